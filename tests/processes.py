@@ -1,0 +1,143 @@
+"""Real processes for tests: started, waited for by event, stopped by pid, their output at hand."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Process:
+    """A child process whose output is read by a thread, line by line."""
+
+    def __init__(
+        self,
+        argv: list[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.argv = argv
+        self._lines: list[str] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **(env or {})}
+        self._child = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # so that a reloader's children end with it
+        )
+        self._reader = threading.Thread(target=self._read, name=f"output of {argv[0]}", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            with self._changed:
+                self._lines.append(line)
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def output(self) -> str:
+        """Everything the process has printed so far, both streams."""
+        with self._changed:
+            return "".join(self._lines)
+
+    def wait_for(self, pattern: str, *, timeout: float = 60, after: int = 0) -> re.Match[str]:
+        """Wait until the output behind character ``after`` matches; AssertionError with the output if not."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                match = re.search(pattern, "".join(self._lines)[after:], re.MULTILINE)
+                if match:
+                    return match
+                left = deadline - time.monotonic()
+                if self._ended or left <= 0:
+                    why = "ended" if self._ended else f"said nothing like it in {timeout} s"
+                    raise AssertionError(f"{self.argv} {why}; expected {pattern!r}:\n{''.join(self._lines)}")
+                self._changed.wait(left)
+
+    def signal(self, number: int) -> None:
+        self._child.send_signal(number)
+
+    def wait(self, timeout: float = 30) -> int:
+        """Wait for the end; return the exit code."""
+        code = self._child.wait(timeout)
+        self._reader.join(timeout)
+        return code
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 20) -> int:
+        """Ask the process and its children to end, then insist; return the exit code."""
+        self._to_group(number)
+        try:
+            code = self._child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._to_group(signal.SIGKILL)
+            self._child.wait(timeout)
+            raise
+        self._to_group(signal.SIGKILL)
+        self._reader.join(timeout)
+        assert self._child.stdout is not None
+        self._child.stdout.close()
+        return code
+
+    def _to_group(self, number: int) -> None:
+        try:
+            os.killpg(self._child.pid, number)
+        except ProcessLookupError:
+            pass
+
+
+@contextmanager
+def running(
+    *argv: str | Path,
+    ready: str | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60,
+) -> Iterator[Process]:
+    """Run a process for the length of a ``with`` block; ``ready`` is the line that says it serves."""
+    process = Process([str(a) for a in argv], cwd=cwd, env=env)
+    try:
+        if ready is not None:
+            process.wait_for(ready, timeout=timeout)
+        yield process
+    finally:
+        process.stop()
+
+
+def python(*args: str | Path) -> list[str]:
+    """Return the argv of this interpreter."""
+    return [sys.executable, *map(str, args)]

@@ -1,0 +1,50 @@
+"""What can go wrong in the service.
+
+- ServiceError
+    - ConfigError: the config file has mistakes; carries every one of them
+    - AppError: the user's ``module:attr`` cannot be served
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class ServiceError(Exception):
+    """Base of everything that this package raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake in a config file.
+
+    ``line`` and ``column`` count from 1; None where the mistake has no place
+    of its own (a file that does not exist). ``key`` is the dotted path, or
+    empty when the file as a whole is meant.
+    """
+
+    message: str
+    key: str = ""
+    line: int | None = None
+    column: int | None = None
+
+
+class ConfigError(ServiceError):
+    """The config file cannot be used; ``mistakes`` holds all of them, in the order of the file."""
+
+    def __init__(self, source: str, mistakes: list[Mistake]) -> None:
+        self.source = source
+        self.mistakes = sorted(mistakes, key=lambda m: (m.line or 0, m.column or 0))
+        super().__init__("\n".join(self._sentence(m) for m in self.mistakes))
+
+    def _sentence(self, mistake: Mistake) -> str:
+        place = ":".join(str(p) for p in (self.source, mistake.line, mistake.column) if p is not None)
+        return f"{place}: {mistake.key}: {mistake.message}" if mistake.key else f"{place}: {mistake.message}"
+
+
+class AppError(ServiceError):
+    """The object that ``ws_service.app`` names cannot be served.
+
+    The message is one sentence for the operator; ``__cause__`` is the
+    exception of the user's module, where there is one.
+    """
