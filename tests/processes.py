@@ -89,7 +89,7 @@ class Process:
                     raise AssertionError(f"{self.argv} {why}; expected {pattern!r}:\n{''.join(self._lines)}")
                 self._changed.wait(left)
 
-    def signal(self, number: int) -> None:
+    def send(self, number: int) -> None:
         self._child.send_signal(number)
 
     def wait(self, timeout: float = 30) -> int:
