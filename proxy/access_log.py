@@ -1,0 +1,77 @@
+"""One line per finished exchange, and one when a tunnel opens."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from proxy.exchange import Exchange
+
+_SECRET = re.compile(
+    r"(?i)([?&](?:[^=&]*(?:token|secret|password|passwd|signature|api_?key|access_?key|auth|code))=)[^&]*"
+)
+
+
+def text_line(exchange: Exchange) -> str:
+    """Write an exchange for people: what was asked, what became of it, how long and how much."""
+    x = exchange
+    ended = x.ended is not None
+    parts = [
+        datetime.fromtimestamp(x.when, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        x.client,
+        f'"{x.method} {_redacted(x.target)}"',
+        str(x.status),
+    ]
+    if x.is_tunnel:
+        parts.append("tunnel closed" if ended else "tunnel open")
+    if x.upstream:
+        parts.append(f"-> {x.upstream} ({x.route})")
+    if ended:
+        parts += [f"{x.duration * 1000:.1f}ms", f"in={x.received}", f"out={x.sent}"]
+        parts.append(
+            x.outcome.value if not x.is_tunnel else f"{x.outcome.value} by={x.closed_by} code={x.close_code or '-'}"
+        )
+    if x.detail:
+        parts.append(f"[{x.detail}]")
+    parts.append(f"id={x.id}")
+    return " ".join(parts)
+
+
+def json_line(exchange: Exchange) -> str:
+    """Write an exchange for machines: one JSON object, absent values left out."""
+    x = exchange
+    fields: dict[str, object] = {
+        "time": datetime.fromtimestamp(x.when, UTC).isoformat(timespec="milliseconds"),
+        "id": x.id,
+        "event": ("tunnel closed" if x.ended is not None else "tunnel open") if x.is_tunnel else "request",
+        "client": x.client,
+        "method": x.method,
+        "target": _redacted(x.target),
+        "host": x.host,
+        "status": x.status,
+        "upstream": x.upstream,
+        "route": x.route,
+    }
+    if x.ended is not None:
+        fields |= {
+            "outcome": x.outcome.value,
+            "duration": round(x.duration, 6),
+            "received": x.received,
+            "sent": x.sent,
+            "closed_by": x.closed_by,
+            "close_code": x.close_code,
+            "detail": x.detail,
+        }
+    return json.dumps({key: value for key, value in fields.items() if value not in ("", None)})
+
+
+LINES: dict[str, Callable[[Exchange], str]] = {"text": text_line, "json": json_line}
+"""The writers of a line, by the name that ``gateway.access_log`` gives them."""
+
+
+def _redacted(target: str) -> str:
+    """Hide the values of query parameters that are secrets by their name, and what would break the line."""
+    hidden = _SECRET.sub(r"\1***", target) if "?" in target else target
+    return hidden if hidden.isascii() and hidden.isprintable() else ascii(hidden)[1:-1]

@@ -1,0 +1,111 @@
+"""The command line: serve, ``check`` the configuration, ``explain`` a request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from proxy.config import ConfigError, Settings, dump, load_settings
+from proxy.errors import ListenError
+from proxy.headers import Head
+from proxy.routing import Forward, Refuse, Table, decide
+from proxy.server import serve
+
+_EXAMPLE_KEY = b"ZGFzaC13cy1wcm94eS1leA=="
+
+_config_option = click.option(
+    "--config", "path", type=click.Path(path_type=Path), help="The config file. Without it: every default."
+)
+
+
+@click.group(invoke_without_command=True)
+@_config_option
+@click.option("--print-config", is_flag=True, help="Print every setting with its value, and stop.")
+@click.version_option(package_name="dash-ws-proxy")
+@click.pass_context
+def main(context: click.Context, path: Path | None, print_config: bool) -> None:
+    """One port in front of a Dash server: WebSockets to their own service, the rest to Dash."""
+    context.obj = path
+    if context.invoked_subcommand is not None:
+        return
+    settings = _settings(path)
+    if print_config:
+        click.echo(dump("gateway", settings), nl=False)
+        return
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(serve(settings))
+    except ListenError as error:
+        click.echo(f"dash-ws-proxy: {error}", err=True)
+        sys.exit(1)
+
+
+@main.command()
+@_config_option
+@click.pass_context
+def check(context: click.Context, path: Path | None) -> None:
+    """Check the configuration; every mistake is named at once."""
+    path = path or context.obj
+    _settings(path)
+    click.echo(f"{path or 'the defaults'}: no mistakes in the gateway's section")
+
+
+@main.command()
+@click.argument("method")
+@click.argument("url")
+@_config_option
+@click.option("--header", "-H", "lines", multiple=True, help='A header field, "Name: value". May be repeated.')
+@click.pass_context
+def explain(context: click.Context, method: str, url: str, path: Path | None, lines: tuple[str, ...]) -> None:
+    """Print where a request would go, and by which rule. A ws:// or wss:// URL is a WebSocket handshake."""
+    settings = _settings(path or context.obj)
+    decision = decide(_head(method, url, lines), Table(settings.routes))
+    if isinstance(decision, Refuse):
+        click.echo(f"refused with {decision.error.status}: {decision.error.message}")
+        return
+    way = "forward" if isinstance(decision, Forward) else "tunnel"
+    address = getattr(settings.upstreams, decision.upstream)
+    click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}")
+
+
+def _head(method: str, url: str, lines: tuple[str, ...]) -> Head:
+    parts = urlsplit(url if "://" in url else f"http://localhost/{url.lstrip('/')}")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    fields = [(b"Host", parts.netloc.encode())]
+    if parts.scheme in ("ws", "wss"):
+        fields += [
+            (b"Upgrade", b"websocket"),
+            (b"Connection", b"Upgrade"),
+            (b"Sec-WebSocket-Version", b"13"),
+            (b"Sec-WebSocket-Key", _EXAMPLE_KEY),
+        ]
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise click.BadParameter(f"{line!r} is not a header field; write Name: value", param_hint="--header")
+        fields = [field for field in fields if field[0].lower() != name.strip().lower().encode()]
+        fields.append((name.strip().encode(), value.strip().encode()))
+    return Head(method.upper(), target, (1, 1), tuple(fields))
+
+
+def _settings(path: Path | None) -> Settings:
+    try:
+        return load_settings(path)
+    except ConfigError as error:
+        click.echo(error, err=True)
+        sys.exit(2)
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # Windows, PyPy
+        return None
+    loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
+    return loop

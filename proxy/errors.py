@@ -1,0 +1,121 @@
+"""What can go wrong in an exchange, and what each mishap means for everybody.
+
+- ProxyError                   status  outcome
+    - ClientError              400     REFUSED           the client's doing
+        - BodyStalled          408     CLIENT_STALLED
+    - UpstreamError            502     UPSTREAM_FAILED   the upstream's doing
+        - UpstreamUnreachable  502
+        - UpstreamTimeout      504     UPSTREAM_TIMEOUT
+        - UpstreamCut          502     UPSTREAM_CUT      died inside a body: there is nothing to answer any more
+    - Stopping                 503     STOPPING          ours
+- ListenError: the gateway cannot start where it was told to
+
+An error carries its answer (``status``, ``advice``) and its culprit (the
+branch of the tree), so that one place, ``gateway``, can turn any of them
+into a response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+
+class Outcome(Enum):
+    """How an exchange ended; the word that the access log prints."""
+
+    SERVED = "served"
+    REFUSED = "refused"
+    CLIENT_GONE = "client gone"
+    CLIENT_STALLED = "client stalled"
+    UPSTREAM_FAILED = "upstream failed"
+    UPSTREAM_TIMEOUT = "upstream timed out"
+    UPSTREAM_CUT = "upstream cut"
+    STOPPING = "stopping"
+    BUG = "gateway bug"
+
+    CLIENT_CLOSED = "client closed"
+    UPSTREAM_CLOSED = "upstream closed"
+    IDLE = "idle"
+    DRAINED = "drained"
+    RESET = "reset"
+
+
+class ProxyError(Exception):
+    """An exchange cannot go on as the client wished.
+
+    message: one sentence, what happened and where. It reaches the client.
+    advice: what whoever reads it can do, or empty. It reaches the client too.
+    headers: fields that the answer must carry (RFC 9110 asks for some).
+    """
+
+    status = 500
+    outcome = Outcome.BUG
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        advice: str = "",
+        status: int | None = None,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+        self.headers = tuple(headers)
+        if status is not None:
+            self.status = status
+
+
+class ClientError(ProxyError):
+    """The request cannot be understood, or must not be passed on. The connection is closed behind the answer."""
+
+    status = 400
+    outcome = Outcome.REFUSED
+
+
+class BodyStalled(ClientError):
+    """The client promised a body and stopped sending it."""
+
+    status = 408
+    outcome = Outcome.CLIENT_STALLED
+
+
+class UpstreamError(ProxyError):
+    """The upstream broke the exchange: it closed too early or answered something that is not HTTP."""
+
+    status = 502
+    outcome = Outcome.UPSTREAM_FAILED
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection to the upstream could be made."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream took longer than the configuration allows."""
+
+    status = 504
+    outcome = Outcome.UPSTREAM_TIMEOUT
+
+
+class UpstreamCut(UpstreamError):
+    """The upstream's body ended before its end.
+
+    Part of the answer is already with the client, so the only honest thing
+    left is to cut the client's connection too.
+    """
+
+    outcome = Outcome.UPSTREAM_CUT
+
+
+class Stopping(ProxyError):
+    """The gateway is shutting down and takes nothing new."""
+
+    status = 503
+    outcome = Outcome.STOPPING
+
+
+class ListenError(Exception):
+    """The gateway cannot listen on an address; the message is for the operator."""

@@ -1,0 +1,49 @@
+"""The record of one exchange: written by the way that carries it, read once when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from proxy.errors import Outcome
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and everything that became of it.
+
+    Times are seconds of a monotonic clock, ``when`` is seconds of the wall
+    clock; byte counts are of bodies, and for a tunnel of everything behind
+    the handshake.
+    """
+
+    id: str
+    when: float
+    began: float
+    client: str = "-"
+    method: str = "-"
+    target: str = "-"
+    host: str = ""
+    route: str = ""
+    upstream: str = ""
+    is_tunnel: bool = False
+    status: int = 0
+    """The status that the client got; 499 when it left before there was one."""
+    received: int = 0
+    """Bytes from the client."""
+    sent: int = 0
+    """Bytes to the client."""
+    first_byte: float | None = None
+    ended: float | None = None
+    outcome: Outcome = Outcome.BUG
+    detail: str = ""
+    """What the operator should know beside the outcome; may name addresses, never shown to clients."""
+    close_code: int | None = None
+    """A tunnel's: the code of the close frame that began the end; None where there was none."""
+    closed_by: str = ""
+    """A tunnel's: ``client``, ``upstream`` or ``gateway``."""
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def duration(self) -> float:
+        """Seconds from head to end; 0 while it runs."""
+        return 0.0 if self.ended is None else self.ended - self.began

@@ -1,0 +1,216 @@
+"""One plain HTTP exchange: the request to the upstream, its answer to the client, bodies streamed both ways.
+
+Nothing is collected, and nothing is decoded but the transfer coding, which
+belongs to each hop. A piece of a body is on its way as soon as it has
+arrived, so that server-sent events and Dash's streams of lines pass as they
+are produced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestPayloadError
+
+from proxy.config import Timeouts
+from proxy.errors import BodyStalled, ClientError, UpstreamError, UpstreamTimeout
+from proxy.exchange import Exchange
+from proxy.headers import Fields, request_head, response_head, tokens
+from proxy.hijack import Client, Written
+from proxy.upstream import Answer, Connection, Framing, Upstream
+
+_IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
+"""RFC 9110, section 9.2.2: these may be sent again when nobody can tell whether they arrived."""
+
+_CONTINUE_PATIENCE = 1.0
+"""Seconds to wait for an upstream's 100 before the gateway says it itself. curl waits as long for the gateway's."""
+
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+async def forward(
+    client: Client,
+    target: str,
+    ours: Fields,
+    upstream: Upstream,
+    exchange: Exchange,
+    timeouts: Timeouts,
+    *,
+    close: bool,
+) -> Written:
+    """Carry one exchange to its end.
+
+    target: the request target for the upstream. ours: the fields that the
+    gateway adds. close: the client's connection must not be used again.
+
+    Raises ProxyError when there is no answer to relay. Cancelling it, which
+    is what the client's leaving does, ends the exchange with the upstream.
+    """
+    head = client.head
+    body = _Body(client, exchange)
+    message = request_head(head, target, ours, body=body.field) + body.at_once()
+    is_repeatable = head.method in _IDEMPOTENT and body.is_whole
+    connection = upstream.reuse(carefully=not is_repeatable) or await upstream.connect()
+    pump = None
+    try:
+        while True:
+            connection.begin(head.method, body.on_interim)
+            connection.write(message)
+            async with asyncio.timeout(timeouts.response if body.is_whole else None) as patience:
+                if not body.is_whole:
+                    # The upstream's time to answer begins when it has the whole question.
+                    pump = body.pump(connection, timeouts, lambda: _start(patience, timeouts.response))
+                try:
+                    answer = await connection.head()
+                    break
+                except UpstreamError:
+                    # The upstream closed an idle connection while our request was on its way to it.
+                    if not (is_repeatable and connection.is_reused and not connection.has_answered):
+                        raise
+            upstream.release(connection)
+            connection = await upstream.connect()
+        return await relay(client, connection, answer, exchange, close=close)
+    except TimeoutError:
+        raise UpstreamTimeout(
+            f"The upstream {upstream.name} did not begin to answer within {timeouts.response:g} s.",
+            advice="For whoever runs this: gateway.timeouts.response in the configuration is the limit.",
+        ) from None
+    finally:
+        if pump is not None:
+            pump.cancel()
+            await asyncio.wait([pump])
+        upstream.release(connection)
+
+
+async def relay(client: Client, connection: Connection, answer: Answer, exchange: Exchange, *, close: bool) -> Written:
+    """Pass an answer on, head and body.
+
+    close: the client's connection must not be used again. Raises UpstreamCut
+    when the upstream dies in the body; the client's connection is cut then.
+    """
+    is_modern = client.head.version >= (1, 1)
+    chunked = is_modern and answer.framing in (Framing.CHUNKED, Framing.UNTIL_CLOSE)
+    is_delimited = chunked or answer.framing in (Framing.NONE, Framing.LENGTH)
+    keep = is_delimited and client.wants_keep_alive and not close and client.body.is_eof()
+    head = response_head(
+        answer.status, answer.reason, answer.headers, ours=_hop_fields(answer, chunked, keep, is_modern)
+    )
+    exchange.status = answer.status
+    piece = connection.read_nowait()
+    try:
+        client.write(
+            head + (_chunk(piece) if chunked else piece) + (_LAST_CHUNK if chunked and connection.is_complete else b"")
+        )
+        exchange.sent += len(piece)
+        while not connection.is_complete:
+            await client.drain()
+            piece = await connection.read()
+            exchange.sent += len(piece)
+            if chunked:
+                piece = _chunk(piece) + (_LAST_CHUNK if connection.is_complete else b"")
+            client.write(piece)
+        await client.drain()
+    except Exception:
+        client.cut(reset=not is_delimited)
+        raise
+    return Written(keep)
+
+
+class _Body:
+    """The request's body on its way to the upstream: with the head if it is here already, pumped behind it if not."""
+
+    def __init__(self, client: Client, exchange: Exchange) -> None:
+        self._client = client
+        self._exchange = exchange
+        self._chunked = bool(tokens(client.head.all(b"transfer-encoding")))
+        self.is_whole = not client.head.has_body or client.body.is_eof()
+        self.field = b"Transfer-Encoding: chunked" if self._chunked else b""
+        expects = client.head.version >= (1, 1) and b"100-continue" in tokens(client.head.all(b"expect"))
+        self._may_continue = asyncio.Event() if expects and not self.is_whole else None
+
+    def at_once(self) -> bytes:
+        """Return the body, framed, if the whole of it has arrived with the head; nothing otherwise."""
+        if not self.is_whole or not self._client.head.has_body:
+            return b""
+        data = self._client.body.read_nowait()
+        self._exchange.received = len(data)
+        return _chunk(data) + _LAST_CHUNK if self._chunked else data
+
+    def on_interim(self, answer: Answer) -> None:
+        """Pass an interim answer on (RFC 9110, section 15.2); a 100 only to a client that waits for one."""
+        if answer.status == 100:
+            self._go_on(answer)
+        elif self._client.head.version >= (1, 1):
+            self._client.write_interim(response_head(answer.status, answer.reason, answer.headers))
+
+    def pump(self, connection: Connection, timeouts: Timeouts, on_sent: Callable[[], None]) -> asyncio.Task[None]:
+        """Start to send the body; the caller cancels and awaits. What goes wrong reaches whoever reads the answer."""
+
+        async def run() -> None:
+            try:
+                await self._pump(connection, timeouts.body)
+                on_sent()
+            except Exception as error:
+                connection.fail(error)
+
+        name = f"request body of {self._exchange.id}"
+        return asyncio.get_running_loop().create_task(run(), name=name)
+
+    async def _pump(self, connection: Connection, patience: float) -> None:
+        if self._may_continue is not None and self._client.body.total_bytes == 0:
+            try:
+                async with asyncio.timeout(_CONTINUE_PATIENCE):
+                    await self._may_continue.wait()
+            except TimeoutError:
+                self._go_on(None)
+        while piece := await self._next(patience):
+            self._exchange.received += len(piece)
+            connection.write(_chunk(piece) if self._chunked else piece)
+            try:
+                async with asyncio.timeout(patience):
+                    await connection.drain()
+            except TimeoutError:
+                raise UpstreamTimeout(f"The upstream took nothing of the body for {patience:g} s.") from None
+        if self._chunked:
+            connection.write(_LAST_CHUNK)
+
+    async def _next(self, patience: float) -> bytes:
+        try:
+            async with asyncio.timeout(patience):
+                return await self._client.body.readany()
+        except TimeoutError:
+            raise BodyStalled(f"The request's body stopped coming for {patience:g} s.") from None
+        except (RequestPayloadError, HttpProcessingError) as error:
+            raise ClientError("The request's body is not framed as HTTP/1.1 asks.") from error
+
+    def _go_on(self, answer: Answer | None) -> None:
+        if self._may_continue is None or self._may_continue.is_set():
+            return
+        self._may_continue.set()
+        headers = answer.headers if answer else ()
+        self._client.write_interim(response_head(100, answer.reason if answer else b"Continue", headers))
+
+
+def _hop_fields(answer: Answer, chunked: bool, keep: bool, is_modern: bool) -> Fields:
+    """Return the fields that are about this hop alone."""
+    fields: list[tuple[bytes, bytes]] = []
+    connection = [] if keep == is_modern else [b"keep-alive"] if keep else [b"close"]
+    if answer.status == 426:
+        # RFC 9110, 15.5.22: such an answer must say what to upgrade to.
+        fields += [(b"Upgrade", value) for value in answer.all(b"upgrade")]
+        connection.append(b"upgrade")
+    if chunked:
+        fields.append((b"Transfer-Encoding", b"chunked"))
+    if connection:
+        fields.append((b"Connection", b", ".join(connection)))
+    return tuple(fields)
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def _start(patience: asyncio.Timeout, seconds: float) -> None:
+    patience.reschedule(asyncio.get_running_loop().time() + seconds)

@@ -1,0 +1,110 @@
+"""Counting WebSocket frames in a stream of bytes (RFC 6455, section 5.2) without copying or unmasking them.
+
+The tunnel passes bytes on as they come. All that this room knows is where
+a frame ends, which is what a polite goodbye needs (a close frame written
+into the middle of another frame is noise), and which code a close frame
+carries, which is what the log wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+_CLOSE = 0x8
+_MASKED = 0x80
+_ZERO_MASK = b"\0\0\0\0"
+
+
+class FrameCounter:
+    """Follows one direction of a WebSocket connection.
+
+    on_close: called with the code of the first close frame.
+
+    ``close_code`` is that code: None before, 1005 for a close frame that
+    carries none (RFC 6455, 7.1.5).
+    """
+
+    __slots__ = ("_close_bytes", "_header", "_mask", "_on_close", "_payload", "close_code")
+
+    def __init__(self, on_close: Callable[[int], None] = lambda _: None) -> None:
+        self._on_close = on_close
+        self._header = b""  # an unfinished frame header
+        self._payload = 0  # bytes of the current frame's payload still to come
+        self._close_bytes: bytes | None = None  # the code of the close frame being read
+        self._mask = _ZERO_MASK
+        self.close_code: int | None = None
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the next byte begins a frame."""
+        return not self._payload and not self._header
+
+    def feed(self, data: bytes) -> int:
+        """Follow ``data``; return the offset just behind the last frame that ends in it, or -1 if none does."""
+        position, size, last = 0, len(data), -1
+        while position < size:
+            if self._payload:
+                step = min(self._payload, size - position)
+                if self._close_bytes is not None:
+                    self._collect(data[position : position + step])
+                self._payload -= step
+                position += step
+            else:
+                held = len(self._header)
+                header = (
+                    self._header + data[position : position + 14 - held] if held else data[position : position + 14]
+                )
+                length = _header_size(header)
+                if len(header) < length:
+                    self._header = header
+                    return last
+                self._header = b""
+                position += length - held
+                self._begin(header, length)
+            if not self._payload:
+                last = position
+        return last
+
+    def _begin(self, header: bytes, length: int) -> None:
+        masked = header[1] & _MASKED
+        size = header[1] & 0x7F
+        if size == 126:
+            size = int.from_bytes(header[2:4], "big")
+        elif size == 127:
+            size = int.from_bytes(header[2:10], "big")
+        self._payload = size
+        if header[0] & 0x0F == _CLOSE and self.close_code is None:
+            self._mask = header[length - 4 : length] if masked else _ZERO_MASK
+            self._close_bytes = b"" if size >= 2 else None
+            if size < 2:
+                self._close(1005)
+
+    def _collect(self, piece: bytes) -> None:
+        assert self._close_bytes is not None
+        self._close_bytes += piece[: 2 - len(self._close_bytes)]
+        if len(self._close_bytes) == 2:
+            first, second = (byte ^ mask for byte, mask in zip(self._close_bytes, self._mask, strict=False))
+            self._close_bytes = None
+            self._close(first << 8 | second)
+
+    def _close(self, code: int) -> None:
+        self.close_code = code
+        self._on_close(code)
+
+
+def close_frame(code: int, *, masked: bool) -> bytes:
+    """Return a close frame with ``code`` and no reason.
+
+    masked: True towards a server, as RFC 6455 5.1 demands of a client. The
+    masking key is zero, which is legal: the key protects against scripts
+    that choose the payload, and nobody chose this one.
+    """
+    body = code.to_bytes(2, "big")
+    return b"\x88\x82" + _ZERO_MASK + body if masked else b"\x88\x02" + body
+
+
+def _header_size(header: bytes) -> int:
+    if len(header) < 2:
+        return 2
+    extended = {126: 2, 127: 8}.get(header[1] & 0x7F, 0)
+    return 2 + extended + (4 if header[1] & _MASKED else 0)

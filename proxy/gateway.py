@@ -1,0 +1,237 @@
+"""The path of one request: record, decision, way, end. The only place that turns an error into an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+from aiohttp import web
+
+from proxy.config import Settings
+from proxy.errors import ClientError, Outcome, ProxyError, Stopping
+from proxy.exchange import Exchange
+from proxy.forward import forward, relay
+from proxy.headers import client_address, forwarded_fields, response_head, upgrade_response_head
+from proxy.hijack import Client, Written
+from proxy.lifecycle import Lifecycle
+from proxy.routing import Refuse, Table, Upgrade, decide
+from proxy.tunnel import Tunnel
+from proxy.upgrade import shake_hands
+from proxy.upstream import Answer, Connection, Upstream
+
+logger = logging.getLogger("proxy")
+
+Observer = Callable[[Exchange], None]
+
+_RETRY = 5
+"""Seconds after which a client may try again: a Dash server with a few pages starts in about as long."""
+
+
+class Gateway:
+    """What happens to a request, whoever listens and whoever observes.
+
+    upstreams: by name. observe: called when a tunnel opens and when an exchange has ended.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        upstreams: Mapping[str, Upstream],
+        lifecycle: Lifecycle[Exchange],
+        observe: Observer = lambda _: None,
+    ) -> None:
+        self._settings = settings
+        self._table = Table(settings.routes)
+        self._upstreams = upstreams
+        self._lifecycle = lifecycle
+        self._observe = observe
+        self._tunnels: dict[Tunnel, Exchange] = {}
+        self._prefix = os.urandom(6).hex()
+        self._number = 0
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve one request; aiohttp calls this, and cancels it when the client leaves."""
+        client = Client(request)
+        exchange = self._record(client)
+        self._lifecycle.enter(exchange)
+        written = Written(keep_alive=False)
+        try:
+            written = await self._serve(client, exchange)
+        except ProxyError as error:
+            exchange.outcome = error.outcome
+            exchange.detail = _detail(error)
+            written = self._answer(client, exchange, error)
+        except (asyncio.CancelledError, ConnectionError):
+            exchange.outcome = Outcome.CLIENT_GONE if client.is_gone else Outcome.STOPPING
+            exchange.status = exchange.status or 499
+            raise
+        except Exception as error:
+            logger.exception("a fault of the gateway itself, in exchange %s", exchange.id)
+            written = self._answer(client, exchange, ProxyError("The gateway has failed.", advice="Its log says why."))
+            exchange.detail = repr(error)
+        finally:
+            if not exchange.is_tunnel:
+                self._end(exchange)
+        return written
+
+    def refuse_unreadable(self, request: web.BaseRequest, status: int, message: str) -> web.StreamResponse:
+        """Answer a request that aiohttp's parser could not read."""
+        client = Client(request)
+        exchange = self._record(client)
+        exchange.method, exchange.target = "-", "-"
+        error = ClientError("The request cannot be read as HTTP/1.1.", status=status)
+        exchange.outcome = error.outcome
+        exchange.detail = " ".join(message.split())[:200]
+        written = self._answer(client, exchange, error)
+        self._end(exchange)
+        return written
+
+    def say_goodbye(self, code: int) -> None:
+        """Close every tunnel politely."""
+        for tunnel in list(self._tunnels):
+            tunnel.say_goodbye(code, Outcome.DRAINED)
+
+    def abort_tunnels(self) -> None:
+        """Cut every tunnel."""
+        for tunnel in list(self._tunnels):
+            tunnel.abort()
+
+    # -- inside
+
+    async def _serve(self, client: Client, exchange: Exchange) -> Written:
+        if not self._lifecycle.is_ready:
+            raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
+        decision = decide(client.head, self._table)
+        if isinstance(decision, Refuse):
+            raise decision.error
+        upstream = self._upstreams[decision.upstream]
+        exchange.upstream, exchange.route = decision.upstream, decision.route
+        ours = forwarded_fields(client.head, client.peer, self._settings.trusted_proxies, exchange.id)
+        timeouts = self._settings.timeouts
+        if not isinstance(decision, Upgrade):
+            written = await forward(client, decision.target, ours, upstream, exchange, timeouts, close=decision.close)
+        else:
+            connection, answer = await shake_hands(
+                client.head, decision.target, decision.key, ours, upstream, timeouts.handshake
+            )
+            if answer.status == 101:
+                return self._open_tunnel(client, connection, answer, exchange)
+            try:
+                written = await relay(client, connection, answer, exchange, close=False)
+            finally:
+                upstream.release(connection)
+        exchange.outcome = Outcome.SERVED
+        return written
+
+    def _open_tunnel(self, client: Client, connection: Connection, answer: Answer, exchange: Exchange) -> Written:
+        to_upstream, from_upstream = connection.detach()
+        try:
+            to_client, from_client = client.take()
+        except ConnectionError:
+            to_upstream.abort()
+            raise
+        exchange.is_tunnel = True
+        exchange.status = 101
+        tunnel = Tunnel(
+            to_client,
+            to_upstream,
+            idle=self._settings.timeouts.tunnel_idle,
+            buffer=self._settings.buffer,
+            on_end=self._tunnel_ended,
+        )
+        self._tunnels[tunnel] = exchange
+        tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
+        self._observe(exchange)
+        if not self._lifecycle.is_ready:  # the drain began while the upstream made up its mind
+            tunnel.say_goodbye(1012, Outcome.DRAINED)
+        return Written(keep_alive=False)
+
+    def _tunnel_ended(self, tunnel: Tunnel) -> None:
+        exchange = self._tunnels.pop(tunnel)
+        exchange.received, exchange.sent = tunnel.bytes_from_client, tunnel.bytes_from_upstream
+        exchange.outcome = tunnel.outcome or Outcome.BUG
+        exchange.closed_by, exchange.close_code = tunnel.closed_by, tunnel.close_code
+        self._end(exchange)
+
+    def _record(self, client: Client) -> Exchange:
+        self._number += 1
+        head = client.head
+        return Exchange(
+            id=f"{self._prefix}{self._number:08x}",
+            when=time.time(),
+            began=time.monotonic(),
+            client=client_address(head, client.peer, self._settings.trusted_proxies),
+            method=head.method,
+            target=head.target,
+            host=(head.get(b"host") or b"").decode("latin-1"),
+        )
+
+    def _end(self, exchange: Exchange) -> None:
+        exchange.ended = time.monotonic()
+        self._lifecycle.leave(exchange)
+        self._observe(exchange)
+
+    def _answer(self, client: Client, exchange: Exchange, error: ProxyError) -> Written:
+        """Write the answer to an error, unless part of another answer is already with the client."""
+        if client.has_written or client.is_gone:
+            client.cut(reset=False)
+            return Written(keep_alive=False)
+        exchange.status = error.status
+        keep = not isinstance(error, ClientError | Stopping) and client.wants_keep_alive and client.body.is_eof()
+        kind, body = _page(error) if _is_navigation(client) else _json(error)
+        fields = [
+            (b"Content-Type", kind),
+            (b"Content-Length", b"%d" % len(body)),
+            (b"Cache-Control", b"no-store"),
+        ]
+        fields += error.headers
+        if error.status in (502, 503, 504) and not any(name == b"Retry-After" for name, _ in error.headers):
+            fields.append((b"Retry-After", b"%d" % _RETRY))
+        if not keep:
+            fields.append((b"Connection", b"close"))
+        phrase = HTTPStatus(error.status).phrase.encode()
+        is_head = client.head.method == "HEAD"
+        client.write(response_head(error.status, phrase, (), ours=tuple(fields)) + (b"" if is_head else body))
+        exchange.sent = 0 if is_head else len(body)
+        return Written(keep)
+
+
+def _detail(error: ProxyError) -> str:
+    cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
+    return error.message + cause
+
+
+def _is_navigation(client: Client) -> bool:
+    """Tell whether a person waits for a page: Dash's own requests, and scripts, want JSON."""
+    if client.head.method not in ("GET", "HEAD"):
+        return False
+    mode = client.head.get(b"sec-fetch-mode")
+    accepts = client.head.get(b"accept") or b""
+    return mode in (None, b"navigate") and b"text/html" in accepts
+
+
+def _json(error: ProxyError) -> tuple[bytes, bytes]:
+    fields = {"error": error.message, "advice": error.advice, "status": error.status}
+    return b"application/json", json.dumps({k: v for k, v in fields.items() if v}).encode() + b"\n"
+
+
+def _page(error: ProxyError) -> tuple[bytes, bytes]:
+    title = f"{error.status} {HTTPStatus(error.status).phrase}"
+    again = f'<meta http-equiv="refresh" content="{_RETRY}">' if error.status in (502, 503, 504) else ""
+    waiting = "<p><small>This page tries again by itself.</small></p>" if again else ""
+    page = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">{again}
+<title>{title}</title><style>
+:root {{ color-scheme: light dark }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 36rem; margin: 18vh auto 0; padding: 0 1.5rem }}
+h1 {{ font-size: 1.25rem }} small {{ opacity: .7 }}
+</style></head><body><h1>{title}</h1>
+<p>{html.escape(error.message)}</p><p>{html.escape(error.advice)}</p>{waiting}</body></html>
+"""
+    return b"text/html; charset=utf-8", page.encode()

@@ -1,0 +1,235 @@
+"""Header fields: which ones travel, which ones end here, and which ones are ours to write.
+
+Three rules, in this order (RFC 9110, section 7.6.1):
+
+1. Hop-by-hop fields, and those that ``Connection`` names, end here.
+2. What only a proxy may say (``X-Forwarded-*``, ``X-Request-ID`` and their
+   kin) is removed from whoever is not trusted to say it.
+3. Our own fields come last, so that nothing a client nominates in
+   ``Connection`` can remove them.
+
+Everything else keeps its spelling, its order and its bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+_HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+_ESSENTIAL = frozenset((b"host", b"content-length"))
+"""Fields that ``Connection`` may not nominate away: without them the message would change its meaning."""
+
+_A_PROXYS_WORD = frozenset((b"forwarded", b"x-real-ip", b"x-request-id"))
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
+_HOST = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]{2,45}(?:%25[A-Za-z0-9._~-]{1,32})?\]|[A-Za-z0-9._~!$&'()*+,;=%-]{1,255})(?::[0-9]{0,5})?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a request as it was received.
+
+    target: the request target, byte for byte (latin-1 decoded).
+    version: for example (1, 1).
+    headers: names and values, spelling and order kept.
+    has_body: whether the client announced a body, even an empty chunked one.
+    """
+
+    method: str
+    target: str
+    version: tuple[int, int]
+    headers: Fields
+    has_body: bool = False
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Return every value of a field; ``name`` in lower case."""
+        return [value for key, value in self.headers if key.lower() == name]
+
+    def get(self, name: bytes) -> bytes | None:
+        """Return the first value of a field, None where there is none; ``name`` in lower case."""
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return None
+
+
+def tokens(values: Iterable[bytes]) -> list[bytes]:
+    """Split comma-separated field values into their members, lower case, empty ones left out."""
+    return [member for value in values for part in value.split(b",") if (member := part.strip().lower())]
+
+
+def is_valid_host(value: bytes) -> bool:
+    """Tell whether a Host value is ``uri-host [":" port]`` (RFC 9110, section 7.2)."""
+    return _HOST.fullmatch(value) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end of the client's connection.
+
+    address: IP address, or ``unix`` for a unix socket.
+    scheme: ``http`` or ``https``, from the transport and from nothing a client can write.
+    """
+
+    address: str
+    scheme: str = "http"
+
+
+Trusted = tuple[IPv4Network | IPv6Network | str, ...]
+
+
+def is_trusted(address: str, trusted: Trusted) -> bool:
+    """Tell whether a peer's word about the client is believed (``gateway.trusted_proxies``)."""
+    if not trusted:
+        return False
+    if address == "unix":
+        return "unix" in trusted
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(ip, "ipv4_mapped", None)  # a dual-stack socket shows ::ffff:10.0.0.7
+    return any((mapped or ip) in network for network in trusted if not isinstance(network, str))
+
+
+def client_address(head: Head, peer: Peer, trusted: Trusted) -> str:
+    """Return the client's address: the last one in X-Forwarded-For that no trusted proxy stands for."""
+    address = peer.address
+    hops = [hop.decode("latin-1") for hop in tokens(head.all(b"x-forwarded-for"))] if trusted else []
+    while hops and is_trusted(address, trusted):
+        address = hops.pop()
+    return address
+
+
+def forwarded_fields(head: Head, peer: Peer, trusted: Trusted, request_id: str) -> Fields:
+    """Return the fields that tell the upstream about the client (design D2).
+
+    request_id: used where no trusted proxy has given one already.
+    """
+    believed = is_trusted(peer.address, trusted)
+
+    def said(name: bytes) -> bytes | None:
+        return head.get(name) if believed else None
+
+    host = head.get(b"host") or b""
+    scheme = peer.scheme.encode()
+    proto = said(b"x-forwarded-proto") or scheme
+    port = host.rpartition(b":")[2]
+    if not port.isdigit():
+        port = b"443" if proto == b"https" else b"80"
+    before = head.all(b"x-forwarded-for") if believed else []
+    given_id = said(b"x-request-id")
+    own_id = given_id if given_id and _REQUEST_ID.fullmatch(given_id) else request_id.encode()
+    fields = [
+        (b"X-Forwarded-For", b", ".join((*before, peer.address.encode()))),
+        (b"X-Forwarded-Proto", proto),
+        (b"X-Forwarded-Host", said(b"x-forwarded-host") or host),
+        (b"X-Forwarded-Port", said(b"x-forwarded-port") or port),
+        (b"X-Request-ID", own_id),
+    ]
+    if believed:
+        written = {name.lower() for name, _ in fields}
+        fields += [(n, v) for n, v in head.headers if _is_a_proxys_word(n.lower()) and n.lower() not in written]
+    return tuple(fields)
+
+
+def request_head(head: Head, target: str, ours: Fields, *, body: bytes = b"", upgrade: bool = False) -> bytes:
+    """Serialise the head that goes to the upstream.
+
+    target: the request target to send, latin-1.
+    ours: the fields of ``forwarded_fields``.
+    body: the framing field of the body, ``Transfer-Encoding: chunked`` or
+        empty: a Content-Length travels as the client wrote it.
+    upgrade: True for a WebSocket handshake, whose Connection and Upgrade are meant for the upstream.
+    """
+    ending = _nominated(head.headers)
+    lines = [f"{head.method} {target} HTTP/1.1".encode("latin-1")]
+    for name, value in head.headers:
+        key = name.lower()
+        if upgrade and key == b"upgrade":
+            lines.append(name + b": " + value)
+        elif upgrade and key == b"connection" and b"upgrade" in tokens([value]):
+            alone = value.lower() == b"upgrade"
+            lines.append(name + b": " + (value if alone else b"Upgrade"))
+        elif key in _HOP_BY_HOP or key in ending or _is_a_proxys_word(key) or _is_an_alias(key):
+            continue
+        else:
+            lines.append(name + b": " + value)
+    lines += [name + b": " + value for name, value in ours]
+    if body:
+        lines.append(body)
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def response_head(
+    status: int,
+    reason: bytes,
+    headers: Iterable[tuple[bytes, bytes]],
+    *,
+    ours: Fields = (),
+) -> bytes:
+    """Serialise the head that goes to the client.
+
+    headers: the upstream's fields; hop-by-hop ones are left out.
+    ours: Connection and the body's framing, as this hop needs them.
+    """
+    headers = tuple(headers)
+    ending = _nominated(headers)
+    lines = [b"HTTP/1.1 %d %b" % (status, reason)]
+    for name, value in headers:
+        key = name.lower()
+        if key not in _HOP_BY_HOP and key not in ending:
+            lines.append(name + b": " + value)
+    lines += [name + b": " + value for name, value in ours]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def upgrade_response_head(status: int, reason: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Serialise a 101 exactly as the upstream sent it: every field, spelling and order kept."""
+    lines = [b"HTTP/1.1 %d %b" % (status, reason)]
+    lines += [name + b": " + value for name, value in headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _nominated(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    values = [value for name, value in headers if name.lower() == b"connection"]
+    if not values:
+        return frozenset()
+    return frozenset(tokens(values)) - _ESSENTIAL
+
+
+def _is_a_proxys_word(key: bytes) -> bool:
+    return key.startswith(b"x-forwarded-") or key in _A_PROXYS_WORD
+
+
+def _is_an_alias(key: bytes) -> bool:
+    """Tell whether WSGI would read this name as one of the fields that this room guards.
+
+    A WSGI server hands ``X_Forwarded_For`` and ``X-Forwarded-For`` to the
+    application under one name (PEP 3333); an underscore must not be a way
+    around the rules above.
+    """
+    if b"_" not in key:
+        return False
+    plain = key.replace(b"_", b"-")
+    return _is_a_proxys_word(plain) or plain in _HOP_BY_HOP or plain in _ESSENTIAL

@@ -1,0 +1,243 @@
+"""aiohttp's private corner: everything this project uses of it that is not public API.
+
+aiohttp reads requests and keeps connections (design D7); what goes out is
+written by us, byte for byte, and at a WebSocket handshake the connection is
+taken away from aiohttp altogether. Both need things that aiohttp does not
+promise to keep. They are here and nowhere else, and ``tests/proxy/
+test_hijack.py`` has the canary that fails when a new aiohttp changes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import http_parser, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from proxy.headers import Head, Peer
+
+HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
+"""Whether aiohttp parses with llhttp. Its pure-Python parser is laxer in ways that smuggle requests."""
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Written(web.StreamResponse):
+    """What a handler returns to aiohttp when the answer is already on its way.
+
+    keep_alive: whether another request may come on this connection.
+    """
+
+    def __init__(self, keep_alive: bool) -> None:
+        super().__init__()
+        self._is_kept = keep_alive
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """What aiohttp asks to know whether the connection goes on."""
+        return self._is_kept
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write nothing: it is written."""
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write nothing: it is written."""
+
+
+class Client:
+    """The client's side of one exchange: what it asked, and raw bytes back to it."""
+
+    __slots__ = ("_protocol", "_request", "has_written", "head", "peer")
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        message = request._message
+        self._request = request
+        self._protocol: RequestHandler = request.protocol
+        self.has_written = False
+        self.peer = _peer(request)
+        self.head = Head(
+            message.method,
+            message.path.encode("utf-8", "surrogateescape").decode("latin-1"),
+            (message.version.major, message.version.minor),
+            message.raw_headers,
+            _announces_body(message.raw_headers),
+        )
+
+    @property
+    def body(self) -> StreamReader:
+        """The request's body, decoded from its transfer coding and from nothing else."""
+        return self._request.content
+
+    @property
+    def wants_keep_alive(self) -> bool:
+        """Whether the client's version and Connection field allow another request."""
+        return not self._request._message.should_close
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the connection is closed, or about to be."""
+        transport = self._protocol.transport
+        return transport is None or transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes. Raises ConnectionResetError when the client is gone."""
+        transport = self._protocol.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        self.has_written = True
+        transport.write(data)
+
+    def write_interim(self, data: bytes) -> None:
+        """Send an interim answer: the final one can still be anything."""
+        transport = self._protocol.transport
+        if transport is not None and not transport.is_closing() and not self.has_written:
+            transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the client takes more bytes. Raises ConnectionError when it leaves instead."""
+        if self._protocol._paused:
+            await self._protocol._drain_helper()
+
+    def cut(self, *, reset: bool) -> None:
+        """Close the connection so that the client cannot take what it has for the whole.
+
+        reset: with a TCP reset, for an answer whose end is the connection's.
+        """
+        transport = self._protocol.transport
+        if transport is None:
+            return
+        if reset:
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            transport.abort()
+        else:
+            transport.close()
+
+    def take(self) -> tuple[asyncio.Transport, bytes]:
+        """Take the connection from aiohttp for good: its transport, paused, and the bytes read behind the head.
+
+        aiohttp closes the transport of a handler that ends; it must not find
+        this one. Its bookkeeping of the connection is settled when the task
+        that serves it has ended. Raises ConnectionResetError when the client
+        is gone.
+        """
+        protocol = self._protocol
+        transport = protocol.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        transport.pause_reading()
+        leftover, protocol._message_tail = bytes(protocol._message_tail), b""
+        protocol.transport = None
+        serving = protocol._task_handler
+        assert serving is not None
+        serving.add_done_callback(lambda _: protocol.connection_lost(None))
+        return transport, leftover
+
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+OnUnreadable = Callable[[web.BaseRequest, int, str], web.StreamResponse]
+
+
+class _Connection(RequestHandler):
+    """aiohttp's connection, plus a deadline for the first head and our own answer to what cannot be read."""
+
+    __slots__ = ("_head_deadline", "_head_timer", "_on_unreadable")
+
+    def __init__(self, manager: web.Server, *, on_unreadable: OnUnreadable, head_timeout: float, **kwargs: Any) -> None:
+        super().__init__(manager, **kwargs)
+        self._on_unreadable = on_unreadable
+        self._head_deadline = head_timeout
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._head_timer = self._loop.call_later(self._head_deadline, self._close_unless_asked)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        super().connection_lost(exc)
+
+    def _close_unless_asked(self) -> None:
+        self._head_timer = None
+        if self._request_count == 0:
+            self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        return self._on_unreadable(request, status, message or "")
+
+
+class Listener(web.Server):
+    """aiohttp's low-level server: a factory of protocols for ``loop.create_server``.
+
+    handler: called for each request. on_unreadable: called with the status
+    and the parser's words when a request cannot be read at all.
+    head_timeout, keepalive_timeout: seconds. read_buffer: bytes of a request
+    body held before the client is made to wait.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        on_unreadable: OnUnreadable,
+        head_timeout: float,
+        keepalive_timeout: float,
+        read_buffer: int,
+    ) -> None:
+        super().__init__(
+            handler,
+            # A client that leaves cancels its request upstream, at once.
+            handler_cancellation=True,
+        )
+        self._options: dict[str, Any] = {
+            "on_unreadable": on_unreadable,
+            "head_timeout": head_timeout,
+            "keepalive_timeout": keepalive_timeout,
+            "read_bufsize": read_buffer,
+            "access_log": None,
+            "auto_decompress": False,
+            # Bytes. Precedents for a field: nginx 8 KiB (32 KiB with large buffers), Node 16 KiB in all, Apache 8 KiB.
+            # Single sign-on in front of dashboards makes cookies of several KiB.
+            "max_line_size": 16384,
+            "max_field_size": 32768,
+            # Seconds that an unread body is read and thrown away, so that the client can read the answer before the
+            # reset that closing on unread bytes would send (RFC 9112, section 9.6).
+            "lingering_time": 5.0,
+        }
+
+    def __call__(self) -> RequestHandler:
+        """Make the protocol of one connection."""
+        return _Connection(self, loop=self._loop, **self._options)
+
+
+def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
+    for name, value in headers:
+        key = name.lower()
+        if key == b"transfer-encoding" or (key == b"content-length" and value.strip(b"0")):
+            return True
+    return False
+
+
+def _peer(request: web.BaseRequest) -> Peer:
+    transport = request.transport
+    if transport is None:
+        return Peer("-")
+    name = transport.get_extra_info("peername")
+    address = name[0] if isinstance(name, tuple) else "unix"
+    return Peer(address, "https" if transport.get_extra_info("sslcontext") is not None else "http")

@@ -1,0 +1,62 @@
+"""The process's life as a table, and the exchanges that must end before it may.
+
+What to do in each state is written elsewhere (``server`` knows the order,
+``tunnel`` the goodbye); this room only answers "may I?" and "who is left?".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Generic, TypeVar
+
+
+class State(Enum):
+    """Where the process is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+TRANSITIONS: dict[State, dict[str, State]] = {
+    State.STARTING: {"listening": State.READY, "stop": State.STOPPED},
+    State.READY: {"stop": State.DRAINING},
+    State.DRAINING: {"empty": State.STOPPED, "deadline": State.STOPPED},
+    State.STOPPED: {},
+}
+"""State, what happens, next state. ``docs/architecture.md`` draws its picture from this table."""
+
+T = TypeVar("T")
+
+
+class Lifecycle(Generic[T]):
+    """The state of the process and the set of what is in flight.
+
+    on_empty: called when the last one leaves while the process drains.
+    """
+
+    def __init__(self, on_empty: Callable[[], None] = lambda: None) -> None:
+        self.state = State.STARTING
+        self.in_flight: set[T] = set()
+        self._on_empty = on_empty
+
+    def happen(self, event: str) -> None:
+        """Go to the next state; KeyError when ``event`` cannot happen in this one."""
+        self.state = TRANSITIONS[self.state][event]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether new exchanges are taken."""
+        return self.state is State.READY
+
+    def enter(self, one: T) -> None:
+        """Count one in. Called before the first ``await``, so that a drain cannot miss anybody."""
+        self.in_flight.add(one)
+
+    def leave(self, one: T) -> None:
+        """Count one out."""
+        self.in_flight.discard(one)
+        if not self.in_flight and self.state is State.DRAINING:
+            self._on_empty()

@@ -1,0 +1,207 @@
+"""Which way a request goes: a pure function of its head and the table (design D1).
+
+Order: the user's routes, Dash's own WebSocket path, other WebSocket
+upgrades to ``ws``, everything else to ``dash``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from proxy.config import Route
+from proxy.errors import ClientError
+from proxy.headers import Head, is_valid_host, tokens
+
+DASH_SOCKET = "_dash-ws-callback"
+"""The last segment of the path on which Dash >= 4.2 (FastAPI, Quart) carries callbacks, behind whatever prefix.
+
+Dash opens it on every page; sent to another service its callbacks hang.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Plain HTTP to an upstream.
+
+    target: the request target in origin form, byte for byte.
+    close: the client's connection cannot be used again behind this request.
+    """
+
+    upstream: str
+    route: str
+    target: str
+    close: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """A WebSocket handshake to an upstream, and raw bytes behind its 101."""
+
+    upstream: str
+    route: str
+    target: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """No upstream sees it."""
+
+    error: ClientError
+
+
+Decision = Forward | Upgrade | Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    name: str
+    path: str | None
+    host: str | None
+    subprotocol: bytes | None
+    to: str
+
+    def matches(self, path: str, host: str, offered: list[bytes]) -> bool:
+        return (
+            (self.path is None or _is_under(path, self.path))
+            and (self.host is None or self.host == host)
+            and (self.subprotocol is None or self.subprotocol in offered)
+        )
+
+
+class Table:
+    """The user's routes, longest path first, then the one with more conditions, then the first."""
+
+    def __init__(self, routes: Iterable[Route] = ()) -> None:
+        rules = [
+            _Rule(
+                f"routes[{index}]",
+                route.path,
+                route.host.lower() if route.host else None,
+                route.subprotocol.encode() if route.subprotocol else None,
+                route.to,
+            )
+            for index, route in enumerate(routes)
+        ]
+        self._rules = sorted(rules, key=lambda r: (-len(r.path or ""), (r.host is None) + (r.subprotocol is None)))
+
+    def match(self, path: str, host: str, offered: list[bytes], *, upgrade: bool) -> tuple[str, str]:
+        """Return (upstream, name of the rule).
+
+        path: decoded, as the upstream will read it. host: lower case, without port.
+        offered: the subprotocols of a handshake.
+        """
+        for rule in self._rules:
+            if rule.matches(path, host, offered):
+                return rule.to, rule.name
+        if not upgrade:
+            return "dash", "http"
+        if path.rpartition("/")[2] == DASH_SOCKET:
+            return "dash", "dash socket"
+        return "ws", "websocket"
+
+
+def decide(head: Head, table: Table) -> Decision:
+    """Decide what becomes of a request. Touches nothing; ``dash-ws-proxy explain`` prints the result."""
+    try:
+        target = _origin_form(head)
+        upgrade = _asks_for_websocket(head)
+        key = _handshake_key(head) if upgrade else b""
+        other = not upgrade and head.get(b"upgrade") is not None
+        if other and head.has_body:
+            raise ClientError(
+                "A request with a body may not ask for an upgrade other than websocket.",
+                advice="Send it without the Upgrade field.",
+            )
+    except ClientError as error:
+        return Refuse(error)
+    path = target.partition("?")[0]
+    if "%" in path:
+        # Uvicorn and Werkzeug decode before they route, so the decision is made on what they will see; what is
+        # sent stays as it came.
+        path = unquote(path, errors="replace")
+    host = _without_port((head.get(b"host") or b"").decode("latin-1").lower())
+    offered = [part.strip() for v in head.all(b"sec-websocket-protocol") for part in v.split(b",")] if upgrade else []
+    upstream, rule = table.match(path, host, offered, upgrade=upgrade)
+    if upgrade:
+        return Upgrade(upstream, rule, target, key)
+    # aiohttp's parser stops at an upgrade that it does not know and drops what is pipelined behind it.
+    return Forward(upstream, rule, target, close=other)
+
+
+def _origin_form(head: Head) -> str:
+    """Return the target in origin form (RFC 9112, section 3.2); ClientError for what cannot be forwarded."""
+    hosts = head.all(b"host")
+    if len(hosts) > 1 or (not hosts and head.version >= (1, 1)):
+        raise ClientError("A request needs exactly one Host field.")
+    host = hosts[0] if hosts else b""
+    if hosts and not is_valid_host(host):
+        raise ClientError("The Host field is not a host.", advice="Expected: name, or name:port.")
+    target = head.target
+    if head.method == "CONNECT":
+        raise ClientError("CONNECT is for forward proxies; this is a gateway.")
+    if target == "*" and head.method == "OPTIONS":
+        return target
+    if not target.isascii() or "#" in target or not target.isprintable() or " " in target:
+        raise ClientError("The request target holds characters that a URL may not.", advice="Percent-encode them.")
+    if target.startswith("/"):
+        return target
+    scheme, separator, rest = target.partition("://")
+    if separator and scheme.lower() in ("http", "https"):
+        cut = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=len(rest))
+        if rest[:cut].lower().encode() != host.lower():
+            raise ClientError("The request target names another host than the Host field.")
+        return rest[cut:] if rest[cut:].startswith("/") else "/" + rest[cut:]
+    raise ClientError("The request target must be a path that begins with a slash.")
+
+
+def _asks_for_websocket(head: Head) -> bool:
+    return b"websocket" in tokens(head.all(b"upgrade"))
+
+
+def _handshake_key(head: Head) -> bytes:
+    """Check a handshake (RFC 6455, section 4.2.1) and return its key; ClientError says what is wrong with it.
+
+    Strict on purpose: what the gateway takes for a handshake and the
+    upstream does not (or the other way round) is how requests are smuggled
+    through WebSocket proxies.
+    """
+    if head.method != "GET" or head.version != (1, 1):
+        raise ClientError("A WebSocket handshake is a GET over HTTP/1.1.")
+    if head.has_body:
+        raise ClientError("A WebSocket handshake has no body.")
+    if tokens(head.all(b"upgrade")) != [b"websocket"] or b"upgrade" not in tokens(head.all(b"connection")):
+        raise ClientError("A WebSocket handshake says Upgrade: websocket and Connection: Upgrade, and nothing else.")
+    if head.all(b"sec-websocket-version") != [b"13"]:
+        raise ClientError(
+            "Only version 13 of the WebSocket protocol is spoken here.",
+            status=426,
+            headers=[(b"Sec-WebSocket-Version", b"13"), (b"Upgrade", b"websocket")],
+        )
+    keys = head.all(b"sec-websocket-key")
+    if len(keys) != 1 or not _is_key(keys[0]):
+        raise ClientError("A WebSocket handshake needs one Sec-WebSocket-Key of 16 bytes in base64.")
+    return keys[0]
+
+
+def _is_key(value: bytes) -> bool:
+    try:
+        return len(value) == 24 and len(base64.b64decode(value, validate=True)) == 16
+    except binascii.Error:
+        return False
+
+
+def _is_under(path: str, prefix: str) -> bool:
+    if not path.startswith(prefix):
+        return False
+    return prefix.endswith("/") or len(path) == len(prefix) or path[len(prefix)] == "/"
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]

@@ -1,0 +1,317 @@
+"""Two transports and raw bytes between them, from the 101 to the end.
+
+Nothing is re-encoded: what one side sends, the other gets, byte for byte
+and with its back-pressure. The tunnel counts frames as they pass (headers
+only) so that it can say goodbye between two of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from enum import Enum
+
+from proxy.errors import Outcome
+from proxy.frames import FrameCounter, close_frame
+
+FAREWELL = 2.0
+"""Seconds for both sides to answer a goodbye before the connections are cut. Precedents: nginx none, Caddy 5s."""
+
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""Seconds, seconds, count: a client that vanished without a word (a closed laptop) is noticed within two minutes.
+Linux's own default is two hours."""
+
+
+class State(Enum):
+    """How much of the tunnel is open."""
+
+    OPEN = "open"
+    CLIENT_DONE = "client done"
+    UPSTREAM_DONE = "upstream done"
+    CLOSED = "closed"
+
+
+TRANSITIONS: dict[State, dict[str, State]] = {
+    State.OPEN: {
+        "client ends": State.CLIENT_DONE,
+        "upstream ends": State.UPSTREAM_DONE,
+        "lost": State.CLOSED,
+    },
+    State.CLIENT_DONE: {"upstream ends": State.CLOSED, "lost": State.CLOSED},
+    State.UPSTREAM_DONE: {"client ends": State.CLOSED, "lost": State.CLOSED},
+    State.CLOSED: {},
+}
+"""State, what happens, next state. An end is half of a close: the other direction goes on."""
+
+
+class Leg(asyncio.Protocol):
+    """One side of the tunnel: what it receives goes to the other side."""
+
+    __slots__ = ("count", "frames", "is_lost", "other", "role", "transport", "tunnel")
+
+    def __init__(self, tunnel: Tunnel, role: str, transport: asyncio.Transport) -> None:
+        self.tunnel = tunnel
+        self.role = role
+        self.transport = transport
+        self.frames = FrameCounter(self._close_seen)
+        self.count = 0
+        self.is_lost = False
+        self.other: Leg
+
+    def data_received(self, data: bytes) -> None:
+        """Count, and pass on."""
+        self.count += len(data)
+        self.frames.feed(data)
+        self.other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        """Pass the end of this direction on, and keep the other direction (half-close)."""
+        return self.tunnel.ended(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the whole tunnel."""
+        self.is_lost = True
+        self.tunnel.lost(self, exc)
+
+    def pause_writing(self) -> None:
+        """This side is slow: make the other one wait."""
+        if not self.other.transport.is_closing():
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """This side has caught up."""
+        if not self.other.transport.is_closing():
+            self.other.transport.resume_reading()
+
+    def _close_seen(self, code: int) -> None:
+        self.tunnel.close_seen(self, code)
+
+
+class _LeavingLeg(Leg):
+    """A leg whose tunnel says goodbye: it passes bytes on until a frame ends, then nothing more.
+
+    A protocol of its own, so that a tunnel in ordinary life pays nothing for it.
+    """
+
+    __slots__ = ("_is_muted",)
+
+    def __init__(self, leg: Leg) -> None:
+        super().__init__(leg.tunnel, leg.role, leg.transport)
+        self.frames = leg.frames
+        self.count = leg.count
+        self.is_lost = leg.is_lost
+        self.other = leg.other
+        self._is_muted = False
+
+    def part(self) -> None:
+        """Say goodbye to the other side, if no frame towards it is under way."""
+        if not self._is_muted and self.frames.at_boundary:
+            self._is_muted = True
+            self.tunnel.send_close(self.other)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what belongs to the frame under way, and drop what comes behind it."""
+        self.count += len(data)
+        end = self.frames.feed(data)
+        if not self._is_muted and not self.other.transport.is_closing():
+            self.other.transport.write(data if end < 0 else data[:end])
+            if end >= 0:
+                self._is_muted = True
+                self.tunnel.send_close(self.other)
+        if self.role == "client" and self.frames.close_code is not None:
+            self.tunnel.close()
+
+
+class Tunnel:
+    """A WebSocket connection passing through.
+
+    client, upstream: transports, reading paused.
+    idle: seconds without a byte in either direction after which it is closed.
+    buffer: bytes held for a slow reader before its sender is made to wait.
+    on_end: called once, when both connections are closed.
+
+    ``outcome``, ``closed_by`` and ``close_code`` are for the record:
+    ``closed_by`` is who first sent a close frame, or ended without one.
+    """
+
+    __slots__ = (
+        "_client",
+        "_farewell",
+        "_idle",
+        "_loop",
+        "_on_end",
+        "_quiet",
+        "_seen",
+        "_timer",
+        "_upstream",
+        "_was_reset",
+        "close_code",
+        "closed_by",
+        "outcome",
+        "state",
+    )
+
+    def __init__(
+        self,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        *,
+        idle: float,
+        buffer: int,
+        on_end: Callable[[Tunnel], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._client = Leg(self, "client", client)
+        self._upstream = Leg(self, "upstream", upstream)
+        self._client.other, self._upstream.other = self._upstream, self._client
+        self._on_end = on_end
+        self._idle = idle
+        self._seen = self._quiet = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._farewell: int | None = None
+        self._was_reset = False
+        self.state = State.OPEN
+        self.outcome: Outcome | None = None
+        self.closed_by = ""
+        self.close_code: int | None = None
+        for transport in (client, upstream):
+            transport.set_write_buffer_limits(high=buffer)
+            _keep_alive(transport)
+
+    @property
+    def bytes_from_client(self) -> int:
+        """Bytes that the client has sent behind its handshake."""
+        return self._client.count
+
+    @property
+    def bytes_from_upstream(self) -> int:
+        """Bytes that the upstream has sent behind its 101."""
+        return self._upstream.count
+
+    def open(self, answer: bytes, from_upstream: bytes, from_client: bytes) -> None:
+        """Begin to carry.
+
+        answer: the 101, for the client. from_upstream, from_client: the
+        bytes that were read behind the two heads; they go first.
+        """
+        for leg in (self._client, self._upstream):
+            leg.transport.set_protocol(leg)
+            # Before the first write: a write that fills the buffer pauses the other side, and must not be undone.
+            leg.transport.resume_reading()
+        self._client.transport.write(answer)
+        if from_upstream:
+            self._upstream.data_received(from_upstream)
+        if from_client:
+            self._client.data_received(from_client)
+        self._rearm(self._idle / 4, self._check_idle)
+
+    def say_goodbye(self, code: int, outcome: Outcome) -> None:
+        """Close from our side: a close frame to both, each between two frames, then the end.
+
+        code: 1012 makes a client come back, and so does 1001; never 1000 or
+        4001, after which Dash's browser worker stays away (design D5).
+        """
+        if self._farewell is not None or self.state is State.CLOSED:
+            return
+        self._farewell = code
+        self.outcome = outcome
+        self.closed_by, self.close_code = "gateway", code
+        client, upstream = _LeavingLeg(self._client), _LeavingLeg(self._upstream)
+        self._client, self._upstream = client, upstream
+        client.other, upstream.other = upstream, client
+        client.transport.set_protocol(client)
+        upstream.transport.set_protocol(upstream)
+        self._rearm(FAREWELL, self.abort)
+        upstream.part()
+        client.part()
+
+    def close(self) -> None:
+        """Close both connections behind what is still on its way to them; after a while, whatever is."""
+        self._client.transport.close()
+        self._upstream.transport.close()
+        if self._farewell is None:
+            self._rearm(FAREWELL, self.abort)
+
+    def abort(self) -> None:
+        """Cut both connections."""
+        self._client.transport.abort()
+        self._upstream.transport.abort()
+
+    # -- told by the legs
+
+    def send_close(self, leg: Leg) -> None:
+        """Write the goodbye to one side, unless nothing can be written to it any more."""
+        assert self._farewell is not None
+        if not leg.transport.is_closing() and self.state is not _DONE[leg.other.role]:
+            leg.transport.write(close_frame(self._farewell, masked=leg.role == "upstream"))
+
+    def close_seen(self, leg: Leg, code: int) -> None:
+        """Note the first close frame: its sender began the end."""
+        if not self.closed_by:
+            self.closed_by, self.close_code = leg.role, code
+
+    def ended(self, leg: Leg) -> bool:
+        """Note that one side will send no more; True keeps its connection for the other direction."""
+        self.closed_by = self.closed_by or leg.role
+        self.state = TRANSITIONS[self.state].get(f"{leg.role} ends", self.state)
+        if self._farewell is not None:
+            if leg.role == "client":
+                self.close()
+            return False
+        other = leg.other.transport
+        if self.state is State.CLOSED or not other.can_write_eof():
+            self.close()
+            return False
+        if not other.is_closing():
+            other.write_eof()
+        return True
+
+    def lost(self, leg: Leg, exc: Exception | None) -> None:
+        """Note that one connection is gone, and let the other one end too."""
+        if exc is not None and not self.closed_by:
+            self._was_reset = True
+        self.closed_by = self.closed_by or leg.role
+        self.state = TRANSITIONS[self.state].get("lost", self.state)
+        if leg.other.is_lost:
+            self._finish()
+        elif self._farewell is None or leg.role == "client":
+            self.close()
+        # else: the client still has to answer our goodbye; the timer bounds the wait.
+
+    def _finish(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.outcome is None:
+            ending = {"client": Outcome.CLIENT_CLOSED, "upstream": Outcome.UPSTREAM_CLOSED}
+            self.outcome = Outcome.RESET if self._was_reset else ending[self.closed_by]
+        self._on_end(self)
+
+    def _check_idle(self) -> None:
+        """Look four times per idle period whether a byte has passed: no timer is touched per message."""
+        total = self._client.count + self._upstream.count
+        self._quiet = self._quiet + 1 if total == self._seen else 0
+        self._seen = total
+        if self._quiet >= 4:
+            self.say_goodbye(1001, Outcome.IDLE)
+        else:
+            self._rearm(self._idle / 4, self._check_idle)
+
+    def _rearm(self, seconds: float, callback: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, callback)
+
+
+_DONE = {"client": State.CLIENT_DONE, "upstream": State.UPSTREAM_DONE}
+
+
+def _keep_alive(transport: asyncio.Transport) -> None:
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):  # macOS spells one of them differently and has sane defaults
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,0 +1,472 @@
+"""One upstream: its address, its connections, and the strict reading of its answers.
+
+The connections are ours, on llhttp (through httptools), for two reasons.
+aiohttp's client takes bytes that arrive on an idle pooled connection for
+the next answer, and it puts a connection back after a 101 that nobody asked
+for (docs/decisions/002-our-own-way-out.md). Here a connection is in use by
+one exchange or it is idle, an idle one that says anything is thrown away,
+and a connection is kept only when its answer ended exactly where it should.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+
+import httptools
+
+from proxy.errors import UpstreamCut, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from proxy.headers import Fields, tokens
+
+MAX_HEAD = 65536
+"""Bytes of an answer's head. Precedents: nginx 4-8 KiB (a known trap for large cookies), HAProxy 16 KiB, Go 1 MiB."""
+
+MAX_IDLE = 256
+"""Idle connections kept for each upstream; they are closed after ``upstream_idle`` anyway."""
+
+_NO_BODY = frozenset((204, 304))
+
+
+class Framing(Enum):
+    """How the end of an answer's body is known (RFC 9112, section 6.3)."""
+
+    NONE = "none"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    UNTIL_CLOSE = "until close"
+
+
+class Answer:
+    """The head of an upstream's answer.
+
+    reason: as received, may be empty. framing: how its body ends.
+    """
+
+    __slots__ = ("framing", "headers", "reason", "status")
+
+    def __init__(self, status: int, reason: bytes, headers: Fields, framing: Framing) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.framing = framing
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Return every value of a field; ``name`` in lower case."""
+        return [value for key, value in self.headers if key.lower() == name]
+
+
+class Connection(asyncio.Protocol):
+    """A connection to an upstream, carrying one exchange at a time.
+
+    ``begin``, ``write``, ``await head()``, then ``await read()`` until it
+    returns nothing. Who holds it gives it back with ``Upstream.release``,
+    which keeps or closes it. Cancelling a wait leaves the connection in the
+    middle of an exchange; releasing it then closes it.
+
+    upstream_name: for messages. buffer: bytes read ahead before the upstream is made to wait.
+    """
+
+    def __init__(self, upstream_name: str, buffer: int) -> None:
+        self._name = upstream_name
+        self._buffer = buffer
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._idle = True
+        self.idle_since = 0.0
+        self.is_reused = False
+
+    # -- the exchange
+
+    def begin(self, method: str, on_interim: Callable[[Answer], None] = lambda _: None) -> None:
+        """Start an exchange.
+
+        method: of the request; an answer to HEAD has no body whatever it says.
+        on_interim: called with each 1xx answer but 101 (RFC 9110, section 15.2).
+        """
+        self._idle = False
+        self._method = method
+        self._on_interim = on_interim
+        self._parser = httptools.HttpResponseParser(self)
+        self._reason = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._answer: Answer | None = None
+        self._head_bytes = 0
+        self._pieces: deque[bytes] = deque()
+        self._held = 0
+        self._reading_paused = False
+        self._complete = False
+        self._reusable = False
+        self._error: UpstreamError | Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._leftover = b""
+        self.has_answered = False
+        if self._transport is None or self._transport.is_closing():
+            self._lost(None)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; on a connection that is gone they go nowhere, and ``head`` says why."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the upstream takes more bytes, or is gone."""
+        if self._writable is not None:
+            await self._writable
+
+    def fail(self, error: Exception) -> None:
+        """End the exchange from our side: whoever waits gets ``error``."""
+        if self._error is None and not self._complete:
+            self._error = error
+            self._reusable = False
+            self._wake()
+
+    async def head(self) -> Answer:
+        """Wait for the final answer's head. Raises UpstreamError when none comes."""
+        while self._answer is None:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        return self._answer
+
+    def read_nowait(self) -> bytes:
+        """Return what has arrived of the body and was not read yet; may be nothing."""
+        if not self._pieces:
+            return b""
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._held = 0
+        if self._reading_paused:
+            self._reading_paused = False
+            if self._transport is not None:
+                self._transport.resume_reading()
+        return data
+
+    async def read(self) -> bytes:
+        """Wait for more of the body; nothing means its end. Raises UpstreamCut when it ends too early."""
+        while not self._pieces:
+            if self._complete:
+                return b""
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        return self.read_nowait()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole answer has arrived and been read."""
+        return self._complete and not self._pieces
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether another exchange may follow this one."""
+        return self._idle or (self.is_complete and self._reusable and not self._is_closing)
+
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """Hand out the transport behind a 101, paused, and the bytes that came with it."""
+        transport, self._transport = self._transport, None
+        if transport is None or transport.is_closing():
+            raise UpstreamError(f"The upstream {self._name} closed its connection right behind its 101.")
+        return transport, self._leftover
+
+    # -- idling
+
+    def rest(self) -> None:
+        """Wait for the next exchange."""
+        self._idle = True
+        self.is_reused = True
+        self.idle_since = self._loop.time()
+
+    def has_gone_stale(self) -> bool:
+        """Ask the kernel whether the upstream has closed or said something; costs one system call."""
+        if self._transport is None or self._is_closing:
+            return True
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def abort(self) -> None:
+        """Close at once. Safe to call twice."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def _is_closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=self._buffer)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; hold the body back when whoever reads it is slower."""
+        if self._idle or self._complete:
+            # Nobody asked: a late 408, or a body behind a HEAD. It must never be read as the next answer.
+            self._reusable = False
+            self.abort()
+            return
+        self.has_answered = True
+        if self._answer is None:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switch(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._break(f"sent something that is not HTTP ({error})")
+        if self._answer is None and self._head_bytes > MAX_HEAD:
+            self._break(f"sent more than {MAX_HEAD} bytes of header")
+        self._wake()
+
+    def eof_received(self) -> None:
+        """Take the upstream's end as the end of a body that has no other."""
+        if not self._idle and not self._complete and self._error is None and self._ends_with_connection:
+            self._complete = True
+            self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail whoever still waits."""
+        self._transport = None
+        self.resume_writing()
+        if not self._idle:
+            self._lost(exc)
+
+    def pause_writing(self) -> None:
+        """Make ``drain`` wait."""
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """Let ``drain`` go on."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # -- httptools
+
+    def on_message_begin(self) -> None:
+        """Notice a second answer behind the first."""
+        if self._complete:
+            self._reusable = False
+
+    def on_status(self, reason: bytes) -> None:
+        """Collect the reason phrase."""
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a field. Trailers are left out: RFC 9110, 6.5.1 lets a gateway do so."""
+        if self._answer is None:
+            self._headers.append((name, value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """Decide how the body ends."""
+        if self._complete:
+            return
+        status: int = self._parser.get_status_code()
+        headers = tuple(self._headers)
+        self._headers = []
+        answer = Answer(status, self._reason, headers, self._framing(status, headers))
+        self._reason = b""
+        if 100 <= status < 200 and status != 101:
+            self._head_bytes = 0
+            self._on_interim(answer)
+        else:
+            self._answer = answer
+            if answer.framing is Framing.NONE and self._method == "HEAD":
+                # llhttp would wait for the body that Content-Length describes.
+                self._complete = True
+                self._reusable = self._parser.should_keep_alive()
+
+    def on_body(self, data: bytes) -> None:
+        """Hold a piece of the body until it is read."""
+        if self._complete:
+            self._reusable = False
+            return
+        self._pieces.append(data)
+        self._held += len(data)
+        if self._held > self._buffer and not self._reading_paused and self._transport is not None:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """Note the end of the answer, unless it was an interim one."""
+        if self._answer is not None and not self._complete:
+            self._complete = True
+            self._reusable = self._parser.should_keep_alive()
+
+    # -- inside
+
+    def _framing(self, status: int, headers: Fields) -> Framing:
+        if self._method == "HEAD" or status in _NO_BODY or status < 200:
+            return Framing.NONE
+        codings = tokens(value for name, value in headers if name.lower() == b"transfer-encoding")
+        if codings:
+            if codings != [b"chunked"]:
+                self._break("used a transfer coding other than chunked")
+            return Framing.CHUNKED
+        if any(name.lower() == b"content-length" for name, _ in headers):
+            return Framing.LENGTH
+        return Framing.UNTIL_CLOSE
+
+    @property
+    def _ends_with_connection(self) -> bool:
+        return self._answer is not None and self._answer.framing is Framing.UNTIL_CLOSE
+
+    def _switch(self, leftover: bytes) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+        self._leftover = leftover
+        self._reusable = False
+        self._complete = True
+
+    def _break(self, what: str) -> None:
+        if self._complete:
+            self._reusable = False
+            return
+        kind = UpstreamError if self._answer is None else UpstreamCut
+        self._error = self._error or kind(f"The upstream {self._name} {what}.")
+        self.abort()
+
+    def _lost(self, exc: Exception | None) -> None:
+        if self._complete or self._error is not None:
+            return
+        reset = " (connection reset)" if exc is not None else ""
+        if self._answer is not None:
+            self._error = UpstreamCut(
+                f"The upstream {self._name} closed the connection in the middle of a body{reset}."
+            )
+        else:
+            self._error = UpstreamError(f"The upstream {self._name} closed the connection without an answer{reset}.")
+        self._wake()
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Upstream:
+    """One of the services behind the gateway, and the idle connections to it.
+
+    name: ``dash`` or ``ws``, as the configuration calls it.
+    url: ``http://host:port`` or ``unix:path``.
+    connect_timeout: seconds to connect. idle: seconds that an unused connection is kept.
+    buffer: bytes held per direction before the sender is made to wait.
+    """
+
+    def __init__(self, name: str, url: str, *, connect_timeout: float, idle: float, buffer: int) -> None:
+        self.name = name
+        self.url = url
+        self._connect_timeout = connect_timeout
+        self._idle_seconds = idle
+        self._buffer = buffer
+        self._idle: deque[Connection] = deque()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def connect(self) -> Connection:
+        """Open a new connection. Raises UpstreamUnreachable or UpstreamTimeout; cancelling abandons the attempt."""
+        loop = asyncio.get_running_loop()
+
+        def connection() -> Connection:
+            return Connection(self.name, self._buffer)
+
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                if self.url.startswith("unix:"):
+                    _, made = await loop.create_unix_connection(connection, self.url[5:])
+                else:
+                    _, made = await loop.create_connection(connection, *split_url(self.url))
+        except TimeoutError:
+            raise UpstreamTimeout(
+                f"The upstream {self.name} did not take a connection within {self._connect_timeout:g} s.",
+                advice=self._advice("is it overloaded?"),
+            ) from None
+        except OSError as error:
+            raise UpstreamUnreachable(
+                f"The upstream {self.name} cannot be reached: {_reason(error)}.",
+                advice=self._advice("is it running?"),
+            ) from error
+        return made
+
+    def reuse(self, *, carefully: bool) -> Connection | None:
+        """Take an idle connection, the youngest; None where there is none.
+
+        carefully: ask the kernel first, because the request could not be sent again (POST).
+        """
+        oldest = asyncio.get_running_loop().time() - self._idle_seconds
+        while self._idle:
+            connection = self._idle.pop()
+            is_usable = connection.is_reusable and not connection._is_closing and connection.idle_since >= oldest
+            if is_usable and not (carefully and connection.has_gone_stale()):
+                return connection
+            connection.abort()
+        return None
+
+    def release(self, connection: Connection) -> None:
+        """Take a connection back when its exchange is over; closes it unless another may follow."""
+        if not connection.is_reusable or len(self._idle) >= MAX_IDLE or not self._idle_seconds:
+            connection.abort()
+            return
+        connection.rest()
+        self._idle.append(connection)
+        if self._sweeper is None:
+            self._sweep_later()
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        while self._idle:
+            self._idle.pop().abort()
+
+    @property
+    def idle(self) -> int:
+        """How many connections wait for work."""
+        return len(self._idle)
+
+    def _sweep_later(self) -> None:
+        self._sweeper = asyncio.get_running_loop().call_later(self._idle_seconds, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeper = None
+        oldest = asyncio.get_running_loop().time() - self._idle_seconds
+        while self._idle and (self._idle[0].idle_since <= oldest or self._idle[0]._is_closing):
+            self._idle.popleft().abort()
+        if self._idle:
+            self._sweep_later()
+
+    def _advice(self, question: str) -> str:
+        return f"For whoever runs this: {question} Its address is gateway.upstreams.{self.name} in the configuration."
+
+
+def split_url(url: str) -> tuple[str, int]:
+    """Split ``http://host:port`` into host, without brackets, and port (80 where none is given)."""
+    netloc = url.partition("://")[2]
+    host, colon, port = netloc.rpartition(":")
+    if not colon or port.endswith("]"):
+        return netloc.strip("[]"), 80
+    return host.strip("[]"), int(port)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, socket.gaierror):
+        return "its host name is not known"
+    if isinstance(error, FileNotFoundError):
+        return "its socket file does not exist"
+    return (error.strerror or type(error).__name__).lower()
