@@ -19,7 +19,7 @@ def text_line(exchange: Exchange) -> str:
     x = exchange
     ended = x.ended is not None
     parts = [
-        datetime.fromtimestamp(x.when, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        _time(x),
         x.client,
         f'"{x.method} {_redacted(x.target)}"',
         str(x.status),
@@ -43,7 +43,7 @@ def json_line(exchange: Exchange) -> str:
     """Write an exchange for machines: one JSON object, absent values left out."""
     x = exchange
     fields: dict[str, object] = {
-        "time": datetime.fromtimestamp(x.when, UTC).isoformat(timespec="milliseconds"),
+        "time": _time(x),
         "id": x.id,
         "event": ("tunnel closed" if x.ended is not None else "tunnel open") if x.is_tunnel else "request",
         "client": x.client,
@@ -69,6 +69,12 @@ def json_line(exchange: Exchange) -> str:
 
 LINES: dict[str, Callable[[Exchange], str]] = {"text": text_line, "json": json_line}
 """The writers of a line, by the name that ``gateway.access_log`` gives them."""
+
+
+def _time(exchange: Exchange) -> str:
+    """Return when the line was written: the end of an exchange, the beginning of a tunnel that has just opened."""
+    moment = datetime.fromtimestamp(exchange.when + exchange.duration, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _redacted(target: str) -> str:

@@ -46,6 +46,7 @@ class ProxyError(Exception):
 
     message: one sentence, what happened and where. It reaches the client.
     advice: what whoever reads it can do, or empty. It reaches the client too.
+    detail: what the log says instead of the message, where the operator may know more than the client.
     headers: fields that the answer must carry (RFC 9110 asks for some).
     """
 
@@ -57,12 +58,14 @@ class ProxyError(Exception):
         message: str,
         *,
         advice: str = "",
+        detail: str = "",
         status: int | None = None,
         headers: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
         self.advice = advice
+        self.detail = detail
         self.headers = tuple(headers)
         if status is not None:
             self.status = status

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from proxy.errors import Outcome
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Exchange:
     """One request and everything that became of it.
 

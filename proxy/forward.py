@@ -15,7 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
 from proxy.config import Timeouts
-from proxy.errors import BodyStalled, ClientError, UpstreamError, UpstreamTimeout
+from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamError, UpstreamTimeout
 from proxy.exchange import Exchange
 from proxy.headers import Fields, request_head, response_head, tokens
 from proxy.hijack import Client, Written
@@ -78,7 +78,7 @@ async def forward(
             advice="For whoever runs this: gateway.timeouts.response in the configuration is the limit.",
         ) from None
     finally:
-        if pump is not None:
+        if pump is not None and not pump.done():
             pump.cancel()
             await asyncio.wait([pump])
         upstream.release(connection)
@@ -115,6 +115,7 @@ async def relay(client: Client, connection: Connection, answer: Answer, exchange
     except Exception:
         client.cut(reset=not is_delimited)
         raise
+    exchange.outcome = Outcome.SERVED
     return Written(keep)
 
 

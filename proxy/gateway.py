@@ -65,11 +65,12 @@ class Gateway:
             written = await self._serve(client, exchange)
         except ProxyError as error:
             exchange.outcome = error.outcome
-            exchange.detail = _detail(error)
+            exchange.detail = error.detail or error.message
             written = self._answer(client, exchange, error)
         except (asyncio.CancelledError, ConnectionError):
-            exchange.outcome = Outcome.CLIENT_GONE if client.is_gone else Outcome.STOPPING
-            exchange.status = exchange.status or 499
+            if exchange.outcome is not Outcome.SERVED:
+                exchange.outcome = Outcome.CLIENT_GONE if client.is_gone else Outcome.STOPPING
+                exchange.status = exchange.status or 499
             raise
         except Exception as error:
             logger.exception("a fault of the gateway itself, in exchange %s", exchange.id)
@@ -126,7 +127,6 @@ class Gateway:
                 written = await relay(client, connection, answer, exchange, close=False)
             finally:
                 upstream.release(connection)
-        exchange.outcome = Outcome.SERVED
         return written
 
     def _open_tunnel(self, client: Client, connection: Connection, answer: Answer, exchange: Exchange) -> Written:
@@ -200,11 +200,6 @@ class Gateway:
         client.write(response_head(error.status, phrase, (), ours=tuple(fields)) + (b"" if is_head else body))
         exchange.sent = 0 if is_head else len(body)
         return Written(keep)
-
-
-def _detail(error: ProxyError) -> str:
-    cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
-    return error.message + cause
 
 
 def _is_navigation(client: Client) -> bool:

@@ -16,6 +16,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from typing import cast
 
 import httptools
 
@@ -202,9 +203,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=self._buffer)
+        # Not isinstance: uvloop's transports do not derive from asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=self._buffer)
 
     def data_received(self, data: bytes) -> None:
         """Parse; hold the body back when whoever reads it is slower."""
@@ -398,6 +399,7 @@ class Upstream:
             raise UpstreamUnreachable(
                 f"The upstream {self.name} cannot be reached: {_reason(error)}.",
                 advice=self._advice("is it running?"),
+                detail=f"the upstream {self.name} at {self.url} cannot be reached: {_reason(error)}",
             ) from error
         return made
 
