@@ -31,7 +31,7 @@ async def shake_hands(
     """
     connection = await upstream.connect()
     try:
-        connection.begin("GET")
+        connection.begin("GET", may_switch=True)
         connection.write(request_head(head, target, ours, upgrade=True))
         async with asyncio.timeout(patience):
             answer = await connection.head()

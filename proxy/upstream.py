@@ -83,15 +83,20 @@ class Connection(asyncio.Protocol):
 
     # -- the exchange
 
-    def begin(self, method: str, on_interim: Callable[[Answer], None] = lambda _: None) -> None:
+    def begin(
+        self, method: str, on_interim: Callable[[Answer], None] = lambda _: None, *, may_switch: bool = False
+    ) -> None:
         """Start an exchange.
 
         method: of the request; an answer to HEAD has no body whatever it says.
         on_interim: called with each 1xx answer but 101 (RFC 9110, section 15.2).
+        may_switch: whether the request asks for another protocol; a 101 to any other is a fault of the upstream.
         """
         self._idle = False
         self._method = method
         self._on_interim = on_interim
+        self._may_switch = may_switch
+        self._switching: Answer | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -275,7 +280,11 @@ class Connection(asyncio.Protocol):
         self._headers = []
         answer = Answer(status, self._reason, headers, self._framing(status, headers))
         self._reason = b""
-        if 100 <= status < 200 and status != 101:
+        if self._error is not None:
+            return
+        if status == 101:
+            self._switching = answer  # llhttp tells a moment later whether it really switches
+        elif status < 200:
             self._head_bytes = 0
             self._on_interim(answer)
         else:
@@ -321,6 +330,10 @@ class Connection(asyncio.Protocol):
         return self._answer is not None and self._answer.framing is Framing.UNTIL_CLOSE
 
     def _switch(self, leftover: bytes) -> None:
+        if not self._may_switch or self._switching is None:
+            self._break("switched protocols, which nobody had asked for")
+            return
+        self._answer = self._switching
         if self._transport is not None:
             self._transport.pause_reading()
         self._leftover = leftover
