@@ -78,6 +78,9 @@ async def forward(
             advice="For whoever runs this: gateway.timeouts.response in the configuration is the limit.",
         ) from None
     finally:
+        if not body.is_sent:
+            # The upstream still waits for the rest of this request, and would take the next one for it.
+            connection.abort()
         if pump is not None and not pump.done():
             pump.cancel()
             await asyncio.wait([pump])
@@ -127,6 +130,7 @@ class _Body:
         self._exchange = exchange
         self._chunked = bool(tokens(client.head.all(b"transfer-encoding")))
         self.is_whole = not client.head.has_body or client.body.is_eof()
+        self.is_sent = self.is_whole
         self.field = b"Transfer-Encoding: chunked" if self._chunked else b""
         expects = client.head.version >= (1, 1) and b"100-continue" in tokens(client.head.all(b"expect"))
         self._may_continue = asyncio.Event() if expects and not self.is_whole else None
@@ -152,6 +156,7 @@ class _Body:
         async def run() -> None:
             try:
                 await self._pump(connection, timeouts.body)
+                self.is_sent = True
                 on_sent()
             except Exception as error:
                 connection.fail(error)
@@ -197,7 +202,7 @@ class _Body:
 def _hop_fields(answer: Answer, chunked: bool, keep: bool, is_modern: bool) -> Fields:
     """Return the fields that are about this hop alone."""
     fields: list[tuple[bytes, bytes]] = []
-    connection = [] if keep == is_modern else [b"keep-alive"] if keep else [b"close"]
+    connection = [b"close"] if not keep else [] if is_modern else [b"keep-alive"]
     if answer.status == 426:
         # RFC 9110, 15.5.22: such an answer must say what to upgrade to.
         fields += [(b"Upgrade", value) for value in answer.all(b"upgrade")]

@@ -177,7 +177,7 @@ class Tunnel:
         self.close_code: int | None = None
         for transport in (client, upstream):
             transport.set_write_buffer_limits(high=buffer)
-            _keep_alive(transport)
+            _tune(transport)
 
     @property
     def bytes_from_client(self) -> int:
@@ -260,7 +260,8 @@ class Tunnel:
                 self.close()
             return False
         other = leg.other.transport
-        if self.state is State.CLOSED or not other.can_write_eof():
+        has_said_all = leg.frames.close_code is not None and leg.other.frames.close_code is not None
+        if self.state is State.CLOSED or has_said_all or not other.can_write_eof():
             self.close()
             return False
         if not other.is_closing():
@@ -307,10 +308,11 @@ class Tunnel:
 _DONE = {"client": State.CLIENT_DONE, "upstream": State.UPSTREAM_DONE}
 
 
-def _keep_alive(transport: asyncio.Transport) -> None:
+def _tune(transport: asyncio.Transport) -> None:
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family == socket.AF_UNIX:
         return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE.items():
         if hasattr(socket, name):  # macOS spells one of them differently and has sane defaults

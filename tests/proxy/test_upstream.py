@@ -10,8 +10,8 @@ import pytest
 
 from proxy.errors import UpstreamCut, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from proxy.upstream import MAX_HEAD, Answer, Connection, Framing, Upstream, split_url
-from tests.proxy.origin import answering, origin, read_head
 from tests.processes import free_port
+from tests.proxy.origin import answering, origin, read_head
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -40,7 +40,12 @@ async def body(connection: Connection) -> bytes:
     [
         (OK, Framing.LENGTH, b"ok", True),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", Framing.CHUNKED, b"ok", True),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nA: b\r\n\r\n", Framing.CHUNKED, b"ok", True),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nA: b\r\n\r\n",
+            Framing.CHUNKED,
+            b"ok",
+            True,
+        ),
         (b"HTTP/1.1 204 No Content\r\n\r\n", Framing.NONE, b"", True),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n", Framing.NONE, b"", True),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok", Framing.LENGTH, b"ok", False),

@@ -1,0 +1,134 @@
+"""A gateway in the test's own loop, on a real port, with what it has recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from proxy.config import Settings
+from proxy.exchange import Exchange
+from proxy.gateway import Gateway
+from proxy.hijack import Listener
+from proxy.lifecycle import Lifecycle
+from proxy.upstream import Upstream
+
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the answer to KEY that RFC 6455 itself gives
+
+HANDSHAKE = (
+    b"GET /live HTTP/1.1\r\nHost: example.test:8000\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY + b"\r\n\r\n"
+)
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: " + ACCEPT + b"\r\n\r\n"
+)
+
+
+class Client:
+    """Raw bytes to the gateway and back, each read bounded in time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self.writer = reader, writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def read_head(self) -> bytes:
+        async with asyncio.timeout(10):
+            return await self._reader.readuntil(b"\r\n\r\n")
+
+    async def read(self, count: int) -> bytes:
+        async with asyncio.timeout(10):
+            return await self._reader.readexactly(count)
+
+    async def read_all(self) -> bytes:
+        async with asyncio.timeout(10):
+            return await self._reader.read()
+
+
+class Listening:
+    """A gateway that listens."""
+
+    def __init__(self, port: int, gateway: Gateway, lifecycle: Lifecycle[Exchange]) -> None:
+        self.port, self.gateway, self.lifecycle = port, gateway, lifecycle
+        self.exchanges: list[Exchange] = []
+        self._changed = asyncio.Condition()
+        self._notes: set[asyncio.Task[None]] = set()
+
+    def observe(self, exchange: Exchange) -> None:
+        self.exchanges.append(exchange)
+        task = asyncio.get_running_loop().create_task(self._note(), name="note of an exchange")
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    async def _note(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def ended(self, count: int = 1) -> Exchange:
+        """Wait until so many exchanges have ended; return the last."""
+        async with asyncio.timeout(10), self._changed:
+            await self._changed.wait_for(lambda: sum(x.ended is not None for x in self.exchanges) >= count)
+        return [x for x in self.exchanges if x.ended is not None][-1]
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
+        try:
+            yield Client(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def ask(self, request: bytes) -> bytes:
+        """Send one request on a connection of its own that ends with it; return everything that comes back."""
+        head, _, rest = request.partition(b"\r\n")
+        async with self.client() as client:
+            await client.send(head + b"\r\nConnection: close\r\n" + rest)
+            return await client.read_all()
+
+
+@asynccontextmanager
+async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **values: Any) -> AsyncIterator[Listening]:
+    """Run a gateway in front of ``dash`` and ``ws`` (the same where it is None); ``values`` are settings."""
+    settings = Settings.model_validate({"upstreams": {"dash": dash, "ws": ws or dash}, **values})
+    empty = asyncio.Event()
+    lifecycle: Lifecycle[Exchange] = Lifecycle(empty.set)
+    upstreams = {
+        name: Upstream(
+            name,
+            url,
+            connect_timeout=settings.timeouts.connect,
+            idle=settings.timeouts.upstream_idle,
+            buffer=settings.buffer,
+        )
+        for name, url in settings.upstreams
+    }
+    gateway = Gateway(settings, upstreams, lifecycle, lambda exchange: rig.observe(exchange))
+    listener = Listener(
+        gateway.handle,
+        on_unreadable=gateway.refuse_unreadable,
+        head_timeout=settings.timeouts.head,
+        keepalive_timeout=settings.timeouts.keepalive,
+        read_buffer=settings.buffer,
+    )
+    server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
+    rig = Listening(server.sockets[0].getsockname()[1], gateway, lifecycle)
+    lifecycle.happen("listening")
+    try:
+        yield rig
+    finally:
+        server.close()
+        if lifecycle.is_ready:
+            lifecycle.happen("stop")
+        gateway.abort_tunnels()
+        await listener.shutdown(1)
+        if lifecycle.in_flight:
+            async with asyncio.timeout(5):
+                await empty.wait()
+        for upstream in upstreams.values():
+            upstream.close()
+        assert not lifecycle.in_flight, "every exchange that began has ended"

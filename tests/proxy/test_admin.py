@@ -1,0 +1,47 @@
+"""What process managers and load balancers are told."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp.test_utils import TestClient
+
+from proxy.admin import admin_app
+from proxy.exchange import Exchange
+from proxy.lifecycle import Lifecycle
+from proxy.upstream import Upstream
+from tests.processes import free_port
+from tests.proxy.origin import answering, origin
+
+Make = Callable[[Any], Awaitable[TestClient[Any, Any]]]
+
+
+def upstreams(dash: str, ws: str) -> dict[str, Upstream]:
+    urls = {"dash": dash, "ws": ws}
+    return {name: Upstream(name, url, connect_timeout=1, idle=1, buffer=65536) for name, url in urls.items()}
+
+
+async def test_it_is_alive_in_every_state_and_ready_only_when_it_is(aiohttp_client: Make) -> None:
+    lifecycle: Lifecycle[Exchange] = Lifecycle()
+    client = await aiohttp_client(admin_app(lifecycle, {}))
+    seen = []
+    for event in ("listening", "stop", "empty", None):
+        alive, ready = await client.get("/healthz"), await client.get("/readyz")
+        seen.append((alive.status, ready.status, (await ready.json())["state"]))
+        if event:
+            lifecycle.happen(event)
+    assert seen == [(200, 503, "starting"), (200, 200, "ready"), (200, 503, "draining"), (200, 503, "stopped")]
+
+
+async def test_an_upstream_that_is_away_is_reported_and_does_not_make_the_gateway_unready(aiohttp_client: Make) -> None:
+    lifecycle: Lifecycle[Exchange] = Lifecycle()
+    lifecycle.happen("listening")
+    async with origin(answering()) as server:
+        client = await aiohttp_client(admin_app(lifecycle, upstreams(f"http://127.0.0.1:{free_port()}", server.url)))
+        answer = await client.get("/readyz")
+        assert answer.status == 200
+        assert (await answer.json())["upstreams"] == {
+            "dash": "The upstream dash cannot be reached: connection refused.",
+            "ws": "up",
+        }

@@ -1,0 +1,178 @@
+"""aiohttp's private corner. The canaries fail when a new aiohttp changes what this project leans on."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.web_protocol import RequestHandler
+
+from proxy.hijack import HAS_C_PARSER, Client, Listener, Written
+from tests.proxy.listening import HANDSHAKE
+
+
+def test_aiohttps_parser_is_the_c_one() -> None:
+    assert HAS_C_PARSER
+
+
+def test_canary_the_attributes_that_are_used_exist() -> None:
+    slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
+    assert {"_message_tail", "_task_handler", "_request_count", "_paused", "transport"} <= slots
+    assert inspect.iscoroutinefunction(BaseProtocol._drain_helper)
+    assert list(inspect.signature(RequestHandler.handle_error).parameters) == [
+        "self",
+        "request",
+        "status",
+        "exc",
+        "message",
+    ]
+
+
+async def serve(handler: object, data: bytes, *, count: int = -1) -> tuple[bytes, Listener]:
+    """Run one raw connection against a handler; return what came back."""
+    listener = Listener(
+        handler,  # type: ignore[arg-type]
+        on_unreadable=lambda request, status, message: unreadable(request, status),
+        head_timeout=10,
+        keepalive_timeout=10,
+        read_buffer=65536,
+    )
+    server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
+    try:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(data)
+        async with asyncio.timeout(10):
+            answer = await (reader.read() if count < 0 else reader.readexactly(count))
+        writer.transport.abort()
+        return answer, listener
+    finally:
+        server.close()
+        await listener.shutdown(1)
+
+
+def unreadable(request: web.BaseRequest, status: int) -> Written:
+    Client(request).write(b"unreadable %d" % status)
+    return Written(keep_alive=False)
+
+
+async def test_canary_a_taken_connection_comes_with_its_leftover_and_is_forgotten() -> None:
+    taken: asyncio.Future[tuple[asyncio.Transport, bytes]] = asyncio.get_running_loop().create_future()
+
+    async def handler(request: web.BaseRequest) -> Written:
+        taken.set_result(Client(request).take())
+        return Written(keep_alive=False)
+
+    async def talk() -> None:
+        transport, leftover = await taken
+        assert leftover == b"\x81\x80\0\0\0\0"
+        transport.write(b"still open")
+
+    talking = asyncio.get_running_loop().create_task(talk(), name="talk")
+    answer, listener = await serve(handler, HANDSHAKE + b"\x81\x80\0\0\0\0", count=10)
+    await talking
+    assert answer == b"still open"
+    assert listener.connections == []
+    (await taken)[0].abort()
+
+
+async def test_canary_a_large_leftover_is_bounded_and_whole() -> None:
+    """aiohttp pauses the transport when the leftover grows; taking it must not lose the rest."""
+    rest = b"x" * 300_000
+    done = asyncio.get_running_loop().create_future()
+
+    class Sink(asyncio.Protocol):
+        data = b""
+
+        def data_received(self, data: bytes) -> None:
+            self.data += data
+            if len(self.data) == len(rest):
+                done.set_result(None)
+
+    async def handler(request: web.BaseRequest) -> Written:
+        client = Client(request)
+        while len(client._protocol._message_tail) < 65536:
+            await asyncio.sleep(0)
+        transport, leftover = client.take()
+        sink = Sink()
+        transport.set_protocol(sink)
+        transport.resume_reading()
+        sink.data_received(leftover)
+        await done
+        transport.write(b"got it")
+        return Written(keep_alive=False)
+
+    answer, _ = await serve(handler, HANDSHAKE + rest, count=6)
+    assert answer == b"got it"
+
+
+async def test_canary_a_refused_upgrade_leaves_a_connection_that_still_speaks_http() -> None:
+    seen = []
+
+    async def handler(request: web.BaseRequest) -> Written:
+        client = Client(request)
+        seen.append(client.head.target)
+        client.write(b"<%b>" % client.head.target.encode())
+        return Written(client.wants_keep_alive)
+
+    await serve(handler, HANDSHAKE + b"GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert seen == ["/live", "/next"]
+
+
+async def test_the_head_is_what_was_sent() -> None:
+    heads = []
+
+    async def handler(request: web.BaseRequest) -> Written:
+        heads.append(Client(request).head)
+        Client(request).write(b".")
+        return Written(keep_alive=False)
+
+    await serve(handler, b"PATCH //a/%2e%2E?x=%20&& HTTP/1.1\r\nhOsT: x:1\r\nA_b:  c \r\nContent-Length: 0\r\n\r\n")
+    assert heads[0].method == "PATCH"
+    assert heads[0].target == "//a/%2e%2E?x=%20&&"
+    assert heads[0].headers == ((b"hOsT", b"x:1"), (b"A_b", b"c"), (b"Content-Length", b"0"))
+    assert not heads[0].has_body
+
+
+async def test_bytes_that_are_not_latin_in_a_target_are_kept() -> None:
+    targets = []
+
+    async def handler(request: web.BaseRequest) -> Written:
+        targets.append(Client(request).head.target)
+        Client(request).write(b".")
+        return Written(keep_alive=False)
+
+    await serve(handler, b"GET /\xc3\xa9\xff HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert targets in ([], ["/\xc3\xa9\xff"])  # llhttp may refuse them; if not, they are what they were
+
+
+async def test_what_cannot_be_read_is_answered_by_us() -> None:
+    async def handler(request: web.BaseRequest) -> Written:
+        raise AssertionError("nothing to handle")
+
+    answer, _ = await serve(handler, b"GET / HTTP/1.1\r\nHost : x\r\n\r\n")
+    assert answer == b"unreadable 400"
+
+
+async def test_a_connection_that_asks_nothing_is_closed_in_time() -> None:
+    async def handler(request: web.BaseRequest) -> Written:
+        raise AssertionError("nothing to handle")
+
+    listener = Listener(
+        handler,
+        on_unreadable=lambda request, status, message: unreadable(request, status),
+        head_timeout=0.1,
+        keepalive_timeout=60,
+        read_buffer=65536,
+    )
+    server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
+    try:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"GET / HT")
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+    finally:
+        server.close()
+        await listener.shutdown(1)

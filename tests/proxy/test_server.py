@@ -1,0 +1,67 @@
+"""Starting and stopping in the test's own loop; the whole process is in ``tests/system/test_stopping.py``."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from proxy.config import Settings
+from proxy.errors import ListenError
+from proxy.server import Server
+from tests.processes import free_port
+
+
+def settings(**values: object) -> Settings:
+    values = {"listen": f"127.0.0.1:{free_port()}", "admin": f"127.0.0.1:{free_port()}", **values}
+    return Settings.model_validate(values)
+
+
+@pytest.mark.parametrize("key", ["listen", "admin"])
+async def test_an_address_that_is_taken_is_named_with_its_key(key: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "{}:{}".format(*taken.getsockname())
+        server = Server(settings(**{key: address}), lambda _: None)
+        with pytest.raises(ListenError, match=f"^{address} is already in use.*gateway.{key}"):
+            await server.start()
+
+
+async def test_an_address_of_another_machine_is_named() -> None:
+    server = Server(settings(listen="192.0.2.1:8000"), lambda _: None)
+    with pytest.raises(ListenError, match=r"^192\.0\.2\.1:8000 cannot be listened on"):
+        await server.start()
+
+
+async def test_nothing_stays_open_when_the_second_listener_cannot_be_had() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        values = settings(admin="{}:{}".format(*taken.getsockname()))
+        server = Server(values, lambda _: None)
+        with pytest.raises(ListenError):
+            await server.start()
+        await asyncio.sleep(0)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*values.listen.split(":"))
+
+
+async def test_it_listens_on_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.sock"
+    server = Server(settings(listen=f"unix:{path}"), lambda _: None)
+    await server.start()
+    assert server.addresses == [f"unix:{path}"]
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    assert (await reader.readline()) == b"HTTP/1.1 400 Bad Request\r\n"
+    writer.close()
+    await server.stop()
+
+
+async def test_it_shows_the_address_it_got() -> None:
+    server = Server(settings(), lambda _: None)
+    await server.start()
+    (url,) = server.addresses
+    assert url.startswith("http://127.0.0.1:")
+    await server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))

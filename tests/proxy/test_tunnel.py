@@ -1,0 +1,314 @@
+"""The tunnel between two real TCP connections: bytes, back-pressure, half-close, goodbye and deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from proxy.errors import Outcome
+from proxy.frames import close_frame
+from proxy.tunnel import State, Tunnel
+
+HELLO = b"\x81\x02hi"  # a whole text frame of a server
+MASKED_HELLO = b"\x81\x82\0\0\0\0hi"
+CLOSE = close_frame(1000, masked=False)
+MASKED_CLOSE = close_frame(1000, masked=True)
+
+
+class End:
+    """The far end of one leg: what the client, or the upstream, sends and gets."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._sock, data)
+
+    async def receive(self, count: int) -> bytes:
+        """Read exactly ``count`` bytes."""
+        data = b""
+        async with asyncio.timeout(10):
+            while len(data) < count:
+                piece = await asyncio.get_running_loop().sock_recv(self._sock, count - len(data))
+                if not piece:
+                    raise AssertionError(f"ended behind {data!r}")
+                data += piece
+        return data
+
+    async def receive_all(self) -> bytes:
+        """Read to the end."""
+        data = b""
+        async with asyncio.timeout(10):
+            while piece := await asyncio.get_running_loop().sock_recv(self._sock, 1 << 20):
+                data += piece
+        return data
+
+    def end(self) -> None:
+        """Send no more, but still read."""
+        self._sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def reset(self) -> None:
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.close()
+
+
+class Rig:
+    """A tunnel with both its far ends."""
+
+    def __init__(self, tunnel: Tunnel, client: End, upstream: End, ended: asyncio.Event) -> None:
+        self.tunnel, self.client, self.upstream, self._ended = tunnel, client, upstream, ended
+
+    async def ended(self) -> Tunnel:
+        async with asyncio.timeout(10):
+            await self._ended.wait()
+        return self.tunnel
+
+
+@asynccontextmanager
+async def rig(
+    *,
+    idle: float = 60,
+    buffer: int = 65536,
+    answer: bytes = b"",
+    from_upstream: bytes = b"",
+    from_client: bytes = b"",
+) -> AsyncIterator[Rig]:
+    ended = asyncio.Event()
+    client_transport, client = await _leg()
+    upstream_transport, upstream = await _leg()
+    calls = []
+
+    def on_end(tunnel: Tunnel) -> None:
+        calls.append(tunnel)
+        ended.set()
+
+    tunnel = Tunnel(client_transport, upstream_transport, idle=idle, buffer=buffer, on_end=on_end)
+    tunnel.open(answer, from_upstream, from_client)
+    try:
+        yield Rig(tunnel, client, upstream, ended)
+    finally:
+        tunnel.abort()
+        client.close()
+        upstream.close()
+        async with asyncio.timeout(10):
+            await ended.wait()
+        assert calls == [tunnel], "the end is told once"
+
+
+async def _leg() -> tuple[asyncio.Transport, End]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        far = socket.create_connection(server.getsockname())
+        near, _ = server.accept()
+    far.setblocking(False)
+    far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
+    transport.pause_reading()
+    return transport, End(far)
+
+
+async def test_bytes_pass_both_ways_and_leftovers_go_first() -> None:
+    async with rig(answer=b"101!", from_upstream=HELLO, from_client=MASKED_HELLO) as r:
+        await r.client.send(b"\x82\x80\0\0\0\0")
+        await r.upstream.send(b"\x82\x00")
+        assert await r.client.receive(10) == b"101!" + HELLO + b"\x82\x00"
+        assert await r.upstream.receive(14) == MASKED_HELLO + b"\x82\x80\0\0\0\0"
+        assert (r.tunnel.bytes_from_client, r.tunnel.bytes_from_upstream) == (14, 6)
+
+
+async def test_what_is_not_websocket_at_all_passes_too() -> None:
+    async with rig() as r:
+        noise = bytes(range(256)) * 64
+        await r.client.send(noise)
+        assert await r.upstream.receive(len(noise)) == noise
+
+
+@pytest.mark.parametrize("role", ["client", "upstream"])
+async def test_a_side_that_ends_can_still_receive(role: str) -> None:
+    async with rig() as r:
+        one, other = (r.client, r.upstream) if role == "client" else (r.upstream, r.client)
+        await one.send(b"last words")
+        one.end()
+        assert await other.receive_all() == b"last words"
+        assert r.tunnel.state is (State.CLIENT_DONE if role == "client" else State.UPSTREAM_DONE)
+        await other.send(b"and the answer")
+        assert await one.receive(14) == b"and the answer"
+        other.end()
+        tunnel = await r.ended()
+        assert tunnel.closed_by == role
+        assert tunnel.outcome is (Outcome.CLIENT_CLOSED if role == "client" else Outcome.UPSTREAM_CLOSED)
+
+
+@pytest.mark.parametrize(
+    ("first", "frame", "reply"),
+    [("client", MASKED_CLOSE, CLOSE), ("upstream", CLOSE, MASKED_CLOSE)],
+)
+async def test_the_record_names_who_closed_first_and_with_which_code(first: str, frame: bytes, reply: bytes) -> None:
+    async with rig() as r:
+        one, other = (r.client, r.upstream) if first == "client" else (r.upstream, r.client)
+        await one.send(frame)
+        assert await other.receive(len(frame)) == frame
+        await other.send(reply)
+        assert await one.receive(len(reply)) == reply
+        r.upstream.close()  # a server ends the connection, whoever closed it
+        tunnel = await r.ended()
+        assert (tunnel.closed_by, tunnel.close_code) == (first, 1000)
+
+
+@pytest.mark.parametrize("role", ["client", "upstream"])
+async def test_a_reset_ends_the_other_side(role: str) -> None:
+    async with rig() as r:
+        one, other = (r.client, r.upstream) if role == "client" else (r.upstream, r.client)
+        one.reset()
+        assert await other.receive_all() == b""
+        tunnel = await r.ended()
+        assert (tunnel.outcome, tunnel.closed_by) == (Outcome.RESET, role)
+
+
+@pytest.mark.parametrize("role", ["client", "upstream"])
+async def test_a_slow_reader_makes_its_sender_wait_and_loses_nothing(role: str) -> None:
+    async with rig(buffer=65536) as r:
+        slow, fast = (r.client, r.upstream) if role == "client" else (r.upstream, r.client)
+        data = bytes(range(256)) * (1 << 17)  # 32 MiB: more than the kernel's buffers hold
+        sending = asyncio.get_running_loop().create_task(fast.send(data), name="fast sender")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await asyncio.shield(sending)
+        leg = r.tunnel._client if role == "client" else r.tunnel._upstream
+        assert leg.transport.get_write_buffer_size() <= 65536 + (256 << 10)  # the mark, and one read of the loop
+        assert await slow.receive(len(data)) == data
+        await sending
+
+
+async def test_leftovers_that_fill_the_buffer_do_not_undo_the_waiting() -> None:
+    big = b"x" * (8 << 20)
+    async with rig(buffer=65536, from_upstream=big) as r:
+        await asyncio.sleep(0)
+        assert not r.tunnel._upstream.transport.is_reading()
+        assert await r.client.receive(len(big)) == big
+        await r.upstream.send(b"more")
+        assert await r.client.receive(4) == b"more"
+
+
+async def test_goodbye_reaches_both_sides_between_two_frames() -> None:
+    async with rig() as r:
+        await r.upstream.send(HELLO)
+        assert await r.client.receive(4) == HELLO
+        r.tunnel.say_goodbye(1012, Outcome.DRAINED)
+        assert await r.client.receive(4) == close_frame(1012, masked=False)
+        assert await r.upstream.receive(8) == close_frame(1012, masked=True)
+        await r.client.send(close_frame(1012, masked=True))
+        assert await r.client.receive_all() == b""
+        tunnel = await r.ended()
+        assert (tunnel.outcome, tunnel.closed_by, tunnel.close_code) == (Outcome.DRAINED, "gateway", 1012)
+
+
+async def test_goodbye_waits_for_the_end_of_a_frame_under_way() -> None:
+    async with rig() as r:
+        await r.upstream.send(b"\x82\x7e\x01\x00" + b"x" * 100)
+        assert await r.client.receive(104) == b"\x82\x7e\x01\x00" + b"x" * 100
+        r.tunnel.say_goodbye(1012, Outcome.DRAINED)
+        assert await r.upstream.receive(8) == close_frame(1012, masked=True)  # nothing was under way here
+        await r.upstream.send(b"x" * 156 + HELLO + HELLO[:3])  # the rest, a whole frame, and half of a third
+        assert await r.client.receive(164) == b"x" * 156 + HELLO + close_frame(1012, masked=False)
+        await r.client.send(close_frame(1012, masked=True))
+        assert await r.client.receive_all() == b""
+        await r.ended()
+
+
+async def test_goodbye_is_followed_by_the_end_even_if_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.tunnel.FAREWELL", 0.05)
+    async with rig() as r:
+        r.tunnel.say_goodbye(1012, Outcome.DRAINED)
+        assert await r.client.receive_all() == close_frame(1012, masked=False)
+        assert (await r.ended()).outcome is Outcome.DRAINED
+
+
+async def test_an_upstream_that_leaves_at_the_goodbye_does_not_hurry_the_client() -> None:
+    async with rig() as r:
+        r.tunnel.say_goodbye(1012, Outcome.DRAINED)
+        assert await r.upstream.receive(8) == close_frame(1012, masked=True)
+        r.upstream.close()
+        assert await r.client.receive(4) == close_frame(1012, masked=False)
+        await r.client.send(MASKED_HELLO * 100)  # still talking: closing now would reset its connection
+        await r.client.send(close_frame(1012, masked=True))
+        assert await r.client.receive_all() == b""
+        await r.ended()
+
+
+async def test_goodbye_after_a_half_close_writes_only_where_it_can() -> None:
+    async with rig() as r:
+        r.client.end()
+        assert await r.upstream.receive_all() == b""
+        r.tunnel.say_goodbye(1012, Outcome.DRAINED)
+        assert await r.client.receive(4) == close_frame(1012, masked=False)
+
+
+async def test_goodbye_twice_is_goodbye_once() -> None:
+    async with rig() as r:
+        r.tunnel.say_goodbye(1012, Outcome.DRAINED)
+        r.tunnel.say_goodbye(1001, Outcome.IDLE)
+        assert await r.client.receive(4) == close_frame(1012, masked=False)
+        await r.client.send(close_frame(1012, masked=True))
+        assert await r.client.receive_all() == b""
+
+
+async def test_a_silent_tunnel_is_closed_with_a_code_that_brings_its_client_back() -> None:
+    async with rig(idle=0.2) as r:
+        assert await r.client.receive(4) == close_frame(1001, masked=False)
+        await r.client.send(close_frame(1001, masked=True))
+        assert (await r.ended()).outcome is Outcome.IDLE
+
+
+async def test_a_tunnel_with_a_heartbeat_in_one_direction_stays_open() -> None:
+    async with rig(idle=0.4) as r:
+        for _ in range(8):  # a heartbeat every 0.1 s for twice the idle time
+            await r.upstream.send(HELLO)
+            assert await r.client.receive(4) == HELLO
+            await asyncio.sleep(0.1)
+        assert r.tunnel.state is State.OPEN
+
+
+@pytest.mark.parametrize("option", ["TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"])
+async def test_both_connections_are_watched_by_tcp(option: str) -> None:
+    async with rig() as r:
+        for leg in (r.tunnel._client, r.tunnel._upstream):
+            sock = leg.transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert 0 < sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) <= 60
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+def _uvloop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    uvloop = pytest.importorskip("uvloop")
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [
+        test_bytes_pass_both_ways_and_leftovers_go_first,
+        test_goodbye_reaches_both_sides_between_two_frames,
+        test_goodbye_waits_for_the_end_of_a_frame_under_way,
+        test_leftovers_that_fill_the_buffer_do_not_undo_the_waiting,
+    ],
+)
+def test_the_same_holds_on_uvloop(scene: Callable[[], object]) -> None:
+    with asyncio.Runner(loop_factory=_uvloop_factory()) as runner:
+        runner.run(scene())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("role", ["client", "upstream"])
+def test_half_close_and_back_pressure_hold_on_uvloop(role: str) -> None:
+    with asyncio.Runner(loop_factory=_uvloop_factory()) as runner:
+        runner.run(test_a_side_that_ends_can_still_receive(role))
+        runner.run(test_a_slow_reader_makes_its_sender_wait_and_loses_nothing(role))
+        runner.run(test_a_reset_ends_the_other_side(role))
