@@ -251,7 +251,7 @@ async def test_a_connection_that_the_upstream_has_closed_is_not_used_again() -> 
         poll = connection.has_gone_stale
         up.release(connection)
         await server.wait_closed(1)
-        while not poll():  # the kernel has the FIN before the event loop does, or will in a moment
+        while not poll():  # noqa: ASYNC110 - the kernel has the FIN, or will in a moment; it tells nobody else
             await asyncio.sleep(0)
         assert up.reuse(carefully=True) is None
 
