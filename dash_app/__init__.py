@@ -1,0 +1,1 @@
+"""The demo: a plain Dash app with a WebSocket beside its layout."""

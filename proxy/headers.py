@@ -149,7 +149,7 @@ def forwarded_fields(head: Head, peer: Peer, trusted: Trusted, request_id: str) 
     if believed:
         written = {name.lower() for name, _ in fields}
         fields += [(n, v) for n, v in head.headers if _is_a_proxys_word(n.lower()) and n.lower() not in written]
-    return tuple(fields)
+    return tuple(field for field in fields if field[1])  # HTTP/1.0 may come without Host
 
 
 def request_head(head: Head, target: str, ours: Fields, *, body: bytes = b"", upgrade: bool = False) -> bytes:

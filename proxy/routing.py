@@ -175,7 +175,10 @@ def _handshake_key(head: Head) -> bytes:
     if head.has_body:
         raise ClientError("A WebSocket handshake has no body.")
     if tokens(head.all(b"upgrade")) != [b"websocket"] or b"upgrade" not in tokens(head.all(b"connection")):
-        raise ClientError("A WebSocket handshake says Upgrade: websocket and Connection: Upgrade, and nothing else.")
+        raise ClientError(
+            "A WebSocket handshake says Upgrade: websocket and Connection: Upgrade, and nothing else.",
+            advice="A proxy in front must pass both fields on (nginx: proxy_set_header).",
+        )
     if head.all(b"sec-websocket-version") != [b"13"]:
         raise ClientError(
             "Only version 13 of the WebSocket protocol is spoken here.",

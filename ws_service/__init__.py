@@ -1,0 +1,4 @@
+"""The WebSocket service: it hosts the user's own endpoints.
+
+Nothing is imported here, so that whoever needs one module loads one module.
+"""

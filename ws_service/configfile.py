@@ -14,6 +14,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -30,14 +31,48 @@ _MAX_FILE = 1 << 20
 """Bytes. A config is a few KiB; more is a wrong path (a log, a database)."""
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
-_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)")
-_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>B|KiB|MiB|GiB)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBER = r"(?P<number>[0-9]{1,12}(?:\.[0-9]{1,24})?)"
+"""Digits are counted so that no text becomes infinity; 12 are a terabyte."""
+
+_DURATION = re.compile(_NUMBER + r"(?P<unit>ms|s|m|h|d)")
+_SIZE = re.compile(_NUMBER + r"(?P<unit>B|KiB|MiB|GiB)")
+_SECONDS = {
+    "ms": Decimal("0.001"),
+    "s": Decimal(1),
+    "m": Decimal(60),
+    "h": Decimal(3600),
+    "d": Decimal(86400),
+}
+_CENTURY = 36525 * _SECONDS["d"]
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+_WANTED = {
+    "string": "text",
+    "int": "a whole number",
+    "bool": "true or false",
+    "float": "a number",
+    "tuple": "a list",
+}
+"""pydantic's names of types, in words for whoever wrote the file."""
 
 Path_ = tuple[str | int, ...]
 Place = tuple[int, int]
 M = TypeVar("M", bound="Section")
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, but ``on``, ``off``, ``yes`` and ``no`` stay words, as in YAML 1.2.
+
+    YAML 1.1 makes booleans of them, and ``handoff: off`` would mean False.
+    A setting that is true or false still takes all four: pydantic reads them.
+    """
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
 
 
 class Section(BaseModel):
@@ -57,7 +92,10 @@ def parse_duration(value: object) -> float:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{_shown(value)} is not a duration; write a number with its unit: 30s, 500ms, 5m, 1h")
-    return float(match["number"]) * _SECONDS[match["unit"]]
+    seconds = Decimal(match["number"]) * _SECONDS[match["unit"]]
+    if seconds > _CENTURY:
+        raise ValueError(f"{_shown(value)} is longer than a century")
+    return float(seconds)
 
 
 def parse_size(value: object) -> int:
@@ -65,16 +103,18 @@ def parse_size(value: object) -> int:
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{_shown(value)} is not a size; write a number with its unit: 64KiB, 1MiB, 2GiB")
-    return int(float(match["number"]) * _BYTES[match["unit"]])
+    return int(Decimal(match["number"]) * _BYTES[match["unit"]])
 
 
 def format_duration(seconds: float) -> str:
     """Write seconds the way ``parse_duration`` reads them, in the largest unit that is exact."""
+    exact = Decimal(repr(seconds))
     for unit in ("d", "h", "m", "s"):
-        count = seconds / _SECONDS[unit]
+        count = exact / _SECONDS[unit]
         if count >= 1 and count == int(count):
             return f"{int(count)}{unit}"
-    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
+    unit = "s" if seconds >= 1 else "ms"
+    return f"{(exact / _SECONDS[unit]).normalize():f}{unit}"
 
 
 def format_size(count: int) -> str:
@@ -190,7 +230,7 @@ def _read(path: Path) -> str:
 
 def _parse(text: str, source: str) -> tuple[object, dict[Path_, Place]]:
     """Parse YAML into values and, for every key and item, its (line, column)."""
-    loader = yaml.SafeLoader(text)
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         places: dict[Path_, Place] = {}
@@ -223,9 +263,7 @@ def _locate(node: yaml.Node, path: Path_, places: dict[Path_, Place], duplicates
             place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             if here in places:
                 first = places[here][0]
-                duplicates.append(
-                    Mistake(f"is written twice; the first is on line {first}", _dotted(here), *place)
-                )
+                duplicates.append(Mistake(f"is written twice; the first is on line {first}", _dotted(here), *place))
             places[here] = place
             _locate(value_node, here, places, duplicates)
     elif isinstance(node, yaml.SequenceNode):
@@ -236,9 +274,7 @@ def _locate(node: yaml.Node, path: Path_, places: dict[Path_, Place], duplicates
 
 def _top_level(document: object, places: Mapping[Path_, Place], source: str) -> Iterator[Mistake]:
     if document is None:
-        yield Mistake(
-            "is empty; leave --config out to run on the defaults, or write a section: " + ", ".join(SECTIONS)
-        )
+        yield Mistake("is empty; leave --config out to run on the defaults, or write a section: " + ", ".join(SECTIONS))
     elif not isinstance(document, dict):
         yield Mistake(f"holds {_kind(document)}; expected sections: {', '.join(SECTIONS)}", line=1)
     else:
@@ -271,9 +307,7 @@ def _interpolated(
     return _VARIABLE.sub(replace, value)
 
 
-def _mistake(
-    details: ErrorDetails, name: str, model: type[BaseModel], places: Mapping[Path_, Place]
-) -> Mistake:
+def _mistake(details: ErrorDetails, name: str, model: type[BaseModel], places: Mapping[Path_, Place]) -> Mistake:
     path: Path_ = (name, *details["loc"])
     while path not in places and len(path) > 1 and details["type"] != "missing":
         path = path[:-1]  # pydantic adds steps of its own, for the branches of a union
@@ -293,9 +327,8 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return f"expected settings (key: value), got {_kind(value)}"
     if kind.endswith("_type") or kind.endswith("_parsing"):
-        wanted = {"string": "text", "int": "a whole number", "bool": "true or false", "float": "a number", "tuple": "a list"}
         noun = kind.rsplit("_", 1)[0]
-        return f"expected {wanted.get(noun, 'a ' + noun)}, got {_kind(value)}"
+        return f"expected {_WANTED.get(noun, 'a ' + noun)}, got {_kind(value)}"
     message = details["msg"]
     return f"{message[0].lower()}{message[1:]}, got {_shown(value)}"
 
@@ -307,7 +340,8 @@ def _fields(model: type[BaseModel], parents: list[str | int]) -> list[str]:
         if isinstance(step, int):
             continue
         annotation = current.model_fields[step].annotation
-        found = [t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, BaseModel)]
+        kinds = (annotation, *get_args(annotation))
+        found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if not found:
             return []
         current = found[0]

@@ -3,6 +3,7 @@
 - ServiceError
     - ConfigError: the config file has mistakes; carries every one of them
     - AppError: the user's ``module:attr`` cannot be served
+    - ListenError: the address cannot be listened on
 """
 
 from __future__ import annotations
@@ -48,3 +49,7 @@ class AppError(ServiceError):
     The message is one sentence for the operator; ``__cause__`` is the
     exception of the user's module, where there is one.
     """
+
+
+class ListenError(ServiceError):
+    """The service cannot listen where it was told to; the message is one sentence for the operator."""

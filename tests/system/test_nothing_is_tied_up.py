@@ -1,4 +1,4 @@
-"""Upstreams that are away or slow, clients that leave or do not read: nobody else notices, and nothing is left behind."""
+"""Upstreams that are away or slow, clients that leave or do not read: nobody else notices, and nothing is left."""
 
 from __future__ import annotations
 
