@@ -163,5 +163,22 @@ class Settings(Section):
 
 
 def load_settings(path: Path | None, env: Mapping[str, str] = environ) -> Settings:
-    """Read the gateway's section of a file; None means every default. Raises ``ConfigError`` with all mistakes."""
-    return load(path, "gateway", Settings, env)
+    """Read the gateway's section of a file; None means every default. Raises ``ConfigError`` with all mistakes.
+
+    Paths of unix sockets are relative to the file, so that it does not matter where the program is started.
+    """
+    settings = load(path, "gateway", Settings, env)
+    if path is None:
+        return settings
+    folder = path.absolute().parent
+    return settings.model_copy(
+        update={
+            "listen": _anchored(settings.listen, folder),
+            "admin": _anchored(settings.admin, folder),
+            "upstreams": Upstreams(**{name: _anchored(url, folder) for name, url in settings.upstreams}),
+        }
+    )
+
+
+def _anchored(address: str, folder: Path) -> str:
+    return f"unix:{folder / address[5:]}" if address.startswith("unix:") else address

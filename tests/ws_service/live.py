@@ -1,0 +1,68 @@
+"""Servers for the tests of this folder: a real uvicorn in a thread, and modules written as a user writes them."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from ws_service import server
+from ws_service.config import Settings
+from ws_service.configfile import split_listen
+
+
+class Threaded(server.Server):
+    """The service's own server, which a test waits for."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        address = server.spoken(settings.listen)
+        super().__init__(server.server_config(app, settings), address=address, drain=settings.drain)
+        self.is_settled = threading.Event()
+
+    async def startup(self, sockets: object = None) -> None:
+        try:
+            await super().startup(sockets)  # type: ignore[arg-type]
+        finally:
+            self.is_settled.set()
+
+
+@contextmanager
+def serving(app: ASGIApp, settings: Settings | None = None) -> Iterator[str]:
+    """Serve an ASGI app on a free port for the length of a ``with`` block; yields ``host:port``."""
+    settings = settings or Settings()
+    host, _ = split_listen(settings.listen)
+    (bound,) = server.bind_tcp(str(host), 0)
+    threaded = Threaded(app, settings)
+    thread = threading.Thread(target=threaded.run, args=([bound],), name="service under test")
+    address = "{}:{}".format(*bound.getsockname())
+    thread.start()
+    try:
+        assert threaded.is_settled.wait(20), "the service did not start"
+        assert threaded.started, "the app's lifespan failed"
+        yield address
+    finally:
+        threaded.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def modules(folder: Path, **sources: str) -> Iterator[Path]:
+    """Write modules into a folder; forget them, and what loading put on ``sys.path``, at the end of the block."""
+    for name, source in sources.items():
+        path = folder.joinpath(*name.split("__", 1)).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(source))
+    path_before, modules_before = list(sys.path), set(sys.modules)
+    try:
+        yield folder
+    finally:
+        sys.path[:] = path_before
+        for name, module in list(sys.modules.items()):
+            if name not in modules_before and str(getattr(module, "__file__", "")).startswith(str(folder)):
+                del sys.modules[name]

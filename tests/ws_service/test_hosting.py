@@ -1,0 +1,477 @@
+"""What a user may name in ``ws_service.app``, what keeps working of it, and how each mistake is worded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from tests.ws_service.live import modules, serving
+from ws_service.errors import AppError
+from ws_service.hosting import explain, load
+
+EVERYTHING = """
+    from contextlib import asynccontextmanager
+    from typing import Annotated
+
+    from fastapi import APIRouter, Depends, FastAPI, Query, WebSocket, WebSocketException
+    from starlette.middleware.base import BaseHTTPMiddleware
+
+    events = []
+
+    @asynccontextmanager
+    async def lifespan(app):
+        app.state.opened = "by lifespan"
+        events.append("up")
+        yield {"pool": "from lifespan"}
+        events.append("down")
+
+    app = FastAPI(lifespan=lifespan)
+    app.state.made = "at import"
+
+    class Marks:
+        def __init__(self, app, mark):
+            self.app, self.mark = app, mark
+
+        async def __call__(self, scope, receive, send):
+            scope.setdefault("marks", []).append((self.mark, scope["type"]))
+            await self.app(scope, receive, send)
+
+    class HttpOnly(BaseHTTPMiddleware):
+        async def dispatch(self, request, call_next):
+            events.append("http")
+            return await call_next(request)
+
+    app.add_middleware(Marks, mark="inner")
+    app.add_middleware(HttpOnly)
+    app.add_middleware(Marks, mark="outer")
+
+    class Refused(Exception):
+        pass
+
+    @app.exception_handler(Refused)
+    async def refused(websocket, error):
+        await websocket.close(4321, str(error))
+
+    async def user(token: str | None = None):
+        if token == "bad":
+            raise WebSocketException(1008, "bad token")
+        return token
+
+    async def resource():
+        events.append("open")
+        try:
+            yield "resource"
+        finally:
+            events.append("close")
+
+    @app.websocket("/items/{item}")
+    async def items(
+        websocket: WebSocket,
+        item: int,
+        tags: Annotated[list[str], Query()],
+        user: Annotated[str | None, Depends(user)],
+        resource: Annotated[str, Depends(resource)],
+    ):
+        await websocket.accept()
+        await websocket.send_json([item, tags, user, resource])
+        await websocket.close(3001, "bye")
+
+    @app.websocket("/state")
+    async def state(websocket: WebSocket):
+        await websocket.accept()
+        seen = websocket.app.state
+        await websocket.send_json([seen.made, seen.opened, websocket.state.pool, websocket.scope["marks"]])
+
+    @app.websocket("/chosen")
+    async def chosen(websocket: WebSocket):
+        await websocket.accept(subprotocol=websocket.scope["subprotocols"][-1], headers=[(b"x-kind", b"Mixed")])
+        await websocket.send_text("")
+        await websocket.send_bytes(b"")
+        await websocket.send_bytes(await websocket.receive_bytes())
+
+    @app.websocket("/refused")
+    async def refuses(websocket: WebSocket):
+        await websocket.accept()
+        raise Refused("as agreed")
+
+    @app.websocket("/denied")
+    async def denies(websocket: WebSocket):
+        from starlette.responses import JSONResponse
+
+        await websocket.send_denial_response(JSONResponse({"why": "not today"}, status_code=418))
+
+    @app.websocket("/client")
+    async def client(websocket: WebSocket):
+        await websocket.accept()
+        await websocket.send_json([websocket.client.host, websocket.url.scheme])
+
+    @app.get("/page")
+    async def page():
+        events.append("page")
+
+    router = APIRouter(prefix="/inner")
+
+    @router.websocket("/echo")
+    async def echo(websocket: WebSocket):
+        await websocket.accept()
+        async for message in websocket.iter_text():
+            await websocket.send_text(message)
+
+    app.include_router(router, prefix="/outer")
+
+    below = FastAPI()
+
+    @below.websocket("/deep/{name}")
+    async def deep(websocket: WebSocket, name: str):
+        await websocket.accept()
+        await websocket.send_text(name)
+
+    app.mount("/mounted", below)
+"""
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service that hosts one app with everything an endpoint can use."""
+    with modules(tmp_path_factory.mktemp("user"), everything=EVERYTHING) as folder:
+        hosted = load("everything:app", folder)
+        with serving(hosted) as address:
+            yield address
+        assert hosted.app.state.opened == "by lifespan"
+        import everything  # type: ignore[import-not-found]
+
+        assert everything.events[0] == "up"
+        assert everything.events[-1] == "down"
+        assert "http" not in everything.events
+
+
+def test_path_query_and_dependencies_reach_the_endpoint(everything: str) -> None:
+    with connect(f"ws://{everything}/items/7?tags=a&tags=b&token=me") as client:
+        assert json.loads(client.recv()) == [7, ["a", "b"], "me", "resource"]
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv()
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (3001, "bye")
+
+
+def test_a_parameter_that_does_not_fit_refuses_the_handshake(everything: str) -> None:
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(f"ws://{everything}/items/seven?tags=a")
+
+
+def test_a_websocket_exception_of_a_dependency_refuses_the_handshake(everything: str) -> None:
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(f"ws://{everything}/items/7?tags=a&token=bad")
+
+
+def test_app_state_lifespan_state_and_middleware_are_there(everything: str) -> None:
+    with connect(f"ws://{everything}/state") as client:
+        made, opened, pool, marks = json.loads(client.recv())
+    assert (made, opened, pool) == ("at import", "by lifespan", "from lifespan")
+    assert marks == [["outer", "websocket"], ["inner", "websocket"]]
+
+
+def test_subprotocol_headers_and_empty_messages_arrive(everything: str) -> None:
+    with connect(f"ws://{everything}/chosen", subprotocols=["a", "b"]) as client:  # type: ignore[list-item]
+        assert client.subprotocol == "b"
+        assert client.response is not None
+        assert client.response.headers["x-kind"] == "Mixed"
+        assert client.recv() == ""
+        assert client.recv() == b""
+        client.send(b"\x00\xff")
+        assert client.recv() == b"\x00\xff"
+
+
+def test_an_exception_handler_closes_with_its_own_code(everything: str) -> None:
+    with connect(f"ws://{everything}/refused") as client, pytest.raises(ConnectionClosed) as closed:
+        client.recv()
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4321, "as agreed")
+
+
+def test_a_denial_response_arrives_with_its_body(everything: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        connect(f"ws://{everything}/denied")
+    assert refused.value.response.status_code == 418
+    assert json.loads(refused.value.response.body or b"") == {"why": "not today"}
+
+
+def test_an_included_router_keeps_its_prefixes(everything: str) -> None:
+    with connect(f"ws://{everything}/outer/inner/echo") as client:
+        client.send("héllo")
+        assert client.recv() == "héllo"
+
+
+def test_a_mounted_app_is_served(everything: str) -> None:
+    with connect(f"ws://{everything}/mounted/deep/sea") as client:
+        assert client.recv() == "sea"
+
+
+def test_an_unknown_path_is_a_403(everything: str) -> None:
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(f"ws://{everything}/nowhere")
+
+
+def test_an_endpoint_sees_the_browser_behind_the_gateway(everything: str) -> None:
+    forwarded = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+    with connect(f"ws://{everything}/client", additional_headers=forwarded) as client:
+        assert json.loads(client.recv()) == ["203.0.113.9", "wss"]
+
+
+def test_a_message_of_16_mib_passes_compressed(everything: str) -> None:
+    message = "0123456789abcdef" * (1 << 20)
+    with connect(f"ws://{everything}/outer/inner/echo", max_size=None) as client:
+        assert client.response is not None
+        assert "permessage-deflate" in client.response.headers["Sec-WebSocket-Extensions"]
+        client.send(message)
+        assert client.recv() == message
+
+
+DASH = """
+    import dash
+    from dash import html
+    from fastapi import WebSocket
+
+    app = dash.Dash(__name__, backend="fastapi")
+    app.layout = html.Div("Hello")
+    server = app.server
+
+    @app.server.websocket("/ws")
+    async def ws(websocket: WebSocket):
+        await websocket.accept()
+        names = []
+        layer = websocket.app.middleware_stack
+        while layer is not None:
+            names.append(type(layer).__name__)
+            layer = getattr(layer, "app", None)
+        await websocket.send_json(names)
+
+    if __name__ == "__main__":
+        raise AssertionError("nothing runs on import")
+"""
+
+
+@pytest.mark.parametrize("name", ["board:app", "board:server", "board:app.server"])
+def test_of_a_dash_app_only_its_own_middleware_is_left_out(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("dash.backends")
+    with modules(tmp_path, board=DASH) as folder:
+        hosted = load(name, folder)
+        with serving(hosted) as address, connect(f"ws://{address}/ws") as client:
+            names = json.loads(client.recv())
+    assert "DashMiddleware" not in names
+    assert names[0] == "ServerErrorMiddleware"
+    assert "ExceptionMiddleware" in names
+
+
+def test_the_middleware_of_a_dash_app_is_left_out_of_a_stack_that_was_built_already(tmp_path: Path) -> None:
+    pytest.importorskip("dash.backends")
+    built = DASH + "\n    server.middleware_stack = server.build_middleware_stack()\n"
+    with modules(tmp_path, board=built) as folder, serving(load("board:app", folder)) as address:
+        with connect(f"ws://{address}/ws") as client:
+            assert "DashMiddleware" not in json.loads(client.recv())
+
+
+def test_a_dash_app_that_is_mounted_loses_its_middleware_too(tmp_path: Path) -> None:
+    pytest.importorskip("dash.backends")
+    outer = """
+        from fastapi import FastAPI
+
+        from board import app as board
+
+        app = FastAPI()
+        app.mount("/board", board.server)
+        app.mount("/object", board)
+    """
+    with modules(tmp_path, board=DASH, outer=outer) as folder, serving(load("outer:app", folder)) as address:
+        for path in ("board", "object"):
+            with connect(f"ws://{address}/{path}/ws") as client:
+                assert "DashMiddleware" not in json.loads(client.recv())
+
+
+def test_a_middleware_of_the_users_by_the_same_name_stays(tmp_path: Path) -> None:
+    source = """
+        from fastapi import FastAPI, WebSocket
+
+        class DashMiddleware:
+            def __init__(self, app):
+                self.app = app
+
+            async def __call__(self, scope, receive, send):
+                scope["seen"] = "mine"
+                await self.app(scope, receive, send)
+
+        app = FastAPI()
+        app.add_middleware(DashMiddleware)
+
+        @app.websocket("/ws")
+        async def ws(websocket: WebSocket):
+            await websocket.accept()
+            await websocket.send_text(websocket.scope["seen"])
+    """
+    with modules(tmp_path, mine=source) as folder, serving(load("mine:app", folder)) as address:
+        with connect(f"ws://{address}/ws") as client:
+            assert client.recv() == "mine"
+
+
+def test_the_callback_socket_of_dash_is_refused_and_the_log_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("dash.backends")
+    with modules(tmp_path, board=DASH) as folder, serving(load("board:app", folder)) as address:
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(f"ws://{address}/_dash-ws-callback", origin=f"http://{address}")  # type: ignore[arg-type]
+    assert "it is Dash's own socket and belongs to the Dash process" in caplog.text
+
+
+ROUTERS = """
+    from contextlib import asynccontextmanager
+
+    from fastapi import APIRouter, WebSocket
+    from starlette.applications import Starlette
+    from starlette.routing import Mount, Router, WebSocketRoute
+
+    @asynccontextmanager
+    async def lifespan(app):
+        yield {"where": "lifespan"}
+
+    async def hello(websocket: WebSocket):
+        await websocket.accept()
+        await websocket.send_text(getattr(websocket.state, "where", "nowhere"))
+
+    api = APIRouter(prefix="/api", lifespan=lifespan)
+    api.add_api_websocket_route("/ws", hello)
+    routes = [Mount("/api", routes=[WebSocketRoute("/ws", hello)])]
+    plain = Router(routes, lifespan=lifespan)
+    star = Starlette(routes=routes, lifespan=lifespan)
+"""
+
+
+@pytest.mark.parametrize("attr", ["api", "plain", "star"])
+def test_routers_and_starlette_apps_are_served_with_their_lifespan(tmp_path: Path, attr: str) -> None:
+    with modules(tmp_path, routers=ROUTERS) as folder, serving(load(f"routers:{attr}", folder)) as address:
+        with connect(f"ws://{address}/api/ws") as client:
+            assert client.recv() == "lifespan"
+
+
+def test_a_module_in_a_package_beside_the_config_is_found(tmp_path: Path) -> None:
+    with modules(tmp_path, pages__live=ROUTERS) as folder:
+        assert load("pages.live:star", folder).name == "pages.live:star"
+
+
+def refusal(folder: Path, name: str, **sources: str) -> AppError:
+    with modules(folder, **sources), pytest.raises(AppError) as caught:
+        load(name, folder)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_a_module_that_is_not_there_is_named_with_the_folder(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "nolive:app")
+    assert str(error) == (
+        f"ws_service.app is nolive:app, but there is no module nolive in {tmp_path} or among the installed "
+        "packages; write the name of your script without .py, and keep the config file beside it"
+    )
+    assert explain(error) == str(error)
+
+
+def test_a_module_missing_from_a_package_names_the_package(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "pkg.live:app", pkg____init__="")
+    assert f"but pkg ({tmp_path}/pkg/__init__.py) has no module live" in str(error)
+
+
+def test_a_package_that_is_a_module_names_the_module(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "flat.live:app", flat="")
+    assert f"but flat ({tmp_path}/flat.py) has no module live" in str(error)
+
+
+def test_an_exception_at_import_is_one_sentence_with_the_users_traceback_under_it(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "broken:app", broken="def half():\n    return 1 / 0\n\nhalf()\n")
+    sentence, *below = explain(error).splitlines()
+    assert sentence == (
+        f"ws_service.app is broken:app, but importing broken ({tmp_path}/broken.py) failed: "
+        "ZeroDivisionError: division by zero"
+    )
+    assert below[0] == "Traceback (most recent call last):"
+    assert below[1] == f'  File "{tmp_path}/broken.py", line 4, in <module>'
+
+
+def test_a_missing_dependency_of_the_module_is_not_taken_for_the_module(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "needy:app", needy="import nobody_has_this\n")
+    assert "failed: ModuleNotFoundError: No module named 'nobody_has_this'" in str(error)
+    assert "line 1, in <module>" in explain(error)
+
+
+def test_a_syntax_error_shows_its_line(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "torn:app", torn="app = (\n")
+    assert f"importing torn ({tmp_path}/torn.py) failed: SyntaxError" in str(error)
+    assert explain(error).splitlines()[1] == f'  File "{tmp_path}/torn.py", line 1'
+
+
+def test_a_module_that_exits_is_told_about_the_guard(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "leaves:app", leaves="import sys\nsys.exit(3)\n")
+    assert "failed: it ended in sys.exit(3); put what runs the program under if __name__" in str(error)
+
+
+def test_a_missing_attribute_is_answered_with_the_nearest_one(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "typo:ap", typo="app = 1\n")
+    assert str(error) == (f"ws_service.app is typo:ap, but typo ({tmp_path}/typo.py) has no ap; did you mean app?")
+
+
+def test_a_missing_attribute_of_an_attribute_names_both(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "typo2:app.sever", typo2="class app:\n    server = 1\n")
+    assert f"but app in typo2 ({tmp_path}/typo2.py) has no sever; did you mean server?" in str(error)
+
+
+def test_a_module_that_hides_the_users_own_is_named_with_both_files(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "json:app", json="app = 1\n")
+    assert f"json ({json.__file__}, which hides your {tmp_path}/json.py: rename that one) has no app" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("app = 5", "is of type int; name a Dash app on FastAPI, a FastAPI or Starlette app, or a router"),
+        ("def app(): pass", "is a function; name the variable that holds the app it makes"),
+        ("from fastapi import FastAPI as app", "is a class; name the variable that holds the app it makes"),
+        ("import flask\napp = flask.Flask('x')", "is a Flask app, which has no WebSocket routes that this"),
+        ("import dash\napp = dash.Dash('x')", "is a Dash app on Flask, which has no WebSocket routes that this"),
+        ("from fastapi import FastAPI\napp = FastAPI()", 'no WebSocket route; add one with @app.websocket("/ws")'),
+        (
+            "import dash\napp = dash.Dash('x', backend='fastapi')",
+            'has no WebSocket route; add one with @app.server.websocket("/ws"), or leave ws_service.app out',
+        ),
+        ("from fastapi import APIRouter\napp = APIRouter()", "has no WebSocket route"),
+        (
+            "from starlette.applications import Starlette\n"
+            "from starlette.routing import Mount\n"
+            "from starlette.staticfiles import StaticFiles\n"
+            "app = Starlette(routes=[Mount('/a', StaticFiles(directory='.')), Mount('/b', Starlette())])",
+            "has no WebSocket route",
+        ),
+    ],
+)
+def test_an_object_that_cannot_be_served_is_one_sentence(tmp_path: Path, source: str, sentence: str) -> None:
+    assert sentence in str(refusal(tmp_path, "odd:app", odd=source))
+
+
+def test_a_mounted_app_of_another_make_is_believed(tmp_path: Path) -> None:
+    source = """
+        from starlette.applications import Starlette
+
+        class SocketIO:
+            async def __call__(self, scope, receive, send):
+                await send({"type": "websocket.accept"})
+                await send({"type": "websocket.send", "text": scope["path"]})
+
+        app = Starlette()
+        app.mount("/socket.io", SocketIO())
+    """
+    with modules(tmp_path, socketio_like=source) as folder:
+        with serving(load("socketio_like:app", folder)) as address:
+            with connect(f"ws://{address}/socket.io/x") as client:
+                assert str(client.recv()).endswith("/x")

@@ -1,0 +1,134 @@
+"""Addresses that are free, taken, stale or impossible, and what uvicorn is told."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import free_port
+from ws_service import server
+from ws_service.app import create_app
+from ws_service.config import Settings
+from ws_service.errors import ListenError
+
+
+@pytest.fixture
+def logging_restored() -> Iterator[None]:
+    names = ("", "ws_service", "uvicorn")
+    before = {n: (list(logging.getLogger(n).handlers), logging.getLogger(n).level) for n in names}
+    yield
+    for name, (handlers, level) in before.items():
+        logger = logging.getLogger(name)
+        logger.handlers[:], logger.propagate = handlers, True
+        logger.setLevel(level)
+
+
+def close(sockets: list[socket.socket]) -> None:
+    for bound in sockets:
+        bound.close()
+
+
+def test_an_address_is_bound_and_nothing_accepted_yet(tmp_path: Path) -> None:
+    port = free_port()
+    sockets = server.bind(f"127.0.0.1:{port}", tmp_path)
+    try:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+    finally:
+        close(sockets)
+
+
+def test_an_address_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(ListenError) as caught:
+            server.bind(address, tmp_path)
+    assert str(caught.value) == (f"{address} is already in use; stop what listens there, or change ws_service.listen")
+
+
+@pytest.mark.parametrize(
+    ("listen", "sentence"),
+    [
+        ("192.0.2.1:8765", "cannot listen on 192.0.2.1:8765: Cannot assign requested address"),
+        ("nobody.invalid:8765", "nobody.invalid:8765 cannot be looked up"),
+        ("unix:nowhere/ws.sock", "cannot listen on unix:nowhere/ws.sock: No such file or directory"),
+    ],
+)
+def test_an_address_that_cannot_be_is_one_sentence(tmp_path: Path, listen: str, sentence: str) -> None:
+    with pytest.raises(ListenError) as caught:
+        server.bind(listen, tmp_path)
+    assert str(caught.value).startswith(sentence)
+    assert str(caught.value).endswith("change ws_service.listen")
+
+
+def test_localhost_is_bound_on_every_address_that_it_has(tmp_path: Path) -> None:
+    sockets = server.bind(f"localhost:{free_port()}", tmp_path)
+    try:
+        assert "127.0.0.1" in [bound.getsockname()[0] for bound in sockets]
+        assert len({bound.family for bound in sockets}) == len(sockets)
+    finally:
+        close(sockets)
+
+
+def test_a_unix_socket_is_for_owner_and_group_and_goes_when_it_is_unbound(tmp_path: Path) -> None:
+    sockets = server.bind("unix:ws.sock", tmp_path)
+    try:
+        assert stat.S_IMODE((tmp_path / "ws.sock").stat().st_mode) == 0o660
+        server.unbind("unix:ws.sock", tmp_path)
+        assert not (tmp_path / "ws.sock").exists()
+    finally:
+        close(sockets)
+
+
+def test_a_unix_socket_of_a_crashed_process_is_taken_over(tmp_path: Path) -> None:
+    close(server.bind("unix:ws.sock", tmp_path))
+    assert (tmp_path / "ws.sock").exists()
+    close(server.bind("unix:ws.sock", tmp_path))
+
+
+def test_a_unix_socket_that_somebody_answers_is_taken(tmp_path: Path) -> None:
+    (other,) = server.bind("unix:ws.sock", tmp_path)
+    with other:
+        other.listen()
+        with pytest.raises(ListenError, match=r"unix:ws\.sock is already in use"):
+            server.bind("unix:ws.sock", tmp_path)
+
+
+def test_a_file_in_the_place_of_a_unix_socket_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "ws.sock").write_text("precious")
+    with pytest.raises(ListenError, match="is there and is not a socket"):
+        server.bind("unix:ws.sock", tmp_path)
+    assert (tmp_path / "ws.sock").read_text() == "precious"
+
+
+def test_uvicorn_is_told_what_the_settings_say() -> None:
+    settings = Settings(drain="1500ms", max_message="1MiB", trusted_proxies=("10.0.0.1",))  # type: ignore[arg-type]
+    config = server.server_config(create_app(settings), settings)
+    assert (config.ws_max_size, config.timeout_graceful_shutdown) == (1 << 20, 2)
+    assert config.forwarded_allow_ips == ["10.0.0.1/32"]
+    assert config.ws_per_message_deflate
+    assert (config.ws_ping_interval, config.ws_ping_timeout) == (20.0, 20.0)
+    assert (config.access_log, config.server_header) == (False, False)
+
+
+def test_whoever_connects_over_a_unix_socket_is_believed() -> None:
+    settings = Settings(listen="unix:ws.sock")
+    assert server.server_config(create_app(settings), settings).forwarded_allow_ips == "*"
+
+
+def test_the_log_works_again_behind_a_module_that_switched_it_off(
+    logging_restored: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.set_up_logging()
+    logging.config.dictConfig({"version": 1, "disable_existing_loggers": True})
+    server.set_up_logging()
+    logging.getLogger("ws_service.server").info("still here")
+    logging.getLogger("uvicorn.error").warning("me too")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == ["INFO still here", "WARNING me too"]

@@ -1,0 +1,66 @@
+"""``dash-ws-service``, also ``python -m ws_service``: the config file in, the running service out.
+
+Exit codes: 0 stopped when asked, 1 the address cannot be listened on, 2 a
+mistake in the config file or in the user's app.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from ws_service import server
+from ws_service.app import create_app
+from ws_service.config import Settings, dump_settings, load_settings
+from ws_service.errors import AppError, ConfigError, ListenError
+from ws_service.hosting import explain
+
+
+@click.command()
+@click.option("--config", type=click.Path(path_type=Path), help="The config file. Without it: every default.")
+@click.option("--print-config", is_flag=True, help="Print every setting with its value, and stop.")
+@click.version_option(package_name="dash-ws-proxy")
+def main(config: Path | None, print_config: bool) -> None:
+    """Serve the WebSocket endpoints of your own app, behind dash-ws-proxy or alone."""
+    try:
+        settings = load_settings(config)
+    except ConfigError as error:
+        _fail(str(error), 2)
+    if print_config:
+        click.echo(dump_settings(settings), nl=False)
+        return
+    folder = config.absolute().parent if config is not None else Path.cwd()
+    try:
+        _serve(settings, folder)
+    except ListenError as error:
+        _fail(str(error), 1)
+    except AppError as error:
+        _fail(explain(error), 2)
+
+
+def _serve(settings: Settings, folder: Path) -> None:
+    """Bind, then import, then serve: a taken port is found before the user's module does anything."""
+    server.set_up_logging()
+    sockets = server.bind(settings.listen, folder)
+    try:
+        app = create_app(settings, folder)
+        server.set_up_logging()
+        has_started = server.run(app, settings, sockets)
+    finally:
+        for bound in sockets:
+            bound.close()
+        server.unbind(settings.listen, folder)
+    if not has_started:
+        sys.exit(2)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main(prog_name="dash-ws-service")

@@ -1,0 +1,96 @@
+"""The ``ws_service`` section of ``config.yaml``: every setting with its default, its unit and its danger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from keyword import iskeyword
+from os import environ
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from ws_service import configfile
+from ws_service.configfile import Duration, Listen, Section, Size
+
+NAME = "ws_service"
+"""The section's key in the file."""
+
+
+def parse_app(value: object) -> str | None:
+    """Check the name of the user's app: ``module:attr``, both may be dotted.
+
+    Returns it as it came; None is no app. Raises ValueError with a sentence
+    for the operator. Whether it can be imported is not this room's question.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not the name of an app; write module:attr, for example app:app")
+    module, colon, attr = value.partition(":")
+    if module.endswith(".py") or "/" in module:
+        dotted = module.removesuffix(".py").strip("./").replace("/", ".")
+        raise ValueError(f"{value!r} is a path; write the module's name: {dotted}:{attr or 'app'}")
+    if not colon:
+        raise ValueError(f"{value!r} names no attribute; write module:attr, for example {value or 'app'}:app")
+    if not _is_dotted_name(module) or not _is_dotted_name(attr):
+        raise ValueError(f"{value!r} is not the name of an app; write module:attr, for example app:app")
+    return value
+
+
+def _is_dotted_name(text: str) -> bool:
+    return all(part.isidentifier() and not iskeyword(part) for part in text.split("."))
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        return ip_network(str(value), strict=False)
+    except ValueError:
+        raise ValueError(f"{value!r} is not an address or a network; write 10.0.0.7 or 10.0.0.0/8") from None
+
+
+App = Annotated[str | None, BeforeValidator(parse_app)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network), PlainSerializer(str)]
+
+LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+
+
+class Settings(Section):
+    """The WebSocket service's settings."""
+
+    listen: Listen = "127.0.0.1:8765"
+    """Where the gateway finds the service; ``gateway.upstreams.ws`` must say the same. A ``unix:`` path is
+    relative to the config file, and open to the owner and the group of the process alone. Danger: an address
+    that others can reach lets them past the gateway."""
+
+    app: App = None
+    """``module:attr`` whose WebSocket endpoints are served: a Dash app on FastAPI, a FastAPI or Starlette
+    app, or a router. The module is looked for beside the config file, then where Python looks. None: every
+    handshake is refused. Danger: what the module does when it is imported happens in this process too."""
+
+    max_message: Annotated[Size, Field(ge=1024)] = 32 << 20
+    """Bytes of the largest message that a client may send, all fragments together and inflated; a larger one
+    closes its socket with 1009. Danger: each client can make the service hold this much. Precedents:
+    websockets 1 MiB, uvicorn 16 MiB."""
+
+    drain: Duration = 20.0
+    """At a stop, for endpoints to end once their sockets are closed with 1012; then they are cancelled. 0
+    cancels at once. Keep it below the patience of what stops the service (systemd 90s, Kubernetes 30s)."""
+
+    trusted_proxies: tuple[Network, ...] = LOOPBACK
+    """Gateways whose X-Forwarded-For and X-Forwarded-Proto are believed, so that an endpoint sees the address
+    of the browser and not the gateway's. Whoever connects over a unix socket is believed anyway. Danger:
+    whoever is in here can claim any address."""
+
+
+def load_settings(path: Path | None, env: Mapping[str, str] = environ) -> Settings:
+    """Read the service's section of a file; None means every default. ConfigError holds all mistakes."""
+    return configfile.load(path, NAME, Settings, env)
+
+
+def dump_settings(settings: Settings) -> str:
+    """Write settings as the YAML that would give them back."""
+    return configfile.dump(NAME, settings)

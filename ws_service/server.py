@@ -1,0 +1,231 @@
+"""Running the service: the sockets it listens on, uvicorn, the order of stopping, and the log.
+
+The only room that knows uvicorn. It runs with 0.41, which the first FastAPI
+release of Dash came with, and with the newest.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import os
+import signal
+import socket
+import stat
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ws_service.config import Settings
+from ws_service.configfile import split_listen
+from ws_service.errors import ListenError
+
+log = logging.getLogger(__name__)
+
+LAST_WORDS = 5.0
+"""Seconds beyond ``drain`` for the lifespan and for threads to end; then the process leaves without them."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn that says when it serves, and that ends with exit code 0 when it is asked to stop.
+
+    address: what the ready line says.
+    drain: seconds, as in the settings.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, address: str, drain: float) -> None:
+        super().__init__(config)
+        self._address = address
+        self._drain = drain
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start serving, and say so once connections are really accepted."""
+        await super().startup(sockets)
+        if self.started:
+            log.info("ws service ready on %s", self._address)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close every socket with 1012, wait for the endpoints, then end the lifespan."""
+        log.info("stopping: %d open, endpoints have %g s", len(self.server_state.connections), self._drain)
+        await super().shutdown(sockets)
+        log.info("stopped")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop on a signal; a second Ctrl-C does not wait for anybody.
+
+        uvicorn's own raises the signal again once it has stopped, and a
+        process manager would see a death by SIGTERM instead of exit code 0.
+        """
+        if self.should_exit:
+            self.force_exit = self.force_exit or sig == signal.SIGINT
+            return
+        self.should_exit = True
+        insist = threading.Timer(self._drain + LAST_WORDS, self._leave)
+        insist.daemon = True
+        insist.start()
+
+    def _leave(self) -> None:
+        log.error("the app did not end within %g s of the stop; leaving without it", self._drain + LAST_WORDS)
+        logging.shutdown()
+        os._exit(1)  # a thread of the user's that never ends would hold every other exit
+
+
+def run(app: ASGIApp, settings: Settings, sockets: list[socket.socket]) -> bool:
+    """Serve until a signal; return whether the app started at all (if not, the log says why).
+
+    sockets: bound by ``bind``. They are closed behind the return.
+
+    Raises ListenError when another process began to listen in the meantime.
+    """
+    server = Server(server_config(app, settings), address=spoken(settings.listen), drain=settings.drain)
+    try:
+        server.run(sockets=sockets)
+    except SystemExit:
+        return False  # uvicorn's way, since 0.5x, to say that the lifespan failed
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise _taken(settings.listen) from None
+    return server.started
+
+
+def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """Return uvicorn's configuration.
+
+    ``ws`` stays uvicorn's own choice. Its sans-I/O implementation, the one
+    chosen in new versions, drops empty messages and sends no pings in 0.41,
+    where the older one is the default.
+    """
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        ws="auto",
+        ws_max_size=settings.max_message,
+        ws_per_message_deflate=True,
+        proxy_headers=True,
+        forwarded_allow_ips="*" if settings.listen.startswith("unix:") else [str(n) for n in settings.trusted_proxies],
+        timeout_graceful_shutdown=math.ceil(settings.drain),
+    )
+
+
+def spoken(listen: str) -> str:
+    """Return an address the way people write it: a URL, or ``unix:path``."""
+    return listen if listen.startswith("unix:") else f"http://{listen}"
+
+
+def bind(listen: str, folder: Path) -> list[socket.socket]:
+    """Bind every address that ``listen`` stands for (a host name may have two). Nothing is accepted yet.
+
+    folder: what a relative unix path starts from.
+
+    Raises ListenError.
+    """
+    place = split_listen(listen)
+    try:
+        return [_bind_unix(listen, folder / place)] if isinstance(place, str) else bind_tcp(*place)
+    except socket.gaierror as error:
+        raise ListenError(f"{listen} cannot be looked up: {error.strerror}; change ws_service.listen") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise _taken(listen) from None
+        raise ListenError(f"cannot listen on {listen}: {error.strerror}; change ws_service.listen") from None
+
+
+def unbind(listen: str, folder: Path) -> None:
+    """Remove the file of a unix socket, which outlives its process otherwise."""
+    place = split_listen(listen)
+    if isinstance(place, str):
+        (folder / place).unlink(missing_ok=True)
+
+
+def _taken(listen: str) -> ListenError:
+    return ListenError(f"{listen} is already in use; stop what listens there, or change ws_service.listen")
+
+
+def bind_tcp(host: str, port: int) -> list[socket.socket]:
+    """Bind every address of a host. port: 0 lets the system choose. Raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    problem = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        bound = socket.socket(family, kind, protocol)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.bind(address)
+        except OSError as error:
+            bound.close()
+            problem = error
+            if error.errno != errno.EADDRNOTAVAIL:  # localhost is ::1 too, where IPv6 is switched off
+                break
+        else:
+            sockets.append(bound)
+    else:
+        if sockets:
+            return sockets
+    for bound in sockets:
+        bound.close()
+    raise problem
+
+
+def _bind_unix(listen: str, path: Path) -> socket.socket:
+    if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
+        raise ListenError(
+            f"cannot listen on {listen}: {path} is there and is not a socket; remove it or choose another"
+        )
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_answered(path):
+            raise _taken(listen)
+        path.unlink(missing_ok=True)
+        before = os.umask(0o117)
+        try:
+            bound.bind(str(path))
+        finally:
+            os.umask(before)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def _is_answered(path: Path) -> bool:
+    """Is somebody behind the socket file? A process that crashed leaves one that nobody answers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
+
+
+def set_up_logging() -> None:
+    """Write one line per event to standard error, uvicorn's warnings and the user's own messages alike.
+
+    To be called again behind the import of the user's module: a
+    ``logging.config`` call in there may have switched our loggers off.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(handler)
+        root.setLevel(logging.INFO)
+    for name, level in (("ws_service", logging.INFO), ("uvicorn", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
+    for name, known in logging.root.manager.loggerDict.items():
+        if isinstance(known, logging.Logger) and name.partition(".")[0] in ("ws_service", "uvicorn"):
+            known.disabled = False
