@@ -1,0 +1,127 @@
+"""``python -m dash_app``: serve the demo alone, at ``dash_app.listen`` of the config file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+import yaml
+
+DEFAULT_CONFIG = Path("config.yaml")
+DEFAULT_LISTEN = "127.0.0.1:8050"
+
+STOP_WITHIN = 1
+"""Seconds for requests in flight at a stop. honcho, which runs the demo in development, kills after 5."""
+
+
+class ConfigError(Exception):
+    """The config file cannot be used; the message is a sentence for whoever wrote it."""
+
+
+def read_listen(path: Path | None) -> str:
+    """Return ``dash_app.listen`` of a config file, or its default; the other sections are other programs'.
+
+    path: the file; None means ``config.yaml`` of the working directory if there is one.
+
+    Raises ConfigError.
+    """
+    if path is None:
+        if not DEFAULT_CONFIG.exists():
+            return DEFAULT_LISTEN
+        path = DEFAULT_CONFIG
+    try:
+        document = yaml.safe_load(path.read_text("utf-8-sig"))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise ConfigError(f"{where}: is not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if document is not None and not isinstance(document, dict):
+        raise ConfigError(f"{path}: holds {document!r:.60}; expected sections, one of them dash_app")
+    section = (document or {}).get("dash_app")
+    if section is None:
+        return DEFAULT_LISTEN
+    if not isinstance(section, dict):
+        raise ConfigError(f"{path}: dash_app: expected settings (key: value), got {section!r:.60}")
+    for key in section:
+        if key != "listen":
+            raise ConfigError(f"{path}: dash_app.{key}: is not a setting; known here: listen")
+    listen = section.get("listen", DEFAULT_LISTEN)
+    try:
+        split_listen(listen)
+    except ValueError as error:
+        raise ConfigError(f"{path}: dash_app.listen: {error}") from None
+    return str(listen)
+
+
+def split_listen(listen: object) -> tuple[str, int]:
+    """Split ``host:port`` or ``[v6]:port``; ValueError with a sentence for anything else."""
+    host, _, port = listen.rpartition(":") if isinstance(listen, str) else ("", "", "")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not host or (":" in host and not bracketed) or not (port.isascii() and port.isdigit()):
+        raise ValueError(f"{listen!r:.60} is not an address; write host:port, for example {DEFAULT_LISTEN}")
+    if not 1 <= int(port) <= 65535:
+        raise ValueError(f"port {port} is out of range (1 to 65535)")
+    return host.strip("[]"), int(port)
+
+
+class Server(uvicorn.Server):
+    """uvicorn, saying so in one line once it serves."""
+
+    def __init__(self, config: uvicorn.Config, listen: str) -> None:
+        super().__init__(config)
+        self._listen = listen
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then print the line that people and tests wait for."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            print(f"dash ready on http://{self._listen}", flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C; return the exit code: 1 for a port that is taken, 2 for a mistake.
+
+    The address comes from the file alone. PORT in the environment is not
+    obeyed: honcho sets it for every process, to numbers of its own.
+    """
+    parser = argparse.ArgumentParser(prog="python -m dash_app", description="Serve the demo alone.")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="default: ./config.yaml if there is one")
+    try:
+        listen = read_listen(parser.parse_args(argv).config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    # uvicorn stops in good order and then raises the signal again for whoever asked for it before.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    host, port = split_listen(listen)
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        # create_server puts the address into strerror once more; the system's own words are enough.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        print(f"dash: cannot listen on {listen}: {reason}", file=sys.stderr)
+        return 1
+
+    from dash_app.app import (
+        app,
+    )  # here, so that a mistake above is told at once and not after a second of Dash
+
+    config = uvicorn.Config(app.server, log_level="warning", timeout_graceful_shutdown=STOP_WITHIN)
+    with listener:
+        Server(config, listen).run(sockets=[listener])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
