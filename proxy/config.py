@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from os import environ
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from ws_service.configfile import Duration, Listen, Section, Size, check_port, dump, load, split_listen
+from ws_service.configfile import Duration, Listen, Section, Size, check_port, dump, load, parse_network, split_listen
 from ws_service.errors import ConfigError
 
 __all__ = ["ConfigError", "Route", "Settings", "Timeouts", "Upstreams", "dump", "load_settings", "split_listen"]
@@ -49,17 +49,12 @@ def _upstream_url(value: object) -> str:
     return value.rstrip("/")
 
 
-def _network(value: object) -> IPv4Network | IPv6Network | str:
-    if isinstance(value, IPv4Network | IPv6Network) or value == "unix":
-        return value
-    try:
-        return ip_network(str(value), strict=False)
-    except ValueError:
-        raise ValueError(f"{value!r} is not a network; write 10.0.0.7, 10.0.0.0/8 or unix") from None
-
-
 Url = Annotated[str, BeforeValidator(_upstream_url)]
-Network = Annotated[IPv4Network | IPv6Network | Literal["unix"], BeforeValidator(_network), PlainSerializer(str)]
+Peers = Annotated[
+    IPv4Network | IPv6Network | Literal["unix"],
+    BeforeValidator(lambda value: value if value == "unix" else parse_network(value)),
+    PlainSerializer(str),
+]
 """An address, a network, or ``unix``: whoever connects through the unix socket that ``listen`` names."""
 
 
@@ -149,7 +144,7 @@ class Settings(Section):
     routes: tuple[Route, ...] = ()
     """Your own rules, before the built-in ones."""
 
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: tuple[Peers, ...] = ()
     """Proxies in front whose X-Forwarded-* and X-Request-ID are believed. Danger: whoever is in here can claim any
     client address. Nobody by default: then those fields are removed from every request and written anew."""
 

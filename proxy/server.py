@@ -143,7 +143,7 @@ async def serve(settings: Settings) -> None:
         logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
     logger.info("%d files may be open: room for about %d tunnels", files, (files - 64) // 2)
     logger.info("admin on %s", settings.admin)
-    logger.info("gateway ready on %s", ", ".join(server.addresses))
+    logger.info("gateway ready on %s (open it in a browser)", ", ".join(server.addresses))
     await asked.wait()
     logger.info("stopping; a second signal stops at once")
     stopping = loop.create_task(server.stop(), name="stop of the gateway")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from keyword import iskeyword
 from os import environ
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field
 
 from ws_service import configfile
-from ws_service.configfile import Duration, Listen, Section, Size
+from ws_service.configfile import Duration, Listen, Network, Section, Size
 
 NAME = "ws_service"
 """The section's key in the file."""
@@ -43,17 +43,7 @@ def _is_dotted_name(text: str) -> bool:
     return all(part.isidentifier() and not iskeyword(part) for part in text.split("."))
 
 
-def _network(value: object) -> IPv4Network | IPv6Network:
-    if isinstance(value, IPv4Network | IPv6Network):
-        return value
-    try:
-        return ip_network(str(value), strict=False)
-    except ValueError:
-        raise ValueError(f"{value!r} is not an address or a network; write 10.0.0.7 or 10.0.0.0/8") from None
-
-
 App = Annotated[str | None, BeforeValidator(parse_app)]
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network), PlainSerializer(str)]
 
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 

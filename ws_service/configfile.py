@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -171,6 +172,20 @@ def split_listen(address: str) -> tuple[str, int] | str:
 
 Listen = Annotated[str, BeforeValidator(parse_listen)]
 """``host:port``, ``[v6]:port`` or ``unix:path``."""
+
+
+def parse_network(value: object) -> IPv4Network | IPv6Network:
+    """Read ``10.0.0.7`` or ``10.0.0.0/8`` into a network; ValueError for anything else."""
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        return ip_network(str(value), strict=False)
+    except ValueError:
+        raise ValueError(f"{_shown(value)} is not a network; write 10.0.0.7 or 10.0.0.0/8") from None
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network), PlainSerializer(str)]
+"""An address or a network of addresses."""
 
 
 def load(path: Path | None, name: str, model: type[M], env: Mapping[str, str] = os.environ) -> M:
