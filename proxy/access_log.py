@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from proxy.exchange import Exchange
 
 _SECRET = re.compile(
-    r"(?i)([?&](?:[^=&]*(?:token|secret|password|passwd|signature|api_?key|access_?key|auth|code))=)[^&]*"
+    r"(?i)(?:token|secret|passw(?:or)?d|sig|signature|credential|key|auth|code|jwt|sid|session|ticket)$"
 )
+"""The end of the name of a query parameter whose value is not written."""
 
 
 def text_line(exchange: Exchange) -> str:
@@ -36,7 +37,9 @@ def text_line(exchange: Exchange) -> str:
     if x.detail:
         parts.append(f"[{x.detail}]")
     parts.append(f"id={x.id}")
-    return " ".join(parts)
+    line = " ".join(parts)
+    # Whatever came from outside may hold line ends and escape codes.
+    return line if line.isascii() and line.isprintable() else ascii(line)[1:-1]
 
 
 def json_line(exchange: Exchange) -> str:
@@ -78,6 +81,13 @@ def _time(exchange: Exchange) -> str:
 
 
 def _redacted(target: str) -> str:
-    """Hide the values of query parameters that are secrets by their name, and what would break the line."""
-    hidden = _SECRET.sub(r"\1***", target) if "?" in target else target
-    return hidden if hidden.isascii() and hidden.isprintable() else ascii(hidden)[1:-1]
+    """Hide the values of query parameters that are secrets by their name."""
+    path, mark, query = target.partition("?")
+    if not query:
+        return target
+    return path + mark + "&".join(_hidden(parameter) for parameter in query.split("&"))
+
+
+def _hidden(parameter: str) -> str:
+    name, equals, _ = parameter.partition("=")
+    return f"{name}=***" if equals and _SECRET.search(name) else parameter

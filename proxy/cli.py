@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from proxy.headers import Head
 from proxy.routing import Forward, Refuse, Table, decide
 from proxy.server import serve
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _EXAMPLE_KEY = b"ZGFzaC13cy1wcm94eS1leA=="
 
 _config_option = click.option(
@@ -75,7 +77,10 @@ def explain(context: click.Context, method: str, url: str, path: Path | None, li
 
 
 def _head(method: str, url: str, lines: tuple[str, ...]) -> Head:
-    parts = urlsplit(url if "://" in url else f"http://localhost/{url.lstrip('/')}")
+    try:
+        parts = urlsplit(url if _URL.match(url) else f"http://localhost/{url.lstrip('/')}")
+    except ValueError as error:
+        raise click.BadParameter(f"{url!r} is not a URL: {error}", param_hint="URL") from None
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     fields = [(b"Host", parts.netloc.encode())]
     if parts.scheme in ("ws", "wss"):

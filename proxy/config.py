@@ -36,7 +36,9 @@ def _upstream_url(value: object) -> str:
         raise ValueError(f"{value!r} is not a URL: {error}") from None
     if parts.scheme != "http":
         raise ValueError(f"{value!r} does not begin with http:// (or unix:); the way to an upstream is plain HTTP/1.1")
-    if parts.username is not None or parts.query or parts.fragment or parts.path not in ("", "/"):
+    # urlsplit drops empty queries, empty fragments, tabs and line ends without a word.
+    is_whole = value == value.strip() and value.isprintable() and not set("?#@") & set(value)
+    if not is_whole or parts.path not in ("", "/"):
         raise ValueError(
             f"{value!r} holds more than a host and a port; paths are passed on as they come, "
             "so write http://host:port alone"
@@ -49,10 +51,19 @@ def _upstream_url(value: object) -> str:
     return value.rstrip("/")
 
 
+def _peers(value: object) -> object:
+    if value == "unix":
+        return value
+    try:
+        return parse_network(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or unix for those who come through a unix socket") from None
+
+
 Url = Annotated[str, BeforeValidator(_upstream_url)]
 Peers = Annotated[
     IPv4Network | IPv6Network | Literal["unix"],
-    BeforeValidator(lambda value: value if value == "unix" else parse_network(value)),
+    BeforeValidator(_peers),
     PlainSerializer(str),
 ]
 """An address, a network, or ``unix``: whoever connects through the unix socket that ``listen`` names."""
@@ -93,6 +104,13 @@ class Route(Section):
             raise ValueError("matches everything; give it a path, a host or a subprotocol")
         if self.path is not None and not self.path.startswith("/"):
             raise ValueError(f"path {self.path!r} must begin with /")
+        if self.path is not None and re.search(r"\?|%[0-9A-Fa-f]{2}", self.path):
+            raise ValueError(f"path {self.path!r} can match nothing: it is compared decoded, and without the query")
+        if self.host is not None and ":" in self.host.rpartition("]")[2]:
+            raise ValueError(f"host {self.host!r} can match nothing: it is compared without the port")
+        for name in ("host", "subprotocol"):
+            if getattr(self, name) == "":
+                raise ValueError(f"{name} is empty; leave it out, or say which")
         return self
 
 
@@ -155,6 +173,12 @@ class Settings(Section):
 
     buffer: Annotated[Size, Field(ge=4096)] = 65536
     """Bytes held per direction of an exchange before the sender is made to wait."""
+
+    @model_validator(mode="after")
+    def _has_two_listeners(self) -> Settings:
+        if self.listen == self.admin:
+            raise ValueError(f"listen and admin are both {self.listen}; health answers need an address of their own")
+        return self
 
 
 def load_settings(path: Path | None, env: Mapping[str, str] = environ) -> Settings:

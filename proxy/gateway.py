@@ -9,7 +9,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from email.utils import formatdate
 from http import HTTPStatus
 
 from aiohttp import web

@@ -38,6 +38,9 @@ _ESSENTIAL = frozenset((b"host", b"content-length"))
 """Fields that ``Connection`` may not nominate away: without them the message would change its meaning."""
 
 _A_PROXYS_WORD = frozenset((b"forwarded", b"x-real-ip", b"x-request-id"))
+_HTTP_SCHEME = {b"ws": b"http", b"wss": b"https"}
+"""Some proxies write the scheme of a handshake's URL; what runs behind us knows http and https alone."""
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
 _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,45}(?:%25[A-Za-z0-9._~-]{1,32})?\]|[A-Za-z0-9._~!$&'()*+,;=%-]{1,255})(?::[0-9]{0,5})?"
@@ -133,8 +136,9 @@ def forwarded_fields(head: Head, peer: Peer, trusted: Trusted, request_id: str) 
     host = head.get(b"host") or b""
     scheme = peer.scheme.encode()
     proto = said(b"x-forwarded-proto") or scheme
-    port = host.rpartition(b":")[2]
-    if not port.isdigit():
+    proto = _HTTP_SCHEME.get(proto.lower(), proto)
+    _, colon, port = host.rpartition(b":")
+    if not colon or not port.isdigit():
         port = b"443" if proto == b"https" else b"80"
     before = head.all(b"x-forwarded-for") if believed else []
     given_id = said(b"x-request-id")

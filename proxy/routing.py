@@ -155,7 +155,10 @@ def _origin_form(head: Head) -> str:
         cut = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=len(rest))
         if rest[:cut].lower().encode() != host.lower():
             raise ClientError("The request target names another host than the Host field.")
-        return rest[cut:] if rest[cut:].startswith("/") else "/" + rest[cut:]
+        path = rest[cut:]
+        if not path and head.method == "OPTIONS":
+            return "*"  # RFC 9112, section 3.2.4
+        return path if path.startswith("/") else "/" + path
     raise ClientError("The request target must be a path that begins with a slash.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -92,7 +93,7 @@ def test_any_frames_cut_anywhere_give_the_same_boundaries_and_the_same_code(
 
     told: list[int] = []
     counter = FrameCounter(told.append)
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         offset = counter.feed(stream[start:end])
         boundary = ends[bisect_right(ends, end) - 1]
         assert offset == (boundary - start if boundary > start else -1)

@@ -1,0 +1,222 @@
+"""The command line, as a real process: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from proxy.cli import main
+from proxy.config import Settings, load_settings
+from tests.processes import ROOT, free_port, python
+
+
+def gateway(*args: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m proxy`` to its end."""
+    return subprocess.run(
+        python("-m", "proxy", *args),
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def explain(*args: str) -> str:
+    """Run ``explain`` in this process, where the question is the answer and not the process."""
+    result = CliRunner().invoke(main, ["explain", *args], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@contextmanager
+def taken_port() -> Iterator[int]:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "config.yaml"
+
+
+def test_help_names_every_command_and_option(tmp_path: Path) -> None:
+    done = gateway("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for word in ("--config", "--print-config", "check", "explain"):
+        assert word in done.stdout
+    assert done.stderr == ""
+
+
+def test_print_config_prints_a_config_that_gives_the_same_settings(tmp_path: Path, config: Path) -> None:
+    done = gateway("--print-config", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    config.write_text(done.stdout)
+    assert load_settings(config, {}) == Settings()
+
+
+def test_print_config_shows_the_values_of_the_file_and_of_the_environment(tmp_path: Path, config: Path) -> None:
+    config.write_text("gateway:\n  listen: 127.0.0.1:${PORT}\n  timeouts: {drain: 90s}\n")
+    done = gateway("--config", config, "--print-config", cwd=tmp_path, PORT="9123")
+    assert done.returncode == 0, done.stderr
+    printed = yaml.safe_load(done.stdout)["gateway"]
+    assert printed["listen"] == "127.0.0.1:9123"
+    assert printed["timeouts"]["drain"] == "90s"
+    assert printed["admin"] == Settings().admin
+
+
+def test_check_has_nothing_to_say_about_a_good_file(tmp_path: Path, config: Path) -> None:
+    config.write_text("gateway:\n  listen: 127.0.0.1:9000\n")
+    done = gateway("check", "--config", "config.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "config.yaml: no mistakes in the gateway's section\n"
+
+
+def test_check_names_every_mistake_with_file_line_column_and_key(tmp_path: Path, config: Path) -> None:
+    config.write_text("gateway:\n  lisen: x\n  upstreams:\n    ws: https://a\n  admin: 127.0.0.1:70000\n")
+    done = gateway("check", "--config", "config.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    starts = [
+        "config.yaml:2:3: gateway.lisen: is not a setting; did you mean listen?",
+        "config.yaml:4:5: gateway.upstreams.ws: 'https://a' does not begin with http://",
+        "config.yaml:5:3: gateway.admin: port 70000 is out of range (1 to 65535)",
+    ]
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(starts)
+    for line, start in zip(lines, starts, strict=True):
+        assert line.startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "config.yaml: there is no such file"),
+        ("", "config.yaml: is empty"),
+        ("gateway:\n  listen: [1, 2\n", "config.yaml:3:1: is not valid YAML"),
+    ],
+    ids=["missing", "empty", "invalid"],
+)
+def test_a_file_that_cannot_be_used_stops_the_gateway_before_it_listens(
+    tmp_path: Path, config: Path, text: str | None, sentence: str
+) -> None:
+    if text is not None:
+        config.write_text(text)
+    done = gateway("--config", "config.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(sentence)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_config_that_is_a_folder_is_one_sentence(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["check", "--config", str(tmp_path)])
+    assert result.exit_code == 2
+    assert result.output == f"{tmp_path}: cannot be read: Is a directory\n"
+
+
+@pytest.mark.parametrize("where", ["listen", "admin"])
+def test_a_port_that_is_taken_is_one_sentence_and_no_traceback(tmp_path: Path, config: Path, where: str) -> None:
+    other = "admin" if where == "listen" else "listen"
+    with taken_port() as port:
+        config.write_text(f"gateway:\n  {where}: 127.0.0.1:{port}\n  {other}: 127.0.0.1:{free_port()}\n")
+        done = gateway("--config", config, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"dash-ws-proxy: 127.0.0.1:{port} is already in use; stop the program that listens there, "
+        f"or change gateway.{where} in the configuration.\n"
+    )
+
+
+def test_a_socket_path_that_cannot_be_had_is_one_sentence(tmp_path: Path, config: Path) -> None:
+    config.write_text("gateway:\n  listen: unix:no/such/folder/gateway.sock\n")
+    done = gateway("--config", config, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"dash-ws-proxy: unix:{tmp_path}/no/such/folder/gateway.sock cannot be listened on")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_explain_as_a_process_says_where_a_request_goes(tmp_path: Path, config: Path) -> None:
+    config.write_text("gateway:\n  upstreams: {ws: 'http://live:1'}\n  routes: [{path: /sse, to: ws}]\n")
+    done = gateway("explain", "GET", "http://localhost/sse/x", "--config", config, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "forward to ws at http://live:1, by the rule 'routes[0]'\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "answer"),
+    [
+        (["GET", "http://localhost:8000/page"], "forward to dash at http://127.0.0.1:8050, by the rule 'http'"),
+        (["post", "/_dash-update-component"], "forward to dash at http://127.0.0.1:8050, by the rule 'http'"),
+        (["GET", "page"], "forward to dash at http://127.0.0.1:8050, by the rule 'http'"),
+        (["GET", "http://localhost"], "forward to dash at http://127.0.0.1:8050, by the rule 'http'"),
+        (["GET", "ws://localhost:8000/live"], "tunnel to ws at http://127.0.0.1:8765, by the rule 'websocket'"),
+        (["GET", "wss://dash.example/live?a=b"], "tunnel to ws at http://127.0.0.1:8765, by the rule 'websocket'"),
+        (
+            ["GET", "ws://localhost/app/_dash-ws-callback"],
+            "tunnel to dash at http://127.0.0.1:8050, by the rule 'dash socket'",
+        ),
+        (["GET", "/x", "-H", "Accept: a:b"], "forward to dash at http://127.0.0.1:8050, by the rule 'http'"),
+    ],
+)
+def test_explain_prints_the_decision(args: list[str], answer: str) -> None:
+    assert explain(*args) == answer + "\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "answer"),
+    [
+        (
+            ["GET", "ws://localhost/", "-H", "Sec-WebSocket-Version: 8"],
+            "refused with 426: Only version 13 of the WebSocket protocol is spoken here.",
+        ),
+        (["POST", "ws://localhost/"], "refused with 400: A WebSocket handshake is a GET over HTTP/1.1."),
+        (["CONNECT", "/"], "refused with 400: CONNECT is for forward proxies; this is a gateway."),
+        (["GET", "/", "--header", "Host: a b"], "refused with 400: The Host field is not a host."),
+        (["GET", "/café"], "refused with 400: The request target holds characters that a URL may not."),
+    ],
+)
+def test_explain_prints_a_refusal_with_its_reason(args: list[str], answer: str) -> None:
+    assert explain(*args) == answer + "\n"
+
+
+def test_explain_tries_the_users_routes_with_the_header_fields_it_is_given(config: Path) -> None:
+    config.write_text("gateway:\n  routes: [{host: live.example, to: ws}, {subprotocol: chat, to: dash}]\n")
+    given = ["--config", str(config)]
+    assert "'routes[0]'" in explain("GET", "/", "-H", "host: live.example", *given)
+    assert "'routes[1]'" in explain("GET", "ws://x/", "-H", "Sec-WebSocket-Protocol: a, chat", *given)
+
+
+def test_a_path_may_hold_a_url_in_its_query() -> None:
+    assert explain("GET", "/login?next=http://localhost/page").startswith("forward to dash ")
+
+
+@pytest.mark.parametrize("url", ["http://[::1/", "http://[x]/"])
+def test_a_url_that_is_none_is_a_sentence_and_no_traceback(url: str) -> None:
+    result = CliRunner().invoke(main, ["explain", "GET", url])
+    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+    assert url in result.output or "refused" in result.output
+
+
+def test_a_header_without_a_colon_is_a_mistake_in_the_command() -> None:
+    result = CliRunner().invoke(main, ["explain", "GET", "/", "-H", "nonsense"])
+    assert result.exit_code == 2
+    assert "'nonsense' is not a header field; write Name: value" in result.output
+
+
+@pytest.mark.parametrize("command", [["explain", "GET", "/"], ["check"]])
+def test_the_config_may_stand_before_or_behind_the_command(config: Path, command: list[str]) -> None:
+    config.write_text("gateway: {lisen: x}\n")
+    for args in (["--config", str(config), *command], [*command, "--config", str(config)]):
+        result = CliRunner().invoke(main, args)
+        assert (result.exit_code, "gateway.lisen" in result.output) == (2, True)

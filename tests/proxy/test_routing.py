@@ -1,0 +1,493 @@
+"""Which way a request goes: the table of design D1, every refusal, and no exception for any head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.config import Route
+from proxy.headers import Fields, Head
+from proxy.routing import Forward, Refuse, Table, Upgrade, decide
+
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
+HOST = (b"Host", b"dash.example:8000")
+HANDSHAKE: Fields = (
+    HOST,
+    (b"Upgrade", b"websocket"),
+    (b"Connection", b"Upgrade"),
+    (b"Sec-WebSocket-Version", b"13"),
+    (b"Sec-WebSocket-Key", KEY),
+)
+BUILT_IN = Table()
+
+
+def get(target: str, *fields: tuple[bytes, bytes], method: str = "GET", version: tuple[int, int] = (1, 1)) -> Head:
+    return Head(method, target, version, fields or (HOST,))
+
+
+def websocket(target: str, *more: tuple[bytes, bytes]) -> Head:
+    return Head("GET", target, (1, 1), HANDSHAKE + more)
+
+
+def with_field(name: bytes, *values: bytes) -> Fields:
+    """The handshake with one field's value replaced; several values are several fields, none leaves it out."""
+    rest = tuple(field for field in HANDSHAKE if field[0] != name)
+    return (*rest, *((name, value) for value in values))
+
+
+def table(*routes: dict[str, Any]) -> Table:
+    return Table(Route(**route) for route in routes)
+
+
+def way(head: Head, to: Table = BUILT_IN) -> tuple[str, str]:
+    decision = decide(head, to)
+    assert not isinstance(decision, Refuse), decision.error.message
+    return decision.upstream, decision.route
+
+
+def refusal(head: Head) -> tuple[int, str]:
+    decision = decide(head, BUILT_IN)
+    assert isinstance(decision, Refuse), decision
+    return decision.error.status, decision.error.message
+
+
+# -- the built-in rules
+
+
+@pytest.mark.parametrize("path", ["/", "/page", "/_dash-update-component", "/assets/a.js?m=1", "/_dash-ws-callback"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])
+def test_plain_http_goes_to_dash(path: str, method: str) -> None:
+    assert decide(get(path, method=method), BUILT_IN) == Forward("dash", "http", path)
+
+
+@pytest.mark.parametrize("path", ["/", "/live", "/ws?token=1", "/socket.io/?EIO=4&transport=websocket"])
+def test_a_websocket_goes_to_the_websocket_service(path: str) -> None:
+    assert decide(websocket(path), BUILT_IN) == Upgrade("ws", "websocket", path, KEY)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/_dash-ws-callback",
+        "/_dash-ws-callback?renderer=1",
+        "/app/_dash-ws-callback",
+        "/a/very/deep/prefix/_dash-ws-callback",
+        "/app/%5Fdash-ws-callback",
+        "/app%2F_dash-ws-callback",
+        "//_dash-ws-callback",
+    ],
+)
+def test_dashs_own_websocket_goes_to_dash_under_any_prefix(path: str) -> None:
+    assert decide(websocket(path), BUILT_IN) == Upgrade("dash", "dash socket", path, KEY)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/_dash-ws-callback/",
+        "/_dash-ws-callback/more",
+        "/my_dash-ws-callback",
+        "/_dash-ws-callbacks",
+        "/_DASH-WS-CALLBACK",
+        "/live?next=/_dash-ws-callback",
+        "/live%3F/_dash-ws-callback%20",
+    ],
+)
+def test_what_only_resembles_dashs_websocket_is_anybodys(path: str) -> None:
+    assert way(websocket(path)) == ("ws", "websocket")
+
+
+# -- the user's routes
+
+
+def test_a_users_route_comes_before_every_built_in_rule() -> None:
+    mine = table(
+        {"path": "/_dash-ws-callback", "to": "ws"}, {"path": "/live", "to": "dash"}, {"path": "/sse", "to": "ws"}
+    )
+    assert way(websocket("/_dash-ws-callback"), mine) == ("ws", "routes[0]")
+    assert way(websocket("/live"), mine) == ("dash", "routes[1]")
+    assert way(get("/sse"), mine) == ("ws", "routes[2]")
+    assert way(get("/elsewhere"), mine) == ("dash", "http")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path", "matches"),
+    [
+        ("/live", "/live", True),
+        ("/live", "/live/", True),
+        ("/live", "/live/a/b", True),
+        ("/live", "/live?x=1", True),
+        ("/live", "/lively", False),
+        ("/live", "/live-2", False),
+        ("/live", "/liv", False),
+        ("/live", "/app/live", False),
+        ("/live", "/LIVE", False),
+        ("/live", "//live", False),
+        ("/live/", "/live/", True),
+        ("/live/", "/live/a", True),
+        ("/live/", "/live", False),
+        ("/", "/anything", True),
+        ("/live", "/%6Cive", True),
+        ("/live", "/live%2Fa", True),
+        ("/live", "/live%3Fa", False),  # a ? within the path is no query
+        ("/größe", "/gr%C3%B6%C3%9Fe", True),
+        ("/größe", "/gr%c3%b6%c3%9fe/x", True),
+        ("/a b", "/a%20b", True),
+    ],
+)
+def test_a_prefix_is_whole_segments_of_the_decoded_path(prefix: str, path: str, matches: bool) -> None:
+    mine = table({"path": prefix, "to": "ws"})
+    decision = decide(get(path), mine)
+    assert decision == Forward("ws" if matches else "dash", "routes[0]" if matches else "http", path)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_longest_path_wins_whatever_the_order_in_the_file(turned: bool) -> None:
+    routes = [{"path": "/a", "to": "dash"}, {"path": "/a/b", "to": "ws"}]
+    mine = table(*(reversed(routes) if turned else routes))
+    assert way(websocket("/a/x"), mine)[0] == "dash"
+    assert way(websocket("/a/b/c"), mine)[0] == "ws"
+
+
+def test_of_two_equal_paths_the_one_with_more_conditions_wins() -> None:
+    mine = table(
+        {"path": "/a", "to": "dash"},
+        {"path": "/a", "host": "dash.example", "to": "ws"},
+        {"path": "/a", "host": "dash.example", "subprotocol": "chat", "to": "dash"},
+    )
+    assert way(websocket("/a"), mine)[1] == "routes[1]"
+    assert way(websocket("/a", (b"Sec-WebSocket-Protocol", b"chat")), mine)[1] == "routes[2]"
+    assert way(get("/a", (b"Host", b"other")), mine)[1] == "routes[0]"
+
+
+def test_of_two_equal_routes_the_first_wins() -> None:
+    assert way(get("/a"), table({"path": "/a", "to": "ws"}, {"path": "/a", "to": "dash"})) == ("ws", "routes[0]")
+
+
+def test_any_path_is_longer_than_none() -> None:
+    mine = table({"host": "dash.example", "subprotocol": "chat", "to": "ws"}, {"path": "/", "to": "dash"})
+    assert way(websocket("/", (b"Sec-WebSocket-Protocol", b"chat")), mine) == ("dash", "routes[1]")
+
+
+@pytest.mark.parametrize(
+    ("condition", "host", "matches"),
+    [
+        ("dash.example", b"dash.example", True),
+        ("dash.example", b"dash.example:8000", True),
+        ("Dash.Example", b"DASH.EXAMPLE:8000", True),
+        ("dash.example", b"www.dash.example", False),
+        ("dash.example", b"dash.example.org", False),
+        ("[::1]", b"[::1]:8000", True),
+        ("[::1]", b"[::1]", True),
+    ],
+)
+def test_a_host_is_compared_without_port_and_case(condition: str, host: bytes, matches: bool) -> None:
+    mine = table({"host": condition, "to": "ws"})
+    assert way(get("/", (b"Host", host)), mine)[0] == ("ws" if matches else "dash")
+
+
+@pytest.mark.parametrize(
+    ("offered", "matches"),
+    [
+        ([b"chat"], True),
+        ([b"superchat, chat"], True),
+        ([b"superchat", b"chat"], True),
+        ([b"superchat"], False),
+        ([b"CHAT"], False),  # subprotocols are compared byte for byte
+        ([], False),
+    ],
+)
+def test_a_subprotocol_is_one_of_those_that_the_client_offers(offered: list[bytes], matches: bool) -> None:
+    mine = table({"subprotocol": "chat", "to": "dash"})
+    head = websocket("/", *((b"Sec-WebSocket-Protocol", value) for value in offered))
+    assert way(head, mine)[0] == ("dash" if matches else "ws")
+
+
+def test_plain_http_offers_no_subprotocol() -> None:
+    mine = table({"subprotocol": "chat", "to": "ws"})
+    assert way(get("/", HOST, (b"Sec-WebSocket-Protocol", b"chat")), mine) == ("dash", "http")
+
+
+# -- what is sent on
+
+
+@pytest.mark.parametrize(
+    "target", ["/a//b/../c", "/%2e%2e/%2F", "/%", "/%zz?%", "/?", "/a?b?c", "/a;b=c", "/%ff%fe", "/\"'<>|{}"]
+)
+def test_the_target_is_passed_on_byte_for_byte(target: str) -> None:
+    for head in (get(target), websocket(target)):
+        decision = decide(head, BUILT_IN)
+        assert not isinstance(decision, Refuse)
+        assert decision.target == target
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "origin"),
+    [
+        ("http://dash.example:8000/a?b", b"dash.example:8000", "/a?b"),
+        ("HTTP://Dash.Example:8000/A", b"dash.example:8000", "/A"),
+        ("https://dash.example/", b"Dash.Example", "/"),
+        ("http://dash.example", b"dash.example", "/"),
+        ("http://dash.example?a=/", b"dash.example", "/?a=/"),
+        ("http://[::1]:80/x", b"[::1]:80", "/x"),
+    ],
+)
+def test_an_absolute_target_that_agrees_with_host_becomes_a_path(target: str, host: bytes, origin: str) -> None:
+    assert decide(get(target, (b"Host", host)), BUILT_IN) == Forward("dash", "http", origin)
+
+
+def test_an_absolute_target_is_routed_by_its_path() -> None:
+    target = "http://dash.example:8000/app/_dash-ws-callback"
+    assert decide(websocket(target), BUILT_IN) == Upgrade("dash", "dash socket", "/app/_dash-ws-callback", KEY)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://other.example/",
+        "http://dash.example/",  # the port differs
+        "http://dash.example:8000@evil.example/",
+        "http://user@dash.example:8000/",
+        "http:///path",
+        "http://",
+        "https://dash.example:8001/",
+    ],
+)
+def test_an_absolute_target_that_disagrees_with_host_is_refused(target: str) -> None:
+    assert refusal(get(target)) == (400, "The request target names another host than the Host field.")
+
+
+def test_an_absolute_target_without_any_host_is_refused() -> None:
+    assert isinstance(decide(Head("GET", "http://dash.example/", (1, 0), ()), BUILT_IN), Refuse)
+
+
+def test_options_may_ask_about_the_whole_server() -> None:
+    assert decide(get("*", method="OPTIONS"), BUILT_IN) == Forward("dash", "http", "*")
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("GET", "*"),
+        ("GET", ""),
+        ("GET", "page"),
+        ("GET", "dash.example:8000"),
+        ("GET", "ws://dash.example:8000/"),
+        ("GET", "ftp://dash.example:8000/"),
+        ("GET", "file:///etc/passwd"),
+        ("OPTIONS", "**"),
+        ("GET", "?a=b"),
+    ],
+)
+def test_a_target_that_is_no_path_is_refused(method: str, target: str) -> None:
+    assert refusal(get(target, method=method)) == (400, "The request target must be a path that begins with a slash.")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/a#b", "/#", "/a b", "/caf\xe9", "/\xff", "/a\tb", "/a\x00", "/a\x7f", "/a\r\nX: y", "/\x85", "http://x/#", "/ "],
+)
+def test_a_target_with_what_a_url_may_not_hold_is_refused(target: str) -> None:
+    status, message = refusal(get(target))
+    assert (status, message) == (400, "The request target holds characters that a URL may not.")
+
+
+@pytest.mark.parametrize("target", ["dash.example:443", "/", "*", "http://dash.example:8000/"])
+def test_connect_is_refused(target: str) -> None:
+    assert refusal(get(target, method="CONNECT"))[1].startswith("CONNECT ")
+
+
+# -- Host
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        (),
+        (HOST, HOST),
+        (HOST, (b"host", b"evil.example")),
+    ],
+)
+def test_a_request_has_exactly_one_host(hosts: Fields) -> None:
+    assert refusal(Head("GET", "/", (1, 1), hosts)) == (400, "A request needs exactly one Host field.")
+
+
+@pytest.mark.parametrize("host", [b"", b"a b", b"a/b", b"user@a", b"a,b@c", b"\xe9.example", b"[::1", b"a:http"])
+def test_a_host_that_is_none_is_refused(host: bytes) -> None:
+    assert refusal(get("/", (b"Host", host)))[1] == "The Host field is not a host."
+
+
+def test_an_old_client_may_leave_host_out_but_not_send_two() -> None:
+    assert way(Head("GET", "/", (1, 0), ((b"Accept", b"*/*"),))) == ("dash", "http")
+    assert isinstance(decide(Head("GET", "/", (1, 0), (HOST, HOST)), BUILT_IN), Refuse)
+
+
+# -- handshakes
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        with_field(b"Upgrade", b"WebSocket"),
+        with_field(b"Connection", b"keep-alive, Upgrade"),
+        with_field(b"Connection", b"keep-alive", b"UPGRADE"),
+        with_field(b"Connection", b",upgrade,"),
+        tuple((name.upper(), value) for name, value in HANDSHAKE),
+        tuple(reversed(HANDSHAKE)),
+    ],
+)
+def test_a_handshake_may_be_spelt_in_many_ways(fields: Fields) -> None:
+    assert decide(Head("GET", "/", (1, 1), fields), BUILT_IN) == Upgrade("ws", "websocket", "/", KEY)
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "get", "OPTIONS"])
+def test_a_handshake_is_a_get(method: str) -> None:
+    assert refusal(Head(method, "/", (1, 1), HANDSHAKE)) == (400, "A WebSocket handshake is a GET over HTTP/1.1.")
+
+
+@pytest.mark.parametrize("version", [(1, 0), (0, 9), (2, 0), (1, 2)])
+def test_a_handshake_is_http_1_1(version: tuple[int, int]) -> None:
+    assert refusal(Head("GET", "/", version, HANDSHAKE)) == (400, "A WebSocket handshake is a GET over HTTP/1.1.")
+
+
+def test_a_handshake_has_no_body() -> None:
+    assert refusal(Head("GET", "/", (1, 1), HANDSHAKE, has_body=True)) == (400, "A WebSocket handshake has no body.")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        with_field(b"Upgrade", b"websocket, h2c"),
+        with_field(b"Upgrade", b"h2c", b"websocket"),
+        with_field(b"Upgrade", b"websocket", b"websocket"),
+        with_field(b"Connection"),
+        with_field(b"Connection", b""),
+        with_field(b"Connection", b"keep-alive"),
+        with_field(b"Connection", b"close"),
+        with_field(b"Connection", b"Upgrades"),
+        with_field(b"Connection", b"x-upgrade"),
+    ],
+)
+def test_a_handshake_asks_for_a_websocket_and_for_nothing_else(fields: Fields) -> None:
+    status, message = refusal(Head("GET", "/", (1, 1), fields))
+    assert status == 400
+    assert message.startswith("A WebSocket handshake says Upgrade: websocket and Connection: Upgrade")
+
+
+@pytest.mark.parametrize(
+    "values", [[], [b""], [b"8"], [b"12"], [b"14"], [b"013"], [b"13.0"], [b"13, 8"], [b"13", b"13"], [b"13", b"8"]]
+)
+def test_another_version_is_told_which_one_is_spoken(values: list[bytes]) -> None:
+    decision = decide(Head("GET", "/", (1, 1), with_field(b"Sec-WebSocket-Version", *values)), BUILT_IN)
+    assert isinstance(decision, Refuse)
+    assert decision.error.status == 426
+    assert (b"Sec-WebSocket-Version", b"13") in decision.error.headers  # RFC 6455, 4.4
+    assert (b"Upgrade", b"websocket") in decision.error.headers  # RFC 9110, 15.5.22
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        [b""],
+        [b"short"],
+        [b"dGhlIHNhbXBsZSBub25jZQ"],  # its padding is missing
+        [b"dGhlIHNhbXBsZSBub25jZQ==="],
+        [b"dGhlIHNhbXBsZSBub25jZTE="],  # 17 bytes
+        [b"dGhlIHNhbXBsZSBub25j"],  # 15 bytes
+        [b"dGhlIHNhbXBsZSBub25jZ!=="],
+        [b"dGhlIHNhbXBsZSBub25jZ-_="],
+        [b"dGhlIHNhbXBsZSBub25j\xff\xff=="],
+        [b" " * 24],
+        [b"dGhlIHNhbXBsZSBub25jZQ== "],
+        [KEY, KEY],
+        [KEY + b", " + KEY],
+    ],
+)
+def test_a_key_is_sixteen_bytes_in_base64_once(values: list[bytes]) -> None:
+    status, message = refusal(Head("GET", "/", (1, 1), with_field(b"Sec-WebSocket-Key", *values)))
+    assert (status, message) == (400, "A WebSocket handshake needs one Sec-WebSocket-Key of 16 bytes in base64.")
+
+
+def test_connection_upgrade_alone_asks_for_nothing() -> None:
+    head = Head("GET", "/", (1, 1), with_field(b"Upgrade"))
+    assert decide(head, BUILT_IN) == Forward("dash", "http", "/")
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"TLS/1.0", b"websockets", b""])
+def test_another_upgrade_is_an_ordinary_request_and_the_connections_last(protocol: bytes) -> None:
+    head = get("/", HOST, (b"Upgrade", protocol), (b"Connection", b"Upgrade"))
+    assert decide(head, BUILT_IN) == Forward("dash", "http", "/", close=True)
+
+
+def test_another_upgrade_must_not_come_with_a_body() -> None:
+    head = Head("POST", "/", (1, 1), (HOST, (b"Upgrade", b"h2c"), (b"Connection", b"Upgrade")), has_body=True)
+    assert refusal(head) == (400, "A request with a body may not ask for an upgrade other than websocket.")
+
+
+def test_a_refusal_has_a_sentence_for_the_client_and_is_the_clients_fault() -> None:
+    decision = decide(get("nonsense"), BUILT_IN)
+    assert isinstance(decision, Refuse)
+    assert decision.error.message.endswith(".")
+
+
+# -- anything at all
+
+LATIN = st.text(st.characters(max_codepoint=255), max_size=30)
+FIELD_NAMES = st.sampled_from([name for name, _ in HANDSHAKE]) | st.sampled_from(
+    [b"host", b"UPGRADE", b"Sec-WebSocket-Protocol", b"X"]
+)
+FIELD_VALUES = st.sampled_from([value for _, value in HANDSHAKE]) | st.binary(max_size=30)
+HEADS = st.builds(
+    Head,
+    st.sampled_from(["GET", "POST", "CONNECT", "OPTIONS"]) | LATIN,
+    LATIN
+    | LATIN.map(lambda text: "/" + text)
+    | LATIN.map(lambda text: "http://" + text)
+    | st.text("/%aF2\xe9?", max_size=12),
+    st.tuples(st.integers(0, 3), st.integers(0, 3)) | st.just((1, 1)),
+    st.lists(st.tuples(FIELD_NAMES, FIELD_VALUES), max_size=8).map(tuple)
+    | st.lists(st.tuples(FIELD_NAMES, FIELD_VALUES), max_size=3).map(lambda more: HANDSHAKE + tuple(more)),
+    st.booleans(),
+)
+ROUTES = st.lists(
+    st.builds(
+        Route,
+        path=st.sampled_from(["/", "/a", "/a/", "/é"]),
+        host=st.sampled_from([None, "dash.example", "[::1]"]),
+        subprotocol=st.sampled_from([None, "chat", "é"]),
+        to=st.sampled_from(["dash", "ws"]),
+    ),
+    max_size=3,
+)
+
+
+@given(HEADS, ROUTES)
+@settings(deadline=None, max_examples=300)
+def test_any_head_gets_a_decision_and_what_is_sent_on_is_safe_to_send(head: Head, routes: list[Route]) -> None:
+    decision = decide(head, Table(routes))
+    if isinstance(decision, Refuse):
+        assert 400 <= decision.error.status < 500
+        return
+    assert decision.upstream in ("dash", "ws")
+    assert decision.target == "*" or decision.target.startswith("/")
+    assert not set(decision.target) & set(" #\r\n\t\0")
+    assert decision.target.isascii()
+    assert len(head.all(b"host")) <= 1
+    if isinstance(decision, Upgrade):
+        assert (head.method, head.version, head.has_body) == ("GET", (1, 1), False)
+        assert head.all(b"sec-websocket-key") == [decision.key]
+
+
+@given(HEADS, ROUTES)
+@settings(deadline=None)
+def test_a_decision_is_a_function_of_the_head_and_the_table(head: Head, routes: list[Route]) -> None:
+    first, second = decide(head, Table(routes)), decide(head, Table(routes))
+    if isinstance(first, Refuse):
+        assert isinstance(second, Refuse)
+        assert (first.error.status, first.error.message) == (second.error.status, second.error.message)
+    else:
+        assert first == second

@@ -1,0 +1,120 @@
+"""The pictures of the state machines come from their tables.
+
+``python -m tests.test_drawings`` draws them anew: into ``docs/drawings/``,
+and between the markers of ``docs/architecture.md``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy import lifecycle, tunnel
+from tests.processes import ROOT
+
+COMMAND = "python -m tests.test_drawings"
+PAGE = ROOT / "docs" / "architecture.md"
+FOLDER = ROOT / "docs" / "drawings"
+
+Transitions = Mapping[Any, Mapping[str, Any]]
+
+TABLES: dict[str, Transitions] = {"lifecycle": lifecycle.TRANSITIONS, "tunnel": tunnel.TRANSITIONS}
+
+
+def draw(table: Transitions) -> str:
+    """Return a table as a Mermaid state diagram. The first state is the first row; one without a way out is an end."""
+    states = list(table)
+    lines = ["stateDiagram-v2", f"    [*] --> {symbol(states[0])}"]
+    lines += [f"    {symbol(state)} : {state.value}" for state in states if state.value != symbol(state)]
+    for state, row in table.items():
+        arrows: dict[Any, list[str]] = {}
+        for event, after in row.items():
+            arrows.setdefault(after, []).append(event)
+        lines += [f"    {symbol(state)} --> {symbol(after)} : {' / '.join(on)}" for after, on in arrows.items()]
+        if not row:
+            lines.append(f"    {symbol(state)} --> [*]")
+    return "\n".join(lines) + "\n"
+
+
+def symbol(state: Enum) -> str:
+    """Return a name that Mermaid takes for a state: no spaces."""
+    return state.name.lower()
+
+
+def with_drawings(page: str) -> str:
+    """Return the page with what stands between each pair of markers replaced by the drawing."""
+    for name, table in TABLES.items():
+        block = f"<!-- drawing: {name} -->\n```mermaid\n{draw(table)}```\n<!-- end -->"
+        page, count = re.subn(
+            rf"<!-- drawing: {name} -->.*?<!-- end -->", lambda _, block=block: block, page, flags=re.DOTALL
+        )
+        if count != 1:
+            raise ValueError(f"{PAGE.name} has {count} places for the drawing {name}; it needs one")
+    return page
+
+
+def read(path: Path) -> str:
+    return path.read_text("utf-8") if path.exists() else ""
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_drawing_is_what_its_table_says(name: str) -> None:
+    assert read(FOLDER / f"{name}.mmd") == draw(TABLES[name]), f"the table has changed; run: {COMMAND}"
+
+
+def test_the_architecture_shows_the_drawings() -> None:
+    page = read(PAGE)
+    assert page == with_drawings(page), f"a table has changed; run: {COMMAND}"
+
+
+def test_there_is_no_drawing_without_a_table() -> None:
+    assert {path.stem for path in FOLDER.glob("*.mmd")} == set(TABLES)
+    assert re.findall(r"<!-- drawing: (.*?) -->", read(PAGE)) == list(TABLES)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_drawing_has_every_arrow_of_its_table_and_no_other(name: str) -> None:
+    table = TABLES[name]
+    drawn = set()
+    for start, end, events in re.findall(r"^ +(\w+) --> (\w+) : (.+)$", draw(table), re.MULTILINE):
+        drawn |= {(start, event, end) for event in events.split(" / ")}
+    assert drawn == {(symbol(a), event, symbol(b)) for a, row in table.items() for event, b in row.items()}
+
+
+class Light(Enum):
+    RED = "red"
+    GREEN = "go on"
+    OFF = "off"
+
+
+def test_a_table_becomes_a_picture() -> None:
+    table = {
+        Light.RED: {"tick": Light.GREEN, "power cut": Light.OFF, "switch": Light.OFF},
+        Light.GREEN: {"tick": Light.RED},
+        Light.OFF: {},
+    }
+    assert draw(table) == (
+        "stateDiagram-v2\n"
+        "    [*] --> red\n"
+        "    green : go on\n"
+        "    red --> green : tick\n"
+        "    red --> off : power cut / switch\n"
+        "    green --> red : tick\n"
+        "    off --> [*]\n"
+    )
+
+
+def rewrite() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, table in TABLES.items():
+        (FOLDER / f"{name}.mmd").write_text(draw(table), "utf-8")
+    PAGE.write_text(with_drawings(read(PAGE)), "utf-8")
+
+
+if __name__ == "__main__":
+    rewrite()

@@ -1,0 +1,209 @@
+"""The house itself: tests mirror the source, papers tell the truth, nothing points at anybody's machine.
+
+``python -m tests.test_house`` prints the largest files and functions.
+"""
+
+from __future__ import annotations
+
+import ast
+import pwd
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+import dash_app.__main__ as demo
+import proxy.config
+import ws_service.config
+from tests.processes import ROOT
+
+PACKAGES = ("proxy", "ws_service", "dash_app")
+
+NEEDS_NO_TEST = {
+    "proxy/__main__.py": "an import and a call; tests/proxy/test_cli.py runs it as `python -m proxy`",
+}
+
+DEFAULTS = """
+gateway:
+  listen: 127.0.0.1:8000
+  admin: 127.0.0.1:8001
+  upstreams:
+    dash: http://127.0.0.1:8050
+    ws: http://127.0.0.1:8765
+  routes: []
+  trusted_proxies: []
+ws_service:
+  listen: 127.0.0.1:8765
+  app: null
+dash_app:
+  listen: 127.0.0.1:8050
+"""
+"""What we promise to whoever leaves the file out. It is written down here a second time on purpose: a default that
+changes breaks somebody's set-up, and should not change by the way."""
+
+
+def modules(package: str) -> list[Path]:
+    return sorted(path for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py")
+
+
+def mirror(module: Path) -> Path:
+    """Return where the tests of a module belong: ``proxy/a.py`` has ``tests/proxy/test_a.py``."""
+    inside = module.relative_to(ROOT)
+    return ROOT / "tests" / inside.parent / f"test_{inside.stem.strip('_')}.py"
+
+
+ALL_MODULES = [module for package in PACKAGES for module in modules(package)]
+
+
+def named(paths: list[Path]) -> list[str]:
+    return [path.relative_to(ROOT).as_posix() for path in paths]
+
+
+@pytest.mark.parametrize("module", ALL_MODULES, ids=named(ALL_MODULES))
+def test_every_module_has_its_tests(module: Path) -> None:
+    name = module.relative_to(ROOT).as_posix()
+    if name in NEEDS_NO_TEST:
+        assert not mirror(module).exists(), f"{name} has tests; take it off the list of those that need none"
+    else:
+        assert mirror(module).exists(), f"{name} has no tests: write {mirror(module).relative_to(ROOT)}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_test_file_has_its_module(package: str) -> None:
+    mirrored = {mirror(module) for module in modules(package)}
+    strays = sorted(set((ROOT / "tests" / package).rglob("test_*.py")) - mirrored)
+    assert not strays, f"tests of modules that are not there: {named(strays)}"
+
+
+def test_nothing_is_excused_that_is_not_there() -> None:
+    assert set(NEEDS_NO_TEST) <= set(named(ALL_MODULES))
+
+
+# -- papers
+
+
+def test_the_makefile_has_the_two_commands_that_the_readme_opens_with() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    opening = readme.partition("\n## ")[0]
+    targets = re.findall(r"^([a-z][a-z-]*)\s*:(?!=)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    commands = re.findall(r"^make ([a-z-]+)", opening, re.MULTILINE)
+    assert commands[:2] == ["run", "test"]
+    assert set(re.findall(r"\bmake ([a-z-]+)", "\n".join(re.findall(r"`+[^`]+`+", readme)))) <= set(targets)
+
+
+@pytest.mark.parametrize("package", ["proxy", "ws_service"])
+def test_the_architecture_has_a_line_for_every_module(package: str) -> None:
+    """And none for a module that is gone: a guide who names rooms that are not there is no guide."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    chapter = re.search(rf"^## `{package}/`.*?(?=^## )", page + "\n## ", re.MULTILINE | re.DOTALL)
+    assert chapter is not None, f"docs/architecture.md has no chapter `{package}/`"
+    told = re.findall(r"^\| [^|]*`(\w+\.py)`", chapter[0], re.MULTILINE)
+    assert sorted(told) == sorted(path.name for path in modules(package))
+
+
+def test_no_tracked_file_holds_a_path_of_somebodys_machine() -> None:
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: nothing is tracked")
+    places = [place for place in (ROOT, Path.home()) if is_telling(place)]
+    places.append(Path(pwd.getpwuid(0).pw_dir))  # the administrator's
+    homes = [
+        r"/(?:home|Users)/[A-Za-z0-9._-]+/",  # Linux, macOS
+        r"[A-Za-z]:\\+Users\\+",  # Windows
+        *(re.escape(str(place)) + r"(?![\w-])" for place in places),
+    ]
+    pattern = re.compile("|".join(homes).encode())
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    found = []
+    for name in listed.decode().split("\0"):
+        path = ROOT / name
+        if name and path.is_file():
+            found += [f"{name}: {match[0].decode('utf-8', 'replace')}" for match in pattern.finditer(path.read_bytes())]
+    assert not found, "\n".join(found)
+
+
+def is_telling(place: Path) -> bool:
+    """Tell whether a path says something about a machine: ``/`` and ``/src`` occur in any text."""
+    return len(place.parts) > 2
+
+
+# -- defaults
+
+
+def promised(section: str) -> dict[str, object]:
+    settings: dict[str, object] = yaml.safe_load(DEFAULTS)[section]
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("section", "settings"),
+    [("gateway", proxy.config.Settings()), ("ws_service", ws_service.config.Settings())],
+)
+def test_every_promised_default_is_the_codes_default(
+    section: str, settings: proxy.config.Settings | ws_service.config.Settings
+) -> None:
+    actual = settings.model_dump(mode="json")
+    for key, value in promised(section).items():
+        assert actual[key] == value, f"{section}.{key}"
+
+
+def test_the_demos_default_is_where_the_gateway_looks_for_dash() -> None:
+    assert promised("dash_app") == {"listen": demo.DEFAULT_LISTEN}
+    assert proxy.config.Settings().upstreams.dash == f"http://{demo.DEFAULT_LISTEN}"
+
+
+def test_the_service_listens_where_the_gateway_looks_for_it() -> None:
+    assert proxy.config.Settings().upstreams.ws == f"http://{ws_service.config.Settings().listen}"
+
+
+def test_the_defaults_are_a_file_that_every_program_reads(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(DEFAULTS, "utf-8")
+    assert proxy.config.load_settings(path, {}) == proxy.config.Settings()
+    assert ws_service.config.load_settings(path, {}) == ws_service.config.Settings()
+    assert demo.read_listen(path) == demo.DEFAULT_LISTEN
+
+
+def test_the_config_in_the_repository_is_the_defaults_and_the_demos_app() -> None:
+    path = ROOT / "config.yaml"
+    assert proxy.config.load_settings(path, {}) == proxy.config.Settings()
+    service = ws_service.config.load_settings(path, {})
+    assert service == ws_service.config.Settings(app="dash_app.app:app")
+    assert demo.read_listen(path) == demo.DEFAULT_LISTEN
+
+
+# -- a signal, not a fence
+
+
+def functions() -> Iterator[tuple[int, str]]:
+    """Yield every function's number of lines and its name, nested ones too."""
+    for module in ALL_MODULES:
+        name = module.relative_to(ROOT).as_posix()
+        for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield (node.end_lineno or node.lineno) - node.lineno + 1, f"{name}:{node.lineno} {node.name}"
+
+
+def sizes(count: int = 8) -> str:
+    files = sorted(
+        ((len(m.read_text("utf-8").splitlines()), n) for m, n in zip(ALL_MODULES, named(ALL_MODULES), strict=True)),
+        reverse=True,
+    )
+    longest = sorted(functions(), reverse=True)
+    lines = [f"{sum(size for size, _ in files)} lines in {len(files)} files; the largest:"]
+    lines += [f"{size:6} {name}" for size, name in files[:count]]
+    lines += [f"{len(longest)} functions; the longest:"]
+    lines += [f"{size:6} {name}" for size, name in longest[:count]]
+    return "\n".join(lines)
+
+
+def test_the_largest_files_and_functions_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        print("\n" + sizes(3))
+
+
+if __name__ == "__main__":
+    print(sizes())
