@@ -9,7 +9,6 @@ are produced.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
@@ -60,8 +59,7 @@ async def forward(
             connection.write(message)
             async with asyncio.timeout(timeouts.response if body.is_whole else None) as patience:
                 if not body.is_whole:
-                    # The upstream's time to answer begins when it has the whole question.
-                    pump = body.pump(connection, timeouts, lambda: _start(patience, timeouts.response))
+                    pump = body.pump(connection, timeouts, patience)
                 try:
                     answer = await connection.head()
                     break
@@ -150,19 +148,25 @@ class _Body:
         elif self._client.head.version >= (1, 1):
             self._client.write_interim(response_head(answer.status, answer.reason, answer.headers))
 
-    def pump(self, connection: Connection, timeouts: Timeouts, on_sent: Callable[[], None]) -> asyncio.Task[None]:
-        """Start to send the body; the caller cancels and awaits. What goes wrong reaches whoever reads the answer."""
+    def pump(self, connection: Connection, timeouts: Timeouts, patience: asyncio.Timeout) -> asyncio.Task[None]:
+        """Start to send the body; the caller cancels and awaits.
+
+        patience: the wait for the answer; it has its deadline from the moment when the upstream has the whole
+        question. What goes wrong reaches whoever reads the answer.
+        """
+        loop = asyncio.get_running_loop()
 
         async def run() -> None:
             try:
                 await self._pump(connection, timeouts.body)
                 self.is_sent = True
-                on_sent()
+                if not connection.has_head:
+                    patience.reschedule(loop.time() + timeouts.response)
             except Exception as error:
                 connection.fail(error)
 
         name = f"request body of {self._exchange.id}"
-        return asyncio.get_running_loop().create_task(run(), name=name)
+        return loop.create_task(run(), name=name)
 
     async def _pump(self, connection: Connection, patience: float) -> None:
         if self._may_continue is not None and self._client.body.total_bytes == 0:
@@ -216,7 +220,3 @@ def _hop_fields(answer: Answer, chunked: bool, keep: bool, is_modern: bool) -> F
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-
-
-def _start(patience: asyncio.Timeout, seconds: float) -> None:
-    patience.reschedule(asyncio.get_running_loop().time() + seconds)

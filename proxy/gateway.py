@@ -114,6 +114,8 @@ class Gateway:
         upstream = self._upstreams[decision.upstream]
         exchange.upstream, exchange.route = decision.upstream, decision.route
         ours = forwarded_fields(client.head, client.peer, self._settings.trusted_proxies, exchange.id)
+        if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
+            ours = ((b"Host", upstream.authority), *ours)
         timeouts = self._settings.timeouts
         if not isinstance(decision, Upgrade):
             written = await forward(client, decision.target, ours, upstream, exchange, timeouts, close=decision.close)

@@ -108,6 +108,7 @@ class Table:
 def decide(head: Head, table: Table) -> Decision:
     """Decide what becomes of a request. Touches nothing; ``dash-ws-proxy explain`` prints the result."""
     try:
+        _check_framing(head)
         target = _origin_form(head)
         upgrade = _asks_for_websocket(head)
         key = _handshake_key(head) if upgrade else b""
@@ -131,6 +132,14 @@ def decide(head: Head, table: Table) -> Decision:
         return Upgrade(upstream, rule, target, key)
     # aiohttp's parser stops at an upgrade that it does not know and drops what is pipelined behind it.
     return Forward(upstream, rule, target, close=other)
+
+
+def _check_framing(head: Head) -> None:
+    codings = tokens(head.all(b"transfer-encoding"))
+    if codings and head.version < (1, 1):
+        raise ClientError("HTTP/1.0 knows no Transfer-Encoding.")  # RFC 9112, section 6.1: its framing is faulty
+    if codings not in ([], [b"chunked"]):
+        raise ClientError("The only transfer coding that is understood here is chunked.", status=501)
 
 
 def _origin_form(head: Head) -> str:

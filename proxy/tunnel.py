@@ -16,7 +16,7 @@ from proxy.errors import Outcome
 from proxy.frames import FrameCounter, close_frame
 
 FAREWELL = 2.0
-"""Seconds for both sides to answer a goodbye before the connections are cut. Precedents: nginx none, Caddy 5s."""
+"""Seconds without any progress after which connections that are to close are cut. Precedents: nginx none, Caddy 5s."""
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """Seconds, seconds, count: a client that vanished without a word (a closed laptop) is noticed within two minutes.
@@ -222,16 +222,15 @@ class Tunnel:
         client.other, upstream.other = upstream, client
         client.transport.set_protocol(client)
         upstream.transport.set_protocol(upstream)
-        self._rearm(FAREWELL, self.abort)
         upstream.part()
         client.part()
+        self._cut_when_stuck()
 
     def close(self) -> None:
-        """Close both connections behind what is still on its way to them; after a while, whatever is."""
+        """Close both connections behind what is still on its way to them."""
         self._client.transport.close()
         self._upstream.transport.close()
-        if self._farewell is None:
-            self._rearm(FAREWELL, self.abort)
+        self._cut_when_stuck()
 
     def abort(self) -> None:
         """Cut both connections."""
@@ -288,6 +287,17 @@ class Tunnel:
             ending = {"client": Outcome.CLIENT_CLOSED, "upstream": Outcome.UPSTREAM_CLOSED}
             self.outcome = Outcome.RESET if self._was_reset else ending[self.closed_by]
         self._on_end(self)
+
+    def _cut_when_stuck(self, left: int | None = None) -> None:
+        """Cut both connections once nothing more reaches either of them; a client that is only slow gets all of it.
+
+        left: bytes that were on their way at the look before; None at the first look.
+        """
+        now = sum(leg.transport.get_write_buffer_size() for leg in (self._client, self._upstream) if not leg.is_lost)
+        if left is None or now < left:
+            self._rearm(FAREWELL, lambda: self._cut_when_stuck(now))
+        else:
+            self.abort()
 
     def _check_idle(self) -> None:
         """Look four times per idle period whether a byte has passed: no timer is touched per message."""

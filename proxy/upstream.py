@@ -11,6 +11,7 @@ and a connection is kept only when its answer ended exactly where it should.
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import socket
 from collections import deque
@@ -101,7 +102,7 @@ class Connection(asyncio.Protocol):
         self._reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._answer: Answer | None = None
-        self._head_bytes = 0
+        self._head_bytes = self._field_bytes = 0
         self._pieces: deque[bytes] = deque()
         self._held = 0
         self._reading_paused = False
@@ -148,7 +149,7 @@ class Connection(asyncio.Protocol):
         self._held = 0
         if self._reading_paused:
             self._reading_paused = False
-            if self._transport is not None:
+            if self._transport is not None and not self._is_closing:
                 self._transport.resume_reading()
         return data
 
@@ -161,6 +162,11 @@ class Connection(asyncio.Protocol):
                 raise self._error
             await self._wait()
         return self.read_nowait()
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the final answer has begun."""
+        return self._answer is not None
 
     @property
     def is_complete(self) -> bool:
@@ -239,7 +245,9 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail whoever still waits."""
+        """Fail whoever still waits, unless the answer is here after all."""
+        if exc is not None and not self._idle:
+            self._hear_last_words()
         self._transport = None
         self.resume_writing()
         if not self._idle:
@@ -270,12 +278,17 @@ class Connection(asyncio.Protocol):
         """Collect a field. Trailers are left out: RFC 9110, 6.5.1 lets a gateway do so."""
         if self._answer is None:
             self._headers.append((name, value.strip(b" \t")))
+            self._field_bytes += len(name) + len(value)
 
     def on_headers_complete(self) -> None:
         """Decide how the body ends."""
         if self._complete:
             return
         status: int = self._parser.get_status_code()
+        if status < 100 or self._parser.get_http_version() not in ("1.0", "1.1"):
+            self._break("sent a status line that is not HTTP/1.1's")
+        if self._field_bytes > MAX_HEAD:
+            self._break(f"sent more than {MAX_HEAD} bytes of header")
         headers = tuple(self._headers)
         self._headers = []
         answer = Answer(status, self._reason, headers, self._framing(status, headers))
@@ -285,7 +298,7 @@ class Connection(asyncio.Protocol):
         if status == 101:
             self._switching = answer  # llhttp tells a moment later whether it really switches
         elif status < 200:
-            self._head_bytes = 0
+            self._head_bytes = self._field_bytes = 0
             self._on_interim(answer)
         else:
             self._answer = answer
@@ -301,7 +314,8 @@ class Connection(asyncio.Protocol):
             return
         self._pieces.append(data)
         self._held += len(data)
-        if self._held > self._buffer and not self._reading_paused and self._transport is not None:
+        if self._held > self._buffer and not self._reading_paused and not self._is_closing:
+            assert self._transport is not None
             self._reading_paused = True
             self._transport.pause_reading()
 
@@ -348,6 +362,21 @@ class Connection(asyncio.Protocol):
         self._error = self._error or kind(f"The upstream {self._name} {what}.")
         self.abort()
 
+    def _hear_last_words(self) -> None:
+        """Read what the kernel still holds of a connection that a failed write has closed.
+
+        An upstream that refuses an upload answers (413, say) and closes with the rest unread, which resets the
+        connection. The write that meets the reset must not lose the answer that came before it.
+        """
+        if self._transport is None:
+            return
+        try:
+            descriptor = self._transport.get_extra_info("socket").fileno()
+            while not self._complete and self._held <= self._buffer and (data := os.read(descriptor, 65536)):
+                self.data_received(data)
+        except OSError:
+            return
+
     def _lost(self, exc: Exception | None) -> None:
         if self._complete or self._error is not None:
             return
@@ -384,6 +413,7 @@ class Upstream:
     def __init__(self, name: str, url: str, *, connect_timeout: float, idle: float, buffer: int) -> None:
         self.name = name
         self.url = url
+        self.authority = b"localhost" if url.startswith("unix:") else url.partition("://")[2].encode()
         self._connect_timeout = connect_timeout
         self._idle_seconds = idle
         self._buffer = buffer

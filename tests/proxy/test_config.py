@@ -530,5 +530,5 @@ def test_a_route_that_can_match_nothing_is_a_mistake(route: dict[str, str], why:
 
 
 def test_one_address_for_both_listeners_is_a_mistake() -> None:
-    with pytest.raises(ValidationError, match="listen and admin are both 127.0.0.1:1"):
+    with pytest.raises(ValidationError, match=r"listen and admin are both 127\.0\.0\.1:1"):
         Settings.model_validate({"listen": "127.0.0.1:1", "admin": "127.0.0.1:1"})

@@ -37,7 +37,7 @@ from typing import Any
 
 from tests.processes import Process, free_port, python, running
 
-DEADLINE = 3.0
+DEADLINE = 10.0
 """Seconds that any single wait may last. Generous, because only a failure waits that long."""
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -265,6 +265,13 @@ class Origin:
         wire = Wire(self._listener.accept()[0])
         self._wires.append(wire)
         return wire
+
+    def accept_unless(self, client: Wire) -> Wire | None:
+        """Return the next connection; None when the client gets something before there is one."""
+        if not client.has_something():
+            ready, _, _ = select.select([self._listener, client.sock], [], [], DEADLINE)
+            assert ready, f"nothing happened within {DEADLINE:g} s"
+        return self.accept() if self.has_visitor() else None
 
     def has_visitor(self) -> bool:
         """Tell whether somebody waits to be accepted at this moment. To be asked behind an event that comes later."""
