@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.system.gateway import (
     chunks,
     request,
     running_gateway,
+    serving,
 )
 
 OURS = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Request-ID")
@@ -1008,3 +1010,18 @@ def test_what_comes_behind_an_answer_is_not_given_to_the_pipelined_request(gatew
     fresh.read_message()
     fresh.send(answer("200 OK", body=b"mine"))
     assert client.read_message().body == b"mine"
+
+
+def test_the_refusal_of_an_upload_is_not_lost_in_the_reset_that_follows(tmp_path: Path) -> None:
+    """The upstream answers and closes with most of the upload unread: the gateway's next write meets the reset."""
+    upload = b"x" * 5_000_000
+
+    def refuse(wire: Wire) -> None:
+        wire.read_head()
+        wire.send(answer("413 Content Too Large", "Connection: close", body=b"too big"))
+
+    with serving(refuse) as url, running_gateway(tmp_path, dash=url) as gateway:
+        for _ in range(20):
+            with gateway.dial() as client:
+                client.send_later(request("POST /upload", f"Content-Length: {len(upload)}") + upload)
+                assert client.read_message().body == b"too big"
