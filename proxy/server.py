@@ -21,7 +21,7 @@ from proxy.exchange import Exchange
 from proxy.gateway import Gateway, Observer
 from proxy.hijack import HAS_C_PARSER, Listener
 from proxy.lifecycle import Lifecycle
-from proxy.upstream import Upstream
+from proxy.upstream import make_upstreams
 
 logger = logging.getLogger("proxy")
 
@@ -39,16 +39,7 @@ class Server:
         self._settings = settings
         self._empty = asyncio.Event()
         self._lifecycle: Lifecycle[Exchange] = Lifecycle(self._empty.set)
-        self._upstreams = {
-            name: Upstream(
-                name,
-                url,
-                connect_timeout=settings.timeouts.connect,
-                idle=settings.timeouts.upstream_idle,
-                buffer=settings.buffer,
-            )
-            for name, url in settings.upstreams
-        }
+        self._upstreams = make_upstreams(settings)
         self._gateway = Gateway(settings, self._upstreams, self._lifecycle, observe)
         self._listener = Listener(
             self._gateway.handle,

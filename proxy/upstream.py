@@ -21,6 +21,7 @@ from typing import cast
 
 import httptools
 
+from proxy.config import Settings
 from proxy.errors import UpstreamCut, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from proxy.headers import Fields, tokens
 
@@ -496,6 +497,20 @@ class Upstream:
 
     def _advice(self, question: str) -> str:
         return f"For whoever runs this: {question} Its address is gateway.upstreams.{self.name} in the configuration."
+
+
+def make_upstreams(settings: Settings) -> dict[str, Upstream]:
+    """Return the configured upstreams by name."""
+    return {
+        name: Upstream(
+            name,
+            url,
+            connect_timeout=settings.timeouts.connect,
+            idle=settings.timeouts.upstream_idle,
+            buffer=settings.buffer,
+        )
+        for name, url in settings.upstreams
+    }
 
 
 def split_url(url: str) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from proxy.exchange import Exchange
 from proxy.gateway import Gateway
 from proxy.hijack import Listener
 from proxy.lifecycle import Lifecycle
-from proxy.upstream import Upstream
+from proxy.upstream import make_upstreams
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the answer to KEY that RFC 6455 itself gives
@@ -97,16 +97,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
     settings = Settings.model_validate({"upstreams": {"dash": dash, "ws": ws or dash}, **values})
     empty = asyncio.Event()
     lifecycle: Lifecycle[Exchange] = Lifecycle(empty.set)
-    upstreams = {
-        name: Upstream(
-            name,
-            url,
-            connect_timeout=settings.timeouts.connect,
-            idle=settings.timeouts.upstream_idle,
-            buffer=settings.buffer,
-        )
-        for name, url in settings.upstreams
-    }
+    upstreams = make_upstreams(settings)
     gateway = Gateway(settings, upstreams, lifecycle, lambda exchange: rig.observe(exchange))
     listener = Listener(
         gateway.handle,

@@ -31,6 +31,11 @@ def answering(*answers: bytes, close: bool = False) -> Script:
     return script
 
 
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A script that reads everything and answers nothing."""
+    await reader.read()
+
+
 class Origin:
     """What the tests ask of the server: its URL, and how many connections it has seen."""
 

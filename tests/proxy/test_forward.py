@@ -8,7 +8,7 @@ import pytest
 
 from proxy.errors import Outcome
 from tests.proxy.listening import listening
-from tests.proxy.origin import answering, origin, read_head
+from tests.proxy.origin import answering, origin, read_head, silent
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -102,14 +102,14 @@ async def test_a_cut_body_without_length_ends_in_a_reset_for_an_old_client() -> 
                 await client.read_all()
 
 
+async def close_on_second(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A script that closes an idle connection at the very moment when it is used again."""
+    await read_head(reader)
+    writer.write(OK)
+    await read_head(reader)
+
+
 async def test_a_stale_connection_is_no_error_for_a_request_that_may_be_repeated() -> None:
-    """The upstream closes an idle connection at the very moment when it is used again."""
-
-    async def close_on_second(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(OK)
-        await read_head(reader)
-
     async with origin(close_on_second, answering(OK)) as server, listening(server.url) as gateway:
         assert (await gateway.ask(GET)).endswith(b"ok")
         assert (await gateway.ask(GET)).endswith(b"ok")
@@ -117,11 +117,6 @@ async def test_a_stale_connection_is_no_error_for_a_request_that_may_be_repeated
 
 
 async def test_a_request_that_may_not_be_repeated_is_not() -> None:
-    async def close_on_second(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(OK)
-        await read_head(reader)
-
     async with origin(close_on_second, answering(OK)) as server, listening(server.url) as gateway:
         assert (await gateway.ask(GET)).endswith(b"ok")
         post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
@@ -144,9 +139,6 @@ async def test_an_answer_before_the_end_of_the_body_is_relayed_and_ends_both_con
 
 
 async def test_a_body_that_stops_coming_is_answered_408() -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-
     async with origin(silent) as server, listening(server.url, timeouts={"body": "100ms"}) as gateway:
         async with gateway.client() as client:
             await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
@@ -177,9 +169,6 @@ async def test_a_broken_chunk_of_a_request_never_reaches_the_upstream_as_an_end(
 
 
 async def test_an_upstream_that_does_not_answer_ends_in_504() -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-
     async with origin(silent) as server, listening(server.url, timeouts={"response": "100ms"}) as gateway:
         assert (await gateway.ask(GET)).startswith(b"HTTP/1.1 504")
         await server.wait_closed(1)

@@ -9,7 +9,7 @@ import pytest
 from proxy.errors import Outcome
 from proxy.upgrade import accept_for
 from tests.proxy.listening import ACCEPT, HANDSHAKE, KEY, SWITCH, listening
-from tests.proxy.origin import answering, origin, read_head
+from tests.proxy.origin import answering, origin, read_head, silent
 
 HELLO = b"\x81\x02hi"
 MASKED_HELLO = b"\x81\x82\0\0\0\0hi"
@@ -90,9 +90,6 @@ async def test_a_101_that_does_not_fit_is_a_502(answer: bytes) -> None:
 
 
 async def test_an_upstream_that_does_not_answer_the_handshake_ends_in_504() -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-
     async with origin(silent) as server, listening(server.url, timeouts={"handshake": "100ms"}) as gateway:
         async with gateway.client() as client:
             await client.send(HANDSHAKE)
