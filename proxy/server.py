@@ -43,7 +43,6 @@ class Server:
         self._gateway = Gateway(settings, self._upstreams, self._lifecycle, observe)
         self._listener = Listener(
             self._gateway.handle,
-            on_plain=self._gateway.offer_plain,
             on_unreadable=self._gateway.refuse_unreadable,
             head_timeout=settings.timeouts.head,
             keepalive_timeout=settings.timeouts.keepalive,

@@ -14,11 +14,10 @@ import asyncio
 import os
 import select
 import socket
-import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
@@ -63,16 +62,6 @@ class Answer:
         return [value for key, value in self.headers if key.lower() == name]
 
 
-class PlainListener(Protocol):
-    """Whoever carries a plain exchange."""
-
-    def answered(self, data: bytes) -> None:
-        """Hear the first bytes of the answer."""
-
-    def upstream_lost(self, error: UpstreamError) -> None:
-        """Hear that the connection ended before the first byte."""
-
-
 class Connection(asyncio.Protocol):
     """A connection to an upstream, carrying one exchange at a time.
 
@@ -90,27 +79,9 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._writable: asyncio.Future[None] | None = None
-        self._listener: PlainListener | None = None
         self._idle = True
         self.idle_since = 0.0
         self.is_reused = False
-
-    # -- a plain exchange
-
-    def begin_plain(self, listener: PlainListener) -> None:
-        """Start an exchange whose first bytes of an answer, or whose failure, ``listener`` wants to hear."""
-        self._idle = False
-        self._listener = listener
-
-    def end_plain(self) -> None:
-        """End a plain exchange whose answer ended where it should."""
-        self._idle = True
-
-    def abort_plain(self) -> None:
-        """Close, and tell the listener nothing."""
-        self._listener = None
-        self._idle = True
-        self.abort()
 
     # -- the exchange
 
@@ -221,7 +192,7 @@ class Connection(asyncio.Protocol):
         """Wait for the next exchange."""
         self._idle = True
         self.is_reused = True
-        self.idle_since = time.monotonic()
+        self.idle_since = self._loop.time()
 
     def has_gone_stale(self) -> bool:
         """Ask the kernel whether the upstream has closed or said something; costs one system call."""
@@ -250,10 +221,6 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; hold the body back when whoever reads it is slower."""
-        if self._listener is not None:
-            listener, self._listener = self._listener, None
-            listener.answered(data)
-            return
         if self._idle or self._complete:
             # Nobody asked: a late 408, or a body behind a HEAD. It must never be read as the next answer.
             self._reusable = False
@@ -274,19 +241,12 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Take the upstream's end as the end of a body that has no other."""
-        if self._listener is not None:
-            return
         if not self._idle and not self._complete and self._error is None and self._ends_with_connection:
             self._complete = True
             self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail whoever still waits, unless the answer is here after all."""
-        if self._listener is not None:
-            listener, self._listener = self._listener, None
-            self._transport = None
-            listener.upstream_lost(self._without_answer(exc))
-            return
         if exc is not None and not self._idle:
             self._hear_last_words()
         self._transport = None
@@ -421,15 +381,14 @@ class Connection(asyncio.Protocol):
     def _lost(self, exc: Exception | None) -> None:
         if self._complete or self._error is not None:
             return
+        reset = " (connection reset)" if exc is not None else ""
         if self._answer is not None:
-            why = f"The upstream {self._name} closed the connection in the middle of a body{_reset(exc)}."
-            self._error = UpstreamCut(why)
+            self._error = UpstreamCut(
+                f"The upstream {self._name} closed the connection in the middle of a body{reset}."
+            )
         else:
-            self._error = self._without_answer(exc)
+            self._error = UpstreamError(f"The upstream {self._name} closed the connection without an answer{reset}.")
         self._wake()
-
-    def _without_answer(self, exc: Exception | None) -> UpstreamError:
-        return UpstreamError(f"The upstream {self._name} closed the connection without an answer{_reset(exc)}.")
 
     async def _wait(self) -> None:
         self._waiter = self._loop.create_future()
@@ -493,7 +452,7 @@ class Upstream:
 
         carefully: ask the kernel first, because the request could not be sent again (POST).
         """
-        oldest = time.monotonic() - self._idle_seconds
+        oldest = asyncio.get_running_loop().time() - self._idle_seconds
         while self._idle:
             connection = self._idle.pop()
             is_usable = connection.is_reusable and not connection._is_closing and connection.idle_since >= oldest
@@ -530,7 +489,7 @@ class Upstream:
 
     def _sweep(self) -> None:
         self._sweeper = None
-        oldest = time.monotonic() - self._idle_seconds
+        oldest = asyncio.get_running_loop().time() - self._idle_seconds
         while self._idle and (self._idle[0].idle_since <= oldest or self._idle[0]._is_closing):
             self._idle.popleft().abort()
         if self._idle:
@@ -561,10 +520,6 @@ def split_url(url: str) -> tuple[str, int]:
     if not colon or port.endswith("]"):
         return netloc.strip("[]"), 80
     return host.strip("[]"), int(port)
-
-
-def _reset(exc: Exception | None) -> str:
-    return " (connection reset)" if exc is not None else ""
 
 
 def _reason(error: OSError) -> str:

@@ -101,7 +101,6 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
     gateway = Gateway(settings, upstreams, lifecycle, lambda exchange: rig.observe(exchange))
     listener = Listener(
         gateway.handle,
-        on_plain=gateway.offer_plain,
         on_unreadable=gateway.refuse_unreadable,
         head_timeout=settings.timeouts.head,
         keepalive_timeout=settings.timeouts.keepalive,
