@@ -23,6 +23,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import select
 import signal
@@ -386,6 +387,7 @@ class Gateway:
     def pause(self) -> None:
         """Stop the process (SIGSTOP), so that several things can happen between two of its breaths."""
         self.process.send(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)  # the signal is only on its way: what follows must not win
 
     def resume(self) -> None:
         """Let the process go on."""
