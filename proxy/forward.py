@@ -20,7 +20,7 @@ from proxy.headers import Fields, request_head, response_head, tokens
 from proxy.hijack import Client, Written
 from proxy.upstream import Answer, Connection, Framing, Upstream
 
-_IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
+IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
 """RFC 9110, section 9.2.2: these may be sent again when nobody can tell whether they arrived."""
 
 _CONTINUE_PATIENCE = 1.0
@@ -50,8 +50,8 @@ async def forward(
     head = client.head
     body = _Body(client, exchange)
     message = request_head(head, target, ours, body=body.field) + body.at_once()
-    is_repeatable = head.method in _IDEMPOTENT and body.is_whole
-    connection = upstream.reuse(carefully=not is_repeatable) or await upstream.connect()
+    is_repeatable = head.method in IDEMPOTENT and body.is_whole
+    connection = upstream.reuse() or await upstream.connect()
     pump = None
     try:
         while True:
@@ -71,10 +71,7 @@ async def forward(
             connection = await upstream.connect()
         return await relay(client, connection, answer, exchange, close=close)
     except TimeoutError:
-        raise UpstreamTimeout(
-            f"The upstream {upstream.name} did not begin to answer within {timeouts.response:g} s.",
-            advice="For whoever runs this: gateway.timeouts.response in the configuration is the limit.",
-        ) from None
+        raise too_slow(upstream.name, timeouts.response) from None
     finally:
         if not body.is_sent:
             # The upstream still waits for the rest of this request, and would take the next one for it.
@@ -82,6 +79,23 @@ async def forward(
         if pump is not None and not pump.done():
             pump.cancel()
             await asyncio.wait([pump])
+        upstream.release(connection)
+
+
+async def finish(
+    client: Client, connection: Connection, upstream: Upstream, exchange: Exchange, timeouts: Timeouts
+) -> Written:
+    """Carry an exchange on whose request has been sent and whose answer is only beginning.
+
+    Raises ProxyError; cancelling it ends the exchange with the upstream.
+    """
+    try:
+        async with asyncio.timeout(timeouts.response):
+            answer = await connection.head()
+        return await relay(client, connection, answer, exchange, close=False)
+    except TimeoutError:
+        raise too_slow(upstream.name, timeouts.response) from None
+    finally:
         upstream.release(connection)
 
 
@@ -118,6 +132,14 @@ async def relay(client: Client, connection: Connection, answer: Answer, exchange
         raise
     exchange.outcome = Outcome.SERVED
     return Written(keep)
+
+
+def too_slow(name: str, seconds: float) -> UpstreamTimeout:
+    """Return the error for an upstream that does not begin to answer."""
+    return UpstreamTimeout(
+        f"The upstream {name} did not begin to answer within {seconds:g} s.",
+        advice="For whoever runs this: gateway.timeouts.response in the configuration is the limit.",
+    )
 
 
 class _Body:

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from email.utils import formatdate
 from http import HTTPStatus
 
 from aiohttp import web
@@ -16,10 +17,13 @@ from aiohttp import web
 from proxy.config import Settings
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
+from proxy.express import Express, Work
 from proxy.forward import forward, relay
 from proxy.headers import client_address, forwarded_fields, response_head, upgrade_response_head
-from proxy.hijack import Client, Written
+from proxy.hijack import Carried, Client, Written
+from proxy.hijack import Connection as ClientConnection
 from proxy.lifecycle import Lifecycle
+from proxy.plain import Request
 from proxy.routing import Refuse, Table, Upgrade, decide
 from proxy.tunnel import Tunnel
 from proxy.upgrade import shake_hands
@@ -54,15 +58,33 @@ class Gateway:
         self._tunnels: dict[Tunnel, Exchange] = {}
         self._prefix = os.urandom(6).hex()
         self._number = 0
+        self._resumed: set[asyncio.Task[None]] = set()
+        self._express = Express(
+            self._table,
+            upstreams,
+            settings.timeouts,
+            settings.trusted_proxies,
+            is_ready=lambda: lifecycle.is_ready,
+            record=self._record,
+            end=self._end,
+            resume=self._resume,
+        )
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request; aiohttp calls this, and cancels it when the client leaves."""
-        client = Client(request)
-        exchange = self._record(client)
-        self._lifecycle.enter(exchange)
+        client = Client.of(request)
+        exchange = self._record_of(client)
+        return await self._guard(client, exchange, self._serve(client, exchange))
+
+    def offer_plain(self, connection: ClientConnection, request: Request) -> Carried | None:
+        """Carry a plain request without a task, or decline it."""
+        return self._express.offer(connection, request)
+
+    async def _guard(self, client: Client, exchange: Exchange, work: Work) -> Written:
+        """Do the work of an exchange; whatever it ends in, the client has its answer and the record its end."""
         written = Written(keep_alive=False)
         try:
-            written = await self._serve(client, exchange)
+            written = await work
         except ProxyError as error:
             exchange.outcome = error.outcome
             exchange.detail = error.detail or error.message
@@ -83,8 +105,8 @@ class Gateway:
 
     def refuse_unreadable(self, request: web.BaseRequest, status: int, message: str) -> web.StreamResponse:
         """Answer a request that aiohttp's parser could not read."""
-        client = Client(request)
-        exchange = self._record(client)
+        client = Client.of(request)
+        exchange = self._record_of(client)
         exchange.method, exchange.target = "-", "-"
         error = ClientError("The request cannot be read as HTTP/1.1.", status=status)
         exchange.outcome = error.outcome
@@ -161,18 +183,37 @@ class Gateway:
         exchange.closed_by, exchange.close_code = tunnel.closed_by, tunnel.close_code
         self._end(exchange)
 
-    def _record(self, client: Client) -> Exchange:
-        self._number += 1
+    def _resume(
+        self, connection: ClientConnection, client: Client, exchange: Exchange, work: Work
+    ) -> asyncio.Task[None]:
+        """Go on with an exchange that is not plain after all."""
+
+        async def run() -> None:
+            written = Written(keep_alive=False)
+            try:
+                written = await self._guard(client, exchange, work)
+            except ConnectionError:
+                return  # the client left; the record says so
+            finally:
+                connection.plain_ended(bool(written.keep_alive))
+
+        task = asyncio.get_running_loop().create_task(run(), name=f"exchange {exchange.id}")
+        self._resumed.add(task)
+        task.add_done_callback(self._resumed.discard)
+        return task
+
+    def _record_of(self, client: Client) -> Exchange:
         head = client.head
-        return Exchange(
-            id=f"{self._prefix}{self._number:08x}",
-            when=time.time(),
-            began=time.monotonic(),
-            client=client_address(head, client.peer, self._settings.trusted_proxies),
-            method=head.method,
-            target=head.target,
-            host=(head.get(b"host") or b"").decode("latin-1"),
+        address = client_address(head, client.peer, self._settings.trusted_proxies)
+        return self._record(address, head.method, head.target, (head.get(b"host") or b"").decode("latin-1"))
+
+    def _record(self, client: str, method: str, target: str, host: str) -> Exchange:
+        self._number += 1
+        exchange = Exchange(
+            f"{self._prefix}{self._number:08x}", time.time(), time.monotonic(), client, method, target, host
         )
+        self._lifecycle.enter(exchange)
+        return exchange
 
     def _end(self, exchange: Exchange) -> None:
         exchange.ended = time.monotonic()
@@ -188,6 +229,7 @@ class Gateway:
         keep = not isinstance(error, ClientError | Stopping) and client.wants_keep_alive and client.body.is_eof()
         kind, body = _page(error) if _is_navigation(client) else _json(error)
         fields = [
+            (b"Date", formatdate(exchange.when, usegmt=True).encode()),
             (b"Content-Type", kind),
             (b"Content-Length", b"%d" % len(body)),
             (b"Cache-Control", b"no-store"),

@@ -17,10 +17,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import NamedTuple
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
-_HOP_BY_HOP = frozenset(
+HOP_BY_HOP = frozenset(
     (
         b"connection",
         b"http2-settings",
@@ -37,7 +38,7 @@ _HOP_BY_HOP = frozenset(
 _ESSENTIAL = frozenset((b"host", b"content-length"))
 """Fields that ``Connection`` may not nominate away: without them the message would change its meaning."""
 
-_A_PROXYS_WORD = frozenset((b"forwarded", b"x-real-ip", b"x-request-id"))
+A_PROXYS_WORD = frozenset((b"forwarded", b"x-real-ip", b"x-request-id"))
 _HTTP_SCHEME = {b"ws": b"http", b"wss": b"https"}
 """Some proxies write the scheme of a handshake's URL; what runs behind us knows http and https alone."""
 
@@ -85,8 +86,7 @@ def is_valid_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(NamedTuple):
     """Who is at the other end of the client's connection.
 
     address: IP address, or ``unix`` for a unix socket.
@@ -174,7 +174,7 @@ def request_head(head: Head, target: str, ours: Fields, *, body: bytes = b"", up
         elif upgrade and key == b"connection" and b"upgrade" in tokens([value]):
             alone = value.lower() == b"upgrade"
             lines.append(name + b": " + (value if alone else b"Upgrade"))
-        elif key in _HOP_BY_HOP or key in ending or _is_a_proxys_word(key) or _is_an_alias(key):
+        elif key in HOP_BY_HOP or key in ending or _is_a_proxys_word(key) or _is_an_alias(key):
             continue
         else:
             lines.append(name + b": " + value)
@@ -202,7 +202,7 @@ def response_head(
     lines = [b"HTTP/1.1 %d %b" % (status, reason)]
     for name, value in headers:
         key = name.lower()
-        if key not in _HOP_BY_HOP and key not in ending:
+        if key not in HOP_BY_HOP and key not in ending:
             lines.append(name + b": " + value)
     lines += [name + b": " + value for name, value in ours]
     return b"\r\n".join(lines) + b"\r\n\r\n"
@@ -223,7 +223,7 @@ def _nominated(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
 
 
 def _is_a_proxys_word(key: bytes) -> bool:
-    return key.startswith(b"x-forwarded-") or key in _A_PROXYS_WORD
+    return key.startswith(b"x-forwarded-") or key in A_PROXYS_WORD
 
 
 def _is_an_alias(key: bytes) -> bool:
@@ -236,4 +236,4 @@ def _is_an_alias(key: bytes) -> bool:
     if b"_" not in key:
         return False
     plain = key.replace(b"_", b"-")
-    return _is_a_proxys_word(plain) or plain in _HOP_BY_HOP or plain in _ESSENTIAL
+    return _is_a_proxys_word(plain) or plain in HOP_BY_HOP or plain in _ESSENTIAL

@@ -13,14 +13,15 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol, cast
 
 from aiohttp import http_parser, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.headers import Head, Peer
+from proxy.plain import Request, recognise_request
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
 """Whether aiohttp parses with llhttp. Its pure-Python parser is laxer in ways that smuggle requests."""
@@ -52,33 +53,35 @@ class Written(web.StreamResponse):
 
 
 class Client:
-    """The client's side of one exchange: what it asked, and raw bytes back to it."""
+    """The client's side of one exchange: what it asked, and raw bytes back to it.
 
-    __slots__ = ("_protocol", "_request", "has_written", "head", "peer")
+    body: decoded from its transfer coding and from nothing else.
+    wants_keep_alive: whether the client's version and Connection field allow another request.
+    """
 
-    def __init__(self, request: web.BaseRequest) -> None:
-        message = request._message
-        self._request = request
-        self._protocol: RequestHandler = request.protocol
+    __slots__ = ("_protocol", "body", "has_written", "head", "peer", "wants_keep_alive")
+
+    def __init__(self, protocol: Connection, head: Head, body: StreamReader, *, wants_keep_alive: bool) -> None:
+        self._protocol = protocol
+        self.peer = protocol.peer
+        self.head = head
+        self.body = body
+        self.wants_keep_alive = wants_keep_alive
         self.has_written = False
-        self.peer = _peer(request)
-        self.head = Head(
+
+    @classmethod
+    def of(cls, request: web.BaseRequest) -> Client:
+        """Return the client of a request that aiohttp has read."""
+        message = request._message
+        head = Head(
             message.method,
             message.path.encode("utf-8", "surrogateescape").decode("latin-1"),
             (message.version.major, message.version.minor),
             message.raw_headers,
             _announces_body(message.raw_headers),
         )
-
-    @property
-    def body(self) -> StreamReader:
-        """The request's body, decoded from its transfer coding and from nothing else."""
-        return self._request.content
-
-    @property
-    def wants_keep_alive(self) -> bool:
-        """Whether the client's version and Connection field allow another request."""
-        return not self._request._message.should_close
+        protocol = cast(Connection, request.protocol)
+        return cls(protocol, head, request.content, wants_keep_alive=not message.should_close)
 
     @property
     def is_gone(self) -> bool:
@@ -144,26 +147,173 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 OnUnreadable = Callable[[web.BaseRequest, int, str], web.StreamResponse]
 
 
-class _Connection(RequestHandler):
-    """aiohttp's connection, plus a deadline for the first head and our own answer to what cannot be read."""
+class Carried(Protocol):
+    """Whoever carries a plain exchange."""
 
-    __slots__ = ("_head_deadline", "_head_timer", "_on_unreadable")
+    def client_left(self) -> None:
+        """Hear that the client's connection is gone."""
 
-    def __init__(self, manager: web.Server, *, on_unreadable: OnUnreadable, head_timeout: float, **kwargs: Any) -> None:
+    def cut(self) -> None:
+        """End: the gateway stops, and its patience has."""
+
+    def client_is_slow(self, is_slow: bool) -> None:
+        """Hear that the client takes no more bytes for now, or takes them again."""
+
+
+OnPlain = Callable[["Connection", Request], Carried | None]
+
+
+class Connection(RequestHandler):
+    """A client's connection: aiohttp's, and three things more.
+
+    The first head has a deadline, what cannot be read gets our own answer,
+    and a plain request that arrives whole between two others is offered to
+    ``on_plain`` before aiohttp sees it. While that one is carried, whatever
+    else arrives is held; ``plain_ended`` gives it on.
+
+    ``peer`` is who is at the other end.
+    """
+
+    __slots__ = (
+        "_carried",
+        "_head_seconds",
+        "_head_timer",
+        "_held",
+        "_is_leaving",
+        "_on_plain",
+        "_on_unreadable",
+        "_owed",
+        "peer",
+    )
+
+    def __init__(
+        self,
+        manager: web.Server,
+        *,
+        on_plain: OnPlain,
+        on_unreadable: OnUnreadable,
+        head_timeout: float,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(manager, **kwargs)
+        self._on_plain = on_plain
         self._on_unreadable = on_unreadable
-        self._head_deadline = head_timeout
+        self._head_seconds = head_timeout
         self._head_timer: asyncio.TimerHandle | None = None
+        self._carried: Carried | None = None
+        self._held = b""
+        self._owed: int | None = 0  # of the request that aiohttp reads; None: nobody knows where it ends
+        self._is_leaving = False
+        self.peer = Peer("-")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
         super().connection_made(transport)
-        self._head_timer = self._loop.call_later(self._head_deadline, self._close_unless_asked)
+        self.peer = _peer(transport)
+        self._head_timer = self._loop.call_later(self._head_seconds, self._close_unless_asked)
+
+    def data_received(self, data: bytes) -> None:
+        """Offer a plain request to ``on_plain``; give everything else to aiohttp."""
+        if self._carried is not None:
+            self._hold(data)
+            return
+        if not data:
+            pass  # aiohttp itself calls, to be reminded of what it holds
+        elif self._owed == 0:
+            request = recognise_request(data)
+            if request is not None and not request.owed and self._is_between_requests:
+                self._carried = self._on_plain(self, request)
+                if self._carried is not None:
+                    self._request_count += 1
+                    return
+            self._owed = None if request is None else request.owed
+        elif self._owed is not None:
+            self._owed = self._owed - len(data) if self._owed >= len(data) else None
+        super().data_received(data)
+
+    def write(self, data: bytes) -> None:
+        """Send the answer to a plain request."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def client(self, request: Request, *, has_written: bool) -> Client:
+        """Return a plain request's client, for carrying it the ordinary way after all.
+
+        has_written: whether a part of the answer is with it already.
+        """
+        body = EMPTY_PAYLOAD
+        if request.body:
+            body = StreamReader(self, self._read_bufsize, loop=self._loop)
+            body.feed_data(request.body)
+            body.feed_eof()
+        client = Client(self, request.to_head(), body, wants_keep_alive=True)
+        client.has_written = has_written
+        return client
+
+    def plain_ended(self, keep_alive: bool) -> None:
+        """Go on behind a plain exchange: with what was held, with the end, or with waiting."""
+        self._carried = None
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        held, self._held = self._held, b""
+        if not keep_alive or self._is_leaving:
+            self.force_close()
+            return
+        if held:
+            if self.transport is not None and len(held) >= self._read_bufsize:
+                self.transport.resume_reading()
+            self.data_received(held)
+
+    def close(self) -> None:
+        """Take no more requests; a plain exchange that is under way ends first, as aiohttp's own do."""
+        if self._carried is None:
+            super().close()
+        else:
+            self._is_leaving = True
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp calls it so
+        """End now, within ``timeout`` seconds; whoever carries a plain exchange is told first."""
+        carried, self._carried = self._carried, None
+        if carried is not None:
+            carried.cut()
+        await super().shutdown(timeout)
+
+    def pause_writing(self) -> None:
+        """The client is slow."""
+        super().pause_writing()
+        if self._carried is not None:
+            self._carried.client_is_slow(True)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        super().resume_writing()
+        if self._carried is not None:
+            self._carried.client_is_slow(False)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        """End; whoever carries a plain exchange is told."""
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+        carried, self._carried = self._carried, None
         super().connection_lost(exc)
+        if carried is not None:
+            carried.client_left()
+
+    @property
+    def _is_between_requests(self) -> bool:
+        waiter = self._waiter
+        return waiter is not None and not waiter.done() and not self._messages and not self._paused and not self._close
+
+    def _hold(self, data: bytes) -> None:
+        was_small = len(self._held) < self._read_bufsize
+        self._held += data
+        if was_small and len(self._held) >= self._read_bufsize and self.transport is not None:
+            self.transport.pause_reading()
+
+    def _process_keepalive(self) -> None:
+        if self._carried is not None:  # aiohttp does not see it, and would take the connection for idle
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        super()._process_keepalive()
 
     def _close_unless_asked(self) -> None:
         self._head_timer = None
@@ -177,6 +327,7 @@ class _Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        """Answer what aiohttp's parser could not read."""
         if status >= 500:
             return super().handle_error(request, status, exc, message)
         return self._on_unreadable(request, status, message or "")
@@ -185,8 +336,10 @@ class _Connection(RequestHandler):
 class Listener(web.Server):
     """aiohttp's low-level server: a factory of protocols for ``loop.create_server``.
 
-    handler: called for each request. on_unreadable: called with the status
-    and the parser's words when a request cannot be read at all.
+    handler: called for each request. on_plain: offered each plain request
+    first; returns who carries it, or None to decline.
+    on_unreadable: called with the status and the parser's words when a
+    request cannot be read at all.
     head_timeout, keepalive_timeout: seconds. read_buffer: bytes of a request
     body held before the client is made to wait.
     """
@@ -195,6 +348,7 @@ class Listener(web.Server):
         self,
         handler: Handler,
         *,
+        on_plain: OnPlain = lambda connection, request: None,
         on_unreadable: OnUnreadable,
         head_timeout: float,
         keepalive_timeout: float,
@@ -206,6 +360,7 @@ class Listener(web.Server):
             handler_cancellation=True,
         )
         self._options: dict[str, Any] = {
+            "on_plain": on_plain,
             "on_unreadable": on_unreadable,
             "head_timeout": head_timeout,
             "keepalive_timeout": keepalive_timeout,
@@ -223,7 +378,7 @@ class Listener(web.Server):
 
     def __call__(self) -> RequestHandler:
         """Make the protocol of one connection."""
-        return _Connection(self, loop=self._loop, **self._options)
+        return Connection(self, loop=self._loop, **self._options)
 
 
 def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
@@ -234,10 +389,7 @@ def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
     return False
 
 
-def _peer(request: web.BaseRequest) -> Peer:
-    transport = request.transport
-    if transport is None:
-        return Peer("-")
+def _peer(transport: asyncio.BaseTransport) -> Peer:
     name = transport.get_extra_info("peername")
     address = name[0] if isinstance(name, tuple) else "unix"
     return Peer(address, "https" if transport.get_extra_info("sslcontext") is not None else "http")

@@ -89,14 +89,21 @@ class Table:
         ]
         self._rules = sorted(rules, key=lambda r: (-len(r.path or ""), (r.host is None) + (r.subprotocol is None)))
 
-    def match(self, path: str, host: str, offered: list[bytes], *, upgrade: bool) -> tuple[str, str]:
+    def match(self, target: str, host: bytes, offered: list[bytes], *, upgrade: bool) -> tuple[str, str]:
         """Return (upstream, name of the rule).
 
-        path: decoded, as the upstream will read it. host: lower case, without port.
-        offered: the subprotocols of a handshake.
+        target: in origin form. host: the Host field. offered: the subprotocols of a handshake.
         """
+        if not upgrade and not self._rules:
+            return "dash", "http"
+        path = target.partition("?")[0]
+        if "%" in path:
+            # Uvicorn and Werkzeug decode before they route, so the decision is made on what they will see; what is
+            # sent stays as it came.
+            path = unquote(path, errors="replace")
+        name = _without_port(host.decode("latin-1").lower())
         for rule in self._rules:
-            if rule.matches(path, host, offered):
+            if rule.matches(path, name, offered):
                 return rule.to, rule.name
         if not upgrade:
             return "dash", "http"
@@ -120,14 +127,9 @@ def decide(head: Head, table: Table) -> Decision:
             )
     except ClientError as error:
         return Refuse(error)
-    path = target.partition("?")[0]
-    if "%" in path:
-        # Uvicorn and Werkzeug decode before they route, so the decision is made on what they will see; what is
-        # sent stays as it came.
-        path = unquote(path, errors="replace")
-    host = _without_port((head.get(b"host") or b"").decode("latin-1").lower())
+    host = head.get(b"host") or b""
     offered = [part.strip() for v in head.all(b"sec-websocket-protocol") for part in v.split(b",")] if upgrade else []
-    upstream, rule = table.match(path, host, offered, upgrade=upgrade)
+    upstream, rule = table.match(target, host, offered, upgrade=upgrade)
     if upgrade:
         return Upgrade(upstream, rule, target, key)
     # aiohttp's parser stops at an upgrade that it does not know and drops what is pipelined behind it.

@@ -9,11 +9,11 @@ import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from aiohttp import web
 
-from proxy.access_log import LINES
+from proxy.access_log import LINES, AccessLog
 from proxy.admin import admin_app
 from proxy.config import Settings, split_listen
 from proxy.errors import ListenError
@@ -43,6 +43,7 @@ class Server:
         self._gateway = Gateway(settings, self._upstreams, self._lifecycle, observe)
         self._listener = Listener(
             self._gateway.handle,
+            on_plain=self._gateway.offer_plain,
             on_unreadable=self._gateway.refuse_unreadable,
             head_timeout=settings.timeouts.head,
             keepalive_timeout=settings.timeouts.keepalive,
@@ -128,7 +129,8 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
     files = _raise_descriptor_limit()
-    server = Server(settings, _observer(settings))
+    log = _access_log(settings)
+    server = Server(settings, log or (lambda _: None))
     await server.start()
     if not HAS_C_PARSER:
         logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
@@ -144,20 +146,16 @@ async def serve(settings: Settings) -> None:
     if not stopping.done():
         stopping.cancel()
     await asyncio.wait({stopping, second})
+    if log is not None:
+        log.flush()
     logger.info("stopped")
 
 
-def _observer(settings: Settings) -> Observer:
+def _access_log(settings: Settings) -> AccessLog | None:
     if settings.access_log == "off":
-        return lambda _: None
-    line = LINES[settings.access_log]
-    stream = sys.stdout
-
-    def observe(exchange: Exchange) -> None:
-        stream.write(line(exchange) + "\n")
-        stream.flush()
-
-    return observe
+        return None
+    unbuffered = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
+    return AccessLog(LINES[settings.access_log], cast(BinaryIO, unbuffered))
 
 
 async def _claim(listen: Callable[[], Awaitable[Any]], address: str, key: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from proxy.config import Settings
 from proxy.exchange import Exchange
 from proxy.gateway import Gateway
-from proxy.hijack import Listener
+from proxy.hijack import Carried, Listener
 from proxy.lifecycle import Lifecycle
 from proxy.upstream import make_upstreams
 
@@ -53,14 +53,24 @@ class Client:
 class Listening:
     """A gateway that listens."""
 
-    def __init__(self, port: int, gateway: Gateway, lifecycle: Lifecycle[Exchange]) -> None:
-        self.port, self.gateway, self.lifecycle = port, gateway, lifecycle
+    def __init__(self, port: int, gateway: Gateway, listener: Listener, lifecycle: Lifecycle[Exchange]) -> None:
+        self.port, self.gateway, self.listener, self.lifecycle = port, gateway, listener, lifecycle
         self.exchanges: list[Exchange] = []
+        self.plain = 0
+        """How many requests were carried the plain way, at least at first."""
         self._changed = asyncio.Condition()
         self._notes: set[asyncio.Task[None]] = set()
 
+    def count(self, carried: Carried | None) -> Carried | None:
+        self.plain += carried is not None
+        self._notice()
+        return carried
+
     def observe(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
+        self._notice()
+
+    def _notice(self) -> None:
         task = asyncio.get_running_loop().create_task(self._note(), name="note of an exchange")
         self._notes.add(task)
         task.add_done_callback(self._notes.discard)
@@ -68,6 +78,20 @@ class Listening:
     async def _note(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+    async def carries(self, count: int) -> None:
+        """Wait until so many requests have gone the plain way."""
+        async with asyncio.timeout(10), self._changed:
+            await self._changed.wait_for(lambda: self.plain >= count)
+
+    def begin_to_stop(self) -> None:
+        """Take nothing new, as a drain begins."""
+        self.lifecycle.happen("stop")
+        self.listener.pre_shutdown()
+
+    async def stop(self) -> None:
+        """Cut what is left, as a drain ends."""
+        await self.listener.shutdown(0.1)
 
     async def ended(self, count: int = 1) -> Exchange:
         """Wait until so many exchanges have ended; return the last."""
@@ -101,13 +125,14 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
     gateway = Gateway(settings, upstreams, lifecycle, lambda exchange: rig.observe(exchange))
     listener = Listener(
         gateway.handle,
+        on_plain=lambda connection, request: rig.count(gateway.offer_plain(connection, request)),
         on_unreadable=gateway.refuse_unreadable,
         head_timeout=settings.timeouts.head,
         keepalive_timeout=settings.timeouts.keepalive,
         read_buffer=settings.buffer,
     )
     server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
-    rig = Listening(server.sockets[0].getsockname()[1], gateway, lifecycle)
+    rig = Listening(server.sockets[0].getsockname()[1], gateway, listener, lifecycle)
     lifecycle.happen("listening")
     try:
         yield rig

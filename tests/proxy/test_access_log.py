@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
+import logging
 import time
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.access_log import LINES, json_line, text_line
+from proxy.access_log import LINES, AccessLog, json_line, text_line
 from proxy.errors import Outcome
 from proxy.exchange import Exchange
 
@@ -209,3 +212,64 @@ def test_nothing_that_comes_from_outside_can_break_the_line(strange: dict[str, s
 @settings(deadline=None)
 def test_a_machine_reads_what_was_there(text: str) -> None:
     assert json.loads(json_line(exchange(host=text or "x")))["host"] == (text or "x")
+
+
+# -- writing
+
+
+class Stream(io.BytesIO):
+    """A stream that counts its writes, and fails while it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+        self.written = asyncio.Event()
+        self.is_full = False
+
+    def write(self, data: Any) -> int:
+        if self.is_full:
+            raise OSError(28, "No space left on device")
+        self.writes += 1
+        self.written.set()
+        return super().write(data)
+
+
+async def test_lines_are_written_together_and_soon() -> None:
+    stream = Stream()
+    log = AccessLog(text_line, stream)
+    log(exchange(id="a"))
+    log(exchange(id="b"))
+    assert stream.writes == 0
+    async with asyncio.timeout(5):
+        await stream.written.wait()
+    assert stream.writes == 1
+    assert [line.rpartition(b"id=")[2] for line in stream.getvalue().splitlines()] == [b"a", b"b"]
+
+
+async def test_many_lines_do_not_wait() -> None:
+    stream = Stream()
+    log = AccessLog(text_line, stream)
+    for _ in range(5000):
+        log(exchange())
+    log.flush()
+    assert 5 <= stream.writes <= 50
+    assert stream.getvalue().count(b"\n") == 5000
+
+
+async def test_a_full_disk_costs_lines_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "proxy")
+    stream = Stream()
+    log = AccessLog(text_line, stream)
+    stream.is_full = True
+    for _ in range(3):
+        log(exchange(id="lost"))
+        log.flush()
+    stream.is_full = False
+    log(exchange(id="kept"))
+    log.flush()
+    assert b"lost" not in stream.getvalue()
+    assert stream.getvalue().endswith(b"id=kept\n")
+    assert [record.getMessage() for record in caplog.records] == [
+        "the access log cannot be written ([Errno 28] No space left on device); its lines are dropped until it can",
+        "the access log is written again; 3 lines were dropped",
+    ]

@@ -19,7 +19,20 @@ def test_aiohttps_parser_is_the_c_one() -> None:
 
 def test_canary_the_attributes_that_are_used_exist() -> None:
     slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
-    assert {"_message_tail", "_task_handler", "_request_count", "_paused", "transport"} <= slots
+    assert {
+        "_close",
+        "_keepalive_timeout",
+        "_message_tail",
+        "_messages",
+        "_next_keepalive_close_time",
+        "_paused",
+        "_read_bufsize",
+        "_request_count",
+        "_task_handler",
+        "_waiter",
+        "transport",
+    } <= slots
+    assert callable(RequestHandler._process_keepalive)
     assert inspect.iscoroutinefunction(BaseProtocol._drain_helper)
     assert list(inspect.signature(RequestHandler.handle_error).parameters) == [
         "self",
@@ -53,7 +66,7 @@ async def serve(handler: object, data: bytes, *, count: int = -1) -> tuple[bytes
 
 
 def unreadable(request: web.BaseRequest, status: int) -> Written:
-    Client(request).write(b"unreadable %d" % status)
+    Client.of(request).write(b"unreadable %d" % status)
     return Written(keep_alive=False)
 
 
@@ -61,7 +74,7 @@ async def test_canary_a_taken_connection_comes_with_its_leftover_and_is_forgotte
     taken: asyncio.Future[tuple[asyncio.Transport, bytes]] = asyncio.get_running_loop().create_future()
 
     async def handler(request: web.BaseRequest) -> Written:
-        taken.set_result(Client(request).take())
+        taken.set_result(Client.of(request).take())
         return Written(keep_alive=False)
 
     async def talk() -> None:
@@ -91,7 +104,7 @@ async def test_canary_a_large_leftover_is_bounded_and_whole() -> None:
                 done.set_result(None)
 
     async def handler(request: web.BaseRequest) -> Written:
-        client = Client(request)
+        client = Client.of(request)
         while len(client._protocol._message_tail) < 65536:  # noqa: ASYNC110 - aiohttp tells nobody
             await asyncio.sleep(0)
         transport, leftover = client.take()
@@ -111,7 +124,7 @@ async def test_canary_a_refused_upgrade_leaves_a_connection_that_still_speaks_ht
     seen = []
 
     async def handler(request: web.BaseRequest) -> Written:
-        client = Client(request)
+        client = Client.of(request)
         seen.append(client.head.target)
         client.write(b"<%b>" % client.head.target.encode())
         return Written(client.wants_keep_alive)
@@ -124,8 +137,8 @@ async def test_the_head_is_what_was_sent() -> None:
     heads = []
 
     async def handler(request: web.BaseRequest) -> Written:
-        heads.append(Client(request).head)
-        Client(request).write(b".")
+        heads.append(Client.of(request).head)
+        Client.of(request).write(b".")
         return Written(keep_alive=False)
 
     await serve(handler, b"PATCH //a/%2e%2E?x=%20&& HTTP/1.1\r\nhOsT: x:1\r\nA_b:  c \r\nContent-Length: 0\r\n\r\n")
@@ -139,8 +152,8 @@ async def test_bytes_that_are_not_latin_in_a_target_are_kept() -> None:
     targets = []
 
     async def handler(request: web.BaseRequest) -> Written:
-        targets.append(Client(request).head.target)
-        Client(request).write(b".")
+        targets.append(Client.of(request).head.target)
+        Client.of(request).write(b".")
         return Written(keep_alive=False)
 
     await serve(handler, b"GET /\xc3\xa9\xff HTTP/1.1\r\nHost: x\r\n\r\n")

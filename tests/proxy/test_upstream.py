@@ -222,7 +222,7 @@ async def test_bytes_that_nobody_asked_for_end_an_idle_connection() -> None:
         assert up.idle == 1
         late.set()
         await server.wait_closed(1)
-        assert up.reuse(carefully=False) is None
+        assert up.reuse() is None
 
 
 async def test_a_connection_is_used_again_and_the_youngest_first() -> None:
@@ -233,7 +233,7 @@ async def test_a_connection_is_used_again_and_the_youngest_first() -> None:
             await ask(connection)
             await body(connection)
             up.release(connection)
-        assert up.reuse(carefully=True) is second
+        assert up.reuse() is second
         assert (await ask(second)).status == 200
         assert await body(second) == b"ok"
         up.release(second)
@@ -253,7 +253,7 @@ async def test_a_connection_that_the_upstream_has_closed_is_not_used_again() -> 
         await server.wait_closed(1)
         while not poll():  # noqa: ASYNC110 - the kernel has the FIN, or will in a moment; it tells nobody else
             await asyncio.sleep(0)
-        assert up.reuse(carefully=True) is None
+        assert up.reuse() is None
 
 
 async def test_an_idle_connection_is_closed_in_time() -> None:

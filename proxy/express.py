@@ -1,0 +1,240 @@
+"""Plain exchanges, carried without a task: from one callback of the event loop to the next.
+
+What ``plain`` recognises needs no parser, no request object and no
+coroutine; those cost several times what the exchange itself does
+(docs/decisions/003-plain-exchanges.md). The moment an exchange turns out not
+to be plain after all (an answer in pieces, an upstream that closes), it goes
+on the ordinary way, in a task, from where it stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from functools import lru_cache
+from typing import Any
+
+from proxy.config import Timeouts
+from proxy.errors import Outcome, UpstreamError
+from proxy.exchange import Exchange
+from proxy.forward import IDEMPOTENT, finish, forward, too_slow
+from proxy.headers import Fields, Head, Peer, Trusted, forwarded_fields, is_trusted, response_head
+from proxy.hijack import Client, Connection, Written
+from proxy.plain import Request, recognise_answer
+from proxy.routing import Table
+from proxy.upstream import Answer, Upstream
+from proxy.upstream import Connection as Link
+
+Work = Coroutine[Any, Any, Written]
+
+
+class Express:
+    """Carries plain exchanges for a gateway.
+
+    is_ready: whether new exchanges are taken. record: opens the record of a
+    request. end: closes it. resume: goes on the ordinary way; it answers
+    errors, and calls ``plain_ended`` on the client's connection at the end.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        upstreams: Mapping[str, Upstream],
+        timeouts: Timeouts,
+        trusted: Trusted,
+        *,
+        is_ready: Callable[[], bool],
+        record: Callable[[str, str, str, str], Exchange],
+        end: Callable[[Exchange], None],
+        resume: Callable[[Connection, Client, Exchange, Work], asyncio.Task[None]],
+    ) -> None:
+        self._table = table
+        self._upstreams = upstreams
+        self._trusted = trusted
+        self._is_ready = is_ready
+        self._record = record
+        self._waiting: dict[_Carried, None] = {}  # in the order in which they began
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.timeouts = timeouts
+        self.end = end
+        self.resume = resume
+
+    def offer(self, connection: Connection, request: Request) -> _Carried | None:
+        """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
+
+        Declined are requests from trusted proxies, whose own word about the
+        client counts, and those for which a connection would have to be made.
+        """
+        peer = connection.peer
+        if not self._is_ready() or is_trusted(peer.address, self._trusted):
+            return None
+        name, rule = self._table.match(request.target, request.host, [], upgrade=False)
+        upstream = self._upstreams[name]
+        link = upstream.reuse()
+        if link is None:
+            return None
+        exchange = self._record(peer.address, request.method, request.target, request.host.decode("latin-1"))
+        exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
+        carried = _Carried(self, connection, request, upstream, link, exchange)
+        link.begin_plain(carried)
+        ours = _forwarded(peer, request.host)
+        ending = exchange.id.encode() + b"\r\n\r\n"
+        link.write(b"".join((request.line, request.fields, ours, b"X-Request-ID: ", ending, request.body)))
+        self._waiting[carried] = None
+        if self._sweeper is None:
+            self._sweep_later()
+        return carried
+
+    def forget(self, carried: _Carried) -> None:
+        """Wait for this one no more."""
+        self._waiting.pop(carried, None)
+
+    def _sweep_later(self) -> None:
+        pause = min(1.0, self.timeouts.response / 4)
+        self._sweeper = asyncio.get_running_loop().call_later(pause, self._sweep)
+
+    def _sweep(self) -> None:
+        """Look for upstreams that take too long: one timer for all, because one for each is dear."""
+        self._sweeper = None
+        now = time.monotonic()
+        for carried in list(self._waiting):
+            if now - carried.exchange.began < self.timeouts.response:
+                break
+            carried.took_too_long()
+        if self._waiting:
+            self._sweep_later()
+
+
+class _Carried:
+    """One plain exchange under way: told what happens by both of its connections."""
+
+    __slots__ = ("_connection", "_express", "_link", "_owed", "_request", "_task", "_upstream", "exchange")
+
+    def __init__(
+        self,
+        express: Express,
+        connection: Connection,
+        request: Request,
+        upstream: Upstream,
+        link: Link,
+        exchange: Exchange,
+    ) -> None:
+        self._express = express
+        self._connection = connection
+        self._request = request
+        self._upstream = upstream
+        self._link = link
+        self._owed = -1  # bytes of the answer's body still to come; nothing has come yet
+        self._task: asyncio.Task[None] | None = None
+        self.exchange = exchange
+
+    # -- told by the upstream's connection
+
+    def answered(self, data: bytes) -> None:
+        """Pass on what has come of the answer, nearly always all of it."""
+        exchange = self.exchange
+        if self._owed < 0:
+            self._express.forget(self)
+            answer = recognise_answer(data, self._request.method)
+            if answer is None:
+                self._go_on_with(data)
+                return
+            exchange.status, exchange.sent, self._owed = answer.status, answer.body_size, answer.owed
+            self._connection.write(answer.message)
+        else:
+            piece = data[: self._owed]
+            exchange.sent += len(piece)
+            self._owed -= len(piece)
+            self._connection.write(piece)
+            if len(piece) < len(data):  # a second answer behind the first: nobody asked for it, and nobody gets it
+                self._link.abort()
+        if not self._owed:
+            self._end(Outcome.SERVED)
+            self._upstream.release(self._link)
+            self._connection.plain_ended(keep_alive=True)
+
+    def upstream_lost(self, exc: Exception | None) -> None:
+        """Begin again on a new connection if nothing has come and the request may be repeated; say so if not."""
+        self._express.forget(self)
+        if self._owed < 0 and self._request.method in IDEMPOTENT:
+            client = self._client()
+            ours = forwarded_fields(client.head, client.peer, (), self.exchange.id)
+            timeouts = self._express.timeouts
+            work = forward(client, self._request.target, ours, self._upstream, self.exchange, timeouts, close=False)
+            self._resume(client, work)
+        else:
+            self._fail(self._link.ended_early(exc, has_answered=self._owed >= 0))
+
+    # -- told by the client's connection
+
+    def client_left(self) -> None:
+        """End the exchange with the upstream."""
+        self._leave(Outcome.CLIENT_GONE)
+
+    def cut(self) -> None:
+        """End the exchange because the gateway has waited long enough for it."""
+        self._leave(Outcome.STOPPING)
+
+    def client_is_slow(self, is_slow: bool) -> None:
+        """Make the upstream wait for the client; the ordinary way does that itself."""
+        if self._task is None and self._owed > 0:
+            self._link.hold(is_slow)
+
+    # -- told by the clock
+
+    def took_too_long(self) -> None:
+        """Give the upstream up."""
+        self._express.forget(self)
+        self._link.end_plain()
+        self._link.abort()
+        self._fail(too_slow(self._upstream.name, self._express.timeouts.response))
+
+    # -- inside
+
+    def _leave(self, outcome: Outcome) -> None:
+        if self._task is not None:
+            # Not at once: a task that is cancelled before its first step never reaches its own clean-up.
+            asyncio.get_running_loop().call_soon(self._task.cancel)
+            return
+        self._express.forget(self)
+        self.exchange.status = self.exchange.status or 499
+        self._end(outcome)
+        self._link.abort()
+
+    def _end(self, outcome: Outcome) -> None:
+        self._link.end_plain()
+        self.exchange.outcome = outcome
+        self._express.end(self.exchange)
+
+    def _go_on_with(self, data: bytes) -> None:
+        client = self._client()
+
+        def on_interim(answer: Answer) -> None:
+            if answer.status != 100:  # nobody waits for one: a request that does is not plain
+                client.write_interim(response_head(answer.status, answer.reason, answer.headers))
+
+        self._link.end_plain()
+        self._link.begin(self._request.method, on_interim)
+        self._link.data_received(data)
+        self._resume(client, finish(client, self._link, self._upstream, self.exchange, self._express.timeouts))
+
+    def _fail(self, error: UpstreamError) -> None:
+        async def fail() -> Written:
+            raise error
+
+        self._resume(self._client(), fail())
+
+    def _client(self) -> Client:
+        return self._connection.client(self._request, has_written=self._owed >= 0)
+
+    def _resume(self, client: Client, work: Work) -> None:
+        self._task = self._express.resume(self._connection, client, self.exchange, work)
+
+
+@lru_cache(maxsize=1024)
+def _forwarded(peer: Peer, host: bytes) -> bytes:
+    """Return the fields about a client that nobody vouches for, all but the request id."""
+    head = Head("GET", "/", (1, 1), ((b"Host", host),))
+    fields: Fields = forwarded_fields(head, peer, (), "")
+    return b"".join(name + b": " + value + b"\r\n" for name, value in fields)
