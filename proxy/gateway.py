@@ -25,7 +25,7 @@ from proxy.hijack import Connection as ClientConnection
 from proxy.lifecycle import Lifecycle
 from proxy.plain import Request
 from proxy.routing import Refuse, Table, Upgrade, decide
-from proxy.tunnel import Tunnel
+from proxy.tunnel import IdleWatch, Tunnel
 from proxy.upgrade import shake_hands
 from proxy.upstream import Answer, Connection, Upstream
 
@@ -56,6 +56,8 @@ class Gateway:
         self._lifecycle = lifecycle
         self._observe = observe
         self._tunnels: dict[Tunnel, Exchange] = {}
+        self._idle_watch = IdleWatch(settings.timeouts.tunnel_idle, self._tunnels)
+        self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
         self._prefix = os.urandom(6).hex()
         self._number = 0
         self._resumed: set[asyncio.Task[None]] = set()
@@ -165,11 +167,11 @@ class Gateway:
         tunnel = Tunnel(
             to_client,
             to_upstream,
-            idle=self._settings.timeouts.tunnel_idle,
             buffer=self._settings.buffer,
-            on_end=self._tunnel_ended,
+            on_end=self._on_tunnel_end,
         )
         self._tunnels[tunnel] = exchange
+        self._idle_watch.wake()
         tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
         self._observe(exchange)
         if not self._lifecycle.is_ready:  # the drain began while the upstream made up its mind

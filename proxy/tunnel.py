@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 
 from proxy.errors import Outcome
-from proxy.frames import FrameCounter, close_frame
+from proxy.frames import FrameCounter, close_frame, is_one_frame
 
 FAREWELL = 2.0
 """Seconds without any progress after which connections that are to close are cut. Precedents: nginx none, Caddy 5s."""
+
+LOOKS = 4
+"""Looks per idle period."""
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """Seconds, seconds, count: a client that vanished without a word (a closed laptop) is noticed within two minutes.
@@ -61,8 +64,11 @@ class Leg(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Count, and pass on."""
-        self.count += len(data)
-        self.frames.feed(data)
+        size = len(data)
+        self.count += size
+        frames = self.frames
+        if not (frames.at_boundary and is_one_frame(data, size)):
+            frames.feed(data)
         self.other.transport.write(data)
 
     def eof_received(self) -> bool:
@@ -127,7 +133,6 @@ class Tunnel:
     """A WebSocket connection passing through.
 
     client, upstream: transports, reading paused.
-    idle: seconds without a byte in either direction after which it is closed.
     buffer: bytes held for a slow reader before its sender is made to wait.
     on_end: called once, when both connections are closed.
 
@@ -138,7 +143,6 @@ class Tunnel:
     __slots__ = (
         "_client",
         "_farewell",
-        "_idle",
         "_loop",
         "_on_end",
         "_quiet",
@@ -157,7 +161,6 @@ class Tunnel:
         client: asyncio.Transport,
         upstream: asyncio.Transport,
         *,
-        idle: float,
         buffer: int,
         on_end: Callable[[Tunnel], None],
     ) -> None:
@@ -166,8 +169,8 @@ class Tunnel:
         self._upstream = Leg(self, "upstream", upstream)
         self._client.other, self._upstream.other = self._upstream, self._client
         self._on_end = on_end
-        self._idle = idle
-        self._seen = self._quiet = 0
+        self._seen = -1
+        self._quiet = 0
         self._timer: asyncio.TimerHandle | None = None
         self._farewell: int | None = None
         self._was_reset = False
@@ -204,7 +207,14 @@ class Tunnel:
             self._upstream.data_received(from_upstream)
         if from_client:
             self._client.data_received(from_client)
-        self._rearm(self._idle / 4, self._check_idle)
+
+    def check_idle(self) -> None:
+        """Say goodbye when no byte has passed since ``LOOKS`` looks ago: no timer is touched per message."""
+        total = self._client.count + self._upstream.count
+        self._quiet = self._quiet + 1 if total == self._seen else 0
+        self._seen = total
+        if self._quiet >= LOOKS:
+            self.say_goodbye(1001, Outcome.IDLE)
 
     def say_goodbye(self, code: int, outcome: Outcome) -> None:
         """Close from our side: a close frame to both, each between two frames, then the end.
@@ -295,24 +305,37 @@ class Tunnel:
         """
         now = sum(leg.transport.get_write_buffer_size() for leg in (self._client, self._upstream) if not leg.is_lost)
         if left is None or now < left:
-            self._rearm(FAREWELL, lambda: self._cut_when_stuck(now))
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(FAREWELL, lambda: self._cut_when_stuck(now))
         else:
             self.abort()
 
-    def _check_idle(self) -> None:
-        """Look four times per idle period whether a byte has passed: no timer is touched per message."""
-        total = self._client.count + self._upstream.count
-        self._quiet = self._quiet + 1 if total == self._seen else 0
-        self._seen = total
-        if self._quiet >= 4:
-            self.say_goodbye(1001, Outcome.IDLE)
-        else:
-            self._rearm(self._idle / 4, self._check_idle)
 
-    def _rearm(self, seconds: float, callback: Callable[[], None]) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, callback)
+class IdleWatch:
+    """Looks after all tunnels with one timer: one for each is an eighth of the memory of an idle tunnel.
+
+    idle: seconds without a byte in either direction after which a tunnel is
+    closed; it may take a quarter more. tunnels: those that are open, looked
+    at anew each time.
+    """
+
+    def __init__(self, idle: float, tunnels: Collection[Tunnel]) -> None:
+        self._pause = idle / LOOKS
+        self._tunnels = tunnels
+        self._timer: asyncio.TimerHandle | None = None
+
+    def wake(self) -> None:
+        """Begin to look, and go on while there are tunnels."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._pause, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        for tunnel in list(self._tunnels):
+            tunnel.check_idle()
+        if self._tunnels:
+            self.wake()
 
 
 _DONE = {"client": State.CLIENT_DONE, "upstream": State.UPSTREAM_DONE}

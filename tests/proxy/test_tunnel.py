@@ -12,7 +12,7 @@ import pytest
 
 from proxy.errors import Outcome
 from proxy.frames import close_frame
-from proxy.tunnel import State, Tunnel
+from proxy.tunnel import IdleWatch, State, Tunnel
 
 HELLO = b"\x81\x02hi"  # a whole text frame of a server
 MASKED_HELLO = b"\x81\x82\0\0\0\0hi"
@@ -87,11 +87,14 @@ async def rig(
     calls = []
 
     def on_end(tunnel: Tunnel) -> None:
+        watched.clear()
         calls.append(tunnel)
         ended.set()
 
-    tunnel = Tunnel(client_transport, upstream_transport, idle=idle, buffer=buffer, on_end=on_end)
+    tunnel = Tunnel(client_transport, upstream_transport, buffer=buffer, on_end=on_end)
     tunnel.open(answer, from_upstream, from_client)
+    watched = [tunnel]
+    IdleWatch(idle, watched).wake()
     try:
         yield Rig(tunnel, client, upstream, ended)
     finally:
