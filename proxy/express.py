@@ -19,7 +19,7 @@ from proxy.config import Timeouts
 from proxy.errors import Outcome, UpstreamError
 from proxy.exchange import Exchange
 from proxy.forward import IDEMPOTENT, finish, forward, too_slow
-from proxy.headers import Fields, Head, Peer, Trusted, forwarded_fields, is_trusted, response_head
+from proxy.headers import Fields, Head, Peer, Trusted, client_address, forwarded_fields, is_trusted, response_head
 from proxy.hijack import Client, Connection, Written
 from proxy.plain import Request, recognise_answer
 from proxy.routing import Table
@@ -51,7 +51,7 @@ class Express:
     ) -> None:
         self._table = table
         self._upstreams = upstreams
-        self._trusted = trusted
+        self.trusted = trusted
         self._is_ready = is_ready
         self._record = record
         self._waiting: dict[_Carried, None] = {}  # in the order in which they began
@@ -63,24 +63,24 @@ class Express:
     def offer(self, connection: Connection, request: Request) -> _Carried | None:
         """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
 
-        Declined are requests from trusted proxies, whose own word about the
-        client counts, and those for which a connection would have to be made.
+        Declined are requests for which a connection would have to be made.
         """
-        peer = connection.peer
-        if not self._is_ready() or is_trusted(peer.address, self._trusted):
+        if not self._is_ready():
             return None
         name, rule = self._table.match(request.target, request.host, [], upgrade=False)
         upstream = self._upstreams[name]
         link = upstream.reuse()
         if link is None:
             return None
-        exchange = self._record(peer.address, request.method, request.target, request.host.decode("latin-1"))
+        peer, address = connection.peer, connection.peer.address
+        if request.words:
+            address = client_address(request.to_head(), peer, self.trusted)
+        exchange = self._record(address, request.method, request.target, request.host.decode("latin-1"))
         exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
         carried = _Carried(self, connection, request, upstream, link, exchange)
         link.begin_plain(carried)
-        ours = _forwarded(peer, request.host)
-        ending = exchange.id.encode() + b"\r\n\r\n"
-        link.write(b"".join((request.line, request.fields, ours, b"X-Request-ID: ", ending, request.body)))
+        ours = our_fields(request, peer, self.trusted, exchange.id)
+        link.write(b"".join((request.line, request.fields, ours, b"\r\n", request.body)))
         self._waiting[carried] = None
         if self._sweeper is None:
             self._sweep_later()
@@ -159,7 +159,7 @@ class _Carried:
         self._express.forget(self)
         if self._owed < 0 and self._request.method in IDEMPOTENT:
             client = self._client()
-            ours = forwarded_fields(client.head, client.peer, (), self.exchange.id)
+            ours = forwarded_fields(client.head, client.peer, self._express.trusted, self.exchange.id)
             timeouts = self._express.timeouts
             work = forward(client, self._request.target, ours, self._upstream, self.exchange, timeouts, close=False)
             self._resume(client, work)
@@ -232,9 +232,18 @@ class _Carried:
         self._task = self._express.resume(self._connection, client, self.exchange, work)
 
 
+def our_fields(request: Request, peer: Peer, trusted: Trusted, request_id: str) -> bytes:
+    """Return the fields that tell the upstream about the client, as ``forwarded_fields`` has them, with line ends."""
+    if request.words and is_trusted(peer.address, trusted):
+        return _lines(forwarded_fields(request.to_head(), peer, trusted, request_id))
+    return _nobody_vouches(peer, request.host) + b"X-Request-ID: " + request_id.encode() + b"\r\n"
+
+
 @lru_cache(maxsize=1024)
-def _forwarded(peer: Peer, host: bytes) -> bytes:
-    """Return the fields about a client that nobody vouches for, all but the request id."""
-    head = Head("GET", "/", (1, 1), ((b"Host", host),))
-    fields: Fields = forwarded_fields(head, peer, (), "")
+def _nobody_vouches(peer: Peer, host: bytes) -> bytes:
+    """Return the fields about a client for whom no proxy speaks, all but the request id."""
+    return _lines(forwarded_fields(Head("GET", "/", (1, 1), ((b"Host", host),)), peer, (), ""))
+
+
+def _lines(fields: Fields) -> bytes:
     return b"".join(name + b": " + value + b"\r\n" for name, value in fields)

@@ -2,7 +2,9 @@
 
 A plain message is HTTP/1.1, framed by Content-Length or without a body, and
 says nothing that a proxy must act on. Then there is nothing to take apart:
-its bytes go on as they are, with our own fields behind them.
+its bytes go on as they are, with our own fields behind them. (What only a
+proxy may say about a client is taken out on the way; who is believed is not
+decided here.)
 
 Whatever is not recognised here is not refused; it goes the ordinary way,
 through aiohttp's parser and ``forward``. So these patterns may be as narrow
@@ -17,7 +19,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from proxy.headers import A_PROXYS_WORD, HOP_BY_HOP, Head, is_valid_host
+from proxy.headers import A_PROXYS_WORD, HOP_BY_HOP, Fields, Head, is_valid_host
 
 MAX_HEAD = 8192
 """Bytes of a head that is looked at; a longer one goes the ordinary way, which has limits of its own."""
@@ -38,9 +40,10 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t\x20-\x7e\x80-\xff]*
 _FIELDS = re.compile(rb"(?:[!#$%&'*+.^`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){1,64}+")
 
 _HOP_FIELDS = b"|".join(re.escape(name) for name in sorted(HOP_BY_HOP))
-_REQUEST_STOPS = re.compile(
-    rb"(?im)^(?:expect|x-forwarded-[^:]*+|sec-websocket-[^:]*+|%b|%b):"
-    % (_HOP_FIELDS, b"|".join(re.escape(name) for name in sorted(A_PROXYS_WORD)))
+_REQUEST_STOPS = re.compile(rb"(?im)^(?:expect|sec-websocket-[^:]*+|%b):" % _HOP_FIELDS)
+_WORDS = re.compile(
+    rb"(?im)^(x-forwarded-[^:]*+|%b):[\t ]*+([^\r\n]*+)\r\n"
+    % b"|".join(re.escape(name) for name in sorted(A_PROXYS_WORD))
 )
 _ANSWER_STOPS = re.compile(rb"(?im)^(?:%b):" % _HOP_FIELDS)
 _SINGLE = re.compile(
@@ -57,8 +60,8 @@ _BODILESS = frozenset((b"204", b"304"))
 class Request(NamedTuple):
     """A plain request: what routing asks of it, and its bytes for the upstream, to be joined with our fields between.
 
-    line: the request line. fields: hop-by-hop ones left out. Both with their line ends.
-    body: what is here of it. owed: bytes of the body still to come.
+    line: the request line. fields: hop-by-hop ones and a proxy's words left out. Both with their line ends.
+    words: what only a proxy may say, in parts. body: what is here of it. owed: bytes of the body still to come.
     """
 
     method: str
@@ -66,6 +69,7 @@ class Request(NamedTuple):
     host: bytes
     line: bytes
     fields: bytes
+    words: Fields
     body: bytes
     owed: int
 
@@ -73,7 +77,7 @@ class Request(NamedTuple):
         """Return the head in parts, for the ordinary way."""
         pairs = (line.split(b":", 1) for line in self.fields.split(b"\r\n")[:-1])
         fields = tuple((name, value.strip(b" \t")) for name, value in pairs)
-        return Head(self.method, self.target, (1, 1), fields, bool(self.body))
+        return Head(self.method, self.target, (1, 1), fields + self.words, bool(self.body))
 
 
 class Answer(NamedTuple):
@@ -97,11 +101,11 @@ def recognise_request(data: bytes) -> Request | None:
     read = _read_request_fields(data[line.end() : end + 2])
     if read is None:
         return None
-    host, length, fields = read
+    host, length, fields, words = read
     body = data[end + 4 :]
     if len(body) > length:
         return None
-    return Request(line[1].decode(), line[2].decode(), host, line[0], fields, body, length - len(body))
+    return Request(line[1].decode(), line[2].decode(), host, line[0], fields, words, body, length - len(body))
 
 
 def recognise_answer(data: bytes, method: str) -> Answer | None:
@@ -122,8 +126,8 @@ def recognise_answer(data: bytes, method: str) -> Answer | None:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _read_request_fields(fields: bytes) -> tuple[bytes, int, bytes] | None:
-    """Return the host, the length of the body and the fields that travel; None for what is not plain."""
+def _read_request_fields(fields: bytes) -> tuple[bytes, int, bytes, Fields] | None:
+    """Return the host, the length of the body, the fields that travel, and a proxy's words; None: it is not plain."""
     if _FIELDS.fullmatch(fields) is None:
         return None
     fields = _without_keep_alive(fields)
@@ -134,7 +138,8 @@ def _read_request_fields(fields: bytes) -> tuple[bytes, int, bytes] | None:
     host, length = single.get(b"host", b"").rstrip(), single.get(b"content-length", b"0")
     if len(single) != len(found) or not is_valid_host(host) or not _DIGITS.fullmatch(length):
         return None
-    return host, int(length), fields
+    words = tuple((name, value.rstrip(b" \t")) for name, value in _WORDS.findall(fields))
+    return host, int(length), _WORDS.sub(b"", fields) if words else fields, words
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -342,11 +342,16 @@ _DONE = {"client": State.CLIENT_DONE, "upstream": State.UPSTREAM_DONE}
 
 
 def _tune(transport: asyncio.Transport) -> None:
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.family == socket.AF_UNIX:
+    lent = transport.get_extra_info("socket")
+    if lent is None or lent.family == socket.AF_UNIX:
         return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE.items():
-        if hasattr(socket, name):  # macOS spells one of them differently and has sane defaults
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    # One socket object for all of it: uvloop's own makes a new one, with system calls, for each option.
+    sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):  # macOS spells one of them differently and has sane defaults
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    finally:
+        sock.detach()

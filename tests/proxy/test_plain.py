@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import ip_network
 from typing import cast
 
 import pytest
@@ -11,7 +12,8 @@ from aiohttp.http_parser import HttpRequestParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.headers import Head, request_head, response_head
+from proxy.express import our_fields
+from proxy.headers import Head, Peer, Trusted, client_address, forwarded_fields, request_head, response_head
 from proxy.plain import MAX_HEAD, recognise_answer, recognise_request
 from proxy.routing import Forward, Table, decide
 from proxy.upstream import Connection, Framing
@@ -63,9 +65,6 @@ def test_a_body_that_is_still_coming_is_owed() -> None:
         GET.replace(b"Accept: */*", b"Accept: \x00"),
         GET.replace(b"Accept: */*", b"Accept: a\rb"),
         GET.replace(b"Accept", b"X_Forwarded_For"),
-        GET.replace(b"Accept", b"x-forwarded-for"),
-        GET.replace(b"Accept", b"X-Request-ID"),
-        GET.replace(b"Accept", b"Forwarded"),
         GET.replace(b"Accept", b"Upgrade"),
         GET.replace(b"Accept", b"TE"),
         GET.replace(b"Accept", b"expect"),
@@ -88,12 +87,32 @@ def test_what_is_not_quite_plain_is_left_to_the_ordinary_way(data: bytes) -> Non
     assert recognise_request(data) is None
 
 
+def test_what_only_a_proxy_may_say_is_taken_out_and_kept_apart() -> None:
+    said = GET.replace(b"Accept:", b"x-forwarded-for: 192.0.2.1 \r\nX-Request-ID:a\r\nforwarded: b\r\nAccept:")
+    request, unsaid = recognise_request(said), recognise_request(GET)
+    assert request is not None
+    assert unsaid is not None
+    assert request.fields == unsaid.fields
+    assert request.words == ((b"x-forwarded-for", b"192.0.2.1"), (b"X-Request-ID", b"a"), (b"forwarded", b"b"))
+    assert unsaid.words == ()
+
+
 def mostly(usual: list[bytes], odd: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
     """Draw something usual nineteen times of twenty: a message with two oddities is refused for either."""
     return st.integers(0, 19).flatmap(lambda n: odd if n == 19 else st.sampled_from(usual))
 
 
-PLAIN_NAMES = [b"Accept", b"ACCEPT", b"cookie", b"Range", b"If-None-Match", b"Sec-Fetch-Mode", b"a!#$%&'*+.^`|~"]
+PLAIN_NAMES = [
+    b"X-Forwarded-For",
+    b"x-request-id",
+    b"X-Forwarded-Host",
+    b"Accept",
+    b"cookie",
+    b"Range",
+    b"If-None-Match",
+    b"Sec-Fetch-Mode",
+    b"a!#$%&'*+.^`|~",
+]
 ODD_NAMES = [
     *b"Content-Type User-Agent ETag Server Host Content-Length Connection Keep-Alive Transfer-Encoding Upgrade".split(),
     *b"X-Forwarded-For X_Forwarded_For X-Real-IP Expect TE Sec-WebSocket-Key Via Trailer \xe9".split(),
@@ -135,6 +154,10 @@ STATUSES = st.sampled_from([200, 404, 500, 204, 304, 101, 100, 999])
 ANSWERS = messages(STATUSES.map(lambda number: b"HTTP/1.1 %d OK" % number), [])
 
 
+PEER = Peer("192.0.2.7")
+TRUSTED: tuple[Trusted, ...] = ((), (ip_network("192.0.2.0/24"),))
+
+
 def read_by_aiohttp(data: bytes) -> tuple[Head, bytes]:
     """Read a whole request as the ordinary way does; AssertionError if it is not one, or more than one."""
     loop = asyncio.new_event_loop()
@@ -173,11 +196,14 @@ def test_whatever_is_recognised_the_ordinary_way_reads_and_sends_the_same(data: 
     assert (decision.upstream, decision.route) == Table().match(request.target, request.host, [], upgrade=False)
     assert (request.method, request.target, request.body) == (head.method, head.target, body)
     assert request.host == head.get(b"host")
-    assert read_by_aiohttp(request_head(head, decision.target, ()) + body) == read_by_aiohttp(
-        request.line + request.fields + b"\r\n" + request.body
-    )
-    back = request.to_head()
-    assert request_head(back, back.target, ()) == request_head(head, decision.target, ())
+    for trusted in TRUSTED:
+        ours = forwarded_fields(head, PEER, trusted, "id")
+        expected = request_head(head, decision.target, ours)
+        sent = request.line + request.fields + our_fields(request, PEER, trusted, "id") + b"\r\n"
+        assert lines_of(sent) == lines_of(expected)
+        back = request.to_head()
+        assert client_address(back, PEER, trusted) == client_address(head, PEER, trusted)
+        assert request_head(back, back.target, forwarded_fields(back, PEER, trusted, "id")) == expected
 
 
 # -- answers
