@@ -7,6 +7,7 @@ cheaper than what it measures.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from array import array
 from collections import deque
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from benchmarks.processes import Failed
-from benchmarks.wire import BINARY, CLOSE, KEY, PATTERN, accept, frame, handshake
+from benchmarks.wire import BINARY, CLOSE, KEY, PATTERN, accept, frame, handshake, request
 
 DIALLING = 64
 """Connections that are opened at a time: below every backlog (nginx 511, the kernel 4096)."""
@@ -404,3 +405,31 @@ async def shake_hands(tally: Tally, target: str, port: int) -> None:
 
 
 _GOODBYE = frame(CLOSE, b"\x03\xe8", masked=True)
+
+
+async def ask(port: int, message: bytes) -> bytes:
+    """Ask once and return the body. Raises Failed for anything but a 200 with a Content-Length."""
+    code, body = await _exchange(port, message)
+    if code != 200:
+        raise Failed(f"answered with {code}: {body[:200]!r}")
+    return body
+
+
+async def status(target: str, port: int) -> int:
+    """Return the status of a GET."""
+    code, _ = await _exchange(port, request(target, host=f"127.0.0.1:{port}"))
+    return code
+
+
+async def _exchange(port: int, message: bytes) -> tuple[int, bytes]:
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(message)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+            if length is None:
+                raise Failed(f"an answer without Content-Length: {head[:300]!r}")
+            return int(head.split(b" ", 2)[1]), await reader.readexactly(int(length[1]))
+        finally:
+            writer.close()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -158,8 +160,10 @@ def _nginx(name: str) -> Peer:
         temporary = "".join(
             f"  {kind}_temp_path {own}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
+        # Debian's nginx lets its worker be www-data, who may not write into the run's folder.
+        user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
         text = f"""\
-daemon off; worker_processes 1; worker_rlimit_nofile {FILES};
+{user} daemon off; worker_processes 1; worker_rlimit_nofile {FILES};
 pid {own}/pid; error_log {own}/error.log;
 events {{ worker_connections {FILES}; }}
 http {{

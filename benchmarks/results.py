@@ -69,7 +69,7 @@ def dump(results: Results) -> str:
     """Write results as JSON, one cell to a line, so that a diff of two runs can be read."""
     fields = asdict(results)
     rows = {name: ",\n    ".join(json.dumps(row) for row in fields.pop(name)) for name in ("subjects", "cells")}
-    head = json.dumps(fields, indent=2).rstrip("}\n")
+    head = json.dumps(fields, indent=2).removesuffix("\n}")
     tail = ",\n".join(f'  "{name}": [\n    {lines}\n  ]' for name, lines in rows.items())
     return f"{head},\n{tail}\n}}\n"
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from sys import executable
 
 from benchmarks import peers
+from benchmarks.load import status
 from benchmarks.machine import Placement
 from benchmarks.peers import Missing, Peer, Place
-from benchmarks.processes import Child, Failed, free_port, started
+from benchmarks.processes import READY, Child, Failed, free_port, started
 from benchmarks.results import Cell, Results, Subject
 from benchmarks.rounds import interleave
 from benchmarks.workloads import Effort, Target, Workload
@@ -86,7 +87,7 @@ class Run:
         port = free_port()
         if workload.behind == "dash":
             here = ["--bind", f"127.0.0.1:{port}", "--keep-alive", "75", "--no-control-socket"]
-            gunicorn = [executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", "4", *here]
+            gunicorn = [executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", "8", *here]
             argv = [*gunicorn, "benchmarks.dash_page:server"]
         else:
             argv = [executable, "-m", "benchmarks.origin", str(port)]
@@ -112,7 +113,19 @@ class Run:
         label = name.replace(" ", "-")
         run = started(label, argv, port, folder=self.folder, cores=self.placement.measured, env=peer.env)
         async with run as child:
+            await answering_alike(child, port, origin.port)
             yield Target(port, child, origin.child, origin.port)
+
+
+async def answering_alike(child: Child, port: int, origin: int) -> None:
+    """Wait until a proxy answers as its origin does: Traefik listens before it has read its routes."""
+    expected = await status("/", origin)
+    deadline = time.monotonic() + READY
+    while (got := await status("/", port)) != expected:
+        child.check()
+        if time.monotonic() > deadline:
+            raise Failed(f"{child.name} answers {got} where the origin answers {expected}")
+        await asyncio.sleep(0.02)
 
 
 async def run(

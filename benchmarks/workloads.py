@@ -11,14 +11,16 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from benchmarks import accounting
 from benchmarks.load import (
+    PATIENCE,
     Download,
     Sockets,
     Tally,
     Upload,
+    ask,
     shake_hands,
     start_echo,
     start_listening,
@@ -33,6 +35,15 @@ from benchmarks.wire import CALLBACK, SMALL, request
 Figures = dict[str, float]
 
 MIB = 1 << 20
+
+SCALE = (10, 100, 1000, 5000)
+"""Open WebSockets, from few to many."""
+
+BULK = 1 << 30
+"""Bytes of a large body."""
+
+LISTENERS = 1000
+"""WebSockets that are pushed to."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +70,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long a measurement takes. warm_up, window: seconds. scale: connections, from few to many.
+    """How long a measurement takes: seconds that are not counted, and seconds that are."""
 
-    bulk: bytes of a large body. sockets: that are pushed to.
-    """
+    warm_up: float
+    window: float
 
-    warm_up: float = 0.25
-    window: float = 1.0
-    scale: tuple[int, ...] = (10, 100, 1000, 5000)
-    bulk: int = 1 << 30
-    sockets: int = 1000
+
+FULL = Effort(warm_up=0.25, window=1.0)
+SHORT = Effort(warm_up=0.15, window=0.4)
 
 
 @dataclass(frozen=True)
@@ -90,43 +99,34 @@ class Workload:
     but_not: frozenset[str] = frozenset({"nginx unbuffered"})
 
 
-@dataclass
-class Window:
-    """A stretch of time and what it cost."""
-
-    target: Target
-    tally: Tally
-    figures: Figures = field(default_factory=dict)
-
-    async def observe(self, effort: Effort) -> Figures:
-        """Warm up, measure, and return the figures of whatever the tally counts."""
-        await asyncio.sleep(effort.warm_up)
-        self.tally.check()
-        gc.collect()
-        gc.disable()  # a pause of the load would be a latency of the proxy
-        try:
-            self.tally.reset()
-            cpu, mine, origin = self.target.cpu(), time.process_time(), accounting.cpu(self.target.origin.session)
-            began = time.perf_counter()
-            await asyncio.sleep(effort.window)
-            count, passed = self.tally.count, time.perf_counter() - began
-            cpu = self.target.cpu() - cpu
-            load = time.process_time() - mine + accounting.cpu(self.target.origin.session) - origin
-            latencies = self.tally.latencies[:count]
-        finally:
-            gc.enable()
-        self.tally.check()
-        if self.target.proxy:
-            self.target.proxy.check()
-        ordered = sorted(latencies)
-        return {
-            "cpu_us": cpu / count * 1e6,
-            "rate_per_s": count / passed,
-            "p50_us": quantile(ordered, 0.5) * 1e6,
-            "p99_us": quantile(ordered, 0.99) * 1e6,
-            "proxy_busy": cpu / passed,
-            "load_busy": load / passed,
-        }
+async def observe(target: Target, tally: Tally, effort: Effort) -> Figures:
+    """Warm up, measure, and return the figures of whatever the tally counts. Raises Failed when something is wrong."""
+    await asyncio.sleep(effort.warm_up)
+    tally.check()
+    gc.collect()
+    gc.disable()  # a pause of the load would be a latency of the proxy
+    try:
+        tally.reset()
+        cpu, mine, origin = target.cpu(), time.process_time(), accounting.cpu(target.origin.session)
+        began = time.perf_counter()
+        await asyncio.sleep(effort.window)
+        count, passed = tally.count, time.perf_counter() - began
+        cpu = target.cpu() - cpu
+        load = time.process_time() - mine + accounting.cpu(target.origin.session) - origin
+    finally:
+        gc.enable()
+    tally.check()
+    if target.proxy:
+        target.proxy.check()
+    ordered = sorted(tally.latencies[:count])
+    return {
+        "cpu_us": cpu / count * 1e6,
+        "rate_per_s": count / passed,
+        "p50_us": quantile(ordered, 0.5) * 1e6,
+        "p99_us": quantile(ordered, 0.99) * 1e6,
+        "proxy_busy": cpu / passed,
+        "load_busy": load / passed,
+    }
 
 
 @asynccontextmanager
@@ -146,7 +146,7 @@ def echo(size: int) -> Callable[[Target, Effort], Awaitable[Figures]]:
         async with websockets(target) as sockets:
             await sockets.resize(64)
             start_echo(sockets, _payload(size), in_flight=64)
-            return await Window(target, sockets.tally).observe(effort)
+            return await observe(target, sockets.tally, effort)
 
     return measure
 
@@ -154,28 +154,41 @@ def echo(size: int) -> Callable[[Target, Effort], Awaitable[Figures]]:
 async def scale(target: Target, effort: Effort) -> Figures:
     """Memory of idle sockets, then what a message costs with many and with few of them: 10 under way at any time."""
     figures: Figures = {}
-    few, *_, many = effort.scale
+    few, many = SCALE[0], SCALE[-1]
     async with websockets(target) as sockets:
 
         async def cost(count: int) -> None:
             await sockets.resize(count)
+            await settle(target)  # closing 4,000 takes some proxies a second
             sockets.tally.is_over = False
             start_echo(sockets, _payload(100), in_flight=10)
-            figures[f"cpu_{count}_us"] = (await Window(target, sockets.tally).observe(effort))["cpu_us"]
+            figures[f"cpu_{count}_us"] = (await observe(target, sockets.tally, effort))["cpu_us"]
             sockets.tally.is_over = True
-            await asyncio.sleep(effort.warm_up)  # what is under way ends
+            await settle(target)  # what is under way ends
 
         await cost(few)  # whatever a proxy sets up for its first connections is no cost of the others
         sockets.tally.is_over = False
         before, cpu = target.memory(), target.cpu()
         await sockets.resize(many)
         figures["open_us"] = (target.cpu() - cpu) / (many - few) * 1e6
-        await asyncio.sleep(2 * effort.warm_up)
+        await settle(target)
         figures["idle_kib"] = (target.memory() - before) / (many - few)
         figures["base_mib"] = before / 1024
-        for count in reversed(effort.scale[1:]):
+        for count in reversed(SCALE[1:]):
             await cost(count)
     return figures
+
+
+async def settle(target: Target) -> None:
+    """Wait until the proxy has nothing more to do: it takes less than a tenth of its core. Failed if it goes on."""
+    deadline = time.monotonic() + PATIENCE
+    used = target.cpu()
+    while time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+        before, used = used, target.cpu()
+        if used - before < 0.01:
+            return
+    raise Failed(f"still busy {PATIENCE:g} s after the last change")
 
 
 async def handshakes(target: Target, effort: Effort) -> Figures:
@@ -185,7 +198,7 @@ async def handshakes(target: Target, effort: Effort) -> Figures:
         for number in range(32):
             tasks.create_task(shake_hands(tally, "/ws", target.port), name=f"handshakes {number}")
         try:
-            return await Window(target, tally).observe(effort)
+            return await observe(target, tally, effort)
         finally:
             tally.is_over = True
 
@@ -202,27 +215,27 @@ async def get(target: Target, effort: Effort) -> Figures:
 
 
 async def callback(target: Target, effort: Effort) -> Figures:
-    """A callback of a real Dash app, on 4 connections."""
+    """A callback of a real Dash app, on 16 connections: more than Dash has threads, so that it never waits for us."""
     body = json.dumps(CALLBACK, separators=(",", ":")).encode()
     message = request("/_dash-update-component", host=f"127.0.0.1:{target.port}", body=body)
-    answer = await _ask(target.port, message)
+    answer = await ask(target.port, message)
     if json.loads(answer)["response"] != {"greeting": {"children": "Hello, Ada"}}:
         raise Failed(f"Dash answered {answer[:200]!r}")
-    return await _requests(target, effort, message, answer, 4)
+    return await _requests(target, effort, message, answer, 16)
 
 
 async def push(target: Target, effort: Effort) -> Figures:
     """The origin sends a message to every socket, ten times a second."""
     async with websockets(target, "/push") as sockets:
-        await sockets.resize(effort.sockets)
+        await sockets.resize(LISTENERS)
         start_listening(sockets, PUSHED)
         ticks = round((effort.window + effort.warm_up) * 10) + 3
         host = f"127.0.0.1:{target.origin_port}"
         async with asyncio.timeout(effort.window + 20):
-            ask = _ask(target.origin_port, request(f"/push/{ticks}/100", host=host))
-            pushing = asyncio.get_running_loop().create_task(ask, name="the origin pushes")
+            asking = ask(target.origin_port, request(f"/push/{ticks}/100", host=host))
+            pushing = asyncio.get_running_loop().create_task(asking, name="the origin pushes")
             try:
-                return await Window(target, sockets.tally).observe(effort)
+                return await observe(target, sockets.tally, effort)
             finally:
                 await pushing
 
@@ -240,7 +253,7 @@ def bulk(kind: type[Download] | type[Upload]) -> Callable[[Target, Effort], Awai
 
         await carry(MIB)
         before, cpu, began = target.memory(), target.cpu(), time.perf_counter()
-        carrying = asyncio.get_running_loop().create_task(carry(effort.bulk), name="a large body")
+        carrying = asyncio.get_running_loop().create_task(carry(BULK), name="a large body")
         peak = before
         try:
             while not carrying.done():
@@ -255,7 +268,7 @@ def bulk(kind: type[Download] | type[Upload]) -> Callable[[Target, Effort], Awai
         return {
             "cpu_s": target.cpu() - cpu,
             "growth_mib": (peak - before) / 1024,
-            "rate_mib_per_s": effort.bulk / MIB / passed,
+            "rate_mib_per_s": BULK / MIB / passed,
         }
 
     return measure
@@ -265,7 +278,7 @@ async def _requests(target: Target, effort: Effort, message: bytes, body: bytes,
     tally = Tally()
     made = await start_requests(tally, target.port, message, body, clients)
     try:
-        return await Window(target, tally).observe(effort)
+        return await observe(target, tally, effort)
     finally:
         tally.is_over = True
         for client in made:
@@ -273,22 +286,7 @@ async def _requests(target: Target, effort: Effort, message: bytes, body: bytes,
 
 
 async def _accepted(target: Target) -> int:
-    return int(await _ask(target.origin_port, request("/accepted", host=f"127.0.0.1:{target.origin_port}")))
-
-
-async def _ask(port: int, message: bytes) -> bytes:
-    """Ask once and return the body. Raises Failed for anything but a 200 with a Content-Length."""
-    async with asyncio.timeout(30):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            writer.write(message)
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
-            if " 200 " not in head.split("\r\n")[0] or "content-length" not in fields:
-                raise Failed(f"a wrong answer: {head[:200]!r}")
-            return await reader.readexactly(int(fields["content-length"]))
-        finally:
-            writer.close()
+    return int(await ask(target.origin_port, request("/accepted", host=f"127.0.0.1:{target.origin_port}")))
 
 
 def _payload(size: int) -> bytes:
@@ -312,12 +310,12 @@ ALL = (
         is_fresh=True,
         but_not=_NO_PROXY | {"nginx unbuffered"},
     ),
-    Workload("handshakes", "WebSocket handshakes", handshakes, "both"),
+    Workload("handshakes", "WebSocket handshakes", handshakes, "both", rounds=3),
     Workload("push", "Push to 1,000 WebSockets", push, rounds=3, but_not=_HTTP_ONLY),
     Workload("get", "Small GET", get, but_not=_HTTP_ONLY),
     Workload("callback", "Dash callback", callback, "dash", but_not=_HTTP_ONLY),
-    Workload("down", "1 GiB down", bulk(Download), rounds=2, is_fresh=True, but_not=_HTTP_ONLY - {"nginx unbuffered"}),
-    Workload("up", "1 GiB up", bulk(Upload), rounds=2, is_fresh=True, but_not=_HTTP_ONLY - {"nginx unbuffered"}),
+    Workload("down", "1 GiB down", bulk(Download), rounds=3, is_fresh=True, but_not=_HTTP_ONLY - {"nginx unbuffered"}),
+    Workload("up", "1 GiB up", bulk(Upload), rounds=3, is_fresh=True, but_not=_HTTP_ONLY - {"nginx unbuffered"}),
 )
 
 QUICK = ("echo-100", "get")
