@@ -11,7 +11,7 @@ import click
 import uvloop
 
 from benchmarks import machine, peers, report, results
-from benchmarks.processes import ROOT, running_on
+from benchmarks.processes import ROOT, Failed, running_on
 from benchmarks.run import BASELINES, run
 from benchmarks.workloads import ALL, FULL, QUICK, SHORT
 
@@ -39,23 +39,29 @@ def main(quick: bool, only: tuple[str, ...], wanted: str, rounds: int | None, wr
     names = [name.strip() for name in wanted.split(",")]
     if unknown := [name for name in names if name not in NAMES]:
         raise click.BadParameter(f"{', '.join(unknown)}; known are {', '.join(NAMES)}", param_hint="--peers")
+    if write and (quick or only or names != NAMES):
+        raise click.UsageError("--write keeps a whole run; leave out --quick, --only and --peers")
     chosen = only or (QUICK if quick else tuple(w.name for w in ALL))
     signal.signal(signal.SIGTERM, _interrupt)
     placement = machine.place()
     if (files := machine.allow_files()) < peers.FILES:
         click.echo(f"only {files} files may be open (ulimit -n): workloads with many sockets will fail", err=True)
     with running_on(placement.rest), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        found = runner.run(
-            run(
-                [w for w in ALL if w.name in chosen],
-                names,
-                rounds=rounds or (3 if quick else None),
-                effort=SHORT if quick else FULL,
-                placement=placement,
-                machine=machine.describe(),
-                say=lambda line: click.echo(line, err=True),
-            )
+        measuring = run(
+            [workload for workload in ALL if workload.name in chosen],
+            names,
+            rounds=rounds or (3 if quick else None),
+            effort=SHORT if quick else FULL,
+            placement=placement,
+            machine=machine.describe(),
+            say=lambda line: click.echo(line, err=True),
         )
+        try:
+            found = runner.run(measuring)
+        except Failed as error:  # of a proxy it costs a cell; this is the origin, or the load
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            raise click.Abort from None
     for workload in ALL:
         if workload.name in chosen:
             click.echo(f"\n{workload.title}\n{report.table(found, workload.name)}")

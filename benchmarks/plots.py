@@ -74,14 +74,14 @@ def lines(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> st
         parts.append(f'<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" class="axis"/>')
         parts.append(_text(left - 8, y + 4, _short(tick * step), "value", anchor="end"))
     parts += [_text(across(x), lower + 20, f"{x:,.0f}", "value", anchor="middle") for x in xs]
-    beside = 0.0
-    for name, points in sorted(shown.items(), key=lambda item: item[1][-1][1], reverse=True):
+    beside = float(lower) + 15
+    for name, points in sorted(shown.items(), key=lambda item: item[1][-1][1]):
         ours = "ours" if name in OURS else ""
         drawn = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
-        beside = max(up(points[-1][1]) + 4, beside + 15)  # names do not cover each other
+        beside = min(up(points[-1][1]) + 4, beside - 15)  # names do not cover each other
         parts.append(f'<polyline points="{drawn}" class="{ours}"/>')
         parts.append(_text(across(points[-1][0]) + 8, beside, name, ours))
-    return _svg(max(lower + 30, int(beside) + 10), title, parts)
+    return _svg(lower + 30, title, parts)
 
 
 def _svg(height: int, title: str, parts: Sequence[str]) -> str:

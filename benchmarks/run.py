@@ -57,12 +57,11 @@ class Run:
         async with AsyncExitStack() as stack:
             origins = await self._origins(workload, stack)
             targets: dict[str, Target] = {}
-            for name in names:
-                if not workload.is_fresh:
-                    try:
-                        targets[name] = await stack.enter_async_context(self._target(name, origins))
-                    except TROUBLE as error:
-                        cells[name].error = _words(error)
+            for name in names if not workload.is_fresh else ():
+                try:
+                    targets[name] = await stack.enter_async_context(self._target(name, origins))
+                except TROUBLE as error:
+                    self._failed(cells[name], error)
             for number, order in enumerate(interleave(names, rounds), 1):
                 began = time.monotonic()
                 for name in order:
@@ -77,10 +76,13 @@ class Run:
                                 figures = await workload.measure(targets[name], self.effort)
                         cells[name].add(figures)
                     except TROUBLE as error:
-                        cells[name].error = _words(error)
-                        self.say(f"  {workload.title}: {name} failed: {cells[name].error}")
+                        self._failed(cells[name], error)
                 self.say(f"  {workload.title}: round {number} of {rounds}, {time.monotonic() - began:.0f} s")
         return list(cells.values())
+
+    def _failed(self, cell: Cell, error: Exception) -> None:
+        cell.error = str(error) or ("it took too long" if isinstance(error, TimeoutError) else type(error).__name__)
+        self.say(f"  {cell.subject} failed: {cell.error}")
 
     async def _origins(self, workload: Workload, stack: AsyncExitStack) -> dict[str, Origin]:
         """Start what the proxies stand in front of, by the names that targets go by."""
@@ -98,13 +100,17 @@ class Run:
             # What is measured of hand-off is the service itself, so it stands where proxies stand.
             argv = peers.service(self.folder, port)
             run = started("service", argv, port, folder=self.folder, cores=self.placement.measured)
-            child = await stack.enter_async_context(run)
-            origins["service"] = origins["hand-off"] = Origin(child, port)
+            try:
+                origins["service"] = origins["hand-off"] = Origin(await stack.enter_async_context(run), port)
+            except Failed as error:
+                self.say(f"  {error}")  # costs those two their cells
         return origins
 
     @asynccontextmanager
     async def _target(self, name: str, origins: dict[str, Origin]) -> AsyncIterator[Target]:
-        origin = origins.get(name, origins[""])
+        origin = origins.get(name) if name in ("service", "hand-off") else origins[""]
+        if origin is None:
+            raise Failed("dash-ws-service does not run")
         if name in BASELINES:
             yield Target(origin.port, None, origin.child, origin.port)
             return
@@ -172,7 +178,3 @@ async def run(
         subjects=subjects,
         cells=cells,
     )
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or ("it took too long" if isinstance(error, TimeoutError) else type(error).__name__)

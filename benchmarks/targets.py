@@ -109,5 +109,5 @@ def _judgements(results: Results) -> Iterator[Judgement]:
     yield row(
         "tunnel: cost of a message with 5,000 connections ÷ with 10",
         1.3,
-        lambda: ratio(values("scale", "tunnel", "cpu_5000_us"), values("scale", "tunnel", "cpu_10_us")),
+        lambda: summarise(values("scale", "tunnel", "growth")),
     )

@@ -26,14 +26,14 @@ def benchmarks(*arguments: str) -> list[str]:
 
 
 def test_a_quick_round_of_two_proxies_ends_in_tables_and_a_verdict() -> None:
-    only = ("--only", "echo-4k", "--only", "get", "--only", "push", "--peers", "direct,tunnel,naive,hand-off")
+    only = ("--only", "echo-4k", "--only", "get", "--peers", "direct,tunnel,naive,hand-off")
     done = subprocess.run(
         benchmarks("--quick", "--rounds", "1", *only), cwd=ROOT, capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 0, done.stderr
     for name in ("direct", "tunnel", "naive"):
         rows = re.findall(rf"^\| {name} +\|(.*)\|$", done.stdout, re.MULTILINE)
-        assert len(rows) == 3, done.stdout + done.stderr
+        assert len(rows) == 2, done.stdout + done.stderr
         assert "failed" not in "".join(rows)
     assert "round 1 of 1" in done.stderr
     assert "step 1" not in done.stdout, "without nginx there is nothing to judge"
