@@ -36,6 +36,7 @@ def main() -> None:
     if packages and shutil.which("apt-get") and os.geteuid() == 0 and not SYSTEMD.exists():
         _run("apt-get", "update", "-qq")
         _run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
+    find.cache_clear()
     for name in ("chp", *DEBIAN):
         peer = find(name)
         if isinstance(peer, Missing):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from benchmarks.processes import Failed
-from benchmarks.wire import BINARY, CLOSE, KEY, PATTERN, accept, frame, handshake, request
+from benchmarks.wire import BINARY, CLOSE, KEY, PATTERN, accept, frame, handshake, is_pattern, request
 
 DIALLING = 64
 """Connections that are opened at a time: below every backlog (nginx 511, the kernel 4096)."""
@@ -31,7 +31,6 @@ class Tally:
 
     count: int = 0
     latencies: array[float] = field(default_factory=lambda: array("d"))
-    reconnects: int = 0
     is_over: bool = False
     fault: str | None = None
 
@@ -44,7 +43,7 @@ class Tally:
 
     def reset(self) -> None:
         """Forget what was counted so far: the warm-up."""
-        self.count = self.reconnects = 0
+        self.count = 0
         self.latencies = array("d")
 
     def check(self) -> None:
@@ -56,10 +55,11 @@ class Tally:
 
 
 class Client(asyncio.Protocol):
-    """What all clients share: a transport, and that an unexpected end is a fault."""
+    """What all clients share: a transport, and that an end is a fault unless they are leaving."""
 
     def __init__(self, tally: Tally) -> None:
         self.tally = tally
+        self.is_leaving = False
         self.transport: asyncio.Transport
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -71,13 +71,19 @@ class Client(asyncio.Protocol):
         """Note the first fault, and stop."""
         self.tally.fault = self.tally.fault or what
         self.tally.is_over = True
+        self.leave()
+
+    def leave(self) -> None:
+        """Cut the connection."""
+        self.is_leaving = True
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note an end that nobody asked for."""
-        if not self.tally.is_over:
+        if not self.is_leaving:
             self.wrong(f"the connection was closed ({exc or 'end of stream'})")
-        self.lost.set_result(None)
+        if not self.lost.done():  # cancelled with whoever waited for it
+            self.lost.set_result(None)
 
 
 class Socket(Client):
@@ -161,17 +167,10 @@ class Sockets(list[Socket]):
         while len(self) < count:
             async with asyncio.timeout(PATIENCE):
                 await asyncio.gather(*(open_one() for _ in range(min(DIALLING, count - len(self)))))
-        self.tally.is_over, ended = True, self.tally.is_over  # closing is no fault
         leaving, self[count:] = self[count:], []
         for socket in leaving:
-            socket.transport.abort()
+            socket.leave()
         await asyncio.gather(*(socket.lost for socket in leaving))
-        self.tally.is_over = ended
-
-    async def close(self) -> None:
-        """Close all of them."""
-        self.tally.is_over = True
-        await self.resize(0)
 
 
 def start_echo(sockets: Sockets, payload: bytes, in_flight: int) -> None:
@@ -234,15 +233,12 @@ class Requester(Client):
         self._body = body
         self._sent = 0.0
         self._pending = b""
+        self._reconnects = 0
         self._again: asyncio.Task[Any] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first request."""
         super().connection_made(transport)
-        self._pending = b""
-        self._send()
-
-    def _send(self) -> None:
         self._sent = time.perf_counter()
         self.transport.write(self._message)
 
@@ -264,8 +260,8 @@ class Requester(Client):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Connect anew: a server may close a connection that has served its number of requests."""
-        if exc is None and not self._pending and not self.tally.is_over and self.tally.reconnects < 100:
-            self.tally.reconnects += 1
+        if exc is None and not self._pending and not self.is_leaving and self._reconnects < 3:
+            self._reconnects += 1
             loop = asyncio.get_running_loop()
             dial = loop.create_connection(lambda: self, "127.0.0.1", self._port)
             self._again = loop.create_task(dial, name="reconnect of a client")
@@ -274,13 +270,12 @@ class Requester(Client):
 
 
 class Download(Client):
-    """One GET whose body is the pattern; ``done`` has the number of its bytes."""
+    """One GET whose body must be ``size`` bytes of the pattern."""
 
     def __init__(self, tally: Tally, message: bytes, size: int) -> None:
         super().__init__(tally)
         self._message = message
-        self._left = size
-        self._at = 0
+        self._size = self._left = size
         self._head = b""
         self._is_body = False
 
@@ -300,18 +295,13 @@ class Download(Client):
                 self.wrong(f"a wrong answer: {head[:300]!r}")
                 return
             self._is_body = True
-        if not _TWICE.startswith(data, self._at):
+        if not is_pattern(data, self._size - self._left):
             self.wrong(f"a wrong body, {self._left} bytes before its end")
             return
-        self._at = (self._at + len(data)) % len(PATTERN)
         self._left -= len(data)
         if self._left == 0:
             self.tally.count = 1
-            self.tally.is_over = True
-            self.transport.abort()
-
-
-_TWICE = PATTERN * 2 + PATTERN  # a read of up to 512 KiB may begin anywhere in the first of them
+            self.leave()
 
 
 class Upload(Client):
@@ -354,8 +344,7 @@ class Upload(Client):
                 self.wrong(f"a wrong answer: {self._answer[:300]!r}")
                 return
             self.tally.count = 1
-            self.tally.is_over = True
-            self.transport.abort()
+            self.leave()
 
 
 async def transfer(kind: type[Download] | type[Upload], port: int, message: bytes, size: int, patience: float) -> None:
@@ -367,8 +356,7 @@ async def transfer(kind: type[Download] | type[Upload], port: int, message: byte
         try:
             await client.lost
         finally:
-            tally.is_over = True
-            client.transport.abort()
+            client.leave()
     tally.check()
 
 
@@ -395,7 +383,7 @@ async def shake_hands(tally: Tally, target: str, port: int) -> None:
                 _, socket = await loop.create_connection(lambda: Socket(once, target, port), "127.0.0.1", port)  # noqa: B023
                 await socket.opened
                 tally.answered(began)
-                once.is_over = True
+                socket.is_leaving = True
                 socket.on_data = lambda socket, _: socket.transport.close()
                 socket.transport.write(_GOODBYE)
                 await socket.lost

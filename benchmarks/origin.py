@@ -4,7 +4,7 @@
 
 - ``GET /``                  1,040 bytes
 - ``GET /bytes/N``           N bytes of the pattern
-- ``POST /sink``             counts the body; answers with the number
+- ``POST /sink``             swallows a body; answers with how much of it was the pattern
 - ``GET /push/TICKS/MS``     sends TICKS messages to every socket on /push, MS milliseconds apart; answers behind it
 - ``GET /accepted``          the number of connections that it has accepted
 - a WebSocket handshake      an echo, byte for byte
@@ -20,7 +20,7 @@ from typing import cast
 
 import uvloop
 
-from benchmarks.wire import CLOSE, PATTERN, SMALL, accept, frame, frame_head
+from benchmarks.wire import CLOSE, PATTERN, SMALL, accept, frame, frame_head, is_pattern
 
 PUSHED = 200
 """Bytes of a pushed message. Its first eight are the moment of sending (``time.monotonic_ns``, big-endian)."""
@@ -95,12 +95,13 @@ class Http(asyncio.Protocol):
         self._transport.write(_OK % len(body) + body)
 
     def _swallow(self, data: bytes) -> bytes:
-        taken = min(self._to_swallow, len(data))
-        self._to_swallow -= taken
-        self._swallowed += taken
+        piece, rest = data[: self._to_swallow], data[self._to_swallow :]
+        self._to_swallow -= len(piece)
+        if is_pattern(piece, self._swallowed):
+            self._swallowed += len(piece)
         if self._to_swallow == 0:
             self._say(b"%d" % self._swallowed)
-        return data[taken:]
+        return rest
 
     def _send_more(self) -> None:
         while self._to_send and not self._is_paused:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,9 @@ ORDER = (
 """Every proxy, in the order of the tables."""
 
 
+@cache
 def find(name: str) -> Peer | Missing:
-    """Look for a proxy of ``ORDER``."""
+    """Look for a proxy of ``ORDER``; once, since each is asked for its version."""
     try:
         return _FINDERS[name](name)
     except _NotHere as error:

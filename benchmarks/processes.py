@@ -15,7 +15,7 @@ from pathlib import Path
 READY = 20.0
 """Seconds for a process to listen. Traefik and Envoy take about one; a busy machine takes longer."""
 
-FAREWELL = 3.0
+FAREWELL = 2.0
 """Seconds for a process to end after SIGTERM; then it is killed. Nothing is under way by then."""
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -45,8 +45,11 @@ COLUMNS: dict[str, dict[str, str]] = {
 }
 """Which figures of a workload are shown, and under which heading."""
 
-BUSY = 0.95
-"""Share of its core from which on a proxy counts as the limit of a throughput."""
+BUSY = 0.9
+"""Share of a core from which on its users count as the limit of a throughput."""
+
+NO_PROXY = ("direct", "service", "hand-off")
+"""Where no proxy is in the path of what is counted."""
 
 _BLOCK = re.compile(r"(<!-- figures: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -143,10 +146,11 @@ def _figure(results: Results, workload: str, subject: str, figure: str) -> Summa
 
 
 def _bound(results: Results, workload: str, subject: str, figure: str) -> str:
-    """Return the mark of a throughput that the load has limited: the proxy's core was not busy."""
-    busy = results.summary(workload, subject, "proxy_busy")
-    is_limited = busy is not None and busy.median < BUSY and subject not in ("direct", "service", "hand-off")
-    return "≥ " if is_limited and figure == "rate_per_s" and workload != "callback" else ""
+    """Return the mark of a throughput that the load has limited: its core was busy, the proxy's was not."""
+    proxy, load = (results.summary(workload, subject, busy) for busy in ("proxy_busy", "load_busy"))
+    if figure != "rate_per_s" or workload == "callback" or subject in NO_PROXY or proxy is None or load is None:
+        return ""
+    return "≥ " if proxy.median < BUSY < load.median else ""
 
 
 def _bars(results: Results, workload: str, figure: str) -> dict[str, Summary]:

@@ -69,8 +69,9 @@ def _judgements(results: Results) -> Iterator[Judgement]:
         lambda: summarise(values("scale", "tunnel", "idle_kib")),
     )
     yield row(
-        "hand-off: gateway CPU per echoed message, µs (the worst size; 0 within what an idle process takes)",
-        0.05,
+        # Of an idle gateway, 0.3 ms a second, each of 5,000 to 20,000 messages would seem to take its share.
+        "hand-off: gateway CPU per echoed message, µs, the worst size (an idle gateway's own is up to 0.1)",
+        0.1,
         lambda: max(
             (summarise(values(workload, "hand-off", "cpu_us")) for workload, _ in SIZES), key=lambda s: s.median
         ),

@@ -96,7 +96,7 @@ class Workload:
     behind: str = "origin"
     rounds: int = 5
     is_fresh: bool = False
-    but_not: frozenset[str] = frozenset({"nginx unbuffered"})
+    but_not: frozenset[str] = frozenset()
 
 
 async def observe(target: Target, tally: Tally, effort: Effort) -> Figures:
@@ -136,7 +136,8 @@ async def websockets(target: Target, path: str = "/ws") -> AsyncIterator[Sockets
     try:
         yield sockets
     finally:
-        await sockets.close()
+        sockets.tally.is_over = True
+        await sockets.resize(0)
 
 
 def echo(size: int) -> Callable[[Target, Effort], Awaitable[Figures]]:
@@ -167,7 +168,6 @@ async def scale(target: Target, effort: Effort) -> Figures:
             await settle(target)  # what is under way ends
 
         await cost(few)  # whatever a proxy sets up for its first connections is no cost of the others
-        sockets.tally.is_over = False
         before, cpu = target.memory(), target.cpu()
         await sockets.resize(many)
         figures["open_us"] = (target.cpu() - cpu) / (many - few) * 1e6
@@ -176,19 +176,25 @@ async def scale(target: Target, effort: Effort) -> Figures:
         figures["base_mib"] = before / 1024
         for count in reversed(SCALE[1:]):
             await cost(count)
-    figures["growth"] = figures[f"cpu_{many}_us"] / figures[f"cpu_{few}_us"] if figures[f"cpu_{few}_us"] else 1.0
+    if figures[f"cpu_{few}_us"] > 1:  # of what costs nothing there is no multiple
+        figures["growth"] = figures[f"cpu_{many}_us"] / figures[f"cpu_{few}_us"]
     return figures
 
 
 async def settle(target: Target) -> None:
-    """Wait until the proxy has nothing more to do: it takes less than a tenth of its core. Failed if it goes on."""
+    """Wait until proxy and origin have nothing more to do: less than a tenth of a core. Failed if they go on."""
+
+    def used() -> float:
+        return target.cpu() + accounting.cpu(target.origin.session)
+
     deadline = time.monotonic() + PATIENCE
-    used = target.cpu()
+    before = used()
     while time.monotonic() < deadline:
         await asyncio.sleep(0.1)
-        before, used = used, target.cpu()
-        if used - before < 0.01:
+        now = used()
+        if now - before < 0.01:
             return
+        before = now
     raise Failed(f"still busy {PATIENCE:g} s after the last change")
 
 
@@ -283,7 +289,7 @@ async def _requests(target: Target, effort: Effort, message: bytes, body: bytes,
     finally:
         tally.is_over = True
         for client in made:
-            client.transport.abort()
+            client.leave()
 
 
 async def _accepted(target: Target) -> int:
@@ -294,29 +300,23 @@ def _payload(size: int) -> bytes:
     return (SMALL * (size // len(SMALL) + 1))[:size]
 
 
-_HTTP_ONLY = frozenset({"hand-off", "service", "nginx unbuffered"})
+_UNBUFFERED = frozenset({"nginx unbuffered"})
+"""nginx a second time; it matters to large bodies alone."""
 
-_NO_PROXY = frozenset({"direct", "service"})
+_SERVICE = frozenset({"hand-off", "service"})
+"""Those with a real dash-ws-service behind them, whose WebSockets echo and do nothing else."""
 
 ALL = (
-    Workload("echo-100", "WebSocket echo, 100 B", echo(100), "both"),
-    Workload("echo-4k", "WebSocket echo, 4 KiB", echo(4096), "both"),
-    Workload("echo-64k", "WebSocket echo, 64 KiB", echo(65536), "both"),
-    Workload(
-        "scale",
-        "10 to 5,000 WebSockets",
-        scale,
-        "both",
-        rounds=2,
-        is_fresh=True,
-        but_not=_NO_PROXY | {"nginx unbuffered"},
-    ),
-    Workload("handshakes", "WebSocket handshakes", handshakes, "both", rounds=3),
-    Workload("push", "Push to 1,000 WebSockets", push, rounds=3, but_not=_HTTP_ONLY),
-    Workload("get", "Small GET", get, but_not=_HTTP_ONLY),
-    Workload("callback", "Dash callback", callback, "dash", but_not=_HTTP_ONLY),
-    Workload("down", "1 GiB down", bulk(Download), rounds=3, is_fresh=True, but_not=_HTTP_ONLY - {"nginx unbuffered"}),
-    Workload("up", "1 GiB up", bulk(Upload), rounds=3, is_fresh=True, but_not=_HTTP_ONLY - {"nginx unbuffered"}),
+    Workload("echo-100", "WebSocket echo, 100 B", echo(100), "both", but_not=_UNBUFFERED),
+    Workload("echo-4k", "WebSocket echo, 4 KiB", echo(4096), "both", but_not=_UNBUFFERED),
+    Workload("echo-64k", "WebSocket echo, 64 KiB", echo(65536), "both", but_not=_UNBUFFERED),
+    Workload("scale", "10 to 5,000 WebSockets", scale, "both", 3, True, _UNBUFFERED | {"direct", "service"}),
+    Workload("handshakes", "WebSocket handshakes", handshakes, "both", 3, but_not=_UNBUFFERED),
+    Workload("push", "Push to 1,000 WebSockets", push, rounds=3, but_not=_UNBUFFERED | _SERVICE),
+    Workload("get", "Small GET", get, but_not=_UNBUFFERED | _SERVICE),
+    Workload("callback", "Dash callback", callback, "dash", but_not=_UNBUFFERED | _SERVICE),
+    Workload("down", "1 GiB down", bulk(Download), rounds=3, is_fresh=True, but_not=_SERVICE),
+    Workload("up", "1 GiB up", bulk(Upload), rounds=3, is_fresh=True, but_not=_SERVICE),
 )
 
 QUICK = ("echo-100", "get")

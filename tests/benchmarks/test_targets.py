@@ -46,6 +46,6 @@ def test_the_worst_size_speaks_for_hand_off() -> None:
     cells = {
         (name, "hand-off"): cpu(value) for name, value in (("echo-100", 0.0), ("echo-4k", 0.2), ("echo-64k", 0.01))
     }
-    assert judged("hand-off: gateway CPU", cells).verdict == "missed by 300.0%"
+    assert judged("hand-off: gateway CPU", cells).verdict == "missed by 100.0%"
     del cells["echo-4k", "hand-off"]
     assert judged("hand-off: gateway CPU", cells).verdict == "not measured"
