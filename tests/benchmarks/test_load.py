@@ -1,12 +1,12 @@
 """The load: whoever answers wrongly, or not at all, does not win."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
-from benchmarks.load import Download, Sockets, Tally, shake_hands, start_echo, start_requests, transfer
+from benchmarks.load import Client, Download, Sockets, Tally, shake_hands, start_echo, start_requests, transfer
 from benchmarks.origin import Http
 from benchmarks.processes import Failed
 from benchmarks.wire import SMALL, request
@@ -44,29 +44,41 @@ async def serving(server: Server) -> AsyncIterator[int]:
         running.close()
 
 
-async def enough(tally: Tally) -> None:
-    async with asyncio.timeout(20):
-        while tally.count < 20 and not tally.is_over:
-            await asyncio.sleep(0)
+class Watched(Tally):
+    """Says when there are twenty answers."""
+
+    def __post_init__(self) -> None:
+        self.has_enough = asyncio.get_running_loop().create_future()
+
+    def answered(self, sent: float) -> float:
+        if self.count == 20 and not self.has_enough.done():
+            self.has_enough.set_result(None)
+        return super().answered(sent)
+
+
+async def enough(tally: Watched, clients: Sequence[Client]) -> None:
+    """Wait for twenty answers, or for the first client that leaves."""
+    ends = [client.lost for client in clients]
+    await asyncio.wait([tally.has_enough, *ends], timeout=20, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def echoes(server: Server, in_flight: int = 3) -> Tally:
-    tally = Tally()
+    tally = Watched()
     async with serving(server) as port:
         sockets = Sockets("/ws", port, tally)
         await sockets.resize(3)
         start_echo(sockets, b"x" * 100, in_flight)
-        await enough(tally)
+        await enough(tally, sockets)
         tally.is_over = True
         await sockets.resize(0)
     return tally
 
 
 async def gets(server: Server) -> Tally:
-    tally = Tally()
+    tally = Watched()
     async with serving(server) as port:
         clients = await start_requests(tally, port, request("/", host="h"), SMALL, 2)
-        await enough(tally)
+        await enough(tally, clients)
         tally.is_over = True
         for client in clients:
             client.leave()
