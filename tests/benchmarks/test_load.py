@@ -37,18 +37,36 @@ class _Spoilt:
 
 @asynccontextmanager
 async def serving(server: Server) -> AsyncIterator[int]:
-    running = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    """Serve on a free port, which is yielded; every connection is cut at the end."""
+    transports: list[asyncio.Transport] = []
+
+    def connected() -> asyncio.Protocol:
+        protocol = server()
+        made = protocol.connection_made
+
+        def connection_made(transport: asyncio.Transport) -> None:
+            transports.append(transport)
+            made(transport)
+
+        protocol.connection_made = connection_made  # type: ignore[assignment, method-assign]
+        return protocol
+
+    running = await asyncio.get_running_loop().create_server(connected, "127.0.0.1", 0)
     try:
         yield running.sockets[0].getsockname()[1]
     finally:
         running.close()
+        for transport in transports:
+            transport.abort()
+        await asyncio.sleep(0)  # a transport closes its socket in the next turn of the loop
 
 
 class Watched(Tally):
     """Says when there are twenty answers."""
 
-    def __post_init__(self) -> None:
-        self.has_enough = asyncio.get_running_loop().create_future()
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_enough: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def answered(self, sent: float) -> float:
         if self.count == 20 and not self.has_enough.done():
