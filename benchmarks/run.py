@@ -19,7 +19,7 @@ from benchmarks.peers import Missing, Peer, Place
 from benchmarks.processes import READY, Child, Failed, free_port, started
 from benchmarks.results import Cell, Results, Subject
 from benchmarks.rounds import interleave
-from benchmarks.workloads import Effort, Target, Workload
+from benchmarks.workloads import WITH_SERVICE, Effort, Target, Workload
 
 BASELINES = {
     "direct": Subject("direct", "", "no proxy: the load on the raw origin", None),
@@ -29,7 +29,7 @@ BASELINES = {
 PATIENCE = 150.0
 """Seconds for one measurement. The longest ones open 5,000 sockets, or carry 1 GiB."""
 
-TROUBLE = (Failed, OSError, TimeoutError, asyncio.IncompleteReadError, ValueError)
+TROUBLE = (Failed, OSError, TimeoutError, asyncio.IncompleteReadError, ValueError, LookupError)
 """What a proxy under load may do to us. It costs that proxy the cell, not everybody the run."""
 
 
@@ -55,7 +55,7 @@ class Run:
         """Measure one workload through several proxies; one cell for each."""
         cells = {name: Cell(workload.name, name) for name in names}
         async with AsyncExitStack() as stack:
-            origins = await self._origins(workload, stack)
+            origins = await self._origins(workload, stack, needs_service=not WITH_SERVICE.isdisjoint(names))
             targets: dict[str, Target] = {}
             for name in names if not workload.is_fresh else ():
                 try:
@@ -84,7 +84,7 @@ class Run:
         cell.error = str(error) or ("it took too long" if isinstance(error, TimeoutError) else type(error).__name__)
         self.say(f"  {cell.subject} failed: {cell.error}")
 
-    async def _origins(self, workload: Workload, stack: AsyncExitStack) -> dict[str, Origin]:
+    async def _origins(self, workload: Workload, stack: AsyncExitStack, *, needs_service: bool) -> dict[str, Origin]:
         """Start what the proxies stand in front of, by the names that targets go by."""
         port = free_port()
         if workload.behind == "dash":
@@ -95,20 +95,21 @@ class Run:
             argv = [executable, "-m", "benchmarks.origin", str(port)]
         run = started("origin", argv, port, folder=self.folder, cores=self.placement.rest)
         origins = {"": Origin(await stack.enter_async_context(run), port)}
-        if workload.behind == "both":
+        if workload.behind == "both" and needs_service:
             port = free_port()
             # What is measured of hand-off is the service itself, so it stands where proxies stand.
             argv = peers.service(self.folder, port)
             run = started("service", argv, port, folder=self.folder, cores=self.placement.measured)
             try:
-                origins["service"] = origins["hand-off"] = Origin(await stack.enter_async_context(run), port)
+                service = Origin(await stack.enter_async_context(run), port)
+                origins |= dict.fromkeys(WITH_SERVICE, service)
             except Failed as error:
                 self.say(f"  {error}")  # costs those two their cells
         return origins
 
     @asynccontextmanager
     async def _target(self, name: str, origins: dict[str, Origin]) -> AsyncIterator[Target]:
-        origin = origins.get(name) if name in ("service", "hand-off") else origins[""]
+        origin = origins.get(name if name in WITH_SERVICE else "")
         if origin is None:
             raise Failed("dash-ws-service does not run")
         if name in BASELINES:

@@ -303,7 +303,7 @@ def _payload(size: int) -> bytes:
 _UNBUFFERED = frozenset({"nginx unbuffered"})
 """nginx a second time; it matters to large bodies alone."""
 
-_SERVICE = frozenset({"hand-off", "service"})
+WITH_SERVICE = frozenset({"hand-off", "service"})
 """Those with a real dash-ws-service behind them, whose WebSockets echo and do nothing else."""
 
 ALL = (
@@ -312,11 +312,11 @@ ALL = (
     Workload("echo-64k", "WebSocket echo, 64 KiB", echo(65536), "both", but_not=_UNBUFFERED),
     Workload("scale", "10 to 5,000 WebSockets", scale, "both", 3, True, _UNBUFFERED | {"direct", "service"}),
     Workload("handshakes", "WebSocket handshakes", handshakes, "both", 3, but_not=_UNBUFFERED),
-    Workload("push", "Push to 1,000 WebSockets", push, rounds=3, but_not=_UNBUFFERED | _SERVICE),
-    Workload("get", "Small GET", get, but_not=_UNBUFFERED | _SERVICE),
-    Workload("callback", "Dash callback", callback, "dash", but_not=_UNBUFFERED | _SERVICE),
-    Workload("down", "1 GiB down", bulk(Download), rounds=3, is_fresh=True, but_not=_SERVICE),
-    Workload("up", "1 GiB up", bulk(Upload), rounds=3, is_fresh=True, but_not=_SERVICE),
+    Workload("push", "Push to 1,000 WebSockets", push, rounds=3, but_not=_UNBUFFERED | WITH_SERVICE),
+    Workload("get", "Small GET", get, but_not=_UNBUFFERED | WITH_SERVICE),
+    Workload("callback", "Dash callback", callback, "dash", but_not=_UNBUFFERED | WITH_SERVICE),
+    Workload("down", "1 GiB down", bulk(Download), rounds=3, is_fresh=True, but_not=WITH_SERVICE),
+    Workload("up", "1 GiB up", bulk(Upload), rounds=3, is_fresh=True, but_not=WITH_SERVICE),
 )
 
 QUICK = ("echo-100", "get")
