@@ -17,7 +17,7 @@ _WIDTH = 720
 _STYLE = """<style>
 text { font: 13px system-ui, sans-serif; fill: #7d8590; }
 .title { font-size: 15px; font-weight: 600; }
-.ours { font-weight: 600; fill: #e8590c; }
+text.ours { font-weight: 600; fill: #e8590c; }
 .value { font-variant-numeric: tabular-nums; }
 rect { fill: #868e96; opacity: .75; }
 rect.ours { fill: #e8590c; opacity: 1; }
@@ -81,6 +81,7 @@ def lines(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> st
         beside = min(up(points[-1][1]) + 4, beside - 15)  # names do not cover each other
         parts.append(f'<polyline points="{drawn}" class="{ours}"/>')
         parts.append(_text(across(points[-1][0]) + 8, beside, name, ours))
+    parts.sort(key=lambda part: 'class="ours"' in part)  # what is drawn last is on top
     return _svg(lower + 30, title, parts)
 
 

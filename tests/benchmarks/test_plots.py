@@ -23,6 +23,7 @@ def test_lines_are_drawn_over_decades() -> None:
     (line,) = drawn.iter(f"{SVG}polyline")
     xs = [float(point.split(",")[0]) for point in (line.get("points") or "").split()]
     assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1], abs=0.2)
+    assert "\n.ours" not in plots.lines("", {}), "a line that is filled is an area"
     assert "nobody" not in ET.tostring(drawn, "unicode")
 
 
