@@ -1,9 +1,9 @@
-# make run | make test | make check: each does its own set-up.
+# make run | make test | make check | make bench: each does its own set-up.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check lock clean
+.PHONY: run test check bench bench-quick lock clean
 
 run: $(VENV)/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" honcho start
@@ -16,6 +16,14 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# 10 to 15 minutes; writes benchmarks/results.json and docs/performance.md.
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks --write $(ARGS)
+
+# Two workloads in under 90 seconds; only prints.
+bench-quick: $(VENV)/.bench
+	$(BIN)/python -m benchmarks --quick $(ARGS)
 
 # Refresh constraints.txt, the versions every machine installs.
 lock: $(VENV)/.dev
@@ -37,3 +45,8 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks.install
+	@touch $@

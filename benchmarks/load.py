@@ -1,0 +1,423 @@
+"""The load: closed loops over raw sockets. Each client sends again once its answer has come, and checks every byte.
+
+Requests and frames are built beforehand, and nothing is parsed that can be compared: the load must be
+cheaper than what it measures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from benchmarks.processes import Failed
+from benchmarks.wire import BINARY, CLOSE, KEY, PATTERN, accept, frame, handshake, is_pattern, request
+
+DIALLING = 64
+"""Connections that are opened at a time: below every backlog (nginx 511, the kernel 4096)."""
+
+PATIENCE = 20.0
+"""Seconds for one answer. Beyond it the figure would be about something that is broken."""
+
+
+@dataclass
+class Tally:
+    """What the clients of one measurement have seen."""
+
+    count: int = 0
+    latencies: array[float] = field(default_factory=lambda: array("d"))
+    is_over: bool = False
+    fault: str | None = None
+
+    def answered(self, sent: float) -> float:
+        """Count an answer to what was sent at ``sent``; return the time."""
+        now = time.perf_counter()
+        self.count += 1
+        self.latencies.append(now - sent)
+        return now
+
+    def reset(self) -> None:
+        """Forget what was counted so far: the warm-up."""
+        self.count = 0
+        self.latencies = array("d")
+
+    def check(self) -> None:
+        """Raise Failed if something was wrong, or if nothing has happened."""
+        if self.fault is not None:
+            raise Failed(self.fault)
+        if self.count == 0:
+            raise Failed("no answer in the whole window")
+
+
+class Client(asyncio.Protocol):
+    """What all clients share: a transport, and that an end is a fault unless they are leaving."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
+        self.is_leaving = False
+        self.transport: asyncio.Transport
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+
+    def wrong(self, what: str) -> None:
+        """Note the first fault, and stop."""
+        self.tally.fault = self.tally.fault or what
+        self.tally.is_over = True
+        self.leave()
+
+    def leave(self) -> None:
+        """Cut the connection."""
+        self.is_leaving = True
+        self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note an end that nobody asked for."""
+        if not self.is_leaving:
+            self.wrong(f"the connection was closed ({exc or 'end of stream'})")
+        if not self.lost.done():  # cancelled with whoever waited for it
+            self.lost.set_result(None)
+
+
+class Socket(Client):
+    """A WebSocket. ``opened`` is done once the 101 has come; what follows it goes to ``on_data``."""
+
+    def __init__(self, tally: Tally, target: str, port: int) -> None:
+        super().__init__(tally)
+        self._head = b""
+        self._is_open = False
+        self._request = handshake(target, host=f"127.0.0.1:{port}")
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.sent = 0.0
+        self.on_data: Callable[[Socket, bytes], None] = lambda socket, _: socket.wrong("data that nobody asked for")
+        self._got = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Shake hands."""
+        super().connection_made(transport)
+        self.transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Check the 101, then pass data on."""
+        if self._is_open:
+            self.on_data(self, data)
+            return
+        self._head += data
+        head, end, rest = self._head.partition(b"\r\n\r\n")
+        if not end:
+            return
+        if not head.startswith(b"HTTP/1.1 101 ") or _ACCEPT not in head:
+            self.wrong(f"the handshake was answered with {head[:80]!r}")
+            return
+        self._is_open = True
+        if not self.opened.done():
+            self.opened.set_result(None)
+        if rest:
+            self.on_data(self, rest)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wake whoever waits for the 101."""
+        super().connection_lost(exc)
+        if not self.opened.done():
+            self.opened.set_exception(Failed(self.tally.fault or "the connection was closed before the 101"))
+            self.opened.exception()  # retrieved: nobody may be waiting any more
+
+    def received(self, expected: bytes, data: bytes) -> bool:
+        """Compare the next piece of ``expected``; return whether it is complete with it."""
+        if not expected.startswith(data, self._got):
+            self.wrong(f"byte {self._got} and following of a message are wrong: {data[:40]!r}")
+            return False
+        self._got += len(data)
+        if self._got < len(expected):
+            return False
+        self._got = 0
+        return True
+
+
+_ACCEPT = accept(KEY)
+
+
+class Sockets(list[Socket]):
+    """Open WebSockets to one port, which can become more and fewer."""
+
+    def __init__(self, target: str, port: int, tally: Tally) -> None:
+        super().__init__()
+        self._target = target
+        self._port = port
+        self.tally = tally
+
+    async def resize(self, count: int) -> None:
+        """Open or close until there are ``count``. Raises Failed, OSError or TimeoutError when some cannot be had."""
+        loop = asyncio.get_running_loop()
+
+        async def open_one() -> None:
+            _, socket = await loop.create_connection(
+                lambda: Socket(self.tally, self._target, self._port), "127.0.0.1", self._port
+            )
+            self.append(socket)
+            await socket.opened
+
+        while len(self) < count:
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(*(open_one() for _ in range(min(DIALLING, count - len(self)))))
+        leaving, self[count:] = self[count:], []
+        for socket in leaving:
+            socket.leave()
+        await asyncio.gather(*(socket.lost for socket in leaving))
+
+
+def start_echo(sockets: Sockets, payload: bytes, in_flight: int) -> None:
+    """Keep ``in_flight`` messages under way until the tally is over, on each socket in turn."""
+    message = frame(BINARY, payload, masked=True)
+    expected = frame(BINARY, payload, masked=False)
+    tally = sockets.tally
+    free = deque(sockets)
+
+    def send() -> None:
+        socket = free.popleft()
+        socket.sent = time.perf_counter()
+        socket.transport.write(message)
+
+    def on_data(socket: Socket, data: bytes) -> None:
+        if socket.received(expected, data):
+            tally.answered(socket.sent)
+            free.append(socket)
+            if not tally.is_over:
+                send()
+
+    for socket in sockets:
+        socket.on_data = on_data
+    for _ in range(min(in_flight, len(sockets))):
+        send()
+
+
+def start_listening(sockets: Sockets, size: int) -> None:
+    """Count what is pushed: messages of ``size`` bytes whose first eight are the moment of sending."""
+    tally = sockets.tally
+    whole = len(frame(BINARY, bytes(size), masked=False))
+    head = frame(BINARY, bytes(size), masked=False)[: whole - size]
+
+    def on_data(socket: Socket, data: bytes) -> None:
+        data = pending.pop(socket, b"") + data
+        now = time.monotonic_ns()
+        while len(data) >= whole:
+            if not data.startswith(head):
+                socket.wrong(f"a pushed message begins with {data[:20]!r}")
+                return
+            sent = int.from_bytes(data[whole - size : whole - size + 8], "big")
+            tally.count += 1
+            tally.latencies.append((now - sent) / 1e9)
+            data = data[whole:]
+        if data:
+            pending[socket] = data
+
+    pending: dict[Socket, bytes] = {}
+    for socket in sockets:
+        socket.on_data = on_data
+
+
+class Requester(Client):
+    """Plain HTTP on one connection: the same request again and again, the same body expected."""
+
+    def __init__(self, tally: Tally, port: int, message: bytes, body: bytes) -> None:
+        super().__init__(tally)
+        self._port = port
+        self._message = message
+        self._body = body
+        self._sent = 0.0
+        self._pending = b""
+        self._reconnects = 0
+        self._again: asyncio.Task[Any] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the first request."""
+        super().connection_made(transport)
+        self._sent = time.perf_counter()
+        self.transport.write(self._message)
+
+    def data_received(self, data: bytes) -> None:
+        """Check the answer, and ask again."""
+        if self._pending:
+            data = self._pending + data
+        start = data.find(b"\r\n\r\n") + 4
+        if start == 3 or len(data) - start < len(self._body):
+            self._pending = data
+            return
+        self._pending = b""
+        if not data.startswith(b"HTTP/1.1 200 ") or data[start:] != self._body:
+            self.wrong(f"a wrong answer: {data[: max(start, 60)][:300]!r}")
+            return
+        self._sent = self.tally.answered(self._sent)
+        if not self.tally.is_over:
+            self.transport.write(self._message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Connect anew: a server may close a connection that has served its number of requests."""
+        if exc is None and not self._pending and not self.is_leaving and self._reconnects < 3:
+            self._reconnects += 1
+            loop = asyncio.get_running_loop()
+            dial = loop.create_connection(lambda: self, "127.0.0.1", self._port)
+            self._again = loop.create_task(dial, name="reconnect of a client")
+        else:
+            super().connection_lost(exc)
+
+
+class Download(Client):
+    """One GET whose body must be ``size`` bytes of the pattern."""
+
+    def __init__(self, tally: Tally, message: bytes, size: int) -> None:
+        super().__init__(tally)
+        self._message = message
+        self._size = self._left = size
+        self._head = b""
+        self._is_body = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask."""
+        super().connection_made(transport)
+        self.transport.write(self._message)
+
+    def data_received(self, data: bytes) -> None:
+        """Compare every byte with the pattern."""
+        if not self._is_body:
+            self._head += data
+            head, end, data = self._head.partition(b"\r\n\r\n")
+            if not end:
+                return
+            if not head.startswith(b"HTTP/1.1 200 ") or b"chunked" in head:
+                self.wrong(f"a wrong answer: {head[:300]!r}")
+                return
+            self._is_body = True
+        if not is_pattern(data, self._size - self._left):
+            self.wrong(f"a wrong body, {self._left} bytes before its end")
+            return
+        self._left -= len(data)
+        if self._left == 0:
+            self.tally.count = 1
+            self.leave()
+
+
+class Upload(Client):
+    """One POST of the pattern to the origin's sink, which must have counted every byte of it."""
+
+    def __init__(self, tally: Tally, message: bytes, size: int) -> None:
+        super().__init__(tally)
+        self._message = message
+        self._size = self._left = size
+        self._is_paused = False
+        self._answer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send, as fast as the other side takes it."""
+        super().connection_made(transport)
+        self.transport.write(self._message)
+        self._send_more()
+
+    def _send_more(self) -> None:
+        while self._left and not self._is_paused:
+            piece = PATTERN[: self._left]
+            self._left -= len(piece)
+            self.transport.write(piece)
+
+    def pause_writing(self) -> None:
+        """Wait."""
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._is_paused = False
+        self._send_more()
+
+    def data_received(self, data: bytes) -> None:
+        """Check what the origin has counted."""
+        self._answer += data
+        head, end, body = self._answer.partition(b"\r\n\r\n")
+        if end and len(body) >= len(str(self._size)):
+            if not head.startswith(b"HTTP/1.1 200 ") or body != str(self._size).encode():
+                self.wrong(f"a wrong answer: {self._answer[:300]!r}")
+                return
+            self.tally.count = 1
+            self.leave()
+
+
+async def transfer(kind: type[Download] | type[Upload], port: int, message: bytes, size: int, patience: float) -> None:
+    """Carry one large body. Raises Failed when it was not carried right, TimeoutError behind ``patience`` seconds."""
+    tally = Tally()
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(patience):
+        _, client = await loop.create_connection(lambda: kind(tally, message, size), "127.0.0.1", port)
+        try:
+            await client.lost
+        finally:
+            client.leave()
+    tally.check()
+
+
+async def start_requests(tally: Tally, port: int, message: bytes, body: bytes, clients: int) -> list[Requester]:
+    """Keep ``clients`` connections asking until the tally is over. ``body`` is what each answer must hold."""
+    loop = asyncio.get_running_loop()
+    made = []
+    async with asyncio.timeout(PATIENCE):
+        for _ in range(clients):
+            client = Requester(tally, port, message, body)
+            await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
+            made.append(client)
+    return made
+
+
+async def shake_hands(tally: Tally, target: str, port: int) -> None:
+    """Connect, shake hands and close (1000), again and again until the tally is over; faults go to the tally."""
+    loop = asyncio.get_running_loop()
+    while not tally.is_over:
+        once = Tally()
+        began = time.perf_counter()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                _, socket = await loop.create_connection(lambda: Socket(once, target, port), "127.0.0.1", port)  # noqa: B023
+                await socket.opened
+                tally.answered(began)
+                socket.is_leaving = True
+                socket.on_data = lambda socket, _: socket.transport.close()
+                socket.transport.write(_GOODBYE)
+                await socket.lost
+        except (Failed, OSError, TimeoutError) as error:
+            tally.fault = tally.fault or f"a handshake failed: {error or 'no answer'}"
+            tally.is_over = True
+
+
+_GOODBYE = frame(CLOSE, b"\x03\xe8", masked=True)
+
+
+async def ask(port: int, message: bytes) -> bytes:
+    """Ask once and return the body. Raises Failed for anything but a 200 with a Content-Length."""
+    code, body = await _exchange(port, message)
+    if code != 200:
+        raise Failed(f"answered with {code}: {body[:200]!r}")
+    return body
+
+
+async def status(target: str, port: int) -> int:
+    """Return the status of a GET."""
+    code, _ = await _exchange(port, request(target, host=f"127.0.0.1:{port}"))
+    return code
+
+
+async def _exchange(port: int, message: bytes) -> tuple[int, bytes]:
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(message)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+            if length is None:
+                raise Failed(f"an answer without Content-Length: {head[:300]!r}")
+            return int(head.split(b" ", 2)[1]), await reader.readexactly(int(length[1]))
+        finally:
+            writer.close()

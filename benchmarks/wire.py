@@ -1,0 +1,95 @@
+"""The bytes that clients and the origin exchange: requests as a browser writes them, and WebSocket frames."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+KEY = b"ZGFzaC13cy1wcm94eS1leA=="
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+TEXT, BINARY, CLOSE = 1, 2, 8
+
+SMALL = bytes(range(97, 123)) * 40
+"""The body of the small answer, 1,040 bytes."""
+
+PATTERN = bytes(range(256)) * 1024
+"""What large bodies consist of, over and over: 256 KiB."""
+
+_PATTERNS = PATTERN * 8  # a read of up to 1.75 MiB may begin anywhere in the first of them
+
+
+def is_pattern(data: bytes, at: int) -> bool:
+    """Tell whether ``data`` is what large bodies hold from byte ``at`` on. Costs a comparison, and no copy."""
+    return _PATTERNS.startswith(data, at % len(PATTERN))
+
+
+CALLBACK = {
+    "output": "greeting.children",
+    "outputs": {"id": "greeting", "property": "children"},
+    "inputs": [{"id": "name", "property": "value", "value": "Ada"}],
+    "changedPropIds": ["name.value"],
+    "parsedChangedPropsIds": ["name.value"],
+}
+"""What Dash's browser side sends when the input of ``dash_page`` changes (4.4.1)."""
+
+_BROWSER = b"""\
+User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r
+Accept-Encoding: gzip, deflate, br, zstd\r
+Accept-Language: en-GB,en;q=0.9,de;q=0.8\r
+Cache-Control: no-cache\r
+Pragma: no-cache\r
+Cookie: _ga=GA1.1.1839264412.1761924000; theme=dark; session=.eJwlzjEOwzAIQNG7MHcwBGzIZSLAWOmaNFPVuzdS5z-893vQ4\
+4rzgPV9XPGA_RmwQtMsxUmLzOiTiRVHVQptWMi8sbVhE9kZ2Wq1Ptlp2Rxb9cHUM1Vk5tBOJvuJXxWzW0dwYm; csrftoken=q8ZkP1xV7cY2nT4mB6wR\r
+"""
+"""What a browser adds to a request of a page with a login: about 600 bytes."""
+
+
+def request(target: str, *, host: str, body: bytes | None = None, length: int | None = None) -> bytes:
+    """Return a browser's request.
+
+    body: None is a GET. length: bytes of a body that follows; None: those of ``body``.
+    """
+    if body is None and length is None:
+        fetch = b"Accept: */*\r\nSec-Fetch-Dest: empty\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Site: same-origin\r\n"
+        return _head("GET", target, host, fetch)
+    sends = f"Content-Type: application/json\r\nContent-Length: {len(body or b'') if length is None else length}\r\n"
+    return _head("POST", target, host, b"Accept: application/json\r\n" + sends.encode()) + (body or b"")
+
+
+def handshake(target: str, *, host: str) -> bytes:
+    """Return a browser's WebSocket handshake. Without extensions: compression would measure zlib."""
+    upgrade = b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY + b"\r\n"
+    head = _head("GET", target, host, b"Origin: http://" + host.encode() + b"\r\n" + upgrade)
+    return head.replace(b"Connection: keep-alive", b"Connection: Upgrade")
+
+
+def _head(method: str, target: str, host: str, fields: bytes) -> bytes:
+    line = f"{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive\r\n".encode()
+    return line + _BROWSER + fields + b"\r\n"
+
+
+def accept(key: bytes) -> bytes:
+    """Return the Sec-WebSocket-Accept that answers a key (RFC 6455, 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key + _GUID).digest())
+
+
+def frame_head(opcode: int, size: int, *, masked: bool) -> bytes:
+    """Return the head of an unfragmented frame.
+
+    The mask of a client's frame is four zeros, so that the origin can echo
+    a payload without touching it, and be cheaper than what is measured.
+    """
+    bit = 0x80 if masked else 0
+    first = 0x80 | opcode
+    mask = bytes(4) if masked else b""
+    if size < 126:
+        return bytes((first, bit | size)) + mask
+    if size < 1 << 16:
+        return bytes((first, bit | 126)) + size.to_bytes(2, "big") + mask
+    return bytes((first, bit | 127)) + size.to_bytes(8, "big") + mask
+
+
+def frame(opcode: int, payload: bytes, *, masked: bool) -> bytes:
+    """Return a whole frame."""
+    return frame_head(opcode, len(payload), masked=masked) + payload

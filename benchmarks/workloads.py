@@ -1,0 +1,323 @@
+"""The work that is measured, each as a function from a target to figures.
+
+A figure's name ends in its unit: ``_us`` microseconds, ``_kib``, ``_mib``, ``_per_s``, ``_s``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from benchmarks import accounting
+from benchmarks.load import (
+    PATIENCE,
+    Download,
+    Sockets,
+    Tally,
+    Upload,
+    ask,
+    shake_hands,
+    start_echo,
+    start_listening,
+    start_requests,
+    transfer,
+)
+from benchmarks.origin import PUSHED
+from benchmarks.processes import Child, Failed
+from benchmarks.rounds import quantile
+from benchmarks.wire import CALLBACK, SMALL, request
+
+Figures = dict[str, float]
+
+MIB = 1 << 20
+
+SCALE = (10, 100, 1000, 5000)
+"""Open WebSockets, from few to many."""
+
+BULK = 1 << 30
+"""Bytes of a large body."""
+
+LISTENERS = 1000
+"""WebSockets that are pushed to."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is measured. port: where the load connects.
+
+    proxy: the process whose costs count; None measures the origin alone.
+    origin: the process behind it, and origin_port, where it can be asked directly.
+    """
+
+    port: int
+    proxy: Child | None
+    origin: Child
+    origin_port: int
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU that the proxy has used."""
+        return accounting.cpu(self.proxy.session) if self.proxy else 0.0
+
+    def memory(self) -> float:
+        """Return the KiB that the proxy holds."""
+        return float(accounting.pss(self.proxy.session)) if self.proxy else 0.0
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long a measurement takes: seconds that are not counted, and seconds that are."""
+
+    warm_up: float
+    window: float
+
+
+FULL = Effort(warm_up=0.25, window=1.0)
+SHORT = Effort(warm_up=0.15, window=0.4)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One kind of work.
+
+    name: for the command line. title: for tables. behind: what answers: ``origin``, ``dash``, or ``both``
+    (the raw origin, and a real dash-ws-service for direct and handed-off sockets).
+    rounds: of a full run. is_fresh: each measurement starts its proxy anew, because it is about memory.
+    but_not: proxies that it makes no sense for.
+    """
+
+    name: str
+    title: str
+    measure: Callable[[Target, Effort], Awaitable[Figures]]
+    behind: str = "origin"
+    rounds: int = 5
+    is_fresh: bool = False
+    but_not: frozenset[str] = frozenset()
+
+
+async def observe(target: Target, tally: Tally, effort: Effort) -> Figures:
+    """Warm up, measure, and return the figures of whatever the tally counts. Raises Failed when something is wrong."""
+    await asyncio.sleep(effort.warm_up)
+    tally.check()
+    gc.collect()
+    gc.disable()  # a pause of the load would be a latency of the proxy
+    try:
+        tally.reset()
+        cpu, mine, origin = target.cpu(), time.process_time(), accounting.cpu(target.origin.session)
+        began = time.perf_counter()
+        await asyncio.sleep(effort.window)
+        count, passed = tally.count, time.perf_counter() - began
+        cpu = target.cpu() - cpu
+        load = time.process_time() - mine + accounting.cpu(target.origin.session) - origin
+    finally:
+        gc.enable()
+    tally.check()
+    if target.proxy:
+        target.proxy.check()
+    ordered = sorted(tally.latencies[:count])
+    return {
+        "cpu_us": cpu / count * 1e6,
+        "rate_per_s": count / passed,
+        "p50_us": quantile(ordered, 0.5) * 1e6,
+        "p99_us": quantile(ordered, 0.99) * 1e6,
+        "proxy_busy": cpu / passed,
+        "load_busy": load / passed,
+    }
+
+
+@asynccontextmanager
+async def websockets(target: Target, path: str = "/ws") -> AsyncIterator[Sockets]:
+    """Have WebSockets to a target; they are closed behind the ``with`` block."""
+    sockets = Sockets(path, target.port, Tally())
+    try:
+        yield sockets
+    finally:
+        sockets.tally.is_over = True
+        await sockets.resize(0)
+
+
+def echo(size: int) -> Callable[[Target, Effort], Awaitable[Figures]]:
+    """Messages of ``size`` bytes there and back on 64 connections."""
+
+    async def measure(target: Target, effort: Effort) -> Figures:
+        async with websockets(target) as sockets:
+            await sockets.resize(64)
+            start_echo(sockets, _payload(size), in_flight=64)
+            return await observe(target, sockets.tally, effort)
+
+    return measure
+
+
+async def scale(target: Target, effort: Effort) -> Figures:
+    """Memory of idle sockets, then what a message costs with many and with few of them: 10 under way at any time."""
+    figures: Figures = {}
+    few, many = SCALE[0], SCALE[-1]
+    async with websockets(target) as sockets:
+
+        async def cost(count: int) -> None:
+            await sockets.resize(count)
+            await settle(target)  # closing 4,000 takes some proxies a second
+            sockets.tally.is_over = False
+            start_echo(sockets, _payload(100), in_flight=10)
+            figures[f"cpu_{count}_us"] = (await observe(target, sockets.tally, effort))["cpu_us"]
+            sockets.tally.is_over = True
+            await settle(target)  # what is under way ends
+
+        await cost(few)  # whatever a proxy sets up for its first connections is no cost of the others
+        before, cpu = target.memory(), target.cpu()
+        await sockets.resize(many)
+        figures["open_us"] = (target.cpu() - cpu) / (many - few) * 1e6
+        await settle(target)
+        figures["idle_kib"] = (target.memory() - before) / (many - few)
+        figures["base_mib"] = before / 1024
+        for count in reversed(SCALE[1:]):
+            await cost(count)
+    if figures[f"cpu_{few}_us"] > 1:  # of what costs nothing there is no multiple
+        figures["growth"] = figures[f"cpu_{many}_us"] / figures[f"cpu_{few}_us"]
+    return figures
+
+
+async def settle(target: Target) -> None:
+    """Wait until proxy and origin have nothing more to do: less than a tenth of a core. Failed if they go on."""
+
+    def used() -> float:
+        return target.cpu() + accounting.cpu(target.origin.session)
+
+    deadline = time.monotonic() + PATIENCE
+    before = used()
+    while time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+        now = used()
+        if now - before < 0.01:
+            return
+        before = now
+    raise Failed(f"still busy {PATIENCE:g} s after the last change")
+
+
+async def handshakes(target: Target, effort: Effort) -> Figures:
+    """Connect, shake hands, close; 32 clients at a time."""
+    tally, loop = Tally(), asyncio.get_running_loop()
+    clients = [
+        loop.create_task(shake_hands(tally, "/ws", target.port), name=f"handshakes {number}") for number in range(32)
+    ]
+    try:
+        return await observe(target, tally, effort)
+    finally:
+        tally.is_over = True
+        await asyncio.wait(clients)  # each ends within PATIENCE, whatever the proxy does
+
+
+async def get(target: Target, effort: Effort) -> Figures:
+    """A small answer to a request with a browser's headers and cookies, on 32 connections."""
+    before = await _accepted(target)
+    figures = await _requests(target, effort, request("/", host=f"127.0.0.1:{target.port}"), SMALL, 32)
+    dialled = await _accepted(target) - before - 1
+    # Keep-alive to the upstream is part of the comparison: without it a proxy would measure its connects.
+    figures["dials_per_request"] = dialled / (figures["rate_per_s"] * (effort.window + effort.warm_up))
+    return figures
+
+
+async def callback(target: Target, effort: Effort) -> Figures:
+    """A callback of a real Dash app, on 16 connections: more than Dash has threads, so that it never waits for us."""
+    body = json.dumps(CALLBACK, separators=(",", ":")).encode()
+    message = request("/_dash-update-component", host=f"127.0.0.1:{target.port}", body=body)
+    answer = await ask(target.port, message)
+    if json.loads(answer)["response"] != {"greeting": {"children": "Hello, Ada"}}:
+        raise Failed(f"Dash answered {answer[:200]!r}")
+    return await _requests(target, effort, message, answer, 16)
+
+
+async def push(target: Target, effort: Effort) -> Figures:
+    """The origin sends a message to every socket, ten times a second."""
+    async with websockets(target, "/push") as sockets:
+        await sockets.resize(LISTENERS)
+        start_listening(sockets, PUSHED)
+        ticks = round((effort.window + effort.warm_up) * 10) + 3
+        host = f"127.0.0.1:{target.origin_port}"
+        async with asyncio.timeout(effort.window + 20):
+            asking = ask(target.origin_port, request(f"/push/{ticks}/100", host=host))
+            pushing = asyncio.get_running_loop().create_task(asking, name="the origin pushes")
+            try:
+                return await observe(target, sockets.tally, effort)
+            finally:
+                await pushing
+
+
+def bulk(kind: type[Download] | type[Upload]) -> Callable[[Target, Effort], Awaitable[Figures]]:
+    """One body of 1 GiB; how much memory the proxy takes for it, and how much CPU."""
+
+    async def measure(target: Target, effort: Effort) -> Figures:
+        host = f"127.0.0.1:{target.port}"
+
+        async def carry(size: int) -> None:
+            down = kind is Download
+            head = request(f"/bytes/{size}", host=host) if down else request("/sink", host=host, length=size)
+            await transfer(kind, target.port, head, size, patience=60)
+
+        await carry(MIB)
+        before, cpu, began = target.memory(), target.cpu(), time.perf_counter()
+        carrying = asyncio.get_running_loop().create_task(carry(BULK), name="a large body")
+        peak = before
+        try:
+            while not carrying.done():
+                await asyncio.wait({carrying}, timeout=0.1)
+                peak = max(peak, target.memory())
+        finally:
+            carrying.cancel()
+        await carrying
+        passed = time.perf_counter() - began
+        if target.proxy:
+            target.proxy.check()
+        return {
+            "cpu_s": target.cpu() - cpu,
+            "growth_mib": (peak - before) / 1024,
+            "rate_mib_per_s": BULK / MIB / passed,
+        }
+
+    return measure
+
+
+async def _requests(target: Target, effort: Effort, message: bytes, body: bytes, clients: int) -> Figures:
+    tally = Tally()
+    made = await start_requests(tally, target.port, message, body, clients)
+    try:
+        return await observe(target, tally, effort)
+    finally:
+        tally.is_over = True
+        for client in made:
+            client.leave()
+
+
+async def _accepted(target: Target) -> int:
+    return int(await ask(target.origin_port, request("/accepted", host=f"127.0.0.1:{target.origin_port}")))
+
+
+def _payload(size: int) -> bytes:
+    return (SMALL * (size // len(SMALL) + 1))[:size]
+
+
+_UNBUFFERED = frozenset({"nginx unbuffered"})
+"""nginx a second time; it matters to large bodies alone."""
+
+WITH_SERVICE = frozenset({"hand-off", "service"})
+"""Those with a real dash-ws-service behind them, whose WebSockets echo and do nothing else."""
+
+ALL = (
+    Workload("echo-100", "WebSocket echo, 100 B", echo(100), "both", but_not=_UNBUFFERED),
+    Workload("echo-4k", "WebSocket echo, 4 KiB", echo(4096), "both", but_not=_UNBUFFERED),
+    Workload("echo-64k", "WebSocket echo, 64 KiB", echo(65536), "both", but_not=_UNBUFFERED),
+    Workload("scale", "10 to 5,000 WebSockets", scale, "both", 3, True, _UNBUFFERED | {"direct", "service"}),
+    Workload("handshakes", "WebSocket handshakes", handshakes, "both", 3, but_not=_UNBUFFERED),
+    Workload("push", "Push to 1,000 WebSockets", push, rounds=3, but_not=_UNBUFFERED | WITH_SERVICE),
+    Workload("get", "Small GET", get, but_not=_UNBUFFERED | WITH_SERVICE),
+    Workload("callback", "Dash callback", callback, "dash", but_not=_UNBUFFERED | WITH_SERVICE),
+    Workload("down", "1 GiB down", bulk(Download), rounds=3, is_fresh=True, but_not=WITH_SERVICE),
+    Workload("up", "1 GiB up", bulk(Upload), rounds=3, is_fresh=True, but_not=WITH_SERVICE),
+)
+
+QUICK = ("echo-100", "get")
+"""The two that a quick run is about."""
