@@ -1,4 +1,4 @@
-"""One line per finished exchange, and one when a tunnel opens."""
+"""One line per finished exchange, and one when a WebSocket opens."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def text_line(exchange: Exchange) -> str:
         _time(x),
         x.client,
         f'"{x.method} {_redacted(x.target)}"',
-        str(x.status),
+        str(x.status or "-"),
     ]
-    if x.is_tunnel:
-        parts.append("tunnel closed" if ended else "tunnel open")
+    if _is_websocket(x):
+        parts.append(_event(x))
     if x.upstream:
         parts.append(f"-> {x.upstream} ({x.route})")
     if ended:
         parts += [f"{x.duration * 1000:.1f}ms", f"in={x.received}", f"out={x.sent}"]
-        parts.append(
-            x.outcome.value if not x.is_tunnel else f"{x.outcome.value} by={x.closed_by} code={x.close_code or '-'}"
-        )
+        parts.append(x.outcome.value)
+        if _is_websocket(x):
+            parts.append(f"by={x.closed_by} code={x.close_code or '-'}")
     if x.detail:
         parts.append(f"[{x.detail}]")
     parts.append(f"id={x.id}")
@@ -48,12 +48,12 @@ def json_line(exchange: Exchange) -> str:
     fields: dict[str, object] = {
         "time": _time(x),
         "id": x.id,
-        "event": ("tunnel closed" if x.ended is not None else "tunnel open") if x.is_tunnel else "request",
+        "event": _event(x),
         "client": x.client,
         "method": x.method,
         "target": _redacted(x.target),
         "host": x.host,
-        "status": x.status,
+        "status": x.status or None,
         "upstream": x.upstream,
         "route": x.route,
     }
@@ -72,6 +72,18 @@ def json_line(exchange: Exchange) -> str:
 
 LINES: dict[str, Callable[[Exchange], str]] = {"text": text_line, "json": json_line}
 """The writers of a line, by the name that ``gateway.access_log`` gives them."""
+
+
+def _is_websocket(exchange: Exchange) -> bool:
+    return exchange.is_tunnel or exchange.is_handed_off
+
+
+def _event(exchange: Exchange) -> str:
+    if exchange.is_tunnel:
+        return "tunnel open" if exchange.ended is None else "tunnel closed"
+    if exchange.is_handed_off:
+        return "handed off" if exchange.ended is None else "hand-off closed"
+    return "request"
 
 
 def _time(exchange: Exchange) -> str:
