@@ -68,6 +68,11 @@ class Place:
             await adopter.send(wire.Hello(live))
         return adopter
 
+    @property
+    def adopter(self) -> Adopter:
+        """The last channel that was accepted."""
+        return self._adopters[-1]
+
     def close(self) -> None:
         self.path.unlink(missing_ok=True)
         self._listener.close()

@@ -116,6 +116,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
         if lifecycle.is_ready:
             lifecycle.happen("stop")
         gateway.abort_tunnels()
+        gateway.handoff.close()
         await listener.shutdown(1)
         if lifecycle.in_flight:
             async with asyncio.timeout(5):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.processes import Process, free_port, python, running
+from tests.processes import Process, free_port, running
 from tests.system.gateway import Frame, Gateway, Wire, frame, handshake, running_gateway
 
 APP = """
@@ -72,14 +73,16 @@ class Service:
 
 
 @contextmanager
-def running_service(folder: Path, *, app: str = APP, **settings: object) -> Iterator[Service]:
+def running_service(
+    folder: Path, *, app: str = APP, interpreter: str | Path = sys.executable, **settings: object
+) -> Iterator[Service]:
     """Run the service on a free port, with ``run/ws.sock`` in ``folder``; ``settings`` are keys of ``ws_service``."""
     port = free_port()
     (folder / "live.py").write_text(app)
     config = {"listen": f"127.0.0.1:{port}", "app": "live:app", **settings}
     path = folder / f"service-{port}.yaml"
     path.write_text(json.dumps({"ws_service": config}))
-    argv = python("-m", "ws_service", "--config", path)
+    argv = (interpreter, "-m", "ws_service", "--config", path)
     with running(*argv, ready="ws service ready on", cwd=folder) as process:
         yield Service(process, port, folder)
 
