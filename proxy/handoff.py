@@ -59,6 +59,7 @@ class Handoff:
         self._path = path
         self._on_end = on_end
         self._channels: dict[Path, _Channel] = {}
+        self._leaving: set[_Channel] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._shunned: dict[Path, tuple[int, int]] = {}
         self._told: set[str] = set()
@@ -74,7 +75,7 @@ class Handoff:
     @property
     def live(self) -> int:
         """How many sockets the services hold that were handed over, by this gateway or one before it."""
-        return sum(channel.live for channel in self._channels.values())
+        return sum(channel.live for channel in (*self._channels.values(), *self._leaving))
 
     async def start(self) -> None:
         """Look for services, and go on looking. Services that are there are ready when it returns."""
@@ -93,7 +94,7 @@ class Handoff:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for channel in list(self._channels.values()):
+        for channel in [*self._channels.values(), *self._leaving]:
             channel.end("")
 
     async def offer(
@@ -120,7 +121,10 @@ class Handoff:
             return self.fall_back(*self._absence)
         x = exchange
         about = wire.Socket(x.id, x.client, x.target, x.host, x.route, x.when)
-        data = wire.encode(wire.Open(about, is_secure, head, leftover))
+        try:
+            data = wire.encode(wire.Open(about, is_secure, head, leftover))
+        except wire.WireError as error:
+            return self.fall_back("too large", f"what is to be told of it is: {error}")
         try:
             socket.send_fds(channel.sock, [data], [descriptor])
         except BlockingIOError:
@@ -172,8 +176,14 @@ class Handoff:
             )
         )
 
+    def leaving(self, channel: _Channel) -> None:
+        """Hear a service that stops to its end; its place may have another one any time."""
+        self.gone(channel)
+        self._leaving.add(channel)
+
     def gone(self, channel: _Channel) -> None:
         """Forget a channel that has ended."""
+        self._leaving.discard(channel)
         if self._channels.get(channel.place) is channel:
             del self._channels[channel.place]
 
@@ -329,7 +339,7 @@ class _Channel:
                 self._owner.ended(message)
             case wire.Closing():
                 self.is_ready = False
-                self._owner.unfit("stopping", f"the service on {self.place} (process {self.pid}) stops")
+                self._owner.leaving(self)
             case _:
                 raise wire.WireError(f"{type(message).__name__} is out of place")
 

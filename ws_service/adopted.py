@@ -100,7 +100,7 @@ class Adopted(asyncio.Protocol):
         report = wire.Ended(
             self.about,
             time.monotonic() - self._began,
-            self._status or (400 if ending is wire.Ending.SERVICE else 499),
+            self._status or (500 if ending is wire.Ending.SERVICE else 499),
             received,
             sent,
             code,

@@ -62,26 +62,27 @@ class Handoff:
         """How many adopted sockets live."""
         return len(self._sockets)
 
-    def stop(self) -> None:
-        """Adopt no more, and say so. What was adopted is uvicorn's to close."""
-        if not self._is_stopping:
-            self._is_stopping = True
-            self._loop.remove_reader(self._claim.socket.fileno())
-            self._claim.release()
-            for channel in list(self._channels):
-                channel.send(wire.Closing())
+    async def stop(self) -> None:
+        """Adopt no more, and say so. When it returns, everything that was adopted is uvicorn's to close."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        self._loop.remove_reader(self._claim.socket.fileno())
+        self._claim.release()
+        for channel in list(self._channels):
+            channel.send(wire.Closing())
+        if self._adoptions:
+            await asyncio.wait(self._adoptions)  # a turn of the loop or two: they wait for nobody else
 
     async def close(self) -> None:
         """Let the last reports go out, for a second at most, and end every channel."""
-        self.stop()
+        await self.stop()
         try:
             async with asyncio.timeout(_LAST_REPORTS):
                 for channel in list(self._channels):
                     await channel.is_told.wait()
         except TimeoutError:
             log.warning("a gateway did not take the last reports of its sockets")
-        for task in self._adoptions:
-            task.cancel()
         for channel in list(self._channels):
             channel.end("")
 
@@ -128,9 +129,10 @@ class Handoff:
 
     def _give(self, sockets: list[Adopted], channel: _Channel | None) -> None:
         for one in sockets:
-            self._sockets[one] = channel
-            if channel is not None:
-                channel.send(wire.Live(one.about))
+            gateway = channel if channel in self._channels else self._heir()  # telling it may have been its end
+            self._sockets[one] = gateway
+            if gateway is not None:
+                gateway.send(wire.Live(one.about))
 
     # -- sockets
 

@@ -72,7 +72,7 @@ class Server(uvicorn.Server):
         """
         log.info("stopping: %d open, endpoints have %g s", len(self.server_state.connections), self._drain)
         if self._handoff is not None:
-            self._handoff.stop()
+            await self._handoff.stop()
         await super().shutdown(sockets)
         if self._handoff is not None:
             await self._handoff.close()
@@ -103,11 +103,20 @@ def claim(settings: Settings, folder: Path, slots: int = 1) -> Claim | None:
 
     folder: what its path starts from. slots: how many processes may share the path.
 
-    Raises ListenError when another service answers there.
+    Raises ListenError when another service answers there, and when a file that the settings name cannot be made.
+    Where nobody has named one the service runs without: a folder that cannot be written is no fault of the default.
     """
     if settings.handoff == "off" or not is_possible():
         return None
-    return Claim(folder / settings.handoff, slots)
+    path = folder / settings.handoff
+    try:
+        return Claim(path, slots)
+    except OSError as error:
+        why = f"cannot listen on {path}: {error.strerror or error}; change ws_service.handoff"
+        if "handoff" in settings.model_fields_set:
+            raise ListenError(f"{why}, or write off to let the gateway carry the WebSockets") from None
+        log.warning("no socket is handed over: %s", why)
+        return None
 
 
 def run(app: ASGIApp, settings: Settings, sockets: list[socket.socket], claim: Claim | None = None) -> bool:
@@ -192,8 +201,10 @@ def run_workers(make: Callable[[], ASGIApp], settings: Settings, folder: Path, s
 
     Raises ListenError when another service answers where sockets are handed over.
     """
-    if settings.handoff != "off" and is_possible() and is_answered(folder / settings.handoff):
-        raise taken(folder / settings.handoff)
+    path = folder / settings.handoff
+    with contextlib.suppress(OSError):  # a path that cannot be: each worker says so
+        if settings.handoff != "off" and is_possible() and is_answered(path):
+            raise taken(path)
     config = _WorkerConfig(make, **_options(settings))
     config.settings, config.folder = settings, folder
     supervise: Any = multiprocess.Multiprocess

@@ -18,24 +18,18 @@ MAX_WORKERS = 64
 class Claim:
     """The socket file that this process answers, bound and listening.
 
-    Raises ListenError when every place is taken or none can be made.
+    Raises ListenError when every place is taken, and OSError when none can be made.
     path: of the first place; the next ones are ``path.1``, ``path.2``, ...
     slots: how many there may be.
     """
 
     def __init__(self, path: Path, slots: int = 1) -> None:
-        try:
-            with _Lock(path):
-                for number in range(slots):
-                    self.path = place(path, number)
-                    if not is_answered(self.path):
-                        self.socket = _bind(self.path)
-                        return
-        except OSError as error:
-            raise ListenError(
-                f"cannot listen on {path}: {error.strerror or error}; "
-                "change ws_service.handoff, or write off to let the gateway carry the WebSockets"
-            ) from None
+        with _Lock(path):
+            for number in range(slots):
+                self.path = place(path, number)
+                if not is_answered(self.path):
+                    self.socket = _bind(self.path)
+                    return
         raise taken(path)
 
     def release(self) -> None:

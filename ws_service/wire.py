@@ -241,7 +241,7 @@ class Ended:
     """An adopted socket has ended. Service to gateway.
 
     duration: seconds since it was adopted.
-    status: what the handshake was answered with; 499 when the client left before.
+    status: what the handshake was answered with; 499 when the client left before, 500 when the app did not answer.
     received, sent: bytes from and to the client behind the handshake, its
         answer included; None where the system does not tell.
     close_code: of the close frame that began the end; None where there was none.

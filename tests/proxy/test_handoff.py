@@ -320,12 +320,19 @@ async def test_a_service_that_stops_gets_nothing_more_and_is_heard_to_the_end(
         await adopter.send(wire.Live(ABOUT))
         await adopter.send(wire.Closing())
         await settled(lambda: handoff._least_busy() is None)
+        service.path.unlink()
         assert not await offer(handoff, client)
-        assert handoff.fallbacks == {"stopping": 1}
-        await adopter.send(wire.Ended(ABOUT, 1.0, 101, 1, 1, 1012, wire.Ending.SERVICE))
-        service.close()
-        await settled(lambda: not handoff._channels)
-        assert (len(ends), handoff.live) == (1, 0)
+        assert handoff.fallbacks == {"no socket file": 1}
+        async with place(path) as successor:
+            handoff._look()
+            await successor.accept()
+            await settled(lambda: handoff._least_busy() is not None)
+            assert handoff.live == 1, "the one that stops still has it"
+            await adopter.send(wire.Ended(ABOUT, 1.0, 101, 1, 1, 1012, wire.Ending.SERVICE))
+            service.close()
+            await settled(lambda: not handoff._leaving)
+            assert (len(ends), handoff.live) == (1, 0)
+            assert handoff._least_busy() is not None
         assert "is gone, and" not in caplog.text
 
 

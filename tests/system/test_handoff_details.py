@@ -260,6 +260,26 @@ def test_a_worker_that_dies_takes_its_own_sockets_alone_and_is_replaced(tmp_path
         assert len(psutil.Process(service.process.pid).children()) >= 2
 
 
+def test_workers_that_are_replaced_one_by_one_leave_no_gap(tmp_path: Path) -> None:
+    """uvicorn starts a successor before it stops a worker, so there are more places than workers for a while."""
+    with running_service(tmp_path, workers=2) as service, gateway_for(tmp_path, service) as gateway:
+        gateway.process.wait_for_count("takes WebSockets over", 2)
+        clients = {asked(client)["pid"]: client for client in (open_socket(gateway, "/who") for _ in range(2))}
+        service.process.send(signal.SIGHUP)
+        for client in clients.values():
+            assert code_of(client.read_frame()) == 1012
+            client.close()
+            again = open_socket(gateway, "/who")
+            assert asked(again)["pid"]
+            again.close()
+        gateway.process.wait_for_count("takes WebSockets over", 4)
+        gateway.process.wait_for_count("is gone", 2)
+        successors = {asked(open_socket(gateway, "/who"))["pid"] for _ in range(2)}
+        assert len(successors) == 2
+        assert not successors & set(clients)
+        assert "tunnel open" not in gateway.process.output
+
+
 # -- the socket file
 
 

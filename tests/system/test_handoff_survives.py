@@ -96,21 +96,22 @@ def test_another_gateway_that_is_there_takes_over_the_reports_of_one_that_dies(
 ) -> None:
     with gateway_for(tmp_path, service) as old, gateway_for(tmp_path, service) as new:
         clients = [open_socket(old) for _ in range(10)]
+        old.process.wait_for_count("handed off", 10)
         clients[0].close()
         old.process.wait_for("hand-off closed")
         old.process.send(signal.SIGKILL)
         old.process.wait()
         take_out(old, clients)
         assert echoes(clients[1], "still here")
-        (its_own := open_socket(new)).close()
+        open_socket(new).close()
         for client in clients[1:]:
             client.close()
+        new.process.wait_for_count("handed off", 1)
         new.process.wait_for_count("hand-off closed", 10)
         handed_over = set(re.findall(r"handed off .*id=(\w+)", old.process.output + new.process.output))
         told = re.findall(r"hand-off closed .*id=(\w+)", old.process.output + new.process.output)
         assert len(told) == len(handed_over) == 11, "each end is told once"
         assert set(told) == handed_over
-        its_own.close()
 
 
 def test_a_service_that_stops_says_1012_to_everybody_and_reports_every_end(tmp_path: Path, service: Service) -> None:

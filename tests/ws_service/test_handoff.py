@@ -237,7 +237,7 @@ async def test_a_gateway_that_does_not_read_is_cut_and_the_next_one_learns_the_r
 async def test_a_stop_says_so_refuses_and_reports_to_the_end(rig: Rig) -> None:
     gateway = await rig.gateway()
     async with handed_over(gateway, "x1") as peer:
-        rig.handoff.stop()
+        await rig.handoff.stop()
         assert not rig.path.exists()
         assert await gateway.receive() == wire.Closing()
         with tcp_socket() as sock:

@@ -75,11 +75,11 @@ def test_what_is_no_socket_is_left_alone(path: Path, kind: str) -> None:
     assert path.exists()
 
 
-def test_a_path_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_is_the_systems_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ListenError, match=r"cannot listen on .*: .*; change ws_service\.handoff, or write off"):
+    with pytest.raises(OSError, match=r"Not a directory|File exists"):
         Claim(tmp_path / "file" / "ws.sock")
-    with pytest.raises(ListenError, match="too long"):
+    with pytest.raises(OSError, match="too long"):
         Claim(tmp_path / ("x" * 200))
 
 
