@@ -156,7 +156,8 @@ class Gateway:
                 exchange, descriptor, head, leftover, is_secure=is_secure, patience=self._settings.timeouts.handshake
             )
         except BaseException:
-            client.let_go()  # the service may own it: nothing more may be said on it
+            client.let_go()  # nothing more may be said on it
+            exchange.detail = "the service may have the socket"
             raise
         if not is_taken:
             client.go_on()

@@ -59,7 +59,7 @@ class Settings(Section):
     handoff: SocketPath = "run/ws.sock"
     """The socket file through which the gateway hands over the sockets of its clients; ``gateway.handoff`` must
     say the same. Relative to the config file, and open to the user of the process alone: so the gateway runs as
-    the same user, or as root. ``off``: the gateway's tunnels carry every WebSocket."""
+    the same user. ``off``: the gateway's tunnels carry every WebSocket."""
 
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes that share the sockets, run by uvicorn. Each imports the app for itself: what they must all see

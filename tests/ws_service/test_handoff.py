@@ -253,6 +253,37 @@ async def test_a_stop_says_so_refuses_and_reports_to_the_end(rig: Rig) -> None:
         assert await gateway.receive() is None
 
 
+async def test_an_adoption_under_way_is_settled_before_the_stop_goes_on(rig: Rig) -> None:
+    """uvicorn closes what it finds at that moment: one that came a turn of the loop later would miss its 1012."""
+    gateway = await rig.gateway()
+    async with tcp() as (sock, _):
+        gateway.send(opening("x1"), sock.fileno())
+        async with asyncio.timeout(10):
+            while not rig.handoff._adoptions:  # noqa: ASYNC110 - the moment is what is tested
+                await asyncio.sleep(0)
+        assert not rig.made_of["server_state"].connections
+        await rig.handoff.stop()
+        assert len(rig.made_of["server_state"].connections) == 1
+
+
+async def test_a_gateway_that_ends_while_it_is_told_leaves_every_socket_to_the_next(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await rig.gateway()
+    async with handed_over(first, "x1"), handed_over(first, "x2"), handed_over(first, "x3"), handed_over(first, "x4"):
+        first.close()
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_MAX_QUEUED", 150)
+            patch.setattr(module._Channel, "_is_sent", lambda channel, data: False)
+            deaf = rig.dial()
+            deaf.send(wire.Hello())
+            assert await deaf.receive() is None
+        last = rig.dial()
+        assert await last.greet() == 4
+        told = [await last.receive() for _ in range(4)]
+        assert {message.socket.id for message in told if isinstance(message, wire.Live)} == {"x1", "x2", "x3", "x4"}
+
+
 async def test_the_scope_is_the_running_servers(rig: Rig) -> None:
     gateway = await rig.gateway()
     async with tcp() as (sock, peer):
