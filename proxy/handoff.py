@@ -82,10 +82,10 @@ class Handoff:
         if self._path is None:
             return
         self._look_again()
-        greetings = [channel.is_settled.wait() for channel in self._channels.values()]
         try:
             async with asyncio.timeout(_GREETING):
-                await asyncio.gather(*greetings)
+                for channel in list(self._channels.values()):
+                    await channel.is_settled.wait()
         except TimeoutError:
             pass  # it is busy; the tunnel carries until it answers
 
@@ -187,13 +187,10 @@ class Handoff:
         if self._channels.get(channel.place) is channel:
             del self._channels[channel.place]
 
-    def unfit(self, cause: str, sentence: str) -> None:
-        """Note why a service that is there cannot be used."""
-        self._absence = cause, sentence
-
-    def shun(self, place: Path) -> None:
-        """Dial a socket file no more until another one is in its place."""
+    def shun(self, place: Path, why: object) -> None:
+        """Dial a socket file no more until another one is in its place: who is there is not understood."""
         self._shunned[place] = _identity(place)
+        self._absence = "not understood", f"the service on {place} is not understood: {why}"
 
     # -- inside
 
@@ -229,14 +226,15 @@ class Handoff:
         try:
             sock.connect(str(place))
             pid, uid = _peer(sock)
+            if uid not in (0, os.geteuid()):
+                sock.close()
+                who = f"the service on {place} runs as user {uid}, this as user {os.geteuid()}"
+                self._absence = "not trusted", who
+                return
             sock.send(wire.encode(wire.Hello()))
         except OSError as error:
             sock.close()
             self._absence = "not answered", f"nobody answers on {place}: {error.strerror or error}"
-            return
-        if uid not in (0, os.geteuid()):
-            sock.close()
-            self._absence = "not trusted", f"the service on {place} runs as user {uid}, this as user {os.geteuid()}"
             return
         self._absence = "no greeting", f"the service on {place} (process {pid}) has not answered the greeting yet"
         self._channels[place] = _Channel(self, place, sock, pid)
@@ -312,8 +310,7 @@ class _Channel:
             try:
                 self._understand(wire.decode(data))
             except wire.WireError as error:
-                self._owner.unfit("not understood", f"the service on {self.place} is not understood: {error}")
-                self._owner.shun(self.place)
+                self._owner.shun(self.place, error)
                 self.end(f"it sent a message that cannot be read: {error}")
 
     def _understand(self, message: wire.Message) -> None:

@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Callable
 from inspect import signature
+from multiprocessing import parent_process
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -174,7 +175,9 @@ class _WorkerServer(Server):
             if self._claim is not None:
                 self._claim.release()
         if not self.started:
-            os.kill(os.getppid(), signal.SIGTERM)  # before 0.5x, uvicorn starts another one for ever
+            parent = parent_process()
+            if parent is not None and parent.pid is not None and parent.is_alive():
+                os.kill(parent.pid, signal.SIGTERM)  # before 0.5x, uvicorn starts another one for ever
             sys.exit(_STARTUP_FAILURE)
 
 
@@ -211,7 +214,7 @@ def run_workers(make: Callable[[], ASGIApp], settings: Settings, folder: Path, s
     if "target" in signature(supervise).parameters:
         supervisor = supervise(config, target=_WorkerServer(config).run, sockets=sockets)
     else:
-        multiprocess.Process = _Worker  # type: ignore[misc]
+        multiprocess.Process = _Worker  # type: ignore[misc] # by this name uvicorn makes them; there is no other way in
         supervisor = supervise(config, sockets=sockets)
     supervisor.run()
     return all(worker.process.exitcode != _STARTUP_FAILURE for worker in supervisor.processes)
