@@ -1,4 +1,4 @@
-"""One line per finished exchange, and one when a tunnel opens."""
+"""One line per finished exchange, and one when a WebSocket opens."""
 
 from __future__ import annotations
 
@@ -77,12 +77,13 @@ def text_line(exchange: Exchange) -> str:
     x = exchange
     way = f" -> {x.upstream} ({x.route})" if x.upstream else ""
     detail = f" [{x.detail}]" if x.detail else ""
-    if x.ended is None:
-        rest = f" tunnel open{way}"
-    else:
-        numbers = f"{way} {x.duration * 1000:.1f}ms in={x.received} out={x.sent} {x.outcome.value}"
-        rest = f" tunnel closed{numbers} by={x.closed_by} code={x.close_code or '-'}" if x.is_tunnel else numbers
-    line = f'{_time(x)} {x.client} "{x.method} {_redacted(x.target)}" {x.status}{rest}{detail} id={x.id}'
+    numbers = "" if x.ended is None else f" {x.duration * 1000:.1f}ms in={x.received} out={x.sent} {x.outcome.value}"
+    event = by = ""
+    if _is_websocket(x):
+        event = f" {_event(x)}"
+        by = "" if x.ended is None else f" by={x.closed_by} code={x.close_code or '-'}"
+    what = f'"{x.method} {_redacted(x.target)}" {x.status or "-"}'
+    line = f"{_time(x)} {x.client} {what}{event}{way}{numbers}{by}{detail} id={x.id}"
     # Whatever came from outside may hold line ends and escape codes.
     return line if line.isascii() and line.isprintable() else ascii(line)[1:-1]
 
@@ -93,12 +94,12 @@ def json_line(exchange: Exchange) -> str:
     fields: dict[str, object] = {
         "time": _time(x),
         "id": x.id,
-        "event": ("tunnel closed" if x.ended is not None else "tunnel open") if x.is_tunnel else "request",
+        "event": _event(x),
         "client": x.client,
         "method": x.method,
         "target": _redacted(x.target),
         "host": x.host,
-        "status": x.status,
+        "status": x.status or None,
         "upstream": x.upstream,
         "route": x.route,
     }
@@ -117,6 +118,18 @@ def json_line(exchange: Exchange) -> str:
 
 LINES: dict[str, Callable[[Exchange], str]] = {"text": text_line, "json": json_line}
 """The writers of a line, by the name that ``gateway.access_log`` gives them."""
+
+
+def _is_websocket(exchange: Exchange) -> bool:
+    return exchange.is_tunnel or exchange.is_handed_off
+
+
+def _event(exchange: Exchange) -> str:
+    if exchange.is_tunnel:
+        return "tunnel open" if exchange.ended is None else "tunnel closed"
+    if exchange.is_handed_off:
+        return "handed off" if exchange.ended is None else "hand-off closed"
+    return "request"
 
 
 def _time(exchange: Exchange) -> str:

@@ -42,7 +42,7 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(serve(settings))
+            runner.run(serve(settings, path.absolute().parent if path is not None else Path.cwd()))
     except ListenError as error:
         click.echo(f"dash-ws-proxy: {error}", err=True)
         sys.exit(1)
@@ -72,6 +72,8 @@ def explain(context: click.Context, method: str, url: str, path: Path | None, li
         click.echo(f"refused with {decision.error.status}: {decision.error.message}")
         return
     way = "forward" if isinstance(decision, Forward) else "tunnel"
+    if way == "tunnel" and decision.upstream == "ws" and settings.handoff != "off":
+        way = f"hand over to ws through {settings.handoff}, or tunnel"
     address = getattr(settings.upstreams, decision.upstream)
     click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}")
 

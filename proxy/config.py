@@ -12,7 +12,18 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from ws_service.configfile import Duration, Listen, Section, Size, check_port, dump, load, parse_network, split_listen
+from ws_service.configfile import (
+    Duration,
+    Listen,
+    Section,
+    Size,
+    SocketPath,
+    check_port,
+    dump,
+    load,
+    parse_network,
+    split_listen,
+)
 from ws_service.errors import ConfigError
 
 __all__ = ["ConfigError", "Route", "Settings", "Timeouts", "Upstreams", "dump", "load_settings", "split_listen"]
@@ -159,6 +170,12 @@ class Settings(Section):
 
     upstreams: Upstreams = Upstreams()
 
+    handoff: SocketPath = "run/ws.sock"
+    """The socket file through which WebSockets for ``ws`` are handed over to the service on this host, so that the
+    gateway leaves the path: no copy, no CPU, and they live on while it restarts. Relative to the config file; without
+    one, to the working directory. Where nobody answers there, a tunnel carries them; ``off`` always tunnels. Danger:
+    it must be the service that ``upstreams.ws`` names."""
+
     routes: tuple[Route, ...] = ()
     """Your own rules, before the built-in ones."""
 
@@ -173,6 +190,10 @@ class Settings(Section):
 
     buffer: Annotated[Size, Field(ge=4096)] = 65536
     """Bytes held per direction of an exchange before the sender is made to wait."""
+
+    def handoff_path(self, folder: Path) -> Path | None:
+        """Return ``handoff`` as a path; None where it is off. folder: of the config file."""
+        return None if self.handoff == "off" else folder / self.handoff
 
     @model_validator(mode="after")
     def _has_two_listeners(self) -> Settings:

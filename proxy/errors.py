@@ -34,6 +34,8 @@ class Outcome(Enum):
     STOPPING = "stopping"
     BUG = "gateway bug"
 
+    HANDED_OFF = "handed off"
+
     CLIENT_CLOSED = "client closed"
     UPSTREAM_CLOSED = "upstream closed"
     IDLE = "idle"

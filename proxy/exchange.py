@@ -26,8 +26,10 @@ class Exchange:
     route: str = ""
     upstream: str = ""
     is_tunnel: bool = False
+    is_handed_off: bool = False
+    """The service has the client's socket: ``ended`` comes with its report, in a record made of it."""
     status: int = 0
-    """The status that the client got; 499 when it left before there was one."""
+    """The status that the client got; 499 when it left before there was one; 0 while nobody here knows."""
     received: int = 0
     """Bytes from the client."""
     sent: int = 0
@@ -38,9 +40,9 @@ class Exchange:
     detail: str = ""
     """What the operator should know beside the outcome; may name addresses, never shown to clients."""
     close_code: int | None = None
-    """A tunnel's: the code of the close frame that began the end; None where there was none."""
+    """A WebSocket's: the code of the close frame that began the end; None where there was none."""
     closed_by: str = ""
-    """A tunnel's: ``client``, ``upstream`` or ``gateway``."""
+    """A WebSocket's: ``client``, ``upstream`` or ``gateway``."""
     notes: dict[str, str] = field(default_factory=dict)
 
     @property

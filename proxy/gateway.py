@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from pathlib import Path
 
 from aiohttp import web
 
@@ -19,7 +20,8 @@ from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
 from proxy.express import Express, Work
 from proxy.forward import forward, relay
-from proxy.headers import client_address, forwarded_fields, response_head, upgrade_response_head
+from proxy.handoff import Handoff
+from proxy.headers import Fields, client_address, forwarded_fields, request_head, response_head, upgrade_response_head
 from proxy.hijack import Carried, Client, Written
 from proxy.hijack import Connection as ClientConnection
 from proxy.lifecycle import Lifecycle
@@ -40,7 +42,10 @@ _RETRY = 5
 class Gateway:
     """What happens to a request, whoever listens and whoever observes.
 
-    upstreams: by name. observe: called when a tunnel opens and when an exchange has ended.
+    upstreams: by name. observe: called when a WebSocket opens and when an exchange has ended.
+    folder: what the path of the hand-off starts from.
+
+    ``handoff`` is for whoever starts and stops the process.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class Gateway:
         upstreams: Mapping[str, Upstream],
         lifecycle: Lifecycle[Exchange],
         observe: Observer = lambda _: None,
+        folder: Path = Path(),
     ) -> None:
         self._settings = settings
         self._table = Table(settings.routes)
@@ -58,6 +64,7 @@ class Gateway:
         self._tunnels: dict[Tunnel, Exchange] = {}
         self._idle_watch = IdleWatch(settings.timeouts.tunnel_idle, self._tunnels)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
+        self.handoff = Handoff(settings.handoff_path(folder), observe)
         self._prefix = os.urandom(6).hex()
         self._number = 0
         self._resumed: set[asyncio.Task[None]] = set()
@@ -101,7 +108,9 @@ class Gateway:
             written = self._answer(client, exchange, ProxyError("The gateway has failed.", advice="Its log says why."))
             exchange.detail = repr(error)
         finally:
-            if not exchange.is_tunnel:
+            if exchange.is_handed_off:
+                self._lifecycle.leave(exchange)
+            elif not exchange.is_tunnel:
                 self._end(exchange)
         return written
 
@@ -144,6 +153,8 @@ class Gateway:
         if not isinstance(decision, Upgrade):
             written = await forward(client, decision.target, ours, upstream, exchange, timeouts, close=decision.close)
         else:
+            if decision.upstream == "ws" and await self._hand_off(client, decision, ours, exchange):
+                return Written(keep_alive=False)
             connection, answer = await shake_hands(
                 client.head, decision.target, decision.key, ours, upstream, timeouts.handshake
             )
@@ -154,6 +165,32 @@ class Gateway:
             finally:
                 upstream.release(connection)
         return written
+
+    async def _hand_off(self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange) -> bool:
+        """Give the client's socket to the service, if it can be; False leaves everything to the tunnel."""
+        if not self.handoff.is_on:
+            return False
+        if client.peer.scheme == "https":
+            return self.handoff.fall_back("tls", "its TLS ends in this process, and cannot be handed over")
+        head = request_head(client.head, decision.target, ours, upgrade=True)
+        is_secure = (b"X-Forwarded-Proto", b"https") in ours
+        descriptor, leftover = client.hold()
+        try:
+            is_taken = await self.handoff.offer(
+                exchange, descriptor, head, leftover, is_secure=is_secure, patience=self._settings.timeouts.handshake
+            )
+        except BaseException:
+            client.let_go()  # nothing more may be said on it
+            exchange.detail = "the service may have the socket"
+            raise
+        if not is_taken:
+            client.go_on()
+            return False
+        client.let_go()
+        exchange.is_handed_off = True
+        exchange.outcome = Outcome.HANDED_OFF
+        self._observe(exchange)
+        return True
 
     def _open_tunnel(self, client: Client, connection: Connection, answer: Answer, exchange: Exchange) -> Written:
         to_upstream, from_upstream = connection.detach()
@@ -225,6 +262,7 @@ class Gateway:
     def _answer(self, client: Client, exchange: Exchange, error: ProxyError) -> Written:
         """Write the answer to an error, unless part of another answer is already with the client."""
         if client.has_written or client.is_gone:
+            exchange.status = exchange.status or 499
             client.cut(reset=False)
             return Written(keep_alive=False)
         exchange.status = error.status

@@ -142,6 +142,33 @@ class Client:
         serving.add_done_callback(lambda _: protocol.connection_lost(None))
         return transport, leftover
 
+    def hold(self) -> tuple[int, bytes]:
+        """Stop reading, for whoever may take the connection: its descriptor, and what was read behind the head.
+
+        ``go_on`` or ``let_go`` follows. What the client sends meanwhile stays
+        in the kernel. Raises ConnectionResetError when the client is gone.
+        """
+        transport = self._protocol.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        transport.pause_reading()
+        return transport.get_extra_info("socket").fileno(), bytes(self._protocol._message_tail)
+
+    def go_on(self) -> None:
+        """Read on behind ``hold``: nobody took the connection."""
+        transport = self._protocol.transport
+        if transport is not None and not transport.is_closing() and not self._protocol._buffer_paused:
+            transport.resume_reading()
+
+    def let_go(self) -> None:
+        """Close this process's copy of the descriptor and nothing else: no FIN is sent where another has the socket."""
+        try:
+            transport, _ = self.take()
+        except ConnectionResetError:
+            return
+        transport.set_protocol(asyncio.Protocol())
+        transport.abort()
+
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 OnUnreadable = Callable[[web.BaseRequest, int, str], web.StreamResponse]

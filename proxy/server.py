@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from aiohttp import web
@@ -33,14 +34,17 @@ _BACKLOG = 2048
 
 
 class Server:
-    """The gateway as a process: two listeners, the exchanges in flight, and the end of both."""
+    """The gateway as a process: two listeners, the exchanges in flight, and the end of both.
 
-    def __init__(self, settings: Settings, observe: Observer) -> None:
+    folder: of the config file; the working directory where there is none.
+    """
+
+    def __init__(self, settings: Settings, observe: Observer, folder: Path = Path()) -> None:
         self._settings = settings
         self._empty = asyncio.Event()
         self._lifecycle: Lifecycle[Exchange] = Lifecycle(self._empty.set)
         self._upstreams = make_upstreams(settings)
-        self._gateway = Gateway(settings, self._upstreams, self._lifecycle, observe)
+        self._gateway = Gateway(settings, self._upstreams, self._lifecycle, observe, folder)
         self._listener = Listener(
             self._gateway.handle,
             on_plain=self._gateway.offer_plain,
@@ -62,7 +66,13 @@ class Server:
                 return await loop.create_unix_server(self._listener, address, backlog=_BACKLOG)
             return await loop.create_server(self._listener, *address, backlog=_BACKLOG)
 
-        self._public = await _claim(listen, self._settings.listen, "gateway.listen")
+        # Before the first client: one that came earlier would go through the tunnel, and end with this process.
+        await self._gateway.handoff.start()
+        try:
+            self._public = await _claim(listen, self._settings.listen, "gateway.listen")
+        except ListenError:
+            self._gateway.handoff.close()
+            raise
         self._admin = web.AppRunner(admin_app(self._lifecycle, self._upstreams), access_log=None, handle_signals=False)
         await self._admin.setup()
         admin = split_listen(self._settings.admin)
@@ -71,6 +81,7 @@ class Server:
             await _claim(site.start, self._settings.admin, "gateway.admin")
         except ListenError:
             self._public.close()
+            self._gateway.handoff.close()
             await self._admin.cleanup()
             raise
         self._lifecycle.happen("listening")
@@ -81,7 +92,7 @@ class Server:
         1. not ready: ``/readyz`` says 503, so that balancers look elsewhere;
         2. the public listener and its idle connections close;
         3. tunnels say 1012, requests finish;
-        4. at the deadline, whatever is left is cut.
+        4. at the deadline, whatever is left is cut; sockets that were handed over are the service's, and live on.
 
         Cancelling it skips to the fourth step.
         """
@@ -101,6 +112,7 @@ class Server:
         finally:
             self._gateway.abort_tunnels()
             await self._listener.shutdown(0.1)
+            self._gateway.handoff.close()
             for upstream in self._upstreams.values():
                 upstream.close()
             await self._admin.cleanup()
@@ -114,8 +126,10 @@ class Server:
         return [_url(name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, folder: Path = Path()) -> None:
     """Run the gateway until SIGTERM or SIGINT; a second one stops it at once.
+
+    folder: of the config file; the working directory where there is none.
 
     Raises ListenError when it cannot listen.
     """
@@ -130,7 +144,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, ask)
     files = _raise_descriptor_limit()
     log = _access_log(settings)
-    server = Server(settings, log or (lambda _: None))
+    server = Server(settings, log or (lambda _: None), folder)
     await server.start()
     if not HAS_C_PARSER:
         logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")

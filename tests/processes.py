@@ -89,6 +89,17 @@ class Process:
                     raise AssertionError(f"{self.argv} {why}; expected {pattern!r}:\n{''.join(self._lines)}")
                 self._changed.wait(left)
 
+    def wait_for_count(self, part: str, count: int, *, timeout: float = 60) -> None:
+        """Wait until so many lines of the output hold ``part``; AssertionError with their number if not."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while (found := sum(part in line for line in self._lines)) < count:
+                left = deadline - time.monotonic()
+                if self._ended or left <= 0:
+                    why = "ended" if self._ended else f"did not say it more often in {timeout} s"
+                    raise AssertionError(f"{self.argv} {why}; expected {part!r} {count} times, found it {found} times")
+                self._changed.wait(left)
+
     def send(self, number: int) -> None:
         self._child.send_signal(number)
 

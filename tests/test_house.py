@@ -34,10 +34,13 @@ gateway:
   upstreams:
     dash: http://127.0.0.1:8050
     ws: http://127.0.0.1:8765
+  handoff: run/ws.sock
   routes: []
   trusted_proxies: []
 ws_service:
   listen: 127.0.0.1:8765
+  handoff: run/ws.sock
+  workers: 1
   app: null
 dash_app:
   listen: 127.0.0.1:8050
@@ -157,6 +160,10 @@ def test_the_demos_default_is_where_the_gateway_looks_for_dash() -> None:
 
 def test_the_service_listens_where_the_gateway_looks_for_it() -> None:
     assert proxy.config.Settings().upstreams.ws == f"http://{ws_service.config.Settings().listen}"
+
+
+def test_both_programs_meet_at_one_socket_file() -> None:
+    assert proxy.config.Settings().handoff == ws_service.config.Settings().handoff
 
 
 def test_the_defaults_are_a_file_that_every_program_reads(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ mistake in the config file or in the user's app.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -44,12 +45,20 @@ def main(config: Path | None, print_config: bool) -> None:
 def _serve(settings: Settings, folder: Path) -> None:
     """Bind, then import, then serve: a taken port is found before the user's module does anything."""
     server.set_up_logging()
+    server.raise_descriptor_limit()
     sockets = server.bind(settings.listen, folder)
+    claim = None
     try:
-        app = create_app(settings, folder)
-        server.set_up_logging()
-        has_started = server.run(app, settings, sockets)
+        if settings.workers > 1:
+            has_started = server.run_workers(partial(create_app, settings, folder), settings, folder, sockets)
+        else:
+            claim = server.claim(settings, folder)
+            app = create_app(settings, folder)
+            server.set_up_logging()
+            has_started = server.run(app, settings, sockets, claim)
     finally:
+        if claim is not None:
+            claim.release()
         for bound in sockets:
             bound.close()
         server.unbind(settings.listen, folder)

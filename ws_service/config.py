@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from ws_service import configfile
-from ws_service.configfile import Duration, Listen, Network, Section, Size
+from ws_service.configfile import Duration, Listen, Network, Section, Size, SocketPath
 
 NAME = "ws_service"
 """The section's key in the file."""
@@ -55,6 +55,15 @@ class Settings(Section):
     """Where the gateway finds the service; ``gateway.upstreams.ws`` must say the same. A ``unix:`` path is
     relative to the config file, and open to the owner and the group of the process alone. Danger: an address
     that others can reach lets them past the gateway."""
+
+    handoff: SocketPath = "run/ws.sock"
+    """The socket file through which the gateway hands over the sockets of its clients; ``gateway.handoff`` must
+    say the same. Relative to the config file, and open to the user of the process alone: so the gateway runs as
+    the same user. ``off``: the gateway's tunnels carry every WebSocket."""
+
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that share the sockets, run by uvicorn. Each imports the app for itself: what they must all see
+    belongs into a database or a message queue."""
 
     app: App = None
     """``module:attr`` whose WebSocket endpoints are served: a Dash app on FastAPI, a FastAPI or Starlette

@@ -174,6 +174,19 @@ Listen = Annotated[str, BeforeValidator(parse_listen)]
 """``host:port``, ``[v6]:port`` or ``unix:path``."""
 
 
+def parse_socket_path(value: object) -> str:
+    """Check the path of a socket file, or ``off``; a bare ``false`` is read as that too. Raises ValueError."""
+    if value is False:
+        return "off"
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"{_shown(value)} is not the path of a socket file; write run/ws.sock, or off")
+    return value
+
+
+SocketPath = Annotated[str, BeforeValidator(parse_socket_path)]
+"""The path of a socket file, or ``off``."""
+
+
 def parse_network(value: object) -> IPv4Network | IPv6Network:
     """Read ``10.0.0.7`` or ``10.0.0.0/8`` into a network; ValueError for anything else."""
     if isinstance(value, IPv4Network | IPv6Network):

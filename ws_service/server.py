@@ -1,11 +1,12 @@
 """Running the service: the sockets it listens on, uvicorn, the order of stopping, and the log.
 
-The only room that knows uvicorn. It runs with 0.41, which the first FastAPI
+With ``adopted`` the only room that knows uvicorn. It runs with 0.41, which the first FastAPI
 release of Dash came with, and with the newest.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import math
@@ -15,15 +16,23 @@ import socket
 import stat
 import sys
 import threading
+from collections.abc import Callable
+from inspect import signature
+from multiprocessing import parent_process
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.supervisors import multiprocess
 
 from ws_service.config import Settings
 from ws_service.configfile import split_listen
-from ws_service.errors import ListenError
+from ws_service.errors import AppError, ListenError
+from ws_service.handoff import Handoff
+from ws_service.hosting import explain
+from ws_service.socketfile import MAX_WORKERS, Claim, is_answered, is_possible, taken
 
 log = logging.getLogger(__name__)
 
@@ -36,23 +45,38 @@ class Server(uvicorn.Server):
 
     address: what the ready line says.
     drain: seconds, as in the settings.
+    claim: where the gateway hands sockets over. None: nowhere.
     """
 
-    def __init__(self, config: uvicorn.Config, *, address: str, drain: float) -> None:
+    def __init__(self, config: uvicorn.Config, *, address: str, drain: float, claim: Claim | None = None) -> None:
         super().__init__(config)
         self._address = address
         self._drain = drain
+        self._claim = claim
+        self._handoff: Handoff | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving, and say so once connections are really accepted."""
         await super().startup(sockets)
-        if self.started:
-            log.info("ws service ready on %s", self._address)
+        if not self.started:
+            return
+        if self._claim is not None:
+            self._handoff = Handoff(self._claim, self.config, self.server_state, self.lifespan.state)
+            log.info("adopting sockets from the gateway on %s", self._claim.path)
+        log.info("ws service ready on %s", self._address)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close every socket with 1012, wait for the endpoints, then end the lifespan."""
+        """Close every socket with 1012, wait for the endpoints, then end the lifespan.
+
+        Nothing more is adopted from the first step on, and the gateway hears
+        of each socket's end before the process leaves.
+        """
         log.info("stopping: %d open, endpoints have %g s", len(self.server_state.connections), self._drain)
+        if self._handoff is not None:
+            await self._handoff.stop()
         await super().shutdown(sockets)
+        if self._handoff is not None:
+            await self._handoff.close()
         log.info("stopped")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -75,14 +99,37 @@ class Server(uvicorn.Server):
         os._exit(1)  # a thread of the user's that never ends would hold every other exit
 
 
-def run(app: ASGIApp, settings: Settings, sockets: list[socket.socket]) -> bool:
+def claim(settings: Settings, folder: Path, slots: int = 1) -> Claim | None:
+    """Take the socket file of the hand-off; None where it is off, or where the system cannot pass sockets.
+
+    folder: what its path starts from. slots: how many processes may share the path.
+
+    Raises ListenError when another service answers there, and when a file that the settings name cannot be made.
+    Where nobody has named one the service runs without: a folder that cannot be written is no fault of the default.
+    """
+    if settings.handoff == "off" or not is_possible():
+        return None
+    path = folder / settings.handoff
+    try:
+        return Claim(path, slots)
+    except OSError as error:
+        why = f"cannot listen on {path}: {error.strerror or error}; change ws_service.handoff"
+        if "handoff" in settings.model_fields_set:
+            raise ListenError(f"{why}, or write off to let the gateway carry the WebSockets") from None
+        log.warning("no socket is handed over: %s", why)
+        return None
+
+
+def run(app: ASGIApp, settings: Settings, sockets: list[socket.socket], claim: Claim | None = None) -> bool:
     """Serve until a signal; return whether the app started at all (if not, the log says why).
 
     sockets: bound by ``bind``. They are closed behind the return.
+    claim: where the gateway hands sockets over. None: nowhere.
 
     Raises ListenError when another process began to listen in the meantime.
     """
-    server = Server(server_config(app, settings), address=spoken(settings.listen), drain=settings.drain)
+    config = server_config(app, settings)
+    server = Server(config, address=spoken(settings.listen), drain=settings.drain, claim=claim)
     try:
         server.run(sockets=sockets)
     except SystemExit:
@@ -94,27 +141,125 @@ def run(app: ASGIApp, settings: Settings, sockets: list[socket.socket]) -> bool:
     return server.started
 
 
+class _WorkerConfig(uvicorn.Config):
+    """What a worker needs to know; it gets it by pickle. ``app`` is still what makes the app."""
+
+    settings: Settings
+    folder: Path
+
+
+class _WorkerServer(Server):
+    """The server of one of several processes, which makes everything for itself."""
+
+    config: _WorkerConfig
+
+    def __init__(self, config: _WorkerConfig) -> None:
+        super().__init__(config, address=spoken(config.settings.listen), drain=config.settings.drain)
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Import the app, and serve. A worker that cannot start ends the service: the next one could not either."""
+        set_up_logging()
+        try:
+            self._claim = claim(self.config.settings, self.config.folder, MAX_WORKERS)
+            make: Any = self.config.app
+            self.config.app = make()
+            set_up_logging()
+            super().run(sockets)
+        except AppError as error:
+            log.error(explain(error))
+        except ListenError as error:
+            log.error(str(error))
+        except SystemExit:
+            pass  # the lifespan failed, and the log says why
+        finally:
+            if self._claim is not None:
+                self._claim.release()
+        if not self.started:
+            parent = parent_process()
+            if parent is not None and parent.pid is not None and parent.is_alive():
+                os.kill(parent.pid, signal.SIGTERM)  # before 0.5x, uvicorn starts another one for ever
+            sys.exit(_STARTUP_FAILURE)
+
+
+class _Worker(multiprocess.Process):
+    """uvicorn's process, with our server in it."""
+
+    @property
+    def server(self) -> uvicorn.Server:
+        if self._server is None:
+            assert isinstance(self.config, _WorkerConfig)
+            self._server = _WorkerServer(self.config)
+        return self._server
+
+
+_STARTUP_FAILURE = 3
+"""uvicorn's exit code of a process that could not start."""
+
+
+def run_workers(make: Callable[[], ASGIApp], settings: Settings, folder: Path, sockets: list[socket.socket]) -> bool:
+    """Serve with several processes until a signal; return whether they started (if not, the log says why).
+
+    make: makes the app in each of them; it is pickled.
+    folder: what relative paths start from. sockets: bound by ``bind``; the processes share them.
+
+    Raises ListenError when another service answers where sockets are handed over.
+    """
+    path = folder / settings.handoff
+    with contextlib.suppress(OSError):  # a path that cannot be: each worker says so
+        if settings.handoff != "off" and is_possible() and is_answered(path):
+            raise taken(path)
+    config = _WorkerConfig(make, **_options(settings))
+    config.settings, config.folder = settings, folder
+    supervise: Any = multiprocess.Multiprocess
+    if "target" in signature(supervise).parameters:
+        supervisor = supervise(config, target=_WorkerServer(config).run, sockets=sockets)
+    else:
+        multiprocess.Process = _Worker  # type: ignore[misc] # by this name uvicorn makes them; there is no other way in
+        supervisor = supervise(config, sockets=sockets)
+    supervisor.run()
+    return all(worker.process.exitcode != _STARTUP_FAILURE for worker in supervisor.processes)
+
+
 def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    """Return uvicorn's configuration.
+    """Return uvicorn's configuration."""
+    return uvicorn.Config(app, **_options(settings))
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """Return what uvicorn is told beside the app.
 
     ``ws`` stays uvicorn's own choice. Its sans-I/O implementation, the one
     chosen in new versions, drops empty messages and sends no pings in 0.41,
     where the older one is the default.
     """
-    return uvicorn.Config(
-        app,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        lifespan="on",
-        ws="auto",
-        ws_max_size=settings.max_message,
-        ws_per_message_deflate=True,
-        proxy_headers=True,
-        forwarded_allow_ips="*" if settings.listen.startswith("unix:") else [str(n) for n in settings.trusted_proxies],
-        timeout_graceful_shutdown=math.ceil(settings.drain),
-    )
+    return {
+        "log_config": None,
+        "log_level": "warning",
+        "access_log": False,
+        "server_header": False,
+        "lifespan": "on",
+        "ws": "auto",
+        "ws_max_size": settings.max_message,
+        "ws_per_message_deflate": True,
+        "proxy_headers": True,
+        "forwarded_allow_ips": (
+            "*" if settings.listen.startswith("unix:") else [str(n) for n in settings.trusted_proxies]
+        ),
+        "timeout_graceful_shutdown": math.ceil(settings.drain),
+        "workers": settings.workers,
+    }
+
+
+def raise_descriptor_limit() -> None:
+    """Raise the limit of open files as far as the system lets us: each socket takes one."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # macOS names a hard limit that it does not grant
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def spoken(listen: str) -> str:

@@ -118,7 +118,7 @@ class Listening:
 @asynccontextmanager
 async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **values: Any) -> AsyncIterator[Listening]:
     """Run a gateway in front of ``dash`` and ``ws`` (the same where it is None); ``values`` are settings."""
-    settings = Settings.model_validate({"upstreams": {"dash": dash, "ws": ws or dash}, **values})
+    settings = Settings.model_validate({"upstreams": {"dash": dash, "ws": ws or dash}, "handoff": "off", **values})
     empty = asyncio.Event()
     lifecycle: Lifecycle[Exchange] = Lifecycle(empty.set)
     upstreams = make_upstreams(settings)
@@ -141,6 +141,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
         if lifecycle.is_ready:
             lifecycle.happen("stop")
         gateway.abort_tunnels()
+        gateway.handoff.close()
         await listener.shutdown(1)
         if lifecycle.in_flight:
             async with asyncio.timeout(5):

@@ -214,6 +214,30 @@ def test_a_machine_reads_what_was_there(text: str) -> None:
     assert json.loads(json_line(exchange(host=text or "x")))["host"] == (text or "x")
 
 
+# -- handed over
+
+
+def handed_over(**fields: Any) -> Exchange:
+    values = {"target": "/live?token=x", "upstream": "ws", "route": "websocket", "is_handed_off": True}
+    return exchange(**(values | fields))
+
+
+def test_a_socket_that_is_handed_over_has_a_line_when_it_goes_and_one_when_it_ends() -> None:
+    went = handed_over(status=0, ended=None, outcome=Outcome.HANDED_OFF)
+    assert text_line(went) == (
+        f'{AT_THE_BEGINNING} 203.0.113.9 "GET /live?token=***" - handed off -> ws (websocket) id=e1'
+    )
+    ended = handed_over(status=101, **CLOSED)
+    assert text_line(ended) == (
+        f'{AT_THE_END} 203.0.113.9 "GET /live?token=***" 101 hand-off closed -> ws (websocket) '
+        "250.0ms in=42 out=4096 client closed by=client code=1001 id=e1"
+    )
+    assert json.loads(json_line(went))["event"] == "handed off"
+    assert "status" not in json.loads(json_line(went)), "the service has not said it yet"
+    told = json.loads(json_line(ended))
+    assert (told["event"], told["status"], told["close_code"]) == ("hand-off closed", 101, 1001)
+
+
 # -- writing
 
 

@@ -153,6 +153,9 @@ def test_explain_as_a_process_says_where_a_request_goes(tmp_path: Path, config: 
     assert done.stdout == "forward to ws at http://live:1, by the rule 'routes[0]'\n"
 
 
+HAND_OVER = "hand over to ws through run/ws.sock, or tunnel to ws at http://127.0.0.1:8765, by the rule 'websocket'"
+
+
 @pytest.mark.parametrize(
     ("args", "answer"),
     [
@@ -160,8 +163,8 @@ def test_explain_as_a_process_says_where_a_request_goes(tmp_path: Path, config: 
         (["post", "/_dash-update-component"], "forward to dash at http://127.0.0.1:8050, by the rule 'http'"),
         (["GET", "page"], "forward to dash at http://127.0.0.1:8050, by the rule 'http'"),
         (["GET", "http://localhost"], "forward to dash at http://127.0.0.1:8050, by the rule 'http'"),
-        (["GET", "ws://localhost:8000/live"], "tunnel to ws at http://127.0.0.1:8765, by the rule 'websocket'"),
-        (["GET", "wss://dash.example/live?a=b"], "tunnel to ws at http://127.0.0.1:8765, by the rule 'websocket'"),
+        (["GET", "ws://localhost:8000/live"], HAND_OVER),
+        (["GET", "wss://dash.example/live?a=b"], HAND_OVER),
         (
             ["GET", "ws://localhost/app/_dash-ws-callback"],
             "tunnel to dash at http://127.0.0.1:8050, by the rule 'dash socket'",

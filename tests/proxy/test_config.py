@@ -60,6 +60,7 @@ def test_the_defaults_are_the_ones_that_are_written_down() -> None:
         "listen": "127.0.0.1:8000",
         "admin": "127.0.0.1:8001",
         "upstreams": {"dash": "http://127.0.0.1:8050", "ws": "http://127.0.0.1:8765"},
+        "handoff": "run/ws.sock",
         "routes": (),
         "trusted_proxies": (),
         "access_log": "text",
@@ -76,6 +77,26 @@ def test_the_defaults_are_the_ones_that_are_written_down() -> None:
         },
         "buffer": "64KiB",
     }
+
+
+@pytest.mark.parametrize("word", ["off", "false", "'off'"])
+def test_off_hands_nothing_over(write: Write, word: str) -> None:
+    settings = load_settings(write(f"gateway: {{handoff: {word}}}\n"))
+    assert (settings.handoff, settings.handoff_path(Path("/etc/app"))) == ("off", None)
+
+
+def test_the_socket_file_is_relative_to_the_config_file() -> None:
+    assert Settings().handoff_path(Path("/etc/app")) == Path("/etc/app/run/ws.sock")
+    assert Settings(handoff="/run/app.sock").handoff_path(Path("/etc/app")) == Path("/run/app.sock")
+
+
+@pytest.mark.parametrize("value", ["true", "''", "7", "[]", "null"])
+def test_a_socket_file_is_named_by_its_path(write: Write, value: str) -> None:
+    only_mistake(
+        write(f"gateway: {{handoff: {value}}}\n"),
+        "gateway.handoff",
+        "is not the path of a socket file; write run/ws.sock",
+    )
 
 
 def test_a_tunnel_may_be_silent_for_much_longer_than_dashs_heartbeat() -> None:
@@ -205,7 +226,7 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant(
 
 
 def test_an_unknown_key_that_resembles_none_gets_the_list(write: Write) -> None:
-    only_mistake(write("gateway:\n  zzz: 1\n"), "gateway.zzz", "known here: listen, admin, upstreams, routes")
+    only_mistake(write("gateway:\n  zzz: 1\n"), "gateway.zzz", "known here: listen, admin, upstreams, handoff, routes")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import socket
 
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
@@ -20,6 +22,7 @@ def test_aiohttps_parser_is_the_c_one() -> None:
 def test_canary_the_attributes_that_are_used_exist() -> None:
     slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
     assert {
+        "_buffer_paused",
         "_close",
         "_keepalive_timeout",
         "_message_tail",
@@ -43,8 +46,10 @@ def test_canary_the_attributes_that_are_used_exist() -> None:
     ]
 
 
-async def serve(handler: object, data: bytes, *, count: int = -1) -> tuple[bytes, Listener]:
-    """Run one raw connection against a handler; return what came back."""
+async def serve(
+    handler: object, data: bytes, *, count: int = -1, kept: list[Listener] | None = None
+) -> tuple[bytes, Listener]:
+    """Run one raw connection against a handler; return what came back. ``kept`` gets the listener at the start."""
     listener = Listener(
         handler,  # type: ignore[arg-type]
         on_unreadable=lambda request, status, message: unreadable(request, status),
@@ -52,6 +57,8 @@ async def serve(handler: object, data: bytes, *, count: int = -1) -> tuple[bytes
         keepalive_timeout=10,
         read_buffer=65536,
     )
+    if kept is not None:
+        kept.append(listener)
     server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
     try:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
@@ -118,6 +125,67 @@ async def test_canary_a_large_leftover_is_bounded_and_whole() -> None:
 
     answer, _ = await serve(handler, HANDSHAKE + rest, count=6)
     assert answer == b"got it"
+
+
+async def test_canary_a_connection_that_is_let_go_belongs_to_who_has_its_descriptor() -> None:
+    """No FIN and no reset is sent, and what comes meanwhile waits in the kernel."""
+    held: asyncio.Future[tuple[socket.socket, bytes]] = asyncio.get_running_loop().create_future()
+
+    async def handler(request: web.BaseRequest) -> Written:
+        client = Client.of(request)
+        descriptor, leftover = client.hold()
+        held.set_result((socket.socket(fileno=os.dup(descriptor)), leftover))
+        client.let_go()
+        assert client.is_gone
+        client.let_go()
+        return Written(keep_alive=False)
+
+    async def talk() -> None:
+        other, leftover = await held
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(10):
+            while listeners and listeners[0].connections:  # noqa: ASYNC110 - aiohttp tells nobody
+                await asyncio.sleep(0)
+            assert leftover == b"\x81\x80\0\0\0\0"
+            await loop.sock_sendall(other, b"mine now")
+            other.close()
+
+    listeners: list[Listener] = []
+    talking = asyncio.get_running_loop().create_task(talk(), name="talk")
+    answer, listener = await serve(handler, HANDSHAKE + b"\x81\x80\0\0\0\0", kept=listeners)
+    await talking
+    assert answer == b"mine now", "and then the end, which is the other one's"
+    assert listener.connections == []
+
+
+async def test_a_connection_that_nobody_took_goes_on() -> None:
+    async def handler(request: web.BaseRequest) -> Written:
+        client = Client.of(request)
+        if client.head.target == "/live":
+            assert client.hold()[1] == b""
+            client.go_on()
+        client.write(b"<%b>" % client.head.target.encode())
+        return Written(client.wants_keep_alive)
+
+    listener = Listener(
+        handler,
+        on_unreadable=lambda request, status, message: unreadable(request, status),
+        head_timeout=10,
+        keepalive_timeout=10,
+        read_buffer=65536,
+    )
+    server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
+    try:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        async with asyncio.timeout(10):
+            writer.write(HANDSHAKE)
+            assert await reader.readexactly(7) == b"</live>"
+            writer.write(b"GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert await reader.read() == b"</next>"
+        writer.close()
+    finally:
+        server.close()
+        await listener.shutdown(1)
 
 
 async def test_canary_a_refused_upgrade_leaves_a_connection_that_still_speaks_http() -> None:

@@ -406,6 +406,7 @@ def running_gateway(folder: Path, *, dash: str, ws: str | None = None, **setting
         "listen": f"127.0.0.1:{port}",
         "admin": f"127.0.0.1:{admin_port}",
         "upstreams": {"dash": dash, "ws": ws or dash},
+        "handoff": "off",  # most plays hold both ends of a tunnel
         **settings,
     }
     path = folder / f"gateway-{port}.yaml"

@@ -122,9 +122,9 @@ def wait_until_accepted(process: Process) -> None:
             select.select([], [], [], 0.05)
 
 
-@pytest.fixture(scope="module")
-def gateway(seed_python: Path, folder: Path, dash_alone: Process) -> Iterator[str]:
-    """The gateway and the service beside the running script; yields the gateway's ``host:port``."""
+@pytest.fixture(scope="module", params=["run/ws.sock", "off"])
+def gateway(request: pytest.FixtureRequest, seed_python: Path, folder: Path, dash_alone: Process) -> Iterator[str]:
+    """The gateway and the service beside the running script, on both ways; yields the gateway's ``host:port``."""
     ours, admin, service = free_port(), free_port(), free_port()
     (folder / "config.yaml").write_text(
         f"""
@@ -134,6 +134,7 @@ gateway:
   upstreams:
     dash: http://127.0.0.1:{PORT}
     ws: http://127.0.0.1:{service}
+  handoff: {request.param}
 ws_service:
   listen: 127.0.0.1:{service}
   app: app:app
@@ -142,8 +143,9 @@ ws_service:
     with ExitStack() as stack:
         for module in ("ws_service", "proxy"):
             argv = (seed_python, "-m", module, "--config", "config.yaml")
-            stack.enter_context(running(*argv, ready=r"ready on http://127\.0\.0\.1:", cwd=folder))
+            process = stack.enter_context(running(*argv, ready=r"ready on http://127\.0\.0\.1:", cwd=folder))
         yield f"127.0.0.1:{ours}"
+        process.wait_for("tunnel closed" if request.param == "off" else "hand-off closed")
 
 
 def page(address: str) -> tuple[int, str]:

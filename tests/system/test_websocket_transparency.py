@@ -1,4 +1,8 @@
-"""A WebSocket through the gateway is the WebSocket without it: two client libraries, two servers, and bare bytes."""
+"""A WebSocket through the gateway is the WebSocket without it: two client libraries, two servers, and bare bytes.
+
+Where uvicorn is the server there are two ways to it, a tunnel and the
+hand-off of the socket, and every play is given on both.
+"""
 
 from __future__ import annotations
 
@@ -340,12 +344,29 @@ def library() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
-def both(uvicorn: str, library: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+@pytest.fixture(scope="module", params=["tunnel", "hand-off"])
+def both(
+    request: pytest.FixtureRequest, uvicorn: str, library: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
     """A gateway in front of both servers: ``/uvicorn`` and every path for the library."""
-    routes = [{"path": "/uvicorn", "to": "dash"}]
-    with running_gateway(tmp_path_factory.mktemp("both"), dash=uvicorn, ws=library, routes=routes) as gateway:
-        yield gateway
+    folder = tmp_path_factory.mktemp("both")
+    if request.param == "tunnel":
+        routes = [{"path": "/uvicorn", "to": "dash"}]
+        with running_gateway(folder, dash=uvicorn, ws=library, routes=routes) as gateway:
+            yield gateway
+        assert "handed off" not in gateway.process.output
+        return
+    port = free_port()
+    argv = python("-m", "tests.system.serve_app", f"{__name__}:application", str(port), folder / "ws.sock")
+    routes = [{"path": "/", "to": "dash"}, {"path": "/uvicorn", "to": "ws"}, {"path": "/closed", "to": "ws"}]
+    settings = {"routes": routes, "handoff": "ws.sock"}
+    with running(*argv, ready="ws service ready") as service:
+        with running_gateway(folder, dash=library, ws=f"http://127.0.0.1:{port}", **settings) as gateway:
+            yield gateway
+        assert "Traceback" not in service.output, service.output
+    tunnelled = [line for line in gateway.process.output.splitlines() if "tunnel" in line and "/uvicorn" in line]
+    assert not tunnelled, tunnelled
+    assert "handed off -> ws" in gateway.process.output
 
 
 @pytest.fixture(scope="module")

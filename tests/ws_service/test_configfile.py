@@ -23,6 +23,7 @@ from ws_service.configfile import (
     parse_duration,
     parse_listen,
     parse_size,
+    parse_socket_path,
     split_listen,
 )
 from ws_service.errors import ConfigError, Mistake
@@ -315,3 +316,10 @@ def test_a_size_reads_back_what_was_written(count: int) -> None:
 )
 def test_an_address_is_checked_and_split(address: str, parts: object) -> None:
     assert split_listen(parse_listen(address)) == parts
+
+
+def test_a_socket_file_is_a_path_or_off() -> None:
+    assert [parse_socket_path(value) for value in ("run/ws.sock", "off", False)] == ["run/ws.sock", "off", "off"]
+    for value in (True, None, "", 7, "a\0b"):
+        with pytest.raises(ValueError, match="is not the path of a socket file"):
+            parse_socket_path(value)

@@ -16,6 +16,7 @@ from ws_service import server
 from ws_service.app import create_app
 from ws_service.config import Settings
 from ws_service.errors import ListenError
+from ws_service.socketfile import is_possible
 
 
 @pytest.fixture
@@ -27,6 +28,9 @@ def logging_restored() -> Iterator[None]:
         logger = logging.getLogger(name)
         logger.handlers[:], logger.propagate = handlers, True
         logger.setLevel(level)
+    for known in logging.root.manager.loggerDict.values():
+        if isinstance(known, logging.Logger):
+            known.disabled = False
 
 
 def close(sockets: list[socket.socket]) -> None:
@@ -105,6 +109,19 @@ def test_a_file_in_the_place_of_a_unix_socket_is_left_alone(tmp_path: Path) -> N
     with pytest.raises(ListenError, match="is there and is not a socket"):
         server.bind("unix:ws.sock", tmp_path)
     assert (tmp_path / "ws.sock").read_text() == "precious"
+
+
+@pytest.mark.skipif(not is_possible(), reason="sockets are handed over on Linux alone")
+def test_a_socket_file_that_cannot_be_made_is_a_fault_of_whoever_named_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "run").write_text("a file in the place of the folder")
+    with pytest.raises(ListenError, match=r"cannot listen on .*: .*; change ws_service\.handoff, or write off to let"):
+        server.claim(Settings(handoff="run/ws.sock"), tmp_path)
+    caplog.set_level(logging.WARNING)
+    assert server.claim(Settings(), tmp_path) is None
+    assert "no socket is handed over: cannot listen on" in caplog.text
+    assert server.claim(Settings(handoff="off"), tmp_path) is None
 
 
 def test_uvicorn_is_told_what_the_settings_say() -> None:

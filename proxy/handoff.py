@@ -1,0 +1,388 @@
+"""Handing a client's socket over to the service on this host, so that the gateway leaves the path (design D4).
+
+The service adopts it with the head that the gateway has decided on. Where
+that cannot be, ``offer`` says so before anything has happened, a counter
+and one line in the log say why, and the tunnel carries the connection.
+
+Of a socket that is handed over the gateway keeps a number and nothing else:
+the service remembers what the log wants, and reports it with the end. So a
+gateway that restarts learns everything again, and one that is killed loses
+nothing.
+
+``docs/handoff.md`` draws the conversation; the language is ``ws_service.wire``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import socket
+import struct
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from proxy.errors import Outcome, UpstreamError, UpstreamTimeout
+from proxy.exchange import Exchange
+from ws_service import wire
+
+logger = logging.getLogger("proxy")
+
+_LOOK = 1.0
+"""Seconds between two looks for services that have come. A handshake that finds none looks at once, and does not
+wait for the result."""
+
+_GREETING = 0.5
+"""Seconds that the start waits for the answers of services that are there."""
+
+_AT_ONCE = 64
+"""Messages read from one service before everybody else has a turn."""
+
+_OF_THE_REQUEST = frozenset(("tls", "too large"))
+"""Causes that lie in a handshake: others can be handed over meanwhile, so nothing is to be said when one is."""
+
+
+class Handoff:
+    """The services that adopt sockets on this host: one channel to each of their processes.
+
+    path: of the first process's socket file; others have ``path.1`` and so on. None hands nothing over.
+    on_end: called with the record of each socket that has ended.
+
+    ``handed_over`` counts sockets, ``fallbacks`` counts by cause those that the tunnel had to carry.
+    """
+
+    def __init__(self, path: Path | None, on_end: Callable[[Exchange], None]) -> None:
+        self._path = path
+        self._on_end = on_end
+        self._channels: dict[Path, _Channel] = {}
+        self._leaving: set[_Channel] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._shunned: dict[Path, tuple[int, int]] = {}
+        self._told: set[str] = set()
+        self._absence = ("no socket file", f"there is no socket file {path}; is the ws service running?")
+        self.handed_over = 0
+        self.fallbacks: Counter[str] = Counter()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether sockets are to be handed over at all."""
+        return self._path is not None
+
+    @property
+    def live(self) -> int:
+        """How many sockets the services hold that were handed over, by this gateway or one before it."""
+        return sum(channel.live for channel in (*self._channels.values(), *self._leaving))
+
+    async def start(self) -> None:
+        """Look for services, and go on looking. Services that are there are ready when it returns."""
+        if self._path is None:
+            return
+        self._look_again()
+        try:
+            async with asyncio.timeout(_GREETING):
+                for channel in list(self._channels.values()):
+                    await channel.is_settled.wait()
+        except TimeoutError:
+            pass  # it is busy; the tunnel carries until it answers
+
+    def close(self) -> None:
+        """Leave every channel. The sockets stay with the services; the next gateway learns them."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for channel in [*self._channels.values(), *self._leaving]:
+            channel.end("")
+
+    async def offer(
+        self, exchange: Exchange, descriptor: int, head: bytes, leftover: bytes, *, is_secure: bool, patience: float
+    ) -> bool:
+        """Hand a socket over; tell whether it is the service's now.
+
+        exchange: the handshake's record. descriptor: of the client's socket;
+        reading from it must have stopped. It stays the caller's, to be closed
+        without a word when this returns True.
+        head: the handshake as the upstream would get it. leftover: what was read behind it.
+        is_secure: the client's scheme is https. patience: seconds for the service to take the socket.
+
+        False means that nothing has happened to the socket, and that the
+        cause is counted. Behind an exception, and when this is cancelled, the
+        service may own it: nothing may be written to it any more. Raises
+        UpstreamError and UpstreamTimeout.
+        """
+        if len(head) + len(leftover) > wire.MAX_HEAD:
+            return self.fall_back("too large", f"its head, and what follows it, are larger than {wire.MAX_HEAD} bytes")
+        channel = self._least_busy()
+        if channel is None:
+            self._look()
+            return self.fall_back(*self._absence)
+        x = exchange
+        about = wire.Socket(x.id, x.client, x.target, x.host, x.route, x.when)
+        try:
+            data = wire.encode(wire.Open(about, is_secure, head, leftover))
+        except wire.WireError as error:
+            return self.fall_back("too large", f"what is to be told of it is: {error}")
+        try:
+            socket.send_fds(channel.sock, [data], [descriptor])
+        except BlockingIOError:
+            return self.fall_back("busy", f"the service (process {channel.pid}) does not read what is handed over")
+        except OSError as error:
+            return self.fall_back("send failed", f"the socket cannot be sent to the service: {error.strerror}")
+        refusal = await channel.verdict(exchange.id, patience)
+        if refusal:
+            return self.fall_back("refused", f"the service refused a socket: {refusal}")
+        self.handed_over += 1
+        if self._told - _OF_THE_REQUEST:
+            self._told &= _OF_THE_REQUEST
+            logger.info("WebSockets are handed over again")
+        return True
+
+    def fall_back(self, cause: str, sentence: str) -> bool:
+        """Count a connection that the tunnel has to carry, and say why when the cause is a new one; returns False.
+
+        cause: the counter's name. sentence: for the operator.
+        """
+        self.fallbacks[cause] += 1
+        self._tell(cause, sentence)
+        return False
+
+    def ended(self, report: wire.Ended) -> None:
+        """Pass on the end of a socket, as the record that the gateway itself no longer has."""
+        about, now = report.socket, time.monotonic()
+        outcome, closed_by = _ENDINGS[report.ending]
+        self._on_end(
+            Exchange(
+                id=about.id,
+                when=about.opened,
+                began=now - report.duration,
+                client=about.client,
+                method="GET",
+                target=about.target,
+                host=about.host,
+                route=about.route,
+                upstream="ws",
+                is_handed_off=True,
+                status=report.status,
+                received=report.received or 0,
+                sent=report.sent or 0,
+                ended=now,
+                outcome=outcome if report.status == 101 else Outcome.SERVED,
+                close_code=report.close_code,
+                closed_by=closed_by,
+                detail="" if report.received is not None else "the system does not tell its bytes",
+            )
+        )
+
+    def leaving(self, channel: _Channel) -> None:
+        """Hear a service that stops to its end; its place may have another one any time."""
+        self.gone(channel)
+        self._leaving.add(channel)
+
+    def gone(self, channel: _Channel) -> None:
+        """Forget a channel that has ended."""
+        self._leaving.discard(channel)
+        if self._channels.get(channel.place) is channel:
+            del self._channels[channel.place]
+
+    def shun(self, place: Path, why: object) -> None:
+        """Dial a socket file no more until another one is in its place: who is there is not understood."""
+        self._shunned[place] = _identity(place)
+        self._absence = "not understood", f"the service on {place} is not understood: {why}"
+
+    # -- inside
+
+    def _tell(self, cause: str, sentence: str) -> None:
+        if cause not in self._told:
+            self._told.add(cause)
+            logger.warning("a WebSocket goes through the tunnel and not to the service itself: %s", sentence)
+
+    def _least_busy(self) -> _Channel | None:
+        ready = (channel for channel in self._channels.values() if channel.is_ready)
+        return min(ready, key=lambda channel: channel.load, default=None)
+
+    def _look_again(self) -> None:
+        self._look()
+        self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look_again)
+
+    def _look(self) -> None:
+        """Dial every socket file that is not dialled yet."""
+        assert self._path is not None
+        if sys.platform != "linux":
+            self._absence = "system", "this system cannot pass sockets that way; it takes Linux"
+            return
+        places = _places(self._path)
+        if not places:
+            self._absence = "no socket file", f"there is no socket file {self._path}; is the ws service running?"
+        for place in places:
+            if place not in self._channels and self._shunned.get(place) != _identity(place):
+                self._dial(place)
+
+    def _dial(self, place: Path) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock.setblocking(False)
+        try:
+            sock.connect(str(place))
+            pid, uid = _peer(sock)
+            if uid not in (0, os.geteuid()):
+                sock.close()
+                who = f"the service on {place} runs as user {uid}, this as user {os.geteuid()}"
+                self._absence = "not trusted", who
+                return
+            sock.send(wire.encode(wire.Hello()))
+        except OSError as error:
+            sock.close()
+            self._absence = "not answered", f"nobody answers on {place}: {error.strerror or error}"
+            return
+        self._absence = "no greeting", f"the service on {place} (process {pid}) has not answered the greeting yet"
+        self._channels[place] = _Channel(self, place, sock, pid)
+
+
+class _Channel:
+    """One process of the service, from our greeting to the end of either."""
+
+    def __init__(self, owner: Handoff, place: Path, sock: socket.socket, pid: int) -> None:
+        self.place = place
+        self.sock = sock
+        self.pid = pid
+        self.live = 0
+        self.is_ready = False
+        self.is_settled = asyncio.Event()
+        """Set when the service has answered, or will not."""
+        self._owner = owner
+        self._waiting: dict[str, asyncio.Future[str]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    @property
+    def load(self) -> int:
+        """How many sockets it has, those under way with them."""
+        return self.live + len(self._waiting)
+
+    async def verdict(self, id: str, patience: float) -> str:
+        """Wait until the service has taken a socket; return why it has not, or nothing."""
+        verdict: asyncio.Future[str] = self._loop.create_future()
+        self._waiting[id] = verdict
+        try:
+            async with asyncio.timeout(patience):
+                return await verdict
+        except TimeoutError:
+            raise UpstreamTimeout(
+                f"The ws service did not take the connection over within {patience:g} s.",
+                detail=f"the ws service (process {self.pid}) did not take the socket within {patience:g} s",
+            ) from None
+        finally:
+            del self._waiting[id]
+
+    def end(self, why: str) -> None:
+        """End the channel. Who waits for a verdict gets an error: the service may own the socket.
+
+        why: for the log; empty where there is nothing to say.
+        """
+        if self.sock.fileno() < 0:
+            return
+        if why:
+            logger.error("the channel to the ws service on %s (process %d) ends: %s", self.place, self.pid, why)
+        self.is_ready = False
+        self.is_settled.set()
+        self._loop.remove_reader(self.sock.fileno())
+        self.sock.close()
+        for verdict in self._waiting.values():
+            if not verdict.done():
+                verdict.set_exception(UpstreamError("The ws service went away while it took the connection over."))
+        self._owner.gone(self)
+
+    def _readable(self) -> None:
+        for _ in range(_AT_ONCE):
+            if self.sock.fileno() < 0:
+                return
+            try:
+                data = self.sock.recv(wire.MAX_MESSAGE + 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._left()
+                return
+            try:
+                self._understand(wire.decode(data))
+            except wire.WireError as error:
+                self._owner.shun(self.place, error)
+                self.end(f"it sent a message that cannot be read: {error}")
+
+    def _understand(self, message: wire.Message) -> None:
+        match message:
+            case wire.Hello() if not self.is_settled.is_set():
+                self.is_ready = True
+                self.is_settled.set()
+                logger.info(
+                    "the ws service on %s (process %d) takes WebSockets over; it holds %d that live on",
+                    self.place,
+                    self.pid,
+                    message.live,
+                )
+            case wire.Live():
+                self.live += 1
+            case wire.Adopted(id):
+                self.live += 1
+                self._settle(id, "")
+            case wire.Refused(id, reason):
+                self._settle(id, reason or "it gave no reason")
+            case wire.Ended():
+                self.live -= 1
+                self._owner.ended(message)
+            case wire.Closing():
+                self.is_ready = False
+                self._owner.leaving(self)
+            case _:
+                raise wire.WireError(f"{type(message).__name__} is out of place")
+
+    def _settle(self, id: str, refusal: str) -> None:
+        verdict = self._waiting.get(id)  # None: we have given up waiting, and the service has it all the same
+        if verdict is not None and not verdict.done():
+            verdict.set_result(refusal)
+
+    def _left(self) -> None:
+        if self.live:
+            logger.warning(
+                "the ws service (process %d) is gone, and %d sockets that were handed over to it with it",
+                self.pid,
+                self.live,
+            )
+        else:
+            logger.info("the ws service (process %d) is gone", self.pid)
+        self.end("")
+
+
+_ENDINGS = {
+    wire.Ending.CLIENT: (Outcome.CLIENT_CLOSED, "client"),
+    wire.Ending.SERVICE: (Outcome.UPSTREAM_CLOSED, "upstream"),
+    wire.Ending.RESET: (Outcome.RESET, "client"),
+}
+
+
+def _identity(place: Path) -> tuple[int, int]:
+    try:
+        status = place.stat()
+    except OSError:
+        return 0, 0
+    return status.st_ino, status.st_ctime_ns
+
+
+def _places(path: Path) -> list[Path]:
+    """Return the socket files of a service: ``path`` and ``path.1``, ``path.2``, ..."""
+    pattern = re.compile(re.escape(path.name) + r"(?:\.[0-9]+)?")
+    try:
+        with os.scandir(path.parent) as entries:
+            return sorted(path.parent / entry.name for entry in entries if pattern.fullmatch(entry.name))
+    except OSError:
+        return []
+
+
+def _peer(sock: socket.socket) -> tuple[int, int]:
+    """Return the process and the user at the other end, as the kernel knows them (unix(7), SO_PEERCRED)."""
+    pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid

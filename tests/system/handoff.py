@@ -1,0 +1,143 @@
+"""A gateway and a service that adopts its sockets, as real processes, and clients in great numbers."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.processes import Process, free_port, running
+from tests.system.gateway import Frame, Gateway, Wire, frame, handshake, running_gateway
+
+APP = """
+import os
+
+from fastapi import FastAPI, WebSocket
+from starlette.responses import PlainTextResponse
+
+app = FastAPI()
+
+
+@app.websocket("/who")
+async def who(websocket: WebSocket):
+    await websocket.accept()
+    await websocket.send_json({
+        "pid": os.getpid(),
+        "client": websocket.client,
+        "scheme": websocket.url.scheme,
+        "said": websocket.headers.getlist("x-forwarded-for"),
+    })
+    async for message in websocket.iter_text():
+        await websocket.send_text(message)
+
+
+@app.websocket("/echo")
+async def echo(websocket: WebSocket):
+    await websocket.accept()
+    async for message in websocket.iter_text():
+        await websocket.send_text(message)
+
+
+@app.websocket("/bye")
+async def bye(websocket: WebSocket):
+    await websocket.accept()
+    await websocket.close(3001, "enough")
+
+
+@app.websocket("/refused")
+async def refused(websocket: WebSocket):
+    await websocket.send_denial_response(PlainTextResponse("not you", 401))
+
+
+@app.websocket("/broken")
+async def broken(websocket: WebSocket):
+    raise RuntimeError("the app's own fault")
+"""
+
+MASK = b"\x0a\x0b\x0c\x0d"
+
+TEXT, CLOSE = 0x1, 0x8
+
+
+class Service:
+    """A service process: where it listens, where it adopts."""
+
+    def __init__(self, process: Process, port: int, folder: Path) -> None:
+        self.process = process
+        self.url = f"http://127.0.0.1:{port}"
+        self.socket_file = folder / "run" / "ws.sock"
+
+
+@contextmanager
+def running_service(
+    folder: Path, *, app: str = APP, interpreter: str | Path = sys.executable, **settings: object
+) -> Iterator[Service]:
+    """Run the service on a free port, with ``run/ws.sock`` in ``folder``; ``settings`` are keys of ``ws_service``."""
+    port = free_port()
+    (folder / "live.py").write_text(app)
+    config = {"listen": f"127.0.0.1:{port}", "app": "live:app", **settings}
+    path = folder / f"service-{port}.yaml"
+    path.write_text(json.dumps({"ws_service": config}))
+    argv = (interpreter, "-m", "ws_service", "--config", path)
+    with running(*argv, ready="ws service ready on", cwd=folder) as process:
+        yield Service(process, port, folder)
+
+
+@contextmanager
+def gateway_for(folder: Path, service: Service, **settings: object) -> Iterator[Gateway]:
+    """Run a gateway that hands over to ``service``; ``settings`` are keys of ``gateway``."""
+    options: dict[str, Any] = {"handoff": str(service.socket_file), **settings}
+    with running_gateway(folder, dash="http://127.0.0.1:9", ws=service.url, **options) as gateway:
+        yield gateway
+
+
+def open_socket(gateway: Gateway, target: str = "/echo", *fields: str, ahead: bytes = b"") -> Wire:
+    """Open a WebSocket; returns it with nothing left to read.
+
+    ahead: what is sent behind the handshake, in the same packet.
+    """
+    client = gateway.dial()
+    client.send(handshake(target, *fields) + ahead)
+    head = client.read_head()
+    assert head.startswith(b"HTTP/1.1 101 "), head
+    return client
+
+
+def open_sockets(gateway: Gateway, count: int) -> list[Wire]:
+    """Open many, and make sure that the service has each of them."""
+    make_room_for(count)
+    clients = [open_socket(gateway) for _ in range(count)]
+    gateway.process.wait_for_count(" handed off -> ws", count)
+    return clients
+
+
+def make_room_for(count: int) -> None:
+    """Let this process open so many files more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count + 256:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count + 256, hard), hard))
+
+
+def say(client: Wire, text: str) -> None:
+    client.send(frame(TEXT, text.encode(), mask=MASK))
+
+
+def hear(client: Wire) -> str:
+    heard = client.read_frame()
+    assert heard.opcode == TEXT, heard
+    return heard.payload.decode()
+
+
+def echoes(client: Wire, text: str) -> bool:
+    """Tell whether what is said comes back."""
+    say(client, text)
+    return hear(client) == text
+
+
+def code_of(goodbye: Frame) -> int:
+    assert goodbye.opcode == CLOSE, goodbye
+    return int.from_bytes(goodbye.payload[:2], "big")

@@ -1,0 +1,302 @@
+"""The gateways that hand sockets over, what they have handed over, and who hears of each socket's end.
+
+The language on a channel is ``wire``; the conversation is drawn in
+``docs/handoff.md``. What becomes of a socket is ``adopted``'s to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import uvicorn
+
+from ws_service import wire
+from ws_service.adopted import Adopted, adopted_kind
+from ws_service.socketfile import Claim
+
+log = logging.getLogger(__name__)
+
+_MAX_QUEUED = 16 << 20
+"""Bytes of reports kept for a gateway that does not read them; behind that its channel is cut, and its sockets'
+ends are told to the next gateway that comes."""
+
+_AT_ONCE = 64
+"""Messages read from one gateway before everybody else has a turn."""
+
+_LAST_REPORTS = 1.0
+"""Seconds for the last reports to go out when the service stops."""
+
+
+class Handoff:
+    """What this process has adopted, and the gateways that it reports to.
+
+    Every adopted socket has one gateway that hears of its end: the one that
+    handed it over or, when that one is gone, another. Until there is one it
+    has none, and whoever comes next learns of it.
+
+    config, server_state, app_state: uvicorn's own, of the running server.
+    """
+
+    def __init__(
+        self, claim: Claim, config: uvicorn.Config, server_state: uvicorn.server.ServerState, app_state: dict[str, Any]
+    ) -> None:
+        self._claim = claim
+        self._loop = asyncio.get_running_loop()
+        self._channels: set[_Channel] = set()
+        self._sockets: dict[Adopted, _Channel | None] = {}
+        self._adoptions: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
+        self._kind = adopted_kind(config)
+        self._made_of = {"config": config, "server_state": server_state, "app_state": app_state}
+        self._loop.add_reader(claim.socket.fileno(), self._accept)
+
+    @property
+    def adopted(self) -> int:
+        """How many adopted sockets live."""
+        return len(self._sockets)
+
+    async def stop(self) -> None:
+        """Adopt no more, and say so. When it returns, everything that was adopted is uvicorn's to close."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        self._loop.remove_reader(self._claim.socket.fileno())
+        self._claim.release()
+        for channel in list(self._channels):
+            channel.send(wire.Closing())
+        if self._adoptions:
+            await asyncio.wait(self._adoptions)  # a turn of the loop or two: they wait for nobody else
+
+    async def close(self) -> None:
+        """Let the last reports go out, for a second at most, and end every channel."""
+        await self.stop()
+        try:
+            async with asyncio.timeout(_LAST_REPORTS):
+                for channel in list(self._channels):
+                    await channel.is_told.wait()
+        except TimeoutError:
+            log.warning("a gateway did not take the last reports of its sockets")
+        for channel in list(self._channels):
+            channel.end("")
+
+    # -- gateways
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._claim.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # no descriptor free; the gateway waits in the backlog, or goes
+                log.warning("cannot answer a gateway: %s", error.strerror)
+                return
+            accepted.setblocking(False)
+            pid, uid = peer(accepted)
+            if uid not in (0, os.geteuid()):
+                log.error(
+                    "refused process %d on %s: it runs as user %d, and sockets are taken from user %d and root alone",
+                    pid,
+                    self._claim.path,
+                    uid,
+                    os.geteuid(),
+                )
+                accepted.close()
+                continue
+            self._channels.add(_Channel(accepted, pid, self))
+
+    def greeted(self, channel: _Channel) -> None:
+        """Answer a gateway's hello, and tell it of the sockets that report to nobody."""
+        orphans = [one for one, gateway in self._sockets.items() if gateway is None]
+        channel.send(wire.Hello(len(orphans)))
+        self._give(orphans, channel)
+        if self._is_stopping:
+            channel.send(wire.Closing())
+
+    def gone(self, channel: _Channel) -> None:
+        """Forget a gateway, and give its sockets to another one that is here."""
+        self._channels.discard(channel)
+        self._give([one for one, gateway in self._sockets.items() if gateway is channel], self._heir())
+
+    def _heir(self) -> _Channel | None:
+        return next((channel for channel in self._channels if channel.is_greeted), None)
+
+    def _give(self, sockets: list[Adopted], channel: _Channel | None) -> None:
+        for one in sockets:
+            gateway = channel if channel in self._channels else self._heir()  # telling it may have been its end
+            self._sockets[one] = gateway
+            if gateway is not None:
+                gateway.send(wire.Live(one.about))
+
+    # -- sockets
+
+    def adopt(self, message: wire.Open, descriptors: list[int], channel: _Channel) -> None:
+        """Make a connection of uvicorn of a descriptor, which is ours from here on."""
+        if self._is_stopping:
+            self._refuse(message, channel, "the service stops", descriptors)
+            return
+        if not descriptors:
+            self._refuse(message, channel, "no socket arrived; the service may have reached its limit of open files")
+            return
+        try:
+            adopted = socket.socket(fileno=descriptors[0])
+        except OSError:
+            self._refuse(message, channel, "what arrived is no socket", descriptors)
+            return
+        if adopted.type != socket.SOCK_STREAM:
+            self._refuse(message, channel, "what arrived is no stream", [adopted.detach()])
+            return
+        adopted.setblocking(False)
+        protocol: Adopted = self._kind(**self._made_of)
+        protocol.prepare(message, adopted, lambda one: self._began(one, channel), self._ended)
+        task = self._loop.create_task(
+            self._connect(protocol, adopted, channel), name=f"adoption of {message.socket.id}"
+        )
+        self._adoptions.add(task)
+        task.add_done_callback(self._adoptions.discard)
+
+    @staticmethod
+    def _refuse(message: wire.Open, channel: _Channel, why: str, descriptors: Iterable[int] = ()) -> None:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        channel.send(wire.Refused(message.socket.id, why))
+
+    async def _connect(self, protocol: Adopted, adopted: socket.socket, channel: _Channel) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: protocol, adopted)
+        except OSError as error:
+            adopted.close()
+            channel.send(wire.Refused(protocol.about.id, f"the socket is broken: {error}"))
+
+    def _began(self, one: Adopted, channel: _Channel) -> None:
+        if channel in self._channels:
+            self._sockets[one] = channel
+            channel.send(wire.Adopted(one.about.id))
+        else:  # its gateway left in the meantime
+            self._give([one], self._heir())
+
+    def _ended(self, one: Adopted, report: wire.Ended) -> None:
+        channel = self._sockets.pop(one)
+        if channel is not None:
+            channel.send(report)
+
+
+class _Channel:
+    """One gateway: its messages in, reports out."""
+
+    def __init__(self, sock: socket.socket, pid: int, owner: Handoff) -> None:
+        self._sock = sock
+        self._pid = pid
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self.is_greeted = False
+        self.is_told = asyncio.Event()
+        """Whether every report is with the kernel."""
+        self.is_told.set()
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    def send(self, message: wire.Message) -> None:
+        """Send a message, or keep it until the gateway reads again."""
+        if self._sock.fileno() < 0:
+            return
+        data = wire.encode(message)
+        if not self._queue and self._is_sent(data):
+            return
+        if self._sock.fileno() < 0:
+            return
+        if not self._queue:
+            self._loop.add_writer(self._sock.fileno(), self._writable)
+            self.is_told.clear()
+        self._queue.append(data)
+        self._queued += len(data)
+        if self._queued > _MAX_QUEUED:
+            self.end("it does not read the reports")
+
+    def end(self, why: str) -> None:
+        """End the channel.
+
+        why: for the log; empty where there is nothing to say.
+        """
+        if self._sock.fileno() < 0:
+            return
+        if why:
+            log.error("the channel to the gateway (process %d) ends: %s", self._pid, why)
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        self._queue.clear()
+        self.is_told.set()
+        self._owner.gone(self)
+
+    def _is_sent(self, data: bytes) -> bool:
+        try:
+            self._sock.send(data)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.end("")  # the gateway is gone
+            return False
+        return True
+
+    def _writable(self) -> None:
+        while self._queue:
+            if not self._is_sent(self._queue[0]):
+                return
+            self._queued -= len(self._queue.popleft())
+        self._loop.remove_writer(self._sock.fileno())
+        self.is_told.set()
+
+    def _readable(self) -> None:
+        for _ in range(_AT_ONCE):
+            if self._sock.fileno() < 0:
+                return
+            try:
+                data, descriptors = _receive(self._sock)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.end("")
+                return
+            if not data:
+                self.end("")
+                return
+            try:
+                self._understand(wire.decode(data), descriptors)
+            except wire.WireError as error:
+                self.end(f"it sent a message that cannot be read: {error}")
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    def _understand(self, message: wire.Message, descriptors: list[int]) -> None:
+        """Do what a message asks; takes out of ``descriptors`` what it makes its own."""
+        if isinstance(message, wire.Hello) and not self.is_greeted:
+            self.is_greeted = True
+            self._owner.greeted(self)
+        elif isinstance(message, wire.Open) and self.is_greeted:
+            given, descriptors[:] = list(descriptors), []
+            self._owner.adopt(message, given, self)
+        else:
+            raise wire.WireError(f"{type(message).__name__} is out of place")
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """Receive one message and its descriptors. Raises OSError."""
+    data, descriptors, flags, _ = socket.recv_fds(sock, wire.MAX_MESSAGE + 1, 1, socket.MSG_CMSG_CLOEXEC)
+    if flags & socket.MSG_CTRUNC and descriptors:  # more than one: the rest is closed by the kernel
+        os.close(descriptors.pop())
+    return data, descriptors
+
+
+def peer(sock: socket.socket) -> tuple[int, int]:
+    """Return the process and the user at the other end of a unix socket, as the kernel knows them (unix(7))."""
+    pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid

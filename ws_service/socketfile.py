@@ -1,0 +1,110 @@
+"""The socket file through which sockets are handed over: claimed once, shared by workers, replaced when it is stale."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import sys
+from pathlib import Path
+
+from ws_service.errors import ListenError
+
+MAX_WORKERS = 64
+"""Places beside each other on one path: each worker has its own, and during a rolling restart two."""
+
+
+class Claim:
+    """The socket file that this process answers, bound and listening.
+
+    Raises ListenError when every place is taken, and OSError when none can be made.
+    path: of the first place; the next ones are ``path.1``, ``path.2``, ...
+    slots: how many there may be.
+    """
+
+    def __init__(self, path: Path, slots: int = 1) -> None:
+        with _Lock(path):
+            for number in range(slots):
+                self.path = place(path, number)
+                if not is_answered(self.path):
+                    self.socket = _bind(self.path)
+                    return
+        raise taken(path)
+
+    def release(self) -> None:
+        """Remove the file and stop listening. Safe to call twice."""
+        if self.socket.fileno() >= 0:
+            # In this order: behind a close the file looks stale, and might be another service's already.
+            self.path.unlink(missing_ok=True)
+            self.socket.close()
+
+
+def place(path: Path, number: int) -> Path:
+    """Return where worker ``number`` is found: the first at the path itself."""
+    return path if number == 0 else path.with_name(f"{path.name}.{number}")
+
+
+def taken(path: Path) -> ListenError:
+    """Return the sentence for a path that another service answers."""
+    return ListenError(f"{path} is answered by another ws service already; stop that one, or change ws_service.handoff")
+
+
+def is_answered(path: Path) -> bool:
+    """Is somebody behind the socket file? A process that crashed leaves one that nobody answers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except BlockingIOError:  # a full backlog has an owner
+            pass
+        except OSError as error:
+            if error.errno != errno.EPROTOTYPE:  # a socket of another kind: _bind says so
+                raise
+            return False
+        return True
+
+
+class _Lock:
+    """Held while a place is looked for, a moment: two workers that start at once must not remove each other's file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        import fcntl  # not on Windows, where nobody comes here
+
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+
+def _bind(path: Path) -> socket.socket:
+    if path.exists():
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise ListenError(
+                f"cannot listen on {path}: it is there and is not a socket; remove it, or change ws_service.handoff"
+            )
+        path.unlink()
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    before = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+        bound.listen(64)  # gateways, of which there are a few
+        bound.setblocking(False)
+    except BaseException:
+        bound.close()
+        raise
+    finally:
+        os.umask(before)
+    return bound
+
+
+def is_possible() -> bool:
+    """Tell whether this system can hand sockets over. macOS has no SOCK_SEQPACKET for unix sockets."""
+    return sys.platform == "linux"
