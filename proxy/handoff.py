@@ -42,6 +42,9 @@ _GREETING = 0.5
 _AT_ONCE = 64
 """Messages read from one service before everybody else has a turn."""
 
+_LAST_WORDS = 4096
+"""Messages read from a service that is left; the kernel holds a few hundred."""
+
 _OF_THE_REQUEST = frozenset(("tls", "too large"))
 """Causes that lie in a handshake: others can be handed over meanwhile, so nothing is to be said when one is."""
 
@@ -95,7 +98,7 @@ class Handoff:
             self._timer.cancel()
             self._timer = None
         for channel in [*self._channels.values(), *self._leaving]:
-            channel.end("")
+            channel.leave()
 
     async def offer(
         self, exchange: Exchange, descriptor: int, head: bytes, leftover: bytes, *, is_secure: bool, patience: float
@@ -249,6 +252,7 @@ class _Channel:
         self.pid = pid
         self.live = 0
         self.is_ready = False
+        self._is_leaving = False
         self.is_settled = asyncio.Event()
         """Set when the service has answered, or will not."""
         self._owner = owner
@@ -294,8 +298,19 @@ class _Channel:
                 verdict.set_exception(UpstreamError("The ws service went away while it took the connection over."))
         self._owner.gone(self)
 
+    def leave(self) -> None:
+        """End the channel, but not before everything is heard that the service has said."""
+        if self.sock.fileno() >= 0:
+            self._is_leaving = True
+            self.sock.shutdown(socket.SHUT_RDWR)  # what it says from here on it keeps for the next gateway
+            self._read(_LAST_WORDS)
+            self.end("")
+
     def _readable(self) -> None:
-        for _ in range(_AT_ONCE):
+        self._read(_AT_ONCE)
+
+    def _read(self, count: int) -> None:
+        for _ in range(count):
             if self.sock.fileno() < 0:
                 return
             try:
@@ -346,7 +361,9 @@ class _Channel:
             verdict.set_result(refusal)
 
     def _left(self) -> None:
-        if self.live:
+        if self._is_leaving:
+            pass
+        elif self.live:
             logger.warning(
                 "the ws service (process %d) is gone, and %d sockets that were handed over to it with it",
                 self.pid,

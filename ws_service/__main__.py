@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from ws_service import server
+from ws_service import server, workers
 from ws_service.app import create_app
 from ws_service.config import Settings, dump_settings, load_settings
 from ws_service.errors import AppError, ConfigError, ListenError
@@ -50,7 +50,7 @@ def _serve(settings: Settings, folder: Path) -> None:
     claim = None
     try:
         if settings.workers > 1:
-            has_started = server.run_workers(partial(create_app, settings, folder), settings, folder, sockets)
+            has_started = workers.run(partial(create_app, settings, folder), settings, folder, sockets)
         else:
             claim = server.claim(settings, folder)
             app = create_app(settings, folder)

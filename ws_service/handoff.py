@@ -27,6 +27,9 @@ _MAX_QUEUED = 16 << 20
 """Bytes of reports kept for a gateway that does not read them; behind that its channel is cut, and its sockets'
 ends are told to the next gateway that comes."""
 
+_MAX_UNHEARD = 4096
+"""Reports kept while no gateway is there: what ends during a restart of the only one. Older ones are forgotten."""
+
 _AT_ONCE = 64
 """Messages read from one gateway before everybody else has a turn."""
 
@@ -38,8 +41,8 @@ class Handoff:
     """What this process has adopted, and the gateways that it reports to.
 
     Every adopted socket has one gateway that hears of its end: the one that
-    handed it over or, when that one is gone, another. Until there is one it
-    has none, and whoever comes next learns of it.
+    handed it over or, when that one is gone, another. While there is none,
+    the sockets that live, and the ends, wait for the next that comes.
 
     config, server_state, app_state: uvicorn's own, of the running server.
     """
@@ -51,6 +54,7 @@ class Handoff:
         self._loop = asyncio.get_running_loop()
         self._channels: set[_Channel] = set()
         self._sockets: dict[Adopted, _Channel | None] = {}
+        self._unheard: deque[wire.Ended] = deque(maxlen=_MAX_UNHEARD)
         self._adoptions: set[asyncio.Task[None]] = set()
         self._is_stopping = False
         self._kind = adopted_kind(config)
@@ -112,17 +116,24 @@ class Handoff:
             self._channels.add(_Channel(accepted, pid, self))
 
     def greeted(self, channel: _Channel) -> None:
-        """Answer a gateway's hello, and tell it of the sockets that report to nobody."""
+        """Answer a gateway's hello, and tell it of the sockets that report to nobody, and of those that have ended."""
         orphans = [one for one, gateway in self._sockets.items() if gateway is None]
         channel.send(wire.Hello(len(orphans)))
         self._give(orphans, channel)
+        waiting = list(self._unheard)
+        self._unheard.clear()
+        for report in waiting:
+            self._tell_anybody(report)
         if self._is_stopping:
             channel.send(wire.Closing())
 
-    def gone(self, channel: _Channel) -> None:
-        """Forget a gateway, and give its sockets to another one that is here."""
+    def gone(self, channel: _Channel, unsent: Iterable[wire.Message]) -> None:
+        """Forget a gateway, and give its sockets, and the ends that it has not heard, to another one."""
         self._channels.discard(channel)
         self._give([one for one, gateway in self._sockets.items() if gateway is channel], self._heir())
+        for message in unsent:
+            if isinstance(message, wire.Ended):
+                self._tell_anybody(message)
 
     def _heir(self) -> _Channel | None:
         return next((channel for channel in self._channels if channel.is_greeted), None)
@@ -185,6 +196,17 @@ class Handoff:
         channel = self._sockets.pop(one)
         if channel is not None:
             channel.send(report)
+        else:
+            self._tell_anybody(report)
+
+    def _tell_anybody(self, report: wire.Ended) -> None:
+        """Report an end to a gateway that did not have the socket, or keep it for the next."""
+        heir = self._heir()
+        if heir is None:
+            self._unheard.append(report)
+        else:
+            heir.send(wire.Live(report.socket))  # so that whoever counts counts right
+            heir.send(report)
 
 
 class _Channel:
@@ -195,7 +217,7 @@ class _Channel:
         self._pid = pid
         self._owner = owner
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[tuple[bytes, wire.Message]] = deque()
         self._queued = 0
         self.is_greeted = False
         self.is_told = asyncio.Event()
@@ -205,19 +227,17 @@ class _Channel:
 
     def send(self, message: wire.Message) -> None:
         """Send a message, or keep it until the gateway reads again."""
-        if self._sock.fileno() < 0:
-            return
         data = wire.encode(message)
-        if not self._queue and self._is_sent(data):
-            return
-        if self._sock.fileno() < 0:
-            return
-        if not self._queue:
-            self._loop.add_writer(self._sock.fileno(), self._writable)
-            self.is_told.clear()
-        self._queue.append(data)
+        self._queue.append((data, message))
         self._queued += len(data)
-        if self._queued > _MAX_QUEUED:
+        if len(self._queue) == 1 and self._sock.fileno() >= 0:
+            self._flush()
+            if self._queue:
+                self._loop.add_writer(self._sock.fileno(), self._writable)
+                self.is_told.clear()
+        elif self._sock.fileno() < 0:
+            self._give_back()
+        elif self._queued > _MAX_QUEUED:
             self.end("it does not read the reports")
 
     def end(self, why: str) -> None:
@@ -232,27 +252,32 @@ class _Channel:
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
-        self._queue.clear()
         self.is_told.set()
-        self._owner.gone(self)
+        self._give_back()
 
-    def _is_sent(self, data: bytes) -> bool:
-        try:
-            self._sock.send(data)
-        except BlockingIOError:
-            return False
-        except OSError:
-            self.end("")  # the gateway is gone
-            return False
-        return True
+    def _give_back(self) -> None:
+        unsent = [message for _, message in self._queue]
+        self._queue.clear()
+        self._owner.gone(self, unsent)
+
+    def _flush(self) -> None:
+        while self._queue:
+            data, _ = self._queue[0]
+            try:
+                self._sock.send(data)
+            except BlockingIOError:
+                return
+            except OSError:  # the gateway is gone
+                self.end("")
+                return
+            self._queue.popleft()
+            self._queued -= len(data)
 
     def _writable(self) -> None:
-        while self._queue:
-            if not self._is_sent(self._queue[0]):
-                return
-            self._queued -= len(self._queue.popleft())
-        self._loop.remove_writer(self._sock.fileno())
-        self.is_told.set()
+        self._flush()
+        if not self._queue and self._sock.fileno() >= 0:
+            self._loop.remove_writer(self._sock.fileno())
+            self.is_told.set()
 
     def _readable(self) -> None:
         for _ in range(_AT_ONCE):

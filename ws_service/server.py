@@ -1,6 +1,6 @@
 """Running the service: the sockets it listens on, uvicorn, the order of stopping, and the log.
 
-With ``adopted`` the only room that knows uvicorn. It runs with 0.41, which the first FastAPI
+With ``adopted`` and ``workers`` the only room that knows uvicorn. It runs with 0.41, which the first FastAPI
 release of Dash came with, and with the newest.
 """
 
@@ -16,23 +16,18 @@ import socket
 import stat
 import sys
 import threading
-from collections.abc import Callable
-from inspect import signature
-from multiprocessing import parent_process
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.supervisors import multiprocess
 
 from ws_service.config import Settings
 from ws_service.configfile import split_listen
-from ws_service.errors import AppError, ListenError
+from ws_service.errors import ListenError
 from ws_service.handoff import Handoff
-from ws_service.hosting import explain
-from ws_service.socketfile import MAX_WORKERS, Claim, is_answered, is_possible, taken
+from ws_service.socketfile import Claim, is_possible
 
 log = logging.getLogger(__name__)
 
@@ -141,91 +136,12 @@ def run(app: ASGIApp, settings: Settings, sockets: list[socket.socket], claim: C
     return server.started
 
 
-class _WorkerConfig(uvicorn.Config):
-    """What a worker needs to know; it gets it by pickle. ``app`` is still what makes the app."""
-
-    settings: Settings
-    folder: Path
-
-
-class _WorkerServer(Server):
-    """The server of one of several processes, which makes everything for itself."""
-
-    config: _WorkerConfig
-
-    def __init__(self, config: _WorkerConfig) -> None:
-        super().__init__(config, address=spoken(config.settings.listen), drain=config.settings.drain)
-
-    def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Import the app, and serve. A worker that cannot start ends the service: the next one could not either."""
-        set_up_logging()
-        try:
-            self._claim = claim(self.config.settings, self.config.folder, MAX_WORKERS)
-            make: Any = self.config.app
-            self.config.app = make()
-            set_up_logging()
-            super().run(sockets)
-        except AppError as error:
-            log.error(explain(error))
-        except ListenError as error:
-            log.error(str(error))
-        except SystemExit:
-            pass  # the lifespan failed, and the log says why
-        finally:
-            if self._claim is not None:
-                self._claim.release()
-        if not self.started:
-            parent = parent_process()
-            if parent is not None and parent.pid is not None and parent.is_alive():
-                os.kill(parent.pid, signal.SIGTERM)  # before 0.5x, uvicorn starts another one for ever
-            sys.exit(_STARTUP_FAILURE)
-
-
-class _Worker(multiprocess.Process):
-    """uvicorn's process, with our server in it."""
-
-    @property
-    def server(self) -> uvicorn.Server:
-        if self._server is None:
-            assert isinstance(self.config, _WorkerConfig)
-            self._server = _WorkerServer(self.config)
-        return self._server
-
-
-_STARTUP_FAILURE = 3
-"""uvicorn's exit code of a process that could not start."""
-
-
-def run_workers(make: Callable[[], ASGIApp], settings: Settings, folder: Path, sockets: list[socket.socket]) -> bool:
-    """Serve with several processes until a signal; return whether they started (if not, the log says why).
-
-    make: makes the app in each of them; it is pickled.
-    folder: what relative paths start from. sockets: bound by ``bind``; the processes share them.
-
-    Raises ListenError when another service answers where sockets are handed over.
-    """
-    path = folder / settings.handoff
-    with contextlib.suppress(OSError):  # a path that cannot be: each worker says so
-        if settings.handoff != "off" and is_possible() and is_answered(path):
-            raise taken(path)
-    config = _WorkerConfig(make, **_options(settings))
-    config.settings, config.folder = settings, folder
-    supervise: Any = multiprocess.Multiprocess
-    if "target" in signature(supervise).parameters:
-        supervisor = supervise(config, target=_WorkerServer(config).run, sockets=sockets)
-    else:
-        multiprocess.Process = _Worker  # type: ignore[misc] # by this name uvicorn makes them; there is no other way in
-        supervisor = supervise(config, sockets=sockets)
-    supervisor.run()
-    return all(worker.process.exitcode != _STARTUP_FAILURE for worker in supervisor.processes)
-
-
 def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """Return uvicorn's configuration."""
-    return uvicorn.Config(app, **_options(settings))
+    return uvicorn.Config(app, **options(settings))
 
 
-def _options(settings: Settings) -> dict[str, Any]:
+def options(settings: Settings) -> dict[str, Any]:
     """Return what uvicorn is told beside the app.
 
     ``ws`` stays uvicorn's own choice. Its sans-I/O implementation, the one

@@ -161,13 +161,22 @@ async def test_sockets_go_to_the_process_that_has_the_fewest(
         assert handoff.live == 6
 
 
-async def test_a_gateway_that_leaves_closes_its_channels_and_nothing_else(
-    handoff: Handoff, path: Path, client: socket.socket
+async def test_a_gateway_that_leaves_hears_the_last_words_and_closes_nothing_but_its_channels(
+    handoff: Handoff, path: Path, client: socket.socket, ends: list[Exchange], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connected(handoff, path) as (_, adopter):
+        for _ in range(100):
+            await adopter.send(wire.Live(ABOUT))
+        await adopter.send(wire.Live(ABOUT))
+        for _ in range(100):
+            await adopter.send(wire.Ended(ABOUT, 1.0, 101, 1, 1, 1000, wire.Ending.CLIENT))
         handoff.close()
+        assert len(ends) == 100
         assert await adopter.has_ended()
+        with pytest.raises(BrokenPipeError):
+            await adopter.send(wire.Live(ABOUT))
         client.send(b"still open")
+        assert "is gone" not in caplog.text
 
 
 # -- where it cannot be done

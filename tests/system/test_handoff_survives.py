@@ -91,6 +91,27 @@ def test_a_thousand_sockets_survive_a_restart_that_waits_for_none_of_them(tmp_pa
     hang_up(clients)
 
 
+def test_what_ends_while_no_gateway_is_there_is_in_the_log_of_the_next(tmp_path: Path, service: Service) -> None:
+    with gateway_for(tmp_path, service) as gateway:
+        clients = open_sockets(gateway, 20)
+        handed_over = re.findall(r"handed off .*id=(\w+)", gateway.process.output)
+        gateway.process.send(signal.SIGTERM)
+        assert gateway.process.wait() == 0
+        take_out(gateway, clients)
+        before = re.findall(r"hand-off closed .*id=(\w+)", gateway.process.output)
+    for client in clients[:10]:
+        client.send(frame(8, b"\x03\xe9", mask=MASK))
+        assert code_of(client.read_frame()) == 1001
+        assert client.read_to_end() == b""
+    with gateway_for(tmp_path, service) as gateway:
+        gateway.process.wait_for("it holds 10 that live on")
+        gateway.process.wait_for_count("client closed by=client code=1001", 10)
+        hang_up(clients)
+        gateway.process.wait_for_count("hand-off closed", 20)
+        told = re.findall(r"hand-off closed .*id=(\w+)", gateway.process.output)
+        assert sorted(before + told) == sorted(handed_over), "each end is told once"
+
+
 def test_another_gateway_that_is_there_takes_over_the_reports_of_one_that_dies(
     tmp_path: Path, service: Service
 ) -> None:

@@ -135,13 +135,21 @@ async def test_a_gateway_that_is_there_learns_at_once(rig: Rig) -> None:
         assert live == wire.Live(opening("x1").socket)
 
 
-async def test_an_end_that_nobody_hears_is_no_fault(rig: Rig) -> None:
+async def test_an_end_that_nobody_hears_waits_for_the_next_gateway(rig: Rig) -> None:
     first = await rig.gateway()
     async with handed_over(first, "x1") as peer:
         first.close()
         peer.writer.write(close_frame(1000))
         await peer.rest()
-        assert await rig.dial().greet() == 0
+        second = rig.dial()
+        assert await second.greet() == 0, "none lives"
+        assert await second.receive() == wire.Live(opening("x1").socket)
+        ended = await second.receive()
+        assert isinstance(ended, wire.Ended)
+        assert (ended.socket.id, ended.close_code) == ("x1", 1000)
+        third = await rig.gateway()
+        third.send(opening("x2"))
+        assert isinstance(await third.receive(), wire.Refused), "it is told once"
 
 
 @pytest.mark.parametrize("what", ["nothing", "a pipe", "a datagram socket"])
@@ -274,7 +282,7 @@ async def test_a_gateway_that_ends_while_it_is_told_leaves_every_socket_to_the_n
         first.close()
         with monkeypatch.context() as patch:
             patch.setattr(module, "_MAX_QUEUED", 150)
-            patch.setattr(module._Channel, "_is_sent", lambda channel, data: False)
+            patch.setattr(module._Channel, "_flush", lambda channel: None)
             deaf = rig.dial()
             deaf.send(wire.Hello())
             assert await deaf.receive() is None

@@ -1,0 +1,48 @@
+"""What a worker process gets, and what the first process finds out before it starts any. System tests run them."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+from functools import partial
+from pathlib import Path
+
+import pytest
+from uvicorn.supervisors import multiprocess
+
+from ws_service import workers
+from ws_service.app import create_app
+from ws_service.config import Settings
+from ws_service.errors import ListenError
+from ws_service.server import options
+from ws_service.socketfile import Claim, is_possible
+
+
+def config(settings: Settings, folder: Path) -> workers.WorkerConfig:
+    made = workers.WorkerConfig(partial(create_app, settings, folder), **options(settings))
+    made.settings, made.folder = settings, folder
+    return made
+
+
+def test_a_worker_gets_everything_by_pickle(tmp_path: Path) -> None:
+    settings = Settings(workers=3, drain="7s", trusted_proxies=("10.0.0.1",))  # type: ignore[arg-type]
+    arrived = pickle.loads(pickle.dumps(config(settings, tmp_path)))
+    assert (arrived.settings, arrived.folder, arrived.workers) == (settings, tmp_path, 3)
+    assert arrived.timeout_graceful_shutdown == 7
+    assert callable(arrived.app)
+
+
+def test_canary_uvicorns_process_has_our_server_in_it(tmp_path: Path) -> None:
+    worker = workers.Worker(config(Settings(workers=2), tmp_path), [])
+    assert isinstance(worker.server, workers.WorkerServer)
+    assert worker.server is worker.server
+    assert multiprocess.Multiprocess.init_processes.__globals__["Process"] is multiprocess.Process, "found by its name"
+
+
+@pytest.mark.skipif(not is_possible(), reason="sockets are handed over on Linux alone")
+def test_a_path_that_another_service_answers_is_found_before_a_process_starts(tmp_path: Path) -> None:
+    claim = Claim(tmp_path / "run" / "ws.sock")
+    never: list[socket.socket] = []
+    with pytest.raises(ListenError, match="is answered by another ws service already"):
+        workers.run(partial(create_app, Settings()), Settings(workers=2), tmp_path, never)
+    claim.release()

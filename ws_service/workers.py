@@ -1,0 +1,111 @@
+"""Several processes that share the sockets: uvicorn's own supervisor, with our server in each of its processes.
+
+Each process has a socket file of its own, beside the first, and the gateway
+hands sockets over to the one that has the fewest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from inspect import signature
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.supervisors import multiprocess
+
+from ws_service.config import Settings
+from ws_service.errors import AppError, ListenError
+from ws_service.hosting import explain
+from ws_service.server import Server, claim, options, set_up_logging, spoken
+from ws_service.socketfile import MAX_WORKERS, is_answered, is_possible, taken
+
+log = logging.getLogger(__name__)
+
+
+class WorkerConfig(uvicorn.Config):
+    """What a worker needs to know; it gets it by pickle. ``app`` is still what makes the app."""
+
+    settings: Settings
+    folder: Path
+
+
+class WorkerServer(Server):
+    """The server of one of several processes, which makes everything for itself."""
+
+    config: WorkerConfig
+
+    def __init__(self, config: WorkerConfig) -> None:
+        super().__init__(config, address=spoken(config.settings.listen), drain=config.settings.drain)
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Import the app, and serve. A worker that cannot start ends the service: the next one could not either."""
+        set_up_logging()
+        try:
+            self._claim = claim(self.config.settings, self.config.folder, MAX_WORKERS)
+            make: Any = self.config.app
+            self.config.app = make()
+            set_up_logging()
+            super().run(sockets)
+        except AppError as error:
+            log.error(explain(error))
+        except ListenError as error:
+            log.error(str(error))
+        except SystemExit:
+            pass  # the lifespan failed, and the log says why
+        finally:
+            if self._claim is not None:
+                self._claim.release()
+        if not self.started:
+            parent = parent_process()
+            if parent is not None and parent.pid is not None and parent.is_alive():
+                os.kill(parent.pid, signal.SIGTERM)  # before 0.5x, uvicorn starts another one for ever
+            sys.exit(_STARTUP_FAILURE)
+
+
+class Worker(multiprocess.Process):
+    """uvicorn's process, with our server in it."""
+
+    @property
+    def server(self) -> uvicorn.Server:
+        """The server, made when uvicorn first asks for it: in the process itself."""
+        if self._server is None:
+            assert isinstance(self.config, WorkerConfig)
+            self._server = WorkerServer(self.config)
+        return self._server
+
+
+_STARTUP_FAILURE = 3
+"""uvicorn's exit code of a process that could not start."""
+
+
+def run(make: Callable[[], ASGIApp], settings: Settings, folder: Path, sockets: list[socket.socket]) -> bool:
+    """Serve with several processes until a signal; return whether they started (if not, the log says why).
+
+    make: makes the app in each of them; it is pickled.
+    folder: what relative paths start from. sockets: bound by ``bind``; the processes share them.
+
+    Raises ListenError when another service answers where sockets are handed over.
+    """
+    path = folder / settings.handoff
+    with contextlib.suppress(OSError):  # a path that cannot be: each worker says so
+        if settings.handoff != "off" and is_possible() and is_answered(path):
+            raise taken(path)
+    config = WorkerConfig(make, **options(settings))
+    config.settings, config.folder = settings, folder
+    supervise: Any = multiprocess.Multiprocess
+    if "target" in signature(supervise).parameters:
+        supervisor = supervise(config, target=WorkerServer(config).run, sockets=sockets)
+    else:
+        multiprocess.Process = Worker  # type: ignore[misc] # by this name uvicorn makes them; there is no other way in
+        supervisor = supervise(config, sockets=sockets)
+    supervisor.run()
+    return all(worker.process.exitcode != _STARTUP_FAILURE for worker in supervisor.processes)
