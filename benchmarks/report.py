@@ -24,6 +24,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     **{name: ECHO for name, _ in SIZES},
     "scale": {
         "idle_kib": "KiB per idle connection",
+        "further_kib": "of the last 4,000",
         "cpu_10_us": "CPU µs per message with 10",
         "cpu_100_us": "100",
         "cpu_1000_us": "1,000",

@@ -77,9 +77,9 @@ def _judgements(results: Results) -> Iterator[Judgement]:
         ),
     )
     yield row(
-        "hand-off: KiB of gateway memory per socket",
+        "hand-off: KiB of gateway memory per socket, from 1,000 to 5,000",
         0.2,
-        lambda: summarise(values("scale", "hand-off", "idle_kib")),
+        lambda: summarise(values("scale", "hand-off", "further_kib")),
     )
     for workload, size in SIZES:
         yield row(

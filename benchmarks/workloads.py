@@ -155,7 +155,7 @@ def echo(size: int) -> Callable[[Target, Effort], Awaitable[Figures]]:
 async def scale(target: Target, effort: Effort) -> Figures:
     """Memory of idle sockets, then what a message costs with many and with few of them: 10 under way at any time."""
     figures: Figures = {}
-    few, many = SCALE[0], SCALE[-1]
+    few, middle, many = SCALE[0], SCALE[-2], SCALE[-1]
     async with websockets(target) as sockets:
 
         async def cost(count: int) -> None:
@@ -168,12 +168,17 @@ async def scale(target: Target, effort: Effort) -> Figures:
             await settle(target)  # what is under way ends
 
         await cost(few)  # whatever a proxy sets up for its first connections is no cost of the others
-        before, cpu = target.memory(), target.cpu()
-        await sockets.resize(many)
+        held = [target.memory()]
+        cpu = target.cpu()
+        for count in (middle, many):
+            await sockets.resize(count)
+            await settle(target)
+            held.append(target.memory())
         figures["open_us"] = (target.cpu() - cpu) / (many - few) * 1e6
-        await settle(target)
-        figures["idle_kib"] = (target.memory() - before) / (many - few)
-        figures["base_mib"] = before / 1024
+        figures["idle_kib"] = (held[2] - held[0]) / (many - few)
+        # What an allocator takes once, for many handshakes at a time, is no cost of a socket.
+        figures["further_kib"] = (held[2] - held[1]) / (many - middle)
+        figures["base_mib"] = held[0] / 1024
         for count in reversed(SCALE[1:]):
             await cost(count)
     if figures[f"cpu_{few}_us"] > 1:  # of what costs nothing there is no multiple
