@@ -8,8 +8,6 @@ carries, which is what the log wants.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 _CLOSE = 0x8
 _MASKED = 0x80
 _ZERO_MASK = b"\0\0\0\0"
@@ -21,17 +19,14 @@ _SIZES = tuple((n & 0x7F if n & 0x7F < 126 else 2) + (6 if n & _MASKED else 2) f
 class FrameCounter:
     """Follows one direction of a WebSocket connection.
 
-    on_close: called with the code of the first close frame.
-
-    ``close_code`` is that code: None before, 1005 for a close frame that
-    carries none (RFC 6455, 7.1.5). ``at_boundary`` says whether the next
+    ``close_code`` is the code of the first close frame: None before, 1005 for
+    a close frame that carries none (RFC 6455, 7.1.5). ``at_boundary`` says whether the next
     byte begins a frame.
     """
 
-    __slots__ = ("_close_bytes", "_header", "_mask", "_on_close", "_payload", "at_boundary", "close_code")
+    __slots__ = ("_close_bytes", "_header", "_mask", "_payload", "at_boundary", "close_code")
 
-    def __init__(self, on_close: Callable[[int], None] = lambda _: None) -> None:
-        self._on_close = on_close
+    def __init__(self) -> None:
         self._header = b""  # an unfinished frame header
         self._payload = 0  # bytes of the current frame's payload still to come
         self._close_bytes: bytes | None = None  # the code of the close frame being read
@@ -85,7 +80,7 @@ class FrameCounter:
             self._mask = header[length - 4 : length] if masked else _ZERO_MASK
             self._close_bytes = b"" if size >= 2 else None
             if size < 2:
-                self._close(1005)
+                self.close_code = 1005
 
     def _collect(self, piece: bytes) -> None:
         assert self._close_bytes is not None
@@ -93,11 +88,7 @@ class FrameCounter:
         if len(self._close_bytes) == 2:
             first, second = (byte ^ mask for byte, mask in zip(self._close_bytes, self._mask, strict=False))
             self._close_bytes = None
-            self._close(first << 8 | second)
-
-    def _close(self, code: int) -> None:
-        self.close_code = code
-        self._on_close(code)
+            self.close_code = first << 8 | second
 
 
 def is_one_frame(data: bytes, size: int) -> bool:

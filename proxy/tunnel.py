@@ -57,7 +57,7 @@ class Leg(asyncio.Protocol):
         self.tunnel = tunnel
         self.role = role
         self.transport = transport
-        self.frames = FrameCounter(self._close_seen)
+        self.frames = FrameCounter()
         self.count = 0
         self.is_lost = False
         self.other: Leg
@@ -69,6 +69,8 @@ class Leg(asyncio.Protocol):
         frames = self.frames
         if not (frames.at_boundary and is_one_frame(data, size)):
             frames.feed(data)
+            if frames.close_code is not None:
+                self.tunnel.close_seen(self, frames.close_code)
         self.other.transport.write(data)
 
     def eof_received(self) -> bool:
@@ -89,9 +91,6 @@ class Leg(asyncio.Protocol):
         """This side has caught up."""
         if not self.other.transport.is_closing():
             self.other.transport.resume_reading()
-
-    def _close_seen(self, code: int) -> None:
-        self.tunnel.close_seen(self, code)
 
 
 class _LeavingLeg(Leg):
