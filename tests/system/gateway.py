@@ -36,7 +36,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.processes import Process, free_port, python, running
+from tests.processes import Process, free_ports, python, running
 
 DEADLINE = 10.0
 """Seconds that any single wait may last. Generous, because only a failure waits that long."""
@@ -401,7 +401,7 @@ def running_gateway(folder: Path, *, dash: str, ws: str | None = None, **setting
     folder: for its config file. dash, ws: URLs of the upstreams; None: both are the same.
     settings: further keys of ``gateway``, for example ``timeouts={"response": "1s"}``.
     """
-    port, admin_port = free_port(), free_port()
+    port, admin_port = free_ports(2)
     config = {
         "listen": f"127.0.0.1:{port}",
         "admin": f"127.0.0.1:{admin_port}",

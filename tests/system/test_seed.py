@@ -20,7 +20,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.processes import ROOT, Process, free_port, running
+from tests.processes import ROOT, Process, free_ports, running
 
 SCRIPT = """\
 import dash
@@ -125,7 +125,7 @@ def wait_until_accepted(process: Process) -> None:
 @pytest.fixture(scope="module", params=["run/ws.sock", "off"])
 def gateway(request: pytest.FixtureRequest, seed_python: Path, folder: Path, dash_alone: Process) -> Iterator[str]:
     """The gateway and the service beside the running script, on both ways; yields the gateway's ``host:port``."""
-    ours, admin, service = free_port(), free_port(), free_port()
+    ours, admin, service = free_ports(3)
     (folder / "config.yaml").write_text(
         f"""
 gateway:
