@@ -43,6 +43,7 @@ def main(quick: bool, only: tuple[str, ...], wanted: str, rounds: int | None, wr
         raise click.UsageError("--write keeps a whole run; leave out --quick, --only and --peers")
     chosen = only or (QUICK if quick else tuple(w.name for w in ALL))
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job inherits "ignore"
     placement = machine.place()
     if (files := machine.allow_files()) < peers.FILES:
         click.echo(f"only {files} files may be open (ulimit -n): workloads with many sockets will fail", err=True)

@@ -270,7 +270,8 @@ class Connection(RequestHandler):
         """
         body = EMPTY_PAYLOAD
         if request.body:
-            body = StreamReader(self, self._read_bufsize, loop=self._loop)
+            # With a limit that it does not reach: nobody may read it, and then a pause would be for ever.
+            body = StreamReader(self, len(request.body), loop=self._loop)
             body.feed_data(request.body)
             body.feed_eof()
         client = Client(self, request.to_head(), body, wants_keep_alive=True)

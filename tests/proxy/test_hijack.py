@@ -11,7 +11,8 @@ from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web_protocol import RequestHandler
 
-from proxy.hijack import HAS_C_PARSER, Client, Listener, Written
+from proxy.hijack import HAS_C_PARSER, Carried, Client, Connection, Listener, Written
+from proxy.plain import Request
 from tests.proxy.listening import HANDSHAKE
 
 
@@ -254,6 +255,49 @@ async def test_a_connection_that_asks_nothing_is_closed_in_time() -> None:
         async with asyncio.timeout(10):
             assert await reader.read() == b""
         writer.close()
+    finally:
+        server.close()
+        await listener.shutdown(1)
+
+
+class Unmoved:
+    """Carries a plain exchange, and does nothing about whatever happens."""
+
+    def client_left(self) -> None: ...
+
+    def cut(self) -> None: ...
+
+    def client_is_slow(self, is_slow: bool) -> None: ...
+
+
+async def test_a_body_that_nobody_reads_does_not_stop_the_reading_of_the_next_request() -> None:
+    """A plain request that fails is answered on the ordinary way, and its body stays where it is."""
+    seen = []
+
+    def on_plain(connection: Connection, request: Request) -> Carried | None:
+        seen.append(request.target)
+        large = request._replace(body=b"x" * 300_000)
+        connection.client(large, has_written=False).write(b".")
+        asyncio.get_running_loop().call_soon(connection.plain_ended, True)
+        return Unmoved()
+
+    listener = Listener(
+        lambda _: asyncio.sleep(0, Written(keep_alive=False)),
+        on_plain=on_plain,
+        on_unreadable=lambda request, status, message: unreadable(request, status),
+        head_timeout=10,
+        keepalive_timeout=10,
+        read_buffer=65536,
+    )
+    server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
+    try:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        for number in range(2):
+            writer.write(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number)
+            async with asyncio.timeout(5):
+                assert await reader.readexactly(1) == b"."
+        assert seen == ["/0", "/1"]
+        writer.transport.abort()
     finally:
         server.close()
         await listener.shutdown(1)
