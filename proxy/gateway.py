@@ -98,11 +98,12 @@ class Gateway:
             exchange.outcome = error.outcome
             exchange.detail = error.detail or error.message
             written = self._answer(client, exchange, error)
-        except (asyncio.CancelledError, ConnectionError):
+        except (asyncio.CancelledError, ConnectionError) as error:
             if exchange.outcome is not Outcome.SERVED:
                 exchange.outcome = Outcome.CLIENT_GONE if client.is_gone else Outcome.STOPPING
                 exchange.status = exchange.status or 499
-            raise
+            if isinstance(error, asyncio.CancelledError):
+                raise
         except Exception as error:
             logger.exception("a fault of the gateway itself, in exchange %s", exchange.id)
             written = self._answer(client, exchange, ProxyError("The gateway has failed.", advice="Its log says why."))
@@ -231,8 +232,6 @@ class Gateway:
             written = Written(keep_alive=False)
             try:
                 written = await self._guard(client, exchange, work)
-            except ConnectionError:
-                return  # the client left; the record says so
             finally:
                 connection.plain_ended(bool(written.keep_alive))
 

@@ -12,6 +12,7 @@ import pytest
 
 from proxy.errors import Outcome
 from proxy.frames import close_frame
+from proxy.hijack import Client
 from proxy.headers import Peer
 from tests.processes import free_port
 from tests.proxy.adopter import Place, place
@@ -269,3 +270,20 @@ async def connect(gateway: Listening, service: Place) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(gateway.gateway.handoff.start())
         await service.accept()
+
+
+async def test_a_client_that_leaves_while_it_is_answered_is_no_error_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The write finds out before the loop tells anybody; it takes luck on a real socket, so the way out is a fake."""
+
+    async def forward(client: Client, *_: object, **__: object) -> None:
+        client.cut(reset=False)
+        client.write(b"too late")
+
+    monkeypatch.setattr("proxy.gateway.forward", forward)
+    async with listening() as gateway:
+        assert await gateway.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+        exchange = await gateway.ended()
+        assert (exchange.status, exchange.outcome) == (499, Outcome.CLIENT_GONE)
+    assert not caplog.records
