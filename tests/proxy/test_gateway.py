@@ -12,8 +12,8 @@ import pytest
 
 from proxy.errors import Outcome
 from proxy.frames import close_frame
-from proxy.hijack import Client
 from proxy.headers import Peer
+from proxy.hijack import Client
 from tests.processes import free_port
 from tests.proxy.adopter import Place, place
 from tests.proxy.listening import HANDSHAKE, SWITCH, Listening, listening
