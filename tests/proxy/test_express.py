@@ -14,7 +14,7 @@ import pytest
 
 from proxy.errors import Outcome
 from tests.proxy.listening import Client, Listening, listening
-from tests.proxy.origin import Origin, Script, answering, origin, read_head
+from tests.proxy.origin import Origin, Script, answering, origin, read_head, silent
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET /a?b=%20 HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nConnection: keep-alive\r\n\r\n"
@@ -47,6 +47,14 @@ def recording(heads: list[bytes], *answers: bytes) -> Script:
             heads.append(head + await reader.readexactly(2 if b"Content-Length" in head else 0))
             writer.write(answer)
         await reader.read()
+
+    return script
+
+
+def answering_when(turn: asyncio.Event, *answers: bytes) -> Script:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await turn.wait()
+        await answering(*answers)(reader, writer)
 
     return script
 
@@ -232,10 +240,7 @@ async def test_an_answer_that_ends_too_early_is_cut_and_never_ended_as_if_it_wer
 
 
 async def test_a_silent_upstream_is_given_up() -> None:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-
-    async with warm(script, timeouts={"response": "0.1s"}) as (gateway, client, server):
+    async with warm(silent, timeouts={"response": "0.1s"}) as (gateway, client, server):
         await client.send(GET)
         assert (await client.read_head()).startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
         await server.wait_closed(1)
@@ -262,46 +267,25 @@ async def test_what_comes_behind_an_answer_is_given_to_nobody() -> None:
 # -- the client leaves, is slow, or is in a hurry
 
 
-async def test_a_client_that_leaves_takes_its_request_with_it() -> None:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-
-    async with warm(script) as (gateway, client, server):
+@pytest.mark.parametrize(
+    ("answered", "status"),
+    [
+        (b"", 499),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhal", 200),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", 200),
+    ],
+    ids=["before the answer", "in the middle of it", "when it has gone on the ordinary way"],
+)
+async def test_a_client_that_leaves_takes_its_request_with_it(answered: bytes, status: int) -> None:
+    async with warm(answering(answered)) as (gateway, client, server):
         await client.send(GET)
         await gateway.carries(1)
+        if answered:
+            await client.read_head()
         client.writer.transport.abort()
         await server.wait_closed(1)
         exchange = await gateway.ended(2)
-        assert (exchange.status, exchange.outcome) == (499, Outcome.CLIENT_GONE)
-
-
-async def test_a_client_that_leaves_in_the_middle_of_an_answer_takes_it_with_it() -> None:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhal")
-        await reader.read()
-
-    async with warm(script) as (gateway, client, server):
-        await client.send(GET)
-        await client.read_head()
-        client.writer.transport.abort()
-        await server.wait_closed(1)
-        exchange = await gateway.ended(2)
-        assert (exchange.status, exchange.outcome) == (200, Outcome.CLIENT_GONE)
-
-
-async def test_a_client_that_leaves_an_exchange_that_went_on_the_ordinary_way_takes_it_with_it() -> None:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
-        await reader.read()
-
-    async with warm(script) as (gateway, client, server):
-        await client.send(GET)
-        await client.read_head()
-        client.writer.transport.abort()
-        await server.wait_closed(1)
-        assert (await gateway.ended(2)).outcome is Outcome.CLIENT_GONE
+        assert (exchange.status, exchange.outcome) == (status, Outcome.CLIENT_GONE)
 
 
 async def test_a_slow_client_makes_the_upstream_wait_and_gets_everything() -> None:
@@ -350,14 +334,7 @@ async def test_an_upstream_is_not_left_waiting_behind_an_answer_that_filled_the_
 @pytest.mark.parametrize("cut", [0, 10, len(GET)])
 async def test_what_is_pipelined_behind_a_plain_request_waits_its_turn(cut: int) -> None:
     turn = asyncio.Event()
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        await turn.wait()
-        writer.write(OK)
-        await answering(OK, OK)(reader, writer)
-
-    async with warm(script) as (gateway, client, server):
+    async with warm(answering_when(turn, OK, OK, OK)) as (gateway, client, server):
         await client.send(GET)
         await gateway.carries(1)
         await client.send((GET + GET)[: cut or None])
@@ -370,10 +347,7 @@ async def test_what_is_pipelined_behind_a_plain_request_waits_its_turn(cut: int)
 
 
 async def test_a_flood_behind_a_plain_request_is_not_collected() -> None:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-
-    async with warm(script) as (gateway, client, _):
+    async with warm(silent) as (gateway, client, _):
         await client.send(GET)
         await gateway.carries(1)
         with pytest.raises(TimeoutError):
@@ -425,14 +399,7 @@ async def test_a_connection_that_is_idle_behind_a_plain_exchange_is_closed_in_ti
 
 async def test_a_plain_exchange_is_not_taken_for_an_idle_connection() -> None:
     turn = asyncio.Event()
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        await turn.wait()
-        writer.write(OK)
-        await reader.read()
-
-    async with warm(script, timeouts={"keepalive": "0.1s"}) as (gateway, client, _):
+    async with warm(answering_when(turn, OK), timeouts={"keepalive": "0.1s"}) as (gateway, client, _):
         await client.send(GET)
         await asyncio.sleep(0.4)  # what must not happen has no event
         turn.set()
@@ -442,14 +409,7 @@ async def test_a_plain_exchange_is_not_taken_for_an_idle_connection() -> None:
 
 async def test_a_gateway_that_stops_finishes_it_and_then_closes() -> None:
     turn = asyncio.Event()
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        await turn.wait()
-        writer.write(OK)
-        await reader.read()
-
-    async with warm(script) as (gateway, client, _):
+    async with warm(answering_when(turn, OK)) as (gateway, client, _):
         await client.send(GET)
         await gateway.carries(1)
         gateway.begin_to_stop()
@@ -458,10 +418,7 @@ async def test_a_gateway_that_stops_finishes_it_and_then_closes() -> None:
 
 
 async def test_what_does_not_end_in_time_is_cut_and_the_log_says_who_did_it() -> None:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-
-    async with warm(script) as (gateway, client, server):
+    async with warm(silent) as (gateway, client, server):
         await client.send(GET)
         await gateway.carries(1)
         gateway.begin_to_stop()

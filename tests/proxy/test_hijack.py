@@ -6,12 +6,14 @@ import asyncio
 import inspect
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web_protocol import RequestHandler
 
-from proxy.hijack import HAS_C_PARSER, Carried, Client, Connection, Listener, Written
+from proxy.hijack import HAS_C_PARSER, Carried, Client, Connection, Handler, Listener, OnPlain, Written
 from proxy.plain import Request
 from tests.proxy.listening import HANDSHAKE
 
@@ -47,30 +49,44 @@ def test_canary_the_attributes_that_are_used_exist() -> None:
     ]
 
 
-async def serve(
-    handler: object, data: bytes, *, count: int = -1, kept: list[Listener] | None = None
-) -> tuple[bytes, Listener]:
-    """Run one raw connection against a handler; return what came back. ``kept`` gets the listener at the start."""
+@asynccontextmanager
+async def connected(
+    handler: Handler,
+    *,
+    on_plain: OnPlain = lambda connection, request: None,
+    head_timeout: float = 10,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, Listener]]:
+    """A raw connection to a listener."""
     listener = Listener(
-        handler,  # type: ignore[arg-type]
+        handler,
+        on_plain=on_plain,
         on_unreadable=lambda request, status, message: unreadable(request, status),
-        head_timeout=10,
+        head_timeout=head_timeout,
         keepalive_timeout=10,
         read_buffer=65536,
     )
-    if kept is not None:
-        kept.append(listener)
     server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
     try:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(data)
-        async with asyncio.timeout(10):
-            answer = await (reader.read() if count < 0 else reader.readexactly(count))
-        writer.transport.abort()
-        return answer, listener
+        try:
+            async with asyncio.timeout(10):
+                yield reader, writer, listener
+        finally:
+            writer.transport.abort()
     finally:
         server.close()
         await listener.shutdown(1)
+
+
+async def serve(
+    handler: Handler, data: bytes, *, count: int = -1, kept: list[Listener] | None = None
+) -> tuple[bytes, Listener]:
+    """Run one raw connection against a handler; return what came back. ``kept`` gets the listener at the start."""
+    async with connected(handler) as (reader, writer, listener):
+        if kept is not None:
+            kept.append(listener)
+        writer.write(data)
+        return await (reader.read() if count < 0 else reader.readexactly(count)), listener
 
 
 def unreadable(request: web.BaseRequest, status: int) -> Written:
@@ -168,25 +184,11 @@ async def test_a_connection_that_nobody_took_goes_on() -> None:
         client.write(b"<%b>" % client.head.target.encode())
         return Written(client.wants_keep_alive)
 
-    listener = Listener(
-        handler,
-        on_unreadable=lambda request, status, message: unreadable(request, status),
-        head_timeout=10,
-        keepalive_timeout=10,
-        read_buffer=65536,
-    )
-    server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
-    try:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        async with asyncio.timeout(10):
-            writer.write(HANDSHAKE)
-            assert await reader.readexactly(7) == b"</live>"
-            writer.write(b"GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            assert await reader.read() == b"</next>"
-        writer.close()
-    finally:
-        server.close()
-        await listener.shutdown(1)
+    async with connected(handler) as (reader, writer, _):
+        writer.write(HANDSHAKE)
+        assert await reader.readexactly(7) == b"</live>"
+        writer.write(b"GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert await reader.read() == b"</next>"
 
 
 async def test_canary_a_refused_upgrade_leaves_a_connection_that_still_speaks_http() -> None:
@@ -241,23 +243,9 @@ async def test_a_connection_that_asks_nothing_is_closed_in_time() -> None:
     async def handler(request: web.BaseRequest) -> Written:
         raise AssertionError("nothing to handle")
 
-    listener = Listener(
-        handler,
-        on_unreadable=lambda request, status, message: unreadable(request, status),
-        head_timeout=0.1,
-        keepalive_timeout=60,
-        read_buffer=65536,
-    )
-    server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
-    try:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    async with connected(handler, head_timeout=0.1) as (reader, writer, _):
         writer.write(b"GET / HT")
-        async with asyncio.timeout(10):
-            assert await reader.read() == b""
-        writer.close()
-    finally:
-        server.close()
-        await listener.shutdown(1)
+        assert await reader.read() == b""
 
 
 class Unmoved:
@@ -281,23 +269,12 @@ async def test_a_body_that_nobody_reads_does_not_stop_the_reading_of_the_next_re
         asyncio.get_running_loop().call_soon(connection.plain_ended, True)
         return Unmoved()
 
-    listener = Listener(
-        lambda _: asyncio.sleep(0, Written(keep_alive=False)),
-        on_plain=on_plain,
-        on_unreadable=lambda request, status, message: unreadable(request, status),
-        head_timeout=10,
-        keepalive_timeout=10,
-        read_buffer=65536,
-    )
-    server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
-    try:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    async with connected(lambda _: asyncio.sleep(0, Written(keep_alive=False)), on_plain=on_plain) as (
+        reader,
+        writer,
+        _,
+    ):
         for number in range(2):
             writer.write(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number)
-            async with asyncio.timeout(5):
-                assert await reader.readexactly(1) == b"."
+            assert await reader.readexactly(1) == b"."
         assert seen == ["/0", "/1"]
-        writer.transport.abort()
-    finally:
-        server.close()
-        await listener.shutdown(1)
