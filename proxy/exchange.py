@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from proxy.errors import Outcome
 
@@ -34,7 +34,6 @@ class Exchange:
     """Bytes from the client."""
     sent: int = 0
     """Bytes to the client."""
-    first_byte: float | None = None
     ended: float | None = None
     outcome: Outcome = Outcome.BUG
     detail: str = ""
@@ -43,7 +42,6 @@ class Exchange:
     """A WebSocket's: the code of the close frame that began the end; None where there was none."""
     closed_by: str = ""
     """A WebSocket's: ``client``, ``upstream`` or ``gateway``."""
-    notes: dict[str, str] = field(default_factory=dict)
 
     @property
     def duration(self) -> float:

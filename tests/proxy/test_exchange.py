@@ -47,12 +47,6 @@ def test_an_exchange_stays_in_its_set_while_it_changes() -> None:
     assert record in flight
 
 
-def test_the_notes_of_one_exchange_are_not_the_notes_of_another() -> None:
-    first, second = exchange(), exchange()
-    first.notes["way"] = "tunnel"
-    assert second.notes == {}
-
-
 def test_a_misspelt_field_is_an_error_and_not_a_new_field() -> None:
     with pytest.raises(AttributeError):
         exchange().statsu = 200  # type: ignore[attr-defined]
