@@ -20,8 +20,8 @@ class FrameCounter:
     """Follows one direction of a WebSocket connection.
 
     ``close_code`` is the code of the first close frame: None before, 1005 for
-    a close frame that carries none (RFC 6455, 7.1.5). ``at_boundary`` says whether the next
-    byte begins a frame.
+    a close frame that carries none (RFC 6455, 7.1.5). ``at_boundary`` says
+    whether the next byte begins a frame.
     """
 
     __slots__ = ("_close_bytes", "_header", "_mask", "_payload", "at_boundary", "close_code")
