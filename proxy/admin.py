@@ -20,7 +20,8 @@ def admin_app(lifecycle: Lifecycle[Exchange], upstreams: Mapping[str, Upstream])
     ``/readyz``: 200 while new exchanges are taken, 503 while it starts or
     drains. It also tries each upstream and reports it, but an upstream that
     is away does not make the gateway unready: a balancer that took it out
-    of service would cut off the other upstream's clients too.
+    of service would cut off the other upstream's clients too. ``tasks`` are
+    those of the event loop: at rest their number does not grow.
     """
 
     async def healthz(_: web.Request) -> web.Response:
@@ -32,6 +33,7 @@ def admin_app(lifecycle: Lifecycle[Exchange], upstreams: Mapping[str, Upstream])
             "status": "ready" if lifecycle.is_ready else "not ready",
             "state": lifecycle.state.value,
             "in_flight": len(lifecycle.in_flight),
+            "tasks": len(asyncio.all_tasks()),
             "upstreams": dict(zip(upstreams, states, strict=True)),
         }
         return web.json_response(body, status=200 if lifecycle.is_ready else 503)

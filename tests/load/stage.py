@@ -20,6 +20,8 @@ EVERYWHERE = frozenset(os.sched_getaffinity(0))
 TUNNEL, HANDED = "/dash/echo", "/echo"
 """Where a WebSocket goes to the origin, through a tunnel, and where it is handed over to the service."""
 
+ROUTES = [{"path": "/dash", "to": "dash"}, {"path": "/flood", "to": "dash"}]
+
 NO_LIMITS = {
     "connections_per_client": None,
     "websockets_per_client": None,
@@ -66,7 +68,7 @@ class Stage:
                 "ws": f"http://127.0.0.1:{self.service_port}",
             },
             "handoff": "run/ws.sock",
-            "routes": [{"path": "/dash", "to": "dash"}, {"path": "/flood", "to": "dash"}],
+            "routes": ROUTES,
             "limits": NO_LIMITS,
             **self._settings,
             **settings,
