@@ -87,7 +87,10 @@ class Visitors:
                 async with asyncio.timeout(PATIENCE):
                     socket = await Socket.open(self._stage.port, target, source=address_of(number))
             except (Refused, *GONE) as error:
-                self.seen.handshakes[f"{way}: {kind_of(error)}"] += 1
+                went_down = way == "handed over" and isinstance(error, Ended) and self.seen.kills[server] != kills
+                # What a service has in its hands when it is killed, nobody can answer in its place.
+                tally = self.seen.ends if went_down else self.seen.handshakes
+                tally[f"{way}: {kind_of(error)}"] += 1
                 await self.pause(chance.uniform(0.5, 2))
                 continue
             self.seen.handshakes["answered"] += 1
@@ -168,12 +171,15 @@ class Visitors:
             await self.pause(0.5)
 
     async def _events(self, reader: asyncio.StreamReader, count: int) -> None:
-        for number in range(count):
-            size = int(await reader.readuntil(b"\r\n"), 16)
-            event = await reader.readexactly(size + 2)
-            if event != f"data: {number}\n\n\r\n".encode():
-                self.seen.breach("an event", f"{event!r} came in place of {number}")
+        due = b"".join(b"data: %d\n\n" % number for number in range(count))
+        while size := int(await reader.readuntil(b"\r\n"), 16):  # where a chunk ends is the sender's business
+            piece = (await reader.readexactly(size + 2))[:-2]
+            if not due.startswith(piece):
+                self.seen.breach("an event", f"{piece!r} came in place of {due[:20]!r}")
                 return
+            due = due[size:]
+        if due:
+            self.seen.breach("an event", f"the stream ended, and {due[:20]!r} was due")
 
 
 class _Talk:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.load import trials
 from tests.load.checks import Check, all_held, table
 
