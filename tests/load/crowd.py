@@ -58,7 +58,10 @@ async def crowd(*words: object) -> AsyncIterator[Crowd]:
         seen = Crowd()
         yield seen
         process.stdin.close()
-        seen.tally.update(json.loads(await process.stdout.readline()))
+        said = await process.stdout.readline()
+        if not said:
+            raise RuntimeError(f"the crowd {words} has failed; see above")
+        seen.tally.update(json.loads(said))
     finally:
         if process.returncode is None:
             process.kill()
@@ -78,29 +81,56 @@ async def some_at_a_time(jobs: Iterable[Coroutine[Any, Any, None]]) -> None:
             group.create_task(run(job))
 
 
+class Held:
+    """A WebSocket that is held open. It always listens, because servers ping, and close on whoever does not answer."""
+
+    def __init__(self, socket: Socket, tally: Tally) -> None:
+        self._socket = socket
+        self._tally = tally
+        self._heard: asyncio.Queue[bytes] = asyncio.Queue()
+        self._listening = asyncio.get_running_loop().create_task(self._listen(), name="held socket")
+
+    async def echo(self, message: bytes) -> None:
+        """Say something, and count whether it comes back."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._socket.say(message)
+                self._tally["echoes" if await self._heard.get() == message else "wrong"] += 1
+        except (Ended, TimeoutError):
+            self._tally["lost"] += 1
+
+    async def leave(self) -> None:
+        """Close it politely."""
+        try:
+            self._socket.say_goodbye()
+            async with asyncio.timeout(PATIENCE):
+                await self._listening
+        except (Ended, TimeoutError):
+            self._tally["never closed"] += 1
+        self._socket.close()
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                self._heard.put_nowait(await self._socket.hear())
+        except Ended as end:
+            self._tally[f"closed with {end.code}"] += 1
+
+
 async def hold_sockets(port: int, target: str, count: int, talking: int) -> Tally:
     """Hold WebSockets until the input ends; each of them must still be an echo then."""
     tally: Tally = Counter()
-    sockets: list[Socket] = []
+    sockets: list[Held] = []
     is_over = asyncio.Event()
 
     async def open_one(number: int) -> None:
         async with asyncio.timeout(PATIENCE):
-            sockets.append(await Socket.open(port, target, source=address_of(number)))
+            sockets.append(Held(await Socket.open(port, target, source=address_of(number)), tally))
 
-    async def echo(socket: Socket, number: int) -> None:
-        message = f"message {number} ".encode() * 8
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await socket.say(message)
-                tally["echoes" if await socket.hear() == message else "wrong"] += 1
-        except (Ended, TimeoutError):
-            tally["lost"] += 1
-
-    async def talk(socket: Socket, number: int) -> None:
+    async def talk(socket: Held, number: int) -> None:
         await asyncio.sleep(number / talking)  # not all in the same moment
         while not is_over.is_set():
-            await echo(socket, number)
+            await socket.echo(f"message {number} ".encode() * 8)
             await asyncio.sleep(1)
 
     await some_at_a_time(open_one(number) for number in range(count))
@@ -110,24 +140,9 @@ async def hold_sockets(port: int, target: str, count: int, talking: int) -> Tall
         print("ready", flush=True)
         await end_of_input()
         is_over.set()
-    await some_at_a_time(echo(socket, number) for number, socket in enumerate(sockets))
-    await some_at_a_time(leave(socket, tally) for socket in sockets)
+    await some_at_a_time(socket.echo(b"the last word") for socket in sockets)
+    await some_at_a_time(socket.leave() for socket in sockets)
     return tally
-
-
-async def leave(socket: Socket, tally: Tally) -> None:
-    """Close a WebSocket politely, and count how it ended."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            socket.say_goodbye()
-            while True:
-                await socket.hear()
-    except Ended as end:
-        tally[f"closed with {end.code}"] += 1
-    except TimeoutError:
-        tally["never closed"] += 1
-    finally:
-        socket.close()
 
 
 async def trickle(port: int, count: int, pause: float) -> Tally:

@@ -86,7 +86,7 @@ class Socket:
         size = -(-len(payload) // pieces)
         for number in range(pieces):
             part = payload[number * size : (number + 1) * size]
-            self._writer.write(frame(0 if number else TEXT, part, fin=number == pieces - 1, mask=MASK))
+            self._write(frame(0 if number else TEXT, part, fin=number == pieces - 1, mask=MASK))
         try:
             await self._writer.drain()
         except ConnectionError:
@@ -101,7 +101,7 @@ class Socket:
                 if got.opcode == CLOSE:
                     raise Ended(int.from_bytes(got.payload[:2], "big") if got.payload else 1005)
                 if got.opcode == PING:
-                    self._writer.write(frame(PONG, got.payload, mask=MASK))
+                    self._write(frame(PONG, got.payload, mask=MASK))
                 elif got.opcode != PONG:
                     whole += got.payload
                     if got.fin:
@@ -110,12 +110,12 @@ class Socket:
             raise Ended(NO_CLOSE_FRAME) from None
 
     def say_goodbye(self, code: int = 1000) -> None:
-        """Begin the closing handshake; ``hear`` raises Ended with the other side's answer."""
-        self._writer.write(frame(CLOSE, code.to_bytes(2, "big"), mask=MASK))
+        """Begin the closing handshake; ``hear`` raises Ended with the other side's answer. Raises Ended too."""
+        self._write(frame(CLOSE, code.to_bytes(2, "big"), mask=MASK))
 
     def begin_a_frame(self) -> None:
-        """Send half of a frame, never to go on."""
-        self._writer.write(frame(BINARY, bytes(1000), mask=MASK)[:500])
+        """Send half of a frame, never to go on. Raises Ended when nobody is there any more."""
+        self._write(frame(BINARY, bytes(1000), mask=MASK)[:500])
 
     def end(self) -> None:
         """Send no more (FIN); the other direction stays open."""
@@ -132,6 +132,11 @@ class Socket:
         if not self._writer.transport.is_closing():
             lent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
+
+    def _write(self, data: bytes) -> None:
+        if self._writer.transport.is_closing():
+            raise Ended(NO_CLOSE_FRAME)
+        self._writer.write(data)
 
 
 async def read_frame(reader: asyncio.StreamReader) -> Frame:
