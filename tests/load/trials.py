@@ -32,9 +32,13 @@ class Figures:
     """Latencies of ordinary GETs."""
 
     def __init__(self, latencies: list[float], wrong: int) -> None:
+        self._latencies = latencies
         self.p50, self.p99 = (percentile(latencies, share) * 1000 for share in (0.5, 0.99))
         self.count = len(latencies)
         self.wrong = wrong
+
+    def __add__(self, other: Figures) -> Figures:
+        return Figures(self._latencies + other._latencies, self.wrong + other.wrong)
 
     def __str__(self) -> str:
         return f"p50 {self.p50:.2f} ms, p99 {self.p99:.2f} ms of {self.count}"
@@ -65,12 +69,12 @@ async def ordinary_gets(stage: Stage, seconds: float, *, rate: float = 200, clie
     return Figures(latencies, wrong)
 
 
-def as_before(what: str, before: Figures, during: Figures) -> list[Check]:
-    """Compare the latencies of ordinary requests under load with the idle ones."""
-    ratio = during.p99 / before.p99
+def as_idle(what: str, idle: Figures, during: Figures) -> list[Check]:
+    """Compare the latencies of ordinary requests under load with the idle ones, of before and behind it."""
+    ratio = during.p99 / idle.p99
     return [
-        Check(f"GET p99 {what}", ratio, TIMES_SLOWER, " x the idle one", f"{during}; idle {before}"),
-        Check(f"wrong GETs {what}", during.wrong + before.wrong, 0),
+        Check(f"GET p99 {what}", ratio, TIMES_SLOWER, " x the idle one", f"{during}; idle {idle}"),
+        Check(f"wrong GETs {what}", during.wrong + idle.wrong, 0),
     ]
 
 
@@ -89,17 +93,19 @@ async def many_sockets(folder: Path, *, tunnels: int, handed: int, seconds: floa
                 with_all = await ordinary_gets(stage, seconds)
                 more_files = stage.descriptors() - files_with_tunnels
         await settled(stage, files)
+        left = leftovers(stage, files)
+        idle += await ordinary_gets(stage, seconds)
         lost = through.tally["lost"] + through.tally["wrong"] + away.tally["lost"] + away.tally["wrong"]
         echoes = through.tally["echoes"] + away.tally["echoes"]
         return [
             Check("tunnels that are not open", tunnels - there, 0, note=f"{there:,} are"),
-            *as_before(f"with {tunnels:,} tunnels", idle, with_tunnels),
+            *as_idle(f"with {tunnels:,} tunnels", idle, with_tunnels),
             Check("descriptors per socket handed over", more_files / handed, 0.01, note=f"{handed:,} sockets"),
-            *as_before(f"with {handed:,} handed-off sockets too", idle, with_all),
+            *as_idle(f"with {handed:,} handed-off sockets too", idle, with_all),
             Check("messages lost or wrong", lost, 0, note=f"{echoes:,} came back"),
             Check("sockets that did not close with 1000", other_codes(through.tally + away.tally, tunnels + handed), 0),
             Check("memory per tunnel", each, unit=" KiB"),
-            *leftovers(stage, files),
+            *left,
         ]
 
 
@@ -114,12 +120,14 @@ async def slow_clients(folder: Path, *, count: int, seconds: float, pause: float
             each = (stage.memory() - memory) / count / 1024
             most = stage.descriptors() - files
         await settled(stage, files)
+        left = leftovers(stage, files)
+        idle += await ordinary_gets(stage, seconds)
         ways = ", ".join(f"{what} {n}" for what, n in sorted(slow.tally.items()))
         return [
-            *as_before(f"with {count:,} slow clients", idle, during),
+            *as_idle(f"with {count:,} slow clients", idle, during),
             Check("memory per slow client", each, 64, " KiB"),
             Check("descriptors for the slow clients", most, note=ways),
-            *leftovers(stage, files),
+            *left,
         ]
 
 

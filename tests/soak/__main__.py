@@ -71,14 +71,11 @@ async def a_round(stage: Stage, name: str, seconds: float, sockets: int, pace: P
     loop = asyncio.get_running_loop()
     tasks = [loop.create_task(visit, name=f"visitor {n}") for n, visit in enumerate(visitors.all(sockets))]
     troubles = loop.create_task(Troubles(stage, seen, seconds, pace).run(), name="troubles")
+    watching = loop.create_task(watch(stage, seen, name, seconds), name="watch")
     try:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end or not troubles.done():
-            stage.check()
-            await asyncio.wait({troubles}, timeout=min(1.0, max(0.05, end - time.monotonic())))
-            if troubles.done():
-                await troubles
-                await asyncio.sleep(max(0.0, min(1.0, end - time.monotonic())))
+        await asyncio.wait({watching, troubles}, return_when=asyncio.FIRST_EXCEPTION)
+        await watching
+        await troubles
         visitors.is_over.set()
         _, staying = await asyncio.wait(tasks, timeout=LEAVING)
         if staying:
@@ -86,10 +83,26 @@ async def a_round(stage: Stage, name: str, seconds: float, sockets: int, pace: P
         for task in set(tasks) - staying:
             await task  # what it raised is a fault of the soak itself
     finally:
-        for task in (troubles, *tasks):
+        for task in (watching, troubles, *tasks):
             task.cancel()
-        await asyncio.gather(troubles, *tasks, return_exceptions=True)
+        await asyncio.gather(watching, troubles, *tasks, return_exceptions=True)
     return seen
+
+
+async def watch(stage: Stage, seen: Seen, name: str, seconds: float) -> None:
+    """Wait for the end of a round; say twenty times how it goes. Raises Failed when the gateway has ended."""
+    began = time.monotonic()
+    for part in range(1, 21):
+        while (left := began + seconds * part / 20 - time.monotonic()) > 0:
+            stage.check()
+            await asyncio.sleep(min(1.0, left))
+        print(
+            f"{name}: {seconds * part / 20:.0f} of {seconds:.0f} s, {seen.handshakes['answered']:,} sockets, "
+            f"{seen.messages:,} messages, {seen.breaches.total()} breaches, "
+            f"{stage.descriptors():,} descriptors, {stage.memory() / MIB:.1f} MiB",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 async def quiet(stage: Stage, base: Base | None) -> Base:
