@@ -26,9 +26,24 @@ from ws_service.configfile import (
 )
 from ws_service.errors import ConfigError
 
-__all__ = ["ConfigError", "Route", "Settings", "Timeouts", "Upstreams", "dump", "load_settings", "split_listen"]
+__all__ = [
+    "Auth",
+    "ConfigError",
+    "Health",
+    "Limits",
+    "Route",
+    "Settings",
+    "Timeouts",
+    "Tls",
+    "Upstreams",
+    "dump",
+    "load_settings",
+    "split_listen",
+]
 
 _NETLOC = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::(?P<port>.*))?")
+
+_ORIGIN = re.compile(r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
 Service = Literal["dash", "ws"]
 """The two services behind the gateway."""
@@ -45,8 +60,10 @@ def _upstream_url(value: object) -> str:
         parts = urlsplit(value)
     except ValueError as error:
         raise ValueError(f"{value!r} is not a URL: {error}") from None
-    if parts.scheme != "http":
-        raise ValueError(f"{value!r} does not begin with http:// (or unix:); the way to an upstream is plain HTTP/1.1")
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(
+            f"{value!r} does not begin with http://, https:// or unix:; the way to an upstream is HTTP/1.1"
+        )
     # urlsplit drops empty queries, empty fragments, tabs and line ends without a word.
     is_whole = value == value.strip() and value.isprintable() and not set("?#@") & set(value)
     if not is_whole or parts.path not in ("", "/"):
@@ -71,7 +88,28 @@ def _peers(value: object) -> object:
         raise ValueError(f"{error}, or unix for those who come through a unix socket") from None
 
 
+def _origin(value: object) -> str:
+    if value is None:
+        return "null"  # YAML reads the bare word so; browsers send it for pages that have no origin
+    if not isinstance(value, str):
+        raise ValueError(f"expected an origin such as https://app.example.com, got {value!r}")
+    if value in ("same", "any", "null"):
+        return value
+    if value.startswith("regex:"):
+        try:
+            re.compile(value[6:])
+        except re.error as error:
+            raise ValueError(f"{value!r} is not a regular expression: {error}") from None
+        return value
+    if not _ORIGIN.fullmatch(value):
+        raise ValueError(f"{value!r} is not an origin; write https://host, https://host:port, same, any or regex:...")
+    return value.lower()
+
+
 Url = Annotated[str, BeforeValidator(_upstream_url)]
+Origin = Annotated[str, BeforeValidator(_origin)]
+"""``same``, ``any``, ``null``, ``regex:...`` or an origin as browsers write it (RFC 6454, section 6.2)."""
+
 Peers = Annotated[
     IPv4Network | IPv6Network | Literal["unix"],
     BeforeValidator(_peers),
@@ -81,7 +119,7 @@ Peers = Annotated[
 
 
 class Upstreams(Section):
-    """Where the two services listen: ``http://host:port`` or ``unix:path``."""
+    """Where the two services listen: ``http://host:port``, ``https://host:port`` or ``unix:path``."""
 
     dash: Url = "http://127.0.0.1:8050"
     """The Dash server: Flask or FastAPI, unmodified."""
@@ -125,14 +163,122 @@ class Route(Section):
         return self
 
 
+class Auth(Section):
+    """Who may pass is Dash's to say: a request that matches is first asked about there, WebSocket and plain HTTP alike.
+
+    Among the rules that match, the longest path wins, then the one with a host.
+    """
+
+    path: str = "/"
+    """Path prefix, whole segments. ``/``: everything."""
+
+    host: str | None = None
+    """Host name, without port. None: any host."""
+
+    ask: str | None
+    """The path on Dash that answers 2xx for whoever may pass; any other answer goes to the client as it is. None (in
+    the file: ``null``) lets everybody pass, for a login page under a path that is guarded."""
+
+    copy_headers: tuple[str, ...] = ()
+    """Fields of the answer that go to the upstream with the request, such as X-User. What the client itself sends
+    under these names is removed first."""
+
+    cache: Duration = 0.0
+    """How long a 2xx answer holds for the same cookies and Authorization. 0 asks for each request. Danger: a user who
+    is locked out stays so much longer."""
+
+
+class Tls(Section):
+    """The certificate of the public listener; both files are read again on SIGHUP. TLS 1.2 and newer."""
+
+    certificate: str
+    """PEM file: the certificate, and behind it the chain. Relative to the config file."""
+
+    key: str
+    """PEM file: the private key, without a passphrase. Relative to the config file."""
+
+
+class Health(Section):
+    """How the gateway learns whether an upstream is there, beside what it meets on its way."""
+
+    interval: Duration = 5.0
+    """Between two probes of an upstream. 0: none; then only real requests tell. Precedents: HAProxy 2s, Caddy 30s."""
+
+    timeout: Duration = 2.0
+    """For a probe to succeed."""
+
+    fails: Annotated[int, Field(ge=1)] = 2
+    """Probes that fail, one after the other, before the upstream is taken for away. Precedent: HAProxy 3."""
+
+    passes: Annotated[int, Field(ge=1)] = 1
+    """Probes that succeed before it is taken for back. Precedent: HAProxy 2."""
+
+    dash: str | None = None
+    """A path on Dash that answers 2xx or 3xx when it is well. None: that it takes a connection is enough."""
+
+    ws: str | None = None
+    """A path on the ws service that answers 2xx or 3xx when it is well (its own is ``/healthz``). None: as above."""
+
+
+class Limits(Section):
+    """How much anybody may take. ``null`` is no limit of ours, where it is allowed.
+
+    A client is an address (of IPv6 its /64, which is what one customer
+    gets): the peer, or whom a trusted proxy speaks for. A proxy in front
+    that is not in ``trusted_proxies`` is one client.
+    """
+
+    request_line: Annotated[Size, Field(ge=1024)] = 16384
+    """Bytes of a request line; 414 above it. Precedents: nginx 8KiB, Node 16KiB (whole head), HAProxy 16KiB."""
+
+    header: Annotated[Size, Field(ge=1024)] = 65536
+    """Bytes of all header fields of a request; 431 above it. Precedents: nginx 32KiB, Node 16KiB, Go 1MiB. Single
+    sign-on in front of dashboards makes cookies of several KiB."""
+
+    fields: Annotated[int, Field(ge=16)] = 128
+    """Header fields of a request; 431 above it. Precedents: Apache 100, HAProxy 101."""
+
+    body: Size | None = None
+    """Bytes of a request's body; 413 above it. Null: Dash's own limits hold. Precedents: nginx 1MiB (a known trap for
+    uploads), HAProxy none."""
+
+    connections: Annotated[int, Field(ge=1)] | None = None
+    """Connections of all clients together, those handed over not counted; whoever comes when all are taken waits to be
+    accepted. Null: as many as the descriptor limit allows. Precedents: nginx 512, HAProxy from its descriptors."""
+
+    connections_per_client: Annotated[int, Field(ge=1)] | None = 1000
+    """Connections of one client, those handed over not counted; one more is closed at once. Precedents: nginx and
+    HAProxy none. Danger: an office behind one address shares it."""
+
+    websockets_per_client: Annotated[int, Field(ge=1)] | None = 1000
+    """WebSockets of one client, those handed over too; 429 above it. Precedents: Centrifugo 0 (none)."""
+
+    handshakes_per_second: Annotated[int, Field(ge=1)] | None = 100
+    """WebSocket handshakes of one client; faster ones are delayed for up to a second, then answered 429. Precedents:
+    nginx limit_req (off by default) with burst."""
+
+    in_flight: Annotated[int, Field(ge=1)] | None = 1024
+    """Requests that one upstream is given at the same time, handshakes until their answer too; more wait. Precedents:
+    Envoy 1024, HAProxy none."""
+
+    waiting: Annotated[int, Field(ge=0)] = 1024
+    """Requests that wait for one upstream, because it is full or away; 503 with Retry-After above it. Precedent: Envoy
+    1024."""
+
+
 class Timeouts(Section):
     """How long each wait may last. 0 is no wait at all, never "for ever"."""
 
     head: Duration = 15.0
-    """For a client to send the head of its first request after connecting. Precedents: nginx 60s, aiohttp none."""
+    """For a client to send the head of a request, from connecting for the first and from its first byte for later ones
+    (408 behind it). Precedents: nginx 60s, Apache 20s, aiohttp none."""
 
     body: Duration = 60.0
     """Between two pieces of a request body (408 behind it). Precedent: nginx client_body_timeout 60s."""
+
+    send: Duration = 60.0
+    """For a client to take some of what waits for it; then it is cut, on tunnels too. Precedent: nginx send_timeout
+    60s."""
 
     keepalive: Duration = 75.0
     """Between two requests on a client's connection. Precedent: nginx 75s."""
@@ -147,6 +293,17 @@ class Timeouts(Section):
     """For an upstream to begin its answer. Long on purpose: a Dash callback may compute for minutes, and a proxy that
     gives up after 60s (nginx's default) throws its result away."""
 
+    auth: Duration = 5.0
+    """For Dash to say who may pass (``auth``); nobody may when it does not (504 behind it)."""
+
+    hold: Duration = 15.0
+    """For an upstream that cannot be reached to come back, while GET, HEAD and WebSocket handshakes wait; 503 behind
+    it. 0 fails at once. Precedents: Caddy lb_try_duration 0, Traefik none."""
+
+    queue: Duration = 15.0
+    """For an upstream that has all it may have (``limits.in_flight``) to take one more; 503 behind it. Precedent:
+    HAProxy timeout queue."""
+
     upstream_idle: Duration = 1.5
     """How long an unused connection to an upstream is kept. Must be shorter than the upstream's own keep-alive
     (gunicorn 2s, uvicorn 5s), or a request can meet the upstream's close half-way."""
@@ -155,8 +312,16 @@ class Timeouts(Section):
     """A tunnel with no byte in either direction for so long is closed. Dash's worker sends a heartbeat every 30s;
     nginx's 60s is the most reported fault of proxied WebSockets."""
 
+    drain_notice: Duration = 0.0
+    """At a stop, how long ``/readyz`` says 503 before the listener closes, for balancers to look. Precedents: HAProxy
+    grace, Traefik requestAcceptGraceTimeout 0."""
+
+    drain_window: Duration = 5.0
+    """At a stop, over how long the tunnels' goodbyes are spread, so that their clients do not come back all at once; at
+    most half of ``drain``. Precedent: HAProxy close-spread-time."""
+
     drain: Duration = 20.0
-    """At a stop, for requests and tunnels to end before they are cut."""
+    """At a stop, for requests and tunnels to end before they are cut; from the moment the listener closes."""
 
 
 class Settings(Section):
@@ -165,10 +330,24 @@ class Settings(Section):
     listen: Listen = "127.0.0.1:8000"
     """Where browsers come in. ``0.0.0.0:8000`` opens it to the network."""
 
+    tls: Tls | None = None
+    """HTTPS on the public listener. None: plain HTTP, for a host of its own or a proxy in front."""
+
+    proxy_protocol: bool = False
+    """Whether each connection begins with a PROXY header (version 1 or 2) of a proxy in ``trusted_proxies``, which
+    says who the client is. Then a connection without one is closed."""
+
     admin: Listen = "127.0.0.1:8001"
-    """Health answers for process managers and load balancers. Never the public port."""
+    """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket."""
+
+    admin_public: bool = False
+    """Whether ``admin`` may be an address that others reach. Danger: whoever reaches it sees how the gateway fares."""
 
     upstreams: Upstreams = Upstreams()
+
+    upstream_ca: str | None = None
+    """PEM file with the authorities that ``https://`` upstreams are checked against. None: the system's. Relative to
+    the config file."""
 
     handoff: SocketPath = "run/ws.sock"
     """The socket file through which WebSockets for ``ws`` are handed over to the service on this host, so that the
@@ -183,10 +362,23 @@ class Settings(Section):
     """Proxies in front whose X-Forwarded-* and X-Request-ID are believed. Danger: whoever is in here can claim any
     client address. Nobody by default: then those fields are removed from every request and written anew."""
 
+    origins: tuple[Origin, ...] = ("same",)
+    """The sites whose pages may open a WebSocket to ``ws``: ``same`` (the page's host is the one it asks), ``any``,
+    ``https://host[:port]``, ``null``, or ``regex:...`` for the whole of it; 403 for others. Clients that are no
+    browsers send no Origin, and pass. Dash's own WebSocket is Dash's to judge. Danger of ``any``: each page that a
+    user visits may open sockets in the user's name."""
+
+    auth: tuple[Auth, ...] = ()
+    """Who may pass, asked of Dash before anything is passed on. Empty: Dash and the endpoints see to it themselves."""
+
     access_log: Literal["text", "json", "off"] = "text"
     """One line per finished exchange, on standard output."""
 
+    limits: Limits = Limits()
+
     timeouts: Timeouts = Timeouts()
+
+    health: Health = Health()
 
     buffer: Annotated[Size, Field(ge=4096)] = 65536
     """Bytes held per direction of an exchange before the sender is made to wait."""
@@ -194,6 +386,12 @@ class Settings(Section):
     def handoff_path(self, folder: Path) -> Path | None:
         """Return ``handoff`` as a path; None where it is off. folder: of the config file."""
         return None if self.handoff == "off" else folder / self.handoff
+
+    @model_validator(mode="after")
+    def _knows_whom_to_believe(self) -> Settings:
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ValueError("proxy_protocol needs trusted_proxies: nobody else's PROXY header is believed")
+        return self
 
     @model_validator(mode="after")
     def _has_two_listeners(self) -> Settings:
@@ -205,7 +403,8 @@ class Settings(Section):
 def load_settings(path: Path | None, env: Mapping[str, str] = environ) -> Settings:
     """Read the gateway's section of a file; None means every default. Raises ``ConfigError`` with all mistakes.
 
-    Paths of unix sockets are relative to the file, so that it does not matter where the program is started.
+    Paths of unix sockets and certificates are relative to the file, so that it does not matter where the program is
+    started.
     """
     settings = load(path, "gateway", Settings, env)
     if path is None:
@@ -215,6 +414,8 @@ def load_settings(path: Path | None, env: Mapping[str, str] = environ) -> Settin
         update={
             "listen": _anchored(settings.listen, folder),
             "admin": _anchored(settings.admin, folder),
+            "tls": settings.tls and Tls(**{name: str(folder / file) for name, file in settings.tls}),
+            "upstream_ca": settings.upstream_ca and str(folder / settings.upstream_ca),
             "upstreams": Upstreams(**{name: _anchored(url, folder) for name, url in settings.upstreams}),
         }
     )

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any
 
-from proxy.config import Timeouts
 from proxy.errors import Outcome, UpstreamError
 from proxy.exchange import Exchange
 from proxy.forward import IDEMPOTENT, finish, forward, too_slow
 from proxy.headers import Fields, Head, Peer, Trusted, client_address, forwarded_fields, is_trusted, response_head
 from proxy.hijack import Client, Connection, Written
 from proxy.plain import Request, recognise_answer
-from proxy.routing import Table
+from proxy.rules import Rules
 from proxy.upstream import Answer, Upstream
 from proxy.upstream import Connection as Link
 
@@ -39,24 +38,18 @@ class Express:
 
     def __init__(
         self,
-        table: Table,
-        upstreams: Mapping[str, Upstream],
-        timeouts: Timeouts,
-        trusted: Trusted,
+        rules: Rules,
         *,
         is_ready: Callable[[], bool],
         record: Callable[[str, str, str, str], Exchange],
         end: Callable[[Exchange], None],
         resume: Callable[[Connection, Client, Exchange, Work], asyncio.Task[None]],
     ) -> None:
-        self._table = table
-        self._upstreams = upstreams
-        self.trusted = trusted
+        self.rules = rules
         self._is_ready = is_ready
         self._record = record
         self._waiting: dict[_Carried, None] = {}  # in the order in which they began
         self._sweeper: asyncio.TimerHandle | None = None
-        self.timeouts = timeouts
         self.end = end
         self.resume = resume
 
@@ -67,19 +60,20 @@ class Express:
         """
         if not self._is_ready():
             return None
-        name, rule = self._table.match(request.target, request.host, [], upgrade=False)
-        upstream = self._upstreams[name]
+        rules = self.rules
+        name, rule = rules.table.match(request.target, request.host, [], upgrade=False)
+        upstream = rules.upstreams[name]
         link = upstream.reuse()
         if link is None:
             return None
         peer, address = connection.peer, connection.peer.address
         if request.words:
-            address = client_address(request.to_head(), peer, self.trusted)
+            address = client_address(request.to_head(), peer, rules.settings.trusted_proxies)
         exchange = self._record(address, request.method, request.target, request.host.decode("latin-1"))
         exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
-        carried = _Carried(self, connection, request, upstream, link, exchange)
+        carried = _Carried(self, rules, connection, request, upstream, link, exchange)
         link.begin_plain(carried)
-        ours = our_fields(request, peer, self.trusted, exchange.id)
+        ours = our_fields(request, peer, rules.settings.trusted_proxies, exchange.id)
         link.write(b"".join((request.line, request.fields, ours, b"\r\n", request.body)))
         self._waiting[carried] = None
         if self._sweeper is None:
@@ -91,7 +85,7 @@ class Express:
         self._waiting.pop(carried, None)
 
     def _sweep_later(self) -> None:
-        pause = min(1.0, self.timeouts.response / 4)
+        pause = min(1.0, self.rules.settings.timeouts.response / 4)
         self._sweeper = asyncio.get_running_loop().call_later(pause, self._sweep)
 
     def _sweep(self) -> None:
@@ -99,7 +93,7 @@ class Express:
         self._sweeper = None
         now = time.monotonic()
         for carried in list(self._waiting):
-            if now - carried.exchange.began < self.timeouts.response:
+            if now - carried.exchange.began < self.rules.settings.timeouts.response:
                 break
             carried.took_too_long()
         if self._waiting:
@@ -109,11 +103,12 @@ class Express:
 class _Carried:
     """One plain exchange under way: told what happens by both of its connections."""
 
-    __slots__ = ("_connection", "_express", "_link", "_owed", "_request", "_task", "_upstream", "exchange")
+    __slots__ = ("_connection", "_express", "_link", "_owed", "_request", "_settings", "_task", "_upstream", "exchange")
 
     def __init__(
         self,
         express: Express,
+        rules: Rules,
         connection: Connection,
         request: Request,
         upstream: Upstream,
@@ -121,6 +116,7 @@ class _Carried:
         exchange: Exchange,
     ) -> None:
         self._express = express
+        self._settings = rules.settings
         self._connection = connection
         self._request = request
         self._upstream = upstream
@@ -159,8 +155,8 @@ class _Carried:
         self._express.forget(self)
         if self._owed < 0 and self._request.method in IDEMPOTENT:
             client = self._client()
-            ours = forwarded_fields(client.head, client.peer, self._express.trusted, self.exchange.id)
-            timeouts = self._express.timeouts
+            ours = forwarded_fields(client.head, client.peer, self._settings.trusted_proxies, self.exchange.id)
+            timeouts = self._settings.timeouts
             work = forward(client, self._request.target, ours, self._upstream, self.exchange, timeouts, close=False)
             self._resume(client, work)
         else:
@@ -188,7 +184,7 @@ class _Carried:
         self._express.forget(self)
         self._link.end_plain()
         self._link.abort()
-        self._fail(too_slow(self._upstream.name, self._express.timeouts.response))
+        self._fail(too_slow(self._upstream.name, self._settings.timeouts.response))
 
     # -- inside
 
@@ -217,7 +213,7 @@ class _Carried:
         self._link.end_plain()
         self._link.begin(self._request.method, on_interim)
         self._link.data_received(data)
-        self._resume(client, finish(client, self._link, self._upstream, self.exchange, self._express.timeouts))
+        self._resume(client, finish(client, self._link, self._upstream, self.exchange, self._settings.timeouts))
 
     def _fail(self, error: UpstreamError) -> None:
         async def fail() -> Written:

@@ -8,14 +8,13 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
 
 from aiohttp import web
 
-from proxy.config import Settings
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
 from proxy.express import Express, Work
@@ -26,10 +25,11 @@ from proxy.hijack import Carried, Client, Written
 from proxy.hijack import Connection as ClientConnection
 from proxy.lifecycle import Lifecycle
 from proxy.plain import Request
-from proxy.routing import Refuse, Table, Upgrade, decide
+from proxy.routing import Refuse, Upgrade, decide
+from proxy.rules import Rules
 from proxy.tunnel import IdleWatch, Tunnel
 from proxy.upgrade import shake_hands
-from proxy.upstream import Answer, Connection, Upstream
+from proxy.upstream import Answer, Connection
 
 logger = logging.getLogger("proxy")
 
@@ -42,7 +42,8 @@ _RETRY = 5
 class Gateway:
     """What happens to a request, whoever listens and whoever observes.
 
-    upstreams: by name. observe: called when a WebSocket opens and when an exchange has ended.
+    rules: what holds for requests; each keeps those it began with. observe: called when a WebSocket opens and
+    when an exchange has ended.
     folder: what the path of the hand-off starts from.
 
     ``handoff`` is for whoever starts and stops the process.
@@ -50,29 +51,23 @@ class Gateway:
 
     def __init__(
         self,
-        settings: Settings,
-        upstreams: Mapping[str, Upstream],
+        rules: Rules,
         lifecycle: Lifecycle[Exchange],
         observe: Observer = lambda _: None,
         folder: Path = Path(),
     ) -> None:
-        self._settings = settings
-        self._table = Table(settings.routes)
-        self._upstreams = upstreams
+        self._rules = rules
         self._lifecycle = lifecycle
         self._observe = observe
         self._tunnels: dict[Tunnel, Exchange] = {}
-        self._idle_watch = IdleWatch(settings.timeouts.tunnel_idle, self._tunnels)
+        self._idle_watch = IdleWatch(rules.settings.timeouts.tunnel_idle, self._tunnels)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
-        self.handoff = Handoff(settings.handoff_path(folder), observe)
+        self.handoff = Handoff(rules.settings.handoff_path(folder), observe)
         self._prefix = os.urandom(6).hex()
         self._number = 0
         self._resumed: set[asyncio.Task[None]] = set()
         self._express = Express(
-            self._table,
-            upstreams,
-            settings.timeouts,
-            settings.trusted_proxies,
+            rules,
             is_ready=lambda: lifecycle.is_ready,
             record=self._record,
             end=self._end,
@@ -81,9 +76,9 @@ class Gateway:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request; aiohttp calls this, and cancels it when the client leaves."""
-        client = Client.of(request)
-        exchange = self._record_of(client)
-        return await self._guard(client, exchange, self._serve(client, exchange))
+        client, rules = Client.of(request), self._rules
+        exchange = self._record_of(client, rules)
+        return await self._guard(client, exchange, self._serve(client, exchange, rules))
 
     def offer_plain(self, connection: ClientConnection, request: Request) -> Carried | None:
         """Carry a plain request without a task, or decline it."""
@@ -118,7 +113,7 @@ class Gateway:
     def refuse_unreadable(self, request: web.BaseRequest, status: int, message: str) -> web.StreamResponse:
         """Answer a request that aiohttp's parser could not read."""
         client = Client.of(request)
-        exchange = self._record_of(client)
+        exchange = self._record_of(client, self._rules)
         exchange.method, exchange.target = "-", "-"
         error = ClientError("The request cannot be read as HTTP/1.1.", status=status)
         exchange.outcome = error.outcome
@@ -139,35 +134,37 @@ class Gateway:
 
     # -- inside
 
-    async def _serve(self, client: Client, exchange: Exchange) -> Written:
+    async def _serve(self, client: Client, exchange: Exchange, rules: Rules) -> Written:
         if not self._lifecycle.is_ready:
             raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
-        decision = decide(client.head, self._table)
+        decision = decide(client.head, rules.table)
         if isinstance(decision, Refuse):
             raise decision.error
-        upstream = self._upstreams[decision.upstream]
+        upstream = rules.upstreams[decision.upstream]
         exchange.upstream, exchange.route = decision.upstream, decision.route
-        ours = forwarded_fields(client.head, client.peer, self._settings.trusted_proxies, exchange.id)
+        ours = forwarded_fields(client.head, client.peer, rules.settings.trusted_proxies, exchange.id)
         if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
             ours = ((b"Host", upstream.authority), *ours)
-        timeouts = self._settings.timeouts
+        timeouts = rules.settings.timeouts
         if not isinstance(decision, Upgrade):
             written = await forward(client, decision.target, ours, upstream, exchange, timeouts, close=decision.close)
         else:
-            if decision.upstream == "ws" and await self._hand_off(client, decision, ours, exchange):
+            if decision.upstream == "ws" and await self._hand_off(client, decision, ours, exchange, timeouts.handshake):
                 return Written(keep_alive=False)
             connection, answer = await shake_hands(
                 client.head, decision.target, decision.key, ours, upstream, timeouts.handshake
             )
             if answer.status == 101:
-                return self._open_tunnel(client, connection, answer, exchange)
+                return self._open_tunnel(client, connection, answer, exchange, rules.settings.buffer)
             try:
                 written = await relay(client, connection, answer, exchange, close=False)
             finally:
                 upstream.release(connection)
         return written
 
-    async def _hand_off(self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange) -> bool:
+    async def _hand_off(
+        self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange, patience: float
+    ) -> bool:
         """Give the client's socket to the service, if it can be; False leaves everything to the tunnel."""
         if not self.handoff.is_on:
             return False
@@ -178,7 +175,7 @@ class Gateway:
         descriptor, leftover = client.hold()
         try:
             is_taken = await self.handoff.offer(
-                exchange, descriptor, head, leftover, is_secure=is_secure, patience=self._settings.timeouts.handshake
+                exchange, descriptor, head, leftover, is_secure=is_secure, patience=patience
             )
         except BaseException:
             client.let_go()  # nothing more may be said on it
@@ -193,7 +190,9 @@ class Gateway:
         self._observe(exchange)
         return True
 
-    def _open_tunnel(self, client: Client, connection: Connection, answer: Answer, exchange: Exchange) -> Written:
+    def _open_tunnel(
+        self, client: Client, connection: Connection, answer: Answer, exchange: Exchange, buffer: int
+    ) -> Written:
         to_upstream, from_upstream = connection.detach()
         try:
             to_client, from_client = client.take()
@@ -205,7 +204,7 @@ class Gateway:
         tunnel = Tunnel(
             to_client,
             to_upstream,
-            buffer=self._settings.buffer,
+            buffer=buffer,
             on_end=self._on_tunnel_end,
         )
         self._tunnels[tunnel] = exchange
@@ -240,9 +239,9 @@ class Gateway:
         task.add_done_callback(self._resumed.discard)
         return task
 
-    def _record_of(self, client: Client) -> Exchange:
+    def _record_of(self, client: Client, rules: Rules) -> Exchange:
         head = client.head
-        address = client_address(head, client.peer, self._settings.trusted_proxies)
+        address = client_address(head, client.peer, rules.settings.trusted_proxies)
         return self._record(address, head.method, head.target, (head.get(b"host") or b"").decode("latin-1"))
 
     def _record(self, client: str, method: str, target: str, host: str) -> Exchange:

@@ -22,7 +22,7 @@ from proxy.exchange import Exchange
 from proxy.gateway import Gateway, Observer
 from proxy.hijack import HAS_C_PARSER, Listener
 from proxy.lifecycle import Lifecycle
-from proxy.upstream import make_upstreams
+from proxy.rules import make_rules
 
 logger = logging.getLogger("proxy")
 
@@ -43,8 +43,8 @@ class Server:
         self._settings = settings
         self._empty = asyncio.Event()
         self._lifecycle: Lifecycle[Exchange] = Lifecycle(self._empty.set)
-        self._upstreams = make_upstreams(settings)
-        self._gateway = Gateway(settings, self._upstreams, self._lifecycle, observe, folder)
+        self._rules = make_rules(settings)
+        self._gateway = Gateway(self._rules, self._lifecycle, observe, folder)
         self._listener = Listener(
             self._gateway.handle,
             on_plain=self._gateway.offer_plain,
@@ -73,7 +73,9 @@ class Server:
         except ListenError:
             self._gateway.handoff.close()
             raise
-        self._admin = web.AppRunner(admin_app(self._lifecycle, self._upstreams), access_log=None, handle_signals=False)
+        self._admin = web.AppRunner(
+            admin_app(self._lifecycle, self._rules.upstreams), access_log=None, handle_signals=False
+        )
         await self._admin.setup()
         admin = split_listen(self._settings.admin)
         site = web.UnixSite(self._admin, admin) if isinstance(admin, str) else web.TCPSite(self._admin, *admin)
@@ -113,7 +115,7 @@ class Server:
             self._gateway.abort_tunnels()
             await self._listener.shutdown(0.1)
             self._gateway.handoff.close()
-            for upstream in self._upstreams.values():
+            for upstream in self._rules.upstreams.values():
                 upstream.close()
             await self._admin.cleanup()
             self._lifecycle.happen(event)

@@ -114,7 +114,7 @@ def format_duration(seconds: float) -> str:
         count = exact / _SECONDS[unit]
         if count >= 1 and count == int(count):
             return f"{int(count)}{unit}"
-    unit = "s" if seconds >= 1 else "ms"
+    unit = "s" if seconds >= 1 or not seconds else "ms"
     return f"{(exact / _SECONDS[unit]).normalize():f}{unit}"
 
 

@@ -12,7 +12,7 @@ from proxy.exchange import Exchange
 from proxy.gateway import Gateway
 from proxy.hijack import Carried, Listener
 from proxy.lifecycle import Lifecycle
-from proxy.upstream import make_upstreams
+from proxy.rules import make_rules
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the answer to KEY that RFC 6455 itself gives
@@ -121,8 +121,8 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
     settings = Settings.model_validate({"upstreams": {"dash": dash, "ws": ws or dash}, "handoff": "off", **values})
     empty = asyncio.Event()
     lifecycle: Lifecycle[Exchange] = Lifecycle(empty.set)
-    upstreams = make_upstreams(settings)
-    gateway = Gateway(settings, upstreams, lifecycle, lambda exchange: rig.observe(exchange))
+    rules = make_rules(settings)
+    gateway = Gateway(rules, lifecycle, lambda exchange: rig.observe(exchange))
     listener = Listener(
         gateway.handle,
         on_plain=lambda connection, request: rig.count(gateway.offer_plain(connection, request)),
@@ -146,6 +146,6 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
         if lifecycle.in_flight:
             async with asyncio.timeout(5):
                 await empty.wait()
-        for upstream in upstreams.values():
+        for upstream in rules.upstreams.values():
             upstream.close()
         assert not lifecycle.in_flight, "every exchange that began has ended"

@@ -85,12 +85,12 @@ def test_check_has_nothing_to_say_about_a_good_file(tmp_path: Path, config: Path
 
 
 def test_check_names_every_mistake_with_file_line_column_and_key(tmp_path: Path, config: Path) -> None:
-    config.write_text("gateway:\n  lisen: x\n  upstreams:\n    ws: https://a\n  admin: 127.0.0.1:70000\n")
+    config.write_text("gateway:\n  lisen: x\n  upstreams:\n    ws: ftp://a\n  admin: 127.0.0.1:70000\n")
     done = gateway("check", "--config", "config.yaml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     starts = [
         "config.yaml:2:3: gateway.lisen: is not a setting; did you mean listen?",
-        "config.yaml:4:5: gateway.upstreams.ws: 'https://a' does not begin with http://",
+        "config.yaml:4:5: gateway.upstreams.ws: 'ftp://a' does not begin with http://",
         "config.yaml:5:3: gateway.admin: port 70000 is out of range (1 to 65535)",
     ]
     lines = done.stderr.splitlines()

@@ -58,22 +58,54 @@ def test_what_is_left_out_has_its_default(write: Write, text: str) -> None:
 def test_the_defaults_are_the_ones_that_are_written_down() -> None:
     assert Settings().model_dump() == {
         "listen": "127.0.0.1:8000",
+        "tls": None,
+        "proxy_protocol": False,
         "admin": "127.0.0.1:8001",
+        "admin_public": False,
         "upstreams": {"dash": "http://127.0.0.1:8050", "ws": "http://127.0.0.1:8765"},
+        "upstream_ca": None,
         "handoff": "run/ws.sock",
         "routes": (),
         "trusted_proxies": (),
+        "origins": ("same",),
+        "auth": (),
         "access_log": "text",
+        "limits": {
+            "request_line": "16KiB",
+            "header": "64KiB",
+            "fields": 128,
+            "body": None,
+            "connections": None,
+            "connections_per_client": 1000,
+            "websockets_per_client": 1000,
+            "handshakes_per_second": 100,
+            "in_flight": 1024,
+            "waiting": 1024,
+        },
         "timeouts": {
             "head": "15s",
             "body": "1m",
+            "send": "1m",
             "keepalive": "75s",
             "connect": "5s",
             "handshake": "15s",
             "response": "10m",
+            "auth": "5s",
+            "hold": "15s",
+            "queue": "15s",
             "upstream_idle": "1.5s",
             "tunnel_idle": "1h",
+            "drain_notice": "0s",
+            "drain_window": "5s",
             "drain": "20s",
+        },
+        "health": {
+            "interval": "5s",
+            "timeout": "2s",
+            "fails": 2,
+            "passes": 1,
+            "dash": None,
+            "ws": None,
         },
         "buffer": "64KiB",
     }
@@ -226,7 +258,7 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant(
 
 
 def test_an_unknown_key_that_resembles_none_gets_the_list(write: Write) -> None:
-    only_mistake(write("gateway:\n  zzz: 1\n"), "gateway.zzz", "known here: listen, admin, upstreams, handoff, routes")
+    only_mistake(write("gateway:\n  zzz: 1\n"), "gateway.zzz", "known here: listen, tls, proxy_protocol, admin")
 
 
 @pytest.mark.parametrize(
@@ -306,7 +338,7 @@ BAD_URLS = {
     "localhost": "does not begin with http://",
     "": "does not begin with http://",
     "//dash:8050": "does not begin with http://",
-    "https://dash:8050": "does not begin with http://",
+    "ftp://dash:8050": "does not begin with http://",
     "ws://dash:8050": "does not begin with http://",
     "ftp://dash": "does not begin with http://",
     "http:/dash": "more than a host and a port",
@@ -433,7 +465,7 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file(write: Write
         "  lisen: 127.0.0.1:8000\n"
         "  admin: 127.0.0.1:70000\n"
         "  upstreams:\n"
-        "    dash: https://a\n"
+        "    dash: ftp://a\n"
         "  routes:\n"
         "    - {to: ws}\n"
         "    - {path: /a, to: nobody}\n"

@@ -1,0 +1,14 @@
+"""The rules of a reading of the config hold what it says."""
+
+from __future__ import annotations
+
+from proxy.config import Route, Settings, Upstreams
+from proxy.rules import make_rules
+
+
+async def test_the_rules_are_those_of_the_settings() -> None:
+    settings = Settings(routes=(Route(path="/live", to="ws"),), upstreams=Upstreams(dash="http://127.0.0.1:1"))
+    rules = make_rules(settings)
+    assert rules.settings is settings
+    assert rules.table.match("/live", b"", [], upgrade=False)[0] == "ws"
+    assert {name: upstream.url for name, upstream in rules.upstreams.items()} == dict(settings.upstreams)
