@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 
 from aiohttp import http_parser, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
@@ -420,8 +420,8 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what aiohttp's parser could not read."""
-        if status >= 500:
+        """Answer what could not be read."""
+        if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         return self._on_unreadable(request, status, message or "")
 

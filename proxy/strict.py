@@ -200,14 +200,13 @@ class RequestReader:
 
     def _line(self, data: bytes, limit: int) -> tuple[bytes, bytes]:
         """Return a whole line, or nothing as long as it is not here, and the rest."""
-        end = data.find(b"\n") + 1
-        if end:
-            line, self._held = self._held + data[:end], b""
-            return line, data[end:]
-        before = len(self._held)
-        self._held += data
+        before, end = len(self._held), data.find(b"\n") + 1
+        self._held += data[:end] if end else data
         if len(self._held) > limit:
             raise Unreadable("a line of a chunked body is too long")
+        if end:
+            line, self._held = self._held, b""
+            return line, data[end:]
         if _STRAY.search(self._held, max(0, before - 1)) is not None:
             raise Unreadable("a control character in a chunked body's own lines")
         return b"", b""

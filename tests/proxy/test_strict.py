@@ -114,6 +114,7 @@ def test_extensions_and_trailers_of_a_chunked_body_end_here() -> None:
         (CHUNKED + b"3\nabc", "400 the size of a chunk, or an extension of it, is malformed"),
         (CHUNKED + b"3;a\0", "400 a control character in a chunked body's own lines"),
         (CHUNKED + b"3;" + b"a" * 2000, "400 a line of a chunked body is too long"),
+        (CHUNKED + b"3;" + b"a" * 2000 + b"\r\nabc", "400 a line of a chunked body is too long"),
         (CHUNKED + b"3\r\nabcd", "400 a chunk is longer than its size"),
         (CHUNKED + b"3\r\nabc\n", "400 a chunk is longer than its size"),
         (CHUNKED + b"0\r\nHost: y\r\n", "400 Host is no trailer"),
