@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 import click
 
 from proxy.config import ConfigError, Settings, dump, load_settings
-from proxy.errors import ListenError
-from proxy.headers import Head
-from proxy.routing import Forward, Refuse, Table, decide
+from proxy.errors import ClientError, ListenError
+from proxy.guards import Guards
+from proxy.headers import Head, Peer
+from proxy.routing import Forward, Refuse, decide, make_table
 from proxy.server import serve
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -67,15 +68,21 @@ def check(context: click.Context, path: Path | None) -> None:
 def explain(context: click.Context, method: str, url: str, path: Path | None, lines: tuple[str, ...]) -> None:
     """Print where a request would go, and by which rule. A ws:// or wss:// URL is a WebSocket handshake."""
     settings = _settings(path or context.obj)
-    decision = decide(_head(method, url, lines), Table(settings.routes))
-    if isinstance(decision, Refuse):
-        click.echo(f"refused with {decision.error.status}: {decision.error.message}")
+    head = _head(method, url, lines)
+    decision = decide(head, make_table(settings), Peer("-", "https" if settings.tls else "http"))
+    try:
+        if isinstance(decision, Refuse):
+            raise decision.error
+        guard = Guards(settings.auth).guard(decision.target, head.get(b"host") or b"")
+    except ClientError as error:
+        click.echo(f"refused with {error.status}: {error.message}")
         return
     way = "forward" if isinstance(decision, Forward) else "tunnel"
     if way == "tunnel" and decision.upstream == "ws" and settings.handoff != "off":
         way = f"hand over to ws through {settings.handoff}, or tunnel"
     address = getattr(settings.upstreams, decision.upstream)
-    click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}")
+    asked = f", once {guard.ask} on dash answers 2xx ({guard.name})" if guard else ""
+    click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}{asked}")
 
 
 def _head(method: str, url: str, lines: tuple[str, ...]) -> Head:
