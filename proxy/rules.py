@@ -26,6 +26,10 @@ class Rules:
     upstreams: Mapping[str, Upstream]
 
 
-def make_rules(settings: Settings) -> Rules:
-    """Return the rules that settings mean."""
-    return Rules(settings, Table(settings.routes), make_upstreams(settings))
+def make_rules(settings: Settings, before: Rules | None = None) -> Rules:
+    """Return the rules that settings mean.
+
+    before: those of the reading of the config before; an upstream that they
+    share is one object, with what it knows.
+    """
+    return Rules(settings, Table(settings.routes), make_upstreams(settings, before.upstreams if before else {}))
