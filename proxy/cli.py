@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,8 +19,14 @@ from proxy.config import ConfigError, Settings, dump, load_settings
 from proxy.errors import ClientError, ListenError
 from proxy.guards import Guards
 from proxy.headers import Head, Peer
+from proxy.log_writer import LogHandler, LogWriter
 from proxy.routing import Forward, Refuse, decide, make_table
 from proxy.server import serve
+
+_STDERR = 2
+
+_LAST_LINES = 1.0
+"""Seconds for the last lines of the log to be written."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _EXAMPLE_KEY = b"ZGFzaC13cy1wcm94eS1leA=="
@@ -40,10 +50,11 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
     if print_config:
         click.echo(dump("gateway", settings), nl=False)
         return
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    folder = path.absolute().parent if path is not None else Path.cwd()
+    read_again = partial(load_settings, path) if path is not None else None
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(serve(settings, path.absolute().parent if path is not None else Path.cwd()))
+        with _logging(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(serve(settings, folder, read_again))
     except ListenError as error:
         click.echo(f"dash-ws-proxy: {error}", err=True)
         sys.exit(1)
@@ -114,6 +125,22 @@ def _settings(path: Path | None) -> Settings:
     except ConfigError as error:
         click.echo(error, err=True)
         sys.exit(2)
+
+
+@contextmanager
+def _logging() -> Iterator[None]:
+    """Write the log to standard error, and never wait for whoever reads it."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed by whoever started us: a client's socket must not get its number
+            os.open(os.devnull, os.O_RDWR)
+    writer = LogWriter(_STDERR, "this log")
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", handlers=[LogHandler(writer)])
+    try:
+        yield
+    finally:
+        writer.close(_LAST_LINES)
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

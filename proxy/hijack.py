@@ -62,14 +62,14 @@ class Client:
     wants_keep_alive: whether the client's version and Connection field allow another request.
     """
 
-    __slots__ = ("_protocol", "body", "has_written", "head", "peer", "wants_keep_alive")
+    __slots__ = ("_protocol", "_wants_keep_alive", "body", "has_written", "head", "peer")
 
     def __init__(self, protocol: Connection, head: Head, body: StreamReader, *, wants_keep_alive: bool) -> None:
         self._protocol = protocol
         self.peer = protocol.peer
         self.head = head
         self.body = body
-        self.wants_keep_alive = wants_keep_alive
+        self._wants_keep_alive = wants_keep_alive
         self.has_written = False
 
     @classmethod
@@ -85,6 +85,11 @@ class Client:
         )
         protocol = cast(Connection, request.protocol)
         return cls(protocol, head, request.content, wants_keep_alive=not message.should_close)
+
+    @property
+    def wants_keep_alive(self) -> bool:
+        """Whether another request may come on this connection: the client would, and the gateway does not stop."""
+        return self._wants_keep_alive and not self._protocol.is_leaving
 
     @property
     def is_gone(self) -> bool:
@@ -213,7 +218,7 @@ class Connection(RequestHandler):
         "_held",
         "_is_answered",
         "_is_broken",
-        "_is_leaving",
+        "_listener",
         "_on_plain",
         "_on_unreadable",
         "_reader",
@@ -222,7 +227,7 @@ class Connection(RequestHandler):
 
     def __init__(
         self,
-        manager: web.Server,
+        manager: Listener,
         *,
         on_plain: OnPlain,
         on_unreadable: OnUnreadable,
@@ -230,6 +235,7 @@ class Connection(RequestHandler):
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, **kwargs)
+        self._listener = manager
         self._on_plain = on_plain
         self._on_unreadable = on_unreadable
         self._head_seconds = head_timeout
@@ -240,7 +246,6 @@ class Connection(RequestHandler):
         self._body = EMPTY_PAYLOAD  # of the request that aiohttp serves
         self._is_answered = False  # that request is, though its body may still come
         self._is_broken = False  # nothing more of this connection is read
-        self._is_leaving = False
         self.peer = Peer("-")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -344,18 +349,25 @@ class Connection(RequestHandler):
         """Go on behind a plain exchange: with what was held, with the end, or with waiting."""
         self._carried = None
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        if keep_alive and not self._is_leaving:
+        if keep_alive:
             self._give_on_what_was_held()
         else:
             self._held = b""
             self.force_close()
 
-    def close(self) -> None:
-        """Take no more requests; a plain exchange that is under way ends first, as aiohttp's own do."""
-        if self._carried is None:
-            super().close()
-        else:
-            self._is_leaving = True
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the answer to the request under way, or to the next one, is the last."""
+        return self._listener.is_leaving
+
+    def close_if_idle(self, since: float) -> None:
+        """Close, if no request has been under way from ``since`` on (the loop's clock)."""
+        if (
+            self._carried is None
+            and self._is_between_requests
+            and self._next_keepalive_close_time - self._keepalive_timeout <= since
+        ):
+            self.force_close()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp calls it so
         """End now, within ``timeout`` seconds; whoever carries a plain exchange is told first."""
@@ -435,6 +447,8 @@ class Listener(web.Server):
     request cannot be read at all.
     head_timeout, keepalive_timeout: seconds. read_buffer: bytes of a request
     body held before the client is made to wait.
+
+    ``on_empty`` is called when the last connection has ended behind ``leave``.
     """
 
     def __init__(
@@ -452,12 +466,11 @@ class Listener(web.Server):
             # A client that leaves cancels its request upstream, at once.
             handler_cancellation=True,
         )
+        self.is_leaving = False
+        self.on_empty: Callable[[], None] = lambda: None
         self._options: dict[str, Any] = {
             "on_plain": on_plain,
             "on_unreadable": on_unreadable,
-            "head_timeout": head_timeout,
-            "keepalive_timeout": keepalive_timeout,
-            "read_bufsize": read_buffer,
             "access_log": None,
             "auto_decompress": False,
             # Bytes. Precedents for a field: nginx 8 KiB (32 KiB with large buffers), Node 16 KiB in all, Apache 8 KiB.
@@ -468,6 +481,37 @@ class Listener(web.Server):
             # reset that closing on unread bytes would send (RFC 9112, section 9.6).
             "lingering_time": 5.0,
         }
+        self.adapt(head_timeout=head_timeout, keepalive_timeout=keepalive_timeout, read_buffer=read_buffer)
+
+    def adapt(self, *, head_timeout: float, keepalive_timeout: float, read_buffer: int) -> None:
+        """Change what holds for connections that begin from here on."""
+        self._options["head_timeout"] = head_timeout
+        self._options["keepalive_timeout"] = keepalive_timeout
+        self._options["read_bufsize"] = read_buffer
+
+    def leave(self) -> None:
+        """Let each answer that has not begun yet be the last on its connection, and say so (``Connection: close``)."""
+        self.is_leaving = True
+
+    def close_idle(self, since: float) -> None:
+        """Close the connections on which no request has been under way from ``since`` on (the loop's clock)."""
+        for connection in self.connections:
+            cast(Connection, connection).close_if_idle(since)
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Note that a connection has ended; it counts until the task that serves it has ended too."""
+        super().connection_lost(handler, exc)
+        serving = handler._task_handler
+        if not self.is_leaving:
+            return
+        if serving is None:
+            self._tell_if_empty()
+        else:
+            serving.add_done_callback(self._tell_if_empty)
+
+    def _tell_if_empty(self, _: object = None) -> None:
+        if not self._connections:
+            self.on_empty()
 
     def __call__(self) -> RequestHandler:
         """Make the protocol of one connection."""

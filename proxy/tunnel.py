@@ -324,6 +324,14 @@ class IdleWatch:
         self._tunnels = tunnels
         self._timer: asyncio.TimerHandle | None = None
 
+    def use(self, idle: float) -> None:
+        """Look for another idle time from here on; what is known of each tunnel's silence counts as looks."""
+        self._pause = idle / LOOKS
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self.wake()
+
     def wake(self) -> None:
         """Begin to look, and go on while there are tunnels."""
         if self._timer is None:

@@ -16,7 +16,7 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Protocol, cast
 
@@ -457,11 +457,15 @@ class Upstream:
         self.name = name
         self.url = url
         self.authority = b"localhost" if url.startswith("unix:") else url.partition("://")[2].encode()
+        self._idle: deque[Connection] = deque()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.adapt(connect_timeout=connect_timeout, idle=idle, buffer=buffer)
+
+    def adapt(self, *, connect_timeout: float, idle: float, buffer: int) -> None:
+        """Change what holds for connections from here on."""
         self._connect_timeout = connect_timeout
         self._idle_seconds = idle
         self._buffer = buffer
-        self._idle: deque[Connection] = deque()
-        self._sweeper: asyncio.TimerHandle | None = None
 
     async def connect(self) -> Connection:
         """Open a new connection. Raises UpstreamUnreachable or UpstreamTimeout; cancelling abandons the attempt."""
@@ -517,6 +521,11 @@ class Upstream:
         while self._idle:
             self._idle.pop().abort()
 
+    def retire(self) -> None:
+        """Close every idle connection, and keep none any more: those in use end with their exchange."""
+        self._idle_seconds = 0
+        self.close()
+
     @property
     def idle(self) -> int:
         """How many connections wait for work."""
@@ -537,18 +546,21 @@ class Upstream:
         return f"For whoever runs this: {question} Its address is gateway.upstreams.{self.name} in the configuration."
 
 
-def make_upstreams(settings: Settings) -> dict[str, Upstream]:
-    """Return the configured upstreams by name."""
-    return {
-        name: Upstream(
-            name,
-            url,
-            connect_timeout=settings.timeouts.connect,
-            idle=settings.timeouts.upstream_idle,
-            buffer=settings.buffer,
-        )
-        for name, url in settings.upstreams
-    }
+def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> dict[str, Upstream]:
+    """Return the configured upstreams by name.
+
+    before: those of the reading of the config before; one that still has its address goes on, adapted.
+    """
+    upstreams = {}
+    for name, url in settings.upstreams:
+        connect, idle, buffer = settings.timeouts.connect, settings.timeouts.upstream_idle, settings.buffer
+        upstream = before.get(name)
+        if upstream is not None and upstream.url == url:
+            upstream.adapt(connect_timeout=connect, idle=idle, buffer=buffer)
+        else:
+            upstream = Upstream(name, url, connect_timeout=connect, idle=idle, buffer=buffer)
+        upstreams[name] = upstream
+    return upstreams
 
 
 def split_url(url: str) -> tuple[str, int]:

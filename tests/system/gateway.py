@@ -402,11 +402,14 @@ def running_gateway(folder: Path, *, dash: str, ws: str | None = None, **setting
     settings: further keys of ``gateway``, for example ``timeouts={"response": "1s"}``.
     """
     port, admin_port = free_ports(2)
+    timeouts = settings.pop("timeouts", {})
+    assert isinstance(timeouts, dict)
     config = {
         "listen": f"127.0.0.1:{port}",
         "admin": f"127.0.0.1:{admin_port}",
         "upstreams": {"dash": dash, "ws": ws or dash},
         "handoff": "off",  # most plays hold both ends of a tunnel
+        "timeouts": {"drain_window": 0, **timeouts},
         **settings,
     }
     path = folder / f"gateway-{port}.yaml"
