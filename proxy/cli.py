@@ -6,14 +6,16 @@ import asyncio
 import logging
 import re
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
-from proxy.config import ConfigError, Settings, dump, load_settings
-from proxy.errors import ListenError
+from proxy.config import ConfigError, Objection, Settings, dump, load_settings
+from proxy.errors import ListenError, TlsError
 from proxy.headers import Head
+from proxy.preflight import objections
 from proxy.routing import Forward, Refuse, Table, decide
 from proxy.server import serve
 
@@ -35,15 +37,15 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
     context.obj = path
     if context.invoked_subcommand is not None:
         return
-    settings = _settings(path)
     if print_config:
-        click.echo(dump("gateway", settings), nl=False)
+        click.echo(dump("gateway", _settings(path)), nl=False)
         return
+    settings = _settings(path, objections)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(serve(settings, path.absolute().parent if path is not None else Path.cwd()))
-    except ListenError as error:
+    except (ListenError, TlsError) as error:
         click.echo(f"dash-ws-proxy: {error}", err=True)
         sys.exit(1)
 
@@ -54,7 +56,7 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
 def check(context: click.Context, path: Path | None) -> None:
     """Check the configuration; every mistake is named at once."""
     path = path or context.obj
-    _settings(path)
+    _settings(path, objections)
     click.echo(f"{path or 'the defaults'}: no mistakes in the gateway's section")
 
 
@@ -101,9 +103,9 @@ def _head(method: str, url: str, lines: tuple[str, ...]) -> Head:
     return Head(method.upper(), target, (1, 1), tuple(fields))
 
 
-def _settings(path: Path | None) -> Settings:
+def _settings(path: Path | None, check: Callable[[Settings], Iterable[Objection]] = lambda _: ()) -> Settings:
     try:
-        return load_settings(path)
+        return load_settings(path, check=check)
     except ConfigError as error:
         click.echo(error, err=True)
         sys.exit(2)

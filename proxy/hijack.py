@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from proxy import tls
 from proxy.headers import Head, Peer
 from proxy.plain import Request, recognise_request
 
@@ -202,6 +203,7 @@ class Connection(RequestHandler):
     """
 
     __slots__ = (
+        "_announced",
         "_carried",
         "_head_seconds",
         "_head_timer",
@@ -220,6 +222,7 @@ class Connection(RequestHandler):
         on_plain: OnPlain,
         on_unreadable: OnUnreadable,
         head_timeout: float,
+        announced: Peer | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, **kwargs)
@@ -231,12 +234,14 @@ class Connection(RequestHandler):
         self._held = b""
         self._owed: int | None = 0  # of the request that aiohttp reads; None: nobody knows where it ends
         self._is_leaving = False
+        self._announced = announced
         self.peer = Peer("-")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
+        self.peer = _peer(transport, self._announced)
         super().connection_made(transport)
-        self.peer = _peer(transport)
+        tls.bound(transport, self._read_bufsize)
         self._head_timer = self._loop.call_later(self._head_seconds, self._close_unless_asked)
 
     def data_received(self, data: bytes) -> None:
@@ -404,9 +409,12 @@ class Listener(web.Server):
             "lingering_time": 5.0,
         }
 
-    def __call__(self) -> RequestHandler:
-        """Make the protocol of one connection."""
-        return Connection(self, loop=self._loop, **self._options)
+    def __call__(self, announced: Peer | None = None) -> Connection:
+        """Make the protocol of one connection.
+
+        announced: who a proxy in front says that the client is; None: the transport knows.
+        """
+        return Connection(self, loop=self._loop, announced=announced, **self._options)
 
 
 def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
@@ -417,7 +425,15 @@ def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
     return False
 
 
-def _peer(transport: asyncio.BaseTransport) -> Peer:
+def _peer(transport: asyncio.BaseTransport, announced: Peer | None) -> Peer:
+    """Return who is at the other end. Behind a PROXY header that is the client, for every purpose.
+
+    Also for trust: who announced it is believed in this one thing, because it cannot be left out or added to by a
+    client. Its X-Forwarded-For it passes on as the client wrote it, so only the client's own address can say whether
+    that is to be believed.
+    """
+    has_tls = transport.get_extra_info("sslcontext") is not None
+    if announced is not None:
+        return Peer(announced.address, "https" if has_tls else announced.scheme)
     name = transport.get_extra_info("peername")
-    address = name[0] if isinstance(name, tuple) else "unix"
-    return Peer(address, "https" if transport.get_extra_info("sslcontext") is not None else "http")
+    return Peer(name[0] if isinstance(name, tuple) else "unix", "https" if has_tls else "http")

@@ -27,5 +27,5 @@ class Rules:
 
 
 def make_rules(settings: Settings) -> Rules:
-    """Return the rules that settings mean."""
+    """Return the rules that settings mean. Raises TlsError when a file cannot be used that they name."""
     return Rules(settings, Table(settings.routes), make_upstreams(settings))

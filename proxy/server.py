@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -16,27 +14,31 @@ from aiohttp import web
 
 from proxy.access_log import LINES, AccessLog
 from proxy.admin import admin_app
-from proxy.config import Settings, split_listen
+from proxy.config import Settings
+from proxy.door import Door
 from proxy.errors import ListenError
 from proxy.exchange import Exchange
 from proxy.gateway import Gateway, Observer
 from proxy.hijack import HAS_C_PARSER, Listener
 from proxy.lifecycle import Lifecycle
+from proxy.listen import Bound, bind
 from proxy.rules import make_rules
+from proxy.tls import Certificate
 
 logger = logging.getLogger("proxy")
 
 _RESTARTING = 1012
 """Close code: "the service is restarting, come back". Browsers' clients reconnect after it."""
 
-_BACKLOG = 2048
-"""Connections that wait to be accepted; the kernel caps it (somaxconn). Precedents: nginx 511, uvicorn 2048."""
-
 
 class Server:
     """The gateway as a process: two listeners, the exchanges in flight, and the end of both.
 
     folder: of the config file; the working directory where there is none.
+
+    Raises TlsError when a file cannot be used that TLS needs.
+
+    ``certificate``: of the public listener, for whoever reads it again; None without TLS.
     """
 
     def __init__(self, settings: Settings, observe: Observer, folder: Path = Path()) -> None:
@@ -53,39 +55,39 @@ class Server:
             keepalive_timeout=settings.timeouts.keepalive,
             read_buffer=settings.buffer,
         )
-        self._public: asyncio.Server | None = None
-        self._admin: web.AppRunner | None = None
-
-    async def start(self) -> None:
-        """Listen. Raises ListenError, with nothing left open, when an address cannot be had."""
-        loop = asyncio.get_running_loop()
-        address = split_listen(self._settings.listen)
-
-        async def listen() -> asyncio.Server:
-            if isinstance(address, str):
-                return await loop.create_unix_server(self._listener, address, backlog=_BACKLOG)
-            return await loop.create_server(self._listener, *address, backlog=_BACKLOG)
-
-        # Before the first client: one that came earlier would go through the tunnel, and end with this process.
-        await self._gateway.handoff.start()
-        try:
-            self._public = await _claim(listen, self._settings.listen, "gateway.listen")
-        except ListenError:
-            self._gateway.handoff.close()
-            raise
+        self.certificate = Certificate(settings.tls) if settings.tls else None
+        self._bound: list[Bound] = []
+        self._doors: list[Door] = []
         self._admin = web.AppRunner(
             admin_app(self._lifecycle, self._rules.upstreams), access_log=None, handle_signals=False
         )
-        await self._admin.setup()
-        admin = split_listen(self._settings.admin)
-        site = web.UnixSite(self._admin, admin) if isinstance(admin, str) else web.TCPSite(self._admin, *admin)
+
+    async def start(self) -> None:
+        """Listen. Raises ListenError, with nothing left open, when an address cannot be had."""
+        settings = self._settings
+        # Before the first client: one that came earlier would go through the tunnel, and end with this process.
+        await self._gateway.handoff.start()
         try:
-            await _claim(site.start, self._settings.admin, "gateway.admin")
+            self._bound.append(await bind(settings.listen, "gateway.listen"))
+            self._bound.append(await bind(settings.admin, "gateway.admin"))
         except ListenError:
-            self._public.close()
+            self._release()
             self._gateway.handoff.close()
-            await self._admin.cleanup()
             raise
+        await self._admin.setup()
+        admin = self._admin.server
+        assert admin is not None
+        public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
+        self._doors = [
+            Door(
+                public_sockets,
+                self._listener,
+                patience=settings.timeouts.head,
+                certificate=self.certificate,
+                announcers=settings.trusted_proxies if settings.proxy_protocol else None,
+            ),
+            Door(admin_sockets, lambda _: admin(), patience=settings.timeouts.head),
+        ]
         self._lifecycle.happen("listening")
 
     async def stop(self) -> None:
@@ -99,8 +101,9 @@ class Server:
         Cancelling it skips to the fourth step.
         """
         self._lifecycle.happen("stop")
-        assert self._public is not None and self._admin is not None
-        self._public.close()
+        public, admin = self._doors
+        public.close()
+        self._bound.pop(0).close()
         self._listener.pre_shutdown()
         self._gateway.say_goodbye(_RESTARTING)
         event = "empty"
@@ -117,15 +120,23 @@ class Server:
             self._gateway.handoff.close()
             for upstream in self._rules.upstreams.values():
                 upstream.close()
+            admin.close()
+            self._release()
+            for door in self._doors:
+                await door.wait_closed()
             await self._admin.cleanup()
             self._lifecycle.happen(event)
 
     @property
     def addresses(self) -> list[str]:
         """The public URL, or the path of the unix socket."""
-        assert self._public is not None
-        names = [sock.getsockname() for sock in self._public.sockets]
-        return [_url(name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
+        scheme = "http" if self.certificate is None else "https"
+        names = [sock.getsockname() for sock in self._bound[0].sockets]
+        return [_url(scheme, name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
+
+    def _release(self) -> None:
+        while self._bound:
+            self._bound.pop().close()
 
 
 async def serve(settings: Settings, folder: Path = Path()) -> None:
@@ -133,7 +144,7 @@ async def serve(settings: Settings, folder: Path = Path()) -> None:
 
     folder: of the config file; the working directory where there is none.
 
-    Raises ListenError when it cannot listen.
+    Raises ListenError when it cannot listen, and TlsError when it cannot speak TLS as it was told.
     """
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
@@ -174,19 +185,6 @@ def _access_log(settings: Settings) -> AccessLog | None:
     return AccessLog(LINES[settings.access_log], cast(BinaryIO, unbuffered))
 
 
-async def _claim(listen: Callable[[], Awaitable[Any]], address: str, key: str) -> Any:
-    try:
-        return await listen()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            what = "is already in use; stop the program that listens there"
-        elif error.errno == errno.EACCES:
-            what = "may not be used by this user; ports below 1024 need a privilege. Use a higher port"
-        else:
-            what = f"cannot be listened on ({error.strerror or error}). Correct it"
-        raise ListenError(f"{address} {what}, or change {key} in the configuration.") from error
-
-
 def _raise_descriptor_limit() -> int:
     """Raise the limit of open files as far as the system lets us; return it. Each tunnel takes two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -198,6 +196,6 @@ def _raise_descriptor_limit() -> int:
     return hard
 
 
-def _url(name: tuple[Any, ...]) -> str:
+def _url(scheme: str, name: tuple[Any, ...]) -> str:
     host, port = name[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
