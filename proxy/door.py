@@ -86,7 +86,7 @@ class Door:
         self._certificate = certificate
         self._announcers = announcers
         self._reasons = {"closed"}
-        self._arrivals: set[asyncio.Task[None]] = set()
+        self._arrivals: dict[asyncio.Task[None], socket.socket] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._log = _Log()
         self.resume("closed")
@@ -133,8 +133,13 @@ class Door:
                 self._rest(error)
                 return
             arrival = self._loop.create_task(self._admit(sock, address), name="arrival")
-            self._arrivals.add(arrival)
-            arrival.add_done_callback(self._arrivals.discard)
+            self._arrivals[arrival] = sock
+            arrival.add_done_callback(self._arrived)
+
+    def _arrived(self, arrival: asyncio.Task[None]) -> None:
+        sock = self._arrivals.pop(arrival)
+        if arrival.cancelled():  # also before its first step, where it could not do it itself
+            sock.close()
 
     def _rest(self, error: OSError) -> None:
         what = _OUT_OF.get(error.errno or 0, f"accept fails ({error.strerror})")
@@ -157,10 +162,8 @@ class Door:
                         peer = await self._announced(sock, who, self._announcers)
                     if tls is not None:
                         await _first_byte_of_tls(sock)
-        except BaseException as error:
+        except (OSError, HeaderError) as error:  # TimeoutError is an OSError
             sock.close()
-            if not isinstance(error, OSError | HeaderError):  # TimeoutError is one of them
-                raise
             self._turned_away(who, error)
             return
         await self._hand_in(sock, who if peer is None else peer.address, peer, tls)
