@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
+from proxy import tls
 from proxy.headers import Head, Peer
 from proxy.plain import Request, recognise_request
 from proxy.strict import RequestReader, Unreadable
@@ -211,6 +212,7 @@ class Connection(RequestHandler):
     """
 
     __slots__ = (
+        "_announced",
         "_body",
         "_carried",
         "_head_seconds",
@@ -232,6 +234,7 @@ class Connection(RequestHandler):
         on_plain: OnPlain,
         on_unreadable: OnUnreadable,
         head_timeout: float,
+        announced: Peer | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, **kwargs)
@@ -246,12 +249,14 @@ class Connection(RequestHandler):
         self._body = EMPTY_PAYLOAD  # of the request that aiohttp serves
         self._is_answered = False  # that request is, though its body may still come
         self._is_broken = False  # nothing more of this connection is read
+        self._announced = announced
         self.peer = Peer("-")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
+        self.peer = _peer(transport, self._announced)
         super().connection_made(transport)
-        self.peer = _peer(transport)
+        tls.bound(transport, self._read_bufsize)
         self._head_timer = self._loop.call_later(self._head_seconds, self._close_unless_asked)
 
     def data_received(self, data: bytes) -> None:
@@ -513,9 +518,12 @@ class Listener(web.Server):
         if not self._connections:
             self.on_empty()
 
-    def __call__(self) -> RequestHandler:
-        """Make the protocol of one connection."""
-        return Connection(self, loop=self._loop, **self._options)
+    def __call__(self, announced: Peer | None = None) -> Connection:
+        """Make the protocol of one connection.
+
+        announced: who a proxy in front says that the client is; None: the transport knows.
+        """
+        return Connection(self, loop=self._loop, announced=announced, **self._options)
 
 
 def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
@@ -526,7 +534,15 @@ def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
     return False
 
 
-def _peer(transport: asyncio.BaseTransport) -> Peer:
+def _peer(transport: asyncio.BaseTransport, announced: Peer | None) -> Peer:
+    """Return who is at the other end. Behind a PROXY header that is the client, for every purpose.
+
+    Also for trust: who announced it is believed in this one thing, because it cannot be left out or added to by a
+    client. Its X-Forwarded-For it passes on as the client wrote it, so only the client's own address can say whether
+    that is to be believed.
+    """
+    has_tls = transport.get_extra_info("sslcontext") is not None
+    if announced is not None:
+        return Peer(announced.address, "https" if has_tls else announced.scheme)
     name = transport.get_extra_info("peername")
-    address = name[0] if isinstance(name, tuple) else "unix"
-    return Peer(address, "https" if transport.get_extra_info("sslcontext") is not None else "http")
+    return Peer(name[0] if isinstance(name, tuple) else "unix", "https" if has_tls else "http")

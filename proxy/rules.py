@@ -31,7 +31,7 @@ class Rules:
 
 
 def make_rules(settings: Settings, before: Rules | None = None) -> Rules:
-    """Return the rules that settings mean.
+    """Return the rules that settings mean. Raises TlsError when a file cannot be used that they name.
 
     before: those of the reading of the config before; an upstream that they
     share is one object, with what it knows.

@@ -414,7 +414,7 @@ def running_gateway(folder: Path, *, dash: str, ws: str | None = None, **setting
     }
     path = folder / f"gateway-{port}.yaml"
     path.write_text(json.dumps({"gateway": config}, indent=1))  # JSON is YAML
-    with running(*python("-m", "proxy", "--config", path), ready=r"gateway ready on http://", cwd=folder) as process:
+    with running(*python("-m", "proxy", "--config", path), ready=r"gateway ready on \S+", cwd=folder) as process:
         gateway = Gateway(process, port, admin_port)
         try:
             yield gateway
