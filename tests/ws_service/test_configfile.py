@@ -288,7 +288,7 @@ def test_any_other_size_is_refused(text: object) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0, "0ms"), (0.25, "250ms"), (90.0, "90s"), (300.0, "5m"), (86400.0, "1d"), (1000000.5, "1000000.5s")],
+    [(0.0, "0s"), (0.25, "250ms"), (90.0, "90s"), (300.0, "5m"), (86400.0, "1d"), (1000000.5, "1000000.5s")],
 )
 def test_a_duration_is_written_in_the_largest_exact_unit(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
