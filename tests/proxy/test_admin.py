@@ -50,7 +50,7 @@ async def test_an_upstream_that_is_away_is_reported_and_does_not_make_the_gatewa
 
 
 async def test_it_tells_how_much_the_process_has_to_do(aiohttp_client: Make) -> None:
-    client = await aiohttp_client(admin_app(Lifecycle(), {}))
+    client = await aiohttp_client(admin_app(Lifecycle(), dict))
     before = (await (await client.get("/readyz")).json())["tasks"]
     waiting = asyncio.get_running_loop().create_task(asyncio.Event().wait(), name="one more")
     assert (await (await client.get("/readyz")).json())["tasks"] == before + 1
