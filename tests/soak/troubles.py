@@ -15,7 +15,7 @@ from tests.soak.visitors import GONE, Seen
 NOTICED = 10.0
 """Seconds for a reload to be seen from outside."""
 
-WRONG = "gateway:\n  listne: 127.0.0.1:8000\n"
+WRONG = {"listne": "127.0.0.1:8000"}
 
 WHERE = "/where/x"
 
@@ -71,7 +71,7 @@ class Troubles:
             self._stage.reload()
             await self._noticed(status, "a reload did not show")
             if number % 3 == 2:
-                self._stage.config.write_text(WRONG)
+                self._stage.configure(**WRONG)
                 self._stage.reload()
                 await asyncio.sleep(1)  # to be wrong; nothing tells that it was not
                 await self._noticed(status, "a wrong config was taken")
