@@ -131,6 +131,7 @@ def lasting(seen: Seen, book: list[str], *, has_hold: bool) -> list[Check]:
     failed_handshakes = seen.handshakes.total() - seen.handshakes["answered"]
     return [
         Check("sockets opened", seen.handshakes["answered"], note=kills),
+        Check("configs read again", seen.reloads.total(), note=_kinds(seen.reloads)),
         Check("ways they ended", len(seen.ends), note=_kinds(seen.ends)),
         Check("messages that came back, in order, once", seen.messages),
         Check("handshakes that failed", failed_handshakes, 0 if has_hold else None, note=_kinds(seen.handshakes)),

@@ -70,11 +70,13 @@ class Troubles:
             self._stage.configure(**settings)
             self._stage.reload()
             await self._noticed(status, "a reload did not show")
+            self._seen.reloads["valid"] += 1
             if number % 3 == 2:
                 self._stage.configure(**WRONG)
                 self._stage.reload()
                 await asyncio.sleep(1)  # to be wrong; nothing tells that it was not
                 await self._noticed(status, "a wrong config was taken")
+                self._seen.reloads["wrong, and refused"] += 1
 
     async def _noticed(self, status: int, breach: str) -> None:
         """Wait until ``WHERE`` is answered so; an upstream that is away meanwhile answers otherwise."""

@@ -37,6 +37,7 @@ class Seen:
         self.examples: list[str] = []
         self.acknowledged: set[str] = set()
         self.kills: Counter[str] = Counter()
+        self.reloads: Counter[str] = Counter()
 
     def breach(self, kind: str, example: object) -> None:
         """Note something that may never happen."""
