@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxy.errors import Outcome
+from proxy.limits import Slot
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +43,8 @@ class Exchange:
     """A WebSocket's: the code of the close frame that began the end; None where there was none."""
     closed_by: str = ""
     """A WebSocket's: ``client``, ``upstream`` or ``gateway``."""
+    slots: tuple[Slot, ...] = ()
+    """A WebSocket's: what it takes of its client's limits, released at its end."""
 
     @property
     def duration(self) -> float:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from proxy.config import Limits
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
 from proxy.express import Express, Work
@@ -24,6 +25,7 @@ from proxy.headers import Fields, client_address, forwarded_fields, request_head
 from proxy.hijack import Carried, Client, Written
 from proxy.hijack import Connection as ClientConnection
 from proxy.lifecycle import Lifecycle
+from proxy.limits import Admission, TurnAway
 from proxy.plain import Request
 from proxy.routing import Refuse, Upgrade, decide
 from proxy.rules import Rules
@@ -44,7 +46,7 @@ class Gateway:
 
     rules: what holds for requests; each keeps those it began with. observe: called when a WebSocket opens and
     when an exchange has ended.
-    folder: what the path of the hand-off starts from.
+    folder: what the path of the hand-off starts from. admission: counts what clients have; None: one of its own.
 
     ``handoff`` is for whoever starts and stops the process.
     """
@@ -55,14 +57,16 @@ class Gateway:
         lifecycle: Lifecycle[Exchange],
         observe: Observer = lambda _: None,
         folder: Path = Path(),
+        admission: Admission | None = None,
     ) -> None:
         self._rules = rules
+        self._admission = admission or Admission()
         self._lifecycle = lifecycle
         self._observe = observe
         self._tunnels: dict[Tunnel, Exchange] = {}
         self._idle_watch = IdleWatch(rules.settings.timeouts.tunnel_idle, self._tunnels)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
-        self.handoff = Handoff(rules.settings.handoff_path(folder), observe)
+        self.handoff = Handoff(rules.settings.handoff_path(folder), observe, self._admission.websockets)
         self._prefix = os.urandom(6).hex()
         self._number = 0
         self._resumed: set[asyncio.Task[None]] = set()
@@ -149,6 +153,7 @@ class Gateway:
         if not isinstance(decision, Upgrade):
             written = await forward(client, decision.target, ours, upstream, exchange, timeouts, close=decision.close)
         else:
+            await self._admit(exchange, rules.settings.limits)
             if decision.upstream == "ws" and await self._hand_off(client, decision, ours, exchange, timeouts.handshake):
                 return Written(keep_alive=False)
             connection, answer = await shake_hands(
@@ -161,6 +166,17 @@ class Gateway:
             finally:
                 upstream.release(connection)
         return written
+
+    async def _admit(self, exchange: Exchange, limits: Limits) -> None:
+        """Count a WebSocket in before it is one; wait if its client is fast. Raises TooMany."""
+        verdict = self._admission.websocket(exchange.client, limits, exchange.began)
+        if isinstance(verdict, TurnAway):
+            if verdict.notice:
+                logger.warning("%s", verdict.notice)
+            raise verdict.error
+        exchange.slots = (verdict.slot,)
+        if verdict.delay:
+            await asyncio.sleep(verdict.delay)
 
     async def _hand_off(
         self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange, patience: float
@@ -175,7 +191,7 @@ class Gateway:
         descriptor, leftover = client.hold()
         try:
             is_taken = await self.handoff.offer(
-                exchange, descriptor, head, leftover, is_secure=is_secure, patience=patience
+                exchange, descriptor, head, leftover, is_secure=is_secure, patience=patience, slot=exchange.slots[0]
             )
         except BaseException:
             client.let_go()  # nothing more may be said on it
@@ -201,6 +217,8 @@ class Gateway:
             raise
         exchange.is_tunnel = True
         exchange.status = 101
+        if (connected := client.take_slot()) is not None:
+            exchange.slots += (connected,)
         tunnel = Tunnel(
             to_client,
             to_upstream,
@@ -254,6 +272,8 @@ class Gateway:
 
     def _end(self, exchange: Exchange) -> None:
         exchange.ended = time.monotonic()
+        for slot in exchange.slots:
+            slot.release()
         self._lifecycle.leave(exchange)
         self._observe(exchange)
 

@@ -21,6 +21,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.headers import Head, Peer
+from proxy.limits import Slot
 from proxy.plain import Request, recognise_request
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
@@ -129,6 +130,8 @@ class Client:
         this one. Its bookkeeping of the connection is settled when the task
         that serves it has ended. Raises ConnectionResetError when the client
         is gone.
+
+        The connection still counts as one of the client's until ``take_slot`` has taken that as well.
         """
         protocol = self._protocol
         transport = protocol.transport
@@ -141,6 +144,11 @@ class Client:
         assert serving is not None
         serving.add_done_callback(lambda _: protocol.connection_lost(None))
         return transport, leftover
+
+    def take_slot(self) -> Slot | None:
+        """Take what the connection counts as, for whoever knows its end behind ``take``; None where nobody counts."""
+        slot, self._protocol.slot = self._protocol.slot, None
+        return slot
 
     def hold(self) -> tuple[int, bytes]:
         """Stop reading, for whoever may take the connection: its descriptor, and what was read behind the head.
@@ -198,7 +206,7 @@ class Connection(RequestHandler):
     ``on_plain`` before aiohttp sees it. While that one is carried, whatever
     else arrives is held; ``plain_ended`` gives it on.
 
-    ``peer`` is who is at the other end.
+    ``peer`` is who is at the other end. ``slot`` is what the connection counts as, until it ends.
     """
 
     __slots__ = (
@@ -211,6 +219,7 @@ class Connection(RequestHandler):
         "_on_unreadable",
         "_owed",
         "peer",
+        "slot",
     )
 
     def __init__(
@@ -220,9 +229,11 @@ class Connection(RequestHandler):
         on_plain: OnPlain,
         on_unreadable: OnUnreadable,
         head_timeout: float,
+        slot: Slot | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, **kwargs)
+        self.slot = slot
         self._on_plain = on_plain
         self._on_unreadable = on_unreadable
         self._head_seconds = head_timeout
@@ -322,6 +333,8 @@ class Connection(RequestHandler):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+        if self.slot is not None:
+            self.slot.release()
         carried, self._carried = self._carried, None
         super().connection_lost(exc)
         if carried is not None:
@@ -404,9 +417,12 @@ class Listener(web.Server):
             "lingering_time": 5.0,
         }
 
-    def __call__(self) -> RequestHandler:
-        """Make the protocol of one connection."""
-        return Connection(self, loop=self._loop, **self._options)
+    def __call__(self, slot: Slot | None = None) -> RequestHandler:
+        """Make the protocol of one connection.
+
+        slot: what it counts as; it is released at its end. None where nobody counts.
+        """
+        return Connection(self, loop=self._loop, slot=slot, **self._options)
 
 
 def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:

@@ -7,6 +7,7 @@ import errno
 import logging
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,11 +18,14 @@ from aiohttp import web
 from proxy.access_log import LINES, AccessLog
 from proxy.admin import admin_app
 from proxy.config import Settings, split_listen
+from proxy.door import Door, listening_sockets, listening_unix_socket
 from proxy.errors import ListenError
 from proxy.exchange import Exchange
 from proxy.gateway import Gateway, Observer
+from proxy.headers import is_trusted
 from proxy.hijack import HAS_C_PARSER, Listener
 from proxy.lifecycle import Lifecycle
+from proxy.limits import Admission, room
 from proxy.rules import make_rules
 
 logger = logging.getLogger("proxy")
@@ -29,22 +33,21 @@ logger = logging.getLogger("proxy")
 _RESTARTING = 1012
 """Close code: "the service is restarting, come back". Browsers' clients reconnect after it."""
 
-_BACKLOG = 2048
-"""Connections that wait to be accepted; the kernel caps it (somaxconn). Precedents: nginx 511, uvicorn 2048."""
-
 
 class Server:
     """The gateway as a process: two listeners, the exchanges in flight, and the end of both.
 
-    folder: of the config file; the working directory where there is none.
+    folder: of the config file; the working directory where there is none. files: that this process may open.
     """
 
-    def __init__(self, settings: Settings, observe: Observer, folder: Path = Path()) -> None:
+    def __init__(self, settings: Settings, observe: Observer, folder: Path = Path(), files: int = 1024) -> None:
         self._settings = settings
+        self._files = files
+        self._admission = Admission()
         self._empty = asyncio.Event()
         self._lifecycle: Lifecycle[Exchange] = Lifecycle(self._empty.set)
         self._rules = make_rules(settings)
-        self._gateway = Gateway(self._rules, self._lifecycle, observe, folder)
+        self._gateway = Gateway(self._rules, self._lifecycle, observe, folder, self._admission)
         self._listener = Listener(
             self._gateway.handle,
             on_plain=self._gateway.offer_plain,
@@ -53,28 +56,29 @@ class Server:
             keepalive_timeout=settings.timeouts.keepalive,
             read_buffer=settings.buffer,
         )
-        self._public: asyncio.Server | None = None
+        self._door: Door | None = None
         self._admin: web.AppRunner | None = None
 
     async def start(self) -> None:
         """Listen. Raises ListenError, with nothing left open, when an address cannot be had."""
-        loop = asyncio.get_running_loop()
         address = split_listen(self._settings.listen)
 
-        async def listen() -> asyncio.Server:
-            if isinstance(address, str):
-                return await loop.create_unix_server(self._listener, address, backlog=_BACKLOG)
-            return await loop.create_server(self._listener, *address, backlog=_BACKLOG)
+        async def listen() -> list[socket.socket]:
+            return [listening_unix_socket(address)] if isinstance(address, str) else await listening_sockets(*address)
 
         # Before the first client: one that came earlier would go through the tunnel, and end with this process.
         await self._gateway.handoff.start()
         try:
-            self._public = await _claim(listen, self._settings.listen, "gateway.listen")
+            sockets = await _claim(listen, self._settings.listen, "gateway.listen")
         except ListenError:
             self._gateway.handoff.close()
             raise
+        self._door = Door(
+            self._admission, capacity=self.capacity, most_of=self._most_connections_of, protocol=self._listener
+        )
+        self._door.open(sockets)
         self._admin = web.AppRunner(
-            admin_app(self._lifecycle, self._rules.upstreams), access_log=None, handle_signals=False
+            admin_app(self._lifecycle, self._rules.upstreams, self._admission), access_log=None, handle_signals=False
         )
         await self._admin.setup()
         admin = split_listen(self._settings.admin)
@@ -82,7 +86,7 @@ class Server:
         try:
             await _claim(site.start, self._settings.admin, "gateway.admin")
         except ListenError:
-            self._public.close()
+            self._door.close()
             self._gateway.handoff.close()
             await self._admin.cleanup()
             raise
@@ -99,8 +103,8 @@ class Server:
         Cancelling it skips to the fourth step.
         """
         self._lifecycle.happen("stop")
-        assert self._public is not None and self._admin is not None
-        self._public.close()
+        assert self._door is not None and self._admin is not None
+        self._door.close()
         self._listener.pre_shutdown()
         self._gateway.say_goodbye(_RESTARTING)
         event = "empty"
@@ -112,6 +116,7 @@ class Server:
             event = "deadline"
             logger.warning("cutting %d exchanges that did not end in time", len(self._lifecycle.in_flight))
         finally:
+            self._door.abort()
             self._gateway.abort_tunnels()
             await self._listener.shutdown(0.1)
             self._gateway.handoff.close()
@@ -123,9 +128,16 @@ class Server:
     @property
     def addresses(self) -> list[str]:
         """The public URL, or the path of the unix socket."""
-        assert self._public is not None
-        names = [sock.getsockname() for sock in self._public.sockets]
-        return [_url(name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
+        assert self._door is not None
+        return [_url(name) if isinstance(name, tuple) else f"unix:{name}" for name in self._door.names]
+
+    def capacity(self) -> tuple[int, str]:
+        """Return how many connections there may be at a time, and a sentence that says why."""
+        return room(self._rules.settings.limits.connections, self._files)
+
+    def _most_connections_of(self, peer: str) -> int | None:
+        settings = self._rules.settings
+        return None if is_trusted(peer, settings.trusted_proxies) else settings.limits.connections_per_client
 
 
 async def serve(settings: Settings, folder: Path = Path()) -> None:
@@ -146,11 +158,11 @@ async def serve(settings: Settings, folder: Path = Path()) -> None:
         loop.add_signal_handler(number, ask)
     files = _raise_descriptor_limit()
     log = _access_log(settings)
-    server = Server(settings, log or (lambda _: None), folder)
+    server = Server(settings, log or (lambda _: None), folder, files)
     await server.start()
     if not HAS_C_PARSER:
         logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
-    logger.info("%d files may be open: room for about %d tunnels", files, (files - 64) // 2)
+    logger.info("%s", server.capacity()[1])
     logger.info("admin on %s", settings.admin)
     logger.info("gateway ready on %s (open it in a browser)", ", ".join(server.addresses))
     await asked.wait()
@@ -188,7 +200,7 @@ async def _claim(listen: Callable[[], Awaitable[Any]], address: str, key: str) -
 
 
 def _raise_descriptor_limit() -> int:
-    """Raise the limit of open files as far as the system lets us; return it. Each tunnel takes two."""
+    """Raise the limit of open files as far as the system lets us; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
