@@ -43,8 +43,10 @@ class Exchange:
     """A WebSocket's: the code of the close frame that began the end; None where there was none."""
     closed_by: str = ""
     """A WebSocket's: ``client``, ``upstream`` or ``gateway``."""
-    slots: tuple[Slot, ...] = ()
-    """A WebSocket's: what it takes of its client's limits, released at its end."""
+    slot: Slot | None = None
+    """A WebSocket's: its place among its client's WebSockets, released at its end."""
+    connection: Slot | None = None
+    """A tunnel's: the place of its connection among its client's, released at its end."""
 
     @property
     def duration(self) -> float:

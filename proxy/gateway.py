@@ -174,7 +174,7 @@ class Gateway:
             if verdict.notice:
                 logger.warning("%s", verdict.notice)
             raise verdict.error
-        exchange.slots = (verdict.slot,)
+        exchange.slot = verdict.slot
         if verdict.delay:
             await asyncio.sleep(verdict.delay)
 
@@ -191,7 +191,7 @@ class Gateway:
         descriptor, leftover = client.hold()
         try:
             is_taken = await self.handoff.offer(
-                exchange, descriptor, head, leftover, is_secure=is_secure, patience=patience, slot=exchange.slots[0]
+                exchange, descriptor, head, leftover, is_secure=is_secure, patience=patience
             )
         except BaseException:
             client.let_go()  # nothing more may be said on it
@@ -217,8 +217,7 @@ class Gateway:
             raise
         exchange.is_tunnel = True
         exchange.status = 101
-        if (connected := client.take_slot()) is not None:
-            exchange.slots += (connected,)
+        exchange.connection = client.take_slot()
         tunnel = Tunnel(
             to_client,
             to_upstream,
@@ -272,8 +271,10 @@ class Gateway:
 
     def _end(self, exchange: Exchange) -> None:
         exchange.ended = time.monotonic()
-        for slot in exchange.slots:
-            slot.release()
+        if exchange.slot is not None:
+            exchange.slot.release()
+        if exchange.connection is not None:
+            exchange.connection.release()
         self._lifecycle.leave(exchange)
         self._observe(exchange)
 

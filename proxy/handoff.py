@@ -108,24 +108,16 @@ class Handoff:
             channel.leave()
 
     async def offer(
-        self,
-        exchange: Exchange,
-        descriptor: int,
-        head: bytes,
-        leftover: bytes,
-        *,
-        is_secure: bool,
-        patience: float,
-        slot: Slot,
+        self, exchange: Exchange, descriptor: int, head: bytes, leftover: bytes, *, is_secure: bool, patience: float
     ) -> bool:
         """Hand a socket over; tell whether it is the service's now.
 
-        exchange: the handshake's record. descriptor: of the client's socket;
-        reading from it must have stopped. It stays the caller's, to be closed
-        without a word when this returns True.
+        exchange: the handshake's record. Its slot goes over with the socket,
+        and too where nobody knows who has that. descriptor: of the client's
+        socket; reading from it must have stopped. It stays the caller's, to
+        be closed without a word when this returns True.
         head: the handshake as the upstream would get it. leftover: what was read behind it.
         is_secure: the client's scheme is https. patience: seconds for the service to take the socket.
-        slot: what it counts as. It is handed over with the socket, and too where nobody knows who has that.
 
         False means that nothing has happened to the socket, and that the
         cause is counted. Behind an exception, and when this is cancelled, the
@@ -139,6 +131,7 @@ class Handoff:
             self._look()
             return self.fall_back(*self._absence)
         x = exchange
+        assert x.slot is not None, "a handshake is counted before it goes anywhere"
         about = wire.Socket(x.id, x.client, x.target, x.host, x.route, x.when)
         try:
             data = wire.encode(wire.Open(about, is_secure, head, leftover))
@@ -150,7 +143,7 @@ class Handoff:
             return self.fall_back("busy", f"the service (process {channel.pid}) does not read what is handed over")
         except OSError as error:
             return self.fall_back("send failed", f"the socket cannot be sent to the service: {error.strerror}")
-        refusal = await channel.verdict(exchange.id, slot, patience)
+        refusal = await channel.verdict(x.id, x.slot, patience)
         if refusal:
             return self.fall_back("refused", f"the service refused a socket: {refusal}")
         self.handed_over += 1

@@ -15,7 +15,8 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Network, ip_address
+from sys import intern
 
 from proxy.config import Limits
 from proxy.errors import TooMany
@@ -270,9 +271,8 @@ def client_key(address: str) -> str:
         ip = ip_address(host)
     except ValueError:
         return "unknown"
-    if not isinstance(ip, IPv6Address):
-        return str(ip)
-    return str(ip.ipv4_mapped or IPv6Network((int(ip) >> 64 << 64, 64)))
+    client = ip if isinstance(ip, IPv4Address) else ip.ipv4_mapped or IPv6Network((int(ip) >> 64 << 64, 64))
+    return intern(str(client))  # one string for everything that a client has
 
 
 def room(wished: int | None, files: int) -> tuple[int, str]:

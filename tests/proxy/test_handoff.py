@@ -67,13 +67,12 @@ async def offer(
     is_secure: bool = False,
     patience: float = 10,
 ) -> bool:
-    slot = Slot(handoff.websockets, "203.0.113.7")
+    record = exchange(id)
+    record.slot = Slot(handoff.websockets, record.client)
     try:
-        return await handoff.offer(
-            exchange(id), client.fileno(), head, b"left", is_secure=is_secure, patience=patience, slot=slot
-        )
+        return await handoff.offer(record, client.fileno(), head, b"left", is_secure=is_secure, patience=patience)
     finally:
-        slot.release()  # as an exchange does at its end
+        record.slot.release()  # as at the end of every exchange
 
 
 @asynccontextmanager
