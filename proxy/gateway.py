@@ -16,6 +16,7 @@ from pathlib import Path
 from aiohttp import web
 
 from proxy.auth import Refusal
+from proxy.config import Limits
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
 from proxy.express import Express, Work
@@ -25,6 +26,7 @@ from proxy.headers import Fields, client_address, forwarded_fields, request_head
 from proxy.hijack import Carried, Client, Written
 from proxy.hijack import Connection as ClientConnection
 from proxy.lifecycle import Lifecycle, State
+from proxy.limits import Admission, TurnAway
 from proxy.plain import Request
 from proxy.routing import Refuse, Upgrade, decide
 from proxy.rules import Rules
@@ -45,7 +47,7 @@ class Gateway:
 
     rules: what holds for requests; each keeps those it began with. observe: called when a WebSocket opens and
     when an exchange has ended.
-    folder: what the path of the hand-off starts from.
+    folder: what the path of the hand-off starts from. admission: counts what clients have; None: one of its own.
 
     ``handoff`` is for whoever starts and stops the process.
     """
@@ -56,14 +58,16 @@ class Gateway:
         lifecycle: Lifecycle[Exchange],
         observe: Observer = lambda _: None,
         folder: Path = Path(),
+        admission: Admission | None = None,
     ) -> None:
         self._rules = rules
+        self._admission = admission or Admission()
         self._lifecycle = lifecycle
         self._observe = observe
         self._tunnels: dict[Tunnel, Exchange] = {}
         self._idle_watch = IdleWatch(rules.settings.timeouts.tunnel_idle, self._tunnels)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
-        self.handoff = Handoff(rules.settings.handoff_path(folder), observe)
+        self.handoff = Handoff(rules.settings.handoff_path(folder), observe, self._admission.websockets)
         self._prefix = os.urandom(6).hex()
         self._number = 0
         self._resumed: set[asyncio.Task[None]] = set()
@@ -170,6 +174,7 @@ class Gateway:
         if not isinstance(decision, Upgrade):
             written = await forward(client, decision.target, ours, upstream, exchange, timeouts, close=decision.close)
         else:
+            await self._admit(exchange, rules.settings.limits)
             if decision.upstream == "ws" and await self._hand_off(client, decision, ours, exchange, timeouts.handshake):
                 return Written(keep_alive=False)
             if self._lifecycle.is_ending:  # it would be told to come back as soon as it is open
@@ -197,6 +202,17 @@ class Gateway:
             return Written(keep_alive=False)
         finally:
             upstream.release(refusal.connection)
+
+    async def _admit(self, exchange: Exchange, limits: Limits) -> None:
+        """Count a WebSocket in before it is one; wait if its client is fast. Raises TooMany."""
+        verdict = self._admission.websocket(exchange.client, limits, exchange.began)
+        if isinstance(verdict, TurnAway):
+            if verdict.notice:
+                logger.warning("%s", verdict.notice)
+            raise verdict.error
+        exchange.slot = verdict.slot
+        if verdict.delay:
+            await asyncio.sleep(verdict.delay)
 
     async def _hand_off(
         self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange, patience: float
@@ -237,6 +253,7 @@ class Gateway:
             raise
         exchange.is_tunnel = True
         exchange.status = 101
+        exchange.connection = client.take_slot()
         tunnel = Tunnel(
             to_client,
             to_upstream,
@@ -290,6 +307,10 @@ class Gateway:
 
     def _end(self, exchange: Exchange) -> None:
         exchange.ended = time.monotonic()
+        if exchange.slot is not None:
+            exchange.slot.release()
+        if exchange.connection is not None:
+            exchange.connection.release()
         self._lifecycle.leave(exchange)
         self._observe(exchange)
 

@@ -24,6 +24,7 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from proxy import tls
 from proxy.headers import Head, Peer
+from proxy.limits import Slot
 from proxy.plain import Request, recognise_request
 from proxy.strict import RequestReader, Unreadable
 
@@ -138,6 +139,8 @@ class Client:
         this one. Its bookkeeping of the connection is settled when the task
         that serves it has ended. Raises ConnectionResetError when the client
         is gone.
+
+        The connection still counts as one of the client's until ``take_slot`` has taken that as well.
         """
         protocol = self._protocol
         transport = protocol.transport
@@ -150,6 +153,11 @@ class Client:
         assert serving is not None
         serving.add_done_callback(lambda _: protocol.connection_lost(None))
         return transport, leftover
+
+    def take_slot(self) -> Slot | None:
+        """Take what the connection counts as, for whoever knows its end behind ``take``; None where nobody counts."""
+        slot, self._protocol.slot = self._protocol.slot, None
+        return slot
 
     def hold(self) -> tuple[int, bytes]:
         """Stop reading, for whoever may take the connection: its descriptor, and what was read behind the head.
@@ -208,7 +216,7 @@ class Connection(RequestHandler):
     ``RequestReader`` has not found to be strict. Both get one request at a
     time: what arrives behind it is held until it is answered.
 
-    ``peer`` is who is at the other end.
+    ``peer`` is who is at the other end. ``slot`` is what the connection counts as, until it ends.
     """
 
     __slots__ = (
@@ -225,6 +233,7 @@ class Connection(RequestHandler):
         "_on_unreadable",
         "_reader",
         "peer",
+        "slot",
     )
 
     def __init__(
@@ -235,10 +244,12 @@ class Connection(RequestHandler):
         on_unreadable: OnUnreadable,
         head_timeout: float,
         announced: Peer | None = None,
+        slot: Slot | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, **kwargs)
         self._listener = manager
+        self.slot = slot
         self._on_plain = on_plain
         self._on_unreadable = on_unreadable
         self._head_seconds = head_timeout
@@ -398,6 +409,8 @@ class Connection(RequestHandler):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+        if self.slot is not None:
+            self.slot.release()
         carried, self._carried = self._carried, None
         super().connection_lost(exc)
         if carried is not None:
@@ -518,12 +531,13 @@ class Listener(web.Server):
         if not self._connections:
             self.on_empty()
 
-    def __call__(self, announced: Peer | None = None) -> Connection:
+    def __call__(self, announced: Peer | None = None, slot: Slot | None = None) -> Connection:
         """Make the protocol of one connection.
 
         announced: who a proxy in front says that the client is; None: the transport knows.
+        slot: what it counts as; it is released at its end. None where nobody counts.
         """
-        return Connection(self, loop=self._loop, announced=announced, **self._options)
+        return Connection(self, loop=self._loop, announced=announced, slot=slot, **self._options)
 
 
 def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:

@@ -41,6 +41,9 @@ from tests.processes import Process, free_ports, python, running
 DEADLINE = 10.0
 """Seconds that any single wait may last. Generous, because only a failure waits that long."""
 
+PER_CLIENT = ("connections_per_client", "websockets_per_client", "handshakes_per_second")
+"""The limits of one client, off for every play that does not set its own."""
+
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 """The Sec-WebSocket-Key of RFC 6455's own example."""
 
@@ -409,6 +412,7 @@ def running_gateway(folder: Path, *, dash: str, ws: str | None = None, **setting
         "admin": f"127.0.0.1:{admin_port}",
         "upstreams": {"dash": dash, "ws": ws or dash},
         "handoff": "off",  # most plays hold both ends of a tunnel
+        "limits": dict.fromkeys(PER_CLIENT),  # all of them come from one address, many and as fast as they can
         "timeouts": {"drain_window": 0, **timeouts},
         **settings,
     }
