@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.processes import Process, free_port, running
+from proxy.config import load_settings
+from tests.processes import ROOT, Process, free_port, running
 from tests.proxy.test_guards import ADMIN_IN_DISGUISE
 from tests.system.gateway import Gateway, Message, Origin, Wire, handshake, request, running_gateway, serving
 from tests.system.handoff import Service, hear, running_service
@@ -299,3 +301,45 @@ def test_the_log_says_who_was_asked_and_what_came_back(tmp_path: Path) -> None:
         line = gateway.process.wait_for(r'^.*"GET /a.*$')[0]
         assert re.search(r'"GET /a\?token=\*\*\*" 403 .*\[auth\[0\]: /auth answered 403\]', line), line
         assert "c=d" not in gateway.process.output
+
+
+# -- the papers
+
+PAPER = (ROOT / "docs" / "authentication.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAPER, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_what_the_papers_configure_can_be_configured(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text, "utf-8")
+    load_settings(path, {})
+
+
+def test_the_example_of_the_papers_does_what_they_say(service: Service, tmp_path: Path) -> None:
+    [script] = blocks("python")
+    (tmp_path / "app.py").write_text(script, "utf-8")
+    [rules] = [part["gateway"]["auth"] for part in map(yaml.safe_load, blocks("yaml")) if "/login" in str(part)]
+    port = free_port()
+    argv, ready = served("flask", "app", port)
+    with running(*argv, ready=ready, cwd=tmp_path, env={"SECRET_KEY": "k", "PASSWORD": "p"}) as process:
+        wait_until_listening(port)
+        with running_gateway(tmp_path, dash=f"http://127.0.0.1:{port}", ws=service.url, auth=rules) as gateway:
+            refusal = gateway.ask(request("GET /", "Accept: text/html"))
+            assert (refusal.status, refusal.get("location")) == (302, "/login")
+            assert gateway.ask(handshake("/live")).status == 401
+            assert b"<form" in gateway.ask(request("GET /login")).body
+
+            form = b"user=ada&password=p"
+            fields = ("Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(form)}")
+            welcome = gateway.ask(request("POST /login", *fields, body=form))
+            cookie = "Cookie: " + welcome.get("set-cookie").partition(";")[0]
+            assert b"_dash-config" in gateway.ask(request("GET /", cookie)).body
+            client = gateway.dial()
+            client.send(handshake("/live", cookie))
+            assert client.read_head().startswith(b"HTTP/1.1 101 ")
+            assert json.loads(hear(client))["fields"] == [["x-user", "ada"]]
+        assert "Traceback" not in process.output, process.output
