@@ -220,7 +220,7 @@ class Gateway:
         """Give the client's socket to the service, if it can be; False leaves everything to the tunnel."""
         if not self.handoff.is_on:
             return False
-        if client.peer.scheme == "https":
+        if client.has_tls:  # not the scheme: a proxy that has ended TLS itself may have announced it
             return self.handoff.fall_back("tls", "its TLS ends in this process, and cannot be handed over")
         head = request_head(client.head, decision.target, ours, upgrade=True)
         is_secure = (b"X-Forwarded-Proto", b"https") in ours

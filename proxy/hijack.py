@@ -99,6 +99,12 @@ class Client:
         transport = self._protocol.transport
         return transport is None or transport.is_closing()
 
+    @property
+    def has_tls(self) -> bool:
+        """Whether TLS ends in this process."""
+        transport = self._protocol.transport
+        return transport is not None and transport.get_extra_info("sslcontext") is not None
+
     def write(self, data: bytes) -> None:
         """Send bytes. Raises ConnectionResetError when the client is gone."""
         transport = self._protocol.transport

@@ -398,10 +398,13 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(folder: Path, *, dash: str, ws: str | None = None, **settings: object) -> Iterator[Gateway]:
+def running_gateway(
+    folder: Path, *, dash: str, ws: str | None = None, descriptors: int | None = None, **settings: object
+) -> Iterator[Gateway]:
     """Run the gateway on free ports for the length of a ``with`` block. It must not have failed anywhere in it.
 
     folder: for its config file. dash, ws: URLs of the upstreams; None: both are the same.
+    descriptors: how many files it may open; None: as many as this process.
     settings: further keys of ``gateway``, for example ``timeouts={"response": "1s"}``.
     """
     port, admin_port = free_ports(2)
@@ -418,7 +421,10 @@ def running_gateway(folder: Path, *, dash: str, ws: str | None = None, **setting
     }
     path = folder / f"gateway-{port}.yaml"
     path.write_text(json.dumps({"gateway": config}, indent=1))  # JSON is YAML
-    with running(*python("-m", "proxy", "--config", path), ready=r"gateway ready on \S+", cwd=folder) as process:
+    argv = python("-m", "proxy", "--config", path)
+    if descriptors is not None:
+        argv = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *argv]
+    with running(*argv, ready=r"gateway ready on \S+", cwd=folder) as process:
         gateway = Gateway(process, port, admin_port)
         try:
             yield gateway
