@@ -119,7 +119,7 @@ class Server:
             self._lifecycle.happen(event)
             await self._drain.cut()
             if self._gateway.handoff.live:
-                logger.info("%d sockets that were handed over live on", self._gateway.handoff.live)
+                logger.info("sockets that were handed over live on: %d", self._gateway.handoff.live)
             self._gateway.handoff.close()
             for upstream in self._gateway.rules.upstreams.values():
                 upstream.close()
