@@ -31,7 +31,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -395,10 +395,13 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(folder: Path, *, dash: str, ws: str | None = None, **settings: object) -> Iterator[Gateway]:
+def running_gateway(
+    folder: Path, *, dash: str, ws: str | None = None, env: Mapping[str, str] | None = None, **settings: object
+) -> Iterator[Gateway]:
     """Run the gateway on free ports for the length of a ``with`` block. It must not have failed anywhere in it.
 
     folder: for its config file. dash, ws: URLs of the upstreams; None: both are the same.
+    env: of the process, beside our own.
     settings: further keys of ``gateway``, for example ``timeouts={"response": "1s"}``.
     """
     port, admin_port = free_ports(2)
@@ -414,7 +417,8 @@ def running_gateway(folder: Path, *, dash: str, ws: str | None = None, **setting
     }
     path = folder / f"gateway-{port}.yaml"
     path.write_text(json.dumps({"gateway": config}, indent=1))  # JSON is YAML
-    with running(*python("-m", "proxy", "--config", path), ready=r"gateway ready on http://", cwd=folder) as process:
+    argv = python("-m", "proxy", "--config", path)
+    with running(*argv, ready=r"gateway ready on http://", cwd=folder, env=env) as process:
         gateway = Gateway(process, port, admin_port)
         try:
             yield gateway

@@ -34,7 +34,7 @@ def ws() -> Iterator[Origin]:
 
 @pytest.fixture
 def gateway(tmp_path: Path, dash: Origin, ws: Origin) -> Iterator[Gateway]:
-    with running_gateway(tmp_path, dash=dash.url, ws=ws.url, timeouts={"drain": "2s"}) as gateway:
+    with running_gateway(tmp_path, dash=dash.url, ws=ws.url, timeouts={"drain": "1s"}) as gateway:
         yield gateway
 
 
