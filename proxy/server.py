@@ -177,7 +177,7 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
 
     def reload() -> None:
         if server.state is not State.READY:
-            logger.warning("SIGHUP is ignored: the gateway is not ready, it is %s", server.state.value)
+            logger.warning("SIGHUP is ignored: the gateway is %s", server.state.value)
         elif read_again is None:
             logger.warning("SIGHUP is ignored: there is no config file to read again")
         else:

@@ -310,6 +310,26 @@ async def test_who_leaves_says_so_in_each_answer_and_hears_when_the_last_connect
         assert listener.connections == []
 
 
+async def test_an_answer_that_its_client_has_not_taken_yet_holds_the_connection() -> None:
+    empty = asyncio.Event()
+    answer = b"x" * (64 << 20)  # more than any kernel holds
+
+    async def handler(request: web.BaseRequest) -> Written:
+        Client.of(request).write(answer)
+        return Written(keep_alive=False)
+
+    async with connected(handler) as (reader, writer, listener):
+        listener.leave()
+        listener.on_empty = empty.set
+        writer.write(GET)
+        await reader.readexactly(1)
+        assert listener.flushing == 1
+        assert not empty.is_set()
+        assert len(await reader.read()) == len(answer) - 1
+        await empty.wait()
+        assert listener.flushing == 0
+
+
 async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
     turn = asyncio.Event()
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,18 @@ from typing import Any
 import pytest
 
 from tests.processes import free_ports, python, running
-from tests.system.gateway import Gateway, Origin, Wire, answer, frame, open_tunnel, request, running_gateway, serving
+from tests.system.gateway import (
+    DEADLINE,
+    Gateway,
+    Origin,
+    Wire,
+    answer,
+    frame,
+    open_tunnel,
+    request,
+    running_gateway,
+    serving,
+)
 from tests.system.handoff import echoes, gateway_for, open_socket, running_service
 
 DONE = r"(?:the configuration was read again|SIGHUP is ignored)"
@@ -200,7 +212,7 @@ def test_while_it_stops_a_reload_is_ignored(gateway: Gateway, dash: Origin) -> N
     upstream.read_head()
     gateway.process.send(signal.SIGTERM)
     gateway.process.wait_for("draining")
-    assert "SIGHUP is ignored: the gateway is not ready, it is draining" in reload(gateway)
+    assert "SIGHUP is ignored: the gateway is draining" in reload(gateway)
     upstream.send(answer("200 OK"))
     client.read_message()
     assert gateway.process.wait() == 0
@@ -213,6 +225,37 @@ def test_sockets_that_were_handed_over_are_not_touched(tmp_path: Path) -> None:
         reload(gateway)
         assert echoes(client, "still here")
         assert echoes(open_socket(gateway), "a new one")
+
+
+def test_systemd_is_told_of_each_step(tmp_path: Path, dash: Origin) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(DEADLINE)
+        with running_gateway(tmp_path, dash=dash.url, env={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as gateway:
+            assert systemd.recv(100) == b"READY=1"
+            reload(gateway)
+            assert systemd.recv(100).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+            assert systemd.recv(100) == b"READY=1"
+            gateway.process.send(signal.SIGTERM)
+            assert gateway.process.wait() == 0
+            assert systemd.recv(100) == b"STOPPING=1"
+
+
+def test_while_it_starts_a_reload_is_ignored_and_does_not_kill_it(tmp_path: Path) -> None:
+    """It waits for a service that has its socket file, and does not answer the greeting."""
+    port, admin = free_ports(2)
+    path = tmp_path / "config.yaml"
+    path.write_text(f"gateway:\n  listen: 127.0.0.1:{port}\n  admin: 127.0.0.1:{admin}\n  handoff: ws.sock\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as service:
+        service.bind(str(tmp_path / "ws.sock"))
+        service.listen()
+        service.settimeout(DEADLINE)
+        with running(*python("-m", "proxy", "--config", path), cwd=tmp_path) as process:
+            channel, _ = service.accept()
+            with channel:
+                process.send(signal.SIGHUP)
+                process.wait_for("^WARNING SIGHUP is ignored: the gateway is starting")
+                process.wait_for("gateway ready")
 
 
 # -- again and again
