@@ -382,6 +382,13 @@ class Connection(RequestHandler):
         """Whether the answer to the request under way, or to the next one, is the last."""
         return self._listener.is_leaving
 
+    @property
+    def is_flushing(self) -> bool:
+        """Whether nothing more is to be done than that the client takes its answer."""
+        if self._carried is not None or self._current_request is not None:
+            return False
+        return self._listener._connections[self].get_write_buffer_size() > 0
+
     def close_if_idle(self, since: float) -> None:
         """Close, if no request has been under way from ``since`` on (the loop's clock)."""
         if (
@@ -521,6 +528,11 @@ class Listener(web.Server):
         """Close the connections on which no request has been under way from ``since`` on (the loop's clock)."""
         for connection in self.connections:
             cast(Connection, connection).close_if_idle(since)
+
+    @property
+    def flushing(self) -> int:
+        """How many clients have not taken an answer yet whose exchange has ended."""
+        return sum(cast(Connection, connection).is_flushing for connection in self._connections)
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Note that a connection has ended; it counts until the task that serves it has ended too."""

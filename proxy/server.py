@@ -131,7 +131,7 @@ class Server:
             self._lifecycle.happen(event)
             await self._drain.cut()
             if self._gateway.handoff.live:
-                logger.info("%d sockets that were handed over live on", self._gateway.handoff.live)
+                logger.info("sockets that were handed over live on: %d", self._gateway.handoff.live)
             self._gateway.handoff.close()
             for upstream in self._gateway.rules.upstreams.values():
                 upstream.close()
@@ -204,7 +204,7 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
 
     def reload() -> None:
         if server.state is not State.READY:
-            logger.warning("SIGHUP is ignored: the gateway is not ready, it is %s", server.state.value)
+            logger.warning("SIGHUP is ignored: the gateway is %s", server.state.value)
         elif read_again is None:
             logger.warning("SIGHUP is ignored: there is no config file to read again")
         else:

@@ -267,6 +267,36 @@ async def test_an_idle_connection_is_closed_in_time() -> None:
         assert up.idle == 0
 
 
+async def test_one_that_is_retired_closes_its_idle_connections_and_keeps_none() -> None:
+    async with origin(answering(OK, OK)) as server:
+        up = upstream(server.url)
+        idle, busy = await up.connect(), await up.connect()
+        for connection in (idle, busy):
+            await ask(connection)
+            await body(connection)
+        up.release(idle)
+        up.retire()
+        await server.wait_closed(1)
+        up.release(busy)
+        await server.wait_closed(2)
+        assert up.idle == 0
+
+
+async def test_one_that_is_adapted_keeps_its_idle_connections_by_the_new_time() -> None:
+    async with origin(answering(OK)) as server:
+        up = upstream(server.url, idle=0.05)
+        connection = await up.connect()
+        await ask(connection)
+        await body(connection)
+        up.release(connection)
+        up.adapt(connect_timeout=1, idle=60, buffer=65536)
+        await asyncio.sleep(0.1)  # longer than the old time, at whose end there is nothing to see
+        assert up.reuse() is connection
+        up.release(connection)
+        up.adapt(connect_timeout=1, idle=0, buffer=65536)
+        assert up.reuse() is None
+
+
 async def test_a_connection_in_the_middle_of_an_answer_is_closed_by_its_release() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")) as server:
         up = upstream(server.url)

@@ -31,7 +31,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -399,12 +399,19 @@ class Gateway:
 
 @contextmanager
 def running_gateway(
-    folder: Path, *, dash: str, ws: str | None = None, descriptors: int | None = None, **settings: object
+    folder: Path,
+    *,
+    dash: str,
+    ws: str | None = None,
+    descriptors: int | None = None,
+    env: Mapping[str, str] | None = None,
+    **settings: object,
 ) -> Iterator[Gateway]:
     """Run the gateway on free ports for the length of a ``with`` block. It must not have failed anywhere in it.
 
     folder: for its config file. dash, ws: URLs of the upstreams; None: both are the same.
     descriptors: how many files it may open; None: as many as this process.
+    env: of the process, beside our own.
     settings: further keys of ``gateway``, for example ``timeouts={"response": "1s"}``.
     """
     port, admin_port = free_ports(2)
@@ -424,7 +431,7 @@ def running_gateway(
     argv = python("-m", "proxy", "--config", path)
     if descriptors is not None:
         argv = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *argv]
-    with running(*argv, ready=r"gateway ready on \S+", cwd=folder) as process:
+    with running(*argv, ready=r"gateway ready on \S+", cwd=folder, env=env) as process:
         gateway = Gateway(process, port, admin_port)
         try:
             yield gateway
