@@ -56,11 +56,13 @@ class Express:
     def offer(self, connection: Connection, request: Request) -> _Carried | None:
         """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
 
-        Declined are requests for which a connection would have to be made.
+        Declined are requests for which a connection would have to be made, and those that are too large.
         """
         if not self._is_ready():
             return None
         rules = self.rules
+        if request.body and (most := rules.settings.limits.body) is not None and len(request.body) > most:
+            return None  # the ordinary way says why
         name, rule = rules.table.match(request.target, request.host, [], upgrade=False)
         upstream = rules.upstreams[name]
         link = upstream.reuse()

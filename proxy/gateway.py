@@ -18,7 +18,7 @@ from aiohttp import web
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
 from proxy.express import Express, Work
-from proxy.forward import forward, relay
+from proxy.forward import check_size, forward, relay
 from proxy.handoff import Handoff
 from proxy.headers import Fields, client_address, forwarded_fields, request_head, response_head, upgrade_response_head
 from proxy.hijack import Carried, Client, Written
@@ -140,6 +140,8 @@ class Gateway:
         decision = decide(client.head, rules.table)
         if isinstance(decision, Refuse):
             raise decision.error
+        max_body = rules.settings.limits.body
+        check_size(client, max_body)
         upstream = rules.upstreams[decision.upstream]
         exchange.upstream, exchange.route = decision.upstream, decision.route
         ours = forwarded_fields(client.head, client.peer, rules.settings.trusted_proxies, exchange.id)
@@ -147,7 +149,16 @@ class Gateway:
             ours = ((b"Host", upstream.authority), *ours)
         timeouts = rules.settings.timeouts
         if not isinstance(decision, Upgrade):
-            written = await forward(client, decision.target, ours, upstream, exchange, timeouts, close=decision.close)
+            written = await forward(
+                client,
+                decision.target,
+                ours,
+                upstream,
+                exchange,
+                timeouts,
+                close=decision.close,
+                max_body=max_body,
+            )
         else:
             if decision.upstream == "ws" and await self._hand_off(client, decision, ours, exchange, timeouts.handshake):
                 return Written(keep_alive=False)
