@@ -168,7 +168,7 @@ class _Carried:
 
     def client_left(self) -> None:
         """End the exchange with the upstream."""
-        self._leave(Outcome.CLIENT_GONE)
+        self._leave(Outcome.TOO_SLOW if self._connection.was_too_slow else Outcome.CLIENT_GONE)
 
     def cut(self) -> None:
         """End the exchange because the gateway has waited long enough for it."""

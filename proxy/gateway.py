@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
@@ -24,10 +24,11 @@ from proxy.headers import Fields, client_address, forwarded_fields, request_head
 from proxy.hijack import Carried, Client, Written
 from proxy.hijack import Connection as ClientConnection
 from proxy.lifecycle import Lifecycle
+from proxy.patience import SlowReaders
 from proxy.plain import Request
 from proxy.routing import Refuse, Upgrade, decide
 from proxy.rules import Rules
-from proxy.tunnel import IdleWatch, Tunnel
+from proxy.tunnel import IdleWatch, Leg, Tunnel
 from proxy.upgrade import shake_hands
 from proxy.upstream import Answer, Connection
 
@@ -61,6 +62,7 @@ class Gateway:
         self._observe = observe
         self._tunnels: dict[Tunnel, Exchange] = {}
         self._idle_watch = IdleWatch(rules.settings.timeouts.tunnel_idle, self._tunnels)
+        self._slow_readers = SlowReaders(rules.settings.timeouts.send, self._legs)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
         self.handoff = Handoff(rules.settings.handoff_path(folder), observe)
         self._prefix = os.urandom(6).hex()
@@ -95,7 +97,13 @@ class Gateway:
             written = self._answer(client, exchange, error)
         except (asyncio.CancelledError, ConnectionError) as error:
             if exchange.outcome is not Outcome.SERVED:
-                exchange.outcome = Outcome.CLIENT_GONE if client.is_gone else Outcome.STOPPING
+                exchange.outcome = (
+                    Outcome.TOO_SLOW
+                    if client.was_too_slow
+                    else Outcome.CLIENT_GONE
+                    if client.is_gone
+                    else Outcome.STOPPING
+                )
                 exchange.status = exchange.status or 499
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -220,11 +228,16 @@ class Gateway:
         )
         self._tunnels[tunnel] = exchange
         self._idle_watch.wake()
+        self._slow_readers.wake()
         tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
         self._observe(exchange)
         if not self._lifecycle.is_ready:  # the drain began while the upstream made up its mind
             tunnel.say_goodbye(1012, Outcome.DRAINED)
         return Written(keep_alive=False)
+
+    def _legs(self) -> Iterator[Leg]:
+        for tunnel in self._tunnels:
+            yield from tunnel.legs
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         exchange = self._tunnels.pop(tunnel)

@@ -21,6 +21,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.headers import Head, Peer
+from proxy.patience import SlowReaders, waiting
 from proxy.plain import Request, recognise_request
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
@@ -89,19 +90,22 @@ class Client:
         transport = self._protocol.transport
         return transport is None or transport.is_closing()
 
+    @property
+    def was_too_slow(self) -> bool:
+        """Whether it was cut because it took nothing for too long."""
+        return self._protocol.was_too_slow
+
     def write(self, data: bytes) -> None:
         """Send bytes. Raises ConnectionResetError when the client is gone."""
-        transport = self._protocol.transport
-        if transport is None or transport.is_closing():
+        if self.is_gone:
             raise ConnectionResetError("the client is gone")
         self.has_written = True
-        transport.write(data)
+        self._protocol.write(data)
 
     def write_interim(self, data: bytes) -> None:
         """Send an interim answer: the final one can still be anything."""
-        transport = self._protocol.transport
-        if transport is not None and not transport.is_closing() and not self.has_written:
-            transport.write(data)
+        if not self.is_gone and not self.has_written:
+            self._protocol.write(data)
 
     async def drain(self) -> None:
         """Wait until the client takes more bytes. Raises ConnectionError when it leaves instead."""
@@ -117,8 +121,7 @@ class Client:
         if transport is None:
             return
         if reset:
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            transport.abort()
+            _reset(transport)
         else:
             transport.close()
 
@@ -136,7 +139,7 @@ class Client:
             raise ConnectionResetError("the client is gone")
         transport.pause_reading()
         leftover, protocol._message_tail = bytes(protocol._message_tail), b""
-        protocol.transport = None
+        protocol.transport = protocol._wire = None
         serving = protocol._task_handler
         assert serving is not None
         serving.add_done_callback(lambda _: protocol.connection_lost(None))
@@ -198,7 +201,8 @@ class Connection(RequestHandler):
     ``on_plain`` before aiohttp sees it. While that one is carried, whatever
     else arrives is held; ``plain_ended`` gives it on.
 
-    ``peer`` is who is at the other end.
+    ``peer`` is who is at the other end. ``was_too_slow``: it was cut because
+    it took nothing of what waited for it.
     """
 
     __slots__ = (
@@ -210,7 +214,10 @@ class Connection(RequestHandler):
         "_on_plain",
         "_on_unreadable",
         "_owed",
+        "_wire",
+        "_written",
         "peer",
+        "was_too_slow",
     )
 
     def __init__(
@@ -231,11 +238,15 @@ class Connection(RequestHandler):
         self._held = b""
         self._owed: int | None = 0  # of the request that aiohttp reads; None: nobody knows where it ends
         self._is_leaving = False
+        self._wire: asyncio.Transport | None = None  # aiohttp forgets its own before the last bytes have left
+        self._written = 0  # bytes that were given to it
         self.peer = Peer("-")
+        self.was_too_slow = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         super().connection_made(transport)
+        self._wire = self.transport
         self.peer = _peer(transport)
         self._head_timer = self._loop.call_later(self._head_seconds, self._close_unless_asked)
 
@@ -259,9 +270,21 @@ class Connection(RequestHandler):
         super().data_received(data)
 
     def write(self, data: bytes) -> None:
-        """Send the answer to a plain request."""
+        """Send bytes of an answer; to a client that is gone they go nowhere."""
         if self.transport is not None:
+            self._written += len(data)
             self.transport.write(data)
+
+    def taken(self) -> int | None:
+        """Return how many bytes the client has taken; None when nothing waits for it."""
+        left = None if self._wire is None else waiting(self._wire)
+        return None if left is None else self._written - left
+
+    def took_too_long(self) -> None:
+        """Cut the client, with what waits for it: a reset, so that the kernel lets go of its part too."""
+        self.was_too_slow = True
+        if self._wire is not None:
+            _reset(self._wire)
 
     def client(self, request: Request, *, has_written: bool) -> Client:
         """Return a plain request's client, for carrying it the ordinary way after all.
@@ -323,6 +346,7 @@ class Connection(RequestHandler):
             self._head_timer.cancel()
             self._head_timer = None
         carried, self._carried = self._carried, None
+        self._wire = None
         super().connection_lost(exc)
         if carried is not None:
             carried.client_left()
@@ -368,8 +392,8 @@ class Listener(web.Server):
     first; returns who carries it, or None to decline.
     on_unreadable: called with the status and the parser's words when a
     request cannot be read at all.
-    head_timeout, keepalive_timeout: seconds. read_buffer: bytes of a request
-    body held before the client is made to wait.
+    head_timeout, send_timeout, keepalive_timeout: seconds. read_buffer: bytes
+    of a request body held before the client is made to wait.
     """
 
     def __init__(
@@ -379,6 +403,7 @@ class Listener(web.Server):
         on_plain: OnPlain = lambda connection, request: None,
         on_unreadable: OnUnreadable,
         head_timeout: float,
+        send_timeout: float,
         keepalive_timeout: float,
         read_buffer: int,
     ) -> None:
@@ -387,6 +412,7 @@ class Listener(web.Server):
             # A client that leaves cancels its request upstream, at once.
             handler_cancellation=True,
         )
+        self._slow_readers = SlowReaders(send_timeout, self._clients)
         self._options: dict[str, Any] = {
             "on_plain": on_plain,
             "on_unreadable": on_unreadable,
@@ -406,7 +432,16 @@ class Listener(web.Server):
 
     def __call__(self) -> RequestHandler:
         """Make the protocol of one connection."""
+        self._slow_readers.wake()
         return Connection(self, loop=self._loop, **self._options)
+
+    def _clients(self) -> list[Connection]:
+        return cast(list[Connection], self.connections)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
 
 
 def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:

@@ -50,6 +50,7 @@ class Server:
             on_plain=self._gateway.offer_plain,
             on_unreadable=self._gateway.refuse_unreadable,
             head_timeout=settings.timeouts.head,
+            send_timeout=settings.timeouts.send,
             keepalive_timeout=settings.timeouts.keepalive,
             read_buffer=settings.buffer,
         )

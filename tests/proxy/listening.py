@@ -128,6 +128,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
         on_plain=lambda connection, request: rig.count(gateway.offer_plain(connection, request)),
         on_unreadable=gateway.refuse_unreadable,
         head_timeout=settings.timeouts.head,
+        send_timeout=settings.timeouts.send,
         keepalive_timeout=settings.timeouts.keepalive,
         read_buffer=settings.buffer,
     )

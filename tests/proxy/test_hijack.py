@@ -55,6 +55,7 @@ async def connected(
     *,
     on_plain: OnPlain = lambda connection, request: None,
     head_timeout: float = 10,
+    send_timeout: float = 10,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, Listener]]:
     """A raw connection to a listener."""
     listener = Listener(
@@ -62,6 +63,7 @@ async def connected(
         on_plain=on_plain,
         on_unreadable=lambda request, status, message: unreadable(request, status),
         head_timeout=head_timeout,
+        send_timeout=send_timeout,
         keepalive_timeout=10,
         read_buffer=65536,
     )
