@@ -36,6 +36,13 @@ logger = logging.getLogger("proxy")
 
 Observer = Callable[[Exchange], None]
 
+_SETTINGS = {
+    408: "gateway.timeouts.head",
+    414: "gateway.limits.request_line",
+    431: "gateway.limits.header, or .fields,",
+}
+"""The setting that a head has exceeded, by the status of the answer."""
+
 _RETRY = 5
 """Seconds after which a client may try again: a Dash server with a few pages starts in about as long."""
 
@@ -119,12 +126,19 @@ class Gateway:
         return written
 
     def refuse_unreadable(self, request: web.BaseRequest, status: int, message: str) -> web.StreamResponse:
-        """Answer a request that aiohttp's parser could not read."""
+        """Answer what cannot be read as a request, or is too large or too slow to be read.
+
+        message: one sentence. It reaches the client if it is about a limit, and the log if not.
+        """
         client = Client.of(request)
         exchange = self._record_of(client, self._rules)
         exchange.method, exchange.target = "-", "-"
-        error = ClientError("The request cannot be read as HTTP/1.1.", status=status)
-        exchange.outcome = error.outcome
+        if status in _SETTINGS:
+            advice = f"For whoever runs this: {_SETTINGS[status]} in the configuration is the limit."
+            error = ClientError(message, advice=advice, status=status)
+        else:
+            error = ClientError("The request cannot be read as HTTP/1.1.", status=status)
+        exchange.outcome = Outcome.CLIENT_STALLED if status == 408 else error.outcome
         exchange.detail = " ".join(message.split())[:200]
         written = self._answer(client, exchange, error)
         self._end(exchange)

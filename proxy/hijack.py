@@ -17,12 +17,14 @@ from typing import Any, Protocol, cast
 
 from aiohttp import http_parser, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from proxy.headers import Head, Peer
-from proxy.patience import SlowReaders, waiting
-from proxy.plain import Request, recognise_request
+from proxy.heads import HeadLimits
+from proxy.patience import Deadlines, SlowReaders, waiting
+from proxy.plain import MAX_FIELDS, MAX_HEAD, Request, recognise_request
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
 """Whether aiohttp parses with llhttp. Its pure-Python parser is laxer in ways that smuggle requests."""
@@ -51,6 +53,18 @@ class Written(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Write nothing: it is written."""
+
+
+class _Parting(Written):
+    """The answer to what cannot be read, and a while in which the client can take it before the connection closes."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(keep_alive=False)
+        self._connection = connection
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send no more, and wait; the client's leaving cancels it."""
+        await self._connection.part()
 
 
 class Client:
@@ -194,10 +208,10 @@ OnPlain = Callable[["Connection", Request], Carried | None]
 
 
 class Connection(RequestHandler):
-    """A client's connection: aiohttp's, and three things more.
+    """A client's connection: aiohttp's, and four things more.
 
-    The first head has a deadline, what cannot be read gets our own answer,
-    and a plain request that arrives whole between two others is offered to
+    Heads have limits and deadlines, what cannot be read gets our own answer,
+    who takes nothing of its answers is cut, and a plain request that arrives whole between two others is offered to
     ``on_plain`` before aiohttp sees it. While that one is carried, whatever
     else arrives is held; ``plain_ended`` gives it on.
 
@@ -207,10 +221,13 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_carried",
-        "_head_seconds",
-        "_head_timer",
+        "_head",
+        "_heads",
         "_held",
+        "_is_broken",
         "_is_leaving",
+        "_is_narrow",
+        "_limits",
         "_on_plain",
         "_on_unreadable",
         "_owed",
@@ -226,14 +243,18 @@ class Connection(RequestHandler):
         *,
         on_plain: OnPlain,
         on_unreadable: OnUnreadable,
-        head_timeout: float,
+        limits: HeadLimits,
+        heads: Deadlines[Connection],
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, **kwargs)
         self._on_plain = on_plain
         self._on_unreadable = on_unreadable
-        self._head_seconds = head_timeout
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._limits = limits
+        self._heads = heads
+        self._is_narrow = limits.is_below(MAX_HEAD, MAX_FIELDS)  # whether a plain request could exceed them
+        self._head = b""  # what is here of one that is not whole yet
+        self._is_broken = False  # nothing more of this connection is read
         self._carried: Carried | None = None
         self._held = b""
         self._owed: int | None = 0  # of the request that aiohttp reads; None: nobody knows where it ends
@@ -248,26 +269,82 @@ class Connection(RequestHandler):
         super().connection_made(transport)
         self._wire = self.transport
         self.peer = _peer(transport)
-        self._head_timer = self._loop.call_later(self._head_seconds, self._close_unless_asked)
+        self._heads.begin(self)
 
     def data_received(self, data: bytes) -> None:
         """Offer a plain request to ``on_plain``; give everything else to aiohttp."""
         if self._carried is not None:
             self._hold(data)
             return
-        if not data:
-            pass  # aiohttp itself calls, to be reminded of what it holds
-        elif self._owed == 0:
+        if self._is_broken:
+            return
+        if not data or self._owed != 0:  # aiohttp itself calls, to be reminded of what it holds; or this is a body
+            if self._owed is not None:
+                self._owed = self._owed - len(data) if self._owed >= len(data) else None
+            super().data_received(data)
+            return
+        if not self._head:
             request = recognise_request(data)
-            if request is not None and not request.owed and self._is_between_requests:
+            if request is not None and not request.owed and self._is_between_requests and not self._is_large(data):
                 self._carried = self._on_plain(self, request)
                 if self._carried is not None:
                     self._request_count += 1
                     return
-            self._owed = None if request is None else request.owed
-        elif self._owed is not None:
-            self._owed = self._owed - len(data) if self._owed >= len(data) else None
+        self._read_head(data)
+
+    def _is_large(self, data: bytes) -> bool:
+        return self._is_narrow and self._limits.exceeded_by(data) is not None
+
+    def _read_head(self, data: bytes) -> None:
+        """Give aiohttp more of a head, and count along: its own limits are for each field."""
+        is_first, count = not self._head, self._request_count
+        self._head += data
+        excess = self._limits.exceeded_by(self._head)
+        if excess is not None:
+            self._break(excess.status, excess.message)
+            return
         super().data_received(data)
+        _, end, behind = self._head.partition(b"\r\n\r\n")
+        if end or self._request_count > count:  # whole, or broken
+            self._head = b""
+            self._owed = self._owed_behind(len(behind)) if self._request_count == count + 1 else None
+        elif is_first and count:
+            self._heads.begin(self)
+
+    def _owed_behind(self, come: int) -> int | None:
+        """Return how many bytes of the body of the request that has just been read are still to come, if one can tell.
+
+        come: bytes that came behind its head.
+        """
+        message, body = self._messages[-1]
+        if isinstance(message, _ErrInfo) or message.upgrade or message.chunked:
+            return None
+        size = 0 if body is EMPTY_PAYLOAD else int(message.headers["Content-Length"])
+        return size - come if size >= come else None
+
+    def head_is_late(self) -> None:
+        """Answer a head that is not here in time; who has not begun one has asked nothing, and gets no answer."""
+        if self._head:
+            self._break(408, "The head of the request did not come in time.")
+        elif self._request_count == 0:
+            self.force_close()
+
+    def _break(self, status: int, message: str) -> None:
+        """Answer, behind whatever is answered already, and read no more."""
+        self._head = b""
+        self._is_broken = True
+        self._messages.append((_ErrInfo(status, BadHttpMessage(message), message), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def part(self) -> None:
+        """Close in two steps: a close on bytes that nobody has read resets the connection, and our last answer with it.
+
+        RFC 9112, section 9.6. What still comes is thrown away.
+        """
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+        await asyncio.sleep(self._lingering_time)
 
     def write(self, data: bytes) -> None:
         """Send bytes of an answer; to a client that is gone they go nowhere."""
@@ -342,9 +419,7 @@ class Connection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End; whoever carries a plain exchange is told."""
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._heads.end(self)
         carried, self._carried = self._carried, None
         self._wire = None
         super().connection_lost(exc)
@@ -367,11 +442,6 @@ class Connection(RequestHandler):
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
-    def _close_unless_asked(self) -> None:
-        self._head_timer = None
-        if self._request_count == 0:
-            self.force_close()
-
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -379,10 +449,17 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what aiohttp's parser could not read."""
+        """Answer what cannot be read."""
         if status >= 500:
             return super().handle_error(request, status, exc, message)
-        return self._on_unreadable(request, status, message or "")
+        self._is_broken = True
+        if isinstance(exc, LineTooLong):  # behind a chunked body or another request, where heads cannot be followed
+            is_line = exc.args[1] == self._limits.request_line != self._limits.header
+            status, message = (
+                (414, "The request line is too long.") if is_line else (431, "A header field is too large.")
+            )
+        self._on_unreadable(request, status, message or "")
+        return _Parting(self)
 
 
 class Listener(web.Server):
@@ -390,9 +467,9 @@ class Listener(web.Server):
 
     handler: called for each request. on_plain: offered each plain request
     first; returns who carries it, or None to decline.
-    on_unreadable: called with the status and the parser's words when a
-    request cannot be read at all.
-    head_timeout, send_timeout, keepalive_timeout: seconds. read_buffer: bytes
+    on_unreadable: called with the status and the reason when a request cannot
+    be read at all; writes the answer.
+    limits: of the heads of requests. head_timeout, send_timeout, keepalive_timeout: seconds. read_buffer: bytes
     of a request body held before the client is made to wait.
     """
 
@@ -402,6 +479,7 @@ class Listener(web.Server):
         *,
         on_plain: OnPlain = lambda connection, request: None,
         on_unreadable: OnUnreadable,
+        limits: HeadLimits,
         head_timeout: float,
         send_timeout: float,
         keepalive_timeout: float,
@@ -416,15 +494,16 @@ class Listener(web.Server):
         self._options: dict[str, Any] = {
             "on_plain": on_plain,
             "on_unreadable": on_unreadable,
-            "head_timeout": head_timeout,
+            "limits": limits,
+            "heads": Deadlines[Connection](head_timeout, Connection.head_is_late),
             "keepalive_timeout": keepalive_timeout,
             "read_bufsize": read_buffer,
             "access_log": None,
             "auto_decompress": False,
-            # Bytes. Precedents for a field: nginx 8 KiB (32 KiB with large buffers), Node 16 KiB in all, Apache 8 KiB.
-            # Single sign-on in front of dashboards makes cookies of several KiB.
-            "max_line_size": 16384,
-            "max_field_size": 32768,
+            # Never reached by a head that is followed here; aiohttp's are for each field.
+            "max_line_size": limits.request_line,
+            "max_field_size": limits.header,
+            "max_headers": limits.fields,
             # Seconds that an unread body is read and thrown away, so that the client can read the answer before the
             # reset that closing on unread bytes would send (RFC 9112, section 9.6).
             "lingering_time": 5.0,

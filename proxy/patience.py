@@ -1,4 +1,7 @@
-"""Who takes nothing of what waits for it: found by looking now and then, with one timer for everybody.
+"""Who is too slow: found by looking now and then, with one timer for everybody.
+
+``Deadlines`` ends what has not come to its end in time. ``SlowReaders`` ends
+who takes nothing of what waits for it.
 
 A reader may be as slow as it likes, as long as it takes something. What it
 has taken is what its own kernel has acknowledged: ours holds megabytes for
@@ -14,10 +17,13 @@ import fcntl
 import struct
 import termios
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from itertools import takewhile
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
 
 LOOKS = 4
-"""Looks per patience: who stands is cut after the patience, or up to a quarter later."""
+"""Looks per patience: whoever exceeds it is found within another quarter."""
 
 _SHORTEST = 0.05
 """Seconds between two looks at the least: a patience of 0 must not become a busy loop."""
@@ -43,6 +49,43 @@ class Reader(Protocol):
 
     def took_too_long(self) -> None:
         """End it."""
+
+
+class Deadlines(Generic[T]):
+    """Tells of things that take too long, each from its own beginning.
+
+    patience: seconds; what takes too long is told up to a second or a quarter of it later, whichever is less.
+    on_late: called with each.
+    """
+
+    def __init__(self, patience: float, on_late: Callable[[T], None]) -> None:
+        self._patience = patience
+        self._pause = max(min(1.0, patience / LOOKS), _SHORTEST)
+        self._on_late = on_late
+        self._since: dict[T, float] = {}  # in the order in which they began
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, one: T) -> None:
+        """Count its time from now, also if it was counted already."""
+        loop = asyncio.get_running_loop()
+        self._since.pop(one, None)
+        self._since[one] = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(self._pause, self._look)
+
+    def end(self, one: T) -> None:
+        """Forget it, if it was counted at all."""
+        self._since.pop(one, None)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        latest = loop.time() - self._patience
+        self._timer = None
+        for one in [one for one, _ in takewhile(lambda item: item[1] <= latest, self._since.items())]:
+            del self._since[one]
+            self._on_late(one)
+        if self._since and self._timer is None:
+            self._timer = loop.call_later(self._pause, self._look)
 
 
 class SlowReaders:

@@ -20,6 +20,7 @@ from proxy.config import Settings, split_listen
 from proxy.errors import ListenError
 from proxy.exchange import Exchange
 from proxy.gateway import Gateway, Observer
+from proxy.heads import HeadLimits
 from proxy.hijack import HAS_C_PARSER, Listener
 from proxy.lifecycle import Lifecycle
 from proxy.rules import make_rules
@@ -49,6 +50,7 @@ class Server:
             self._gateway.handle,
             on_plain=self._gateway.offer_plain,
             on_unreadable=self._gateway.refuse_unreadable,
+            limits=HeadLimits.of(settings.limits),
             head_timeout=settings.timeouts.head,
             send_timeout=settings.timeouts.send,
             keepalive_timeout=settings.timeouts.keepalive,

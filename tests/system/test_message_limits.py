@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -17,10 +19,13 @@ from tests.system.gateway import (
     open_tunnel,
     request,
     running_gateway,
+    serving,
 )
 
 LINE, HEADER, FIELDS, BODY = 2048, 4096, 20, 65536
 """What the gateway of these plays allows."""
+
+LIMITS = {"request_line": "2KiB", "header": "4KiB", "fields": FIELDS, "body": "64KiB"}
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +37,7 @@ def origin() -> Iterator[Origin]:
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("limits")
-    limits = {"request_line": "2KiB", "header": "4KiB", "fields": FIELDS, "body": "64KiB"}
-    with running_gateway(folder, dash=origin.url, limits=limits) as gateway:
+    with running_gateway(folder, dash=origin.url, limits=LIMITS) as gateway:
         yield gateway
 
 
@@ -53,6 +57,141 @@ def refused(client: Wire, status: int, *, error: str = "", still_sending: bool =
     if not still_sending:
         client.end()  # or the gateway waits a while for the rest of what was announced
     assert client.read_to_cut() == (b"", "end")
+
+
+# -- heads
+
+
+def head(*, line: int = 100, header: int = 200, fields: int = 3) -> bytes:
+    """A request's head of exactly these sizes."""
+    first = b"GET /" + b"x" * (line - len("GET / HTTP/1.1")) + b" HTTP/1.1\r\n"
+    lines = [b"Host: a\r\n"] + [b"a:\r\n"] * (fields - 2)
+    lines.append(b"b:" + b"x" * (header - sum(map(len, lines)) - 4) + b"\r\n")
+    assert (len(first) - 2, sum(map(len, lines)), len(lines)) == (line, header, fields)
+    return first + b"".join(lines) + b"\r\n"
+
+
+def whole(client: Wire, data: bytes) -> None:
+    client.send(data)
+
+
+def in_two(client: Wire, data: bytes) -> None:
+    client.send(data[:1000])
+    client.send(data[1000:])
+
+
+def byte_by_byte(client: Wire, data: bytes) -> None:
+    for byte in data:
+        with suppress(ConnectionError):
+            client.sock.send(bytes((byte,)))
+
+
+def behind_another(client: Wire, data: bytes) -> None:
+    """On a connection that is kept, behind a request that is not carried as bytes."""
+    client.send(b"GET /first HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n")
+    assert client.read_message().status == 200
+    client.send(data)
+
+
+def behind_an_upload(client: Wire, data: bytes) -> None:
+    client.send(request("POST /first", "Content-Length: 3", "Expect: x"))
+    client.send(b"abc")
+    assert client.read_message().status == 200
+    client.send(data)
+
+
+WAYS = [whole, in_two, byte_by_byte, behind_another, behind_an_upload]
+
+
+def echo(wire: Wire) -> None:
+    """An upstream that answers everything."""
+    while True:
+        wire.read_message()
+        wire.send(answer("200 OK"))
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The same limits, before an upstream that answers by itself."""
+    with (
+        serving(echo) as url,
+        running_gateway(tmp_path_factory.mktemp("answered"), dash=url, limits=LIMITS) as gateway,
+    ):
+        yield gateway
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_head_at_all_of_its_limits_passes(way: Callable[[Wire, bytes], None], answered: Gateway) -> None:
+    with answered.dial() as client:
+        way(client, head(line=LINE, header=HEADER, fields=FIELDS))
+        assert client.read_message().status == 200
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("sizes", "status", "error"),
+    [
+        ({"line": LINE + 1}, 414, "The request line is longer than 2048 bytes."),
+        ({"header": HEADER + 1}, 431, "The header fields are larger than 4096 bytes."),
+        ({"fields": FIELDS + 1}, 431, "There are more than 20 header fields."),
+    ],
+    ids=["line", "header", "fields"],
+)
+def test_a_head_over_one_of_its_limits_is_refused(
+    way: Callable[[Wire, bytes], None], sizes: dict[str, int], status: int, error: str, answered: Gateway
+) -> None:
+    with answered.dial() as client:
+        way(client, head(**sizes))
+        refused(client, status, error=error)
+
+
+def test_a_plain_request_over_a_limit_is_refused_on_the_short_way_too(answered: Gateway) -> None:
+    """Between two others it would be carried without a parser."""
+    with answered.dial() as client:
+        for _ in range(3):
+            client.send(head())
+            assert client.read_message().status == 200
+        client.send(head(fields=FIELDS + 1))
+        refused(client, 431)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "more", "status"),
+    [
+        (b"GET /", b"x", 414),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n", b"a: b\r\n", 431),
+        (b"GET / HTTP/1.1\r\na: ", b"b", 431),
+    ],
+    ids=["line", "fields", "one field"],
+)
+def test_a_head_without_end_is_cut_at_the_limit(
+    beginning: bytes, more: bytes, status: int, gateway: Gateway, origin: Origin
+) -> None:
+    client = gateway.dial()
+    client.send(beginning)
+    while not client.has_something():
+        client.send(more * (512 // len(more)))
+        time.sleep(0.005)  # so that the answer has a chance to stop it
+    message = client.read_message()
+    assert message.status == status
+    assert not origin.has_visitor()
+
+
+def test_the_answer_to_a_large_head_reaches_a_client_that_goes_on_sending(gateway: Gateway, origin: Origin) -> None:
+    client = gateway.dial()
+    sending = client.send_later(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (1 << 20))
+    message = client.read_message()
+    assert message.status == 431
+    assert client.read_to_end() == b"", "an end, and no reset that takes the answer away"
+    client.close()
+    sending.join(DEADLINE)
+    assert not origin.has_visitor()
+
+
+def test_the_log_says_which_limit_it_was(gateway: Gateway) -> None:
+    behind = len(gateway.process.output)
+    gateway.ask(head(line=LINE + 1))
+    gateway.process.wait_for(r'"- -" 414 .* refused \[The request line is longer than 2048 bytes\.\]', after=behind)
 
 
 # -- bodies
