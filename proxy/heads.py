@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from proxy.config import Limits
 
-_END = b"\r\n\r\n"
-
 
 class Excess(NamedTuple):
     """What a head exceeds.
@@ -36,29 +34,27 @@ class HeadLimits(NamedTuple):
         """Return those of the configuration."""
         return cls(limits.request_line, limits.header, limits.fields)
 
-    def exceeded_by(self, data: bytes) -> Excess | None:
-        """Return what is exceeded by the head that ``data`` begins with; None as long as nothing is.
+    def exceeded_by(self, head: bytes, before: int = 0) -> Excess | None:
+        """Return what a head, or the beginning of one, exceeds; None as long as that is nothing.
 
-        Nothing is refused too early: a head that does not end here may still
-        come to an end within the limits.
+        head: from its first byte, and no further than its end. before: how much of it was looked at before.
+        A beginning is not refused as long as it may come to an end within the limits.
         """
-        first = len(data) - len(data.lstrip(b"\r\n"))  # RFC 9112, section 2.2: empty lines before a request are ignored
-        end = data.find(_END, first)
-        line_end = data.find(b"\r\n", first)
+        line_end = head.find(b"\r\n")
         if line_end < 0:
-            line_end = len(data) - data.endswith(b"\r")
-        if line_end - first > self.request_line:
+            line_end = len(head) - head.endswith(b"\r")
+        if line_end > self.request_line:
             return Excess(414, f"The request line is longer than {self.request_line} bytes.")
-        is_whole = end >= 0
-        size = (end if is_whole else len(data) - data.endswith(b"\r") - 2) - line_end
+        is_whole = head.endswith(b"\r\n\r\n")
+        size = len(head) - line_end - (4 if is_whole else 2 + head.endswith(b"\r"))
         if size > self.header:
             return Excess(431, f"The header fields are larger than {self.header} bytes.")
-        # A line takes four bytes at the least ("a:" and its end).
-        if (
-            size > 4 * self.fields
-            and data.count(b"\r\n", line_end + 2, end + 2 if is_whole else len(data)) > self.fields
-        ):
-            return Excess(431, f"There are more than {self.fields} header fields.")
+        # A line takes four bytes at the least ("a:" and its end). Who sends a byte at a time shall not have all of them
+        # counted each time.
+        if size > 4 * self.fields and head.find(b"\n", before) >= 0:
+            lines = head.count(b"\n") - (2 if is_whole else 1)
+            if lines > self.fields:
+                return Excess(431, f"There are more than {self.fields} header fields.")
         return None
 
     def is_below(self, head: int, fields: int) -> bool:

@@ -59,11 +59,15 @@ class Deadlines(Generic[T]):
     """
 
     def __init__(self, patience: float, on_late: Callable[[T], None]) -> None:
-        self._patience = patience
-        self._pause = max(min(1.0, patience / LOOKS), _SHORTEST)
         self._on_late = on_late
         self._since: dict[T, float] = {}  # in the order in which they began
         self._timer: asyncio.TimerHandle | None = None
+        self.use(patience)
+
+    def use(self, patience: float) -> None:
+        """Have another patience from here on, also with those that have begun."""
+        self._patience = patience
+        self._pause = max(min(1.0, patience / LOOKS), _SHORTEST)
 
     def begin(self, one: T) -> None:
         """Count its time from now, also if it was counted already."""
@@ -95,10 +99,14 @@ class SlowReaders:
     """
 
     def __init__(self, patience: float, readers: Callable[[], Iterable[Reader]]) -> None:
-        self._pause = max(patience / LOOKS, _SHORTEST)
         self._readers = readers
         self._standing: dict[Reader, tuple[int, int]] = {}  # what it had taken, and for how many looks nothing more
         self._timer: asyncio.TimerHandle | None = None
+        self.use(patience)
+
+    def use(self, patience: float) -> None:
+        """Have another patience from the next look on; looks that were in vain still count."""
+        self._pause = max(patience / LOOKS, _SHORTEST)
 
     def wake(self) -> None:
         """Begin to look, and go on while there are readers."""
