@@ -22,6 +22,7 @@ from proxy.errors import ListenError, TlsError
 from proxy.exchange import Exchange
 from proxy.gateway import Gateway, Observer
 from proxy.headers import Trusted
+from proxy.heads import HeadLimits
 from proxy.hijack import HAS_C_PARSER, Listener
 from proxy.lifecycle import Lifecycle, State
 from proxy.limits import Admission, Entrance
@@ -257,7 +258,9 @@ def _reload(server: Server, log: AccessLog, read_again: Callable[[], Settings]) 
 
 
 class _ForConnections(TypedDict):
+    limits: HeadLimits
     head_timeout: float
+    send_timeout: float
     keepalive_timeout: float
     read_buffer: int
 
@@ -265,7 +268,9 @@ class _ForConnections(TypedDict):
 def _for_connections(settings: Settings) -> _ForConnections:
     """Return what the listener is told of the settings, at first and again at each reload."""
     return {
+        "limits": HeadLimits.of(settings.limits),
         "head_timeout": settings.timeouts.head,
+        "send_timeout": settings.timeouts.send,
         "keepalive_timeout": settings.timeouts.keepalive,
         "read_buffer": settings.buffer,
     }

@@ -31,8 +31,12 @@ from proxy.errors import Exhausted, ProxyError, UpstreamCut, UpstreamError, Upst
 from proxy.headers import Fields
 
 MAX_HEAD = 65536
-"""Bytes of an answer's head, interim ones before it included. Precedents: nginx 4-8 KiB (a known trap for large
-cookies), HAProxy 16 KiB, Go 1 MiB."""
+"""Bytes of an answer's head and the interim answers before it. Precedents: nginx 4-8 KiB (a known trap for large
+cookies), HAProxy 16 KiB, Go 1 MiB, which counts the same."""
+
+_MAX_BODILESS = 4 * MAX_HEAD
+"""Bytes in a row of an answer, head included, that are no body. More than a head, because what comes in one read is
+counted as one."""
 
 MAX_IDLE = 256
 """Idle connections kept for each upstream; they are closed after ``upstream_idle`` anyway."""
@@ -144,6 +148,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._answer: Answer | None = None
         self._head_bytes = self._field_bytes = 0
+        self._bodiless = 0
         self._pieces: deque[bytes] = deque()
         self._held = 0
         self._reading_paused = False
@@ -288,6 +293,7 @@ class Connection(asyncio.Protocol):
         self.has_answered = True
         if self._answer is None:
             self._head_bytes += len(data)
+        self._bodiless += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -296,6 +302,9 @@ class Connection(asyncio.Protocol):
             self._break(f"sent something that is not HTTP ({error})")
         if self._answer is None and self._head_bytes > MAX_HEAD:
             self._break(f"sent more than {MAX_HEAD} bytes of header")
+        if self._bodiless > _MAX_BODILESS and not self._complete:
+            # Trailers, or extensions of chunks: llhttp takes them without end, and holds a trailer until it is whole.
+            self._break(f"sent more than {_MAX_BODILESS} bytes without a body in them")
         self._wake()
 
     def eof_received(self) -> None:
@@ -380,6 +389,7 @@ class Connection(asyncio.Protocol):
         if self._complete:
             self._reusable = False
             return
+        self._bodiless = 0
         self._pieces.append(data)
         self._held += len(data)
         if self._held > self._buffer and not self._reading_paused and not self._is_closing:

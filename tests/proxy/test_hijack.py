@@ -9,10 +9,12 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web_protocol import RequestHandler
 
+from proxy.heads import HeadLimits
 from proxy.hijack import HAS_C_PARSER, Carried, Client, Connection, Handler, Listener, OnPlain, Written
 from proxy.plain import Request
 from tests.proxy.listening import HANDSHAKE
@@ -62,13 +64,16 @@ async def connected(
     *,
     on_plain: OnPlain = lambda connection, request: None,
     head_timeout: float = 10,
+    send_timeout: float = 10,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, Listener]]:
     """A raw connection to a listener."""
     listener = Listener(
         handler,
         on_plain=on_plain,
         on_unreadable=lambda request, status, message: unreadable(request, status),
+        limits=HeadLimits(16384, 65536, 128),
         head_timeout=head_timeout,
+        send_timeout=send_timeout,
         keepalive_timeout=10,
         read_buffer=65536,
     )
@@ -246,13 +251,16 @@ async def test_what_cannot_be_read_is_answered_by_us() -> None:
     assert answer == b"unreadable 400"
 
 
-async def test_a_connection_that_asks_nothing_is_closed_in_time() -> None:
+@pytest.mark.parametrize(("begun", "answer"), [(b"", b""), (b"GET / HT", b"unreadable 408")])
+async def test_a_connection_that_asks_nothing_is_closed_in_time(begun: bytes, answer: bytes) -> None:
+    """Who has begun a head hears why."""
+
     async def handler(request: web.BaseRequest) -> Written:
         raise AssertionError("nothing to handle")
 
     async with connected(handler, head_timeout=0.1) as (reader, writer, _):
-        writer.write(b"GET / HT")
-        assert await reader.read() == b""
+        writer.write(begun)
+        assert await reader.read() == answer
 
 
 class Unmoved:
