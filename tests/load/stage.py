@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -152,9 +153,7 @@ async def staged(folder: Path, *, has_service: bool = True, **settings: Any) -> 
     """Run everything for the length of a ``with`` block; ``settings`` are keys of ``gateway``."""
     stage = Stage(folder, settings)
     try:
-        await stage.start("origin")
-        if has_service:
-            await stage.start("service")
+        await asyncio.gather(*map(stage.start, ("origin", "service") if has_service else ("origin",)))
         await stage.start("gateway")
         yield stage
     finally:

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient
 from proxy.admin import admin_app
 from proxy.exchange import Exchange
 from proxy.lifecycle import Lifecycle
+from proxy.limits import Admission
 from proxy.upstream import Upstream
 from tests.processes import free_port
 from tests.proxy.origin import answering, origin
@@ -25,7 +26,7 @@ def upstreams(dash: str, ws: str) -> dict[str, Upstream]:
 
 async def test_it_is_alive_in_every_state_and_ready_only_when_it_is(aiohttp_client: Make) -> None:
     lifecycle: Lifecycle[Exchange] = Lifecycle()
-    client = await aiohttp_client(admin_app(lifecycle, dict))
+    client = await aiohttp_client(admin_app(lifecycle, dict, Admission()))
     seen = []
     for event in ("listening", "stop", "empty", None):
         alive, ready = await client.get("/healthz"), await client.get("/readyz")
@@ -40,7 +41,7 @@ async def test_an_upstream_that_is_away_is_reported_and_does_not_make_the_gatewa
     lifecycle.happen("listening")
     async with origin(answering()) as server:
         known = upstreams(f"http://127.0.0.1:{free_port()}", server.url)
-        client = await aiohttp_client(admin_app(lifecycle, lambda: known))
+        client = await aiohttp_client(admin_app(lifecycle, lambda: known, Admission()))
         answer = await client.get("/readyz")
         assert answer.status == 200
         assert (await answer.json())["upstreams"] == {
@@ -50,7 +51,7 @@ async def test_an_upstream_that_is_away_is_reported_and_does_not_make_the_gatewa
 
 
 async def test_it_tells_how_much_the_process_has_to_do(aiohttp_client: Make) -> None:
-    client = await aiohttp_client(admin_app(Lifecycle(), dict))
+    client = await aiohttp_client(admin_app(Lifecycle(), dict, Admission()))
     before = (await (await client.get("/readyz")).json())["tasks"]
     waiting = asyncio.get_running_loop().create_task(asyncio.Event().wait(), name="one more")
     assert (await (await client.get("/readyz")).json())["tasks"] == before + 1

@@ -44,6 +44,8 @@ class Base:
     descriptors: int
     tasks: int
     in_flight: int
+    connections: int
+    websockets: int
     private: int
     pss: int
 
@@ -114,7 +116,8 @@ async def quiet(stage: Stage, base: Base | None) -> Base:
     before: Base | None = None
     while True:
         ready = await stage.ready()
-        now = Base(stage.descriptors(), ready["tasks"], ready["in_flight"], stage.memory(), stage.pss())
+        counted = (ready[key] for key in ("tasks", "in_flight", "connections", "websockets"))
+        now = Base(stage.descriptors(), *counted, private=stage.memory(), pss=stage.pss())
         is_steady = before is not None and (now.descriptors, now.tasks) == (before.descriptors, before.tasks)
         is_back = base is not None and now.descriptors <= base.descriptors and now.tasks <= base.tasks
         if is_back or (base is None and is_steady and not now.in_flight) or time.monotonic() > deadline:
@@ -150,6 +153,8 @@ def back_to(base: Base, end: Base) -> list[Check]:
     private = f"{base.private / MIB:.1f} before, {end.private / MIB:.1f} now"
     return [
         Check("requests in flight", end.in_flight, 0),
+        Check("connections still counted", end.connections, 0),
+        Check("WebSockets still counted", end.websockets, 0),
         Check("descriptors more than before", end.descriptors - base.descriptors, 0, note=f"{base.descriptors} before"),
         Check("tasks more than before", end.tasks - base.tasks, 0, note=f"{base.tasks} before"),
         Check("private memory more than before", (end.private - base.private) / MIB, GROWTH / MIB, " MiB", private),
