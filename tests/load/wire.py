@@ -61,6 +61,7 @@ class Socket:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self._writer = writer
+        self._has_ended = False
 
     @classmethod
     async def open(
@@ -100,9 +101,9 @@ class Socket:
                 got = await read_frame(self.reader)
                 if got.opcode == CLOSE:
                     raise Ended(int.from_bytes(got.payload[:2], "big") if got.payload else 1005)
-                if got.opcode == PING:
+                if got.opcode == PING and not self._has_ended:
                     self._write(frame(PONG, got.payload, mask=MASK))
-                elif got.opcode != PONG:
+                elif got.opcode not in (PING, PONG):
                     whole += got.payload
                     if got.fin:
                         return whole
@@ -119,6 +120,7 @@ class Socket:
 
     def end(self) -> None:
         """Send no more (FIN); the other direction stays open."""
+        self._has_ended = True
         if not self._writer.transport.is_closing():
             self._writer.write_eof()
 
