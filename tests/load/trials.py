@@ -15,7 +15,7 @@ from tests.load.checks import Check, percentile
 from tests.load.crowd import crowd, some_at_a_time
 from tests.load.origin import page
 from tests.load.stage import HANDED, TUNNEL, Stage, staged
-from tests.load.wire import NO_CLOSE_FRAME, Asker, Ended, Refused, Socket, address_of, connect
+from tests.load.wire import Asker, Ended, Refused, Socket, address_of, connect
 from tests.system.gateway import request
 
 MIB = 1 << 20
@@ -24,8 +24,8 @@ TIMES_SLOWER = 3.0
 """What the p99 of ordinary requests may be under load, in terms of the idle p99 of the same run."""
 
 COMES_BACK = (1001, 1012, 1013)
-"""Close codes after which the clients of Dash and of others come back. 1006 (none at all) makes them come back too,
-but says nothing; 1000 and 4001 make Dash's stay away."""
+"""Close codes after which the clients of Dash and of others come back, and know why. 1006 (none at all) says nothing;
+1000 and 4001 make Dash's stay away."""
 
 
 class Figures:
@@ -274,7 +274,6 @@ async def restart(
         never = sum(not task.done() for task in holding)
         for task in holding:
             task.cancel()
-        allowed = COMES_BACK if is_polite else (*COMES_BACK, NO_CLOSE_FRAME)
         how = f"{name} {'stopped' if is_polite else 'killed'}, away for {down:g} s"
         seen = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
         return [
@@ -282,7 +281,7 @@ async def restart(
             _failed(f"handshakes that failed, {how}", handshakes),
             Check(
                 f"open sockets that nothing calls back, {how}",
-                never + sum(count for code, count in codes.items() if code not in allowed),
+                never + sum(count for code, count in codes.items() if code not in COMES_BACK),
                 0,
                 note=f"codes: {seen or 'none'}; {never} never closed",
             ),

@@ -110,6 +110,17 @@ class Socket:
         except (asyncio.IncompleteReadError, ConnectionError):
             raise Ended(NO_CLOSE_FRAME) from None
 
+    async def look(self) -> bytes | None:
+        """Return the next message if there is one by now; answers pings. Raises Ended when the end has come.
+
+        A client that writes behind the end gets a reset, and never reads what was said at the end.
+        """
+        try:
+            async with asyncio.timeout(0.005):
+                return await self.hear()
+        except TimeoutError:
+            return None
+
     def say_goodbye(self, code: int = 1000) -> None:
         """Begin the closing handshake; ``hear`` raises Ended with the other side's answer. Raises Ended too."""
         self._write(frame(CLOSE, code.to_bytes(2, "big"), mask=MASK))

@@ -19,6 +19,9 @@ PATIENCE = 40.0
 
 GONE = (OSError, EOFError, Ended, TimeoutError)
 
+STAYS_AWAY = (1000, 4001)
+"""Close codes after which Dash's own client does not come back: no fault of a server may say them."""
+
 SHOWN = 20
 """Breaches that are told; the others are only counted."""
 
@@ -101,7 +104,9 @@ class Visitors:
                 self.seen.ends[await talk.end()] += 1
             except Ended as end:
                 self.seen.ends[f"{way}: {end.code} from the other side"] += 1
-                if not talk.has_been_killed:
+                if end.code in STAYS_AWAY:
+                    self.seen.breach("a socket got a code that nobody comes back after", f"{talk.name}, {end.code}")
+                elif not talk.has_been_killed:
                     self.seen.breach("a socket was closed although its server lived", f"{talk.name}, {end.code}")
             except TimeoutError:
                 self.seen.breach("a socket got stuck", f"{talk.name}: {talk.ledger.owed} messages owed")
@@ -213,6 +218,8 @@ class _Talk:
             while self.ledger.owed:
                 await self._hear()
             await self._pause(self._chance.uniform(0, 5))
+            if (got := await self._socket.look()) is not None:
+                self._check(got)
 
     async def end(self) -> str:
         """End it one way or another; return how. Raises as ``go_on``."""
@@ -264,6 +271,9 @@ class _Talk:
     async def _hear(self) -> None:
         async with asyncio.timeout(PATIENCE):
             got = await self._socket.hear()
+        self._check(got)
+
+    def _check(self, got: bytes) -> None:
         self._seen.messages += 1
         if wrong := self.ledger.hear(got):
             self._seen.breach("a message", f"{self.name}: {wrong}")
