@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Mapping
 
 from aiohttp import web
 
-from proxy.errors import ProxyError
 from proxy.exchange import Exchange
 from proxy.lifecycle import Lifecycle
 from proxy.upstream import Upstream
@@ -18,21 +17,21 @@ def admin_app(lifecycle: Lifecycle[Exchange], upstreams: Mapping[str, Upstream])
 
     ``/healthz``: 200 while the process lives.
     ``/readyz``: 200 while new exchanges are taken, 503 while it starts or
-    drains. It also tries each upstream and reports it, but an upstream that
+    drains. It also says what is known of each upstream, but an upstream that
     is away does not make the gateway unready: a balancer that took it out
-    of service would cut off the other upstream's clients too.
+    of service would cut off the other upstream's clients too. Nothing is
+    tried for the answer: however often it is asked, no upstream notices.
     """
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "alive", "state": lifecycle.state.value})
 
     async def readyz(_: web.Request) -> web.Response:
-        states = await asyncio.gather(*(_probe(upstream) for upstream in upstreams.values()))
         body = {
             "status": "ready" if lifecycle.is_ready else "not ready",
             "state": lifecycle.state.value,
             "in_flight": len(lifecycle.in_flight),
-            "upstreams": dict(zip(upstreams, states, strict=True)),
+            "upstreams": {name: _about(upstream) for name, upstream in upstreams.items()},
         }
         return web.json_response(body, status=200 if lifecycle.is_ready else 503)
 
@@ -42,10 +41,13 @@ def admin_app(lifecycle: Lifecycle[Exchange], upstreams: Mapping[str, Upstream])
     return app
 
 
-async def _probe(upstream: Upstream) -> str:
-    try:
-        connection = await upstream.connect()
-    except ProxyError as error:
-        return error.message
-    connection.abort()
-    return "up"
+def _about(upstream: Upstream) -> dict[str, object]:
+    """Return what is known of an upstream; ``for_seconds`` says how long it has been in its state."""
+    health, room = upstream.health, upstream.room
+    return {
+        "state": health.state.value,
+        "for_seconds": round(time.monotonic() - health.since, 1),
+        "why": health.why,
+        "in_flight": room.in_flight,
+        "waiting": room.waiting,
+    }

@@ -56,14 +56,14 @@ class Express:
     def offer(self, connection: Connection, request: Request) -> _Carried | None:
         """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
 
-        Declined are requests for which a connection would have to be made.
+        Declined are requests for which a connection would have to be made, and those that have to wait for their turn.
         """
         if not self._is_ready():
             return None
         rules = self.rules
         name, rule = rules.table.match(request.target, request.host, [], upgrade=False)
         upstream = rules.upstreams[name]
-        link = upstream.reuse()
+        link = upstream.acquire_at_once()
         if link is None:
             return None
         peer, address = connection.peer, connection.peer.address
@@ -153,6 +153,7 @@ class _Carried:
     def upstream_lost(self, exc: Exception | None) -> None:
         """Begin again on a new connection if nothing has come and the request may be repeated; say so if not."""
         self._express.forget(self)
+        self._upstream.discard(self._link)
         if self._owed < 0 and self._request.method in IDEMPOTENT:
             client = self._client()
             ours = forwarded_fields(client.head, client.peer, self._settings.trusted_proxies, self.exchange.id)
@@ -183,7 +184,7 @@ class _Carried:
         """Give the upstream up."""
         self._express.forget(self)
         self._link.end_plain()
-        self._link.abort()
+        self._upstream.discard(self._link)
         self._fail(too_slow(self._upstream.name, self._settings.timeouts.response))
 
     # -- inside
@@ -196,7 +197,7 @@ class _Carried:
         self._express.forget(self)
         self.exchange.status = self.exchange.status or 499
         self._end(outcome)
-        self._link.abort()
+        self._upstream.discard(self._link)
 
     def _end(self, outcome: Outcome) -> None:
         self._link.end_plain()

@@ -86,6 +86,8 @@ class Server:
             self._gateway.handoff.close()
             await self._admin.cleanup()
             raise
+        for upstream in self._rules.upstreams.values():
+            upstream.start()
         self._lifecycle.happen("listening")
 
     async def stop(self) -> None:
@@ -93,7 +95,8 @@ class Server:
 
         1. not ready: ``/readyz`` says 503, so that balancers look elsewhere;
         2. the public listener and its idle connections close;
-        3. tunnels say 1012, requests finish;
+        3. tunnels say 1012, requests finish; those that wait for an upstream to come back are told 503, because the
+           next gateway may wait longer than this one;
         4. at the deadline, whatever is left is cut; sockets that were handed over are the service's, and live on.
 
         Cancelling it skips to the fourth step.
@@ -102,6 +105,8 @@ class Server:
         assert self._public is not None and self._admin is not None
         self._public.close()
         self._listener.pre_shutdown()
+        for upstream in self._rules.upstreams.values():
+            upstream.room.close()
         self._gateway.say_goodbye(_RESTARTING)
         event = "empty"
         try:
@@ -117,6 +122,7 @@ class Server:
             self._gateway.handoff.close()
             for upstream in self._rules.upstreams.values():
                 upstream.close()
+                await upstream.closed()
             await self._admin.cleanup()
             self._lifecycle.happen(event)
 

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from proxy.errors import UpstreamCut, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost, UpstreamTimeout, UpstreamUnreachable
 from proxy.upstream import MAX_HEAD, Answer, Connection, Framing, Upstream, split_url
 from tests.processes import free_port
 from tests.proxy.origin import answering, origin, read_head
@@ -148,7 +148,7 @@ async def test_a_transfer_coding_that_nobody_here_can_undo_is_refused() -> None:
 @pytest.mark.parametrize(
     ("sent", "error"),
     [
-        (b"", UpstreamError),
+        (b"", UpstreamLost),
         (b"HTTP/1.1 200 OK\r\nCont", UpstreamError),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", UpstreamCut),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", UpstreamCut),

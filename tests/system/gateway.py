@@ -407,6 +407,7 @@ def running_gateway(folder: Path, *, dash: str, ws: str | None = None, **setting
         "admin": f"127.0.0.1:{admin_port}",
         "upstreams": {"dash": dash, "ws": ws or dash},
         "handoff": "off",  # most plays hold both ends of a tunnel
+        "health": {"interval": 0},  # a probe would be taken for the next visitor
         **settings,
     }
     path = folder / f"gateway-{port}.yaml"

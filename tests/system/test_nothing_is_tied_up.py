@@ -74,17 +74,17 @@ def _clean(gateway: Gateway, origin: Origin) -> Iterator[None]:
 
 
 def test_an_upstream_that_is_down_is_answered_at_once_and_holds_nothing(tmp_path: Path) -> None:
-    with running_gateway(tmp_path, dash=f"http://127.0.0.1:{free_port()}") as gateway:
+    with running_gateway(tmp_path, dash=f"http://127.0.0.1:{free_port()}", timeouts={"hold": 0}) as gateway:
         gateway.ask(request("GET /"))
         base = descriptors(gateway)
         began = time.monotonic()
         for _ in range(100):
             with gateway.dial() as client:
                 client.send(request("GET /"))
-                assert client.read_message().status == 502
+                assert client.read_message().status == 503
             with gateway.dial() as client:
                 client.send(handshake())
-                assert client.read_message().status == 502
+                assert client.read_message().status == 503
         assert time.monotonic() - began < 5
         back_to(base, gateway)
 
