@@ -89,7 +89,7 @@ class Health:
         """A probe has not reached it."""
         self._passes = self._bad_answers = 0
         self._fails += 1
-        if self.state is State.UNKNOWN or self._fails >= self._fails_needed:
+        if self.state in (State.UNKNOWN, State.AWAY) or self._fails >= self._fails_needed:
             self._happen("not reached", why)
 
     def answered_badly(self, why: str) -> None:

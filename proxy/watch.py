@@ -40,6 +40,7 @@ class Watch:
         self._looked = -inf
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._is_stopped = False
 
     def start(self) -> None:
         """Look now, and go on looking; with an interval of 0 only when it is wanted."""
@@ -47,13 +48,16 @@ class Watch:
         self._task.add_done_callback(_tell_if_broken)
 
     def want(self) -> None:
-        """Look soon. Whoever wants it must be waiting before the loop goes on."""
+        """Look soon, unless it is stopped. Whoever wants it must be waiting before the loop goes on."""
+        if self._is_stopped:
+            return
         if self._task is None or self._task.done():
             self.start()
         self._wanted.set()
 
     def stop(self) -> None:
         """Look no more."""
+        self._is_stopped = True
         if self._task is not None:
             self._task.cancel()
 
