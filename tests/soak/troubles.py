@@ -28,11 +28,11 @@ FACES: tuple[tuple[dict[str, object], int], ...] = (
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds between two troubles of a kind. reload: None for a gateway that cannot."""
+    """Seconds between two troubles of a kind."""
 
-    origin: float = 20
-    service: float = 60
-    reload: float | None = 15
+    origin: float
+    service: float
+    reload: float
 
 
 class Troubles:
@@ -50,8 +50,7 @@ class Troubles:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._kills("origin", self._pace.origin), name="kills of the origin")
             group.create_task(self._kills("service", self._pace.service), name="kills of the service")
-            if self._pace.reload is not None:
-                group.create_task(self._reloads(self._pace.reload), name="reloads")
+            group.create_task(self._reloads(self._pace.reload), name="reloads")
 
     async def _kills(self, name: str, period: float) -> None:
         began = time.monotonic()
