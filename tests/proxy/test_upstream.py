@@ -16,6 +16,7 @@ import pytest
 from proxy import config
 from proxy.config import Limits
 from proxy.errors import (
+    Exhausted,
     Stopping,
     UpstreamCut,
     UpstreamError,
@@ -330,7 +331,7 @@ async def test_an_idle_connection_is_closed_in_time() -> None:
         assert up.idle == 0
 
 
-async def test_one_that_is_retired_closes_its_idle_connections_and_keeps_none() -> None:
+async def test_one_that_is_closed_closes_its_idle_connections_and_keeps_none() -> None:
     async with origin(answering(OK, OK)) as server:
         up = upstream(server.url)
         idle, busy = await up.connect(), await up.connect()
@@ -338,7 +339,7 @@ async def test_one_that_is_retired_closes_its_idle_connections_and_keeps_none() 
             await ask(connection)
             await body(connection)
         up.release(idle)
-        up.retire()
+        up.close()
         await server.wait_closed(1)
         up.release(busy)
         await server.wait_closed(2)
@@ -564,12 +565,13 @@ async def test_what_keeps_us_from_connecting_is_not_the_upstreams_fault(monkeypa
     """A stand-in for a process that has used up its descriptors, because the tests' own need them."""
     up = upstream("http://127.0.0.1:8050")
 
-    async def no_more_files(*_: Any) -> Any:
+    async def no_more_files(*_: Any, **__: Any) -> Any:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", no_more_files)
-    with pytest.raises(UpstreamUnreachable, match="too many open files"):
+    with pytest.raises(Exhausted) as caught:
         await up.acquire()
+    assert "too many open files" in caught.value.detail
     assert not up.health.is_away
     assert up.room.in_flight == 0
 
