@@ -1,4 +1,4 @@
-"""Which requests somebody must be asked about, however their path is written, and what nobody may say of himself.
+"""Which requests somebody must be asked about, however their path is written, and what no client may say of itself.
 
 A guard that is decided on one reading of a path and an upstream that serves
 another one is the classic way around it: ``//admin`` is ``/admin`` for
