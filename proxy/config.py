@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from os import environ
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, m
 from ws_service.configfile import (
     Duration,
     Listen,
+    Objection,
     Section,
     Size,
     SocketPath,
@@ -31,6 +32,7 @@ __all__ = [
     "ConfigError",
     "Health",
     "Limits",
+    "Objection",
     "Route",
     "Settings",
     "Timeouts",
@@ -460,16 +462,26 @@ class Settings(Section):
         return self
 
 
-def load_settings(path: Path | None, env: Mapping[str, str] = environ) -> Settings:
+def load_settings(
+    path: Path | None,
+    env: Mapping[str, str] = environ,
+    check: Callable[[Settings], Iterable[Objection]] = lambda _: (),
+) -> Settings:
     """Read the gateway's section of a file; None means every default. Raises ``ConfigError`` with all mistakes.
+
+    check: objects to settings that are well-formed (``preflight``).
 
     Paths of unix sockets and certificates are relative to the file, so that it does not matter where the program is
     started.
     """
-    settings = load(path, "gateway", Settings, env)
     if path is None:
-        return settings
+        return Settings()
     folder = path.absolute().parent
+    settings = load(path, "gateway", Settings, env, lambda settings: check(_anchor(settings, folder)))
+    return _anchor(settings, folder)
+
+
+def _anchor(settings: Settings, folder: Path) -> Settings:
     return settings.model_copy(
         update={
             "listen": _anchored(settings.listen, folder),

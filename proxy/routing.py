@@ -175,6 +175,9 @@ def _origin_form(head: Head) -> str:
         return target
     if not target.isascii() or "#" in target or not target.isprintable() or " " in target:
         raise ClientError("The request target holds characters that a URL may not.", advice="Percent-encode them.")
+    if "\\" in target.partition("?")[0]:
+        # Browsers write a slash instead, and so do some servers when they read it (RFC 3986 knows neither).
+        raise ClientError("The path holds a backslash, which is a slash to some.", advice="Percent-encode it.")
     if target.startswith("/"):
         return target
     scheme, separator, rest = target.partition("://")

@@ -30,9 +30,13 @@ class Rules:
     auth: ForwardAuth
 
 
-def make_rules(settings: Settings) -> Rules:
-    """Return the rules that settings mean."""
-    upstreams = make_upstreams(settings)
+def make_rules(settings: Settings, before: Rules | None = None) -> Rules:
+    """Return the rules that settings mean. Raises TlsError when a file cannot be used that they name.
+
+    before: those of the reading of the config before; an upstream that they
+    share is one object, with what it knows.
+    """
+    upstreams = make_upstreams(settings, before.upstreams if before else {})
     guards = Guards(settings.auth)
     auth = ForwardAuth(upstreams["dash"], guards.claims, settings.timeouts.auth)
     return Rules(settings, make_table(settings), upstreams, guards, auth)
