@@ -359,9 +359,9 @@ async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
 
 
 async def test_other_options_hold_for_connections_that_begin_later() -> None:
-    async with connected(unused) as (reader, _, listener):
-        listener.adapt(head_timeout=0.05, keepalive_timeout=10, read_buffer=65536)
-        later = listener()
-        assert isinstance(later, Connection)
-        assert later._head_seconds == 0.05
-        assert not reader.at_eof()
+    async with connected(unused) as (_, _, listener):
+        narrow = HeadLimits(1024, 2048, 16)
+        listener.adapt(limits=narrow, head_timeout=9, send_timeout=9, keepalive_timeout=7, read_buffer=8192)
+        (now,), later = listener.connections, listener()
+        assert isinstance(now, Connection) and now._limits != narrow and now._keepalive_timeout != 7
+        assert (later._limits, later._keepalive_timeout, later._read_bufsize) == (narrow, 7, 8192)

@@ -23,7 +23,7 @@ async def test_dash_is_asked_as_the_settings_say() -> None:
 
 async def test_an_upstream_with_the_same_url_is_the_same_object_and_another_is_not() -> None:
     before = make_rules(Settings())
-    settings = Settings(upstreams=Upstreams(dash="http://127.0.0.1:1"), buffer=8192)
+    settings = Settings(upstreams=Upstreams(dash="http://127.0.0.1:1"), buffer="8KiB")
     after = make_rules(settings, before)
     assert after.upstreams["ws"] is before.upstreams["ws"]
     assert after.upstreams["dash"] is not before.upstreams["dash"]
