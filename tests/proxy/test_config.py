@@ -591,7 +591,7 @@ def test_one_address_for_both_listeners_is_a_mistake() -> None:
 # -- who is asking
 
 
-def test_origins_and_auth_can_be_written(write: Write) -> None:
+def test_origins_and_auth_can_be_written(write: Write, tmp_path: Path) -> None:
     settings = load_settings(
         write("""
             gateway:
@@ -602,6 +602,7 @@ def test_origins_and_auth_can_be_written(write: Write) -> None:
                 - {path: /admin, host: admin.example, ask: '/auth?role=admin'}
             """)
     )
+    assert round_trip(settings, tmp_path / "printed.yaml") == settings
     assert settings.origins == (
         "same",
         "https://app.example",
