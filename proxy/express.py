@@ -54,12 +54,15 @@ class Express:
     def offer(self, connection: Connection, request: Request) -> _Carried | None:
         """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
 
-        Declined are requests for which a connection would have to be made,
-        and those whose answer must say that it is the last.
+        Declined are requests for which a connection would have to be made, or
+        somebody asked first (``auth``), and those whose answer must say that
+        it is the last.
         """
         if connection.is_leaving:
             return None
         rules = self.rules
+        if rules.guards.concern(request.target, request.host, request.fields):
+            return None
         name, rule = rules.table.match(request.target, request.host, [], upgrade=False)
         upstream = rules.upstreams[name]
         link = upstream.reuse()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from proxy.auth import Refusal
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
 from proxy.express import Express, Work
@@ -29,7 +30,7 @@ from proxy.routing import Refuse, Upgrade, decide
 from proxy.rules import Rules
 from proxy.tunnel import IdleWatch, Tunnel
 from proxy.upgrade import shake_hands
-from proxy.upstream import Answer, Connection
+from proxy.upstream import Answer, Connection, Upstream
 
 logger = logging.getLogger("proxy")
 
@@ -148,7 +149,7 @@ class Gateway:
     # -- inside
 
     async def _serve(self, client: Client, exchange: Exchange, rules: Rules) -> Written:
-        decision = decide(client.head, rules.table)
+        decision = decide(client.head, rules.table, client.peer)
         if isinstance(decision, Refuse):
             raise decision.error
         upstream = rules.upstreams[decision.upstream]
@@ -156,6 +157,15 @@ class Gateway:
         ours = forwarded_fields(client.head, client.peer, rules.settings.trusted_proxies, exchange.id)
         if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
             ours = ((b"Host", upstream.authority), *ours)
+        guard = rules.guards.guard(decision.target, client.head.get(b"host") or b"")
+        if guard is not None:
+            is_handshake = isinstance(decision, Upgrade)
+            word = await rules.auth.ask(guard, client.head, decision.target, ours, is_handshake=is_handshake)
+            if isinstance(word, Refusal):
+                exchange.detail = f"{guard.name}: {guard.ask} answered {word.answer.status}"
+                return await self._relay_refusal(client, word, exchange, rules.upstreams["dash"])
+            ours = (*ours, *word)
+        client.head = rules.guards.without_claims(client.head)
         timeouts = rules.settings.timeouts
         if not isinstance(decision, Upgrade):
             written = await forward(client, decision.target, ours, upstream, exchange, timeouts, close=decision.close)
@@ -174,6 +184,19 @@ class Gateway:
             finally:
                 upstream.release(connection)
         return written
+
+    async def _relay_refusal(self, client: Client, refusal: Refusal, exchange: Exchange, upstream: Upstream) -> Written:
+        """Give the client what Dash has answered about it."""
+        answer = refusal.answer
+        try:
+            if client.head.method != "HEAD":
+                return await relay(client, refusal.connection, answer, exchange, close=False)
+            # The question was a GET: its body is not for whoever asks with HEAD.
+            client.write(response_head(answer.status, answer.reason, answer.headers, ours=((b"Connection", b"close"),)))
+            exchange.status, exchange.outcome = answer.status, Outcome.SERVED
+            return Written(keep_alive=False)
+        finally:
+            upstream.release(refusal.connection)
 
     async def _hand_off(
         self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange, patience: float

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import resource
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict
 
 from aiohttp import web
 
-from proxy import notify
+from proxy import notify, tls
 from proxy.access_log import AccessLog
 from proxy.admin import admin_app
-from proxy.config import ConfigError, Settings, split_listen
+from proxy.config import ConfigError, Settings
+from proxy.door import Door
 from proxy.drain import Drain
-from proxy.errors import ListenError
+from proxy.errors import ListenError, TlsError
 from proxy.exchange import Exchange
 from proxy.gateway import Gateway, Observer
+from proxy.headers import Trusted
 from proxy.hijack import HAS_C_PARSER, Listener
 from proxy.lifecycle import Lifecycle, State
+from proxy.listen import Bound, bind
 from proxy.log_writer import LogWriter
 from proxy.reload import CannotApply, differences, merge
 from proxy.rules import make_rules
+from proxy.tls import Certificate
 
 logger = logging.getLogger("proxy")
 
@@ -34,14 +37,15 @@ _STDOUT = 1
 _LAST_LINES = 1.0
 """Seconds for the last lines of the access log to be written."""
 
-_BACKLOG = 2048
-"""Connections that wait to be accepted; the kernel caps it (somaxconn). Precedents: nginx 511, uvicorn 2048."""
-
 
 class Server:
     """The gateway as a process: two listeners, the exchanges in flight, and the end of both.
 
     folder: of the config file; the working directory where there is none.
+
+    Raises TlsError when a file cannot be used that TLS needs.
+
+    ``certificate``: of the public listener, for whoever reads it again; None without TLS.
     """
 
     def __init__(self, settings: Settings, observe: Observer, folder: Path = Path()) -> None:
@@ -56,39 +60,38 @@ class Server:
         )
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)
         self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
-        self._public: asyncio.Server | None = None
-        self._admin: web.AppRunner | None = None
-
-    async def start(self) -> None:
-        """Listen. Raises ListenError, with nothing left open, when an address cannot be had."""
-        loop = asyncio.get_running_loop()
-        address = split_listen(self._settings.listen)
-
-        async def listen() -> asyncio.Server:
-            if isinstance(address, str):
-                return await loop.create_unix_server(self._listener, address, backlog=_BACKLOG)
-            return await loop.create_server(self._listener, *address, backlog=_BACKLOG)
-
-        # Before the first client: one that came earlier would go through the tunnel, and end with this process.
-        await self._gateway.handoff.start()
-        try:
-            self._public = await _claim(listen, self._settings.listen, "gateway.listen")
-        except ListenError:
-            self._gateway.handoff.close()
-            raise
+        self.certificate = Certificate(settings.tls) if settings.tls else None
+        self._bound: list[Bound] = []
+        self._doors: list[Door] = []
         self._admin = web.AppRunner(
             admin_app(self._lifecycle, lambda: self._gateway.rules.upstreams), access_log=None, handle_signals=False
         )
-        await self._admin.setup()
-        admin = split_listen(self._settings.admin)
-        site = web.UnixSite(self._admin, admin) if isinstance(admin, str) else web.TCPSite(self._admin, *admin)
+
+    async def start(self) -> None:
+        """Listen. Raises ListenError, with nothing left open, when an address cannot be had."""
+        settings = self._settings
+        # Before the first client: one that came earlier would go through the tunnel, and end with this process.
+        await self._gateway.handoff.start()
         try:
-            await _claim(site.start, self._settings.admin, "gateway.admin")
+            self._bound.append(await bind(settings.listen, "gateway.listen"))
+            self._bound.append(await bind(settings.admin, "gateway.admin"))
         except ListenError:
-            self._public.close()
+            self._release()
             self._gateway.handoff.close()
-            await self._admin.cleanup()
             raise
+        await self._admin.setup()
+        admin = self._admin.server
+        assert admin is not None
+        public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
+        self._doors = [
+            Door(
+                public_sockets,
+                self._listener,
+                certificate=self.certificate,
+                **_for_arrivals(settings),
+            ),
+            Door(admin_sockets, lambda _: admin(), patience=settings.timeouts.head),
+        ]
         self._lifecycle.happen("listening")
 
     async def stop(self) -> None:
@@ -103,7 +106,7 @@ class Server:
 
         Cancelling it skips to the third step.
         """
-        assert self._public is not None and self._admin is not None
+        public, admin = self._doors
         timeouts = self._gateway.rules.settings.timeouts
         event = "second signal"
         try:
@@ -111,11 +114,12 @@ class Server:
                 self._lifecycle.happen("notice")
                 logger.info("not ready any more; %g s until the listener closes", timeouts.drain_notice)
                 await asyncio.sleep(timeouts.drain_notice)
-            self._public.close()
+            public.last_call()
+            self._bound[0].close()
             self._lifecycle.happen("stop")
-            event = await self._drain.run(timeouts)
+            event = await self._drain.run(timeouts, public.wait_closed())
         finally:
-            self._public.close()
+            public.close()
             self._lifecycle.happen(event)
             await self._drain.cut()
             if self._gateway.handoff.live:
@@ -123,6 +127,10 @@ class Server:
             self._gateway.handoff.close()
             for upstream in self._gateway.rules.upstreams.values():
                 upstream.close()
+            admin.close()
+            self._release()
+            for door in self._doors:
+                await door.wait_closed()
             await self._admin.cleanup()
 
     @property
@@ -135,12 +143,17 @@ class Server:
 
         Everything that can fail is made first. Exchanges under way keep
         their rules, connections and tunnels are not touched.
-        Raises CannotApply, with nothing changed.
+        Raises CannotApply and TlsError, with nothing changed.
         """
         before = self._gateway.rules
         settings, staying = merge(before.settings, read)
+        if settings.tls is not None:
+            tls.check(settings.tls)
         self._gateway.adopt(make_rules(settings, before))
         self._listener.adapt(**_for_connections(settings))
+        self._doors[0].adapt(**_for_arrivals(settings))
+        if self.certificate is not None and settings.tls is not None:
+            self.certificate.reload(settings.tls)
         changes = differences(before.settings, settings)
         logger.info("the configuration was read again; %s", f"{len(changes)} changed" if changes else "nothing changed")
         for change in changes:
@@ -152,9 +165,13 @@ class Server:
     @property
     def addresses(self) -> list[str]:
         """The public URL, or the path of the unix socket."""
-        assert self._public is not None
-        names = [sock.getsockname() for sock in self._public.sockets]
-        return [_url(name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
+        scheme = "http" if self.certificate is None else "https"
+        names = [sock.getsockname() for sock in self._bound[0].sockets]
+        return [_url(scheme, name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
+
+    def _release(self) -> None:
+        while self._bound:
+            self._bound.pop().close()
 
 
 async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[[], Settings] | None = None) -> None:
@@ -163,7 +180,7 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
     folder: of the config file; the working directory where there is none.
     read_again: reads the config file, and raises ConfigError; None where there is none.
 
-    Raises ListenError when it cannot listen.
+    Raises ListenError when it cannot listen, and TlsError when it cannot speak TLS as it was told.
     """
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
@@ -224,10 +241,23 @@ async def _stop(server: Server, insisted: asyncio.Event) -> None:
 def _reload(server: Server, log: AccessLog, read_again: Callable[[], Settings]) -> None:
     try:
         log.use(server.reload(read_again()).access_log)
-    except (ConfigError, CannotApply) as error:
+    except (ConfigError, CannotApply, TlsError) as error:
         for mistake in str(error).splitlines():
             logger.error(mistake)
         logger.error("the configuration was read again and cannot be used; the one before stays in force")
+
+
+class _ForArrivals(TypedDict):
+    patience: float
+    announcers: Trusted | None
+
+
+def _for_arrivals(settings: Settings) -> _ForArrivals:
+    """Return what the public door is told of the settings, at first and again at each reload."""
+    return {
+        "patience": settings.timeouts.head,
+        "announcers": settings.trusted_proxies if settings.proxy_protocol else None,
+    }
 
 
 class _ForConnections(TypedDict):
@@ -245,19 +275,6 @@ def _for_connections(settings: Settings) -> _ForConnections:
     }
 
 
-async def _claim(listen: Callable[[], Awaitable[Any]], address: str, key: str) -> Any:
-    try:
-        return await listen()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            what = "is already in use; stop the program that listens there"
-        elif error.errno == errno.EACCES:
-            what = "may not be used by this user; ports below 1024 need a privilege. Use a higher port"
-        else:
-            what = f"cannot be listened on ({error.strerror or error}). Correct it"
-        raise ListenError(f"{address} {what}, or change {key} in the configuration.") from error
-
-
 def _raise_descriptor_limit() -> int:
     """Raise the limit of open files as far as the system lets us; return it. Each tunnel takes two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -269,6 +286,6 @@ def _raise_descriptor_limit() -> int:
     return hard
 
 
-def _url(name: tuple[Any, ...]) -> str:
+def _url(scheme: str, name: tuple[Any, ...]) -> str:
     host, port = name[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -265,7 +265,7 @@ async def test_a_socket_that_is_refused_goes_through_the_tunnel_with_its_leftove
 
 
 async def test_what_comes_through_tls_is_tunnelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.hijack._peer", lambda _: Peer("127.0.0.1", "https"))
+    monkeypatch.setattr("proxy.hijack._peer", lambda *_: Peer("127.0.0.1", "https"))
     async with place(tmp_path / "ws.sock") as service, origin(answering(SWITCH)) as server:
         async with listening(server.url, handoff=str(tmp_path / "ws.sock")) as gateway:
             await connect(gateway, service)

@@ -418,7 +418,7 @@ def running_gateway(
     path = folder / f"gateway-{port}.yaml"
     path.write_text(json.dumps({"gateway": config}, indent=1))  # JSON is YAML
     argv = python("-m", "proxy", "--config", path)
-    with running(*argv, ready=r"gateway ready on http://", cwd=folder, env=env) as process:
+    with running(*argv, ready=r"gateway ready on \S+", cwd=folder, env=env) as process:
         gateway = Gateway(process, port, admin_port)
         try:
             yield gateway
