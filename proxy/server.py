@@ -22,8 +22,10 @@ from proxy.errors import ListenError, TlsError
 from proxy.exchange import Exchange
 from proxy.gateway import Gateway, Observer
 from proxy.headers import Trusted
+from proxy.heads import HeadLimits
 from proxy.hijack import HAS_C_PARSER, Listener
 from proxy.lifecycle import Lifecycle, State
+from proxy.limits import Admission, Entrance
 from proxy.listen import Bound, bind
 from proxy.log_writer import LogWriter
 from proxy.reload import CannotApply, differences, merge
@@ -41,17 +43,20 @@ _LAST_LINES = 1.0
 class Server:
     """The gateway as a process: two listeners, the exchanges in flight, and the end of both.
 
-    folder: of the config file; the working directory where there is none.
+    folder: of the config file; the working directory where there is none. files: that this process may open.
 
     Raises TlsError when a file cannot be used that TLS needs.
 
     ``certificate``: of the public listener, for whoever reads it again; None without TLS.
+    ``entrance``: who may come in.
     """
 
-    def __init__(self, settings: Settings, observe: Observer, folder: Path = Path()) -> None:
+    def __init__(self, settings: Settings, observe: Observer, folder: Path = Path(), files: int = 1024) -> None:
         self._settings = settings
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
-        self._gateway = Gateway(make_rules(settings), self._lifecycle, observe, folder)
+        admission = Admission()
+        self._gateway = Gateway(make_rules(settings), self._lifecycle, observe, folder, admission)
+        self.entrance = Entrance(admission, lambda: self._gateway.rules.settings, files)
         self._listener = Listener(
             self._gateway.handle,
             on_plain=self._gateway.offer_plain,
@@ -64,7 +69,9 @@ class Server:
         self._bound: list[Bound] = []
         self._doors: list[Door] = []
         self._admin = web.AppRunner(
-            admin_app(self._lifecycle, lambda: self._gateway.rules.upstreams), access_log=None, handle_signals=False
+            admin_app(self._lifecycle, lambda: self._gateway.rules.upstreams, admission),
+            access_log=None,
+            handle_signals=False,
         )
 
     async def start(self) -> None:
@@ -87,10 +94,12 @@ class Server:
             Door(
                 public_sockets,
                 self._listener,
+                patience=settings.timeouts.head,
+                entrance=self.entrance,
                 certificate=self.certificate,
-                **_for_arrivals(settings),
+                announcers=self._announcers if settings.proxy_protocol else None,
             ),
-            Door(admin_sockets, lambda _: admin(), patience=settings.timeouts.head),
+            Door(admin_sockets, lambda *_: admin(), patience=settings.timeouts.head),
         ]
         self._lifecycle.happen("listening")
 
@@ -151,9 +160,10 @@ class Server:
             tls.check(settings.tls)
         self._gateway.adopt(make_rules(settings, before))
         self._listener.adapt(**_for_connections(settings))
-        self._doors[0].adapt(**_for_arrivals(settings))
         if self.certificate is not None and settings.tls is not None:
             self.certificate.reload(settings.tls)
+        for door in self._doors:
+            door.look_again()
         changes = differences(before.settings, settings)
         logger.info("the configuration was read again; %s", f"{len(changes)} changed" if changes else "nothing changed")
         for change in changes:
@@ -168,6 +178,9 @@ class Server:
         scheme = "http" if self.certificate is None else "https"
         names = [sock.getsockname() for sock in self._bound[0].sockets]
         return [_url(scheme, name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
+
+    def _announcers(self) -> Trusted:
+        return self._gateway.rules.settings.trusted_proxies
 
     def _release(self) -> None:
         while self._bound:
@@ -187,7 +200,7 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
     insisted = asyncio.Event()
     writer = LogWriter(_STDOUT, "the access log")
     log = AccessLog(settings.access_log, writer.write)
-    server = Server(settings, log, folder)
+    server = Server(settings, log, folder, _raise_descriptor_limit())
 
     def ask() -> None:
         (insisted if asked.is_set() else asked).set()
@@ -205,12 +218,11 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    files = _raise_descriptor_limit()
     try:
         await server.start()
         if not HAS_C_PARSER:
             logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
-        logger.info("%d files may be open: room for about %d tunnels", files, (files - 64) // 2)
+        logger.info("%s", server.entrance.room()[1])
         logger.info("admin on %s", settings.admin)
         logger.info("gateway ready on %s (open it in a browser)", ", ".join(server.addresses))
         notify.ready()
@@ -247,21 +259,10 @@ def _reload(server: Server, log: AccessLog, read_again: Callable[[], Settings]) 
         logger.error("the configuration was read again and cannot be used; the one before stays in force")
 
 
-class _ForArrivals(TypedDict):
-    patience: float
-    announcers: Trusted | None
-
-
-def _for_arrivals(settings: Settings) -> _ForArrivals:
-    """Return what the public door is told of the settings, at first and again at each reload."""
-    return {
-        "patience": settings.timeouts.head,
-        "announcers": settings.trusted_proxies if settings.proxy_protocol else None,
-    }
-
-
 class _ForConnections(TypedDict):
+    limits: HeadLimits
     head_timeout: float
+    send_timeout: float
     keepalive_timeout: float
     read_buffer: int
 
@@ -269,14 +270,16 @@ class _ForConnections(TypedDict):
 def _for_connections(settings: Settings) -> _ForConnections:
     """Return what the listener is told of the settings, at first and again at each reload."""
     return {
+        "limits": HeadLimits.of(settings.limits),
         "head_timeout": settings.timeouts.head,
+        "send_timeout": settings.timeouts.send,
         "keepalive_timeout": settings.timeouts.keepalive,
         "read_buffer": settings.buffer,
     }
 
 
 def _raise_descriptor_limit() -> int:
-    """Raise the limit of open files as far as the system lets us; return it. Each tunnel takes two."""
+    """Raise the limit of open files as far as the system lets us; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:

@@ -9,10 +9,12 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web_protocol import RequestHandler
 
+from proxy.heads import HeadLimits
 from proxy.hijack import HAS_C_PARSER, Carried, Client, Connection, Handler, Listener, OnPlain, Written
 from proxy.plain import Request
 from tests.proxy.listening import HANDSHAKE
@@ -62,13 +64,16 @@ async def connected(
     *,
     on_plain: OnPlain = lambda connection, request: None,
     head_timeout: float = 10,
+    send_timeout: float = 10,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, Listener]]:
     """A raw connection to a listener."""
     listener = Listener(
         handler,
         on_plain=on_plain,
         on_unreadable=lambda request, status, message: unreadable(request, status),
+        limits=HeadLimits(16384, 65536, 128),
         head_timeout=head_timeout,
+        send_timeout=send_timeout,
         keepalive_timeout=10,
         read_buffer=65536,
     )
@@ -246,13 +251,16 @@ async def test_what_cannot_be_read_is_answered_by_us() -> None:
     assert answer == b"unreadable 400"
 
 
-async def test_a_connection_that_asks_nothing_is_closed_in_time() -> None:
+@pytest.mark.parametrize(("begun", "answer"), [(b"", b""), (b"GET / HT", b"unreadable 408")])
+async def test_a_connection_that_asks_nothing_is_closed_in_time(begun: bytes, answer: bytes) -> None:
+    """Who has begun a head hears why."""
+
     async def handler(request: web.BaseRequest) -> Written:
         raise AssertionError("nothing to handle")
 
     async with connected(handler, head_timeout=0.1) as (reader, writer, _):
-        writer.write(b"GET / HT")
-        assert await reader.read() == b""
+        writer.write(begun)
+        assert await reader.read() == answer
 
 
 class Unmoved:
@@ -350,10 +358,26 @@ async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
         assert await reader.read() == b""
 
 
+async def test_who_is_in_the_middle_of_a_head_is_not_idle() -> None:
+    async def handler(request: web.BaseRequest) -> Written:
+        Client.of(request).write(b"done")
+        return Written(keep_alive=False)
+
+    async with connected(handler) as (reader, writer, listener):
+        loop = asyncio.get_running_loop()
+        writer.write(GET[:10])
+        await asyncio.sleep(0.05)  # until it is here; nobody is told
+        listener.close_idle(loop.time() + 60)
+        writer.write(GET[10:])
+        assert await reader.read() == b"done"
+
+
 async def test_other_options_hold_for_connections_that_begin_later() -> None:
     async with connected(unused) as (reader, _, listener):
-        listener.adapt(head_timeout=0.05, keepalive_timeout=10, read_buffer=65536)
+        limits = HeadLimits(1024, 1024, 16)
+        listener.adapt(limits=limits, head_timeout=1, send_timeout=1, keepalive_timeout=7, read_buffer=4096)
         later = listener()
-        assert isinstance(later, Connection)
-        assert later._head_seconds == 0.05
+        assert (later._limits, later.keepalive_timeout, later._read_bufsize) == (limits, 7, 4096)
+        (before,) = listener.connections
+        assert before.keepalive_timeout == 10
         assert not reader.at_eof()
