@@ -373,11 +373,9 @@ async def test_who_is_in_the_middle_of_a_head_is_not_idle() -> None:
 
 
 async def test_other_options_hold_for_connections_that_begin_later() -> None:
-    async with connected(unused) as (reader, _, listener):
-        limits = HeadLimits(1024, 1024, 16)
-        listener.adapt(limits=limits, head_timeout=1, send_timeout=1, keepalive_timeout=7, read_buffer=4096)
-        later = listener()
-        assert (later._limits, later.keepalive_timeout, later._read_bufsize) == (limits, 7, 4096)
-        (before,) = listener.connections
-        assert before.keepalive_timeout == 10
-        assert not reader.at_eof()
+    async with connected(unused) as (_, _, listener):
+        narrow = HeadLimits(1024, 2048, 16)
+        listener.adapt(limits=narrow, head_timeout=9, send_timeout=9, keepalive_timeout=7, read_buffer=8192)
+        (now,), later = listener.connections, listener()
+        assert isinstance(now, Connection) and now._limits != narrow and now._keepalive_timeout != 7
+        assert (later._limits, later._keepalive_timeout, later._read_bufsize) == (narrow, 7, 8192)
