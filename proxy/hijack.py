@@ -453,9 +453,10 @@ class Connection(RequestHandler):
         return self._listener._connections[self].get_write_buffer_size() > 0
 
     def close_if_idle(self, since: float) -> None:
-        """Close, if no request has been under way from ``since`` on (the loop's clock)."""
+        """Close, if no request has been under way from ``since`` on (the loop's clock), not even a part of its head."""
         if (
             self._carried is None
+            and not self._reader.has_begun
             and self._is_between_requests
             and self._next_keepalive_close_time - self._keepalive_timeout <= since
         ):

@@ -358,6 +358,20 @@ async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
         assert await reader.read() == b""
 
 
+async def test_who_is_in_the_middle_of_a_head_is_not_idle() -> None:
+    async def handler(request: web.BaseRequest) -> Written:
+        Client.of(request).write(b"done")
+        return Written(keep_alive=False)
+
+    async with connected(handler) as (reader, writer, listener):
+        loop = asyncio.get_running_loop()
+        writer.write(GET[:10])
+        await asyncio.sleep(0.05)  # until it is here; nobody is told
+        listener.close_idle(loop.time() + 60)
+        writer.write(GET[10:])
+        assert await reader.read() == b"done"
+
+
 async def test_other_options_hold_for_connections_that_begin_later() -> None:
     async with connected(unused) as (_, _, listener):
         narrow = HeadLimits(1024, 2048, 16)

@@ -87,7 +87,7 @@ async def test_a_reload_applies_what_it_can_and_names_what_takes_a_restart(caplo
     )
     now = server.reload(read)
     assert (now.handoff, now.buffer) == (before.handoff, 4096)
-    assert caplog.messages == [
+    assert [record.getMessage() for record in caplog.records if record.module == "server"] == [
         "the configuration was read again; 2 changed",
         "changed: gateway.routes: [] -> [{'path': '/a', 'host': None, 'subprotocol': None, 'to': 'ws'}]",
         "changed: gateway.buffer: 64KiB -> 4KiB",
@@ -113,6 +113,12 @@ async def test_reloads_leave_nothing_behind() -> None:
     before, tasks = await kept(), len(asyncio.all_tasks())
     for number in range(200):
         server.reload((other, first)[number % 2])
+<<<<<<< HEAD
     assert await kept() == before
     assert len(asyncio.all_tasks()) == tasks
+=======
+        await asyncio.sleep(0)  # what the reload has cancelled ends
+    assert all(count <= before[kind] for kind, count in kept().items()), (kept(), before)
+    assert len(asyncio.all_tasks()) <= tasks
+>>>>>>> drain
     await server.stop()
