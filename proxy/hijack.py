@@ -22,7 +22,7 @@ from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
-from proxy.headers import Head, Peer
+from proxy.headers import Head, Peer, tokens
 from proxy.plain import Request, recognise_request
 from proxy.strict import RequestReader, Unreadable
 
@@ -84,7 +84,8 @@ class Client:
             _announces_body(message.raw_headers),
         )
         protocol = cast(Connection, request.protocol)
-        return cls(protocol, head, request.content, wants_keep_alive=not message.should_close)
+        keep_alive = not message.should_close and _wants_keep_alive(head)
+        return cls(protocol, head, request.content, wants_keep_alive=keep_alive)
 
     @property
     def is_gone(self) -> bool:
@@ -472,6 +473,12 @@ class Listener(web.Server):
     def __call__(self) -> RequestHandler:
         """Make the protocol of one connection."""
         return Connection(self, loop=self._loop, **self._options)
+
+
+def _wants_keep_alive(head: Head) -> bool:
+    """Ask Connection alone (RFC 9112, section 9.3): llhttp believes Proxy-Connection too."""
+    options = tokens(head.all(b"connection"))
+    return b"close" not in options and (head.version >= (1, 1) or b"keep-alive" in options)
 
 
 def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
