@@ -310,7 +310,7 @@ class Connection(RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Go on with what came behind the request, if the connection goes on."""
+        """Go on with what came behind the request, if the connection goes on; end it if it is broken."""
         self._is_answered = True
         if self._is_broken and not self._body.is_eof():
             self._body.feed_eof()  # aiohttp would wait for it
@@ -319,7 +319,23 @@ class Connection(RequestHandler):
             self._reader.next()
             self._body, self._is_answered = EMPTY_PAYLOAD, False
             self._give_on_what_was_held()
+        elif self._is_broken:
+            await self._let_the_answer_be_read()
         return finished
+
+    async def _let_the_answer_be_read(self) -> None:
+        """End our direction, and throw away what still comes until the client ends its own, for a while.
+
+        Closed at once, the connection would be reset by what was on its way, and the client's system would throw the
+        answer away (RFC 9112, section 9.6). The client's leaving cancels this.
+        """
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+            try:
+                async with asyncio.timeout(self._lingering_time):
+                    await self._loop.create_future()
+            except TimeoutError:
+                pass
 
     def write(self, data: bytes) -> None:
         """Send the answer to a plain request."""
