@@ -279,7 +279,7 @@ async def test_a_request_is_seen_when_the_one_before_it_is_answered() -> None:
         assert seen == ["/0", "/1"]
 
 
-async def test_canary_the_parser_keeps_the_last_trailer_for_the_next_head_and_never_gets_one() -> None:
+async def test_the_last_trailer_of_a_body_is_no_field_of_the_next_head() -> None:
     heads = []
 
     async def handler(request: web.BaseRequest) -> Written:
