@@ -23,7 +23,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from proxy import tls
-from proxy.headers import Head, Peer
+from proxy.headers import Head, Peer, tokens
 from proxy.heads import HeadLimits
 from proxy.limits import Slot
 from proxy.patience import Deadlines, SlowReaders, waiting
@@ -100,7 +100,8 @@ class Client:
             _announces_body(message.raw_headers),
         )
         protocol = cast(Connection, request.protocol)
-        return cls(protocol, head, request.content, wants_keep_alive=not message.should_close)
+        keep_alive = not message.should_close and _wants_keep_alive(head)
+        return cls(protocol, head, request.content, wants_keep_alive=keep_alive)
 
     @property
     def wants_keep_alive(self) -> bool:
@@ -387,7 +388,7 @@ class Connection(RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Go on with what came behind the request, if the connection goes on."""
+        """Go on with what came behind the request, if the connection goes on; end it if it is broken."""
         self._is_answered = True
         if self._is_broken and not self._body.is_eof():
             self._body.feed_eof()  # aiohttp would wait for it
@@ -396,7 +397,23 @@ class Connection(RequestHandler):
             self._reader.next()
             self._body, self._is_answered = EMPTY_PAYLOAD, False
             self._give_on_what_was_held()
+        elif self._is_broken:
+            await self._let_the_answer_be_read()
         return finished
+
+    async def _let_the_answer_be_read(self) -> None:
+        """End our direction, and throw away what still comes until the client ends its own, for a while.
+
+        Closed at once, the connection would be reset by what was on its way, and the client's system would throw the
+        answer away (RFC 9112, section 9.6). The client's leaving cancels this.
+        """
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+            try:
+                async with asyncio.timeout(self._lingering_time):
+                    await self._loop.create_future()
+            except TimeoutError:
+                pass
 
     def write(self, data: bytes) -> None:
         """Send bytes of an answer; to a client that is gone they go nowhere."""
@@ -647,6 +664,12 @@ class Listener(web.Server):
 def _reset(transport: asyncio.Transport) -> None:
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
+
+
+def _wants_keep_alive(head: Head) -> bool:
+    """Ask Connection alone (RFC 9112, section 9.3): llhttp believes Proxy-Connection too."""
+    options = tokens(head.all(b"connection"))
+    return b"close" not in options and (head.version >= (1, 1) or b"keep-alive" in options)
 
 
 def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:

@@ -130,13 +130,8 @@ class Server:
             self._bound[0].close()
             self._lifecycle.happen("stop")
             for upstream in self._gateway.rules.upstreams.values():
-<<<<<<< HEAD
                 upstream.room.close()
-            event = await self._drain.run(timeouts)
-=======
-                upstream.room.close("This gateway is stopping.")
             event = await self._drain.run(timeouts, public.wait_closed())
->>>>>>> drain
         finally:
             public.close()
             self._lifecycle.happen(event)

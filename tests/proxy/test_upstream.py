@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import socket
 import struct
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proxy import config
 from proxy.config import Limits
@@ -25,10 +28,12 @@ from proxy.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from proxy.headers import response_head
 from proxy.health import State
 from proxy.upstream import MAX_HEAD, Answer, Connection, Framing, Upstream, split_url
 from tests.processes import free_port
 from tests.proxy.origin import Script, answering, origin, read_head, silent
+from tests.proxy.test_plain import ANSWERS, Wire
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -670,3 +675,25 @@ async def test_a_closed_upstream_holds_nobody() -> None:
 )
 def test_a_url_is_split_into_host_and_port(url: str, expected: tuple[str, int]) -> None:
     assert split_url(url) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    ANSWERS | st.binary(max_size=60).map(lambda data: b"HTTP/1.1 200 OK\r\n" + data), st.sampled_from(["GET", "HEAD"])
+)
+def test_whatever_counts_as_an_answer_is_written_on_without_a_second_meaning(data: bytes, method: str) -> None:
+    async def read() -> Answer | None:
+        connection = Connection("dash", 65536)
+        connection._transport = cast(asyncio.Transport, Wire())
+        connection.begin(method)
+        connection.data_received(data)
+        return connection._answer
+
+    answer = asyncio.run(read())
+    if answer is None:
+        return
+    head = response_head(answer.status, answer.reason, answer.headers)
+    assert re.fullmatch(rb"HTTP/1\.1 [1-9][0-9]{2} [\t -~\x80-\xff]*\r\n([!-9;-~]+: [\t -~\x80-\xff]*\r\n)*\r\n", head)
+    lengths = answer.all(b"content-length")
+    assert len(lengths) + len(answer.all(b"transfer-encoding")) <= 1
+    assert all(length.isdigit() and str(int(length)).encode() == length for length in lengths)
