@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
@@ -15,15 +15,17 @@ from proxy.upstream import Upstream
 
 
 def admin_app(
-    lifecycle: Lifecycle[Exchange], upstreams: Mapping[str, Upstream], admission: Admission
+    lifecycle: Lifecycle[Exchange], current_upstreams: Callable[[], Mapping[str, Upstream]], admission: Admission
 ) -> web.Application:
     """Return the application behind ``gateway.admin``.
 
+    current_upstreams: asked anew each time, because a reload may replace them.
+
     ``/healthz``: 200 while the process lives.
-    ``/readyz``: 200 while new exchanges are taken, 503 while it starts or
-    drains. It also tries each upstream and reports it, but an upstream that
+    ``/readyz``: 200 while new clients may come, 503 while it starts or stops.
+    It also tries each upstream and reports it, but an upstream that
     is away does not make the gateway unready: a balancer that took it out
-    of service would cut off the other upstream's clients too. It also says
+    of service would cut off the other upstream's clients too. And it tells
     how many connections clients have, and how many WebSockets, those that
     were handed over too.
     """
@@ -32,6 +34,7 @@ def admin_app(
         return web.json_response({"status": "alive", "state": lifecycle.state.value})
 
     async def readyz(_: web.Request) -> web.Response:
+        upstreams = current_upstreams()
         states = await asyncio.gather(*(_probe(upstream) for upstream in upstreams.values()))
         body = {
             "status": "ready" if lifecycle.is_ready else "not ready",

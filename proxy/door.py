@@ -1,9 +1,14 @@
-"""The public listening sockets: who is let in, and when nobody is.
+"""The door: how a connection comes in, from the kernel's queue to its protocol.
 
-Accepting is done here and not by the event loop, because three things are
-only possible before a connection has been made of a socket: to leave it in
-the kernel's backlog while there is no room, to turn a client away at the
-price of two system calls, and to see that no descriptor is free.
+We accept ourselves, for three reasons. When descriptors run out, uvloop
+accepts and closes whoever comes, without a word, and asyncio writes a
+traceback for each; here accepting pauses, says so once, and goes on. A PROXY
+header must be read to its last byte and no further, so that what follows
+reaches TLS or HTTP; a transport reads what there is, and asyncio's
+``start_tls`` cannot be fed what was read. And whoever says nothing costs a
+descriptor here, but no TLS state; whoever has too much already is turned
+away before anything is made for it. It costs about 30 us per connection over
+uvloop's own listener.
 """
 
 from __future__ import annotations
@@ -12,236 +17,333 @@ import asyncio
 import errno
 import json
 import logging
-import os
+import re
+import resource
 import socket
-import stat
+import ssl
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
-
-from aiohttp.web_protocol import RequestHandler
 
 from proxy.errors import TooMany
+from proxy.headers import Peer, Trusted, is_trusted
 from proxy.limits import Admission, Slot, TurnAway
+from proxy.proxy_header import MAX_HEADER, HeaderError, parse
+from proxy.tls import Certificate, why
 
 logger = logging.getLogger("proxy")
 
-_BACKLOG = 2048
-"""Connections that wait to be accepted; the kernel caps it (somaxconn). Precedents: nginx 511, uvicorn 2048."""
+Welcome = Callable[[Peer | None, Slot | None], asyncio.Protocol]
+"""Makes the protocol of a connection. It is told who the client is where a proxy in front has announced it; None: the
+transport knows. And what the connection counts as, to be released at its end; None where nobody counts."""
 
-_AT_ONCE = 16
-"""Connections accepted from one socket before everybody else has a turn. Precedents: nginx 1 (multi_accept off), and
-all, HAProxy 4 to 64 (tune.maxaccept)."""
+_FULL = "all connections are taken"
 
-_LOOK = 1.0
-"""Seconds between two looks whether what speaks against accepting is over, where nothing else says so. Precedents:
-asyncio 1s, nginx 0.5s (accept_mutex_delay)."""
+_AT_ONCE = 64
+"""Connections accepted before everybody else has a turn."""
 
-_QUIET = 60.0
-"""Seconds in which the log says once that accepting pauses for one reason."""
+_BREATH = 0.5
+"""Seconds between two tries while descriptors are out. asyncio waits 1 s."""
 
-_NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_DEAR = 60.0
+"""Seconds between two lines of one kind in the log: a stranger must not be able to fill it."""
+
+_OUT_OF = {
+    errno.EMFILE: "this process has no descriptor left",
+    errno.ENFILE: "the system has no descriptor left",
+    errno.ENOBUFS: "the system has no memory left for sockets",
+    errno.ENOMEM: "the system has no memory left for sockets",
+}
+
+_TLS_HANDSHAKE = 0x16
+"""The first byte of a ClientHello (RFC 8446, section 5.1)."""
+
+_HTTP = re.compile(rb"[A-Z]{3,10} ")
+_WRONG_DOOR = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 39\r\nConnection: close\r\n\r\n"
+    b"This port speaks HTTPS: use https://.\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """How many connections there may be. It is asked anew for each, so that a reload counts at once.
+
+    admission: counts them. most: how many in all, and a sentence that says why. most_of: how many the client at an
+    address may have of them; None: no limit.
+    """
+
+    admission: Admission
+    most: Callable[[], tuple[int, str]]
+    most_of: Callable[[str], int | None]
+
+    @property
+    def are_taken(self) -> bool:
+        """Whether there is no room for another one."""
+        return self.admission.connections.total >= self.most()[0]
 
 
 class Door:
-    """Accepts clients from the public listening sockets, as long as nothing speaks against it.
+    """Takes in the connections of one listener.
 
-    admission: who counts. capacity: how many connections there may be now, and why. most_of: how many of them the
-    client at an address may have; None: no limit.
-    protocol: makes the protocol of a connection; it releases the slot that it gets.
+    sockets: listening. welcome: makes the protocol of a connection.
+    patience: seconds for a PROXY header, for the first byte of TLS, and for its handshake.
+    certificate: for TLS; None: none is spoken.
+    announcers: who may send a PROXY header, and must; None: none is read.
+    places: how many there may be; None: as many as come, and nobody counts.
 
-    Both are asked anew for each connection, so that a reload counts at once.
+    Opens at once. ``pause`` and ``resume`` take a reason each: it is open while there is none.
     """
 
     def __init__(
         self,
-        admission: Admission,
+        sockets: Sequence[socket.socket],
+        welcome: Welcome,
         *,
-        capacity: Callable[[], tuple[int, str]],
-        most_of: Callable[[str], int | None],
-        protocol: Callable[[Slot], RequestHandler],
+        patience: float,
+        certificate: Certificate | None = None,
+        announcers: Trusted | None = None,
+        places: Places | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._admission = admission
-        self._capacity = capacity
-        self._most_of = most_of
-        self._protocol = protocol
-        self._sockets: list[socket.socket] = []
-        self._reasons: dict[str, Callable[[], bool]] = {}
-        self._said: dict[str, float] = {}
+        self._sockets = sockets
+        self._welcome = welcome
+        self._patience = max(patience, 0.001)  # asyncio has no timeout of nothing
+        self._certificate = certificate
+        self._announcers = announcers
+        self._places = places
+        if places is not None:
+            places.admission.connections.on_leave = self.look_for_room
+        self._reasons = {"closed"}
+        self._arrivals: dict[asyncio.Task[None], tuple[socket.socket, Slot | None]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._arriving: set[asyncio.Task[Any]] = set()
-        admission.connections.on_leave = self._left
+        self._log = _Log()
+        self.resume("closed")
 
-    def open(self, sockets: list[socket.socket]) -> None:
-        """Begin to accept from listening sockets, which are the door's from here on."""
-        self._sockets += sockets
-        self._watch()
+    def pause(self, reason: str) -> None:
+        """Accept nobody until ``resume`` is called with this reason; who comes waits in the kernel's queue."""
+        if not self._reasons:
+            for listener in self._sockets:
+                self._loop.remove_reader(listener)
+        self._reasons.add(reason)
+
+    def resume(self, reason: str) -> None:
+        """Take a reason back; accept when it was the last one."""
+        if self._reasons and self._reasons <= {reason}:
+            for listener in self._sockets:
+                self._loop.add_reader(listener, self._accept, listener)
+        self._reasons.discard(reason)
+
+    def look_for_room(self) -> None:
+        """Accept again if nobody was for want of a place, and there is one: behind each end, and behind a reload."""
+        if _FULL in self._reasons and self._places is not None and not self._places.are_taken:
+            self.resume(_FULL)
 
     def close(self) -> None:
-        """Close the listening sockets. Who has been accepted stays."""
-        self._unwatch()
-        self._forget_timer()
-        for sock in self._sockets:
-            sock.close()
-        self._sockets.clear()
+        """Accept nobody any more, and turn away whoever is not through yet. The sockets are the caller's to close."""
+        self.pause("closed")
+        if self._timer is not None:
+            self._timer.cancel()
+        for arrival in self._arrivals:
+            arrival.cancel()
 
-    def abort(self) -> None:
-        """Cut those who are still arriving."""
-        for task in self._arriving:
-            task.cancel()
-
-    @property
-    def names(self) -> list[object]:
-        """What the sockets are bound to, as ``getsockname`` says it."""
-        return [sock.getsockname() for sock in self._sockets]
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether nobody is accepted at the moment; who comes waits in the kernel's backlog."""
-        return bool(self._reasons)
-
-    def pause(self, reason: str, is_over: Callable[[], bool], sentence: str) -> None:
-        """Accept nobody until the reason is over. There can be several; accepting goes on when all of them are.
-
-        reason: a name; the log says each once a minute at most. is_over:
-        asked once a second, and whenever a connection ends. sentence: for
-        the log, what speaks against accepting and what the operator can do.
-        """
-        self._reasons[reason] = is_over
-        self._unwatch()
-        now = time.monotonic()
-        if now - self._said.get(reason, -_QUIET) >= _QUIET:
-            self._said[reason] = now
-            logger.warning("accepting nobody for now: %s", sentence)
-        if self._timer is None:
-            self._timer = self._loop.call_later(_LOOK, self._look)
+    async def wait_closed(self) -> None:
+        """Wait behind ``close`` until nobody is at the door."""
+        if self._arrivals:
+            await asyncio.wait(self._arrivals)
 
     # -- inside
 
-    def _watch(self) -> None:
-        for sock in self._sockets:
-            self._loop.add_reader(sock.fileno(), self._knock, sock)
-
-    def _unwatch(self) -> None:
-        for sock in self._sockets:
-            self._loop.remove_reader(sock.fileno())
-
-    def _forget_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _left(self) -> None:
-        if self._reasons:
-            self._reconsider()
-
-    def _look(self) -> None:
-        self._timer = None
-        self._reconsider()
-        if self._reasons:
-            self._timer = self._loop.call_later(_LOOK, self._look)
-
-    def _reconsider(self) -> None:
-        self._reasons = {reason: is_over for reason, is_over in self._reasons.items() if not is_over()}
-        if not self._reasons:
-            self._forget_timer()
-            self._watch()
-
-    def _is_full(self) -> bool:
-        return self._admission.connections.total >= self._capacity()[0]
-
-    def _knock(self, sock: socket.socket) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         for _ in range(_AT_ONCE):
-            if self._is_full():
-                taken = self._admission.connections.total
-                self.pause("room", lambda: not self._is_full(), f"{taken} connections are open; {self._capacity()[1]}")
+            if self._places is not None and self._places.are_taken:
+                self._wait_for_room(self._places)
                 return
             try:
-                accepted, name = sock.accept()
+                sock, address = listener.accept()
             except BlockingIOError:
                 return
+            except ConnectionAbortedError:  # it left while it waited
+                continue
             except OSError as error:
-                if error.errno not in _NO_ROOM:  # the client has gone before it was accepted
-                    continue
-                self.pause("files", lambda: True, f"{error.strerror}; {self._capacity()[1]}")
+                # Whatever it is (accept(2) has a long list), the listener stays readable: to try at once would spin.
+                self._rest(error)
                 return
-            accepted.setblocking(False)
-            self._arrived(accepted, name[0] if isinstance(name, tuple) else "unix")
+            who = address[0] if isinstance(address, tuple) else "unix"
+            sock.setblocking(False)
+            slot = None
+            if self._places is not None:
+                verdict = self._places.admission.connection(who, self._places.most_of(who), time.monotonic())
+                if isinstance(verdict, TurnAway):
+                    self._refuse(sock, verdict)
+                    continue
+                slot = verdict.slot
+            arrival = self._loop.create_task(self._admit(sock, who, slot), name="arrival")
+            self._arrivals[arrival] = sock, slot
+            arrival.add_done_callback(self._arrived)
 
-    def _arrived(self, accepted: socket.socket, address: str) -> None:
-        verdict = self._admission.connection(address, self._most_of(address), time.monotonic())
-        if isinstance(verdict, TurnAway):
-            if verdict.notice:
-                logger.warning("%s", verdict.notice)
-            _turn_away(accepted, verdict.error)
+    def _arrived(self, arrival: asyncio.Task[None]) -> None:
+        sock, slot = self._arrivals.pop(arrival)
+        if arrival.cancelled():  # also before its first step, where it could not do it itself
+            _end(sock, slot)
+
+    def _wait_for_room(self, places: Places) -> None:
+        taken, why = places.admission.connections.total, places.most()[1]
+        self._log.tell(_FULL, f"no connection is accepted for now: {taken} are open; {why}")
+        self.pause(_FULL)
+
+    def _refuse(self, sock: socket.socket, verdict: TurnAway) -> None:
+        if verdict.notice:
+            logger.warning("%s", verdict.notice)
+        if self._certificate is None:
+            with suppress(OSError):  # it has gone already, or has a buffer of nothing
+                sock.send(_answer(verdict.error))
+        sock.close()
+
+    def _rest(self, error: OSError) -> None:
+        what = _OUT_OF.get(error.errno or 0, f"accept fails ({error.strerror})")
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        advice = "raise it (LimitNOFILE= in a systemd unit, ulimit -n in a shell), or lower gateway.limits.connections"
+        self._log.tell("out", f"no connection is accepted: {what}, of {limit}; {advice}")
+        self.pause("out of descriptors")
+        self._timer = self._loop.call_later(_BREATH, self.resume, "out of descriptors")
+
+    async def _admit(self, sock: socket.socket, who: str, slot: Slot | None) -> None:
+        """Bring one connection to its protocol, or close it. Never raises, but when it is cancelled."""
+        tls = None if self._certificate is None else self._certificate.context
+        try:
+            peer = None
+            if self._announcers is not None or tls is not None:
+                async with asyncio.timeout(self._patience):
+                    if self._announcers is not None:
+                        peer = await self._announced(sock, who, self._announcers)
+                        if slot is not None and not self._may_stay(sock, slot, peer.address):
+                            return
+                    if tls is not None:
+                        await _first_byte_of_tls(sock)
+        except (OSError, HeaderError) as error:  # TimeoutError is an OSError
+            _end(sock, slot)
+            self._turned_away(who, error)
             return
-        connecting = self._loop.connect_accepted_socket(partial(self._protocol, verdict.slot), accepted)
-        task = self._loop.create_task(connecting, name=f"arrival of {address}")
-        self._arriving.add(task)
-        task.add_done_callback(partial(self._connected, accepted, verdict.slot))
+        await self._hand_in(sock, slot, who if peer is None else peer.address, peer, tls)
 
-    def _connected(self, accepted: socket.socket, slot: Slot, task: asyncio.Task[Any]) -> None:
-        self._arriving.discard(task)
-        if task.cancelled() or task.exception() is not None:
-            accepted.close()
+    def _may_stay(self, sock: socket.socket, slot: Slot, who: str) -> bool:
+        """Tell whether the client that was announced may have one more; if not, it is told so."""
+        assert self._places is not None
+        places = self._places
+        verdict = places.admission.announced(slot, who, places.most_of(who), time.monotonic())
+        if verdict is not None:
             slot.release()
+            self._refuse(sock, verdict)
+        return verdict is None
+
+    async def _hand_in(
+        self, sock: socket.socket, slot: Slot | None, who: str, peer: Peer | None, tls: ssl.SSLContext | None
+    ) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: self._welcome(peer, slot),
+                sock,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else self._patience,
+            )
+        except OSError as error:
+            _end(sock, slot)
+            self._turned_away(who, error)
+
+    async def _announced(self, sock: socket.socket, who: str, announcers: Trusted) -> Peer:
+        if not is_trusted(who, announcers):
+            raise HeaderError("only those in gateway.trusted_proxies may send a PROXY header")
+        seen = b""
+        while True:
+            data = await _peek(sock, MAX_HEADER)
+            announcement = parse(seen + data)
+            if announcement is not None:
+                break
+            # All of it belongs to the header. Read, it no longer makes the socket readable.
+            seen += sock.recv(len(data))
+        sock.recv(announcement.size - len(seen))
+        return Peer(who if announcement.address is None else announcement.address, announcement.scheme)
+
+    def _turned_away(self, who: str, error: Exception) -> None:
+        if isinstance(error, HeaderError):
+            self._log.tell("announcement", f"a connection from {who} was closed: {error}")
+        elif isinstance(error, ssl.SSLError):
+            self._log.tell("handshake", f"a connection from {who} was closed: {why(error)}")
+        else:
+            logger.debug("a connection from %s ended at the door: %r", who, error)
 
 
-def _turn_away(accepted: socket.socket, error: TooMany) -> None:
-    """Say in one packet why, without having read what was asked, and close.
+class _Log:
+    """Says one thing of a kind in a while, and how many it has not said."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+        self._unsaid: dict[str, int] = {}
+
+    def tell(self, kind: str, sentence: str) -> None:
+        """Write a warning, unless one of this kind was written lately."""
+        now = time.monotonic()
+        if now - self._last.get(kind, -_DEAR) < _DEAR:
+            self._unsaid[kind] = self._unsaid.get(kind, 0) + 1
+            return
+        self._last[kind] = now
+        unsaid = self._unsaid.pop(kind, 0)
+        logger.warning("%s%s", sentence, f" ({unsaid} more of this kind since it was said last)" if unsaid else "")
+
+
+def _end(sock: socket.socket, slot: Slot | None) -> None:
+    sock.close()
+    if slot is not None:
+        slot.release()
+
+
+def _answer(error: TooMany) -> bytes:
+    """Return an answer in one packet to a request that nobody has read.
 
     A person who is turned away by mistake (an office, a proxy that is not
-    named) then sees more than "connection reset".
+    named) sees more than "connection reset" then.
     """
     body = json.dumps({"error": error.message, "status": error.status}).encode() + b"\n"
-    fields = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body)), *error.headers]
     lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
-    lines += [name + b": " + value for name, value in (*fields, (b"Connection", b"close"))]
+    fields = ((b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body)), (b"Connection", b"close"))
+    lines += [name + b": " + value for name, value in (*fields, *error.headers)]
+    return b"\r\n".join((*lines, b"", body))
+
+
+async def _peek(sock: socket.socket, size: int) -> bytes:
+    """Wait for bytes and look at them; they stay where they are. Raises ConnectionError at the other side's end."""
+    while True:
+        try:
+            data = sock.recv(size, socket.MSG_PEEK)
+        except BlockingIOError:
+            await _readable(sock)
+            continue
+        if not data:
+            raise ConnectionResetError("it left without a word")
+        return data
+
+
+async def _readable(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(sock, readable.set)
     try:
-        accepted.send(b"\r\n".join((*lines, b"", body)))
-    except OSError:
-        pass  # it is gone already
-    accepted.close()
+        await readable.wait()
+    finally:
+        loop.remove_reader(sock)
 
 
-async def listening_sockets(host: str, port: int) -> list[socket.socket]:
-    """Listen on a TCP port of every address that a host has; an empty one is every address of this machine.
-
-    Raises OSError, with nothing left open.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    sockets: list[socket.socket] = []
-    try:
-        for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
-            made = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-            # Anew, so that it knows its protocol: asyncio turns Nagle's algorithm off for those alone that say TCP.
-            sockets.append(socket.socket(fileno=made.detach()))
-            sockets[-1].setblocking(False)
-    except OSError:
-        for sock in sockets:
-            sock.close()
-        raise
-    return sockets
-
-
-def listening_unix_socket(path: str) -> socket.socket:
-    """Listen on a unix socket; a socket file that is there already is replaced. Raises OSError."""
-    try:
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            os.remove(path)
-    except FileNotFoundError:
-        pass
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.bind(path)
-        sock.listen(_BACKLOG)
-        sock.setblocking(False)
-    except OSError:
-        sock.close()
-        raise
-    return sock
+async def _first_byte_of_tls(sock: socket.socket) -> None:
+    """Wait until the client begins with TLS; tell it when it speaks plain HTTP. Raises ConnectionError."""
+    data = await _peek(sock, 16)
+    if data[0] == _TLS_HANDSHAKE:
+        return
+    if _HTTP.match(data):
+        with suppress(BlockingIOError):
+            sock.recv(65536)  # unread bytes would make a reset of the close, which may overtake the answer
+        sock.send(_WRONG_DOOR)
+        sock.shutdown(socket.SHUT_WR)
+    raise ConnectionResetError("it does not speak TLS")

@@ -9,7 +9,9 @@
         - UpstreamTimeout      504     UPSTREAM_TIMEOUT
         - UpstreamCut          502     UPSTREAM_CUT      died inside a body: there is nothing to answer any more
     - Stopping                 503     STOPPING          ours
+    - Exhausted                503     EXHAUSTED         ours: the process has no descriptor left
 - ListenError: the gateway cannot start where it was told to
+- TlsError: a certificate, a key or a list of authorities cannot be used
 
 An error carries its answer (``status``, ``advice``) and its culprit (the
 branch of the tree), so that one place, ``gateway``, can turn any of them
@@ -33,6 +35,7 @@ class Outcome(Enum):
     UPSTREAM_TIMEOUT = "upstream timed out"
     UPSTREAM_CUT = "upstream cut"
     STOPPING = "stopping"
+    EXHAUSTED = "out of descriptors"
     BUG = "gateway bug"
 
     HANDED_OFF = "handed off"
@@ -136,5 +139,24 @@ class Stopping(ProxyError):
     outcome = Outcome.STOPPING
 
 
+class Exhausted(ProxyError):
+    """This process may open nothing more (EMFILE), or the system cannot (ENFILE, ENOMEM); no upstream is to blame."""
+
+    status = 503
+    outcome = Outcome.EXHAUSTED
+
+
 class ListenError(Exception):
     """The gateway cannot listen on an address; the message is for the operator."""
+
+
+class TlsError(Exception):
+    """A file that TLS needs cannot be used; the message is for the operator, and names the file.
+
+    key: the setting that names it, for example ``gateway.tls.key``.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(f"{message} ({key} in the configuration)")
+        self.key = key
+        self.message = message

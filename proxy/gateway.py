@@ -15,6 +15,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from proxy.auth import Refusal
 from proxy.config import Limits
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
@@ -24,14 +25,14 @@ from proxy.handoff import Handoff
 from proxy.headers import Fields, client_address, forwarded_fields, request_head, response_head, upgrade_response_head
 from proxy.hijack import Carried, Client, Written
 from proxy.hijack import Connection as ClientConnection
-from proxy.lifecycle import Lifecycle
+from proxy.lifecycle import Lifecycle, State
 from proxy.limits import Admission, TurnAway
 from proxy.plain import Request
 from proxy.routing import Refuse, Upgrade, decide
 from proxy.rules import Rules
 from proxy.tunnel import IdleWatch, Tunnel
 from proxy.upgrade import shake_hands
-from proxy.upstream import Answer, Connection
+from proxy.upstream import Answer, Connection, Upstream
 
 logger = logging.getLogger("proxy")
 
@@ -72,7 +73,6 @@ class Gateway:
         self._resumed: set[asyncio.Task[None]] = set()
         self._express = Express(
             rules,
-            is_ready=lambda: lifecycle.is_ready,
             record=self._record,
             end=self._end,
             resume=self._resume,
@@ -99,7 +99,8 @@ class Gateway:
             written = self._answer(client, exchange, error)
         except (asyncio.CancelledError, ConnectionError) as error:
             if exchange.outcome is not Outcome.SERVED:
-                exchange.outcome = Outcome.CLIENT_GONE if client.is_gone else Outcome.STOPPING
+                is_cut = self._lifecycle.state is State.STOPPED or not client.is_gone
+                exchange.outcome = Outcome.STOPPING if is_cut else Outcome.CLIENT_GONE
                 exchange.status = exchange.status or 499
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -126,10 +127,23 @@ class Gateway:
         self._end(exchange)
         return written
 
-    def say_goodbye(self, code: int) -> None:
-        """Close every tunnel politely."""
-        for tunnel in list(self._tunnels):
-            tunnel.say_goodbye(code, Outcome.DRAINED)
+    @property
+    def rules(self) -> Rules:
+        """The rules by which new exchanges are served."""
+        return self._rules
+
+    def adopt(self, rules: Rules) -> None:
+        """Serve by other rules from here on; an exchange that is under way keeps those it began with."""
+        before, self._rules = self._rules, rules
+        self._express.rules = rules
+        self._idle_watch.use(rules.settings.timeouts.tunnel_idle)
+        for upstream in set(before.upstreams.values()).difference(rules.upstreams.values()):
+            upstream.retire()
+
+    @property
+    def tunnels(self) -> list[Tunnel]:
+        """Those that are open, in the order in which they came."""
+        return list(self._tunnels)
 
     def abort_tunnels(self) -> None:
         """Cut every tunnel."""
@@ -139,9 +153,7 @@ class Gateway:
     # -- inside
 
     async def _serve(self, client: Client, exchange: Exchange, rules: Rules) -> Written:
-        if not self._lifecycle.is_ready:
-            raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
-        decision = decide(client.head, rules.table)
+        decision = decide(client.head, rules.table, client.peer)
         if isinstance(decision, Refuse):
             raise decision.error
         upstream = rules.upstreams[decision.upstream]
@@ -149,13 +161,25 @@ class Gateway:
         ours = forwarded_fields(client.head, client.peer, rules.settings.trusted_proxies, exchange.id)
         if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
             ours = ((b"Host", upstream.authority), *ours)
+        if isinstance(decision, Upgrade):
+            await self._admit(exchange, rules.settings.limits)
+        guard = rules.guards.guard(decision.target, client.head.get(b"host") or b"")
+        if guard is not None:
+            is_handshake = isinstance(decision, Upgrade)
+            word = await rules.auth.ask(guard, client.head, decision.target, ours, is_handshake=is_handshake)
+            if isinstance(word, Refusal):
+                exchange.detail = f"{guard.name}: {guard.ask} answered {word.answer.status}"
+                return await self._relay_refusal(client, word, exchange, rules.upstreams["dash"])
+            ours = (*ours, *word)
+        client.head = rules.guards.without_claims(client.head)
         timeouts = rules.settings.timeouts
         if not isinstance(decision, Upgrade):
             written = await forward(client, decision.target, ours, upstream, exchange, timeouts, close=decision.close)
         else:
-            await self._admit(exchange, rules.settings.limits)
             if decision.upstream == "ws" and await self._hand_off(client, decision, ours, exchange, timeouts.handshake):
                 return Written(keep_alive=False)
+            if self._lifecycle.is_ending:  # it would be told to come back as soon as it is open
+                raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
             connection, answer = await shake_hands(
                 client.head, decision.target, decision.key, ours, upstream, timeouts.handshake
             )
@@ -177,6 +201,19 @@ class Gateway:
         exchange.slot = verdict.slot
         if verdict.delay:
             await asyncio.sleep(verdict.delay)
+
+    async def _relay_refusal(self, client: Client, refusal: Refusal, exchange: Exchange, upstream: Upstream) -> Written:
+        """Give the client what Dash has answered about it."""
+        answer = refusal.answer
+        try:
+            if client.head.method != "HEAD":
+                return await relay(client, refusal.connection, answer, exchange, close=False)
+            # The question was a GET: its body is not for whoever asks with HEAD.
+            client.write(response_head(answer.status, answer.reason, answer.headers, ours=((b"Connection", b"close"),)))
+            exchange.status, exchange.outcome = answer.status, Outcome.SERVED
+            return Written(keep_alive=False)
+        finally:
+            upstream.release(refusal.connection)
 
     async def _hand_off(
         self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange, patience: float
@@ -228,7 +265,7 @@ class Gateway:
         self._idle_watch.wake()
         tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
         self._observe(exchange)
-        if not self._lifecycle.is_ready:  # the drain began while the upstream made up its mind
+        if self._lifecycle.is_ending:  # the drain began while the upstream made up its mind
             tunnel.say_goodbye(1012, Outcome.DRAINED)
         return Written(keep_alive=False)
 

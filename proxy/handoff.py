@@ -233,7 +233,11 @@ class Handoff:
                 self._dial(place)
 
     def _dial(self, place: Path) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:  # no descriptor is left; the next look may find one
+            self._absence = "not answered", f"the service on {place} cannot be asked: {error.strerror or error}"
+            return
         sock.setblocking(False)
         try:
             sock.connect(str(place))

@@ -2,8 +2,9 @@
 
 aiohttp reads requests and keeps connections (design D7); what goes out is
 written by us, byte for byte, and at a WebSocket handshake the connection is
-taken away from aiohttp altogether. Both need things that aiohttp does not
-promise to keep. They are here and nowhere else, and ``tests/proxy/
+taken away from aiohttp altogether. Nor does aiohttp get what a client sends
+as it comes: ``strict`` reads it first. All this needs things that aiohttp
+does not promise to keep. They are here and nowhere else, and ``tests/proxy/
 test_hijack.py`` has the canary that fails when a new aiohttp changes them.
 """
 
@@ -17,12 +18,15 @@ from typing import Any, Protocol, cast
 
 from aiohttp import http_parser, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
+from proxy import tls
 from proxy.headers import Head, Peer
 from proxy.limits import Slot
 from proxy.plain import Request, recognise_request
+from proxy.strict import RequestReader, Unreadable
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
 """Whether aiohttp parses with llhttp. Its pure-Python parser is laxer in ways that smuggle requests."""
@@ -60,14 +64,14 @@ class Client:
     wants_keep_alive: whether the client's version and Connection field allow another request.
     """
 
-    __slots__ = ("_protocol", "body", "has_written", "head", "peer", "wants_keep_alive")
+    __slots__ = ("_protocol", "_wants_keep_alive", "body", "has_written", "head", "peer")
 
     def __init__(self, protocol: Connection, head: Head, body: StreamReader, *, wants_keep_alive: bool) -> None:
         self._protocol = protocol
         self.peer = protocol.peer
         self.head = head
         self.body = body
-        self.wants_keep_alive = wants_keep_alive
+        self._wants_keep_alive = wants_keep_alive
         self.has_written = False
 
     @classmethod
@@ -83,6 +87,11 @@ class Client:
         )
         protocol = cast(Connection, request.protocol)
         return cls(protocol, head, request.content, wants_keep_alive=not message.should_close)
+
+    @property
+    def wants_keep_alive(self) -> bool:
+        """Whether another request may come on this connection: the client would, and the gateway does not stop."""
+        return self._wants_keep_alive and not self._protocol.is_leaving
 
     @property
     def is_gone(self) -> bool:
@@ -138,7 +147,7 @@ class Client:
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         transport.pause_reading()
-        leftover, protocol._message_tail = bytes(protocol._message_tail), b""
+        leftover, protocol._held = protocol._held, b""
         protocol.transport = None
         serving = protocol._task_handler
         assert serving is not None
@@ -160,7 +169,7 @@ class Client:
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         transport.pause_reading()
-        return transport.get_extra_info("socket").fileno(), bytes(self._protocol._message_tail)
+        return transport.get_extra_info("socket").fileno(), self._protocol._held
 
     def go_on(self) -> None:
         """Read on behind ``hold``: nobody took the connection."""
@@ -199,75 +208,138 @@ OnPlain = Callable[["Connection", Request], Carried | None]
 
 
 class Connection(RequestHandler):
-    """A client's connection: aiohttp's, and three things more.
+    """A client's connection: aiohttp's, and four things more.
 
     The first head has a deadline, what cannot be read gets our own answer,
-    and a plain request that arrives whole between two others is offered to
-    ``on_plain`` before aiohttp sees it. While that one is carried, whatever
-    else arrives is held; ``plain_ended`` gives it on.
+    a plain request that arrives whole between two others is offered to
+    ``on_plain`` before aiohttp sees it, and aiohttp sees nothing that
+    ``RequestReader`` has not found to be strict. Both get one request at a
+    time: what arrives behind it is held until it is answered.
 
     ``peer`` is who is at the other end. ``slot`` is what the connection counts as, until it ends.
     """
 
     __slots__ = (
+        "_announced",
+        "_body",
         "_carried",
         "_head_seconds",
         "_head_timer",
         "_held",
-        "_is_leaving",
+        "_is_answered",
+        "_is_broken",
+        "_listener",
         "_on_plain",
         "_on_unreadable",
-        "_owed",
+        "_reader",
         "peer",
         "slot",
     )
 
     def __init__(
         self,
-        manager: web.Server,
+        manager: Listener,
         *,
         on_plain: OnPlain,
         on_unreadable: OnUnreadable,
         head_timeout: float,
+        announced: Peer | None = None,
         slot: Slot | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, **kwargs)
         self.slot = slot
+        self._listener = manager
         self._on_plain = on_plain
         self._on_unreadable = on_unreadable
         self._head_seconds = head_timeout
         self._head_timer: asyncio.TimerHandle | None = None
         self._carried: Carried | None = None
-        self._held = b""
-        self._owed: int | None = 0  # of the request that aiohttp reads; None: nobody knows where it ends
-        self._is_leaving = False
+        self._held = b""  # what came behind the request that is being served
+        self._reader = RequestReader()
+        self._body = EMPTY_PAYLOAD  # of the request that aiohttp serves
+        self._is_answered = False  # that request is, though its body may still come
+        self._is_broken = False  # nothing more of this connection is read
+        self._announced = announced
         self.peer = Peer("-")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
+        self.peer = _peer(transport, self._announced)
         super().connection_made(transport)
-        self.peer = _peer(transport)
+        tls.bound(transport, self._read_bufsize)
         self._head_timer = self._loop.call_later(self._head_seconds, self._close_unless_asked)
 
     def data_received(self, data: bytes) -> None:
-        """Offer a plain request to ``on_plain``; give everything else to aiohttp."""
-        if self._carried is not None:
-            self._hold(data)
-            return
+        """Offer a plain request to ``on_plain``; give everything else to aiohttp, if it can be read in one way only."""
         if not data:
-            pass  # aiohttp itself calls, to be reminded of what it holds
-        elif self._owed == 0:
-            request = recognise_request(data)
-            if request is not None and not request.owed and self._is_between_requests:
-                self._carried = self._on_plain(self, request)
-                if self._carried is not None:
-                    self._request_count += 1
-                    return
-            self._owed = None if request is None else request.owed
-        elif self._owed is not None:
-            self._owed = self._owed - len(data) if self._owed >= len(data) else None
-        super().data_received(data)
+            super().data_received(data)  # aiohttp itself calls, to be reminded of what it holds
+        elif self._is_broken:
+            pass
+        elif self._carried is not None or self._reader.is_whole:
+            self._hold(data)
+        elif self._reader.has_begun or not self._offer(data):
+            self._read(data)
+
+    def _offer(self, data: bytes) -> bool:
+        request = recognise_request(data)
+        if request is None or request.owed or not self._is_between_requests:
+            return False
+        self._carried = self._on_plain(self, request)
+        if self._carried is None:
+            return False
+        self._request_count += 1
+        return True
+
+    def _read(self, data: bytes) -> None:
+        reader = self._reader
+        had_head = reader.has_head
+        try:
+            good, behind = reader.feed(data)
+        except Unreadable as error:
+            self._break(error, had_head)
+            return
+        if good:
+            super().data_received(good)
+            if self._messages:
+                message, body = self._messages[-1]
+                if isinstance(message, _ErrInfo):
+                    self._break_body(message.message)
+                elif not had_head:
+                    self._body = body
+        if behind:
+            self._hold(behind)
+
+    def _break(self, error: Unreadable, had_head: bool) -> None:
+        """Read no more. A request that is served already ends with its body; otherwise the error is the answer."""
+        if had_head:
+            self._break_body(str(error))
+            return
+        self._is_broken = True
+        self._messages.append((_ErrInfo(error.status, BadHttpMessage(str(error)), str(error)), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _break_body(self, why: str) -> None:
+        self._is_broken = True
+        if self._is_answered:  # aiohttp waits for the rest, to throw it away
+            self._body.feed_eof()
+        elif not self._body.is_eof():
+            self._body.set_exception(RequestPayloadError(why))
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Go on with what came behind the request, if the connection goes on."""
+        self._is_answered = True
+        if self._is_broken and not self._body.is_eof():
+            self._body.feed_eof()  # aiohttp would wait for it
+        finished = await super().finish_response(request, resp, start_time)
+        if resp.keep_alive and self._reader.is_whole:
+            self._reader.next()
+            self._body, self._is_answered = EMPTY_PAYLOAD, False
+            self._give_on_what_was_held()
+        return finished
 
     def write(self, data: bytes) -> None:
         """Send the answer to a plain request."""
@@ -293,21 +365,25 @@ class Connection(RequestHandler):
         """Go on behind a plain exchange: with what was held, with the end, or with waiting."""
         self._carried = None
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        held, self._held = self._held, b""
-        if not keep_alive or self._is_leaving:
-            self.force_close()
-            return
-        if held:
-            if self.transport is not None and len(held) >= self._read_bufsize:
-                self.transport.resume_reading()
-            self.data_received(held)
-
-    def close(self) -> None:
-        """Take no more requests; a plain exchange that is under way ends first, as aiohttp's own do."""
-        if self._carried is None:
-            super().close()
+        if keep_alive:
+            self._give_on_what_was_held()
         else:
-            self._is_leaving = True
+            self._held = b""
+            self.force_close()
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the answer to the request under way, or to the next one, is the last."""
+        return self._listener.is_leaving
+
+    def close_if_idle(self, since: float) -> None:
+        """Close, if no request has been under way from ``since`` on (the loop's clock)."""
+        if (
+            self._carried is None
+            and self._is_between_requests
+            and self._next_keepalive_close_time - self._keepalive_timeout <= since
+        ):
+            self.force_close()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp calls it so
         """End now, within ``timeout`` seconds; whoever carries a plain exchange is told first."""
@@ -346,10 +422,16 @@ class Connection(RequestHandler):
         return waiter is not None and not waiter.done() and not self._messages and not self._paused and not self._close
 
     def _hold(self, data: bytes) -> None:
-        was_small = len(self._held) < self._read_bufsize
         self._held += data
-        if was_small and len(self._held) >= self._read_bufsize and self.transport is not None:
-            self.transport.pause_reading()
+        if len(self._held) >= self._read_bufsize and not self._buffer_paused:
+            self._pause_reading_for_buffer()
+
+    def _give_on_what_was_held(self) -> None:
+        held, self._held = self._held, b""
+        if self._buffer_paused:
+            self._resume_reading_for_buffer()
+        if held:
+            self.data_received(held)
 
     def _process_keepalive(self) -> None:
         if self._carried is not None:  # aiohttp does not see it, and would take the connection for idle
@@ -368,8 +450,8 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what aiohttp's parser could not read."""
-        if status >= 500:
+        """Answer what could not be read."""
+        if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         return self._on_unreadable(request, status, message or "")
 
@@ -383,6 +465,8 @@ class Listener(web.Server):
     request cannot be read at all.
     head_timeout, keepalive_timeout: seconds. read_buffer: bytes of a request
     body held before the client is made to wait.
+
+    ``on_empty`` is called when the last connection has ended behind ``leave``.
     """
 
     def __init__(
@@ -400,12 +484,11 @@ class Listener(web.Server):
             # A client that leaves cancels its request upstream, at once.
             handler_cancellation=True,
         )
+        self.is_leaving = False
+        self.on_empty: Callable[[], None] = lambda: None
         self._options: dict[str, Any] = {
             "on_plain": on_plain,
             "on_unreadable": on_unreadable,
-            "head_timeout": head_timeout,
-            "keepalive_timeout": keepalive_timeout,
-            "read_bufsize": read_buffer,
             "access_log": None,
             "auto_decompress": False,
             # Bytes. Precedents for a field: nginx 8 KiB (32 KiB with large buffers), Node 16 KiB in all, Apache 8 KiB.
@@ -416,13 +499,45 @@ class Listener(web.Server):
             # reset that closing on unread bytes would send (RFC 9112, section 9.6).
             "lingering_time": 5.0,
         }
+        self.adapt(head_timeout=head_timeout, keepalive_timeout=keepalive_timeout, read_buffer=read_buffer)
 
-    def __call__(self, slot: Slot | None = None) -> RequestHandler:
+    def adapt(self, *, head_timeout: float, keepalive_timeout: float, read_buffer: int) -> None:
+        """Change what holds for connections that begin from here on."""
+        self._options["head_timeout"] = head_timeout
+        self._options["keepalive_timeout"] = keepalive_timeout
+        self._options["read_bufsize"] = read_buffer
+
+    def leave(self) -> None:
+        """Let each answer that has not begun yet be the last on its connection, and say so (``Connection: close``)."""
+        self.is_leaving = True
+
+    def close_idle(self, since: float) -> None:
+        """Close the connections on which no request has been under way from ``since`` on (the loop's clock)."""
+        for connection in self.connections:
+            cast(Connection, connection).close_if_idle(since)
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Note that a connection has ended; it counts until the task that serves it has ended too."""
+        super().connection_lost(handler, exc)
+        serving = handler._task_handler
+        if not self.is_leaving:
+            return
+        if serving is None:
+            self._tell_if_empty()
+        else:
+            serving.add_done_callback(self._tell_if_empty)
+
+    def _tell_if_empty(self, _: object = None) -> None:
+        if not self._connections:
+            self.on_empty()
+
+    def __call__(self, announced: Peer | None = None, slot: Slot | None = None) -> Connection:
         """Make the protocol of one connection.
 
-        slot: what it counts as; it is released at its end. None where nobody counts.
+        announced: who a proxy in front says that the client is; None: the transport knows.
+        slot: what it counts as, released at its end; None where nobody counts.
         """
-        return Connection(self, loop=self._loop, slot=slot, **self._options)
+        return Connection(self, loop=self._loop, announced=announced, slot=slot, **self._options)
 
 
 def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
@@ -433,7 +548,15 @@ def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
     return False
 
 
-def _peer(transport: asyncio.BaseTransport) -> Peer:
+def _peer(transport: asyncio.BaseTransport, announced: Peer | None) -> Peer:
+    """Return who is at the other end. Behind a PROXY header that is the client, for every purpose.
+
+    Also for trust: who announced it is believed in this one thing, because it cannot be left out or added to by a
+    client. Its X-Forwarded-For it passes on as the client wrote it, so only the client's own address can say whether
+    that is to be believed.
+    """
+    has_tls = transport.get_extra_info("sslcontext") is not None
+    if announced is not None:
+        return Peer(announced.address, "https" if has_tls else announced.scheme)
     name = transport.get_extra_info("peername")
-    address = name[0] if isinstance(name, tuple) else "unix"
-    return Peer(address, "https" if transport.get_extra_info("sslcontext") is not None else "http")
+    return Peer(name[0] if isinstance(name, tuple) else "unix", "https" if has_tls else "http")

@@ -64,6 +64,14 @@ class Slot:
         if tally is not None:
             tally.leave(self._key)
 
+    def move(self, key: str) -> None:
+        """Let it count as another client's from here on."""
+        tally = self._tally
+        if tally is not None:
+            tally.enter(key)
+            tally.leave(self._key)
+            self._key = key
+
     def hand_over(self) -> str:
         """Return the client's key: whoever calls this counts it out, and ``release`` does nothing any more."""
         self._tally = None
@@ -181,24 +189,24 @@ class Admission:
     def connection(self, address: str, most: int | None, now: float) -> Admit | TurnAway:
         """Decide on a connection, and count it.
 
-        address: of whoever is behind it as far as that is known; who learns
-        better (by a PROXY header) releases the slot and asks again.
-        most: ``connections_per_client``; None for no limit, and for a trusted
-        proxy, whose clients are many. now: seconds of a monotonic clock.
+        address: of whoever is at its other end. most: ``connections_per_client``; None for no limit, and for a
+        trusted proxy, whose clients are many. now: seconds of a monotonic clock.
         """
         key = client_key(address)
-        if most is None or self.connections.of(key) < most:
-            return Admit(Slot(self.connections, key))
-        return TurnAway(
-            TooMany("Your address has as many connections here as one client may have.", retry_after=_RETRY),
-            self._notice(
-                key,
-                "connections_per_client",
-                f"{key} has {most} connections, the most that gateway.limits.connections_per_client allows, and gets "
-                "no more; if it is a proxy, name it in gateway.trusted_proxies",
-                now,
-            ),
-        )
+        if most is not None and self.connections.of(key) >= most:
+            return self._no_connection(key, most, now)
+        return Admit(Slot(self.connections, key))
+
+    def announced(self, slot: Slot, address: str, most: int | None, now: float) -> TurnAway | None:
+        """Decide again on a connection whose client is known by now (a PROXY header), and count it as its own.
+
+        slot: what the proxy's connection was counted as; it stays that when this is refused. The rest as above.
+        """
+        key = client_key(address)
+        if most is not None and self.connections.of(key) >= most:
+            return self._no_connection(key, most, now)
+        slot.move(key)
+        return None
 
     def websocket(self, address: str, limits: Limits, now: float) -> Admit | TurnAway:
         """Decide on a WebSocket handshake, and count the WebSocket that it may become.
@@ -242,6 +250,18 @@ class Admission:
                 ),
             )
         return Admit(Slot(self.websockets, key), delay)
+
+    def _no_connection(self, key: str, most: int, now: float) -> TurnAway:
+        return TurnAway(
+            TooMany("Your address has as many connections here as one client may have.", retry_after=_RETRY),
+            self._notice(
+                key,
+                "connections_per_client",
+                f"{key} has {most} connections, the most that gateway.limits.connections_per_client allows, and gets "
+                "no more; if it is a proxy, name it in gateway.trusted_proxies",
+                now,
+            ),
+        )
 
     def _notice(self, key: str, setting: str, sentence: str, now: float) -> str:
         while self._notices and now - next(iter(self._notices.values())) >= _QUIET:

@@ -34,7 +34,8 @@ _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 # Possessive quantifiers: what they took they never give back, so a hostile head costs one pass. No underscore in
 # names (WSGI would read it as a hyphen), no control character in values, no line folded.
 _REQUEST_LINE = re.compile(
-    rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/(?:[!\x22\x24-\x2e\x30-\x7e][!\x22\x24-\x7e]*+)?) HTTP/1\.1\r\n"
+    rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)"
+    rb" (/(?!/)[!\x22\x24-\x3e@-\x5b\x5d-\x7e]*+(?:\?[!\x22\x24-\x7e]*+)?+) HTTP/1\.1\r\n"
 )
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t\x20-\x7e\x80-\xff]*+\r\n")
 _FIELDS = re.compile(rb"(?:[!#$%&'*+.^`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){1,64}+")

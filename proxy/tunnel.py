@@ -269,7 +269,9 @@ class Tunnel:
             return False
         other = leg.other.transport
         has_said_all = leg.frames.close_code is not None and leg.other.frames.close_code is not None
-        if self.state is State.CLOSED or has_said_all or not other.can_write_eof():
+        # TLS knows no half of a close (RFC 8446, section 6.1, allows one; OpenSSL's users do not): whose side it is.
+        is_whole = not (leg.transport.can_write_eof() and other.can_write_eof())
+        if self.state is State.CLOSED or has_said_all or is_whole:
             self.close()
             return False
         if not other.is_closing():
@@ -323,6 +325,14 @@ class IdleWatch:
         self._pause = idle / LOOKS
         self._tunnels = tunnels
         self._timer: asyncio.TimerHandle | None = None
+
+    def use(self, idle: float) -> None:
+        """Look for another idle time from here on; what is known of each tunnel's silence counts as looks."""
+        self._pause = idle / LOOKS
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self.wake()
 
     def wake(self) -> None:
         """Begin to look, and go on while there are tunnels."""

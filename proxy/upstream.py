@@ -11,19 +11,22 @@ and a connection is kept only when its answer ended exactly where it should.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import socket
+import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Protocol, cast
+from typing import Protocol, TypedDict, cast
 
 import httptools
 
+from proxy import tls
 from proxy.config import Settings
-from proxy.errors import UpstreamCut, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from proxy.errors import Exhausted, ProxyError, UpstreamCut, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from proxy.headers import Fields, tokens
 
 MAX_HEAD = 65536
@@ -31,6 +34,9 @@ MAX_HEAD = 65536
 
 MAX_IDLE = 256
 """Idle connections kept for each upstream; they are closed after ``upstream_idle`` anyway."""
+
+_OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
+"""What has run out here, and is no fault of an upstream."""
 
 _NO_BODY = frozenset((204, 304))
 
@@ -94,6 +100,7 @@ class Connection(asyncio.Protocol):
         self._idle = True
         self.idle_since = 0.0
         self.is_reused = False
+        self.has_tls = False
 
     # -- a plain exchange
 
@@ -234,7 +241,8 @@ class Connection(asyncio.Protocol):
         """Ask the kernel whether the upstream has closed or said something that nobody has read yet.
 
         For every request, also for those that could be sent again: what an upstream said unasked would be read as
-        the answer. Costs one system call, less than 1 us.
+        the answer. Costs one system call, less than 1 us. Over TLS what waits may be no more than a ticket for the
+        next session; nobody can tell without reading it, and a connection that need not have been given up is cheap.
         """
         return self._is_closing or bool(self._poll.poll(0))
 
@@ -254,6 +262,8 @@ class Connection(asyncio.Protocol):
         # Not isinstance: uvloop's transports do not derive from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._buffer)
+        self.has_tls = transport.get_extra_info("sslcontext") is not None
+        tls.bound(transport, self._buffer)
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
@@ -415,9 +425,10 @@ class Connection(asyncio.Protocol):
         """Read what the kernel still holds of a connection that a failed write has closed.
 
         An upstream that refuses an upload answers (413, say) and closes with the rest unread, which resets the
-        connection. The write that meets the reset must not lose the answer that came before it.
+        connection. The write that meets the reset must not lose the answer that came before it. Over TLS what the
+        kernel holds is not HTTP, and is lost.
         """
-        if self._transport is None:
+        if self._transport is None or self.has_tls:
             return
         try:
             descriptor = self._transport.get_extra_info("socket").fileno()
@@ -444,27 +455,52 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
 
+class _Values(TypedDict):
+    connect_timeout: float
+    idle: float
+    buffer: int
+    context: ssl.SSLContext | None
+
+
 class Upstream:
     """One of the services behind the gateway, and the idle connections to it.
 
     name: ``dash`` or ``ws``, as the configuration calls it.
-    url: ``http://host:port`` or ``unix:path``.
-    connect_timeout: seconds to connect. idle: seconds that an unused connection is kept.
+    url: ``http://host:port``, ``https://host:port`` or ``unix:path``.
+    connect_timeout: seconds to connect, TLS included. idle: seconds that an unused connection is kept.
     buffer: bytes held per direction before the sender is made to wait.
+    context: how TLS is spoken to an ``https`` one; None: to the others.
     """
 
-    def __init__(self, name: str, url: str, *, connect_timeout: float, idle: float, buffer: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        connect_timeout: float,
+        idle: float,
+        buffer: int,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.name = name
         self.url = url
         self.authority = b"localhost" if url.startswith("unix:") else url.partition("://")[2].encode()
+        self._idle: deque[Connection] = deque()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.adapt(connect_timeout=connect_timeout, idle=idle, buffer=buffer, context=context)
+
+    def adapt(self, *, connect_timeout: float, idle: float, buffer: int, context: ssl.SSLContext | None = None) -> None:
+        """Change what holds for connections from here on."""
+        self._tls = context
         self._connect_timeout = connect_timeout
         self._idle_seconds = idle
         self._buffer = buffer
-        self._idle: deque[Connection] = deque()
-        self._sweeper: asyncio.TimerHandle | None = None
 
     async def connect(self) -> Connection:
-        """Open a new connection. Raises UpstreamUnreachable or UpstreamTimeout; cancelling abandons the attempt."""
+        """Open a new connection; cancelling abandons the attempt.
+
+        Raises UpstreamUnreachable, UpstreamTimeout, and Exhausted when this process can open no more.
+        """
         loop = asyncio.get_running_loop()
 
         def connection() -> Connection:
@@ -475,19 +511,37 @@ class Upstream:
                 if self.url.startswith("unix:"):
                     _, made = await loop.create_unix_connection(connection, self.url[5:])
                 else:
-                    _, made = await loop.create_connection(connection, *split_url(self.url))
+                    _, made = await loop.create_connection(connection, *split_url(self.url), ssl=self._tls)
         except TimeoutError:
             raise UpstreamTimeout(
                 f"The upstream {self.name} did not take a connection within {self._connect_timeout:g} s.",
                 advice=self._advice("is it overloaded?"),
             ) from None
         except OSError as error:
-            raise UpstreamUnreachable(
-                f"The upstream {self.name} cannot be reached: {_reason(error)}.",
-                advice=self._advice("is it running?"),
-                detail=f"the upstream {self.name} at {self.url} cannot be reached: {_reason(error)}",
-            ) from error
+            raise self._unreachable(error) from error
         return made
+
+    def _unreachable(self, error: OSError) -> ProxyError:
+        at = f"the upstream {self.name} at {self.url}"
+        if error.errno in _OURS:
+            return Exhausted(
+                "The gateway has no room for another connection.",
+                advice="For whoever runs this: its log says what has run out.",
+                detail=f"no connection to {at} can be opened: {error.strerror or error}; see LimitNOFILE or ulimit -n",
+                headers=[(b"Retry-After", b"1")],
+            )
+        if isinstance(error, ssl.SSLError):
+            # What exactly is wrong with its certificate is nothing for a stranger.
+            return UpstreamUnreachable(
+                f"The upstream {self.name} cannot be spoken to safely.",
+                advice=self._advice("is its certificate the right one?"),
+                detail=f"{at}: {tls.why(error)}; gateway.upstream_ca names the authorities that are believed",
+            )
+        return UpstreamUnreachable(
+            f"The upstream {self.name} cannot be reached: {_reason(error)}.",
+            advice=self._advice("is it running?"),
+            detail=f"{at} cannot be reached: {_reason(error)}",
+        )
 
     def reuse(self) -> Connection | None:
         """Take an idle connection, the youngest that has neither ended nor spoken; None where there is none."""
@@ -505,6 +559,13 @@ class Upstream:
             connection.abort()
             return
         connection.rest()
+        if connection.has_tls:
+            # Not before TLS has given out what it still holds: of that, the kernel knows nothing.
+            asyncio.get_running_loop().call_soon(self._keep, connection)
+        else:
+            self._keep(connection)
+
+    def _keep(self, connection: Connection) -> None:
         self._idle.append(connection)
         if self._sweeper is None:
             self._sweep_later()
@@ -516,6 +577,11 @@ class Upstream:
             self._sweeper = None
         while self._idle:
             self._idle.pop().abort()
+
+    def retire(self) -> None:
+        """Close every idle connection, and keep none any more: those in use end with their exchange."""
+        self._idle_seconds = 0
+        self.close()
 
     @property
     def idle(self) -> int:
@@ -537,26 +603,36 @@ class Upstream:
         return f"For whoever runs this: {question} Its address is gateway.upstreams.{self.name} in the configuration."
 
 
-def make_upstreams(settings: Settings) -> dict[str, Upstream]:
-    """Return the configured upstreams by name."""
-    return {
-        name: Upstream(
-            name,
-            url,
-            connect_timeout=settings.timeouts.connect,
-            idle=settings.timeouts.upstream_idle,
-            buffer=settings.buffer,
-        )
-        for name, url in settings.upstreams
-    }
+def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> dict[str, Upstream]:
+    """Return the configured upstreams by name. Raises TlsError when the authorities cannot be read.
+
+    before: those of the reading of the config before; one that still has its address goes on, adapted.
+    """
+    is_secure = {name: url.startswith("https:") for name, url in settings.upstreams}
+    context = tls.upstream_context(settings.upstream_ca) if any(is_secure.values()) else None
+    upstreams = {}
+    for name, url in settings.upstreams:
+        values: _Values = {
+            "connect_timeout": settings.timeouts.connect,
+            "idle": settings.timeouts.upstream_idle,
+            "buffer": settings.buffer,
+            "context": context if is_secure[name] else None,
+        }
+        upstream = before.get(name)
+        if upstream is not None and upstream.url == url:
+            upstream.adapt(**values)
+        else:
+            upstream = Upstream(name, url, **values)
+        upstreams[name] = upstream
+    return upstreams
 
 
 def split_url(url: str) -> tuple[str, int]:
-    """Split ``http://host:port`` into host, without brackets, and port (80 where none is given)."""
-    netloc = url.partition("://")[2]
+    """Split ``http://host:port`` into host, without brackets, and port (80 or, with https, 443 where none is given)."""
+    scheme, _, netloc = url.partition("://")
     host, colon, port = netloc.rpartition(":")
     if not colon or port.endswith("]"):
-        return netloc.strip("[]"), 80
+        return netloc.strip("[]"), 443 if scheme == "https" else 80
     return host.strip("[]"), int(port)
 
 

@@ -87,7 +87,7 @@ class Listening:
     def begin_to_stop(self) -> None:
         """Take nothing new, as a drain begins."""
         self.lifecycle.happen("stop")
-        self.listener.pre_shutdown()
+        self.listener.leave()
 
     async def stop(self) -> None:
         """Cut what is left, as a drain ends."""
@@ -118,6 +118,7 @@ class Listening:
 @asynccontextmanager
 async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **values: Any) -> AsyncIterator[Listening]:
     """Run a gateway in front of ``dash`` and ``ws`` (the same where it is None); ``values`` are settings."""
+    values["timeouts"] = {"drain_window": 0, **values.get("timeouts", {})}
     settings = Settings.model_validate({"upstreams": {"dash": dash, "ws": ws or dash}, "handoff": "off", **values})
     empty = asyncio.Event()
     lifecycle: Lifecycle[Exchange] = Lifecycle(empty.set)

@@ -1,317 +1,517 @@
-"""The listening sockets in the test's own loop: who is let in, who is not, and when nobody is."""
+"""How a connection comes in: with a PROXY header or none, with TLS or none, or not at all for a while."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import logging
-import os
 import socket
-from collections.abc import AsyncIterator, Callable
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiohttp.web_protocol import RequestHandler
 
-from proxy.door import Door, listening_sockets, listening_unix_socket
+from proxy.config import Tls
+from proxy.door import Door, Places
+from proxy.headers import Peer
 from proxy.limits import Admission, Slot
+from proxy.tls import Certificate
+from tests.certificates import Authority
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+ELSEWHERE = (ip_network("192.0.2.0/24"),)
+HEADER = b"PROXY TCP4 198.51.100.7 192.0.2.1 56324 443\r\n"
+BINARY = bytes.fromhex("0d0a0d0a000d0a515549540a2111000cc6336407c0000201dc0401bb")
 
 
-class Visitor(asyncio.Protocol):
-    """Stands for a connection: it counts until it is lost."""
+class Guest(asyncio.Protocol):
+    """Notes what it hears, and echoes it."""
 
-    def __init__(self, rig: Rig, slot: Slot) -> None:
-        self._rig, self._slot = rig, slot
+    def __init__(self, hall: Hall, announced: Peer | None, slot: Slot | None) -> None:
+        self._hall = hall
+        self._announced = announced
+        self._slot = slot
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(b"welcome")
-        self._rig.visitors.append(self)
-        self._rig.changed.set()
+        self._transport: Any = transport
+        self._hall.announced.append(self._announced)
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._rig.visitors.remove(self)
-        self._slot.release()
-        self._rig.changed.set()
+        if self._slot is not None:
+            self._slot.release()
 
 
-class Rig:
-    """A door on a free port, with limits that a test may change at any time."""
+class Hall:
+    """Behind the door."""
 
-    def __init__(self) -> None:
-        self.admission = Admission()
-        self.capacity = 100
-        self.most: int | None = None
-        self.visitors: list[Visitor] = []
-        self.changed = asyncio.Event()
-        self.door = Door(
-            self.admission,
-            capacity=lambda: (self.capacity, f"room for {self.capacity} connections (the test)"),
-            most_of=lambda address: self.most,
-            protocol=self.make,
+    def __init__(self, door: Door, port: int) -> None:
+        self.door = door
+        self.port = port
+        self.announced: list[Peer | None] = []
+
+    def dial(self, source: str = "127.0.0.1") -> Caller:
+        return Caller(self.port, source)
+
+
+class Caller:
+    """Raw bytes from outside."""
+
+    def __init__(self, port: int, source: str) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
+        self.sock.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+
+    async def send(self, data: bytes) -> None:
+        await self._loop.sock_sendall(self.sock, data)
+
+    async def read(self, size: int = 65536) -> bytes:
+        async with asyncio.timeout(10):
+            return await self._loop.sock_recv(self.sock, size)
+
+    async def is_turned_away(self) -> bool:
+        try:
+            return await self.read() == b""
+        except ConnectionResetError:
+            return True
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+@asynccontextmanager
+async def hall(*, patience: float = 10, **options: Any) -> AsyncIterator[Hall]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        door = Door([listener], lambda peer, slot: Guest(place, peer, slot), patience=patience, **options)
+        place = Hall(door, listener.getsockname()[1])
+        try:
+            yield place
+        finally:
+            door.close()
+            await door.wait_closed()
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    """What the log says; no task and no callback may have failed unseen."""
+    with caplog.at_level(logging.WARNING):
+        yield lambda: [record.getMessage() for record in caplog.records]
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+Warnings = Callable[[], list[str]]
+
+
+async def test_a_connection_comes_in_as_it_is(warnings: Warnings) -> None:
+    async with hall() as place:
+        with closing(place.dial()) as caller:
+            await caller.send(b"hello")
+            assert await caller.read() == b"hello"
+        assert place.announced == [None]
+    assert not warnings()
+
+
+@pytest.mark.parametrize("header", [HEADER, BINARY])
+@pytest.mark.parametrize("cut", [0, 1, 5, 15, 27])
+async def test_behind_a_proxy_header_comes_the_client_and_not_a_byte_is_lost(header: bytes, cut: int) -> None:
+    async with hall(announcers=LOOPBACK) as place:
+        with closing(place.dial()) as caller:
+            if cut:
+                await caller.send(header[:cut])
+                await asyncio.sleep(0.01)  # so that it comes in pieces; whether it does changes nothing
+            await caller.send(header[cut:] + b"hello")
+            assert await caller.read() == b"hello"
+        assert place.announced == [Peer("198.51.100.7")]
+
+
+async def test_a_proxy_that_speaks_for_itself_is_the_client(warnings: Warnings) -> None:
+    async with hall(announcers=LOOPBACK) as place:
+        with closing(place.dial()) as caller:
+            await caller.send(BINARY[:12] + b"\x20\x00\x00\x00hello")
+            assert await caller.read() == b"hello"
+        assert place.announced == [Peer("127.0.0.1")]
+
+
+async def test_a_stranger_may_announce_nobody(warnings: Warnings) -> None:
+    async with hall(announcers=ELSEWHERE) as place:
+        for _ in range(3):
+            with closing(place.dial()) as caller:
+                await caller.send(HEADER + b"hello")
+                assert await caller.is_turned_away()
+        assert not place.announced
+    assert warnings() == [
+        "a connection from 127.0.0.1 was closed: only those in gateway.trusted_proxies may send a PROXY header"
+    ]
+
+
+async def test_who_sends_something_else_is_closed_and_said_once(warnings: Warnings) -> None:
+    async with hall(announcers=LOOPBACK) as place:
+        for _ in range(3):
+            with closing(place.dial()) as caller:
+                await caller.send(b"GET / HTTP/1.1\r\n\r\n")
+                assert await caller.is_turned_away()
+        assert not place.announced
+    assert warnings() == ["a connection from 127.0.0.1 was closed: it does not begin with a PROXY header"]
+
+
+@pytest.mark.parametrize("begins", [b"", b"PROXY TCP4 "])
+async def test_who_does_not_finish_its_header_is_closed(begins: bytes, warnings: Warnings) -> None:
+    async with hall(announcers=LOOPBACK, patience=0.05) as place:
+        with closing(place.dial()) as caller:
+            await caller.send(begins)
+            assert await caller.is_turned_away()
+        assert not place.announced
+    assert not warnings()
+
+
+async def test_who_leaves_before_it_has_said_anything_leaves_nothing(warnings: Warnings) -> None:
+    async with hall(announcers=LOOPBACK) as place:
+        place.dial().close()
+        with closing(place.dial()) as caller:
+            await caller.send(HEADER + b"hello")
+            assert await caller.read() == b"hello"
+        assert place.announced == [Peer("198.51.100.7")]
+    assert not warnings()
+
+
+# -- TLS
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def certificate(authority: Authority) -> Certificate:
+    return Certificate(Tls(**authority.issue()))
+
+
+async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async with asyncio.timeout(10):
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+
+
+async def test_tls_is_spoken(authority: Authority, certificate: Certificate, warnings: Warnings) -> None:
+    async with hall(certificate=certificate) as place:
+        reader, writer = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
+        await greet(reader, writer)
+        assert writer.get_extra_info("ssl_object").version() == "TLSv1.3"
+        writer.transport.abort()
+    assert not warnings()
+
+
+@pytest.mark.parametrize("header", [HEADER, BINARY])
+async def test_the_proxy_header_comes_before_tls(authority: Authority, certificate: Certificate, header: bytes) -> None:
+    async with hall(certificate=certificate, announcers=LOOPBACK) as place:
+        caller = place.dial()
+        await caller.send(header)
+        reader, writer = await asyncio.open_connection(
+            sock=caller.sock, ssl=authority.client(), server_hostname="localhost"
         )
+        await greet(reader, writer)
+        assert place.announced == [Peer("198.51.100.7")]
+        writer.transport.abort()
 
-    def make(self, slot: Slot) -> RequestHandler:
-        return Visitor(self, slot)  # type: ignore[return-value]
+
+async def test_plain_http_is_told_that_this_is_the_wrong_door(certificate: Certificate, warnings: Warnings) -> None:
+    async with hall(certificate=certificate) as place:
+        with closing(place.dial()) as caller:
+            await caller.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = await caller.read()
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+            assert f"Content-Length: {len(body)}".encode() in head
+            assert b"https://" in body
+            assert await caller.is_turned_away()
+    assert not warnings()
+
+
+@pytest.mark.parametrize("garbage", [b"\x00\x01\x02", b"SSH-2.0-x\r\n", b"\x80\x2e\x01\x03\x01"])
+async def test_who_speaks_something_else_is_closed_quietly(
+    certificate: Certificate, garbage: bytes, warnings: Warnings
+) -> None:
+    async with hall(certificate=certificate) as place:
+        with closing(place.dial()) as caller:
+            await caller.send(garbage)
+            assert await caller.is_turned_away()
+    assert not warnings()
+
+
+async def test_a_handshake_that_fails_is_one_line_however_often(
+    authority: Authority, certificate: Certificate, warnings: Warnings
+) -> None:
+    async with hall(certificate=certificate) as place:
+        for _ in range(3):
+            with closing(place.dial()) as caller:
+                await caller.send(b"\x16\x03\x01\x00\x05garbage")
+                assert await caller.is_turned_away()
+        assert not place.announced
+    (line,) = warnings()
+    assert line.startswith("a connection from 127.0.0.1 was closed: TLS failed: ")
+    assert "_ssl.c" not in line
+
+
+async def test_a_client_that_is_too_old_is_refused(authority: Authority, certificate: Certificate) -> None:
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning):
+        old.minimum_version = ssl.TLSVersion.TLSv1
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with hall(certificate=certificate) as place:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await asyncio.open_connection("127.0.0.1", place.port, ssl=old)
+        assert not place.announced
+
+
+@pytest.mark.parametrize("begins", [b"", b"\x16", b"\x16\x03\x01"])
+async def test_who_does_not_finish_its_handshake_is_closed(
+    certificate: Certificate, begins: bytes, warnings: Warnings
+) -> None:
+    async with hall(certificate=certificate, patience=0.05) as place:
+        with closing(place.dial()) as caller:
+            await caller.send(begins)
+            assert await caller.is_turned_away()
+        assert not place.announced
+    assert not warnings()
+
+
+async def test_the_next_connection_gets_the_new_certificate_and_this_one_goes_on(
+    authority: Authority, certificate: Certificate
+) -> None:
+    async with hall(certificate=certificate) as place:
+        seen = []
+        before = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
+        seen.append(before[1].get_extra_info("peercert")["serialNumber"])
+        certificate.reload(Tls(**authority.issue()))
+        after = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
+        seen.append(after[1].get_extra_info("peercert")["serialNumber"])
+        assert seen[0] != seen[1]
+        await greet(*before)
+        await greet(*after)
+        for _, writer in (before, after):
+            writer.transport.abort()
+
+
+# -- pauses, and the end
+
+
+async def test_while_it_is_paused_nobody_comes_in_and_afterwards_everybody() -> None:
+    async with hall() as place:
+        place.door.pause("full")
+        place.door.pause("tired")
+        with closing(place.dial()) as caller:
+            await caller.send(b"hello")
+            place.door.resume("full")
+            place.door.resume("never given")
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not place.announced
+            place.door.resume("tired")
+            assert await caller.read() == b"hello"
+            place.door.resume("tired")
+            await caller.send(b"again")
+            assert await caller.read() == b"again"
+
+
+async def test_without_descriptors_it_pauses_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, warnings: Warnings
+) -> None:
+    monkeypatch.setattr("proxy.door._BREATH", 0.02)
+    tries = 0
+    async with hall() as place:
+        (listener,) = place.door._sockets
+        accept = listener.accept
+
+        class Once:
+            def fileno(self) -> int:
+                return listener.fileno()
+
+            def accept(self) -> Any:
+                nonlocal tries
+                tries += 1
+                if tries <= 3:
+                    raise OSError(errno.EMFILE, "Too many open files")
+                return accept()
+
+        place.door.pause("test")
+        place.door._sockets = [Once()]  # type: ignore[list-item]
+        place.door.resume("test")
+        with closing(place.dial()) as caller:
+            await caller.send(b"hello")
+            assert await caller.read() == b"hello"
+        assert tries == 5  # three in vain, one, and one that finds nobody
+    (line,) = warnings()
+    assert line.startswith("no connection is accepted: this process has no descriptor left, of ")
+    assert "LimitNOFILE" in line
+
+
+@pytest.mark.parametrize("turns", [2, 10])
+async def test_a_door_that_closes_turns_away_whoever_is_not_through_yet(
+    certificate: Certificate, warnings: Warnings, turns: int
+) -> None:
+    async with hall(certificate=certificate, announcers=LOOPBACK) as place:
+        silent, half = place.dial(), place.dial()
+        await half.send(HEADER + b"\x16\x03\x01")
+        for _ in range(turns):  # of the loop: with the second they are accepted, and nothing more
+            await asyncio.sleep(0)
+        assert len(place.door._arrivals) == 2
+        place.door.close()
+        await place.door.wait_closed()
+        for caller in (silent, half):
+            assert await caller.is_turned_away()
+            caller.close()
+    assert not warnings()
+
+
+# -- how many may come in
+
+
+class Few:
+    """Limits that a test may change at any time; when it ends, everybody has been counted out."""
+
+    def __init__(self, *, most: int = 100, each: int | None = None) -> None:
+        self.most = most
+        self.each = each
+        self.admission = Admission()
+        why = "room for {} (the test)"
+        self.places = Places(self.admission, lambda: (self.most, why.format(self.most)), lambda address: self.each)
 
     @property
     def count(self) -> int:
         return self.admission.connections.total
 
-    async def until(self, is_so: Callable[[], bool]) -> None:
+    async def settle(self, count: int) -> None:
+        """Wait until so many are counted: the loop turns until it is so."""
         async with asyncio.timeout(10):
-            while not is_so():
-                self.changed.clear()
-                await self.changed.wait()
-
-    async def open(self) -> None:
-        sockets = await listening_sockets("127.0.0.1", 0)
-        self.port = sockets[0].getsockname()[1]
-        self.door.open(sockets)
+            while self.count != count:  # noqa: ASYNC110
+                await asyncio.sleep(0)
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    made = Rig()
-    await made.open()
-    yield made
-    made.door.close()
-    for visitor in list(made.visitors):
-        visitor.transport.abort()
-    await made.until(lambda: not made.visitors)
-    assert made.count == 0, "everybody has been counted out"
+async def comes_in(caller: Caller) -> bool:
+    await caller.send(b"hello")
+    return await caller.read() == b"hello"
 
 
-class Caller:
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-
-    async def hears(self) -> bytes:
-        async with asyncio.timeout(10):
-            return await asyncio.get_running_loop().sock_recv(self.sock, 1000)
-
-    def has_heard_nothing(self) -> bool:
-        try:
-            return not self.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-
-    def leave(self) -> None:
-        self.sock.close()
+async def test_who_comes_is_counted_until_the_connection_is_lost() -> None:
+    few = Few()
+    async with hall(places=few.places) as place:
+        callers = [place.dial() for _ in range(3)]
+        for caller in callers:
+            assert await comes_in(caller)
+        assert few.admission.connections.of("127.0.0.1") == 3
+        for left in (2, 1, 0):
+            callers.pop().close()
+            await few.settle(left)
 
 
-async def call(rig: Rig, source: str = "127.0.0.1") -> Caller:
-    """Connect; the kernel does that whether or not somebody accepts."""
-    sock = socket.socket()
-    sock.setblocking(False)
-    sock.bind((source, 0))
-    try:
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", rig.port))
-    except OSError:
-        sock.close()
-        raise
-    return Caller(sock)
+async def test_one_client_too_many_hears_why_and_another_is_let_in(warnings: Warnings) -> None:
+    few = Few(each=2)
+    async with hall(places=few.places) as place:
+        callers = [place.dial(), place.dial(), place.dial("127.0.0.2")]
+        for caller in callers:
+            assert await comes_in(caller)
+        for _ in range(3):
+            with closing(place.dial()) as refused:
+                head, _, body = (await refused.read()).partition(b"\r\n\r\n")
+                line, *fields = head.split(b"\r\n")
+                assert line == b"HTTP/1.1 429 Too Many Requests"
+                assert {b"Retry-After: 5", b"Connection: close", b"Content-Length: %d" % len(body)} <= set(fields)
+                assert await refused.is_turned_away()
+        callers.pop(0).close()
+        await few.settle(2)
+        with closing(place.dial()) as again:
+            assert await comes_in(again)
+        for caller in callers:
+            caller.close()
+        await few.settle(0)
+    (said,) = warnings()
+    assert said.startswith("127.0.0.1 has 2 connections, the most that gateway.limits.connections_per_client allows")
 
 
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-async def test_who_comes_is_counted_until_the_connection_is_lost(rig: Rig) -> None:
-    callers = [await call(rig) for _ in range(3)]
-    assert [await caller.hears() for caller in callers] == [b"welcome"] * 3
-    assert (rig.count, rig.admission.connections.of("127.0.0.1")) == (3, 3)
-    callers.pop().leave()
-    await rig.until(lambda: rig.count == 2)
-    for caller in callers:
-        caller.leave()
-
-
-async def test_small_pieces_are_sent_at_once(rig: Rig) -> None:
-    caller = await call(rig)
-    await caller.hears()
-    lent = rig.visitors[0].transport.get_extra_info("socket")
-    assert lent.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    caller.leave()
-
-
-async def test_one_client_too_many_hears_why_and_another_client_is_let_in(
-    rig: Rig, caplog: pytest.LogCaptureFixture
+async def test_before_tls_a_client_too_many_is_closed_without_a_word(
+    authority: Authority, certificate: Certificate
 ) -> None:
-    rig.most = 2
-    callers = [await call(rig) for _ in range(2)]
-    for caller in callers:
-        assert await caller.hears() == b"welcome"
-    for _ in range(3):
-        refused = await call(rig)
-        answer = await refused.hears()
-        assert answer.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
-        assert b"\r\nRetry-After: 5\r\n" in answer
-        head, _, body = answer.partition(b"\r\n\r\n")
-        assert b"Content-Length: %d" % len(body) in head
-        assert b"Connection: close" in head
-        assert await refused.hears() == b""
-        refused.leave()
-    other = await call(rig, "127.0.0.2")
-    assert await other.hears() == b"welcome"
-    (line,) = warnings(caplog)
-    assert "127.0.0.1 has 2 connections, the most that gateway.limits.connections_per_client allows" in line
-    callers.pop().leave()
-    await rig.until(lambda: rig.count == 2)
-    again = await call(rig)
-    assert await again.hears() == b"welcome"
-    for caller in (*callers, other, again):
-        caller.leave()
+    few = Few(each=1)
+    async with hall(places=few.places, certificate=certificate) as place:
+        with closing(place.dial()), closing(place.dial()) as refused:
+            assert await refused.is_turned_away()
+            assert few.count == 1, "who has not shaken hands yet counts"
+        await few.settle(0)
+        reader, writer = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
+        await greet(reader, writer)
+        writer.transport.abort()
+        await few.settle(0)
 
 
-async def test_when_all_are_taken_nobody_is_accepted_and_whoever_waits_comes_in_when_one_ends(
-    rig: Rig, caplog: pytest.LogCaptureFixture
-) -> None:
-    rig.capacity = 2
-    first, second = await call(rig), await call(rig)
-    assert [await first.hears(), await second.hears()] == [b"welcome"] * 2
-    waiting = [await call(rig) for _ in range(3)]
-    async with asyncio.timeout(10):
-        while not rig.door.is_paused:  # noqa: ASYNC110 - the door tells nobody
+@pytest.mark.parametrize("header", [HEADER, BINARY])
+async def test_behind_a_proxy_header_the_client_is_counted_and_not_the_proxy(header: bytes) -> None:
+    few = Few()
+    few.places = Places(few.admission, few.places.most, lambda address: None if address == "127.0.0.1" else 2)
+    async with hall(places=few.places, announcers=LOOPBACK) as place:
+        callers = [place.dial() for _ in range(2)]
+        for caller in callers:
+            await caller.send(header)
+            assert await comes_in(caller)
+        assert (few.admission.connections.of("198.51.100.7"), few.count) == (2, 2)
+        with closing(place.dial()) as refused:
+            await refused.send(header)
+            assert (await refused.read()).startswith(b"HTTP/1.1 429 ")
+            assert await refused.is_turned_away()
+        assert few.count == 2
+        with closing(place.dial()) as silent:
+            await few.settle(3)
+            assert few.admission.connections.of("127.0.0.1") == 1, "nobody knows yet whose it is"
+            silent.close()
+            await few.settle(2)
+        for caller in callers:
+            caller.close()
+        await few.settle(0)
+
+
+async def test_when_all_places_are_taken_whoever_comes_waits_until_one_is_free(warnings: Warnings) -> None:
+    few = Few(most=5)
+    async with hall(places=few.places) as place:
+        callers = [place.dial() for _ in range(30)]
+        most = 0
+        for caller in callers:
+            assert await comes_in(caller)
+            most = max(most, few.count)
+            caller.close()
+        assert most == 5, "never more than there is room for"
+        await few.settle(0)
+    assert warnings() == ["no connection is accepted for now: 5 are open; room for 5 (the test)"]
+
+
+async def test_a_reload_that_makes_room_lets_in_whoever_waits() -> None:
+    few = Few(most=1)
+    async with hall(places=few.places) as place:
+        with closing(place.dial()) as first, closing(place.dial()) as second:
+            assert await comes_in(first)
+            await second.send(b"hello")
+            few.most = 2
+            place.door.look_for_room()
+            assert await second.read() == b"hello"
+        await few.settle(0)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 4])
+async def test_who_is_turned_away_at_the_end_is_counted_out(turns: int) -> None:
+    few = Few()
+    async with hall(places=few.places) as place:
+        caller = place.dial()
+        for _ in range(turns):
             await asyncio.sleep(0)
-    assert all(caller.has_heard_nothing() for caller in waiting)
-    for leaver in (first, second, waiting[0]):
-        leaver.leave()
-        await rig.until(lambda: rig.count < 2)
-        await rig.until(lambda: rig.count == 2)
-    assert await waiting[1].hears() == b"welcome"
-    (line,) = warnings(caplog)
-    assert line == "accepting nobody for now: 2 connections are open; room for 2 connections (the test)"
-    for caller in waiting[1:]:
-        caller.leave()
-
-
-async def test_never_more_than_there_is_room_for(rig: Rig) -> None:
-    rig.capacity = 5
-    callers = [await call(rig) for _ in range(50)]
-    most = 0
-    for caller in callers:
-        assert await caller.hears() == b"welcome"
-        most = max(most, rig.count)
-        caller.leave()
-    assert most == 5
-
-
-async def test_a_reload_that_makes_room_counts_within_a_second(rig: Rig) -> None:
-    rig.capacity = 1
-    first, second = await call(rig), await call(rig)
-    assert await first.hears() == b"welcome"
-    async with asyncio.timeout(10):
-        while not rig.door.is_paused:  # noqa: ASYNC110 - the door tells nobody
-            await asyncio.sleep(0)
-    rig.capacity = 2
-    assert await second.hears() == b"welcome"
-    first.leave()
-    second.leave()
-
-
-async def test_accepting_goes_on_when_every_reason_is_over(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    over = {"one": False, "two": False}
-    caller = await call(rig)
-    assert await caller.hears() == b"welcome"
-    for reason in ("one", "two", "one"):
-        rig.door.pause(reason, lambda reason=reason: over[reason], f"reason {reason}")  # type: ignore[misc]
-    other = await call(rig)
-    over["one"] = True
-    caller.leave()
-    await rig.until(lambda: rig.count == 0)
-    assert rig.door.is_paused
-    over["two"] = True
-    assert await other.hears() == b"welcome", "found at the next look"
-    assert warnings(caplog) == [f"accepting nobody for now: reason {reason}" for reason in ("one", "two")]
-    other.leave()
-
-
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
-async def test_without_a_free_descriptor_accepting_pauses_and_goes_on_a_second_later(
-    number: int, rig: Rig, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Exhausted:
-        """A listening socket whose process has no descriptor free, once."""
-
-        tries = 0
-
-        def __init__(self, sock: socket.socket) -> None:
-            self._sock = sock
-            self.fileno, self.close, self.getsockname = sock.fileno, sock.close, sock.getsockname
-
-        def accept(self) -> object:
-            self.tries += 1
-            if self.tries == 1:
-                raise OSError(number, os.strerror(number))
-            return self._sock.accept()
-
-    rig.door.close()
-    (sock,) = await listening_sockets("127.0.0.1", 0)
-    rig.port = sock.getsockname()[1]
-    exhausted = Exhausted(sock)
-    rig.door.open([exhausted])  # type: ignore[list-item]
-    caller = await call(rig)
-    assert await caller.hears() == b"welcome"
-    assert exhausted.tries <= 3, "it does not spin"
-    (line,) = warnings(caplog)
-    assert line.startswith(f"accepting nobody for now: {os.strerror(number)}; room for 100")
-    caller.leave()
-
-
-async def test_who_is_still_arriving_can_be_cut_and_is_counted_out(rig: Rig) -> None:
-    sock = socket.create_connection(("127.0.0.1", rig.port))
-    sock.setblocking(False)
-    caller = Caller(sock)
-    rig.door._knock(rig.door._sockets[0])  # and no turn of the loop, in which it would arrive
-    assert rig.count == 1
-    rig.door.abort()
-    assert await caller.hears() == b""
-    assert rig.count == 0
-    caller.leave()
-
-
-async def test_closing_refuses_whoever_comes_and_keeps_who_is_there(rig: Rig) -> None:
-    caller = await call(rig)
-    assert await caller.hears() == b"welcome"
-    rig.door.close()
-    with pytest.raises(ConnectionRefusedError):
-        await call(rig)
-    assert rig.count == 1
-    caller.leave()
-
-
-async def test_whoever_comes_through_a_unix_socket_is_one_client(rig: Rig, tmp_path: Path) -> None:
-    path = str(tmp_path / "door.sock")
-    listening_unix_socket(path).close()
-    rig.door.open([listening_unix_socket(path)])  # the file that is there is replaced
-    assert path in rig.door.names
-    rig.most = 1
-    heard = []
-    for _ in range(2):
-        sock = socket.socket(socket.AF_UNIX)
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, path)
-        heard.append(Caller(sock))
-    assert await heard[0].hears() == b"welcome"
-    assert (await heard[1].hears()).startswith(b"HTTP/1.1 429 ")
-    assert rig.admission.connections.of("unix") == 1
-    for caller in heard:
-        caller.leave()
-
-
-def test_a_file_that_is_no_socket_is_not_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "precious"
-    path.write_text("data")
-    with pytest.raises(OSError, match="in use"):
-        listening_unix_socket(str(path))
-    assert path.read_text() == "data"
-
-
-async def test_a_name_with_several_addresses_is_listened_on_at_each() -> None:
-    sockets = await listening_sockets("", 0)
-    families = {sock.family for sock in sockets}
-    for sock in sockets:
-        sock.close()
-    assert socket.AF_INET in families
+        place.door.close()
+        await place.door.wait_closed()
+        caller.close()
+        await few.settle(0)

@@ -28,7 +28,6 @@ def test_canary_the_attributes_that_are_used_exist() -> None:
         "_buffer_paused",
         "_close",
         "_keepalive_timeout",
-        "_message_tail",
         "_messages",
         "_next_keepalive_close_time",
         "_paused",
@@ -129,7 +128,7 @@ async def test_canary_a_large_leftover_is_bounded_and_whole() -> None:
 
     async def handler(request: web.BaseRequest) -> Written:
         client = Client.of(request)
-        while len(client._protocol._message_tail) < 65536:  # noqa: ASYNC110 - aiohttp tells nobody
+        while len(client._protocol._held) < 65536:  # noqa: ASYNC110 - aiohttp tells nobody
             await asyncio.sleep(0)
         transport, leftover = client.take()
         sink = Sink()

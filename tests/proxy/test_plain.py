@@ -57,6 +57,7 @@ def test_a_body_that_is_still_coming_is_owed() -> None:
         GET.replace(b"/a", b"//a"),
         GET.replace(b"/a", b"http://x:1/a"),
         GET.replace(b"/a", b"/a#b"),
+        GET.replace(b"/a", b"/a\\b"),
         GET.replace(b"/a", b"/\xc3\xa9"),
         GET.replace(b"\r\n", b"\n"),
         GET.replace(b"Accept", b"Acc ept"),

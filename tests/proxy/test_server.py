@@ -1,4 +1,4 @@
-"""Starting and stopping in the test's own loop; the whole process is in ``tests/system/test_stopping.py``."""
+"""Starting and stopping in the test's own loop; the whole process is in ``tests/system/test_drain.py``."""
 
 from __future__ import annotations
 

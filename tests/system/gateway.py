@@ -405,17 +405,20 @@ def running_gateway(folder: Path, *, dash: str, ws: str | None = None, **setting
     settings: further keys of ``gateway``, for example ``timeouts={"response": "1s"}``.
     """
     port, admin_port = free_ports(2)
+    timeouts = settings.pop("timeouts", {})
+    assert isinstance(timeouts, dict)
     config = {
         "listen": f"127.0.0.1:{port}",
         "admin": f"127.0.0.1:{admin_port}",
         "upstreams": {"dash": dash, "ws": ws or dash},
         "handoff": "off",  # most plays hold both ends of a tunnel
+        "timeouts": {"drain_window": 0, **timeouts},
         "limits": dict.fromkeys(PER_CLIENT),  # all of them come from one address, many and as fast as they can
         **settings,
     }
     path = folder / f"gateway-{port}.yaml"
     path.write_text(json.dumps({"gateway": config}, indent=1))  # JSON is YAML
-    with running(*python("-m", "proxy", "--config", path), ready=r"gateway ready on http://", cwd=folder) as process:
+    with running(*python("-m", "proxy", "--config", path), ready=r"gateway ready on \S+", cwd=folder) as process:
         gateway = Gateway(process, port, admin_port)
         try:
             yield gateway

@@ -182,7 +182,7 @@ def test_when_all_connections_are_taken_the_next_waits_to_be_accepted(tmp_path: 
         waiting = dial_from(gateway, "127.0.0.2")
         waiting.send(ASK)
         gateway.process.wait_for(
-            r"^WARNING accepting nobody for now: 3 connections are open; room for 3 connections "
+            r"^WARNING no connection is accepted for now: 3 are open; room for 3 connections "
             r"\(gateway\.limits\.connections\)$"
         )
         assert all(is_served(wire) for wire in mine)
@@ -199,7 +199,7 @@ def test_when_all_connections_are_taken_the_next_waits_to_be_accepted(tmp_path: 
         for wire in (*mine, waiting):
             wire.close()
         counted(gateway, 0, 0)
-        assert gateway.process.output.count("accepting nobody") == 1
+        assert gateway.process.output.count("no connection is accepted") == 1
 
 
 def cpu(gateway: Gateway) -> float:

@@ -99,7 +99,7 @@ def test_what_does_not_end_is_cut_at_the_deadline(tmp_path: Path, origin: Origin
         assert gateway.process.wait() == 0
         assert time.monotonic() - began < 3
         assert client.read_to_cut()[0] == b""
-        assert "cutting 1 exchange" in gateway.process.output
+        assert "cutting 0 tunnels and 1 request" in gateway.process.output
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path, origin: Origin) -> None:
