@@ -298,17 +298,17 @@ def client_key(address: str) -> str:
 def room(wished: int | None, files: int) -> tuple[int, str]:
     """Return how many connections there may be at a time, and a sentence that says why.
 
-    wished: ``limits.connections``. files: that this process may open; each connection takes one, and its upstream's
-    another.
+    wished: ``limits.connections``, which holds as it is: an idle connection takes one file, not two, and without one
+    left accepting pauses. files: that this process may open.
     """
-    most = max(1, (files - _RESERVE) // 2)
+    most = max(1, (files - min(_RESERVE, files // 4)) // 2)
     if wished is None:
         return most, f"room for {most} connections: {files} files may be open, and each connection may take two"
     if wished <= most:
         return wished, f"room for {wished} connections (gateway.limits.connections)"
-    return most, (
-        f"room for {most} connections, not for the {wished} of gateway.limits.connections: {files} files may be open, "
-        "and each connection may take two; raise the limit of open files (ulimit -n, LimitNOFILE=)"
+    return wished, (
+        f"room for {wished} connections (gateway.limits.connections), of which {most} may have an upstream at a time: "
+        f"{files} files may be open, and such a connection takes two; raise that (ulimit -n, LimitNOFILE=)"
     )
 
 

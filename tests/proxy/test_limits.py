@@ -337,8 +337,9 @@ def test_a_flood_of_addresses_writes_a_hundred_lines_a_minute() -> None:
         (None, 20000, 9968, "room for 9968 connections: 20000 files may be open, and each connection may take two"),
         (500, 20000, 500, "room for 500 connections (gateway.limits.connections)"),
         (9968, 20000, 9968, "room for 9968 connections (gateway.limits.connections)"),
-        (5000, 1024, 480, "room for 480 connections, not for the 5000 of gateway.limits.connections: 1024 files"),
-        (None, 60, 1, "room for 1 connections"),
+        (5000, 1024, 5000, "room for 5000 connections (gateway.limits.connections), of which 480 may have an upstream"),
+        (None, 64, 24, "room for 24 connections: 64 files may be open"),
+        (None, 1, 1, "room for 1 connections"),
     ],
 )
 def test_how_many_connections_there_may_be_and_why(wished: int | None, files: int, most: int, why: str) -> None:

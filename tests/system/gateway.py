@@ -406,14 +406,19 @@ def running_gateway(folder: Path, *, dash: str, ws: str | None = None, **setting
     """
     port, admin_port = free_ports(2)
     timeouts = settings.pop("timeouts", {})
+    limits = settings.pop("limits", {})
     assert isinstance(timeouts, dict)
+    assert isinstance(limits, dict)
     config = {
         "listen": f"127.0.0.1:{port}",
         "admin": f"127.0.0.1:{admin_port}",
         "upstreams": {"dash": dash, "ws": ws or dash},
         "handoff": "off",  # most plays hold both ends of a tunnel
         "timeouts": {"drain_window": 0, **timeouts},
-        "limits": dict.fromkeys(PER_CLIENT),  # all of them come from one address, many and as fast as they can
+        "limits": {
+            **dict.fromkeys(PER_CLIENT),
+            **limits,
+        },  # all of them come from one address, many and as fast as they can
         **settings,
     }
     path = folder / f"gateway-{port}.yaml"

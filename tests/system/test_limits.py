@@ -33,13 +33,12 @@ from tests.system.gateway import (
 )
 from tests.system.handoff import echoes, gateway_for, open_socket, running_service
 
-UNLIMITED: dict[str, int | None] = dict.fromkeys(PER_CLIENT)
-
 ASK = request("GET /")
 
 
-def limits(**values: int | None) -> dict[str, dict[str, int | None]]:
-    return {"limits": {**UNLIMITED, **values}}
+def limits(**values: int) -> dict[str, dict[str, int]]:
+    """Return settings with these limits; those of one client that are not named are off."""
+    return {"limits": values}
 
 
 def play(wire: Wire) -> None:
@@ -211,8 +210,7 @@ def cpu(gateway: Gateway) -> float:
 def test_the_log_tells_how_many_connections_there_may_be_and_why(tmp_path: Path) -> None:
     with served(tmp_path, **limits(connections=10_000_000)) as gateway:
         gateway.process.wait_for(
-            r"^WARNING|^INFO room for [0-9]+ connections, not for the 10000000 of gateway\.limits\.connections: "
-            r"[0-9]+ files may be open"
+            r"^INFO room for 10000000 connections \(gateway\.limits\.connections\), of which [0-9]+ may have an "
         )
 
 
@@ -409,6 +407,39 @@ def test_a_service_that_ends_gives_its_sockets_back(way: signal.Signals, tmp_pat
             assert shake(wire).status == 429
         service.process.send(way)
         counted(gateway, 0, 0)
+
+
+# -- other limits, the same books
+
+
+def test_a_reload_changes_the_limits_and_forgets_nobody(tmp_path: Path) -> None:
+    few = limits(connections=3, websockets_per_client=2)
+    with served(tmp_path, **few) as gateway:
+        open_ones = [gateway.dial() for _ in range(2)]
+        assert [shake(wire).status for wire in open_ones] == [101, 101]
+        wire, waiting = gateway.dial(), gateway.dial()
+        assert shake(wire).status == 429
+        gateway.process.wait_for("no connection is accepted for now: 3 are open")
+        waiting.send(ASK)
+        reload(tmp_path, gateway, limits(connections=4, websockets_per_client=3))
+        assert waiting.read_message().body == b"served"
+        assert shake(wire).status == 101
+        assert shake(waiting).status == 429
+        reload(tmp_path, gateway, limits(connections_per_client=1))
+        counted(gateway, 4, 3)
+        assert refusal(gateway.dial()).status == 429
+        assert is_served(waiting), "who is in stays"
+
+
+def reload(folder: Path, gateway: Gateway, changes: dict[str, Any]) -> None:
+    """Give the gateway other settings."""
+    path = folder / f"gateway-{gateway.port}.yaml"
+    config = json.loads(path.read_text())
+    config["gateway"]["limits"] = {**dict.fromkeys(PER_CLIENT), **changes["limits"]}
+    path.write_text(json.dumps(config))
+    told = len(gateway.process.output)
+    gateway.process.send(signal.SIGHUP)
+    gateway.process.wait_for("the configuration was read again; [1-9]", after=told)
 
 
 # -- how fast
