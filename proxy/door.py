@@ -6,8 +6,7 @@ traceback for each; here accepting pauses, says so once, and goes on. A PROXY
 header must be read to its last byte and no further, so that what follows
 reaches TLS or HTTP; a transport reads what there is, and asyncio's
 ``start_tls`` cannot be fed what was read. And whoever says nothing costs a
-descriptor here, but no TLS state; whoever has too much already is turned
-away before anything is made for it. It costs about 30 us per connection over
+descriptor here, but no TLS state. It costs about 30 us per connection over
 uvloop's own listener.
 """
 
@@ -28,18 +27,16 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from proxy.errors import TooMany
-from proxy.headers import Peer, Trusted, is_trusted
-from proxy.limits import Admission, Slot, TurnAway
+from proxy.headers import Peer, Trusted, is_trusted, response_head
+from proxy.limits import Entrance, Slot, TurnAway
 from proxy.proxy_header import MAX_HEADER, HeaderError, parse
 from proxy.tls import Certificate, why
 
 logger = logging.getLogger("proxy")
 
 Welcome = Callable[[Peer | None, Slot | None], asyncio.Protocol]
-"""Makes the protocol of a connection. It is told who the client is where a proxy in front has announced it; None: the
-transport knows. And what the connection counts as, to be released at its end; None where nobody counts."""
-
-_FULL = "all connections are taken"
+"""Makes the protocol of a connection. It is told who the client is where a proxy in front has announced it (None: the
+transport knows), and what the connection counts as, to be released at its end (None: nobody counts)."""
 
 _AT_ONCE = 64
 """Connections accepted before everybody else has a turn."""
@@ -57,6 +54,8 @@ _OUT_OF = {
     errno.ENOMEM: "the system has no memory left for sockets",
 }
 
+_NO_ROOM = "no room"
+
 _TLS_HANDSHAKE = 0x16
 """The first byte of a ClientHello (RFC 8446, section 5.1)."""
 
@@ -67,22 +66,15 @@ _WRONG_DOOR = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """How many connections there may be. It is asked anew for each, so that a reload counts at once.
+@dataclass(slots=True)
+class _Arrival:
+    """Somebody at the door. who: as far as it is known. slot: what it counts as. is_in: its protocol has it."""
 
-    admission: counts them. most: how many in all, and a sentence that says why. most_of: how many the client at an
-    address may have of them; None: no limit.
-    """
-
-    admission: Admission
-    most: Callable[[], tuple[int, str]]
-    most_of: Callable[[str], int | None]
-
-    @property
-    def are_taken(self) -> bool:
-        """Whether there is no room for another one."""
-        return self.admission.connections.total >= self.most()[0]
+    sock: socket.socket
+    who: str
+    announced: Peer | None = None
+    slot: Slot | None = None
+    is_in: bool = False
 
 
 class Door:
@@ -90,9 +82,9 @@ class Door:
 
     sockets: listening. welcome: makes the protocol of a connection.
     patience: seconds for a PROXY header, for the first byte of TLS, and for its handshake.
+    entrance: who may come in; None: everybody.
     certificate: for TLS; None: none is spoken.
     announcers: who may send a PROXY header, and must; None: none is read.
-    places: how many there may be; None: as many as come, and nobody counts.
 
     Opens at once. ``pause`` and ``resume`` take a reason each: it is open while there is none.
     """
@@ -103,23 +95,23 @@ class Door:
         welcome: Welcome,
         *,
         patience: float,
+        entrance: Entrance | None = None,
         certificate: Certificate | None = None,
-        announcers: Trusted | None = None,
-        places: Places | None = None,
+        announcers: Callable[[], Trusted] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sockets = sockets
         self._welcome = welcome
         self._patience = max(patience, 0.001)  # asyncio has no timeout of nothing
+        self._entrance = entrance
         self._certificate = certificate
         self._announcers = announcers
-        self._places = places
-        if places is not None:
-            places.admission.connections.on_leave = self.look_for_room
         self._reasons = {"closed"}
-        self._arrivals: dict[asyncio.Task[None], tuple[socket.socket, Slot | None]] = {}
+        self._arrivals: dict[asyncio.Task[None], _Arrival] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._log = _Log()
+        if entrance is not None:
+            entrance.connections.on_leave = self.look_again
         self.resume("closed")
 
     def pause(self, reason: str) -> None:
@@ -136,10 +128,10 @@ class Door:
                 self._loop.add_reader(listener, self._accept, listener)
         self._reasons.discard(reason)
 
-    def look_for_room(self) -> None:
-        """Accept again if nobody was for want of a place, and there is one: behind each end, and behind a reload."""
-        if _FULL in self._reasons and self._places is not None and not self._places.are_taken:
-            self.resume(_FULL)
+    def look_again(self) -> None:
+        """Accept again if there is room now."""
+        if _NO_ROOM in self._reasons and not self._full():
+            self.resume(_NO_ROOM)
 
     def close(self) -> None:
         """Accept nobody any more, and turn away whoever is not through yet. The sockets are the caller's to close."""
@@ -158,8 +150,9 @@ class Door:
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(_AT_ONCE):
-            if self._places is not None and self._places.are_taken:
-                self._wait_for_room(self._places)
+            if why_not := self._full():
+                self._log.tell(_NO_ROOM, f"no connection is accepted: {why_not}")
+                self.pause(_NO_ROOM)
                 return
             try:
                 sock, address = listener.accept()
@@ -171,36 +164,44 @@ class Door:
                 # Whatever it is (accept(2) has a long list), the listener stays readable: to try at once would spin.
                 self._rest(error)
                 return
-            who = address[0] if isinstance(address, tuple) else "unix"
             sock.setblocking(False)
-            slot = None
-            if self._places is not None:
-                verdict = self._places.admission.connection(who, self._places.most_of(who), time.monotonic())
-                if isinstance(verdict, TurnAway):
-                    self._refuse(sock, verdict)
-                    continue
-                slot = verdict.slot
-            arrival = self._loop.create_task(self._admit(sock, who, slot), name="arrival")
-            self._arrivals[arrival] = sock, slot
-            arrival.add_done_callback(self._arrived)
+            arrival = _Arrival(sock, address[0] if isinstance(address, tuple) else "unix")
+            if self._is_welcome(arrival):
+                task = self._loop.create_task(self._admit(arrival), name="arrival")
+                self._arrivals[task] = arrival
+                task.add_done_callback(self._arrived)
 
-    def _arrived(self, arrival: asyncio.Task[None]) -> None:
-        sock, slot = self._arrivals.pop(arrival)
-        if arrival.cancelled():  # also before its first step, where it could not do it itself
-            _end(sock, slot)
+    def _full(self) -> str:
+        """Return why nobody more may come in; nothing when somebody may."""
+        if self._entrance is None:
+            return ""
+        most, sentence = self._entrance.room()
+        taken = self._entrance.connections.total
+        return f"{taken} are open; {sentence}" if taken >= most else ""
 
-    def _wait_for_room(self, places: Places) -> None:
-        taken, why = places.admission.connections.total, places.most()[1]
-        self._log.tell(_FULL, f"no connection is accepted for now: {taken} are open; {why}")
-        self.pause(_FULL)
+    def _is_welcome(self, arrival: _Arrival) -> bool:
+        """Count a connection in for whom it comes from, as far as is known; turn it away if that one has enough."""
+        if self._entrance is None:
+            return True
+        if arrival.slot is not None:
+            arrival.slot.release()
+        verdict = self._entrance.admit(arrival.who, time.monotonic())
+        if isinstance(verdict, TurnAway):
+            if verdict.notice:
+                logger.warning("%s", verdict.notice)
+            if self._certificate is None:
+                _say_why(arrival.sock, verdict.error)
+            arrival.sock.close()
+            return False
+        arrival.slot = verdict.slot
+        return True
 
-    def _refuse(self, sock: socket.socket, verdict: TurnAway) -> None:
-        if verdict.notice:
-            logger.warning("%s", verdict.notice)
-        if self._certificate is None:
-            with suppress(OSError):  # it has gone already, or has a buffer of nothing
-                sock.send(_answer(verdict.error))
-        sock.close()
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        arrival = self._arrivals.pop(task)
+        if task.cancelled():  # also before its first step, where it could not do it itself
+            arrival.sock.close()
+        if not arrival.is_in and arrival.slot is not None:
+            arrival.slot.release()
 
     def _rest(self, error: OSError) -> None:
         what = _OUT_OF.get(error.errno or 0, f"accept fails ({error.strerror})")
@@ -210,48 +211,37 @@ class Door:
         self.pause("out of descriptors")
         self._timer = self._loop.call_later(_BREATH, self.resume, "out of descriptors")
 
-    async def _admit(self, sock: socket.socket, who: str, slot: Slot | None) -> None:
+    async def _admit(self, arrival: _Arrival) -> None:
         """Bring one connection to its protocol, or close it. Never raises, but when it is cancelled."""
+        sock = arrival.sock
         tls = None if self._certificate is None else self._certificate.context
         try:
-            peer = None
             if self._announcers is not None or tls is not None:
                 async with asyncio.timeout(self._patience):
                     if self._announcers is not None:
-                        peer = await self._announced(sock, who, self._announcers)
-                        if slot is not None and not self._may_stay(sock, slot, peer.address):
+                        arrival.announced = await self._announced(sock, arrival.who, self._announcers())
+                        arrival.who = arrival.announced.address
+                        if not self._is_welcome(arrival):
                             return
                     if tls is not None:
                         await _first_byte_of_tls(sock)
         except (OSError, HeaderError) as error:  # TimeoutError is an OSError
-            _end(sock, slot)
-            self._turned_away(who, error)
+            sock.close()
+            self._turned_away(arrival.who, error)
             return
-        await self._hand_in(sock, slot, who if peer is None else peer.address, peer, tls)
+        await self._hand_in(arrival, tls)
 
-    def _may_stay(self, sock: socket.socket, slot: Slot, who: str) -> bool:
-        """Tell whether the client that was announced may have one more; if not, it is told so."""
-        assert self._places is not None
-        places = self._places
-        verdict = places.admission.announced(slot, who, places.most_of(who), time.monotonic())
-        if verdict is not None:
-            slot.release()
-            self._refuse(sock, verdict)
-        return verdict is None
-
-    async def _hand_in(
-        self, sock: socket.socket, slot: Slot | None, who: str, peer: Peer | None, tls: ssl.SSLContext | None
-    ) -> None:
+    async def _hand_in(self, arrival: _Arrival, tls: ssl.SSLContext | None) -> None:
         try:
             await self._loop.connect_accepted_socket(
-                lambda: self._welcome(peer, slot),
-                sock,
+                lambda: self._welcome(arrival.announced, arrival.slot),
+                arrival.sock,
                 ssl=tls,
                 ssl_handshake_timeout=None if tls is None else self._patience,
             )
+            arrival.is_in = True
         except OSError as error:
-            _end(sock, slot)
-            self._turned_away(who, error)
+            self._turned_away(arrival.who, error)
 
     async def _announced(self, sock: socket.socket, who: str, announcers: Trusted) -> Peer:
         if not is_trusted(who, announcers):
@@ -276,6 +266,20 @@ class Door:
             logger.debug("a connection from %s ended at the door: %r", who, error)
 
 
+def _say_why(sock: socket.socket, error: TooMany) -> None:
+    """Answer in one packet, without having read what is asked.
+
+    A person who is turned away by mistake (an office, a proxy that is not
+    named) then sees more than "connection reset".
+    """
+    body = json.dumps({"error": error.message, "status": error.status}).encode() + b"\n"
+    fields = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body)), *error.headers]
+    fields.append((b"Connection", b"close"))
+    phrase = HTTPStatus(error.status).phrase.encode()
+    with suppress(OSError):  # it is gone already
+        sock.send(response_head(error.status, phrase, (), ours=tuple(fields)) + body)
+
+
 class _Log:
     """Says one thing of a kind in a while, and how many it has not said."""
 
@@ -292,25 +296,6 @@ class _Log:
         self._last[kind] = now
         unsaid = self._unsaid.pop(kind, 0)
         logger.warning("%s%s", sentence, f" ({unsaid} more of this kind since it was said last)" if unsaid else "")
-
-
-def _end(sock: socket.socket, slot: Slot | None) -> None:
-    sock.close()
-    if slot is not None:
-        slot.release()
-
-
-def _answer(error: TooMany) -> bytes:
-    """Return an answer in one packet to a request that nobody has read.
-
-    A person who is turned away by mistake (an office, a proxy that is not
-    named) sees more than "connection reset" then.
-    """
-    body = json.dumps({"error": error.message, "status": error.status}).encode() + b"\n"
-    lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
-    fields = ((b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body)), (b"Connection", b"close"))
-    lines += [name + b": " + value for name, value in (*fields, *error.headers)]
-    return b"\r\n".join((*lines, b"", body))
 
 
 async def _peek(sock: socket.socket, size: int) -> bytes:

@@ -46,6 +46,9 @@ class Outcome(Enum):
     DRAINED = "drained"
     RESET = "reset"
 
+    TOO_SLOW = "too slow"
+    """One side took nothing of what waited for it, for ``timeouts.send``; a tunnel's, or a client's of an answer."""
+
 
 class ProxyError(Exception):
     """An exchange cannot go on as the client wished.

@@ -55,14 +55,16 @@ class Express:
         """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
 
         Declined are requests for which a connection would have to be made, or
-        somebody asked first (``auth``), and those whose answer must say that
-        it is the last.
+        somebody asked first (``auth``), those whose answer must say that it is
+        the last, and those that are too large.
         """
         if connection.is_leaving:
             return None
         rules = self.rules
         if rules.guards.concern(request.target, request.host, request.fields):
             return None
+        if request.body and (most := rules.settings.limits.body) is not None and len(request.body) > most:
+            return None  # the ordinary way says why
         name, rule = rules.table.match(request.target, request.host, [], upgrade=False)
         upstream = rules.upstreams[name]
         link = upstream.reuse()
@@ -168,7 +170,7 @@ class _Carried:
 
     def client_left(self) -> None:
         """End the exchange with the upstream."""
-        self._leave(Outcome.CLIENT_GONE)
+        self._leave(Outcome.TOO_SLOW if self._connection.was_too_slow else Outcome.CLIENT_GONE)
 
     def cut(self) -> None:
         """End the exchange because the gateway has waited long enough for it."""

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from sys import intern
 
-from proxy.config import Limits
+from proxy.config import Limits, Settings
 from proxy.errors import TooMany
+from proxy.headers import is_trusted
 
 _BURST = 1.0
 """Seconds whose handshakes a client may have at once: what it did not use in the last second is not lost. A page that
@@ -45,7 +46,8 @@ _NOTICES = 100
 """Lines about clients that are written within that time, however many clients there are."""
 
 _RESERVE = 64
-"""Open files for everything that is no client: listeners, the admin's connections, the log, the services' channels."""
+"""Open files for everything that is no client: listeners, the admin's connections, the log, the services' channels;
+a quarter of all where that is less."""
 
 
 class Slot:
@@ -63,14 +65,6 @@ class Slot:
         tally, self._tally = self._tally, None
         if tally is not None:
             tally.leave(self._key)
-
-    def move(self, key: str) -> None:
-        """Let it count as another client's from here on."""
-        tally = self._tally
-        if tally is not None:
-            tally.enter(key)
-            tally.leave(self._key)
-            self._key = key
 
     def hand_over(self) -> str:
         """Return the client's key: whoever calls this counts it out, and ``release`` does nothing any more."""
@@ -189,24 +183,24 @@ class Admission:
     def connection(self, address: str, most: int | None, now: float) -> Admit | TurnAway:
         """Decide on a connection, and count it.
 
-        address: of whoever is at its other end. most: ``connections_per_client``; None for no limit, and for a
-        trusted proxy, whose clients are many. now: seconds of a monotonic clock.
+        address: of whoever is at its other end as far as that is known; who
+        learns better (by a PROXY header) releases the slot and asks again.
+        most: ``connections_per_client``; None for no limit, and for a trusted
+        proxy, whose clients are many. now: seconds of a monotonic clock.
         """
         key = client_key(address)
-        if most is not None and self.connections.of(key) >= most:
-            return self._no_connection(key, most, now)
-        return Admit(Slot(self.connections, key))
-
-    def announced(self, slot: Slot, address: str, most: int | None, now: float) -> TurnAway | None:
-        """Decide again on a connection whose client is known by now (a PROXY header), and count it as its own.
-
-        slot: what the proxy's connection was counted as; it stays that when this is refused. The rest as above.
-        """
-        key = client_key(address)
-        if most is not None and self.connections.of(key) >= most:
-            return self._no_connection(key, most, now)
-        slot.move(key)
-        return None
+        if most is None or self.connections.of(key) < most:
+            return Admit(Slot(self.connections, key))
+        return TurnAway(
+            TooMany("Your address has as many connections here as one client may have.", retry_after=_RETRY),
+            self._notice(
+                key,
+                "connections_per_client",
+                f"{key} has {most} connections, the most that gateway.limits.connections_per_client allows, and gets "
+                "no more; if it is a proxy, name it in gateway.trusted_proxies",
+                now,
+            ),
+        )
 
     def websocket(self, address: str, limits: Limits, now: float) -> Admit | TurnAway:
         """Decide on a WebSocket handshake, and count the WebSocket that it may become.
@@ -251,18 +245,6 @@ class Admission:
             )
         return Admit(Slot(self.websockets, key), delay)
 
-    def _no_connection(self, key: str, most: int, now: float) -> TurnAway:
-        return TurnAway(
-            TooMany("Your address has as many connections here as one client may have.", retry_after=_RETRY),
-            self._notice(
-                key,
-                "connections_per_client",
-                f"{key} has {most} connections, the most that gateway.limits.connections_per_client allows, and gets "
-                "no more; if it is a proxy, name it in gateway.trusted_proxies",
-                now,
-            ),
-        )
-
     def _notice(self, key: str, setting: str, sentence: str, now: float) -> str:
         while self._notices and now - next(iter(self._notices.values())) >= _QUIET:
             self._notices.popitem(last=False)
@@ -270,6 +252,37 @@ class Admission:
             return ""
         self._notices[key, setting] = now
         return sentence
+
+
+class Entrance:
+    """Who may come in, by the settings of the moment.
+
+    admission: counts. settings: asked at each decision, so that a reload
+    counts at once. files: that this process may open.
+    """
+
+    def __init__(self, admission: Admission, settings: Callable[[], Settings], files: int) -> None:
+        self._admission = admission
+        self._settings = settings
+        self._files = files
+
+    @property
+    def connections(self) -> Tally:
+        """Those who are in."""
+        return self._admission.connections
+
+    def room(self) -> tuple[int, str]:
+        """Return how many connections there may be at a time, and a sentence that says why."""
+        return room(self._settings().limits.connections, self._files)
+
+    def admit(self, address: str, now: float) -> Admit | TurnAway:
+        """Decide on a connection, and count it. address: of the peer, or whom it announces. now: monotonic seconds.
+
+        Of a trusted proxy the clients are many, and it is not limited.
+        """
+        settings = self._settings()
+        is_free = is_trusted(address, settings.trusted_proxies)
+        return self._admission.connection(address, None if is_free else settings.limits.connections_per_client, now)
 
 
 def client_key(address: str) -> str:

@@ -7,7 +7,6 @@ import logging
 import resource
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -17,15 +16,16 @@ from proxy import notify
 from proxy.access_log import AccessLog
 from proxy.admin import admin_app
 from proxy.config import ConfigError, Settings
-from proxy.door import Door, Places
+from proxy.door import Door
 from proxy.drain import Drain
 from proxy.errors import ListenError, TlsError
 from proxy.exchange import Exchange
 from proxy.gateway import Gateway, Observer
-from proxy.headers import is_trusted
+from proxy.headers import Trusted
+from proxy.heads import HeadLimits
 from proxy.hijack import HAS_C_PARSER, Listener
 from proxy.lifecycle import Lifecycle, State
-from proxy.limits import Admission, room
+from proxy.limits import Admission, Entrance
 from proxy.listen import Bound, bind
 from proxy.log_writer import LogWriter
 from proxy.reload import CannotApply, differences, merge
@@ -36,9 +36,6 @@ logger = logging.getLogger("proxy")
 
 _STDOUT = 1
 
-_MANY = 1 << 20
-"""Files that a process may open where the system says that there is no limit. Precedent: Linux's own, fs.nr_open."""
-
 _LAST_LINES = 1.0
 """Seconds for the last lines of the access log to be written."""
 
@@ -46,18 +43,20 @@ _LAST_LINES = 1.0
 class Server:
     """The gateway as a process: two listeners, the exchanges in flight, and the end of both.
 
-    folder: of the config file; the working directory where there is none.
+    folder: of the config file; the working directory where there is none. files: that this process may open.
 
     Raises TlsError when a file cannot be used that TLS needs.
 
     ``certificate``: of the public listener, for whoever reads it again; None without TLS.
+    ``entrance``: who may come in.
     """
 
-    def __init__(self, settings: Settings, observe: Observer, folder: Path = Path()) -> None:
+    def __init__(self, settings: Settings, observe: Observer, folder: Path = Path(), files: int = 1024) -> None:
         self._settings = settings
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
-        self._admission = Admission()
-        self._gateway = Gateway(make_rules(settings), self._lifecycle, observe, folder, self._admission)
+        admission = Admission()
+        self._gateway = Gateway(make_rules(settings), self._lifecycle, observe, folder, admission)
+        self.entrance = Entrance(admission, lambda: self._gateway.rules.settings, files)
         self._listener = Listener(
             self._gateway.handle,
             on_plain=self._gateway.offer_plain,
@@ -70,7 +69,7 @@ class Server:
         self._bound: list[Bound] = []
         self._doors: list[Door] = []
         self._admin = web.AppRunner(
-            admin_app(self._lifecycle, lambda: self._gateway.rules.upstreams, self._admission),
+            admin_app(self._lifecycle, lambda: self._gateway.rules.upstreams, admission),
             access_log=None,
             handle_signals=False,
         )
@@ -96,9 +95,9 @@ class Server:
                 public_sockets,
                 self._listener,
                 patience=settings.timeouts.head,
+                entrance=self.entrance,
                 certificate=self.certificate,
-                announcers=settings.trusted_proxies if settings.proxy_protocol else None,
-                places=Places(self._admission, self.capacity, self._most_connections_of),
+                announcers=self._announcers if settings.proxy_protocol else None,
             ),
             Door(admin_sockets, lambda *_: admin(), patience=settings.timeouts.head),
         ]
@@ -133,7 +132,7 @@ class Server:
             self._lifecycle.happen(event)
             await self._drain.cut()
             if self._gateway.handoff.live:
-                logger.info("%d sockets that were handed over live on", self._gateway.handoff.live)
+                logger.info("sockets that were handed over live on: %d", self._gateway.handoff.live)
             self._gateway.handoff.close()
             for upstream in self._gateway.rules.upstreams.values():
                 upstream.close()
@@ -161,7 +160,8 @@ class Server:
             self.certificate.reload(settings.tls)
         self._gateway.adopt(make_rules(settings, before))
         self._listener.adapt(**_for_connections(settings))
-        self._doors[0].look_for_room()
+        for door in self._doors:
+            door.look_again()
         changes = differences(before.settings, settings)
         logger.info("the configuration was read again; %s", f"{len(changes)} changed" if changes else "nothing changed")
         for change in changes:
@@ -177,13 +177,8 @@ class Server:
         names = [sock.getsockname() for sock in self._bound[0].sockets]
         return [_url(scheme, name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
 
-    def capacity(self) -> tuple[int, str]:
-        """Return how many connections there may be at a time, and a sentence that says why."""
-        return room(self._gateway.rules.settings.limits.connections, _descriptor_limit())
-
-    def _most_connections_of(self, peer: str) -> int | None:
-        settings = self._gateway.rules.settings
-        return None if is_trusted(peer, settings.trusted_proxies) else settings.limits.connections_per_client
+    def _announcers(self) -> Trusted:
+        return self._gateway.rules.settings.trusted_proxies
 
     def _release(self) -> None:
         while self._bound:
@@ -203,14 +198,14 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
     insisted = asyncio.Event()
     writer = LogWriter(_STDOUT, "the access log")
     log = AccessLog(settings.access_log, writer.write)
-    server = Server(settings, log, folder)
+    server = Server(settings, log, folder, _raise_descriptor_limit())
 
     def ask() -> None:
         (insisted if asked.is_set() else asked).set()
 
     def reload() -> None:
         if server.state is not State.READY:
-            logger.warning("SIGHUP is ignored: the gateway is not ready, it is %s", server.state.value)
+            logger.warning("SIGHUP is ignored: the gateway is %s", server.state.value)
         elif read_again is None:
             logger.warning("SIGHUP is ignored: there is no config file to read again")
         else:
@@ -221,12 +216,11 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    _raise_descriptor_limit()
     try:
         await server.start()
         if not HAS_C_PARSER:
             logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
-        logger.info("%s", server.capacity()[1])
+        logger.info("%s", server.entrance.room()[1])
         logger.info("admin on %s", settings.admin)
         logger.info("gateway ready on %s (open it in a browser)", ", ".join(server.addresses))
         notify.ready()
@@ -264,7 +258,9 @@ def _reload(server: Server, log: AccessLog, read_again: Callable[[], Settings]) 
 
 
 class _ForConnections(TypedDict):
+    limits: HeadLimits
     head_timeout: float
+    send_timeout: float
     keepalive_timeout: float
     read_buffer: int
 
@@ -272,23 +268,23 @@ class _ForConnections(TypedDict):
 def _for_connections(settings: Settings) -> _ForConnections:
     """Return what the listener is told of the settings, at first and again at each reload."""
     return {
+        "limits": HeadLimits.of(settings.limits),
         "head_timeout": settings.timeouts.head,
+        "send_timeout": settings.timeouts.send,
         "keepalive_timeout": settings.timeouts.keepalive,
         "read_buffer": settings.buffer,
     }
 
 
-def _raise_descriptor_limit() -> None:
-    """Raise the limit of open files as far as the system lets us."""
+def _raise_descriptor_limit() -> int:
+    """Raise the limit of open files as far as the system lets us; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with suppress(ValueError, OSError):  # macOS names a hard limit that it does not grant
+        try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _descriptor_limit() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MANY if soft == resource.RLIM_INFINITY else soft
+        except (ValueError, OSError):  # macOS names a hard limit that it does not grant
+            return soft
+    return hard
 
 
 def _url(scheme: str, name: tuple[Any, ...]) -> str:

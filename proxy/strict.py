@@ -17,11 +17,7 @@ from __future__ import annotations
 
 import re
 
-MAX_LINE = 16384
-"""Bytes of a request line. Precedents: nginx 8 KiB (32 KiB with large buffers), Node 16 KiB, Apache 8 KiB."""
-
-MAX_HEAD = 65536
-"""Bytes of a head, and of trailers. Precedents: nginx 32 KiB, Node 16 KiB, Go 1 MiB."""
+from proxy.heads import HeadLimits
 
 _MAX_CHUNK_LINE = 1024
 """Bytes of a chunk's size and its extensions. Precedents: llhttp and Go bound them together with the body."""
@@ -35,7 +31,7 @@ _HEAD = re.compile(rb"%b(?:%b)*+\r\n" % (_LINE, _FIELD))
 _FIRST_LINES = re.compile(rb"%b(?:%b)*+" % (_LINE, _FIELD))
 _MORE_LINES = re.compile(rb"(?:%b)*+" % _FIELD)
 _STRAY = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)")
-_OTHER_VERSION = re.compile(rb"%b++ [^ \r\n]++ HTTP/[0-9]\.[0-9]\r\n" % _TOKEN)
+_OTHER_VERSION = re.compile(rb"%b++ [\x21-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n" % _TOKEN)
 
 _FRAMING = re.compile(rb"(?im)^(content-length|transfer-encoding):[\t ]*+([^\r\n]*+)")
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
@@ -66,13 +62,16 @@ class Unreadable(Exception):
 class RequestReader:
     """Follows the requests of one connection; bytes in, bytes for the parser out.
 
+    limits: of heads. The trailers of a chunked body may be as large as the fields.
+
     ``feed`` until ``is_whole``, then ``next``. ``has_head``: the parser has
     the request's head. ``has_begun``: a byte of it has come.
     """
 
-    __slots__ = ("_held", "_left", "_seen", "_step", "has_begun", "has_head", "is_whole")
+    __slots__ = ("_held", "_left", "_limits", "_seen", "_step", "has_begun", "has_head", "is_whole")
 
-    def __init__(self) -> None:
+    def __init__(self, limits: HeadLimits) -> None:
+        self._limits = limits
         self.next()
 
     def next(self) -> None:
@@ -106,7 +105,7 @@ class RequestReader:
         head, self._held = held[: end + 4], b""
         if _HEAD.fullmatch(head) is None:
             raise _what_is_wrong(head)
-        _check_size(head)
+        self._check_size(head)
         self._frame(head)
         self.has_head = True
         return head, held[end + 4 :]
@@ -121,7 +120,12 @@ class RequestReader:
             self._seen = cut
         if _STRAY.search(held, max(self._seen, before - 1)) is not None:
             raise Unreadable("a control character, or a line end that is not CRLF")
-        _check_size(held)
+        self._check_size(held, before)
+
+    def _check_size(self, head: bytes, before: int = 0) -> None:
+        excess = self._limits.exceeded_by(head, before)
+        if excess is not None:
+            raise Unreadable(excess.message, excess.status)
 
     def _frame(self, head: bytes) -> None:
         """Find how the request's end is known (RFC 9112, section 6.3); more than one way is none."""
@@ -182,7 +186,7 @@ class RequestReader:
         return end, rest
 
     def _read_trailer(self, data: bytes) -> tuple[bytes, bytes]:
-        line, rest = self._line(data, MAX_HEAD)
+        line, rest = self._line(data, self._limits.header)
         if not line:
             return b"", b""
         if line == b"\r\n":
@@ -194,7 +198,7 @@ class RequestReader:
             raise Unreadable("a trailer is malformed")
         if trailer[1].lower() in _NO_TRAILER:
             raise Unreadable(f"{trailer[1].decode()} is no trailer")
-        if self._seen > MAX_HEAD:
+        if self._seen > self._limits.header:
             raise Unreadable("the trailers are too large", 431)
         return b"", rest
 
@@ -217,15 +221,6 @@ def _without_empty_lines(data: bytes) -> bytes:
     while data.startswith(b"\r\n", start):
         start += 2
     return data[start:] if start else data
-
-
-def _check_size(head: bytes) -> None:
-    if len(head) <= MAX_LINE:
-        return
-    if not -1 < head.find(b"\r\n") < MAX_LINE:
-        raise Unreadable(f"the request line is longer than {MAX_LINE} bytes", 414)
-    if len(head) > MAX_HEAD:
-        raise Unreadable(f"the head is longer than {MAX_HEAD} bytes", 431)
 
 
 def _what_is_wrong(lines: bytes) -> Unreadable:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import select
 import socket
 import ssl
@@ -27,10 +28,15 @@ import httptools
 from proxy import tls
 from proxy.config import Settings
 from proxy.errors import Exhausted, ProxyError, UpstreamCut, UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from proxy.headers import Fields, tokens
+from proxy.headers import Fields
 
 MAX_HEAD = 65536
-"""Bytes of an answer's head. Precedents: nginx 4-8 KiB (a known trap for large cookies), HAProxy 16 KiB, Go 1 MiB."""
+"""Bytes of an answer's head and the interim answers before it. Precedents: nginx 4-8 KiB (a known trap for large
+cookies), HAProxy 16 KiB, Go 1 MiB, which counts the same."""
+
+_MAX_BODILESS = 4 * MAX_HEAD
+"""Bytes in a row of an answer, head included, that are no body. More than a head, because what comes in one read is
+counted as one."""
 
 MAX_IDLE = 256
 """Idle connections kept for each upstream; they are closed after ``upstream_idle`` anyway."""
@@ -39,6 +45,8 @@ _OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 """What has run out here, and is no fault of an upstream."""
 
 _NO_BODY = frozenset((204, 304))
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 
 
 class Framing(Enum):
@@ -140,6 +148,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._answer: Answer | None = None
         self._head_bytes = self._field_bytes = 0
+        self._bodiless = 0
         self._pieces: deque[bytes] = deque()
         self._held = 0
         self._reading_paused = False
@@ -277,9 +286,14 @@ class Connection(asyncio.Protocol):
             self._reusable = False
             self.abort()
             return
+        if not self.has_answered and data[0] != 0x48:
+            self._break("sent something that is not HTTP (it does not begin with an H)")
+            self._wake()
+            return
         self.has_answered = True
         if self._answer is None:
             self._head_bytes += len(data)
+        self._bodiless += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -288,6 +302,9 @@ class Connection(asyncio.Protocol):
             self._break(f"sent something that is not HTTP ({error})")
         if self._answer is None and self._head_bytes > MAX_HEAD:
             self._break(f"sent more than {MAX_HEAD} bytes of header")
+        if self._bodiless > _MAX_BODILESS and not self._complete:
+            # Trailers, or extensions of chunks: llhttp takes them without end, and holds a trailer until it is whole.
+            self._break(f"sent more than {_MAX_BODILESS} bytes without a body in them")
         self._wake()
 
     def eof_received(self) -> None:
@@ -337,31 +354,32 @@ class Connection(asyncio.Protocol):
         """Collect a field. Trailers are left out: RFC 9110, 6.5.1 lets a gateway do so."""
         if self._answer is None:
             self._headers.append((name, value.strip(b" \t")))
-            self._field_bytes += len(name) + len(value)
+            self._field_bytes += len(name) + len(value) + 4
 
     def on_headers_complete(self) -> None:
         """Decide how the body ends."""
-        if self._complete:
+        if self._complete or self._error is not None:
             return
         status: int = self._parser.get_status_code()
-        if status < 100 or self._parser.get_http_version() not in ("1.0", "1.1"):
+        version = self._parser.get_http_version()
+        if status < 100 or version not in ("1.0", "1.1") or _REASON.fullmatch(self._reason) is None:
             self._break("sent a status line that is not HTTP/1.1's")
+        self._field_bytes += len(self._reason) + 13
         if self._field_bytes > MAX_HEAD:
             self._break(f"sent more than {MAX_HEAD} bytes of header")
         headers = tuple(self._headers)
         self._headers = []
-        answer = Answer(status, self._reason, headers, self._framing(status, headers))
+        answer = Answer(status, self._reason, headers, self._framing(status, version, headers))
         self._reason = b""
         if self._error is not None:
             return
         if status == 101:
             self._switching = answer  # llhttp tells a moment later whether it really switches
         elif status < 200:
-            self._head_bytes = self._field_bytes = 0
             self._on_interim(answer)
         else:
             self._answer = answer
-            if answer.framing is Framing.NONE and self._method == "HEAD":
+            if answer.framing is Framing.NONE:
                 # llhttp would wait for the body that Content-Length describes.
                 self._complete = True
                 self._reusable = self._parser.should_keep_alive()
@@ -371,6 +389,7 @@ class Connection(asyncio.Protocol):
         if self._complete:
             self._reusable = False
             return
+        self._bodiless = 0
         self._pieces.append(data)
         self._held += len(data)
         if self._held > self._buffer and not self._reading_paused and not self._is_closing:
@@ -386,17 +405,20 @@ class Connection(asyncio.Protocol):
 
     # -- inside
 
-    def _framing(self, status: int, headers: Fields) -> Framing:
+    def _framing(self, status: int, version: str, headers: Fields) -> Framing:
+        lengths = [value for name, value in headers if name.lower() == b"content-length"]
+        codings = [value.lower() for name, value in headers if name.lower() == b"transfer-encoding"]
+        if len(lengths) + len(codings) > 1 or any(_LENGTH.fullmatch(length) is None for length in lengths):
+            self._break("did not say in one way how long its body is")
+        elif codings and (codings != [b"chunked"] or version == "1.0"):
+            self._break("used a transfer coding other than chunked")
+        elif status < 200 and (codings or lengths not in ([], [b"0"])):
+            self._break(f"said that a {status} has a body")
         if self._method == "HEAD" or status in _NO_BODY or status < 200:
             return Framing.NONE
-        codings = tokens(value for name, value in headers if name.lower() == b"transfer-encoding")
         if codings:
-            if codings != [b"chunked"]:
-                self._break("used a transfer coding other than chunked")
             return Framing.CHUNKED
-        if any(name.lower() == b"content-length" for name, _ in headers):
-            return Framing.LENGTH
-        return Framing.UNTIL_CLOSE
+        return Framing.LENGTH if lengths else Framing.UNTIL_CLOSE
 
     @property
     def _ends_with_connection(self) -> bool:

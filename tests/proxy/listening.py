@@ -10,6 +10,7 @@ from typing import Any
 from proxy.config import Settings
 from proxy.exchange import Exchange
 from proxy.gateway import Gateway
+from proxy.heads import HeadLimits
 from proxy.hijack import Carried, Listener
 from proxy.lifecycle import Lifecycle
 from proxy.rules import make_rules
@@ -128,7 +129,9 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
         gateway.handle,
         on_plain=lambda connection, request: rig.count(gateway.offer_plain(connection, request)),
         on_unreadable=gateway.refuse_unreadable,
+        limits=HeadLimits.of(settings.limits),
         head_timeout=settings.timeouts.head,
+        send_timeout=settings.timeouts.send,
         keepalive_timeout=settings.timeouts.keepalive,
         read_buffer=settings.buffer,
     )

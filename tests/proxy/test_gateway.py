@@ -12,7 +12,6 @@ import pytest
 
 from proxy.errors import Outcome
 from proxy.frames import close_frame
-from proxy.headers import Peer
 from proxy.hijack import Client
 from tests.processes import free_port
 from tests.proxy.adopter import Place, place
@@ -265,7 +264,7 @@ async def test_a_socket_that_is_refused_goes_through_the_tunnel_with_its_leftove
 
 
 async def test_what_comes_through_tls_is_tunnelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.hijack._peer", lambda *_: Peer("127.0.0.1", "https"))
+    monkeypatch.setattr("proxy.hijack.Client.has_tls", True)
     async with place(tmp_path / "ws.sock") as service, origin(answering(SWITCH)) as server:
         async with listening(server.url, handoff=str(tmp_path / "ws.sock")) as gateway:
             await connect(gateway, service)

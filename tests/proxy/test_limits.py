@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from proxy.config import Limits
-from proxy.limits import Admission, Admit, Pace, Slot, Tally, TurnAway, client_key, room
+from proxy.config import Limits, Settings
+from proxy.limits import Admission, Admit, Entrance, Pace, Slot, Tally, TurnAway, client_key, room
 
 NO_LIMITS = Limits(connections_per_client=None, websockets_per_client=None, handshakes_per_second=None)
 
@@ -326,6 +326,23 @@ def test_a_flood_of_addresses_writes_a_hundred_lines_a_minute() -> None:
     lines = [turned_away(admission.connection(address, 1, 0.0)).notice for address in addresses]
     assert len([line for line in lines if line]) == 100
     assert turned_away(admission.connection(addresses[-1], 1, 60.0)).notice
+
+
+# -- at the entrance
+
+
+def test_at_the_entrance_a_trusted_proxy_has_no_limit_and_a_reload_counts_at_once() -> None:
+    admission = Admission()
+    now = [Settings.model_validate({"limits": {"connections_per_client": 1}, "trusted_proxies": ["10.0.0.0/8"]})]
+    entrance = Entrance(admission, lambda: now[0], 1024)
+    for address in ("10.0.0.7", "10.0.0.7", "203.0.113.7"):
+        admitted(entrance.admit(address, 0.0))
+    turned_away(entrance.admit("203.0.113.7", 0.0))
+    now[0] = Settings.model_validate({"limits": {"connections_per_client": 2, "connections": 4}})
+    admitted(entrance.admit("203.0.113.7", 0.0))
+    turned_away(entrance.admit("10.0.0.7", 0.0))
+    assert entrance.room() == (4, "room for 4 connections (gateway.limits.connections)")
+    assert entrance.connections.total == 4
 
 
 # -- how many in all

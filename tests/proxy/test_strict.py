@@ -12,20 +12,24 @@ from aiohttp.http_parser import HttpRequestParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from proxy.config import Limits
+from proxy.heads import HeadLimits
 from proxy.plain import recognise_request
-from proxy.strict import MAX_HEAD, MAX_LINE, RequestReader, Unreadable
+from proxy.strict import RequestReader, Unreadable
 from tests.proxy.test_plain import REQUESTS
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
 CHUNKED = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
+LIMITS = HeadLimits.of(Limits())
+
 Reading = tuple[list[bytes], str]
 
 
 def read(*pieces: bytes) -> Reading:
     """Return what the parser would get of each request, and how it ended: ``whole``, ``open``, or why not."""
-    reader, requests, good = RequestReader(), [], b""
+    reader, requests, good = RequestReader(LIMITS), [], b""
     for piece in pieces:
         while piece:
             try:
@@ -121,8 +125,9 @@ def test_extensions_and_trailers_of_a_chunked_body_end_here() -> None:
         (CHUNKED + b"0\r\nTransfer-Encoding: chunked\r\n", "400 Transfer-Encoding is no trailer"),
         (CHUNKED + b"0\r\nA: b\r\n c\r\n", "400 a trailer is malformed"),
         (CHUNKED + b"0\r\n" + b"A: b\r\n" * 20000, "431 the trailers are too large"),
-        (b"GET /" + b"a" * MAX_LINE, f"414 the request line is longer than {MAX_LINE} bytes"),
-        (GET[:-2] + b"A: " + b"a" * MAX_HEAD, f"431 the head is longer than {MAX_HEAD} bytes"),
+        (b"GET /" + b"a" * 16384, "414 The request line is longer than 16384 bytes."),
+        (GET[:-2] + b"A: " + b"a" * 65536, "431 The header fields are larger than 65536 bytes."),
+        (GET[:-2] + b"A: b\r\n" * 128, "431 There are more than 128 header fields."),
     ],
 )
 def test_what_could_be_read_in_two_ways_is_refused(data: bytes, why: str) -> None:

@@ -181,7 +181,7 @@ def test_when_all_connections_are_taken_the_next_waits_to_be_accepted(tmp_path: 
         waiting = dial_from(gateway, "127.0.0.2")
         waiting.send(ASK)
         gateway.process.wait_for(
-            r"^WARNING no connection is accepted for now: 3 are open; room for 3 connections "
+            r"^WARNING no connection is accepted: 3 are open; room for 3 connections "
             r"\(gateway\.limits\.connections\)$"
         )
         assert all(is_served(wire) for wire in mine)
@@ -419,7 +419,7 @@ def test_a_reload_changes_the_limits_and_forgets_nobody(tmp_path: Path) -> None:
         assert [shake(wire).status for wire in open_ones] == [101, 101]
         wire, waiting = gateway.dial(), gateway.dial()
         assert shake(wire).status == 429
-        gateway.process.wait_for("no connection is accepted for now: 3 are open")
+        gateway.process.wait_for("no connection is accepted: 3 are open")
         waiting.send(ASK)
         reload(tmp_path, gateway, limits(connections=4, websockets_per_client=3))
         assert waiting.read_message().body == b"served"
