@@ -15,6 +15,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from sys import intern
 
@@ -35,6 +36,9 @@ _EARLY = 0.0005
 _REMEMBERED = 16384
 """Clients whose pace is known, about 2.5 MiB; of more, those that were heard last. Precedent: nginx's zone of 10 MiB
 holds 160,000, and then the oldest are dropped as well."""
+
+_LONGEST = 64
+"""Characters of an address, with a port and a zone; what is longer is none, and not worth remembering."""
 
 _RETRY = 5
 """Seconds after which a client that has all it may have is told to try again; nobody knows when one of them ends."""
@@ -293,6 +297,13 @@ def client_key(address: str) -> str:
     in X-Forwarded-For. Whatever is no address is one client, ``unknown``: a
     name that is chosen freely would be a way around every limit.
     """
+    return _key(address) if len(address) <= _LONGEST else "unknown"
+
+
+@lru_cache(
+    maxsize=1024
+)  # the same clients come again and again, and reading an IPv6 address takes as long as an accept
+def _key(address: str) -> str:
     if address == "unix":
         return address
     host = address.partition("%")[0]  # fe80::1%eth0
