@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def test_refused_connections_leave_no_descriptor_and_one_line_in_the_log(tmp_pat
     with served(tmp_path, **limits(connections_per_client=1)) as gateway:
         assert is_served(gateway.dial())
         base = descriptors(gateway)
-        for _ in range(300):
+        for _ in range(150):
             with gateway.dial() as wire:
                 assert refusal(wire).status == 429
         eventually(lambda: descriptors(gateway) <= base, lambda: (descriptors(gateway), base))
@@ -409,6 +410,52 @@ def test_a_service_that_ends_gives_its_sockets_back(way: signal.Signals, tmp_pat
         counted(gateway, 0, 0)
 
 
+# -- whatever happens
+
+
+def test_whoever_comes_and_however_it_leaves_in_the_end_nobody_has_anything(tmp_path: Path) -> None:
+    """A storm of clients that end in every way there is, some of them half-way; each is counted out once."""
+    dice = random.Random(4)
+    halves = [b"", ASK[:20], request("POST /", "Content-Length: 100", body=b"half"), handshake("/echo")[:60]]
+    wholes = [
+        ASK,
+        ASK * 3,
+        b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+        handshake("/echo"),
+        handshake("/echo") + b"\x81\x85abcd",
+        handshake("/refused"),
+        handshake("/broken"),
+        handshake("/nowhere"),
+        handshake("/_dash-ws-callback"),
+        handshake("/_dash-ws-callback") + ASK,
+        handshake("/echo", "Content-Length: 5") + b"hello",
+    ]
+    few: dict[str, Any] = limits(connections_per_client=30, websockets_per_client=20, handshakes_per_second=60)
+    with running_service(tmp_path) as service, serving(play) as dash:
+        few["handoff"] = str(service.socket_file)
+        with running_gateway(tmp_path, dash=dash, ws=service.url, **few) as gateway:
+            base = descriptors(gateway)
+            there: list[Wire] = []
+            for _ in range(600):
+                wire = gateway.dial()
+                there.append(wire)
+                with suppress(ConnectionError):  # it was turned away
+                    asked = dice.choice((*halves, *wholes))
+                    wire.send(asked)
+                    if asked in wholes and dice.random() < 0.5:
+                        wire.read_some()
+                if len(there) > 25:
+                    leaver = there.pop(dice.randrange(len(there)))
+                    leaver.reset() if dice.random() < 0.5 else leaver.close()
+            connections, websockets = counts(gateway)
+            assert 0 < connections <= 30
+            assert 0 < websockets <= 20
+            for wire in there:
+                wire.close()
+            counted(gateway, 0, 0)
+            eventually(lambda: descriptors(gateway) <= base + 4, lambda: (descriptors(gateway), base))
+
+
 # -- other limits, the same books
 
 
@@ -486,7 +533,7 @@ def test_refused_handshakes_leave_nothing_behind(tmp_path: Path) -> None:
     with served(tmp_path, **limits(websockets_per_client=1)) as gateway:
         assert shake(gateway.dial()).status == 101
         base = descriptors(gateway)
-        for _ in range(300):
+        for _ in range(150):
             with gateway.dial() as wire:
                 assert shake(wire).status == 429
         eventually(lambda: descriptors(gateway) <= base, lambda: (descriptors(gateway), base))
