@@ -429,6 +429,7 @@ def running_gateway(
             **limits,
         },  # all of them come from one address, many and as fast as they can
         "timeouts": {"drain_window": 0, **timeouts},
+        "health": {"interval": 0},  # a probe would be taken for the next visitor
         **settings,
     }
     path = folder / f"gateway-{port}.yaml"
