@@ -297,18 +297,20 @@ class Limits(Section):
 
     connections: Annotated[int, Field(ge=1)] | None = None
     """Connections of all clients together, those handed over not counted; whoever comes when all are taken waits to be
-    accepted. Null: as many as the descriptor limit allows. Precedents: nginx 512, HAProxy from its descriptors."""
+    accepted. Null: half of what the limit of open files leaves, because a connection and its upstream take one each.
+    Precedents: nginx 512, HAProxy from its descriptors."""
 
     connections_per_client: Annotated[int, Field(ge=1)] | None = 1000
-    """Connections of one client, those handed over not counted; one more is closed at once. Precedents: nginx and
-    HAProxy none. Danger: an office behind one address shares it."""
+    """Connections of one client, those handed over not counted; one more hears 429 (over TLS nothing) and is closed.
+    Peers in ``trusted_proxies`` have no such limit. Precedents: nginx and HAProxy none. Danger: an office behind one
+    address shares it, and so do all clients of a proxy that is not named."""
 
     websockets_per_client: Annotated[int, Field(ge=1)] | None = 1000
     """WebSockets of one client, those handed over too; 429 above it. Precedents: Centrifugo 0 (none)."""
 
     handshakes_per_second: Annotated[int, Field(ge=1)] | None = 100
-    """WebSocket handshakes of one client; faster ones are delayed for up to a second, then answered 429. Precedents:
-    nginx limit_req (off by default) with burst."""
+    """WebSocket handshakes of one client: so many at once, as many again wait for up to a second, more are answered
+    429. Precedents: nginx limit_req (off by default) with burst."""
 
     in_flight: Annotated[int, Field(ge=1)] | None = 1024
     """Requests that one upstream is given at the same time, handshakes until their answer too; more wait. Precedents:
