@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -59,7 +60,7 @@ class Origin:
 
 
 @asynccontextmanager
-async def origin(*scripts: Script) -> AsyncIterator[Origin]:
+async def origin(*scripts: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Origin]:
     """Serve: the n-th connection gets the n-th script, later ones the last."""
     state = Origin()
     tasks: set[asyncio.Task[None]] = set()
@@ -79,7 +80,7 @@ async def origin(*scripts: Script) -> AsyncIterator[Origin]:
             await state.note(closed=1)
             tasks.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     state.port = server.sockets[0].getsockname()[1]
     state.url = f"http://127.0.0.1:{state.port}"
     try:

@@ -15,6 +15,7 @@ import pytest
 from proxy.errors import Outcome, UpstreamError, UpstreamTimeout
 from proxy.exchange import Exchange
 from proxy.handoff import Handoff
+from tests.processes import no_descriptor_left
 from tests.proxy.adopter import Adopter, Place, place
 from ws_service import wire
 
@@ -388,3 +389,15 @@ async def test_no_path_hands_nothing_over() -> None:
     await handoff.start()
     assert not handoff.is_on
     handoff.close()
+
+
+async def test_without_a_descriptor_it_looks_again_later(tmp_path: Path) -> None:
+    async with place(tmp_path / "ws.sock") as service:
+        handoff = Handoff(service.path, lambda _: None)
+        with no_descriptor_left():
+            handoff._look_again()
+        assert handoff._absence[0] == "not answered"
+        assert "Too many open files" in handoff._absence[1]
+        handoff._look()
+        await service.accept()
+        handoff.close()

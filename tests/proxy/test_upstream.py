@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
+from pathlib import Path
 
 import pytest
 
-from proxy.errors import UpstreamCut, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from proxy.config import Tls
+from proxy.errors import Exhausted, TlsError, UpstreamCut, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from proxy.upstream import MAX_HEAD, Answer, Connection, Framing, Upstream, split_url
-from tests.processes import free_port
+from tests.certificates import Authority
+from tests.processes import free_port, no_descriptor_left
 from tests.proxy.origin import answering, origin, read_head
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def upstream(url: str, *, idle: float = 60, connect_timeout: float = 5, buffer: int = 65536) -> Upstream:
-    return Upstream("dash", url, connect_timeout=connect_timeout, idle=idle, buffer=buffer)
+def upstream(
+    url: str, *, idle: float = 60, connect_timeout: float = 5, buffer: int = 65536, authorities: str | None = None
+) -> Upstream:
+    return Upstream("dash", url, connect_timeout=connect_timeout, idle=idle, buffer=buffer, authorities=authorities)
 
 
 async def ask(connection: Connection, method: str = "GET", *, may_switch: bool = False) -> Answer:
@@ -350,3 +356,50 @@ async def test_a_full_backlog_ends_in_a_timeout() -> None:
 )
 def test_a_url_is_split_into_host_and_port(url: str, expected: tuple[str, int]) -> None:
     assert split_url(url) == expected
+
+
+async def test_without_a_descriptor_no_upstream_is_to_blame() -> None:
+    async with origin(answering(OK)) as server:
+        with no_descriptor_left(), pytest.raises(Exhausted) as caught:
+            await upstream(server.url).connect()
+        assert "Too many open files" in caught.value.detail
+        assert caught.value.headers == ((b"Retry-After", b"1"),)
+        connection = await upstream(server.url).connect()  # and a moment later it works
+        connection.abort()
+
+
+# -- over TLS; the rest of it is in tests/system/test_tls.py, in uvloop
+
+
+def test_a_url_without_a_port_has_that_of_its_scheme() -> None:
+    assert split_url("https://dash.test") == ("dash.test", 443)
+    assert split_url("https://[::1]") == ("::1", 443)
+    assert split_url("https://dash.test:8443") == ("dash.test", 8443)
+    assert split_url("http://dash.test") == ("dash.test", 80)
+
+
+def test_authorities_that_cannot_be_read_are_no_upstream() -> None:
+    with pytest.raises(TlsError, match=r"gateway\.upstream_ca"):
+        upstream("https://dash.test", authorities="none.pem")
+    upstream("http://dash.test", authorities="none.pem")
+
+
+async def test_a_connection_over_tls_is_used_again_in_another_turn_of_the_loop(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    files = Tls(**authority.issue())
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.certificate, files.key)
+    async with origin(answering(OK, OK), tls=context) as server:
+        dash = upstream(server.url.replace("http://127.0.0.1", "https://localhost"), authorities=str(authority.file))
+        for number in range(2):
+            connection = dash.reuse() or await dash.connect()
+            assert connection.has_tls
+            assert connection.is_reused == bool(number)
+            assert (await ask(connection)).status == 200
+            assert await body(connection) == b"ok"
+            dash.release(connection)
+            assert dash.idle == 0
+            await asyncio.sleep(0)
+            assert dash.idle == 1
+        assert server.connections == 1
+        dash.close()
