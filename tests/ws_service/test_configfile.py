@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
+from ws_service.config import Settings
 from ws_service.configfile import (
     Duration,
     Listen,
@@ -26,7 +27,6 @@ from ws_service.configfile import (
     parse_socket_path,
     split_listen,
 )
-from ws_service.config import Settings
 from ws_service.errors import ConfigError, Mistake
 
 
@@ -336,6 +336,6 @@ def test_objections_to_well_formed_settings_have_their_place_too(tmp_path: Path)
     with pytest.raises(ConfigError) as caught:
         load(path, "ws_service", Settings, {}, check)
     assert [(m.line, m.key, m.message) for m in caught.value.mistakes] == [
-        (2, "ws_service.listen", "127.0.0.1:1 is not liked"),
         (1, "ws_service.handoff", "is left out, and missed"),
+        (2, "ws_service.listen", "127.0.0.1:1 is not liked"),
     ]
