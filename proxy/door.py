@@ -154,29 +154,23 @@ class Door:
         who = address[0] if isinstance(address, tuple) else "unix"
         sock.setblocking(False)
         tls = None if self._certificate is None else self._certificate.context
+        peer = None
         try:
-            peer = None
             if self._announcers is not None or tls is not None:
                 async with asyncio.timeout(self._patience):
                     if self._announcers is not None:
                         peer = await self._announced(sock, who, self._announcers)
+                        who = peer.address
                     if tls is not None:
                         await _first_byte_of_tls(sock)
-        except (OSError, HeaderError) as error:  # TimeoutError is an OSError
-            sock.close()
-            self._turned_away(who, error)
-            return
-        await self._hand_in(sock, who if peer is None else peer.address, peer, tls)
-
-    async def _hand_in(self, sock: socket.socket, who: str, peer: Peer | None, tls: ssl.SSLContext | None) -> None:
-        try:
             await self._loop.connect_accepted_socket(
                 lambda: self._welcome(peer),
                 sock,
                 ssl=tls,
                 ssl_handshake_timeout=None if tls is None else self._patience,
             )
-        except OSError as error:
+        except (OSError, HeaderError) as error:  # TimeoutError is an OSError
+            sock.close()
             self._turned_away(who, error)
 
     async def _announced(self, sock: socket.socket, who: str, announcers: Trusted) -> Peer:
