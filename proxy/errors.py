@@ -3,6 +3,7 @@
 - ProxyError                   status  outcome
     - ClientError              400     REFUSED           the client's doing
         - BodyStalled          408     CLIENT_STALLED
+    - TooMany                  429     REFUSED           the client has all it may have
     - UpstreamError            502     UPSTREAM_FAILED   the upstream's doing
         - UpstreamUnreachable  502
         - UpstreamTimeout      504     UPSTREAM_TIMEOUT
@@ -44,6 +45,9 @@ class Outcome(Enum):
     IDLE = "idle"
     DRAINED = "drained"
     RESET = "reset"
+
+    TOO_SLOW = "too slow"
+    """One side took nothing of what waited for it, for ``timeouts.send``; a tunnel's, or a client's of an answer."""
 
 
 class ProxyError(Exception):
@@ -88,6 +92,19 @@ class BodyStalled(ClientError):
 
     status = 408
     outcome = Outcome.CLIENT_STALLED
+
+
+class TooMany(ProxyError):
+    """The client has as much as one client may have (RFC 6585, section 4). Its connection goes on.
+
+    retry_after: seconds after which it may ask again.
+    """
+
+    status = 429
+    outcome = Outcome.REFUSED
+
+    def __init__(self, message: str, *, advice: str = "", detail: str = "", retry_after: int = 1) -> None:
+        super().__init__(message, advice=advice, detail=detail, headers=[(b"Retry-After", b"%d" % max(1, retry_after))])
 
 
 class UpstreamError(ProxyError):

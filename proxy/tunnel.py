@@ -14,6 +14,7 @@ from enum import Enum
 
 from proxy.errors import Outcome
 from proxy.frames import FrameCounter, close_frame, is_one_frame
+from proxy.patience import waiting
 
 FAREWELL = 2.0
 """Seconds without any progress after which connections that are to close are cut. Precedents: nginx none, Caddy 5s."""
@@ -72,6 +73,15 @@ class Leg(asyncio.Protocol):
             if frames.close_code is not None:
                 self.tunnel.close_seen(self, frames.close_code)
         self.other.transport.write(data)
+
+    def taken(self) -> int | None:
+        """Return how many bytes this side has taken, but for a constant; None when nothing waits for it."""
+        left = None if self.is_lost else waiting(self.transport)
+        return None if left is None else self.other.count - left
+
+    def took_too_long(self) -> None:
+        """Close the tunnel; what cannot be said to this side is said to the other one."""
+        self.tunnel.say_goodbye(1013, Outcome.TOO_SLOW)
 
     def eof_received(self) -> bool:
         """Pass the end of this direction on, and keep the other direction (half-close)."""
@@ -191,6 +201,11 @@ class Tunnel:
         """Bytes that the upstream has sent behind its 101."""
         return self._upstream.count
 
+    @property
+    def legs(self) -> tuple[Leg, Leg]:
+        """Both sides, as readers of what the other one sends."""
+        return self._client, self._upstream
+
     def open(self, answer: bytes, from_upstream: bytes, from_client: bytes) -> None:
         """Begin to carry.
 
@@ -218,8 +233,8 @@ class Tunnel:
     def say_goodbye(self, code: int, outcome: Outcome) -> None:
         """Close from our side: a close frame to both, each between two frames, then the end.
 
-        code: 1012 makes a client come back, and so does 1001; never 1000 or
-        4001, after which Dash's browser worker stays away (design D5).
+        code: 1012 makes a client come back, and so do 1001 and 1013; never 1000
+        or 4001, after which Dash's browser worker stays away (design D5).
         """
         if self._farewell is not None or self.state is State.CLOSED:
             return
@@ -325,6 +340,14 @@ class IdleWatch:
         self._pause = idle / LOOKS
         self._tunnels = tunnels
         self._timer: asyncio.TimerHandle | None = None
+
+    def use(self, idle: float) -> None:
+        """Look for another idle time from here on; what is known of each tunnel's silence counts as looks."""
+        self._pause = idle / LOOKS
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self.wake()
 
     def wake(self) -> None:
         """Begin to look, and go on while there are tunnels."""

@@ -13,24 +13,30 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import select
 import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Protocol, cast
+from typing import Protocol, TypedDict, cast
 
 import httptools
 
 from proxy import tls
 from proxy.config import Settings
 from proxy.errors import Exhausted, ProxyError, UpstreamCut, UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from proxy.headers import Fields, tokens
+from proxy.headers import Fields
 
 MAX_HEAD = 65536
-"""Bytes of an answer's head. Precedents: nginx 4-8 KiB (a known trap for large cookies), HAProxy 16 KiB, Go 1 MiB."""
+"""Bytes of an answer's head and the interim answers before it. Precedents: nginx 4-8 KiB (a known trap for large
+cookies), HAProxy 16 KiB, Go 1 MiB, which counts the same."""
+
+_MAX_BODILESS = 4 * MAX_HEAD
+"""Bytes in a row of an answer, head included, that are no body. More than a head, because what comes in one read is
+counted as one."""
 
 MAX_IDLE = 256
 """Idle connections kept for each upstream; they are closed after ``upstream_idle`` anyway."""
@@ -39,6 +45,8 @@ _OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 """What has run out here, and is no fault of an upstream."""
 
 _NO_BODY = frozenset((204, 304))
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 
 
 class Framing(Enum):
@@ -140,6 +148,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._answer: Answer | None = None
         self._head_bytes = self._field_bytes = 0
+        self._bodiless = 0
         self._pieces: deque[bytes] = deque()
         self._held = 0
         self._reading_paused = False
@@ -277,9 +286,14 @@ class Connection(asyncio.Protocol):
             self._reusable = False
             self.abort()
             return
+        if not self.has_answered and data[0] != 0x48:
+            self._break("sent something that is not HTTP (it does not begin with an H)")
+            self._wake()
+            return
         self.has_answered = True
         if self._answer is None:
             self._head_bytes += len(data)
+        self._bodiless += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -288,6 +302,9 @@ class Connection(asyncio.Protocol):
             self._break(f"sent something that is not HTTP ({error})")
         if self._answer is None and self._head_bytes > MAX_HEAD:
             self._break(f"sent more than {MAX_HEAD} bytes of header")
+        if self._bodiless > _MAX_BODILESS and not self._complete:
+            # Trailers, or extensions of chunks: llhttp takes them without end, and holds a trailer until it is whole.
+            self._break(f"sent more than {_MAX_BODILESS} bytes without a body in them")
         self._wake()
 
     def eof_received(self) -> None:
@@ -337,31 +354,32 @@ class Connection(asyncio.Protocol):
         """Collect a field. Trailers are left out: RFC 9110, 6.5.1 lets a gateway do so."""
         if self._answer is None:
             self._headers.append((name, value.strip(b" \t")))
-            self._field_bytes += len(name) + len(value)
+            self._field_bytes += len(name) + len(value) + 4
 
     def on_headers_complete(self) -> None:
         """Decide how the body ends."""
-        if self._complete:
+        if self._complete or self._error is not None:
             return
         status: int = self._parser.get_status_code()
-        if status < 100 or self._parser.get_http_version() not in ("1.0", "1.1"):
+        version = self._parser.get_http_version()
+        if status < 100 or version not in ("1.0", "1.1") or _REASON.fullmatch(self._reason) is None:
             self._break("sent a status line that is not HTTP/1.1's")
+        self._field_bytes += len(self._reason) + 13
         if self._field_bytes > MAX_HEAD:
             self._break(f"sent more than {MAX_HEAD} bytes of header")
         headers = tuple(self._headers)
         self._headers = []
-        answer = Answer(status, self._reason, headers, self._framing(status, headers))
+        answer = Answer(status, self._reason, headers, self._framing(status, version, headers))
         self._reason = b""
         if self._error is not None:
             return
         if status == 101:
             self._switching = answer  # llhttp tells a moment later whether it really switches
         elif status < 200:
-            self._head_bytes = self._field_bytes = 0
             self._on_interim(answer)
         else:
             self._answer = answer
-            if answer.framing is Framing.NONE and self._method == "HEAD":
+            if answer.framing is Framing.NONE:
                 # llhttp would wait for the body that Content-Length describes.
                 self._complete = True
                 self._reusable = self._parser.should_keep_alive()
@@ -371,6 +389,7 @@ class Connection(asyncio.Protocol):
         if self._complete:
             self._reusable = False
             return
+        self._bodiless = 0
         self._pieces.append(data)
         self._held += len(data)
         if self._held > self._buffer and not self._reading_paused and not self._is_closing:
@@ -386,17 +405,20 @@ class Connection(asyncio.Protocol):
 
     # -- inside
 
-    def _framing(self, status: int, headers: Fields) -> Framing:
+    def _framing(self, status: int, version: str, headers: Fields) -> Framing:
+        lengths = [value for name, value in headers if name.lower() == b"content-length"]
+        codings = [value.lower() for name, value in headers if name.lower() == b"transfer-encoding"]
+        if len(lengths) + len(codings) > 1 or any(_LENGTH.fullmatch(length) is None for length in lengths):
+            self._break("did not say in one way how long its body is")
+        elif codings and (codings != [b"chunked"] or version == "1.0"):
+            self._break("used a transfer coding other than chunked")
+        elif status < 200 and (codings or lengths not in ([], [b"0"])):
+            self._break(f"said that a {status} has a body")
         if self._method == "HEAD" or status in _NO_BODY or status < 200:
             return Framing.NONE
-        codings = tokens(value for name, value in headers if name.lower() == b"transfer-encoding")
         if codings:
-            if codings != [b"chunked"]:
-                self._break("used a transfer coding other than chunked")
             return Framing.CHUNKED
-        if any(name.lower() == b"content-length" for name, _ in headers):
-            return Framing.LENGTH
-        return Framing.UNTIL_CLOSE
+        return Framing.LENGTH if lengths else Framing.UNTIL_CLOSE
 
     @property
     def _ends_with_connection(self) -> bool:
@@ -455,6 +477,13 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
 
+class _Values(TypedDict):
+    connect_timeout: float
+    idle: float
+    buffer: int
+    context: ssl.SSLContext | None
+
+
 class Upstream:
     """One of the services behind the gateway, and the idle connections to it.
 
@@ -462,9 +491,7 @@ class Upstream:
     url: ``http://host:port``, ``https://host:port`` or ``unix:path``.
     connect_timeout: seconds to connect, TLS included. idle: seconds that an unused connection is kept.
     buffer: bytes held per direction before the sender is made to wait.
-    authorities: PEM file of those whose certificates ``https`` is checked against; None: the system's.
-
-    Raises TlsError when they cannot be used.
+    context: how TLS is spoken to an ``https`` one; None: to the others.
     """
 
     def __init__(
@@ -475,17 +502,21 @@ class Upstream:
         connect_timeout: float,
         idle: float,
         buffer: int,
-        authorities: str | None = None,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self.name = name
         self.url = url
         self.authority = b"localhost" if url.startswith("unix:") else url.partition("://")[2].encode()
-        self._tls = tls.upstream_context(authorities) if url.startswith("https:") else None
+        self._idle: deque[Connection] = deque()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.adapt(connect_timeout=connect_timeout, idle=idle, buffer=buffer, context=context)
+
+    def adapt(self, *, connect_timeout: float, idle: float, buffer: int, context: ssl.SSLContext | None = None) -> None:
+        """Change what holds for connections from here on."""
+        self._tls = context
         self._connect_timeout = connect_timeout
         self._idle_seconds = idle
         self._buffer = buffer
-        self._idle: deque[Connection] = deque()
-        self._sweeper: asyncio.TimerHandle | None = None
 
     async def connect(self) -> Connection:
         """Open a new connection; cancelling abandons the attempt.
@@ -569,6 +600,11 @@ class Upstream:
         while self._idle:
             self._idle.pop().abort()
 
+    def retire(self) -> None:
+        """Close every idle connection, and keep none any more: those in use end with their exchange."""
+        self._idle_seconds = 0
+        self.close()
+
     @property
     def idle(self) -> int:
         """How many connections wait for work."""
@@ -589,19 +625,28 @@ class Upstream:
         return f"For whoever runs this: {question} Its address is gateway.upstreams.{self.name} in the configuration."
 
 
-def make_upstreams(settings: Settings) -> dict[str, Upstream]:
-    """Return the configured upstreams by name. Raises TlsError when the authorities cannot be read."""
-    return {
-        name: Upstream(
-            name,
-            url,
-            connect_timeout=settings.timeouts.connect,
-            idle=settings.timeouts.upstream_idle,
-            buffer=settings.buffer,
-            authorities=settings.upstream_ca,
-        )
-        for name, url in settings.upstreams
-    }
+def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> dict[str, Upstream]:
+    """Return the configured upstreams by name. Raises TlsError when the authorities cannot be read.
+
+    before: those of the reading of the config before; one that still has its address goes on, adapted.
+    """
+    is_secure = {name: url.startswith("https:") for name, url in settings.upstreams}
+    context = tls.upstream_context(settings.upstream_ca) if any(is_secure.values()) else None
+    upstreams = {}
+    for name, url in settings.upstreams:
+        values: _Values = {
+            "connect_timeout": settings.timeouts.connect,
+            "idle": settings.timeouts.upstream_idle,
+            "buffer": settings.buffer,
+            "context": context if is_secure[name] else None,
+        }
+        upstream = before.get(name)
+        if upstream is not None and upstream.url == url:
+            upstream.adapt(**values)
+        else:
+            upstream = Upstream(name, url, **values)
+        upstreams[name] = upstream
+    return upstreams
 
 
 def split_url(url: str) -> tuple[str, int]:

@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestClient
 from proxy.admin import admin_app
 from proxy.exchange import Exchange
 from proxy.lifecycle import Lifecycle
+from proxy.limits import Admission
 from proxy.upstream import Upstream
 from tests.processes import free_port
 from tests.proxy.origin import answering, origin
@@ -24,7 +25,7 @@ def upstreams(dash: str, ws: str) -> dict[str, Upstream]:
 
 async def test_it_is_alive_in_every_state_and_ready_only_when_it_is(aiohttp_client: Make) -> None:
     lifecycle: Lifecycle[Exchange] = Lifecycle()
-    client = await aiohttp_client(admin_app(lifecycle, {}))
+    client = await aiohttp_client(admin_app(lifecycle, dict, Admission()))
     seen = []
     for event in ("listening", "stop", "empty", None):
         alive, ready = await client.get("/healthz"), await client.get("/readyz")
@@ -38,7 +39,8 @@ async def test_an_upstream_that_is_away_is_reported_and_does_not_make_the_gatewa
     lifecycle: Lifecycle[Exchange] = Lifecycle()
     lifecycle.happen("listening")
     async with origin(answering()) as server:
-        client = await aiohttp_client(admin_app(lifecycle, upstreams(f"http://127.0.0.1:{free_port()}", server.url)))
+        known = upstreams(f"http://127.0.0.1:{free_port()}", server.url)
+        client = await aiohttp_client(admin_app(lifecycle, lambda: known, Admission()))
         answer = await client.get("/readyz")
         assert answer.status == 200
         assert (await answer.json())["upstreams"] == {

@@ -315,3 +315,12 @@ def test_half_close_and_back_pressure_hold_on_uvloop(role: str) -> None:
         runner.run(test_a_side_that_ends_can_still_receive(role))
         runner.run(test_a_slow_reader_makes_its_sender_wait_and_loses_nothing(role))
         runner.run(test_a_reset_ends_the_other_side(role))
+
+
+async def test_another_idle_time_holds_for_tunnels_that_are_open() -> None:
+    async with rig() as r:
+        watch = IdleWatch(3600, [r.tunnel])
+        watch.wake()
+        watch.use(0.2)
+        assert await r.client.receive(4) == close_frame(1001, masked=False)
+        assert r.tunnel.outcome is Outcome.IDLE
