@@ -92,6 +92,16 @@ class Handoff:
         if self._path is None:
             return
         self._look_again()
+        await self._greeted()
+
+    async def greet(self) -> None:
+        """Look for services that have just come back; those that are there are ready when it returns."""
+        if self._path is None:
+            return
+        self._look()
+        await self._greeted()
+
+    async def _greeted(self) -> None:
         try:
             async with asyncio.timeout(_GREETING):
                 for channel in list(self._channels.values()):

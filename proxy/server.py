@@ -89,6 +89,8 @@ class Server:
         await self._admin.setup()
         admin = self._admin.server
         assert admin is not None
+        for upstream in self._gateway.rules.upstreams.values():
+            upstream.start()
         public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
         self._doors = [
             Door(
@@ -109,7 +111,8 @@ class Server:
         1. for ``timeouts.drain_notice`` seconds ``/readyz`` says 503, so that balancers look elsewhere, and everything
            is served as before;
         2. the listener closes; each answer from here on is the last on its connection, idle connections close behind
-           a grace, and tunnels say 1012, spread over ``timeouts.drain_window``;
+           a grace, and tunnels say 1012, spread over ``timeouts.drain_window``; requests that wait for an upstream to
+           come back are told 503, because the next gateway may wait longer than this one;
         3. ``timeouts.drain`` seconds behind that, whatever is left is cut; sockets that were handed over are the
            service's, and live on.
 
@@ -126,6 +129,8 @@ class Server:
             public.close()
             self._bound[0].close()
             self._lifecycle.happen("stop")
+            for upstream in self._gateway.rules.upstreams.values():
+                upstream.room.close("This gateway is stopping.")
             event = await self._drain.run(timeouts)
         finally:
             public.close()
@@ -136,6 +141,7 @@ class Server:
             self._gateway.handoff.close()
             for upstream in self._gateway.rules.upstreams.values():
                 upstream.close()
+                await upstream.closed()
             admin.close()
             self._release()
             for door in self._doors:

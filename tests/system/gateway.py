@@ -424,6 +424,7 @@ def running_gateway(
         "handoff": "off",  # most plays hold both ends of a tunnel
         "limits": dict.fromkeys(PER_CLIENT),  # all of them come from one address, many and as fast as they can
         "timeouts": {"drain_window": 0, **timeouts},
+        "health": {"interval": 0},  # a probe would be taken for the next visitor
         **settings,
     }
     path = folder / f"gateway-{port}.yaml"
