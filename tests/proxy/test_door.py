@@ -188,7 +188,7 @@ async def test_behind_a_unix_socket_the_header_counts_as_well(tmp_path: Path) ->
         listener.bind(str(tmp_path / "door"))
         listener.listen()
         listener.setblocking(False)
-        door = Door([listener], lambda peer, _: Guest(place, peer), patience=10, announcers=lambda: ("unix",))
+        door = Door([listener], lambda peer, slot: Guest(place, peer, slot), patience=10, announcers=lambda: ("unix",))
         place = Hall(door, 0)
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "door"))
         writer.write(HEADER)

@@ -466,7 +466,7 @@ async def test_no_path_hands_nothing_over() -> None:
 
 async def test_without_a_descriptor_it_looks_again_later(tmp_path: Path) -> None:
     async with place(tmp_path / "ws.sock") as service:
-        handoff = Handoff(service.path, lambda _: None)
+        handoff = Handoff(service.path, lambda _: None, Tally())
         with no_descriptor_left():
             handoff._look_again()
         assert handoff._absence[0] == "not answered"

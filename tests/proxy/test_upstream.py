@@ -28,8 +28,8 @@ from proxy.errors import (
     UpstreamUnreachable,
 )
 from proxy.health import State
-from proxy.upstream import MAX_HEAD, Answer, Connection, Framing, Upstream, split_url
 from proxy.tls import upstream_context
+from proxy.upstream import MAX_HEAD, Answer, Connection, Framing, Upstream, split_url
 from tests.certificates import Authority
 from tests.processes import free_port, no_descriptor_left
 from tests.proxy.origin import Script, answering, origin, read_head, silent
@@ -686,7 +686,7 @@ async def test_without_a_descriptor_no_upstream_is_to_blame() -> None:
     async with origin(answering(OK)) as server:
         with no_descriptor_left(), pytest.raises(Exhausted) as caught:
             await upstream(server.url).connect()
-        assert "Too many open files" in caught.value.detail
+        assert "too many open files" in caught.value.detail
         assert caught.value.headers == ((b"Retry-After", b"1"),)
         connection = await upstream(server.url).connect()  # and a moment later it works
         connection.abort()
