@@ -390,7 +390,8 @@ class Settings(Section):
 
     proxy_protocol: bool = False
     """Whether each connection begins with a PROXY header (version 1 or 2) of a proxy in ``trusted_proxies``, which
-    says who the client is. Then a connection without one is closed."""
+    says who the client is. Then a connection without one is closed. That client is then who must be in
+    ``trusted_proxies`` for its X-Forwarded-* to be believed, no longer the proxy."""
 
     admin: Listen = "127.0.0.1:8001"
     """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import socket
 from collections import Counter
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from proxy.config import Settings
-from proxy.errors import ListenError
+from proxy.errors import ListenError, TlsError
 from proxy.routing import Table
 from proxy.rules import Rules
 from proxy.server import Server
 from proxy.upstream import Upstream
+from tests.certificates import Authority
 from tests.processes import free_port
 
 
@@ -61,6 +63,31 @@ async def test_it_listens_on_a_unix_socket(tmp_path: Path) -> None:
     assert (await reader.readline()) == b"HTTP/1.1 400 Bad Request\r\n"
     writer.close()
     await server.stop()
+
+
+async def test_with_tls_it_shows_an_address_to_open(tmp_path: Path) -> None:
+    server = Server(settings(tls=Authority(tmp_path).issue()), lambda _: None)
+    await server.start()
+    assert server.addresses[0].startswith("https://127.0.0.1:")
+    assert server.certificate is not None
+    await server.stop()
+
+
+async def test_a_file_that_went_away_behind_the_check_is_named(tmp_path: Path) -> None:
+    files = Authority(tmp_path).issue()
+    os.unlink(files["key"])
+    with pytest.raises(TlsError, match=r"server\.key cannot be read"):
+        Server(settings(tls=files), lambda _: None)
+
+
+async def test_a_socket_file_that_another_gateway_answers_is_named_with_its_key(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path / 'admin.sock'}"
+    first, second = (Server(settings(admin=address), lambda _: None) for _ in range(2))
+    await first.start()
+    with pytest.raises(ListenError, match=r"admin\.sock is already in use.*gateway\.admin"):
+        await second.start()
+    await first.stop()
+    assert not (tmp_path / "admin.sock").exists()
 
 
 async def test_it_shows_the_address_it_got() -> None:

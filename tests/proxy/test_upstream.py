@@ -6,10 +6,12 @@ import asyncio
 import errno
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -17,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy import config
-from proxy.config import Limits
+from proxy.config import Limits, Tls
 from proxy.errors import (
     Exhausted,
     Stopping,
@@ -30,16 +32,25 @@ from proxy.errors import (
 )
 from proxy.headers import response_head
 from proxy.health import State
+from proxy.tls import upstream_context
 from proxy.upstream import MAX_HEAD, Answer, Connection, Framing, Upstream, split_url
-from tests.processes import free_port
+from tests.certificates import Authority
+from tests.processes import free_port, no_descriptor_left
 from tests.proxy.origin import Script, answering, origin, read_head, silent
 from tests.proxy.test_plain import ANSWERS, Wire
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def upstream(url: str, *, idle: float = 60, connect_timeout: float = 5, buffer: int = 65536) -> Upstream:
-    return Upstream("dash", url, connect_timeout=connect_timeout, idle=idle, buffer=buffer)
+def upstream(
+    url: str,
+    *,
+    idle: float = 60,
+    connect_timeout: float = 5,
+    buffer: int = 65536,
+    context: ssl.SSLContext | None = None,
+) -> Upstream:
+    return Upstream("dash", url, connect_timeout=connect_timeout, idle=idle, buffer=buffer, context=context)
 
 
 async def ask(connection: Connection, method: str = "GET", *, may_switch: bool = False) -> Answer:
@@ -697,3 +708,45 @@ def test_whatever_counts_as_an_answer_is_written_on_without_a_second_meaning(dat
     lengths = answer.all(b"content-length")
     assert len(lengths) + len(answer.all(b"transfer-encoding")) <= 1
     assert all(length.isdigit() and str(int(length)).encode() == length for length in lengths)
+
+
+async def test_without_a_descriptor_no_upstream_is_to_blame() -> None:
+    async with origin(answering(OK)) as server:
+        with no_descriptor_left(), pytest.raises(Exhausted) as caught:
+            await upstream(server.url).connect()
+        assert "too many open files" in caught.value.detail
+        assert caught.value.headers == ((b"Retry-After", b"1"),)
+        connection = await upstream(server.url).connect()  # and a moment later it works
+        connection.abort()
+
+
+# -- over TLS; the rest of it is in tests/system/test_tls.py, in uvloop
+
+
+def test_a_url_without_a_port_has_that_of_its_scheme() -> None:
+    assert split_url("https://dash.test") == ("dash.test", 443)
+    assert split_url("https://[::1]") == ("::1", 443)
+    assert split_url("https://dash.test:8443") == ("dash.test", 8443)
+    assert split_url("http://dash.test") == ("dash.test", 80)
+
+
+async def test_a_connection_over_tls_is_used_again_in_another_turn_of_the_loop(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    files = Tls(**authority.issue())
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    theirs.load_cert_chain(files.certificate, files.key)
+    async with origin(answering(OK, OK), tls=theirs) as server:
+        url = server.url.replace("http://127.0.0.1", "https://localhost")
+        dash = upstream(url, context=upstream_context(str(authority.file)))
+        for number in range(2):
+            connection = dash.reuse() or await dash.connect()
+            assert connection.has_tls
+            assert connection.is_reused == bool(number)
+            assert (await ask(connection)).status == 200
+            assert await body(connection) == b"ok"
+            dash.release(connection)
+            assert dash.idle == 0
+            await asyncio.sleep(0)
+            assert dash.idle == 1
+        assert server.connections == 1
+        dash.close()
