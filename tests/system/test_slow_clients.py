@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -21,6 +22,7 @@ from tests.system.gateway import (
     open_tunnel,
     request,
     running_gateway,
+    serving,
 )
 
 MIB = 1 << 20
@@ -382,3 +384,81 @@ def test_requests_that_are_sent_without_reading_the_answers_pile_up_nowhere(pati
     assert not upstream.has_something()
     assert not origin.has_visitor()
     assert memory(patient) - before < PER_ONE
+
+
+# -- many of them
+
+
+class Siege:
+    """Slow clients of three kinds in equal parts: heads and bodies that come a byte at a time, and silence.
+
+    A thread sends each of those that send a byte now and then, until the ``with`` block ends.
+    """
+
+    def __init__(self, gateway: Gateway, count: int, *, pause: float = 0.5) -> None:
+        self._clients = [gateway.dial() for _ in range(count)]
+        self._pause = pause
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="siege", daemon=True)
+
+    def _run(self) -> None:
+        heads, bodies = self._clients[::3], self._clients[1::3]
+        for client in heads:
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
+        for client in bodies:
+            client.send(request("POST /", "Content-Length: 1000000"))
+        while not self._is_over.wait(self._pause):
+            for client in heads + bodies:
+                with suppress(OSError):
+                    client.sock.send(b"x")
+
+    def __enter__(self) -> Siege:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join(DEADLINE)
+        for client in self._clients:
+            client.close()
+
+
+def in_time(gateway: Gateway, count: int) -> list[float]:
+    """Ask so often on one connection; returns the seconds that the answers took, the shortest first."""
+    took = []
+    with gateway.dial() as client:
+        for _ in range(count):
+            began = time.monotonic()
+            client.send(request("GET /quick"))
+            assert client.read_message().body == b"quick"
+            took.append(time.monotonic() - began)
+    return sorted(took)
+
+
+def quick(wire: Wire) -> None:
+    """An upstream that answers a GET, and waits for the body of a POST."""
+    while True:
+        wire.read_message()
+        wire.send(answer("200 OK", body=b"quick"))
+
+
+def test_slow_clients_by_the_hundred_cost_little_and_make_nobody_else_wait(tmp_path: Path) -> None:
+    count = 210
+    with serving(quick) as url, running_gateway(tmp_path, dash=url, timeouts={"drain": "1s"}) as gateway:
+        in_time(gateway, 100)
+        before = memory(gateway)
+        with Siege(gateway, count, pause=0.05):
+            took = in_time(gateway, 400)
+            grown = memory(gateway) - before
+        assert took[len(took) // 2] < 0.05
+        assert took[-1] < 1
+        assert grown < count * 64 * 1024, f"{grown / count / 1024:.1f} KiB for each"
+
+
+def test_slow_clients_by_the_hundred_are_all_shown_out(tmp_path: Path) -> None:
+    count = 90
+    short = {"head": "500ms", "body": "500ms", "drain": "1s"}
+    with serving(quick) as url, running_gateway(tmp_path, dash=url, timeouts=short) as gateway:
+        with Siege(gateway, count, pause=0.1):
+            gateway.process.wait_for_count(" client stalled ", count * 2 // 3, timeout=DEADLINE)
+        in_time(gateway, 10)
