@@ -17,6 +17,7 @@ from tests.system.gateway import (
     answer,
     chunks,
     frame,
+    handshake,
     open_tunnel,
     request,
     running_gateway,
@@ -191,6 +192,16 @@ def test_the_answer_to_a_large_head_reaches_a_client_that_goes_on_sending(gatewa
     client.close()
     sending.join(DEADLINE)
     assert not origin.has_visitor()
+
+
+def test_the_answer_reaches_a_client_that_goes_on_behind_a_refused_handshake(gateway: Gateway) -> None:
+    client = gateway.dial()
+    ahead = frame(2, b"x" * (4 << 20), mask=b"abcd")
+    sending = client.send_later(handshake().replace(b"Version: 13", b"Version: 7") + ahead)
+    assert client.read_message().status == 426
+    assert client.read_to_cut() == (b"", "end")
+    client.close()
+    sending.join(DEADLINE)
 
 
 def test_the_log_says_which_limit_it_was(gateway: Gateway) -> None:

@@ -137,6 +137,19 @@ def test_a_head_in_pieces_that_ends_in_time_counts_no_more(gateway: Gateway, ori
     assert client.read_message().status == 200
 
 
+def test_a_head_that_has_begun_is_not_taken_for_an_idle_connection(tmp_path: Path) -> None:
+    with (
+        serving(quick) as url,
+        running_gateway(tmp_path, dash=url, timeouts={"keepalive": "300ms", "drain": "1s"}) as gateway,
+        gateway.dial() as client,
+    ):
+        for _ in range(2):
+            client.send(b"GET / HT")
+            time.sleep(0.5)
+            client.send(b"TP/1.1\r\nHost: a\r\n\r\n")
+            assert client.read_message().status == 200
+
+
 @pytest.mark.parametrize("fields", [(), ("Expect: x",)], ids=["plain", "ordinary"])
 def test_half_a_head_behind_a_request_that_is_carried_disturbs_nothing_and_is_cut_then(
     fields: tuple[str, ...], gateway: Gateway, origin: Origin
