@@ -22,6 +22,7 @@ from typing import NamedTuple
 from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.guards import Guard, folded
 from proxy.headers import Fields, Head, request_head
+from proxy.hold import HELD, hold, send
 from proxy.upstream import Answer, Connection, Upstream
 
 _MAX_BODY = 65536
@@ -75,7 +76,12 @@ class ForwardAuth:
             if known is not None:
                 return known
         try:
-            connection, answer = await self._ask(request_head(question, guard.ask, fields))
+            message = request_head(question, guard.ask, fields)
+
+            async def attempt() -> tuple[Connection, Answer]:
+                return await send(self._upstream, "GET", message, self._patience)
+
+            connection, answer = await (hold(self._upstream, attempt) if head.method in HELD else attempt())
             if not 200 <= answer.status < 300:
                 return Refusal(connection, answer)
             await self._check(connection, guard)
@@ -109,28 +115,6 @@ class ForwardAuth:
             about.append((b"X-Forwarded-Upgrade", b"websocket"))
         others = _without(ours, b"x-forwarded-method", b"x-forwarded-uri", b"x-forwarded-upgrade")
         return Head("GET", guard.ask, (1, 1), tuple(kept)), (*others, *about)
-
-    async def _ask(self, message: bytes) -> tuple[Connection, Answer]:
-        """Put a question; again on a new connection where an idle one was closed while it was on its way."""
-        connection = self._upstream.reuse()
-        if connection is not None:
-            try:
-                return connection, await self._put(connection, message)
-            except UpstreamError:
-                if connection.has_answered:
-                    raise
-        connection = await self._upstream.connect()
-        return connection, await self._put(connection, message)
-
-    async def _put(self, connection: Connection, message: bytes) -> Answer:
-        try:
-            connection.begin("GET")
-            connection.write(message)
-            async with asyncio.timeout(self._patience):
-                return await connection.head()
-        except BaseException:
-            connection.abort()
-            raise
 
     async def _check(self, connection: Connection, guard: Guard) -> None:
         """Read a 2xx to its end: that it is one that somebody meant, and so that its connection can be used again."""

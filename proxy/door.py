@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import logging
 import re
 import resource
@@ -22,16 +23,20 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
 
-from proxy.headers import Peer, Trusted, is_trusted
+from proxy.errors import TooMany
+from proxy.headers import Peer, Trusted, is_trusted, response_head
+from proxy.limits import Entrance, Slot, TurnAway
 from proxy.proxy_header import MAX_HEADER, HeaderError, parse
 from proxy.tls import Certificate, why
 
 logger = logging.getLogger("proxy")
 
-Welcome = Callable[[Peer | None], asyncio.Protocol]
-"""Makes the protocol of a connection. It is told who the client is where a proxy in front has announced it; None: the
-transport knows."""
+Welcome = Callable[[Peer | None, Slot | None], asyncio.Protocol]
+"""Makes the protocol of a connection. It is told who the client is where a proxy in front has announced it (None: the
+transport knows), and what the connection counts as, to be released at its end (None: nobody counts)."""
 
 _AT_ONCE = 64
 """Connections accepted before everybody else has a turn."""
@@ -49,6 +54,8 @@ _OUT_OF = {
     errno.ENOMEM: "the system has no memory left for sockets",
 }
 
+_NO_ROOM = "no room"
+
 _TLS_HANDSHAKE = 0x16
 """The first byte of a ClientHello (RFC 8446, section 5.1)."""
 
@@ -59,11 +66,23 @@ _WRONG_DOOR = (
 )
 
 
+@dataclass(slots=True)
+class _Arrival:
+    """Somebody at the door. who: as far as it is known. slot: what it counts as. is_in: its protocol has it."""
+
+    sock: socket.socket
+    who: str
+    announced: Peer | None = None
+    slot: Slot | None = None
+    is_in: bool = False
+
+
 class Door:
     """Takes in the connections of one listener.
 
     sockets: listening. welcome: makes the protocol of a connection.
     patience: seconds for a PROXY header, for the first byte of TLS, and for its handshake.
+    entrance: who may come in; None: everybody.
     certificate: for TLS; None: none is spoken.
     announcers: who may send a PROXY header, and must; None: none is read.
 
@@ -76,19 +95,23 @@ class Door:
         welcome: Welcome,
         *,
         patience: float,
+        entrance: Entrance | None = None,
         certificate: Certificate | None = None,
-        announcers: Trusted | None = None,
+        announcers: Callable[[], Trusted] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sockets = sockets
         self._welcome = welcome
         self._patience = max(patience, 0.001)  # asyncio has no timeout of nothing
+        self._entrance = entrance
         self._certificate = certificate
         self._announcers = announcers
         self._reasons = {"closed"}
-        self._arrivals: dict[asyncio.Task[None], socket.socket] = {}
+        self._arrivals: dict[asyncio.Task[None], _Arrival] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._log = _Log()
+        if entrance is not None:
+            entrance.connections.on_leave = self.look_again
         self.resume("closed")
 
     def pause(self, reason: str) -> None:
@@ -104,6 +127,11 @@ class Door:
             for listener in self._sockets:
                 self._loop.add_reader(listener, self._accept, listener)
         self._reasons.discard(reason)
+
+    def look_again(self) -> None:
+        """Accept again if there is room now."""
+        if _NO_ROOM in self._reasons and not self._full():
+            self.resume(_NO_ROOM)
 
     def close(self) -> None:
         """Accept nobody any more, and turn away whoever is not through yet. The sockets are the caller's to close."""
@@ -122,6 +150,10 @@ class Door:
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(_AT_ONCE):
+            if why_not := self._full():
+                self._log.tell(_NO_ROOM, f"no connection is accepted: {why_not}")
+                self.pause(_NO_ROOM)
+                return
             try:
                 sock, address = listener.accept()
             except BlockingIOError:
@@ -132,14 +164,44 @@ class Door:
                 # Whatever it is (accept(2) has a long list), the listener stays readable: to try at once would spin.
                 self._rest(error)
                 return
-            arrival = self._loop.create_task(self._admit(sock, address), name="arrival")
-            self._arrivals[arrival] = sock
-            arrival.add_done_callback(self._arrived)
+            sock.setblocking(False)
+            arrival = _Arrival(sock, address[0] if isinstance(address, tuple) else "unix")
+            if self._is_welcome(arrival):
+                task = self._loop.create_task(self._admit(arrival), name="arrival")
+                self._arrivals[task] = arrival
+                task.add_done_callback(self._arrived)
 
-    def _arrived(self, arrival: asyncio.Task[None]) -> None:
-        sock = self._arrivals.pop(arrival)
-        if arrival.cancelled():  # also before its first step, where it could not do it itself
-            sock.close()
+    def _full(self) -> str:
+        """Return why nobody more may come in; nothing when somebody may."""
+        if self._entrance is None:
+            return ""
+        most, sentence = self._entrance.room()
+        taken = self._entrance.connections.total
+        return f"{taken} are open; {sentence}" if taken >= most else ""
+
+    def _is_welcome(self, arrival: _Arrival) -> bool:
+        """Count a connection in for whom it comes from, as far as is known; turn it away if that one has enough."""
+        if self._entrance is None:
+            return True
+        if arrival.slot is not None:
+            arrival.slot.release()
+        verdict = self._entrance.admit(arrival.who, time.monotonic())
+        if isinstance(verdict, TurnAway):
+            if verdict.notice:
+                logger.warning("%s", verdict.notice)
+            if self._certificate is None:
+                _say_why(arrival.sock, verdict.error)
+            arrival.sock.close()
+            return False
+        arrival.slot = verdict.slot
+        return True
+
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        arrival = self._arrivals.pop(task)
+        if task.cancelled():  # also before its first step, where it could not do it itself
+            arrival.sock.close()
+        if not arrival.is_in and arrival.slot is not None:
+            arrival.slot.release()
 
     def _rest(self, error: OSError) -> None:
         what = _OUT_OF.get(error.errno or 0, f"accept fails ({error.strerror})")
@@ -149,35 +211,37 @@ class Door:
         self.pause("out of descriptors")
         self._timer = self._loop.call_later(_BREATH, self.resume, "out of descriptors")
 
-    async def _admit(self, sock: socket.socket, address: object) -> None:
+    async def _admit(self, arrival: _Arrival) -> None:
         """Bring one connection to its protocol, or close it. Never raises, but when it is cancelled."""
-        who = address[0] if isinstance(address, tuple) else "unix"
-        sock.setblocking(False)
+        sock = arrival.sock
         tls = None if self._certificate is None else self._certificate.context
         try:
-            peer = None
             if self._announcers is not None or tls is not None:
                 async with asyncio.timeout(self._patience):
                     if self._announcers is not None:
-                        peer = await self._announced(sock, who, self._announcers)
+                        arrival.announced = await self._announced(sock, arrival.who, self._announcers())
+                        arrival.who = arrival.announced.address
+                        if not self._is_welcome(arrival):
+                            return
                     if tls is not None:
                         await _first_byte_of_tls(sock)
         except (OSError, HeaderError) as error:  # TimeoutError is an OSError
             sock.close()
-            self._turned_away(who, error)
+            self._turned_away(arrival.who, error)
             return
-        await self._hand_in(sock, who if peer is None else peer.address, peer, tls)
+        await self._hand_in(arrival, tls)
 
-    async def _hand_in(self, sock: socket.socket, who: str, peer: Peer | None, tls: ssl.SSLContext | None) -> None:
+    async def _hand_in(self, arrival: _Arrival, tls: ssl.SSLContext | None) -> None:
         try:
             await self._loop.connect_accepted_socket(
-                lambda: self._welcome(peer),
-                sock,
+                lambda: self._welcome(arrival.announced, arrival.slot),
+                arrival.sock,
                 ssl=tls,
                 ssl_handshake_timeout=None if tls is None else self._patience,
             )
+            arrival.is_in = True
         except OSError as error:
-            self._turned_away(who, error)
+            self._turned_away(arrival.who, error)
 
     async def _announced(self, sock: socket.socket, who: str, announcers: Trusted) -> Peer:
         if not is_trusted(who, announcers):
@@ -200,6 +264,20 @@ class Door:
             self._log.tell("handshake", f"a connection from {who} was closed: {why(error)}")
         else:
             logger.debug("a connection from %s ended at the door: %r", who, error)
+
+
+def _say_why(sock: socket.socket, error: TooMany) -> None:
+    """Answer in one packet, without having read what is asked.
+
+    A person who is turned away by mistake (an office, a proxy that is not
+    named) then sees more than "connection reset".
+    """
+    body = json.dumps({"error": error.message, "status": error.status}).encode() + b"\n"
+    fields = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body)), *error.headers]
+    fields.append((b"Connection", b"close"))
+    phrase = HTTPStatus(error.status).phrase.encode()
+    with suppress(OSError):  # it is gone already
+        sock.send(response_head(error.status, phrase, (), ours=tuple(fields)) + body)
 
 
 class _Log:

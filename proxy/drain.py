@@ -53,7 +53,7 @@ class Drain:
         self._listener = listener
         self._lifecycle = lifecycle
         self._change = asyncio.Event()
-        self._told = (0, 0)
+        self._told = (0, 0, 0)
         self.changed = self._change.set
 
     async def run(self, timeouts: Timeouts) -> str:
@@ -83,7 +83,7 @@ class Drain:
 
     async def cut(self) -> None:
         """End whatever is left, and say what it was."""
-        if self._lifecycle.in_flight:
+        if any(self._counts):
             logger.warning("cutting %s that did not end in time", self._left())
         self._gateway.abort_tunnels()
         await self._listener.shutdown(0.1)
@@ -124,13 +124,14 @@ class Drain:
             logger.info("draining: %s left, %.0f s to the deadline", self._left(), left)
 
     @property
-    def _counts(self) -> tuple[int, int]:
+    def _counts(self) -> tuple[int, int, int]:
         tunnels = len(self._gateway.tunnels)
-        return tunnels, len(self._lifecycle.in_flight) - tunnels
+        return tunnels, len(self._lifecycle.in_flight) - tunnels, self._listener.flushing
 
     def _left(self) -> str:
-        tunnels, requests = self._counts
-        return f"{_count(tunnels, 'tunnel')} and {_count(requests, 'request')}"
+        tunnels, requests, answers = self._counts
+        slow = f", {_count(answers, 'answer')} on the way to slow clients" if answers else ""
+        return f"{_count(tunnels, 'tunnel')} and {_count(requests, 'request')}{slow}"
 
 
 def moments(count: int, window: float) -> Iterator[float]:

@@ -3,9 +3,13 @@
 - ProxyError                   status  outcome
     - ClientError              400     REFUSED           the client's doing
         - BodyStalled          408     CLIENT_STALLED
+    - TooMany                  429     REFUSED           the client has all it may have
     - UpstreamError            502     UPSTREAM_FAILED   the upstream's doing
-        - UpstreamUnreachable  502
+        - UpstreamUnreachable  503     UPSTREAM_AWAY
+        - UpstreamFull         503     UPSTREAM_FULL
+        - UpstreamLost         502     UPSTREAM_FAILED
         - UpstreamTimeout      504     UPSTREAM_TIMEOUT
+            - ConnectTimeout   504     UPSTREAM_TIMEOUT
         - UpstreamCut          502     UPSTREAM_CUT      died inside a body: there is nothing to answer any more
     - Stopping                 503     STOPPING          ours
     - Exhausted                503     EXHAUSTED         ours: the process has no descriptor left
@@ -30,6 +34,8 @@ class Outcome(Enum):
     REFUSED = "refused"
     CLIENT_GONE = "client gone"
     CLIENT_STALLED = "client stalled"
+    UPSTREAM_AWAY = "upstream away"
+    UPSTREAM_FULL = "upstream full"
     UPSTREAM_FAILED = "upstream failed"
     UPSTREAM_TIMEOUT = "upstream timed out"
     UPSTREAM_CUT = "upstream cut"
@@ -93,6 +99,19 @@ class BodyStalled(ClientError):
     outcome = Outcome.CLIENT_STALLED
 
 
+class TooMany(ProxyError):
+    """The client has as much as one client may have (RFC 6585, section 4). Its connection goes on.
+
+    retry_after: seconds after which it may ask again.
+    """
+
+    status = 429
+    outcome = Outcome.REFUSED
+
+    def __init__(self, message: str, *, advice: str = "", detail: str = "", retry_after: int = 1) -> None:
+        super().__init__(message, advice=advice, detail=detail, headers=[(b"Retry-After", b"%d" % max(1, retry_after))])
+
+
 class UpstreamError(ProxyError):
     """The upstream broke the exchange: it closed too early or answered something that is not HTTP."""
 
@@ -101,7 +120,24 @@ class UpstreamError(ProxyError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """No connection to the upstream could be made."""
+    """No connection to the upstream could be made, so nothing was sent.
+
+    503 as Envoy has it, not nginx's 502: nothing is wrong with any answer, and whoever asks again later is right to.
+    """
+
+    status = 503
+    outcome = Outcome.UPSTREAM_AWAY
+
+
+class UpstreamFull(UpstreamError):
+    """The upstream has all that it may have, and as many wait for it as may."""
+
+    status = 503
+    outcome = Outcome.UPSTREAM_FULL
+
+
+class UpstreamLost(UpstreamError):
+    """The upstream closed the connection before the first byte of an answer; nobody can tell what it has done."""
 
 
 class UpstreamTimeout(UpstreamError):
@@ -109,6 +145,10 @@ class UpstreamTimeout(UpstreamError):
 
     status = 504
     outcome = Outcome.UPSTREAM_TIMEOUT
+
+
+class ConnectTimeout(UpstreamTimeout):
+    """The upstream did not take the connection in time, so nothing was sent."""
 
 
 class UpstreamCut(UpstreamError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxy.errors import Outcome
+from proxy.limits import Slot
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +30,8 @@ class Exchange:
     is_handed_off: bool = False
     """The service has the client's socket: ``ended`` comes with its report, in a record made of it."""
     status: int = 0
-    """The status that the client got; 499 when it left before there was one; 0 while nobody here knows."""
+    """The status that the client got; 499 when it left before there was one, 444 when we let it go without (both as
+    nginx has them); 0 while nobody here knows."""
     received: int = 0
     """Bytes from the client."""
     sent: int = 0
@@ -42,6 +44,10 @@ class Exchange:
     """A WebSocket's: the code of the close frame that began the end; None where there was none."""
     closed_by: str = ""
     """A WebSocket's: ``client``, ``upstream`` or ``gateway``."""
+    slot: Slot | None = None
+    """A WebSocket's: its place among its client's WebSockets, released at its end."""
+    connection: Slot | None = None
+    """A tunnel's: the place of its connection among its client's, released at its end."""
 
     @property
     def duration(self) -> float:

@@ -209,6 +209,8 @@ def response_head(
     lines = [b"HTTP/1.1 %d %b" % (status, reason)]
     for name, value in headers:
         key = name.lower()
+        if key == b"content-length" and value != b"0" and (status < 200 or status == 204):
+            continue  # there is none (RFC 9110, section 8.6), and some would wait for it
         if key not in HOP_BY_HOP and key not in ending:
             lines.append(name + b": " + value)
     lines += [name + b": " + value for name, value in ours]

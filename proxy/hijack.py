@@ -25,6 +25,7 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from proxy import tls
 from proxy.headers import Head, Peer
 from proxy.heads import HeadLimits
+from proxy.limits import Slot
 from proxy.patience import Deadlines, SlowReaders, waiting
 from proxy.plain import MAX_FIELDS, MAX_HEAD, Request, recognise_request
 from proxy.strict import RequestReader, Unreadable
@@ -113,6 +114,12 @@ class Client:
         return transport is None or transport.is_closing()
 
     @property
+    def has_tls(self) -> bool:
+        """Whether TLS ends in this process."""
+        transport = self._protocol.transport
+        return transport is not None and transport.get_extra_info("sslcontext") is not None
+
+    @property
     def was_too_slow(self) -> bool:
         """Whether it was cut because it took nothing for too long."""
         return self._protocol.was_too_slow
@@ -154,6 +161,8 @@ class Client:
         this one. Its bookkeeping of the connection is settled when the task
         that serves it has ended. Raises ConnectionResetError when the client
         is gone.
+
+        The connection still counts as one of the client's until ``take_slot`` has taken that as well.
         """
         protocol = self._protocol
         transport = protocol.transport
@@ -166,6 +175,11 @@ class Client:
         assert serving is not None
         serving.add_done_callback(lambda _: protocol.connection_lost(None))
         return transport, leftover
+
+    def take_slot(self) -> Slot | None:
+        """Take what the connection counts as, for whoever knows its end behind ``take``; None where nobody counts."""
+        slot, self._protocol.slot = self._protocol.slot, None
+        return slot
 
     def hold(self) -> tuple[int, bytes]:
         """Stop reading, for whoever may take the connection: its descriptor, and what was read behind the head.
@@ -225,8 +239,9 @@ class Connection(RequestHandler):
     Both get one request at a time: what arrives behind it is held until it
     is answered.
 
-    ``peer`` is who is at the other end. ``was_too_slow``: it was cut because
-    it took nothing of what waited for it.
+    ``peer`` is who is at the other end. ``slot`` is what the connection counts
+    as, until it ends. ``was_too_slow``: it was cut because it took nothing of
+    what waited for it.
     """
 
     __slots__ = (
@@ -246,6 +261,7 @@ class Connection(RequestHandler):
         "_wire",
         "_written",
         "peer",
+        "slot",
         "was_too_slow",
     )
 
@@ -258,10 +274,12 @@ class Connection(RequestHandler):
         limits: HeadLimits,
         heads: Deadlines[Connection],
         announced: Peer | None = None,
+        slot: Slot | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, **kwargs)
         self._listener = manager
+        self.slot = slot
         self._on_plain = on_plain
         self._on_unreadable = on_unreadable
         self._limits = limits
@@ -433,6 +451,13 @@ class Connection(RequestHandler):
         """Whether the answer to the request under way, or to the next one, is the last."""
         return self._listener.is_leaving
 
+    @property
+    def is_flushing(self) -> bool:
+        """Whether nothing more is to be done than that the client takes its answer."""
+        if self._carried is not None or self._current_request is not None:
+            return False
+        return self._listener._connections[self].get_write_buffer_size() > 0
+
     def close_if_idle(self, since: float) -> None:
         """Close, if no request has been under way from ``since`` on (the loop's clock)."""
         if (
@@ -464,6 +489,8 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """End; whoever carries a plain exchange is told."""
         self._heads.end(self)
+        if self.slot is not None:
+            self.slot.release()
         carried, self._carried = self._carried, None
         self._wire = None
         super().connection_lost(exc)
@@ -589,6 +616,11 @@ class Listener(web.Server):
         for connection in self.connections:
             cast(Connection, connection).close_if_idle(since)
 
+    @property
+    def flushing(self) -> int:
+        """How many clients have not taken an answer yet whose exchange has ended."""
+        return sum(cast(Connection, connection).is_flushing for connection in self._connections)
+
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Note that a connection has ended; it counts until the task that serves it has ended too."""
         super().connection_lost(handler, exc)
@@ -604,13 +636,14 @@ class Listener(web.Server):
         if not self._connections:
             self.on_empty()
 
-    def __call__(self, announced: Peer | None = None) -> Connection:
+    def __call__(self, announced: Peer | None = None, slot: Slot | None = None) -> Connection:
         """Make the protocol of one connection.
 
         announced: who a proxy in front says that the client is; None: the transport knows.
+        slot: what it counts as; it is released at its end. None where nobody counts.
         """
         self._slow_readers.wake()
-        return Connection(self, loop=self._loop, announced=announced, **self._options)
+        return Connection(self, loop=self._loop, announced=announced, slot=slot, **self._options)
 
     def _clients(self) -> list[Connection]:
         return cast(list[Connection], self.connections)

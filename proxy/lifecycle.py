@@ -16,7 +16,7 @@ class State(Enum):
 
     STARTING = "starting"
     READY = "ready"
-    NOTICE = "notice"
+    NOTICE = "giving notice"
     """Everything is served, and whoever asks is told to look elsewhere."""
     DRAINING = "draining"
     STOPPED = "stopped"

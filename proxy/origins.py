@@ -69,10 +69,12 @@ class Origins:
                 status=403,
             )
         site = str(origin) if origin else "null"
+        what = f"Pages of {site} may not open a WebSocket at {_asked_host(head, self._believes(peer))}"
         return ClientError(
-            f"Pages of {site} may not open a WebSocket at {_asked_host(head, self._believes(peer))}.",
+            f"{what}.",
             advice=f"For whoever runs this: if they should, add {site} to gateway.origins in the configuration. "
             "If that is the same site, a proxy in front changes Host, and should not.",
+            detail=f"{what}: gateway.origins says whose may",
             status=403,
         )
 

@@ -158,6 +158,8 @@ def _read_answer_head(head: bytes) -> tuple[int, int, bool, bytes | None] | None
     length = lengths[0] if lengths else b"" if has_body else b"0"
     if _ANSWER_STOPS.search(kept) or len(lengths) > 1 or not _DIGITS.fullmatch(length):
         return None
+    if line[1] == b"204" and length != b"0":  # some would wait for it
+        return None
     return int(line[1]), int(length), has_body, None if kept == head else kept
 
 

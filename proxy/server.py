@@ -21,9 +21,11 @@ from proxy.drain import Drain
 from proxy.errors import ListenError, TlsError
 from proxy.exchange import Exchange
 from proxy.gateway import Gateway, Observer
+from proxy.headers import Trusted
 from proxy.heads import HeadLimits
 from proxy.hijack import HAS_C_PARSER, Listener
 from proxy.lifecycle import Lifecycle, State
+from proxy.limits import Admission, Entrance
 from proxy.listen import Bound, bind
 from proxy.log_writer import LogWriter
 from proxy.reload import CannotApply, differences, merge
@@ -41,17 +43,20 @@ _LAST_LINES = 1.0
 class Server:
     """The gateway as a process: two listeners, the exchanges in flight, and the end of both.
 
-    folder: of the config file; the working directory where there is none.
+    folder: of the config file; the working directory where there is none. files: that this process may open.
 
     Raises TlsError when a file cannot be used that TLS needs.
 
     ``certificate``: of the public listener, for whoever reads it again; None without TLS.
+    ``entrance``: who may come in.
     """
 
-    def __init__(self, settings: Settings, observe: Observer, folder: Path = Path()) -> None:
+    def __init__(self, settings: Settings, observe: Observer, folder: Path = Path(), files: int = 1024) -> None:
         self._settings = settings
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
-        self._gateway = Gateway(make_rules(settings), self._lifecycle, observe, folder)
+        admission = Admission()
+        self._gateway = Gateway(make_rules(settings), self._lifecycle, observe, folder, admission)
+        self.entrance = Entrance(admission, lambda: self._gateway.rules.settings, files)
         self._listener = Listener(
             self._gateway.handle,
             on_plain=self._gateway.offer_plain,
@@ -64,7 +69,9 @@ class Server:
         self._bound: list[Bound] = []
         self._doors: list[Door] = []
         self._admin = web.AppRunner(
-            admin_app(self._lifecycle, lambda: self._gateway.rules.upstreams), access_log=None, handle_signals=False
+            admin_app(self._lifecycle, lambda: self._gateway.rules.upstreams, admission),
+            access_log=None,
+            handle_signals=False,
         )
 
     async def start(self) -> None:
@@ -82,16 +89,19 @@ class Server:
         await self._admin.setup()
         admin = self._admin.server
         assert admin is not None
+        for upstream in self._gateway.rules.upstreams.values():
+            upstream.start()
         public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
         self._doors = [
             Door(
                 public_sockets,
                 self._listener,
                 patience=settings.timeouts.head,
+                entrance=self.entrance,
                 certificate=self.certificate,
-                announcers=settings.trusted_proxies if settings.proxy_protocol else None,
+                announcers=self._announcers if settings.proxy_protocol else None,
             ),
-            Door(admin_sockets, lambda _: admin(), patience=settings.timeouts.head),
+            Door(admin_sockets, lambda *_: admin(), patience=settings.timeouts.head),
         ]
         self._lifecycle.happen("listening")
 
@@ -101,7 +111,8 @@ class Server:
         1. for ``timeouts.drain_notice`` seconds ``/readyz`` says 503, so that balancers look elsewhere, and everything
            is served as before;
         2. the listener closes; each answer from here on is the last on its connection, idle connections close behind
-           a grace, and tunnels say 1012, spread over ``timeouts.drain_window``;
+           a grace, and tunnels say 1012, spread over ``timeouts.drain_window``; requests that wait for an upstream to
+           come back are told 503, because the next gateway may wait longer than this one;
         3. ``timeouts.drain`` seconds behind that, whatever is left is cut; sockets that were handed over are the
            service's, and live on.
 
@@ -118,16 +129,19 @@ class Server:
             public.close()
             self._bound[0].close()
             self._lifecycle.happen("stop")
+            for upstream in self._gateway.rules.upstreams.values():
+                upstream.room.close("This gateway is stopping.")
             event = await self._drain.run(timeouts)
         finally:
             public.close()
             self._lifecycle.happen(event)
             await self._drain.cut()
             if self._gateway.handoff.live:
-                logger.info("%d sockets that were handed over live on", self._gateway.handoff.live)
+                logger.info("sockets that were handed over live on: %d", self._gateway.handoff.live)
             self._gateway.handoff.close()
             for upstream in self._gateway.rules.upstreams.values():
                 upstream.close()
+                await upstream.closed()
             admin.close()
             self._release()
             for door in self._doors:
@@ -152,6 +166,8 @@ class Server:
             self.certificate.reload(settings.tls)
         self._gateway.adopt(make_rules(settings, before))
         self._listener.adapt(**_for_connections(settings))
+        for door in self._doors:
+            door.look_again()
         changes = differences(before.settings, settings)
         logger.info("the configuration was read again; %s", f"{len(changes)} changed" if changes else "nothing changed")
         for change in changes:
@@ -166,6 +182,9 @@ class Server:
         scheme = "http" if self.certificate is None else "https"
         names = [sock.getsockname() for sock in self._bound[0].sockets]
         return [_url(scheme, name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
+
+    def _announcers(self) -> Trusted:
+        return self._gateway.rules.settings.trusted_proxies
 
     def _release(self) -> None:
         while self._bound:
@@ -185,14 +204,14 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
     insisted = asyncio.Event()
     writer = LogWriter(_STDOUT, "the access log")
     log = AccessLog(settings.access_log, writer.write)
-    server = Server(settings, log, folder)
+    server = Server(settings, log, folder, _raise_descriptor_limit())
 
     def ask() -> None:
         (insisted if asked.is_set() else asked).set()
 
     def reload() -> None:
         if server.state is not State.READY:
-            logger.warning("SIGHUP is ignored: the gateway is not ready, it is %s", server.state.value)
+            logger.warning("SIGHUP is ignored: the gateway is %s", server.state.value)
         elif read_again is None:
             logger.warning("SIGHUP is ignored: there is no config file to read again")
         else:
@@ -203,12 +222,11 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    files = _raise_descriptor_limit()
     try:
         await server.start()
         if not HAS_C_PARSER:
             logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
-        logger.info("%d files may be open: room for about %d tunnels", files, (files - 64) // 2)
+        logger.info("%s", server.entrance.room()[1])
         logger.info("admin on %s", settings.admin)
         logger.info("gateway ready on %s (open it in a browser)", ", ".join(server.addresses))
         notify.ready()
@@ -265,7 +283,7 @@ def _for_connections(settings: Settings) -> _ForConnections:
 
 
 def _raise_descriptor_limit() -> int:
-    """Raise the limit of open files as far as the system lets us; return it. Each tunnel takes two."""
+    """Raise the limit of open files as far as the system lets us; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:

@@ -31,7 +31,7 @@ _HEAD = re.compile(rb"%b(?:%b)*+\r\n" % (_LINE, _FIELD))
 _FIRST_LINES = re.compile(rb"%b(?:%b)*+" % (_LINE, _FIELD))
 _MORE_LINES = re.compile(rb"(?:%b)*+" % _FIELD)
 _STRAY = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)")
-_OTHER_VERSION = re.compile(rb"%b++ [^ \r\n]++ HTTP/[0-9]\.[0-9]\r\n" % _TOKEN)
+_OTHER_VERSION = re.compile(rb"%b++ [\x21-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n" % _TOKEN)
 
 _FRAMING = re.compile(rb"(?im)^(content-length|transfer-encoding):[\t ]*+([^\r\n]*+)")
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from proxy.config import Tls
+from proxy.config import Limits, Settings, Tls
 from proxy.door import Door
 from proxy.headers import Peer
+from proxy.limits import Admission, Entrance, Slot
 from proxy.tls import Certificate
 from tests.certificates import Authority
 
@@ -30,9 +31,10 @@ BINARY = bytes.fromhex("0d0a0d0a000d0a515549540a2111000cc6336407c0000201dc0401bb
 class Guest(asyncio.Protocol):
     """Notes what it hears, and echoes it."""
 
-    def __init__(self, hall: Hall, announced: Peer | None) -> None:
+    def __init__(self, hall: Hall, announced: Peer | None, slot: Slot | None) -> None:
         self._hall = hall
         self._announced = announced
+        self._slot = slot
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
@@ -40,6 +42,11 @@ class Guest(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._transport.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._slot is not None:
+            self._slot.release()
+        self._hall.somebody_left.set()
 
 
 class Hall:
@@ -49,16 +56,17 @@ class Hall:
         self.door = door
         self.port = port
         self.announced: list[Peer | None] = []
+        self.somebody_left = asyncio.Event()
 
-    def dial(self) -> Caller:
-        return Caller(self.port)
+    def dial(self, source: str = "127.0.0.1") -> Caller:
+        return Caller(self.port, source)
 
 
 class Caller:
     """Raw bytes from outside."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port))
+    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
         self.sock.setblocking(False)
         self._loop = asyncio.get_running_loop()
 
@@ -83,7 +91,7 @@ class Caller:
 async def hall(*, patience: float = 10, **options: Any) -> AsyncIterator[Hall]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        door = Door([listener], lambda peer: Guest(place, peer), patience=patience, **options)
+        door = Door([listener], lambda peer, slot: Guest(place, peer, slot), patience=patience, **options)
         place = Hall(door, listener.getsockname()[1])
         try:
             yield place
@@ -115,7 +123,7 @@ async def test_a_connection_comes_in_as_it_is(warnings: Warnings) -> None:
 @pytest.mark.parametrize("header", [HEADER, BINARY])
 @pytest.mark.parametrize("cut", [0, 1, 5, 15, 27])
 async def test_behind_a_proxy_header_comes_the_client_and_not_a_byte_is_lost(header: bytes, cut: int) -> None:
-    async with hall(announcers=LOOPBACK) as place:
+    async with hall(announcers=lambda: LOOPBACK) as place:
         with closing(place.dial()) as caller:
             if cut:
                 await caller.send(header[:cut])
@@ -126,7 +134,7 @@ async def test_behind_a_proxy_header_comes_the_client_and_not_a_byte_is_lost(hea
 
 
 async def test_a_proxy_that_speaks_for_itself_is_the_client(warnings: Warnings) -> None:
-    async with hall(announcers=LOOPBACK) as place:
+    async with hall(announcers=lambda: LOOPBACK) as place:
         with closing(place.dial()) as caller:
             await caller.send(BINARY[:12] + b"\x20\x00\x00\x00hello")
             assert await caller.read() == b"hello"
@@ -134,7 +142,7 @@ async def test_a_proxy_that_speaks_for_itself_is_the_client(warnings: Warnings) 
 
 
 async def test_a_stranger_may_announce_nobody(warnings: Warnings) -> None:
-    async with hall(announcers=ELSEWHERE) as place:
+    async with hall(announcers=lambda: ELSEWHERE) as place:
         for _ in range(3):
             with closing(place.dial()) as caller:
                 await caller.send(HEADER + b"hello")
@@ -146,7 +154,7 @@ async def test_a_stranger_may_announce_nobody(warnings: Warnings) -> None:
 
 
 async def test_who_sends_something_else_is_closed_and_said_once(warnings: Warnings) -> None:
-    async with hall(announcers=LOOPBACK) as place:
+    async with hall(announcers=lambda: LOOPBACK) as place:
         for _ in range(3):
             with closing(place.dial()) as caller:
                 await caller.send(b"GET / HTTP/1.1\r\n\r\n")
@@ -157,7 +165,7 @@ async def test_who_sends_something_else_is_closed_and_said_once(warnings: Warnin
 
 @pytest.mark.parametrize("begins", [b"", b"PROXY TCP4 "])
 async def test_who_does_not_finish_its_header_is_closed(begins: bytes, warnings: Warnings) -> None:
-    async with hall(announcers=LOOPBACK, patience=0.05) as place:
+    async with hall(announcers=lambda: LOOPBACK, patience=0.05) as place:
         with closing(place.dial()) as caller:
             await caller.send(begins)
             assert await caller.is_turned_away()
@@ -166,7 +174,7 @@ async def test_who_does_not_finish_its_header_is_closed(begins: bytes, warnings:
 
 
 async def test_who_leaves_before_it_has_said_anything_leaves_nothing(warnings: Warnings) -> None:
-    async with hall(announcers=LOOPBACK) as place:
+    async with hall(announcers=lambda: LOOPBACK) as place:
         place.dial().close()
         with closing(place.dial()) as caller:
             await caller.send(HEADER + b"hello")
@@ -205,7 +213,7 @@ async def test_tls_is_spoken(authority: Authority, certificate: Certificate, war
 
 @pytest.mark.parametrize("header", [HEADER, BINARY])
 async def test_the_proxy_header_comes_before_tls(authority: Authority, certificate: Certificate, header: bytes) -> None:
-    async with hall(certificate=certificate, announcers=LOOPBACK) as place:
+    async with hall(certificate=certificate, announcers=lambda: LOOPBACK) as place:
         caller = place.dial()
         await caller.send(header)
         reader, writer = await asyncio.open_connection(
@@ -353,7 +361,7 @@ async def test_without_descriptors_it_pauses_and_says_so_once(
 async def test_a_door_that_closes_turns_away_whoever_is_not_through_yet(
     certificate: Certificate, warnings: Warnings, turns: int
 ) -> None:
-    async with hall(certificate=certificate, announcers=LOOPBACK) as place:
+    async with hall(certificate=certificate, announcers=lambda: LOOPBACK) as place:
         silent, half = place.dial(), place.dial()
         await half.send(HEADER + b"\x16\x03\x01")
         for _ in range(turns):  # of the loop: with the second they are accepted, and nothing more
@@ -365,3 +373,144 @@ async def test_a_door_that_closes_turns_away_whoever_is_not_through_yet(
             assert await caller.is_turned_away()
             caller.close()
     assert not warnings()
+
+
+# -- who may come in
+
+
+class Counted:
+    """An entrance with limits that a test may change at any time."""
+
+    def __init__(self, most: int | None = None, **limits: int) -> None:
+        self.admission = Admission()
+        self.use(connections_per_client=most, **limits)
+        self.entrance = Entrance(self.admission, lambda: self._settings, 1024)
+
+    def use(self, **limits: int | None) -> None:
+        self._settings = Settings(limits=Limits(**limits), trusted_proxies=LOOPBACK_PROXY)
+
+    @property
+    def count(self) -> int:
+        return self.admission.connections.total
+
+    def of(self, client: str) -> int:
+        return self.admission.connections.of(client)
+
+    async def until(self, place: Hall, count: int) -> None:
+        async with asyncio.timeout(10):
+            while self.count != count:
+                place.somebody_left.clear()
+                await place.somebody_left.wait()
+
+
+LOOPBACK_PROXY = (ip_network("127.0.0.9"),)
+
+
+async def is_in(caller: Caller) -> bool:
+    await caller.send(b"in?")
+    return await caller.read() == b"in?"
+
+
+async def test_who_comes_is_counted_until_the_connection_is_lost() -> None:
+    counted = Counted()
+    async with hall(entrance=counted.entrance) as place:
+        with closing(place.dial()) as one:
+            with closing(place.dial()) as two:
+                assert await is_in(one) and await is_in(two)
+                assert (counted.count, counted.of("127.0.0.1")) == (2, 2)
+            await counted.until(place, 1)
+        await counted.until(place, 0)
+
+
+async def test_one_client_too_many_hears_why_and_another_client_is_let_in(
+    warnings: Callable[[], list[str]],
+) -> None:
+    counted = Counted(most=2)
+    async with hall(entrance=counted.entrance) as place:
+        one, two, other = place.dial(), place.dial(), place.dial("127.0.0.2")
+        for caller in (one, two, other):
+            assert await is_in(caller)
+        for _ in range(3):
+            with closing(place.dial()) as refused:
+                head, _, body = (await refused.read()).partition(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+                assert b"\r\nRetry-After: 5\r\n" in head and head.endswith(b"Connection: close")
+                assert b"Content-Length: %d\r\n" % len(body) in head
+                assert await refused.read() == b""
+        (line,) = warnings()
+        assert "127.0.0.1 has 2 connections, the most that gateway.limits.connections_per_client allows" in line
+        two.close()
+        await counted.until(place, 2)
+        with closing(place.dial()) as again:
+            assert await is_in(again)
+        one.close()
+        other.close()
+
+
+async def test_a_trusted_proxy_may_have_any_number() -> None:
+    counted = Counted(most=1)
+    async with hall(entrance=counted.entrance) as place:
+        callers = [place.dial("127.0.0.9") for _ in range(3)]
+        for caller in callers:
+            assert await is_in(caller)
+            caller.close()
+
+
+async def test_of_those_whom_a_proxy_announces_each_is_a_client() -> None:
+    counted = Counted(most=1)
+    async with hall(entrance=counted.entrance, announcers=lambda: LOOPBACK_PROXY) as place:
+        with closing(place.dial("127.0.0.9")) as one:
+            await one.send(HEADER)
+            assert await is_in(one)
+            assert (counted.of("198.51.100.7"), counted.of("127.0.0.9")) == (1, 0)
+            with closing(place.dial("127.0.0.9")) as two:
+                await two.send(HEADER)
+                assert (await two.read()).startswith(b"HTTP/1.1 429 ")
+        await counted.until(place, 0)
+
+
+async def test_who_says_nothing_at_the_door_counts_until_it_is_turned_away(authority: Authority) -> None:
+    counted = Counted()
+    certificate = Certificate(Tls(**authority.issue()))
+    async with hall(entrance=counted.entrance, certificate=certificate, patience=0.05) as place:
+        with closing(place.dial()) as silent:
+            assert await silent.is_turned_away()
+        assert counted.count == 0
+
+
+async def test_when_all_are_taken_whoever_comes_waits_until_one_ends(warnings: Callable[[], list[str]]) -> None:
+    counted = Counted(connections=2)
+    async with hall(entrance=counted.entrance) as place:
+        one, two, three = place.dial(), place.dial(), place.dial()
+        assert await is_in(one) and await is_in(two)
+        await three.send(b"in?")
+        one.close()
+        assert await three.read() == b"in?"
+        assert counted.count == 2
+        assert warnings() == [
+            "no connection is accepted: 2 are open; room for 2 connections (gateway.limits.connections)"
+        ]
+        two.close()
+        three.close()
+
+
+async def test_never_more_than_there_is_room_for() -> None:
+    counted = Counted(connections=5)
+    async with hall(entrance=counted.entrance) as place:
+        most = 0
+        for caller in [place.dial() for _ in range(50)]:
+            assert await is_in(caller)
+            most = max(most, counted.count)
+            caller.close()
+        assert most == 5
+
+
+async def test_a_reload_that_makes_room_counts_at_once() -> None:
+    counted = Counted(connections=1)
+    async with hall(entrance=counted.entrance) as place:
+        with closing(place.dial()) as one, closing(place.dial()) as two:
+            assert await is_in(one)
+            await two.send(b"in?")
+            counted.use(connections=2)
+            place.door.look_again()
+            assert await two.read() == b"in?"

@@ -120,8 +120,7 @@ async def test_who_is_in_the_middle_of_a_conversation_learns_from_its_next_answe
         assert await drain == "empty"
 
 
-async def test_an_answer_that_waits_for_a_slow_reader_is_waited_for() -> None:
-    """Its exchange has ended when the last bytes are in our buffer; its client has them later."""
+async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
     body = b"x" * 8_000_000
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     async with (

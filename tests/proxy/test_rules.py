@@ -19,3 +19,13 @@ async def test_dash_is_asked_as_the_settings_say() -> None:
     guard = rules.guards.guard("/", b"")
     assert guard is not None and guard.ask == "/auth"
     assert rules.guards.claims == {b"x-user"}
+
+
+async def test_an_upstream_with_the_same_url_is_the_same_object_and_another_is_not() -> None:
+    before = make_rules(Settings())
+    settings = Settings(upstreams=Upstreams(dash="http://127.0.0.1:1"), buffer="8KiB")
+    after = make_rules(settings, before)
+    assert after.upstreams["ws"] is before.upstreams["ws"]
+    assert after.upstreams["dash"] is not before.upstreams["dash"]
+    assert after.upstreams["dash"].url == "http://127.0.0.1:1"
+    assert before.upstreams["dash"].url == "http://127.0.0.1:8050", "who began with it ends with it"

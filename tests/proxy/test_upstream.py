@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import struct
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
-from proxy.errors import UpstreamCut, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from proxy import config
+from proxy.config import Limits
+from proxy.errors import (
+    Stopping,
+    UpstreamCut,
+    UpstreamError,
+    UpstreamFull,
+    UpstreamLost,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from proxy.health import State
 from proxy.upstream import MAX_HEAD, Answer, Connection, Framing, Upstream, split_url
 from tests.processes import free_port
-from tests.proxy.origin import Script, answering, origin, read_head
+from tests.proxy.origin import Script, answering, origin, read_head, silent
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -195,7 +211,7 @@ async def test_a_transfer_coding_that_nobody_here_can_undo_is_refused() -> None:
 @pytest.mark.parametrize(
     ("sent", "error"),
     [
-        (b"", UpstreamError),
+        (b"", UpstreamLost),
         (b"HTTP/1.1 200 OK\r\nCont", UpstreamError),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", UpstreamCut),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", UpstreamCut),
@@ -314,6 +330,36 @@ async def test_an_idle_connection_is_closed_in_time() -> None:
         assert up.idle == 0
 
 
+async def test_one_that_is_retired_closes_its_idle_connections_and_keeps_none() -> None:
+    async with origin(answering(OK, OK)) as server:
+        up = upstream(server.url)
+        idle, busy = await up.connect(), await up.connect()
+        for connection in (idle, busy):
+            await ask(connection)
+            await body(connection)
+        up.release(idle)
+        up.retire()
+        await server.wait_closed(1)
+        up.release(busy)
+        await server.wait_closed(2)
+        assert up.idle == 0
+
+
+async def test_one_that_is_adapted_keeps_its_idle_connections_by_the_new_time() -> None:
+    async with origin(answering(OK)) as server:
+        up = upstream(server.url, idle=0.05)
+        connection = await up.connect()
+        await ask(connection)
+        await body(connection)
+        up.release(connection)
+        up.adapt(connect_timeout=1, idle=60, buffer=65536)
+        await asyncio.sleep(0.1)  # longer than the old time, at whose end there is nothing to see
+        assert up.reuse() is connection
+        up.release(connection)
+        up.adapt(connect_timeout=1, idle=0, buffer=65536)
+        assert up.reuse() is None
+
+
 async def test_a_connection_in_the_middle_of_an_answer_is_closed_by_its_release() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")) as server:
         up = upstream(server.url)
@@ -384,6 +430,231 @@ async def test_a_full_backlog_ends_in_a_timeout() -> None:
             up = upstream(f"http://127.0.0.1:{address[1]}", connect_timeout=0.2)
             for _ in range(8):  # the kernel rounds the backlog up
                 await up.connect()
+
+
+# -- names
+
+
+async def test_a_name_that_nobody_knows_is_said_to_be_unknown_and_the_upstream_to_be_away() -> None:
+    up = upstream("http://no-such-host.invalid:8050")  # RFC 6761: it never will be
+    with pytest.raises(UpstreamUnreachable, match="dash cannot be reached: its host name is not known"):
+        await up.connect()
+    assert up.health.is_away
+
+
+async def test_a_resolver_that_hangs_is_named_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in: a real one takes a name server that does not answer."""
+    over = threading.Event()
+
+    def hang(*_: Any, **__: Any) -> Any:
+        over.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    up = upstream("http://dash.internal:8050", connect_timeout=0.1)
+    for _ in range(3):
+        with pytest.raises(UpstreamTimeout, match=r"did not look up its host name within 0\.1 s"):
+            await up.connect()
+    over.set()
+
+
+async def test_the_addresses_of_a_name_are_tried_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As localhost often is: ::1 first, where nobody listens."""
+    silent_address = "192.0.2.1"  # TEST-NET-1, RFC 5737: no answer, or none that helps
+
+    def resolve(*_: Any, **__: Any) -> Any:
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))
+            for address in ("127.0.0.3", silent_address, "127.0.0.1")
+        ]
+
+    async with origin(answering(OK)) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        up = upstream(f"http://dash.internal:{server.port}", connect_timeout=1)
+        connection = await up.connect()
+        assert (await ask(connection)).status == 200
+        connection.abort()
+
+
+# -- turns
+
+
+def narrow(url: str, *, queue: float = 10, waiting: int = 10, idle: float = 60) -> Upstream:
+    limits = Limits(in_flight=1, waiting=waiting)
+    return Upstream("dash", url, connect_timeout=5, idle=idle, buffer=65536, queue=queue, limits=limits)
+
+
+async def test_an_upstream_gets_no_more_than_it_may_have() -> None:
+    async with origin(answering(OK, OK)) as server:
+        up = narrow(server.url)
+        first = await up.acquire()
+        waiting = asyncio.get_running_loop().create_task(up.acquire(), name="second")
+        await asyncio.sleep(0)
+        assert (up.room.in_flight, up.room.waiting) == (1, 1)
+        await ask(first)
+        await body(first)
+        up.release(first)
+        second = await waiting
+        assert second is first, "and it is used again"
+        assert up.acquire_at_once() is None
+        up.discard(second)
+        up.discard(second)
+        assert up.room.in_flight == 0
+
+
+async def test_a_turn_that_does_not_come_is_refused_in_time() -> None:
+    async with origin(silent) as server:
+        up = narrow(server.url, queue=0.05)
+        connection = await up.acquire()
+        with pytest.raises(UpstreamFull):
+            await up.acquire()
+        up.discard(connection)
+
+
+async def test_an_attempt_that_fails_gives_its_turn_back() -> None:
+    up = narrow(f"http://127.0.0.1:{free_port()}")
+    for _ in range(3):
+        with pytest.raises(UpstreamUnreachable):
+            await up.acquire()
+    assert up.room.in_flight == 0
+    up.close()
+    await up.closed()
+
+
+async def test_an_attempt_that_is_cancelled_gives_its_turn_back() -> None:
+    async with origin(silent) as server:
+        up = narrow(server.url)
+        attempt = asyncio.get_running_loop().create_task(up.acquire(), name="attempt")
+        await asyncio.sleep(0)
+        assert up.room.in_flight == 1
+        attempt.cancel()
+        await asyncio.wait([attempt])
+        assert up.room.in_flight == 0
+
+
+async def test_nobody_overtakes_those_who_wait_with_an_idle_connection() -> None:
+    async with origin(answering(OK, OK), answering(OK)) as server:
+        up = narrow(server.url)
+        connection = await up.acquire()
+        waiting = asyncio.get_running_loop().create_task(up.acquire(is_new=True), name="handshake")
+        await asyncio.sleep(0)
+        await ask(connection)
+        await body(connection)
+        up.release(connection)
+        assert up.idle == 1
+        assert up.acquire_at_once() is None
+        up.discard(await waiting)
+        at_once = up.acquire_at_once()
+        assert at_once is connection
+        up.discard(at_once)
+
+
+async def test_a_tunnel_is_not_in_flight() -> None:
+    answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    async with origin(answering(answer)) as server:
+        up = narrow(server.url)
+        connection = await up.acquire(is_new=True)
+        await ask(connection, may_switch=True)
+        transport, _ = up.detach(connection)
+        assert up.room.in_flight == 0
+        transport.abort()
+
+
+async def test_what_keeps_us_from_connecting_is_not_the_upstreams_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for a process that has used up its descriptors, because the tests' own need them."""
+    up = upstream("http://127.0.0.1:8050")
+
+    async def no_more_files(*_: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", no_more_files)
+    with pytest.raises(UpstreamUnreachable, match="too many open files"):
+        await up.acquire()
+    assert not up.health.is_away
+    assert up.room.in_flight == 0
+
+
+# -- looking at it
+
+
+@asynccontextmanager
+async def looked_at(url: str, **probes: Any) -> AsyncIterator[Upstream]:
+    path = probes.pop("path", None)
+    probing = config.Health(**{"interval": "50ms", **probes})
+    up = Upstream("dash", url, connect_timeout=5, idle=60, buffer=65536, probes=probing, path=path)
+    up.start()
+    try:
+        yield up
+    finally:
+        up.close()
+        async with asyncio.timeout(5):
+            await up.closed()
+
+
+async def becomes(up: Upstream, state: State) -> None:
+    async with asyncio.timeout(10):
+        while up.health.state is not state:  # noqa: ASYNC110 - it tells nobody but the log
+            await asyncio.sleep(0.005)
+
+
+async def test_it_is_seen_to_go_and_to_come_back_without_a_single_request() -> None:
+    async with origin(silent) as server, looked_at(server.url) as up:
+        await becomes(up, State.UP)
+        port = server.port
+    async with looked_at(f"http://127.0.0.1:{port}") as up:
+        await becomes(up, State.AWAY)
+        assert up.health.why == "connection refused"
+        async with origin(silent, port=port):
+            await becomes(up, State.UP)
+
+
+@pytest.mark.parametrize(("status", "state"), [("200 OK", State.UP), ("302 Found", State.UP)])
+async def test_a_path_that_answers_is_well(status: str, state: State) -> None:
+    async with origin(answering(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())) as server:
+        async with looked_at(server.url, path="/health") as up:
+            await becomes(up, state)
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), "/helth answered 404"),
+        (silent, "/helth did not answer within 0.1 s"),
+        (answering(b"SSH-2.0\r\n"), "The upstream dash sent something that is not HTTP"),
+    ],
+)
+async def test_a_path_that_is_wrong_takes_no_upstream_out(script: Script, why: str) -> None:
+    async with origin(script) as server, looked_at(server.url, path="/helth", timeout="100ms") as up:
+        await becomes(up, State.UNWELL)
+        assert up.health.why.startswith(why)
+        up.discard(await up.acquire())  # requests go on
+
+
+async def test_a_probe_says_who_it_is_and_ends_its_connection() -> None:
+    heads = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await read_head(reader))
+        writer.write(OK)
+        await reader.read()
+
+    async with origin(script) as server, looked_at(server.url, path="/health?deep=1", interval="60s"):
+        await server.wait_closed(1)
+        host = server.url.partition("://")[2]
+        assert heads == [
+            f"GET /health?deep=1 HTTP/1.1\r\nHost: {host}\r\nUser-Agent: dash-ws-proxy\r\n"
+            "Connection: close\r\n\r\n".encode()
+        ]
+
+
+async def test_a_closed_upstream_holds_nobody() -> None:
+    up = upstream(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(UpstreamUnreachable):
+        await up.connect()
+    up.close()
+    with pytest.raises(Stopping):
+        await up.returned(10)
+    await up.closed()
 
 
 @pytest.mark.parametrize(
