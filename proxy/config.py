@@ -282,18 +282,19 @@ class Limits(Section):
     """
 
     request_line: Annotated[Size, Field(ge=1024)] = 16384
-    """Bytes of a request line, without its line end; 414 above it. Precedents: nginx 8KiB, Node 16KiB (whole head), HAProxy 16KiB."""
+    """Bytes of a request line, without its line end; 414 above it. Precedents: nginx 8KiB, Node 16KiB (whole head),
+    HAProxy 16KiB."""
 
     header: Annotated[Size, Field(ge=1024)] = 65536
-    """Bytes of all header fields of a request, line ends included; 431 above it. Precedents: nginx 32KiB, Node 16KiB, Go 1MiB. Single
-    sign-on in front of dashboards makes cookies of several KiB."""
+    """Bytes of all header fields of a request, line ends included; 431 above it. Precedents: nginx 32KiB, Node 16KiB,
+    Go 1MiB. Single sign-on in front of dashboards makes cookies of several KiB."""
 
     fields: Annotated[int, Field(ge=16)] = 128
     """Header fields of a request; 431 above it. Precedents: Apache 100, HAProxy 101."""
 
     body: Size | None = None
-    """Bytes of a request's body, its transfer coding aside; 413 above it. Null: Dash's own limits hold. Precedents: nginx 1MiB (a known trap for
-    uploads), HAProxy none."""
+    """Bytes of a request's body, its transfer coding aside; 413 above it. Null: Dash's own limits hold. Precedents:
+    nginx 1MiB (a known trap for uploads), HAProxy none."""
 
     connections: Annotated[int, Field(ge=1)] | None = None
     """Connections of all clients together, those handed over not counted; whoever comes when all are taken waits to be
