@@ -282,18 +282,19 @@ class Limits(Section):
     """
 
     request_line: Annotated[Size, Field(ge=1024)] = 16384
-    """Bytes of a request line; 414 above it. Precedents: nginx 8KiB, Node 16KiB (whole head), HAProxy 16KiB."""
+    """Bytes of a request line, without its line end; 414 above it. Precedents: nginx 8KiB, Node 16KiB (whole head),
+    HAProxy 16KiB."""
 
     header: Annotated[Size, Field(ge=1024)] = 65536
-    """Bytes of all header fields of a request; 431 above it. Precedents: nginx 32KiB, Node 16KiB, Go 1MiB. Single
-    sign-on in front of dashboards makes cookies of several KiB."""
+    """Bytes of all header fields of a request, line ends included; 431 above it. Precedents: nginx 32KiB, Node 16KiB,
+    Go 1MiB. Single sign-on in front of dashboards makes cookies of several KiB."""
 
     fields: Annotated[int, Field(ge=16)] = 128
     """Header fields of a request; 431 above it. Precedents: Apache 100, HAProxy 101."""
 
     body: Size | None = None
-    """Bytes of a request's body; 413 above it. Null: Dash's own limits hold. Precedents: nginx 1MiB (a known trap for
-    uploads), HAProxy none."""
+    """Bytes of a request's body, its transfer coding aside; 413 above it. Null: Dash's own limits hold. Precedents:
+    nginx 1MiB (a known trap for uploads), HAProxy none."""
 
     connections: Annotated[int, Field(ge=1)] | None = None
     """Connections of all clients together, those handed over not counted; whoever comes when all are taken waits to be
@@ -326,14 +327,15 @@ class Timeouts(Section):
 
     head: Duration = 15.0
     """For a client to send the head of a request, from connecting for the first and from its first byte for later ones
-    (408 behind it). Precedents: nginx 60s, Apache 20s, aiohttp none."""
+    (408 behind it, and no word to who has not begun one). Precedents: nginx 60s, Apache 20s, aiohttp none."""
 
     body: Duration = 60.0
-    """Between two pieces of a request body (408 behind it). Precedent: nginx client_body_timeout 60s."""
+    """Between two pieces of a request body, and the grace behind which it must bring 240 bytes a second (408 behind
+    either). Precedents: nginx client_body_timeout 60s; Kestrel 240 bytes a second behind 5s."""
 
     send: Duration = 60.0
-    """For a client to take some of what waits for it; then it is cut, on tunnels too. Precedent: nginx send_timeout
-    60s."""
+    """For a client to take some of what waits for it, and for either side of a tunnel; then it is cut. Precedent: nginx
+    send_timeout 60s."""
 
     keepalive: Duration = 75.0
     """Between two requests on a client's connection. Precedent: nginx 75s."""
