@@ -23,6 +23,8 @@ from typing import Any
 
 import yaml
 
+_PER_CLIENT = ("connections_per_client", "websockets_per_client", "handshakes_per_second")
+
 SOCKET = "handoff.sock"
 """The hand-off's unix socket, in the folder of the run."""
 
@@ -110,7 +112,8 @@ def _ask(*argv: str) -> str:
 def _gateway(name: str) -> Peer:
     program = _program("dash-ws-proxy", "pip install -e .")
     done = subprocess.run([program, "--print-config"], capture_output=True, text=True, timeout=20, check=True)
-    has_handoff = "handoff" in yaml.safe_load(done.stdout)["gateway"]
+    known = yaml.safe_load(done.stdout)["gateway"]
+    has_handoff = "handoff" in known
     if name == "hand-off" and not has_handoff:
         raise _NotHere("this version of dash-ws-proxy has no setting gateway.handoff")
 
@@ -124,6 +127,8 @@ def _gateway(name: str) -> Peer:
         }
         if has_handoff:
             config["handoff"] = SOCKET if name == "hand-off" else "off"
+        if "limits" in known:  # the load is one client, and no other peer limits any
+            config["limits"] = dict.fromkeys(_PER_CLIENT)
         path = _write(place, f"{name}.yaml", json.dumps({"gateway": config}, indent=1))
         return [program, "--config", str(path)]
 

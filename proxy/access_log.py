@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import BinaryIO
 
 from proxy.exchange import Exchange
-
-logger = logging.getLogger("proxy")
 
 _PATIENCE = 0.05
 """Seconds that a line may wait for others. Precedent: nginx without ``buffer=`` writes each at once."""
@@ -30,22 +26,25 @@ _SECRET = re.compile(
 class AccessLog:
     """Writes lines in batches: a system call for each would cost as much as the rest of a small exchange.
 
-    line: writes an exchange, one of ``LINES``. stream: where to, unbuffered.
+    form: of a line, as ``gateway.access_log`` names it. write: takes bytes, whole lines, and does not wait.
 
-    A process that is killed loses the lines of its last ``_PATIENCE``
-    seconds. Lines that cannot be written (a full disk, a reader that has
-    gone) are dropped and counted: a log never stops the traffic.
+    A process that is killed loses the lines of its last ``_PATIENCE`` seconds.
     """
 
-    def __init__(self, line: Callable[[Exchange], str], stream: BinaryIO) -> None:
-        self._line = line
-        self._stream = stream
+    def __init__(self, form: str, write: Callable[[bytes], None]) -> None:
+        self._line = LINES.get(form)
+        self._write = write
         self._lines: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
-        self.dropped = 0
+
+    def use(self, form: str) -> None:
+        """Write the lines of exchanges that end from here on in another form."""
+        self._line = LINES.get(form)
 
     def __call__(self, exchange: Exchange) -> None:
         """Take note of an exchange."""
+        if self._line is None:
+            return
         self._lines.append(self._line(exchange))
         if len(self._lines) >= _BATCH:
             self.flush()
@@ -58,18 +57,8 @@ class AccessLog:
             self._timer.cancel()
             self._timer = None
         lines, self._lines = self._lines, []
-        if not lines:
-            return
-        try:
-            self._stream.write(("\n".join(lines) + "\n").encode())
-        except OSError as error:
-            if not self.dropped:
-                logger.error("the access log cannot be written (%s); its lines are dropped until it can", error)
-            self.dropped += len(lines)
-        else:
-            if self.dropped:
-                logger.warning("the access log is written again; %d lines were dropped", self.dropped)
-                self.dropped = 0
+        if lines:
+            self._write(("\n".join(lines) + "\n").encode())
 
 
 def text_line(exchange: Exchange) -> str:
@@ -117,7 +106,7 @@ def json_line(exchange: Exchange) -> str:
 
 
 LINES: dict[str, Callable[[Exchange], str]] = {"text": text_line, "json": json_line}
-"""The writers of a line, by the name that ``gateway.access_log`` gives them."""
+"""The writers of a line, by the name that ``gateway.access_log`` gives them; ``off`` has none."""
 
 
 def _is_websocket(exchange: Exchange) -> bool:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
 from proxy.exchange import Exchange
 from proxy.lifecycle import Lifecycle
+from proxy.limits import Admission
 from proxy.upstream import Upstream
 
 
-def admin_app(lifecycle: Lifecycle[Exchange], upstreams: Mapping[str, Upstream]) -> web.Application:
+def admin_app(
+    lifecycle: Lifecycle[Exchange], current_upstreams: Callable[[], Mapping[str, Upstream]], admission: Admission
+) -> web.Application:
     """Return the application behind ``gateway.admin``.
 
+    current_upstreams: asked anew each time, because a reload may replace them.
+
     ``/healthz``: 200 while the process lives.
-    ``/readyz``: 200 while new exchanges are taken, 503 while it starts or
-    drains. It also says what is known of each upstream, but an upstream that
+    ``/readyz``: 200 while new clients may come, 503 while it starts or stops.
+    It also says what is known of each upstream, but an upstream that
     is away does not make the gateway unready: a balancer that took it out
     of service would cut off the other upstream's clients too. Nothing is
     tried for the answer: however often it is asked, no upstream notices.
+    It also says how many connections clients have, and how many WebSockets,
+    those that were handed over too.
     """
 
     async def healthz(_: web.Request) -> web.Response:
@@ -31,7 +38,9 @@ def admin_app(lifecycle: Lifecycle[Exchange], upstreams: Mapping[str, Upstream])
             "status": "ready" if lifecycle.is_ready else "not ready",
             "state": lifecycle.state.value,
             "in_flight": len(lifecycle.in_flight),
-            "upstreams": {name: _about(upstream) for name, upstream in upstreams.items()},
+            "connections": admission.connections.total,
+            "websockets": admission.websockets.total,
+            "upstreams": {name: _about(upstream) for name, upstream in current_upstreams().items()},
         }
         return web.json_response(body, status=200 if lifecycle.is_ready else 503)
 

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
-from proxy.config import ConfigError, Settings, dump, load_settings
-from proxy.errors import ListenError
-from proxy.headers import Head
-from proxy.routing import Forward, Refuse, Table, decide
+from proxy.config import ConfigError, Objection, Settings, dump, load_settings
+from proxy.errors import ClientError, ListenError, TlsError
+from proxy.guards import Guards
+from proxy.headers import Head, Peer
+from proxy.log_writer import LogHandler, LogWriter
+from proxy.preflight import objections
+from proxy.routing import Forward, Refuse, decide, make_table
 from proxy.server import serve
+
+_STDERR = 2
+
+_LAST_LINES = 1.0
+"""Seconds for the last lines of the log to be written."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _EXAMPLE_KEY = b"ZGFzaC13cy1wcm94eS1leA=="
@@ -35,15 +47,16 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
     context.obj = path
     if context.invoked_subcommand is not None:
         return
-    settings = _settings(path)
     if print_config:
-        click.echo(dump("gateway", settings), nl=False)
+        click.echo(dump("gateway", _settings(path)), nl=False)
         return
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    settings = _settings(path, objections)
+    folder = path.absolute().parent if path is not None else Path.cwd()
+    read_again = partial(load_settings, path, check=objections) if path is not None else None
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(serve(settings, path.absolute().parent if path is not None else Path.cwd()))
-    except ListenError as error:
+        with _logging(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(serve(settings, folder, read_again))
+    except (ListenError, TlsError) as error:
         click.echo(f"dash-ws-proxy: {error}", err=True)
         sys.exit(1)
 
@@ -54,7 +67,7 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
 def check(context: click.Context, path: Path | None) -> None:
     """Check the configuration; every mistake is named at once."""
     path = path or context.obj
-    _settings(path)
+    _settings(path, objections)
     click.echo(f"{path or 'the defaults'}: no mistakes in the gateway's section")
 
 
@@ -67,15 +80,21 @@ def check(context: click.Context, path: Path | None) -> None:
 def explain(context: click.Context, method: str, url: str, path: Path | None, lines: tuple[str, ...]) -> None:
     """Print where a request would go, and by which rule. A ws:// or wss:// URL is a WebSocket handshake."""
     settings = _settings(path or context.obj)
-    decision = decide(_head(method, url, lines), Table(settings.routes))
-    if isinstance(decision, Refuse):
-        click.echo(f"refused with {decision.error.status}: {decision.error.message}")
+    head = _head(method, url, lines)
+    decision = decide(head, make_table(settings), Peer("-", "https" if settings.tls else "http"))
+    try:
+        if isinstance(decision, Refuse):
+            raise decision.error
+        guard = Guards(settings.auth).guard(decision.target, head.get(b"host") or b"")
+    except ClientError as error:
+        click.echo(f"refused with {error.status}: {error.message}")
         return
     way = "forward" if isinstance(decision, Forward) else "tunnel"
     if way == "tunnel" and decision.upstream == "ws" and settings.handoff != "off":
         way = f"hand over to ws through {settings.handoff}, or tunnel"
     address = getattr(settings.upstreams, decision.upstream)
-    click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}")
+    asked = f", once {guard.ask} on dash answers 2xx ({guard.name})" if guard else ""
+    click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}{asked}")
 
 
 def _head(method: str, url: str, lines: tuple[str, ...]) -> Head:
@@ -101,12 +120,28 @@ def _head(method: str, url: str, lines: tuple[str, ...]) -> Head:
     return Head(method.upper(), target, (1, 1), tuple(fields))
 
 
-def _settings(path: Path | None) -> Settings:
+def _settings(path: Path | None, check: Callable[[Settings], Iterable[Objection]] = lambda _: ()) -> Settings:
     try:
-        return load_settings(path)
+        return load_settings(path, check=check)
     except ConfigError as error:
         click.echo(error, err=True)
         sys.exit(2)
+
+
+@contextmanager
+def _logging() -> Iterator[None]:
+    """Write the log to standard error, and never wait for whoever reads it."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed by whoever started us: a client's socket must not get its number
+            os.open(os.devnull, os.O_RDWR)
+    writer = LogWriter(_STDERR, "this log")
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", handlers=[LogHandler(writer)])
+    try:
+        yield
+    finally:
+        writer.close(_LAST_LINES)
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from os import environ
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from ws_service.configfile import (
     Duration,
     Listen,
+    Objection,
     Section,
     Size,
     SocketPath,
@@ -31,6 +32,7 @@ __all__ = [
     "ConfigError",
     "Health",
     "Limits",
+    "Objection",
     "Route",
     "Settings",
     "Timeouts",
@@ -44,6 +46,21 @@ __all__ = [
 _NETLOC = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::(?P<port>.*))?")
 
 _ORIGIN = re.compile(r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+
+_NOT_COPIED = re.compile(
+    r"connection|cookie|date|expect|forwarded|host|http2-settings|keep-alive|origin|path-info|range|script-name"
+    r"|set-cookie|te|trailer|transfer-encoding|upgrade|x-real-ip|x-request-id"
+    r"|(?:content|if|proxy|sec|x-forwarded|x-original)-.*"
+)
+"""Fields that frame a message, end at each hop, or are somebody else's to say: an answer about a user names none."""
+
+_ASK = re.compile(r"/[!-\x22$-~]*")
+
+MANY_READINGS = re.compile(r"[?#;\\\x00-\x1f\x7f\ufffd]|%[0-9A-Fa-f]{2}|//|/\.\.?(?:/|$)")
+"""What makes a decoded path another one for some servers: they merge slashes (Werkzeug), resolve dots, cut at ``;`` or
+``?``, take a backslash for a slash, or decode once more."""
 
 Service = Literal["dash", "ws"]
 """The two services behind the gateway."""
@@ -106,9 +123,22 @@ def _origin(value: object) -> str:
     return value.lower()
 
 
+def _copied_field(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not _FIELD_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not the name of a header field; write one such as X-User")
+    if _NOT_COPIED.fullmatch(value.lower().replace("_", "-").replace(".", "-")):
+        raise ValueError(f"{value} is not for an answer to say about a request; name fields about the user, as X-User")
+    return value
+
+
 Url = Annotated[str, BeforeValidator(_upstream_url)]
 Origin = Annotated[str, BeforeValidator(_origin)]
 """``same``, ``any``, ``null``, ``regex:...`` or an origin as browsers write it (RFC 6454, section 6.2)."""
+
+CopiedField = Annotated[str, BeforeValidator(_copied_field)]
+"""The name of a field that says something about a user."""
 
 Peers = Annotated[
     IPv4Network | IPv6Network | Literal["unix"],
@@ -180,22 +210,45 @@ class Auth(Section):
     """
 
     path: str = "/"
-    """Path prefix, whole segments. ``/``: everything."""
+    """Path prefix, whole segments: ``/admin`` means ``/admin`` and ``/admin/...``. ``/``: everything. Danger: the
+    pages of a Dash app come through ``/_dash-update-component`` and ``/_dash-layout``, whatever their path; ``/`` is
+    what guards them."""
 
     host: str | None = None
-    """Host name, without port. None: any host."""
+    """Host name, without port. None: any host. Danger: whoever asks writes the Host field, and Dash seldom looks at
+    it; keep a rule without a host beside this one."""
 
     ask: str | None
     """The path on Dash that answers 2xx for whoever may pass; any other answer goes to the client as it is. None (in
     the file: ``null``) lets everybody pass, for a login page under a path that is guarded."""
 
-    copy_headers: tuple[str, ...] = ()
-    """Fields of the answer that go to the upstream with the request, such as X-User. What the client itself sends
-    under these names is removed first."""
+    copy_headers: tuple[CopiedField, ...] = ()
+    """Fields of the answer that go to the upstream with the request, such as X-User. What clients themselves send
+    under any rule's names is removed from every request."""
 
     cache: Duration = 0.0
-    """How long a 2xx answer holds for the same cookies and Authorization. 0 asks for each request. Danger: a user who
-    is locked out stays so much longer."""
+    """How long a 2xx answer holds for the same question: same fields (cookies, Authorization, ...), client, method and
+    URL. 0 asks for each request. Danger: a user who is locked out stays so much longer."""
+
+    @model_validator(mode="after")
+    def _means_something(self) -> Auth:
+        if not self.path.startswith("/") or (self.path != "/" and self.path.endswith("/")):
+            raise ValueError(f"path {self.path!r} must begin with / and not end with it; it means everything below too")
+        if MANY_READINGS.search(self.path):
+            raise ValueError(
+                f"path {self.path!r} must be plain: it is compared decoded and without the query, "
+                "and no two servers agree about //, dots, ; and \\"
+            )
+        if self.host is not None and (not self.host or ":" in self.host.rpartition("]")[2]):
+            raise ValueError(f"host {self.host!r} can match nothing: it is compared without the port")
+        if self.ask is None:
+            if self.host is not None:
+                raise ValueError("lets everybody pass who writes this host, and anybody can; use path alone")
+            if self.copy_headers or self.cache:
+                raise ValueError("asks nobody, so there is no answer to copy from or to keep; leave those two out")
+        elif not _ASK.fullmatch(self.ask):
+            raise ValueError(f"ask {self.ask!r} must be a path on Dash, such as /auth")
+        return self
 
 
 class Tls(Section):
@@ -410,6 +463,15 @@ class Settings(Section):
             raise ValueError("proxy_protocol needs trusted_proxies: nobody else's PROXY header is believed")
         return self
 
+    @field_validator("auth")
+    @classmethod
+    def _has_one_rule_for_each_place(cls, rules: tuple[Auth, ...]) -> tuple[Auth, ...]:
+        places = [(rule.path, rule.host and rule.host.lower()) for rule in rules]
+        for place in places:
+            if places.count(place) > 1:
+                raise ValueError(f"has two rules for the path {place[0]}; nobody could tell which one holds")
+        return rules
+
     @model_validator(mode="after")
     def _has_two_listeners(self) -> Settings:
         if self.listen == self.admin:
@@ -417,16 +479,26 @@ class Settings(Section):
         return self
 
 
-def load_settings(path: Path | None, env: Mapping[str, str] = environ) -> Settings:
+def load_settings(
+    path: Path | None,
+    env: Mapping[str, str] = environ,
+    check: Callable[[Settings], Iterable[Objection]] = lambda _: (),
+) -> Settings:
     """Read the gateway's section of a file; None means every default. Raises ``ConfigError`` with all mistakes.
+
+    check: objects to settings that are well-formed (``preflight``).
 
     Paths of unix sockets and certificates are relative to the file, so that it does not matter where the program is
     started.
     """
-    settings = load(path, "gateway", Settings, env)
     if path is None:
-        return settings
+        return Settings()
     folder = path.absolute().parent
+    settings = load(path, "gateway", Settings, env, lambda settings: check(_anchor(settings, folder)))
+    return _anchor(settings, folder)
+
+
+def _anchor(settings: Settings, folder: Path) -> Settings:
     return settings.model_copy(
         update={
             "listen": _anchored(settings.listen, folder),

@@ -3,6 +3,7 @@
 - ProxyError                   status  outcome
     - ClientError              400     REFUSED           the client's doing
         - BodyStalled          408     CLIENT_STALLED
+    - TooMany                  429     REFUSED           the client has all it may have
     - UpstreamError            502     UPSTREAM_FAILED   the upstream's doing
         - UpstreamUnreachable  503     UPSTREAM_AWAY
         - UpstreamFull         503     UPSTREAM_FULL
@@ -11,7 +12,9 @@
             - ConnectTimeout   504     UPSTREAM_TIMEOUT
         - UpstreamCut          502     UPSTREAM_CUT      died inside a body: there is nothing to answer any more
     - Stopping                 503     STOPPING          ours
+    - Exhausted                503     EXHAUSTED         ours: the process has no descriptor left
 - ListenError: the gateway cannot start where it was told to
+- TlsError: a certificate, a key or a list of authorities cannot be used
 
 An error carries its answer (``status``, ``advice``) and its culprit (the
 branch of the tree), so that one place, ``gateway``, can turn any of them
@@ -37,6 +40,7 @@ class Outcome(Enum):
     UPSTREAM_TIMEOUT = "upstream timed out"
     UPSTREAM_CUT = "upstream cut"
     STOPPING = "stopping"
+    EXHAUSTED = "out of descriptors"
     BUG = "gateway bug"
 
     HANDED_OFF = "handed off"
@@ -46,6 +50,9 @@ class Outcome(Enum):
     IDLE = "idle"
     DRAINED = "drained"
     RESET = "reset"
+
+    TOO_SLOW = "too slow"
+    """One side took nothing of what waited for it, for ``timeouts.send``; a tunnel's, or a client's of an answer."""
 
 
 class ProxyError(Exception):
@@ -90,6 +97,19 @@ class BodyStalled(ClientError):
 
     status = 408
     outcome = Outcome.CLIENT_STALLED
+
+
+class TooMany(ProxyError):
+    """The client has as much as one client may have (RFC 6585, section 4). Its connection goes on.
+
+    retry_after: seconds after which it may ask again.
+    """
+
+    status = 429
+    outcome = Outcome.REFUSED
+
+    def __init__(self, message: str, *, advice: str = "", detail: str = "", retry_after: int = 1) -> None:
+        super().__init__(message, advice=advice, detail=detail, headers=[(b"Retry-After", b"%d" % max(1, retry_after))])
 
 
 class UpstreamError(ProxyError):
@@ -148,5 +168,24 @@ class Stopping(ProxyError):
     outcome = Outcome.STOPPING
 
 
+class Exhausted(ProxyError):
+    """This process may open nothing more (EMFILE), or the system cannot (ENFILE, ENOMEM); no upstream is to blame."""
+
+    status = 503
+    outcome = Outcome.EXHAUSTED
+
+
 class ListenError(Exception):
     """The gateway cannot listen on an address; the message is for the operator."""
+
+
+class TlsError(Exception):
+    """A file that TLS needs cannot be used; the message is for the operator, and names the file.
+
+    key: the setting that names it, for example ``gateway.tls.key``.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(f"{message} ({key} in the configuration)")
+        self.key = key
+        self.message = message

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxy.errors import Outcome
+from proxy.limits import Slot
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +44,10 @@ class Exchange:
     """A WebSocket's: the code of the close frame that began the end; None where there was none."""
     closed_by: str = ""
     """A WebSocket's: ``client``, ``upstream`` or ``gateway``."""
+    slot: Slot | None = None
+    """A WebSocket's: its place among its client's WebSockets, released at its end."""
+    connection: Slot | None = None
+    """A tunnel's: the place of its connection among its client's, released at its end."""
 
     @property
     def duration(self) -> float:

@@ -17,9 +17,10 @@ from typing import Any
 
 from proxy.errors import Outcome, UpstreamError
 from proxy.exchange import Exchange
-from proxy.forward import IDEMPOTENT, finish, forward, too_slow
+from proxy.forward import finish, forward, too_slow
 from proxy.headers import Fields, Head, Peer, Trusted, client_address, forwarded_fields, is_trusted, response_head
 from proxy.hijack import Client, Connection, Written
+from proxy.hold import IDEMPOTENT
 from proxy.plain import Request, recognise_answer
 from proxy.rules import Rules
 from proxy.upstream import Answer, Upstream
@@ -31,22 +32,20 @@ Work = Coroutine[Any, Any, Written]
 class Express:
     """Carries plain exchanges for a gateway.
 
-    is_ready: whether new exchanges are taken. record: opens the record of a
-    request. end: closes it. resume: goes on the ordinary way; it answers
-    errors, and calls ``plain_ended`` on the client's connection at the end.
+    record: opens the record of a request. end: closes it. resume: goes on
+    the ordinary way; it answers errors, and calls ``plain_ended`` on the
+    client's connection at the end.
     """
 
     def __init__(
         self,
         rules: Rules,
         *,
-        is_ready: Callable[[], bool],
         record: Callable[[str, str, str, str], Exchange],
         end: Callable[[Exchange], None],
         resume: Callable[[Connection, Client, Exchange, Work], asyncio.Task[None]],
     ) -> None:
         self.rules = rules
-        self._is_ready = is_ready
         self._record = record
         self._waiting: dict[_Carried, None] = {}  # in the order in which they began
         self._sweeper: asyncio.TimerHandle | None = None
@@ -56,11 +55,18 @@ class Express:
     def offer(self, connection: Connection, request: Request) -> _Carried | None:
         """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
 
-        Declined are requests for which a connection would have to be made, and those that have to wait for their turn.
+        Declined are requests for which a connection would have to be made, or
+        somebody asked first (``auth``), those that have to wait for their
+        turn, those whose answer must say that it is the last, and those that
+        are too large.
         """
-        if not self._is_ready():
+        if connection.is_leaving:
             return None
         rules = self.rules
+        if rules.guards.concern(request.target, request.host, request.fields):
+            return None
+        if request.body and (most := rules.settings.limits.body) is not None and len(request.body) > most:
+            return None  # the ordinary way says why
         name, rule = rules.table.match(request.target, request.host, [], upgrade=False)
         upstream = rules.upstreams[name]
         link = upstream.acquire_at_once()
@@ -133,7 +139,7 @@ class _Carried:
         if self._owed < 0:
             self._express.forget(self)
             answer = recognise_answer(data, self._request.method)
-            if answer is None:
+            if answer is None or self._connection.is_leaving:
                 self._go_on_with(data)
                 return
             exchange.status, exchange.sent, self._owed = answer.status, answer.body_size, answer.owed
@@ -167,7 +173,7 @@ class _Carried:
 
     def client_left(self) -> None:
         """End the exchange with the upstream."""
-        self._leave(Outcome.CLIENT_GONE)
+        self._leave(Outcome.TOO_SLOW if self._connection.was_too_slow else Outcome.CLIENT_GONE)
 
     def cut(self) -> None:
         """End the exchange because the gateway has waited long enough for it."""

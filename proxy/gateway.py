@@ -6,34 +6,45 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
 
 from aiohttp import web
 
+from proxy.auth import Refusal
+from proxy.config import Limits
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
 from proxy.express import Express, Work
-from proxy.forward import forward, relay
+from proxy.forward import check_size, forward, relay
 from proxy.handoff import Handoff
 from proxy.headers import Fields, client_address, forwarded_fields, request_head, response_head, upgrade_response_head
 from proxy.hijack import Carried, Client, Written
 from proxy.hijack import Connection as ClientConnection
 from proxy.hold import hold
-from proxy.lifecycle import Lifecycle
+from proxy.lifecycle import Lifecycle, State
+from proxy.limits import Admission, TurnAway
 from proxy.pages import PASSES, RETRY, as_json, is_navigation, page
+from proxy.patience import SlowReaders
 from proxy.plain import Request
 from proxy.routing import Refuse, Upgrade, decide
 from proxy.rules import Rules
-from proxy.tunnel import IdleWatch, Tunnel
+from proxy.tunnel import IdleWatch, Leg, Tunnel
 from proxy.upgrade import shake_hands
 from proxy.upstream import Answer, Connection, Upstream
 
 logger = logging.getLogger("proxy")
 
 Observer = Callable[[Exchange], None]
+
+_SETTINGS = {
+    408: "gateway.timeouts.head",
+    414: "gateway.limits.request_line",
+    431: "gateway.limits.header, or .fields,",
+}
+"""The setting that a head has exceeded, by the status of the answer."""
 
 _RELOAD_HASH = "/_reload-hash"
 """What a page of Dash in debug mode polls. Any answer of ours would count as the state of its code, and the next good
@@ -46,7 +57,7 @@ class Gateway:
 
     rules: what holds for requests; each keeps those it began with. observe: called when a WebSocket opens and
     when an exchange has ended.
-    folder: what the path of the hand-off starts from.
+    folder: what the path of the hand-off starts from. admission: counts what clients have; None: one of its own.
 
     ``handoff`` is for whoever starts and stops the process.
     """
@@ -57,20 +68,22 @@ class Gateway:
         lifecycle: Lifecycle[Exchange],
         observe: Observer = lambda _: None,
         folder: Path = Path(),
+        admission: Admission | None = None,
     ) -> None:
         self._rules = rules
+        self._admission = admission or Admission()
         self._lifecycle = lifecycle
         self._observe = observe
         self._tunnels: dict[Tunnel, Exchange] = {}
         self._idle_watch = IdleWatch(rules.settings.timeouts.tunnel_idle, self._tunnels)
+        self._slow_readers = SlowReaders(rules.settings.timeouts.send, self._legs)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
-        self.handoff = Handoff(rules.settings.handoff_path(folder), observe)
+        self.handoff = Handoff(rules.settings.handoff_path(folder), observe, self._admission.websockets)
         self._prefix = os.urandom(6).hex()
         self._number = 0
         self._resumed: set[asyncio.Task[None]] = set()
         self._express = Express(
             rules,
-            is_ready=lambda: lifecycle.is_ready,
             record=self._record,
             end=self._end,
             resume=self._resume,
@@ -97,7 +110,10 @@ class Gateway:
             written = self._answer(client, exchange, error)
         except (asyncio.CancelledError, ConnectionError) as error:
             if exchange.outcome is not Outcome.SERVED:
-                exchange.outcome = Outcome.CLIENT_GONE if client.is_gone else Outcome.STOPPING
+                is_cut = self._lifecycle.state is State.STOPPED or not client.is_gone
+                exchange.outcome = Outcome.STOPPING if is_cut else Outcome.CLIENT_GONE
+                if client.was_too_slow:
+                    exchange.outcome = Outcome.TOO_SLOW
                 exchange.status = exchange.status or 499
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -113,21 +129,45 @@ class Gateway:
         return written
 
     def refuse_unreadable(self, request: web.BaseRequest, status: int, message: str) -> web.StreamResponse:
-        """Answer a request that aiohttp's parser could not read."""
+        """Answer what cannot be read as a request, or is too large or too slow to be read.
+
+        message: one sentence. It reaches the client if it is about a limit, and the log if not.
+        """
         client = Client.of(request)
         exchange = self._record_of(client, self._rules)
         exchange.method, exchange.target = "-", "-"
-        error = ClientError("The request cannot be read as HTTP/1.1.", status=status)
-        exchange.outcome = error.outcome
+        if status in _SETTINGS:
+            advice = f"For whoever runs this: {_SETTINGS[status]} in the configuration is the limit."
+            error = ClientError(message, advice=advice, status=status)
+        else:
+            error = ClientError("The request cannot be read as HTTP/1.1.", status=status)
+        exchange.outcome = Outcome.CLIENT_STALLED if status == 408 else error.outcome
         exchange.detail = " ".join(message.split())[:200]
         written = self._answer(client, exchange, error)
         self._end(exchange)
         return written
 
-    def say_goodbye(self, code: int) -> None:
-        """Close every tunnel politely."""
-        for tunnel in list(self._tunnels):
-            tunnel.say_goodbye(code, Outcome.DRAINED)
+    @property
+    def rules(self) -> Rules:
+        """The rules by which new exchanges are served."""
+        return self._rules
+
+    def adopt(self, rules: Rules) -> None:
+        """Serve by other rules from here on; an exchange that is under way keeps those it began with."""
+        before, self._rules = self._rules, rules
+        self._express.rules = rules
+        self._idle_watch.use(rules.settings.timeouts.tunnel_idle)
+        self._slow_readers.use(rules.settings.timeouts.send)
+        old, new = set(before.upstreams.values()), set(rules.upstreams.values())
+        for upstream in new - old:
+            upstream.start()
+        for upstream in old - new:
+            upstream.close("The configuration has another address for this upstream now.")
+
+    @property
+    def tunnels(self) -> list[Tunnel]:
+        """Those that are open, in the order in which they came."""
+        return list(self._tunnels)
 
     def abort_tunnels(self) -> None:
         """Cut every tunnel."""
@@ -137,20 +177,39 @@ class Gateway:
     # -- inside
 
     async def _serve(self, client: Client, exchange: Exchange, rules: Rules) -> Written:
-        if not self._lifecycle.is_ready:
-            raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
-        decision = decide(client.head, rules.table)
+        decision = decide(client.head, rules.table, client.peer)
         if isinstance(decision, Refuse):
             raise decision.error
+        max_body = rules.settings.limits.body
+        check_size(client, max_body)
         upstream = rules.upstreams[decision.upstream]
         exchange.upstream, exchange.route = decision.upstream, decision.route
         ours = forwarded_fields(client.head, client.peer, rules.settings.trusted_proxies, exchange.id)
         if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
             ours = ((b"Host", upstream.authority), *ours)
+        guard = rules.guards.guard(decision.target, client.head.get(b"host") or b"")
+        if guard is not None:
+            is_handshake = isinstance(decision, Upgrade)
+            word = await rules.auth.ask(guard, client.head, decision.target, ours, is_handshake=is_handshake)
+            if isinstance(word, Refusal):
+                exchange.detail = f"{guard.name}: {guard.ask} answered {word.answer.status}"
+                return await self._relay_refusal(client, word, exchange, rules.upstreams["dash"])
+            ours = (*ours, *word)
+        client.head = rules.guards.without_claims(client.head)
         timeouts = rules.settings.timeouts
         if not isinstance(decision, Upgrade):
-            written = await forward(client, decision.target, ours, upstream, exchange, timeouts, close=decision.close)
+            written = await forward(
+                client,
+                decision.target,
+                ours,
+                upstream,
+                exchange,
+                timeouts,
+                close=decision.close,
+                max_body=max_body,
+            )
         else:
+            await self._admit(exchange, rules.settings.limits)
             answered = await self._answer_of(client, decision, ours, upstream, exchange, timeouts.handshake)
             if answered is None:
                 return Written(keep_alive=False)
@@ -162,6 +221,30 @@ class Gateway:
             finally:
                 upstream.release(connection)
         return written
+
+    async def _relay_refusal(self, client: Client, refusal: Refusal, exchange: Exchange, upstream: Upstream) -> Written:
+        """Give the client what Dash has answered about it."""
+        answer = refusal.answer
+        try:
+            if client.head.method != "HEAD":
+                return await relay(client, refusal.connection, answer, exchange, close=False)
+            # The question was a GET: its body is not for whoever asks with HEAD.
+            client.write(response_head(answer.status, answer.reason, answer.headers, ours=((b"Connection", b"close"),)))
+            exchange.status, exchange.outcome = answer.status, Outcome.SERVED
+            return Written(keep_alive=False)
+        finally:
+            upstream.release(refusal.connection)
+
+    async def _admit(self, exchange: Exchange, limits: Limits) -> None:
+        """Count a WebSocket in before it is one; wait if its client is fast. Raises TooMany."""
+        verdict = self._admission.websocket(exchange.client, limits, exchange.began)
+        if isinstance(verdict, TurnAway):
+            if verdict.notice:
+                logger.warning("%s", verdict.notice)
+            raise verdict.error
+        exchange.slot = verdict.slot
+        if verdict.delay:
+            await asyncio.sleep(verdict.delay)
 
     async def _answer_of(
         self, client: Client, decision: Upgrade, ours: Fields, upstream: Upstream, exchange: Exchange, patience: float
@@ -181,6 +264,8 @@ class Gateway:
                 is_first = False
                 if await self._hand_off(client, decision, ours, exchange, patience):
                     return None
+            if self._lifecycle.is_ending:  # it would be told to come back as soon as it is open
+                raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
             return await shake_hands(client.head, decision.target, decision.key, ours, upstream, patience)
 
         return await hold(upstream, attempt)
@@ -191,7 +276,7 @@ class Gateway:
         """Give the client's socket to the service, if it can be; False leaves everything to the tunnel."""
         if not self.handoff.is_on:
             return False
-        if client.peer.scheme == "https":
+        if client.has_tls:  # not the scheme: a proxy that has ended TLS itself may have announced it
             return self.handoff.fall_back("tls", "its TLS ends in this process, and cannot be handed over")
         head = request_head(client.head, decision.target, ours, upgrade=True)
         is_secure = (b"X-Forwarded-Proto", b"https") in ours
@@ -230,6 +315,7 @@ class Gateway:
             raise
         exchange.is_tunnel = True
         exchange.status = 101
+        exchange.connection = client.take_slot()
         tunnel = Tunnel(
             to_client,
             to_upstream,
@@ -238,11 +324,16 @@ class Gateway:
         )
         self._tunnels[tunnel] = exchange
         self._idle_watch.wake()
+        self._slow_readers.wake()
         tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
         self._observe(exchange)
-        if not self._lifecycle.is_ready:  # the drain began while the upstream made up its mind
+        if self._lifecycle.is_ending:  # the drain began while the upstream made up its mind
             tunnel.say_goodbye(1012, Outcome.DRAINED)
         return Written(keep_alive=False)
+
+    def _legs(self) -> Iterator[Leg]:
+        for tunnel in self._tunnels:
+            yield from tunnel.legs
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         exchange = self._tunnels.pop(tunnel)
@@ -283,6 +374,10 @@ class Gateway:
 
     def _end(self, exchange: Exchange) -> None:
         exchange.ended = time.monotonic()
+        if exchange.slot is not None:
+            exchange.slot.release()
+        if exchange.connection is not None:
+            exchange.connection.release()
         self._lifecycle.leave(exchange)
         self._observe(exchange)
 

@@ -4,10 +4,10 @@ The service adopts it with the head that the gateway has decided on. Where
 that cannot be, ``offer`` says so before anything has happened, a counter
 and one line in the log say why, and the tunnel carries the connection.
 
-Of a socket that is handed over the gateway keeps a number and nothing else:
-the service remembers what the log wants, and reports it with the end. So a
-gateway that restarts learns everything again, and one that is killed loses
-nothing.
+Of the sockets that are handed over the gateway keeps a number for each
+client and nothing else: the service remembers what log and limits want, and
+reports it with the end. So a gateway that restarts learns everything again,
+and one that is killed loses nothing.
 
 ``docs/handoff.md`` draws the conversation; the language is ``ws_service.wire``.
 """
@@ -28,6 +28,7 @@ from pathlib import Path
 
 from proxy.errors import Outcome, UpstreamError, UpstreamTimeout
 from proxy.exchange import Exchange
+from proxy.limits import Slot, Tally, client_key
 from ws_service import wire
 
 logger = logging.getLogger("proxy")
@@ -37,7 +38,8 @@ _LOOK = 1.0
 wait for the result."""
 
 _GREETING = 0.5
-"""Seconds that the start waits for the answers of services that are there."""
+"""Seconds that the start waits for the answers of services that are there, and for what they hold: 10,000 sockets take
+a fifth of them."""
 
 _AT_ONCE = 64
 """Messages read from one service before everybody else has a turn."""
@@ -53,14 +55,16 @@ class Handoff:
     """The services that adopt sockets on this host: one channel to each of their processes.
 
     path: of the first process's socket file; others have ``path.1`` and so on. None hands nothing over.
-    on_end: called with the record of each socket that has ended.
+    on_end: called with the record of each socket that has ended. websockets: where the clients' sockets are counted,
+    from the moment in which a service has them, or may have them, to their end or the service's.
 
     ``handed_over`` counts sockets, ``fallbacks`` counts by cause those that the tunnel had to carry.
     """
 
-    def __init__(self, path: Path | None, on_end: Callable[[Exchange], None]) -> None:
+    def __init__(self, path: Path | None, on_end: Callable[[Exchange], None], websockets: Tally) -> None:
         self._path = path
         self._on_end = on_end
+        self.websockets = websockets
         self._channels: dict[Path, _Channel] = {}
         self._leaving: set[_Channel] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -81,7 +85,10 @@ class Handoff:
         return sum(channel.live for channel in (*self._channels.values(), *self._leaving))
 
     async def start(self) -> None:
-        """Look for services, and go on looking. Services that are there are ready when it returns."""
+        """Look for services, and go on looking.
+
+        Services that are there are ready when it returns, and it is known what they hold for whom.
+        """
         if self._path is None:
             return
         self._look_again()
@@ -115,9 +122,10 @@ class Handoff:
     ) -> bool:
         """Hand a socket over; tell whether it is the service's now.
 
-        exchange: the handshake's record. descriptor: of the client's socket;
-        reading from it must have stopped. It stays the caller's, to be closed
-        without a word when this returns True.
+        exchange: the handshake's record. Its slot goes over with the socket,
+        and too where nobody knows who has that. descriptor: of the client's
+        socket; reading from it must have stopped. It stays the caller's, to
+        be closed without a word when this returns True.
         head: the handshake as the upstream would get it. leftover: what was read behind it.
         is_secure: the client's scheme is https. patience: seconds for the service to take the socket.
 
@@ -133,6 +141,7 @@ class Handoff:
             self._look()
             return self.fall_back(*self._absence)
         x = exchange
+        assert x.slot is not None, "a handshake is counted before it goes anywhere"
         about = wire.Socket(x.id, x.client, x.target, x.host, x.route, x.when)
         try:
             data = wire.encode(wire.Open(about, is_secure, head, leftover))
@@ -144,7 +153,7 @@ class Handoff:
             return self.fall_back("busy", f"the service (process {channel.pid}) does not read what is handed over")
         except OSError as error:
             return self.fall_back("send failed", f"the socket cannot be sent to the service: {error.strerror}")
-        refusal = await channel.verdict(exchange.id, patience)
+        refusal = await channel.verdict(x.id, x.slot, patience)
         if refusal:
             return self.fall_back("refused", f"the service refused a socket: {refusal}")
         self.handed_over += 1
@@ -234,7 +243,11 @@ class Handoff:
                 self._dial(place)
 
     def _dial(self, place: Path) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:  # no descriptor is left; the next look may find one
+            self._absence = "not answered", f"the service on {place} cannot be asked: {error.strerror or error}"
+            return
         sock.setblocking(False)
         try:
             sock.connect(str(place))
@@ -264,21 +277,25 @@ class _Channel:
         self.is_ready = False
         self._is_leaving = False
         self.is_settled = asyncio.Event()
-        """Set when the service has answered, or will not."""
+        """Set when the service has answered and told of the sockets that it holds, or will not."""
+        self._is_greeted = False
+        self._untold = 0
         self._owner = owner
-        self._waiting: dict[str, asyncio.Future[str]] = {}
+        self._waiting: dict[str, tuple[asyncio.Future[str], Slot]] = {}
+        self._doubtful: dict[str, str] = {}  # sockets for whose verdict nobody waits any more, and whose they are
+        self._held: Counter[str] = Counter()  # by client
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock.fileno(), self._readable)
 
     @property
     def load(self) -> int:
         """How many sockets it has, those under way with them."""
-        return self.live + len(self._waiting)
+        return self.live + len(self._waiting) + len(self._doubtful)
 
-    async def verdict(self, id: str, patience: float) -> str:
-        """Wait until the service has taken a socket; return why it has not, or nothing."""
+    async def verdict(self, id: str, slot: Slot, patience: float) -> str:
+        """Wait until the service has taken a socket, and its slot; return why it has not, or nothing."""
         verdict: asyncio.Future[str] = self._loop.create_future()
-        self._waiting[id] = verdict
+        self._waiting[id] = verdict, slot
         try:
             async with asyncio.timeout(patience):
                 return await verdict
@@ -288,7 +305,8 @@ class _Channel:
                 detail=f"the ws service (process {self.pid}) did not take the socket within {patience:g} s",
             ) from None
         finally:
-            del self._waiting[id]
+            if self._waiting.pop(id, None) is not None:
+                self._doubtful[id] = slot.hand_over()
 
     def end(self, why: str) -> None:
         """End the channel. Who waits for a verdict gets an error: the service may own the socket.
@@ -303,9 +321,14 @@ class _Channel:
         self.is_settled.set()
         self._loop.remove_reader(self.sock.fileno())
         self.sock.close()
-        for verdict in self._waiting.values():
+        for verdict, _ in self._waiting.values():
             if not verdict.done():
                 verdict.set_exception(UpstreamError("The ws service went away while it took the connection over."))
+        self._waiting.clear()
+        for key, count in (*self._held.items(), *((key, 1) for key in self._doubtful.values())):
+            self._owner.websockets.leave(key, count)
+        self._held.clear()
+        self._doubtful.clear()
         self._owner.gone(self)
 
     def leave(self) -> None:
@@ -340,24 +363,26 @@ class _Channel:
 
     def _understand(self, message: wire.Message) -> None:
         match message:
-            case wire.Hello() if not self.is_settled.is_set():
-                self.is_ready = True
-                self.is_settled.set()
+            case wire.Hello() if not self._is_greeted:
+                self._is_greeted = self.is_ready = True
+                self._told(message.live)
                 logger.info(
                     "the ws service on %s (process %d) takes WebSockets over; it holds %d that live on",
                     self.place,
                     self.pid,
                     message.live,
                 )
-            case wire.Live():
-                self.live += 1
+            case wire.Live(about):
+                key = client_key(about.client)
+                self._owner.websockets.enter(key)
+                self._hold(key)
+                self._told(self._untold - 1)
             case wire.Adopted(id):
-                self.live += 1
-                self._settle(id, "")
+                self._hold(self._settle(id, ""))
             case wire.Refused(id, reason):
                 self._settle(id, reason or "it gave no reason")
-            case wire.Ended():
-                self.live -= 1
+            case wire.Ended(about):
+                self._let_go(client_key(about.client))
                 self._owner.ended(message)
             case wire.Closing():
                 self.is_ready = False
@@ -365,10 +390,38 @@ class _Channel:
             case _:
                 raise wire.WireError(f"{type(message).__name__} is out of place")
 
-    def _settle(self, id: str, refusal: str) -> None:
-        verdict = self._waiting.get(id)  # None: we have given up waiting, and the service has it all the same
-        if verdict is not None and not verdict.done():
-            verdict.set_result(refusal)
+    def _settle(self, id: str, refusal: str) -> str:
+        """Give a verdict to whoever waits for it; return the key of a socket that was taken, to be counted out."""
+        if id in self._waiting:
+            verdict, slot = self._waiting.pop(id)
+            if not verdict.done():
+                verdict.set_result(refusal)
+            return "" if refusal else slot.hand_over()
+        try:
+            key = self._doubtful.pop(id)
+        except KeyError:
+            raise wire.WireError(f"it decides on a socket that it was not offered: {id}") from None
+        if refusal:
+            self._owner.websockets.leave(key)
+        return key
+
+    def _told(self, left: int) -> None:
+        self._untold = left
+        if left <= 0:
+            self.is_settled.set()
+
+    def _hold(self, key: str) -> None:
+        self.live += 1
+        self._held[key] += 1
+
+    def _let_go(self, key: str) -> None:
+        if not self._held[key]:
+            raise wire.WireError(f"it reports the end of a socket that it does not have, of {key}")
+        self.live -= 1
+        self._held[key] -= 1
+        if not self._held[key]:
+            del self._held[key]
+        self._owner.websockets.leave(key)
 
     def _left(self) -> None:
         if self._is_leaving:

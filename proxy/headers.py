@@ -39,7 +39,11 @@ _ESSENTIAL = frozenset((b"host", b"content-length"))
 """Fields that ``Connection`` may not nominate away: without them the message would change its meaning."""
 
 A_PROXYS_WORD = frozenset((b"forwarded", b"x-real-ip", b"x-request-id"))
-_HTTP_SCHEME = {b"ws": b"http", b"wss": b"https"}
+_A_SERVERS_WORD = frozenset((b"script-name", b"path-info"))
+"""With an underscore these are variables of a WSGI server, not fields. gunicorn takes ``SCRIPT_NAME`` from whoever
+connects from loopback, as we do, and cuts it off the path: ``/login/x`` would become ``/x``, behind every check."""
+
+HTTP_SCHEME = {b"ws": b"http", b"wss": b"https"}
 """Some proxies write the scheme of a handshake's URL; what runs behind us knows http and https alone."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
@@ -97,6 +101,9 @@ class Peer(NamedTuple):
     scheme: str = "http"
 
 
+NOBODY = Peer("-")
+"""A peer of whom nothing is known, and whose word counts for nothing."""
+
 Trusted = tuple[IPv4Network | IPv6Network | str, ...]
 
 
@@ -136,7 +143,7 @@ def forwarded_fields(head: Head, peer: Peer, trusted: Trusted, request_id: str) 
     host = head.get(b"host") or b""
     scheme = peer.scheme.encode()
     proto = said(b"x-forwarded-proto") or scheme
-    proto = _HTTP_SCHEME.get(proto.lower(), proto)
+    proto = HTTP_SCHEME.get(proto.lower(), proto)
     _, colon, port = host.rpartition(b":")
     if not colon or not port.isdigit():
         port = b"443" if proto == b"https" else b"80"
@@ -202,6 +209,8 @@ def response_head(
     lines = [b"HTTP/1.1 %d %b" % (status, reason)]
     for name, value in headers:
         key = name.lower()
+        if key == b"content-length" and value != b"0" and (status < 200 or status == 204):
+            continue  # there is none (RFC 9110, section 8.6), and some would wait for it
         if key not in HOP_BY_HOP and key not in ending:
             lines.append(name + b": " + value)
     lines += [name + b": " + value for name, value in ours]
@@ -236,4 +245,4 @@ def _is_an_alias(key: bytes) -> bool:
     if b"_" not in key:
         return False
     plain = key.replace(b"_", b"-")
-    return _is_a_proxys_word(plain) or plain in HOP_BY_HOP or plain in _ESSENTIAL
+    return _is_a_proxys_word(plain) or plain in HOP_BY_HOP or plain in _ESSENTIAL or plain in _A_SERVERS_WORD

@@ -2,8 +2,9 @@
 
 aiohttp reads requests and keeps connections (design D7); what goes out is
 written by us, byte for byte, and at a WebSocket handshake the connection is
-taken away from aiohttp altogether. Both need things that aiohttp does not
-promise to keep. They are here and nowhere else, and ``tests/proxy/
+taken away from aiohttp altogether. Nor does aiohttp get what a client sends
+as it comes: ``strict`` reads it first. All this needs things that aiohttp
+does not promise to keep. They are here and nowhere else, and ``tests/proxy/
 test_hijack.py`` has the canary that fails when a new aiohttp changes them.
 """
 
@@ -17,11 +18,17 @@ from typing import Any, Protocol, cast
 
 from aiohttp import http_parser, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
+from proxy import tls
 from proxy.headers import Head, Peer
-from proxy.plain import Request, recognise_request
+from proxy.heads import HeadLimits
+from proxy.limits import Slot
+from proxy.patience import Deadlines, SlowReaders, waiting
+from proxy.plain import MAX_FIELDS, MAX_HEAD, Request, recognise_request
+from proxy.strict import RequestReader, Unreadable
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
 """Whether aiohttp parses with llhttp. Its pure-Python parser is laxer in ways that smuggle requests."""
@@ -52,6 +59,18 @@ class Written(web.StreamResponse):
         """Write nothing: it is written."""
 
 
+class _Parting(Written):
+    """The answer to what cannot be read, and a while in which the client can take it before the connection closes."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(keep_alive=False)
+        self._connection = connection
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send no more, and wait; the client's leaving cancels it."""
+        await self._connection.part()
+
+
 class Client:
     """The client's side of one exchange: what it asked, and raw bytes back to it.
 
@@ -59,14 +78,14 @@ class Client:
     wants_keep_alive: whether the client's version and Connection field allow another request.
     """
 
-    __slots__ = ("_protocol", "body", "has_written", "head", "peer", "wants_keep_alive")
+    __slots__ = ("_protocol", "_wants_keep_alive", "body", "has_written", "head", "peer")
 
     def __init__(self, protocol: Connection, head: Head, body: StreamReader, *, wants_keep_alive: bool) -> None:
         self._protocol = protocol
         self.peer = protocol.peer
         self.head = head
         self.body = body
-        self.wants_keep_alive = wants_keep_alive
+        self._wants_keep_alive = wants_keep_alive
         self.has_written = False
 
     @classmethod
@@ -84,24 +103,38 @@ class Client:
         return cls(protocol, head, request.content, wants_keep_alive=not message.should_close)
 
     @property
+    def wants_keep_alive(self) -> bool:
+        """Whether another request may come on this connection: the client would, and the gateway does not stop."""
+        return self._wants_keep_alive and not self._protocol.is_leaving
+
+    @property
     def is_gone(self) -> bool:
         """Whether the connection is closed, or about to be."""
         transport = self._protocol.transport
         return transport is None or transport.is_closing()
 
+    @property
+    def has_tls(self) -> bool:
+        """Whether TLS ends in this process."""
+        transport = self._protocol.transport
+        return transport is not None and transport.get_extra_info("sslcontext") is not None
+
+    @property
+    def was_too_slow(self) -> bool:
+        """Whether it was cut because it took nothing for too long."""
+        return self._protocol.was_too_slow
+
     def write(self, data: bytes) -> None:
         """Send bytes. Raises ConnectionResetError when the client is gone."""
-        transport = self._protocol.transport
-        if transport is None or transport.is_closing():
+        if self.is_gone:
             raise ConnectionResetError("the client is gone")
         self.has_written = True
-        transport.write(data)
+        self._protocol.write(data)
 
     def write_interim(self, data: bytes) -> None:
         """Send an interim answer: the final one can still be anything."""
-        transport = self._protocol.transport
-        if transport is not None and not transport.is_closing() and not self.has_written:
-            transport.write(data)
+        if not self.is_gone and not self.has_written:
+            self._protocol.write(data)
 
     async def drain(self) -> None:
         """Wait until the client takes more bytes. Raises ConnectionError when it leaves instead."""
@@ -117,8 +150,7 @@ class Client:
         if transport is None:
             return
         if reset:
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            transport.abort()
+            _reset(transport)
         else:
             transport.close()
 
@@ -129,18 +161,25 @@ class Client:
         this one. Its bookkeeping of the connection is settled when the task
         that serves it has ended. Raises ConnectionResetError when the client
         is gone.
+
+        The connection still counts as one of the client's until ``take_slot`` has taken that as well.
         """
         protocol = self._protocol
         transport = protocol.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         transport.pause_reading()
-        leftover, protocol._message_tail = bytes(protocol._message_tail), b""
-        protocol.transport = None
+        leftover, protocol._held = protocol._held, b""
+        protocol.transport = protocol._wire = None
         serving = protocol._task_handler
         assert serving is not None
         serving.add_done_callback(lambda _: protocol.connection_lost(None))
         return transport, leftover
+
+    def take_slot(self) -> Slot | None:
+        """Take what the connection counts as, for whoever knows its end behind ``take``; None where nobody counts."""
+        slot, self._protocol.slot = self._protocol.slot, None
+        return slot
 
     def hold(self) -> tuple[int, bytes]:
         """Stop reading, for whoever may take the connection: its descriptor, and what was read behind the head.
@@ -152,7 +191,7 @@ class Client:
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         transport.pause_reading()
-        return transport.get_extra_info("socket").fileno(), bytes(self._protocol._message_tail)
+        return transport.get_extra_info("socket").fileno(), self._protocol._held
 
     def go_on(self) -> None:
         """Read on behind ``hold``: nobody took the connection."""
@@ -191,77 +230,190 @@ OnPlain = Callable[["Connection", Request], Carried | None]
 
 
 class Connection(RequestHandler):
-    """A client's connection: aiohttp's, and three things more.
+    """A client's connection: aiohttp's, and five things more.
 
-    The first head has a deadline, what cannot be read gets our own answer,
-    and a plain request that arrives whole between two others is offered to
-    ``on_plain`` before aiohttp sees it. While that one is carried, whatever
-    else arrives is held; ``plain_ended`` gives it on.
+    Each head has a deadline, who takes nothing of its answers is cut, what
+    cannot be read gets our own answer, a plain request that arrives whole
+    between two others is offered to ``on_plain`` before aiohttp sees it, and
+    aiohttp sees nothing that ``RequestReader`` has not found to be strict.
+    Both get one request at a time: what arrives behind it is held until it
+    is answered.
 
-    ``peer`` is who is at the other end.
+    ``peer`` is who is at the other end. ``slot`` is what the connection counts
+    as, until it ends. ``was_too_slow``: it was cut because it took nothing of
+    what waited for it.
     """
 
     __slots__ = (
+        "_announced",
+        "_body",
         "_carried",
-        "_head_seconds",
-        "_head_timer",
+        "_heads",
         "_held",
-        "_is_leaving",
+        "_is_answered",
+        "_is_broken",
+        "_is_narrow",
+        "_limits",
+        "_listener",
         "_on_plain",
         "_on_unreadable",
-        "_owed",
+        "_reader",
+        "_wire",
+        "_written",
         "peer",
+        "slot",
+        "was_too_slow",
     )
 
     def __init__(
         self,
-        manager: web.Server,
+        manager: Listener,
         *,
         on_plain: OnPlain,
         on_unreadable: OnUnreadable,
-        head_timeout: float,
+        limits: HeadLimits,
+        heads: Deadlines[Connection],
+        announced: Peer | None = None,
+        slot: Slot | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, **kwargs)
+        self._listener = manager
+        self.slot = slot
         self._on_plain = on_plain
         self._on_unreadable = on_unreadable
-        self._head_seconds = head_timeout
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._limits = limits
+        self._is_narrow = limits.is_below(MAX_HEAD, MAX_FIELDS)  # whether a plain request could exceed them
+        self._heads = heads
         self._carried: Carried | None = None
-        self._held = b""
-        self._owed: int | None = 0  # of the request that aiohttp reads; None: nobody knows where it ends
-        self._is_leaving = False
+        self._held = b""  # what came behind the request that is being served
+        self._reader = RequestReader(limits)
+        self._body = EMPTY_PAYLOAD  # of the request that aiohttp serves
+        self._is_answered = False  # that request is, though its body may still come
+        self._is_broken = False  # nothing more of this connection is read
+        self._announced = announced
+        self._wire: asyncio.Transport | None = None  # aiohttp forgets its own before the last bytes have left
+        self._written = 0  # bytes that were given to it
         self.peer = Peer("-")
+        self.was_too_slow = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
+        self.peer = _peer(transport, self._announced)
         super().connection_made(transport)
-        self.peer = _peer(transport)
-        self._head_timer = self._loop.call_later(self._head_seconds, self._close_unless_asked)
+        tls.bound(transport, self._read_bufsize)
+        self._wire = self.transport
+        self._heads.begin(self)
 
     def data_received(self, data: bytes) -> None:
-        """Offer a plain request to ``on_plain``; give everything else to aiohttp."""
-        if self._carried is not None:
-            self._hold(data)
-            return
+        """Offer a plain request to ``on_plain``; give everything else to aiohttp, if it can be read in one way only."""
         if not data:
-            pass  # aiohttp itself calls, to be reminded of what it holds
-        elif self._owed == 0:
-            request = recognise_request(data)
-            if request is not None and not request.owed and self._is_between_requests:
-                self._carried = self._on_plain(self, request)
-                if self._carried is not None:
-                    self._request_count += 1
-                    return
-            self._owed = None if request is None else request.owed
-        elif self._owed is not None:
-            self._owed = self._owed - len(data) if self._owed >= len(data) else None
-        super().data_received(data)
+            super().data_received(data)  # aiohttp itself calls, to be reminded of what it holds
+        elif self._is_broken:
+            pass
+        elif self._carried is not None or self._reader.is_whole:
+            self._hold(data)
+        elif self._reader.has_begun or not self._offer(data):
+            self._read(data)
+
+    def _offer(self, data: bytes) -> bool:
+        request = recognise_request(data)
+        if request is None or request.owed or not self._is_between_requests:
+            return False
+        if self._is_narrow and self._limits.exceeded_by(data[: data.index(b"\r\n\r\n") + 4]) is not None:
+            return False
+        self._carried = self._on_plain(self, request)
+        if self._carried is None:
+            return False
+        self._request_count += 1
+        return True
+
+    def _read(self, data: bytes) -> None:
+        reader = self._reader
+        had_begun, had_head = reader.has_begun, reader.has_head
+        try:
+            good, behind = reader.feed(data)
+        except Unreadable as error:
+            self._break(error, had_head)
+            return
+        if not (had_begun or reader.has_head or self._request_count == 0):
+            self._heads.begin(self)  # its first byte; the first head of all has its time from connecting
+        if good:
+            super().data_received(good)
+            if self._messages:
+                message, body = self._messages[-1]
+                if isinstance(message, _ErrInfo):
+                    self._break_body(message.message)
+                elif not had_head:
+                    self._body = body
+        if behind:
+            self._hold(behind)
+
+    def _break(self, error: Unreadable, had_head: bool) -> None:
+        """Read no more. A request that is served already ends with its body; otherwise the error is the answer."""
+        if had_head:
+            self._break_body(str(error))
+            return
+        self._is_broken = True
+        self._messages.append((_ErrInfo(error.status, BadHttpMessage(str(error)), str(error)), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _break_body(self, why: str) -> None:
+        self._is_broken = True
+        if self._is_answered:  # aiohttp waits for the rest, to throw it away
+            self._body.feed_eof()
+        elif not self._body.is_eof():
+            self._body.set_exception(RequestPayloadError(why))
+
+    def head_is_late(self) -> None:
+        """Answer a head that is not here in time; who has not begun one has asked nothing, and gets no answer."""
+        if self._reader.has_head or self._is_broken:
+            return
+        if self._reader.has_begun:
+            self._break(Unreadable("The head of the request did not come in time.", 408), had_head=False)
+        elif self._request_count == 0:
+            self.force_close()
+
+    async def part(self) -> None:
+        """Close in two steps: a close on bytes that nobody has read resets the connection, and our last answer with it.
+
+        RFC 9112, section 9.6. What still comes is thrown away.
+        """
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+        await asyncio.sleep(self._lingering_time)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Go on with what came behind the request, if the connection goes on."""
+        self._is_answered = True
+        if self._is_broken and not self._body.is_eof():
+            self._body.feed_eof()  # aiohttp would wait for it
+        finished = await super().finish_response(request, resp, start_time)
+        if resp.keep_alive and self._reader.is_whole:
+            self._reader.next()
+            self._body, self._is_answered = EMPTY_PAYLOAD, False
+            self._give_on_what_was_held()
+        return finished
 
     def write(self, data: bytes) -> None:
-        """Send the answer to a plain request."""
+        """Send bytes of an answer; to a client that is gone they go nowhere."""
         if self.transport is not None:
+            self._written += len(data)
             self.transport.write(data)
+
+    def taken(self) -> int | None:
+        """Return how many bytes the client has taken; None when nothing waits for it."""
+        left = None if self._wire is None else waiting(self._wire)
+        return None if left is None else self._written - left
+
+    def took_too_long(self) -> None:
+        """Cut the client, with what waits for it: a reset, so that the kernel lets go of its part too."""
+        self.was_too_slow = True
+        if self._wire is not None:
+            _reset(self._wire)
 
     def client(self, request: Request, *, has_written: bool) -> Client:
         """Return a plain request's client, for carrying it the ordinary way after all.
@@ -282,21 +434,32 @@ class Connection(RequestHandler):
         """Go on behind a plain exchange: with what was held, with the end, or with waiting."""
         self._carried = None
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        held, self._held = self._held, b""
-        if not keep_alive or self._is_leaving:
-            self.force_close()
-            return
-        if held:
-            if self.transport is not None and len(held) >= self._read_bufsize:
-                self.transport.resume_reading()
-            self.data_received(held)
-
-    def close(self) -> None:
-        """Take no more requests; a plain exchange that is under way ends first, as aiohttp's own do."""
-        if self._carried is None:
-            super().close()
+        if keep_alive:
+            self._give_on_what_was_held()
         else:
-            self._is_leaving = True
+            self._held = b""
+            self.force_close()
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the answer to the request under way, or to the next one, is the last."""
+        return self._listener.is_leaving
+
+    @property
+    def is_flushing(self) -> bool:
+        """Whether nothing more is to be done than that the client takes its answer."""
+        if self._carried is not None or self._current_request is not None:
+            return False
+        return self._listener._connections[self].get_write_buffer_size() > 0
+
+    def close_if_idle(self, since: float) -> None:
+        """Close, if no request has been under way from ``since`` on (the loop's clock)."""
+        if (
+            self._carried is None
+            and self._is_between_requests
+            and self._next_keepalive_close_time - self._keepalive_timeout <= since
+        ):
+            self.force_close()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp calls it so
         """End now, within ``timeout`` seconds; whoever carries a plain exchange is told first."""
@@ -319,10 +482,11 @@ class Connection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End; whoever carries a plain exchange is told."""
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._heads.end(self)
+        if self.slot is not None:
+            self.slot.release()
         carried, self._carried = self._carried, None
+        self._wire = None
         super().connection_lost(exc)
         if carried is not None:
             carried.client_left()
@@ -333,20 +497,21 @@ class Connection(RequestHandler):
         return waiter is not None and not waiter.done() and not self._messages and not self._paused and not self._close
 
     def _hold(self, data: bytes) -> None:
-        was_small = len(self._held) < self._read_bufsize
         self._held += data
-        if was_small and len(self._held) >= self._read_bufsize and self.transport is not None:
-            self.transport.pause_reading()
+        if len(self._held) >= self._read_bufsize and not self._buffer_paused:
+            self._pause_reading_for_buffer()
+
+    def _give_on_what_was_held(self) -> None:
+        held, self._held = self._held, b""
+        if self._buffer_paused:
+            self._resume_reading_for_buffer()
+        if held:
+            self.data_received(held)
 
     def _process_keepalive(self) -> None:
         if self._carried is not None:  # aiohttp does not see it, and would take the connection for idle
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
-
-    def _close_unless_asked(self) -> None:
-        self._head_timer = None
-        if self._request_count == 0:
-            self.force_close()
 
     def handle_error(
         self,
@@ -355,10 +520,12 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what aiohttp's parser could not read."""
-        if status >= 500:
+        """Answer what could not be read."""
+        if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
-        return self._on_unreadable(request, status, message or "")
+        self._is_broken = True
+        self._on_unreadable(request, status, message or "")
+        return _Parting(self)
 
 
 class Listener(web.Server):
@@ -366,10 +533,13 @@ class Listener(web.Server):
 
     handler: called for each request. on_plain: offered each plain request
     first; returns who carries it, or None to decline.
-    on_unreadable: called with the status and the parser's words when a
-    request cannot be read at all.
-    head_timeout, keepalive_timeout: seconds. read_buffer: bytes of a request
-    body held before the client is made to wait.
+    on_unreadable: called with the status and the reason when a request cannot
+    be read at all; writes the answer.
+    limits: of the heads of requests. head_timeout, send_timeout,
+    keepalive_timeout: seconds. read_buffer: bytes of a request body held
+    before the client is made to wait.
+
+    ``on_empty`` is called when the last connection has ended behind ``leave``.
     """
 
     def __init__(
@@ -378,7 +548,9 @@ class Listener(web.Server):
         *,
         on_plain: OnPlain = lambda connection, request: None,
         on_unreadable: OnUnreadable,
+        limits: HeadLimits,
         head_timeout: float,
+        send_timeout: float,
         keepalive_timeout: float,
         read_buffer: int,
     ) -> None:
@@ -387,26 +559,93 @@ class Listener(web.Server):
             # A client that leaves cancels its request upstream, at once.
             handler_cancellation=True,
         )
+        self.is_leaving = False
+        self.on_empty: Callable[[], None] = lambda: None
+        self._heads = Deadlines[Connection](head_timeout, Connection.head_is_late)
+        self._slow_readers = SlowReaders(send_timeout, self._clients)
         self._options: dict[str, Any] = {
             "on_plain": on_plain,
             "on_unreadable": on_unreadable,
-            "head_timeout": head_timeout,
-            "keepalive_timeout": keepalive_timeout,
-            "read_bufsize": read_buffer,
+            "heads": self._heads,
             "access_log": None,
             "auto_decompress": False,
-            # Bytes. Precedents for a field: nginx 8 KiB (32 KiB with large buffers), Node 16 KiB in all, Apache 8 KiB.
-            # Single sign-on in front of dashboards makes cookies of several KiB.
-            "max_line_size": 16384,
-            "max_field_size": 32768,
             # Seconds that an unread body is read and thrown away, so that the client can read the answer before the
             # reset that closing on unread bytes would send (RFC 9112, section 9.6).
             "lingering_time": 5.0,
         }
+        self.adapt(
+            limits=limits,
+            head_timeout=head_timeout,
+            send_timeout=send_timeout,
+            keepalive_timeout=keepalive_timeout,
+            read_buffer=read_buffer,
+        )
 
-    def __call__(self) -> RequestHandler:
-        """Make the protocol of one connection."""
-        return Connection(self, loop=self._loop, **self._options)
+    def adapt(
+        self,
+        *,
+        limits: HeadLimits,
+        head_timeout: float,
+        send_timeout: float,
+        keepalive_timeout: float,
+        read_buffer: int,
+    ) -> None:
+        """Change what holds for connections that begin from here on; the first two timeouts for all of them."""
+        self._heads.use(head_timeout)
+        self._slow_readers.use(send_timeout)
+        self._options["limits"] = limits
+        # aiohttp's own limits are for each line; it gets none that the reader has not found to be within ours.
+        self._options["max_line_size"] = limits.request_line
+        self._options["max_field_size"] = limits.header
+        self._options["max_headers"] = limits.fields
+        self._options["keepalive_timeout"] = keepalive_timeout
+        self._options["read_bufsize"] = read_buffer
+
+    def leave(self) -> None:
+        """Let each answer that has not begun yet be the last on its connection, and say so (``Connection: close``)."""
+        self.is_leaving = True
+
+    def close_idle(self, since: float) -> None:
+        """Close the connections on which no request has been under way from ``since`` on (the loop's clock)."""
+        for connection in self.connections:
+            cast(Connection, connection).close_if_idle(since)
+
+    @property
+    def flushing(self) -> int:
+        """How many clients have not taken an answer yet whose exchange has ended."""
+        return sum(cast(Connection, connection).is_flushing for connection in self._connections)
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Note that a connection has ended; it counts until the task that serves it has ended too."""
+        super().connection_lost(handler, exc)
+        serving = handler._task_handler
+        if not self.is_leaving:
+            return
+        if serving is None:
+            self._tell_if_empty()
+        else:
+            serving.add_done_callback(self._tell_if_empty)
+
+    def _tell_if_empty(self, _: object = None) -> None:
+        if not self._connections:
+            self.on_empty()
+
+    def __call__(self, announced: Peer | None = None, slot: Slot | None = None) -> Connection:
+        """Make the protocol of one connection.
+
+        announced: who a proxy in front says that the client is; None: the transport knows.
+        slot: what it counts as; it is released at its end. None where nobody counts.
+        """
+        self._slow_readers.wake()
+        return Connection(self, loop=self._loop, announced=announced, slot=slot, **self._options)
+
+    def _clients(self) -> list[Connection]:
+        return cast(list[Connection], self.connections)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
 
 
 def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
@@ -417,7 +656,15 @@ def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
     return False
 
 
-def _peer(transport: asyncio.BaseTransport) -> Peer:
+def _peer(transport: asyncio.BaseTransport, announced: Peer | None) -> Peer:
+    """Return who is at the other end. Behind a PROXY header that is the client, for every purpose.
+
+    Also for trust: who announced it is believed in this one thing, because it cannot be left out or added to by a
+    client. Its X-Forwarded-For it passes on as the client wrote it, so only the client's own address can say whether
+    that is to be believed.
+    """
+    has_tls = transport.get_extra_info("sslcontext") is not None
+    if announced is not None:
+        return Peer(announced.address, "https" if has_tls else announced.scheme)
     name = transport.get_extra_info("peername")
-    address = name[0] if isinstance(name, tuple) else "unix"
-    return Peer(address, "https" if transport.get_extra_info("sslcontext") is not None else "http")
+    return Peer(name[0] if isinstance(name, tuple) else "unix", "https" if has_tls else "http")

@@ -13,7 +13,14 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from proxy.errors import ConnectTimeout, UpstreamLost, UpstreamUnreachable
-from proxy.upstream import Upstream
+from proxy.upstream import Answer, Connection, Upstream
+
+IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
+"""RFC 9110, section 9.2.2: these may be sent again when nobody can tell whether they arrived."""
+
+HELD = frozenset(("GET", "HEAD"))
+"""These wait for an upstream that is away. Not PUT and DELETE: sent twice they do no harm, but sent half a minute late
+they may undo what the user has done since."""
 
 REPEATS = 2
 """How often a request goes out again that an upstream took and did not answer a byte to: enough for one that is
@@ -58,3 +65,35 @@ async def hold(upstream: Upstream, attempt: Callable[[], Awaitable[T]]) -> T:
                 advice=upstream.advice("is it running?"),
                 detail=f"{failure} {upstream.url} did not come back within {upstream.hold_seconds:g} s",
             ) from None
+
+
+async def send(
+    upstream: Upstream,
+    method: str,
+    message: bytes,
+    patience: float,
+    on_interim: Callable[[Answer], None] = lambda _: None,
+) -> tuple[Connection, Answer]:
+    """Send a whole request and wait for the head of its answer; then the connection is the caller's to release.
+
+    patience: seconds for the answer. on_interim: called with each interim one.
+
+    A request that may be repeated goes out again where its connection was an
+    idle one, and closed while the request was on its way. Raises TimeoutError
+    when the answer takes too long, and what ``Upstream.acquire`` raises.
+    Cancelling closes the connection.
+    """
+    while True:
+        connection = await upstream.acquire()
+        try:
+            connection.begin(method, on_interim)
+            connection.write(message)
+            async with asyncio.timeout(patience):
+                return connection, await connection.head()
+        except UpstreamLost:
+            upstream.discard(connection)
+            if not (method in IDEMPOTENT and connection.is_reused):
+                raise
+        except BaseException:
+            upstream.discard(connection)
+            raise

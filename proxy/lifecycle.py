@@ -16,14 +16,17 @@ class State(Enum):
 
     STARTING = "starting"
     READY = "ready"
+    NOTICE = "giving notice"
+    """Everything is served, and whoever asks is told to look elsewhere."""
     DRAINING = "draining"
     STOPPED = "stopped"
 
 
 TRANSITIONS: dict[State, dict[str, State]] = {
     State.STARTING: {"listening": State.READY, "stop": State.STOPPED},
-    State.READY: {"stop": State.DRAINING},
-    State.DRAINING: {"empty": State.STOPPED, "deadline": State.STOPPED},
+    State.READY: {"notice": State.NOTICE, "stop": State.DRAINING},
+    State.NOTICE: {"stop": State.DRAINING, "second signal": State.STOPPED},
+    State.DRAINING: {"empty": State.STOPPED, "deadline": State.STOPPED, "second signal": State.STOPPED},
     State.STOPPED: {},
 }
 """State, what happens, next state. ``docs/architecture.md`` draws its picture from this table."""
@@ -34,13 +37,13 @@ T = TypeVar("T")
 class Lifecycle(Generic[T]):
     """The state of the process and the set of what is in flight.
 
-    on_empty: called when the last one leaves while the process drains.
+    on_empty: called when the last one leaves while the process drains, or behind that.
     """
 
     def __init__(self, on_empty: Callable[[], None] = lambda: None) -> None:
         self.state = State.STARTING
         self.in_flight: set[T] = set()
-        self._on_empty = on_empty
+        self.on_empty = on_empty
 
     def happen(self, event: str) -> None:
         """Go to the next state; KeyError when ``event`` cannot happen in this one."""
@@ -48,8 +51,13 @@ class Lifecycle(Generic[T]):
 
     @property
     def is_ready(self) -> bool:
-        """Whether new exchanges are taken."""
+        """Whether new clients are to come here; asked by balancers."""
         return self.state is State.READY
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether whoever is still here is asked to leave."""
+        return self.state in (State.DRAINING, State.STOPPED)
 
     def enter(self, one: T) -> None:
         """Count one in. Called before the first ``await``, so that a drain cannot miss anybody."""
@@ -58,5 +66,5 @@ class Lifecycle(Generic[T]):
     def leave(self, one: T) -> None:
         """Count one out."""
         self.in_flight.discard(one)
-        if not self.in_flight and self.state is State.DRAINING:
-            self._on_empty()
+        if not self.in_flight and self.is_ending:
+            self.on_empty()

@@ -24,6 +24,9 @@ from proxy.headers import A_PROXYS_WORD, HOP_BY_HOP, Fields, Head, is_valid_host
 MAX_HEAD = 8192
 """Bytes of a head that is looked at; a longer one goes the ordinary way, which has limits of its own."""
 
+MAX_FIELDS = 64
+"""Fields of such a head."""
+
 _REMEMBERED = 256
 """Blocks of fields whose reading is kept, because a browser sends the same ones again and again: at most 4 MiB of
 ``MAX_HEAD`` twice. HTTP/2 rests on the same habit (RFC 7541)."""
@@ -34,10 +37,11 @@ _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 # Possessive quantifiers: what they took they never give back, so a hostile head costs one pass. No underscore in
 # names (WSGI would read it as a hyphen), no control character in values, no line folded.
 _REQUEST_LINE = re.compile(
-    rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/(?:[!\x22\x24-\x2e\x30-\x7e][!\x22\x24-\x7e]*+)?) HTTP/1\.1\r\n"
+    rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)"
+    rb" (/(?!/)[!\x22\x24-\x3e@-\x5b\x5d-\x7e]*+(?:\?[!\x22\x24-\x7e]*+)?+) HTTP/1\.1\r\n"
 )
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t\x20-\x7e\x80-\xff]*+\r\n")
-_FIELDS = re.compile(rb"(?:[!#$%&'*+.^`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){1,64}+")
+_FIELDS = re.compile(rb"(?:[!#$%%&'*+.^`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){1,%d}+" % MAX_FIELDS)
 
 _HOP_FIELDS = b"|".join(re.escape(name) for name in sorted(HOP_BY_HOP))
 _REQUEST_STOPS = re.compile(rb"(?im)^(?:expect|sec-websocket-[^:]*+|%b):" % _HOP_FIELDS)
@@ -153,6 +157,8 @@ def _read_answer_head(head: bytes) -> tuple[int, int, bool, bytes | None] | None
     has_body = line[1] not in _BODILESS
     length = lengths[0] if lengths else b"" if has_body else b"0"
     if _ANSWER_STOPS.search(kept) or len(lengths) > 1 or not _DIGITS.fullmatch(length):
+        return None
+    if line[1] == b"204" and length != b"0":  # some would wait for it
         return None
     return int(line[1]), int(length), has_body, None if kept == head else kept
 

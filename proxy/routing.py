@@ -1,7 +1,8 @@
 """Which way a request goes: a pure function of its head and the table (design D1).
 
 Order: the user's routes, Dash's own WebSocket path, other WebSocket
-upgrades to ``ws``, everything else to ``dash``.
+upgrades to ``ws``, everything else to ``dash``. What other sites' pages open
+to ``ws`` is refused.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from proxy.config import Route
+from proxy.config import Route, Settings
 from proxy.errors import ClientError
-from proxy.headers import Head, is_valid_host, tokens
+from proxy.headers import NOBODY, Head, Peer, is_valid_host, tokens
+from proxy.origins import SAME_ORIGIN, Origins
 
 DASH_SOCKET = "_dash-ws-callback"
 """The last segment of the path on which Dash >= 4.2 (FastAPI, Quart) carries callbacks, behind whatever prefix.
@@ -67,16 +69,20 @@ class _Rule:
 
     def matches(self, path: str, host: str, offered: list[bytes]) -> bool:
         return (
-            (self.path is None or _is_under(path, self.path))
+            (self.path is None or is_under(path, self.path))
             and (self.host is None or self.host == host)
             and (self.subprotocol is None or self.subprotocol in offered)
         )
 
 
 class Table:
-    """The user's routes, longest path first, then the one with more conditions, then the first."""
+    """The user's routes, longest path first, then the one with more conditions, then the first.
 
-    def __init__(self, routes: Iterable[Route] = ()) -> None:
+    origins: whose pages may open a WebSocket to ``ws``.
+    """
+
+    def __init__(self, routes: Iterable[Route] = (), origins: Origins = SAME_ORIGIN) -> None:
+        self.origins = origins
         rules = [
             _Rule(
                 f"routes[{index}]",
@@ -101,7 +107,7 @@ class Table:
             # Uvicorn and Werkzeug decode before they route, so the decision is made on what they will see; what is
             # sent stays as it came.
             path = unquote(path, errors="replace")
-        name = _without_port(host.decode("latin-1").lower())
+        name = without_port(host.decode("latin-1").lower())
         for rule in self._rules:
             if rule.matches(path, name, offered):
                 return rule.to, rule.name
@@ -112,8 +118,16 @@ class Table:
         return "ws", "websocket"
 
 
-def decide(head: Head, table: Table) -> Decision:
-    """Decide what becomes of a request. Touches nothing; ``dash-ws-proxy explain`` prints the result."""
+def make_table(settings: Settings) -> Table:
+    """Return the table that settings mean."""
+    return Table(settings.routes, Origins(settings.origins, settings.trusted_proxies))
+
+
+def decide(head: Head, table: Table, peer: Peer = NOBODY) -> Decision:
+    """Decide what becomes of a request. Touches nothing; ``dash-ws-proxy explain`` prints the result.
+
+    peer: who sends it, for whether its word about the client counts.
+    """
     try:
         _check_framing(head)
         target = _origin_form(head)
@@ -131,6 +145,8 @@ def decide(head: Head, table: Table) -> Decision:
     offered = [part.strip() for v in head.all(b"sec-websocket-protocol") for part in v.split(b",")] if upgrade else []
     upstream, rule = table.match(target, host, offered, upgrade=upgrade)
     if upgrade:
+        if upstream == "ws" and (refusal := table.origins.refusal(head, peer)):
+            return Refuse(refusal)
         return Upgrade(upstream, rule, target, key)
     # aiohttp's parser stops at an upgrade that it does not know and drops what is pipelined behind it.
     return Forward(upstream, rule, target, close=other)
@@ -159,6 +175,9 @@ def _origin_form(head: Head) -> str:
         return target
     if not target.isascii() or "#" in target or not target.isprintable() or " " in target:
         raise ClientError("The request target holds characters that a URL may not.", advice="Percent-encode them.")
+    if "\\" in target.partition("?")[0]:
+        # Browsers write a slash instead, and so do some servers when they read it (RFC 3986 knows neither).
+        raise ClientError("The path holds a backslash, which is a slash to some.", advice="Percent-encode it.")
     if target.startswith("/"):
         return target
     scheme, separator, rest = target.partition("://")
@@ -212,13 +231,15 @@ def _is_key(value: bytes) -> bool:
         return False
 
 
-def _is_under(path: str, prefix: str) -> bool:
+def is_under(path: str, prefix: str) -> bool:
+    """Tell whether a path lies under a prefix, whole segments: ``/live/a`` under ``/live``, but not ``/lively``."""
     if not path.startswith(prefix):
         return False
     return prefix.endswith("/") or len(path) == len(prefix) or path[len(prefix)] == "/"
 
 
-def _without_port(host: str) -> str:
+def without_port(host: str) -> str:
+    """Return a Host field's name, brackets kept."""
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0]

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from proxy.auth import ForwardAuth
 from proxy.config import Settings
-from proxy.routing import Table
+from proxy.guards import Guards
+from proxy.routing import Table, make_table
 from proxy.upstream import Upstream, make_upstreams
 
 
@@ -18,14 +20,23 @@ from proxy.upstream import Upstream, make_upstreams
 class Rules:
     """The settings, and what is made of them.
 
-    upstreams: by name.
+    upstreams: by name. guards, auth: who is asked about, and how.
     """
 
     settings: Settings
     table: Table
     upstreams: Mapping[str, Upstream]
+    guards: Guards
+    auth: ForwardAuth
 
 
-def make_rules(settings: Settings) -> Rules:
-    """Return the rules that settings mean."""
-    return Rules(settings, Table(settings.routes), make_upstreams(settings))
+def make_rules(settings: Settings, before: Rules | None = None) -> Rules:
+    """Return the rules that settings mean. Raises TlsError when a file cannot be used that they name.
+
+    before: those of the reading of the config before; an upstream that they
+    share is one object, with what it knows.
+    """
+    upstreams = make_upstreams(settings, before.upstreams if before else {})
+    guards = Guards(settings.auth)
+    auth = ForwardAuth(upstreams["dash"], guards.claims, settings.timeouts.auth)
+    return Rules(settings, make_table(settings), upstreams, guards, auth)

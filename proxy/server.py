@@ -3,198 +3,287 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import resource
 import signal
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, TypedDict
 
 from aiohttp import web
 
-from proxy.access_log import LINES, AccessLog
+from proxy import notify
+from proxy.access_log import AccessLog
 from proxy.admin import admin_app
-from proxy.config import Settings, split_listen
-from proxy.errors import ListenError
+from proxy.config import ConfigError, Settings
+from proxy.door import Door
+from proxy.drain import Drain
+from proxy.errors import ListenError, TlsError
 from proxy.exchange import Exchange
 from proxy.gateway import Gateway, Observer
+from proxy.headers import Trusted
+from proxy.heads import HeadLimits
 from proxy.hijack import HAS_C_PARSER, Listener
-from proxy.lifecycle import Lifecycle
+from proxy.lifecycle import Lifecycle, State
+from proxy.limits import Admission, Entrance
+from proxy.listen import Bound, bind
+from proxy.log_writer import LogWriter
+from proxy.reload import CannotApply, differences, merge
 from proxy.rules import make_rules
+from proxy.tls import Certificate
 
 logger = logging.getLogger("proxy")
 
-_RESTARTING = 1012
-"""Close code: "the service is restarting, come back". Browsers' clients reconnect after it."""
+_STDOUT = 1
 
-_BACKLOG = 2048
-"""Connections that wait to be accepted; the kernel caps it (somaxconn). Precedents: nginx 511, uvicorn 2048."""
+_LAST_LINES = 1.0
+"""Seconds for the last lines of the access log to be written."""
 
 
 class Server:
     """The gateway as a process: two listeners, the exchanges in flight, and the end of both.
 
-    folder: of the config file; the working directory where there is none.
+    folder: of the config file; the working directory where there is none. files: that this process may open.
+
+    Raises TlsError when a file cannot be used that TLS needs.
+
+    ``certificate``: of the public listener, for whoever reads it again; None without TLS.
+    ``entrance``: who may come in.
     """
 
-    def __init__(self, settings: Settings, observe: Observer, folder: Path = Path()) -> None:
+    def __init__(self, settings: Settings, observe: Observer, folder: Path = Path(), files: int = 1024) -> None:
         self._settings = settings
-        self._empty = asyncio.Event()
-        self._lifecycle: Lifecycle[Exchange] = Lifecycle(self._empty.set)
-        self._rules = make_rules(settings)
-        self._gateway = Gateway(self._rules, self._lifecycle, observe, folder)
+        self._lifecycle: Lifecycle[Exchange] = Lifecycle()
+        admission = Admission()
+        self._gateway = Gateway(make_rules(settings), self._lifecycle, observe, folder, admission)
+        self.entrance = Entrance(admission, lambda: self._gateway.rules.settings, files)
         self._listener = Listener(
             self._gateway.handle,
             on_plain=self._gateway.offer_plain,
             on_unreadable=self._gateway.refuse_unreadable,
-            head_timeout=settings.timeouts.head,
-            keepalive_timeout=settings.timeouts.keepalive,
-            read_buffer=settings.buffer,
+            **_for_connections(settings),
         )
-        self._public: asyncio.Server | None = None
-        self._admin: web.AppRunner | None = None
+        self._drain = Drain(self._gateway, self._listener, self._lifecycle)
+        self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
+        self.certificate = Certificate(settings.tls) if settings.tls else None
+        self._bound: list[Bound] = []
+        self._doors: list[Door] = []
+        self._admin = web.AppRunner(
+            admin_app(self._lifecycle, lambda: self._gateway.rules.upstreams, admission),
+            access_log=None,
+            handle_signals=False,
+        )
 
     async def start(self) -> None:
         """Listen. Raises ListenError, with nothing left open, when an address cannot be had."""
-        loop = asyncio.get_running_loop()
-        address = split_listen(self._settings.listen)
-
-        async def listen() -> asyncio.Server:
-            if isinstance(address, str):
-                return await loop.create_unix_server(self._listener, address, backlog=_BACKLOG)
-            return await loop.create_server(self._listener, *address, backlog=_BACKLOG)
-
+        settings = self._settings
         # Before the first client: one that came earlier would go through the tunnel, and end with this process.
         await self._gateway.handoff.start()
         try:
-            self._public = await _claim(listen, self._settings.listen, "gateway.listen")
+            self._bound.append(await bind(settings.listen, "gateway.listen"))
+            self._bound.append(await bind(settings.admin, "gateway.admin"))
         except ListenError:
+            self._release()
             self._gateway.handoff.close()
             raise
-        self._admin = web.AppRunner(
-            admin_app(self._lifecycle, self._rules.upstreams), access_log=None, handle_signals=False
-        )
         await self._admin.setup()
-        admin = split_listen(self._settings.admin)
-        site = web.UnixSite(self._admin, admin) if isinstance(admin, str) else web.TCPSite(self._admin, *admin)
-        try:
-            await _claim(site.start, self._settings.admin, "gateway.admin")
-        except ListenError:
-            self._public.close()
-            self._gateway.handoff.close()
-            await self._admin.cleanup()
-            raise
-        for upstream in self._rules.upstreams.values():
+        admin = self._admin.server
+        assert admin is not None
+        for upstream in self._gateway.rules.upstreams.values():
             upstream.start()
+        public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
+        self._doors = [
+            Door(
+                public_sockets,
+                self._listener,
+                patience=settings.timeouts.head,
+                entrance=self.entrance,
+                certificate=self.certificate,
+                announcers=self._announcers if settings.proxy_protocol else None,
+            ),
+            Door(admin_sockets, lambda *_: admin(), patience=settings.timeouts.head),
+        ]
         self._lifecycle.happen("listening")
 
     async def stop(self) -> None:
-        """End everything, in this order, within ``timeouts.drain`` seconds.
+        """End everything, in this order.
 
-        1. not ready: ``/readyz`` says 503, so that balancers look elsewhere;
-        2. the public listener and its idle connections close;
-        3. tunnels say 1012, requests finish; those that wait for an upstream to come back are told 503, because the
-           next gateway may wait longer than this one;
-        4. at the deadline, whatever is left is cut; sockets that were handed over are the service's, and live on.
+        1. for ``timeouts.drain_notice`` seconds ``/readyz`` says 503, so that balancers look elsewhere, and everything
+           is served as before;
+        2. the listener closes; each answer from here on is the last on its connection, idle connections close behind
+           a grace, and tunnels say 1012, spread over ``timeouts.drain_window``; requests that wait for an upstream to
+           come back are told 503, because the next gateway may wait longer than this one;
+        3. ``timeouts.drain`` seconds behind that, whatever is left is cut; sockets that were handed over are the
+           service's, and live on.
 
-        Cancelling it skips to the fourth step.
+        Cancelling it skips to the third step.
         """
-        self._lifecycle.happen("stop")
-        assert self._public is not None and self._admin is not None
-        self._public.close()
-        self._listener.pre_shutdown()
-        for upstream in self._rules.upstreams.values():
-            upstream.room.close()
-        self._gateway.say_goodbye(_RESTARTING)
-        event = "empty"
+        public, admin = self._doors
+        timeouts = self._gateway.rules.settings.timeouts
+        event = "second signal"
         try:
-            async with asyncio.timeout(self._settings.timeouts.drain):
-                if self._lifecycle.in_flight:
-                    await self._empty.wait()
-        except TimeoutError:
-            event = "deadline"
-            logger.warning("cutting %d exchanges that did not end in time", len(self._lifecycle.in_flight))
+            if timeouts.drain_notice:
+                self._lifecycle.happen("notice")
+                logger.info("not ready any more; %g s until the listener closes", timeouts.drain_notice)
+                await asyncio.sleep(timeouts.drain_notice)
+            public.close()
+            self._bound[0].close()
+            self._lifecycle.happen("stop")
+            for upstream in self._gateway.rules.upstreams.values():
+                upstream.room.close("This gateway is stopping.")
+            event = await self._drain.run(timeouts)
         finally:
-            self._gateway.abort_tunnels()
-            await self._listener.shutdown(0.1)
+            public.close()
+            self._lifecycle.happen(event)
+            await self._drain.cut()
+            if self._gateway.handoff.live:
+                logger.info("sockets that were handed over live on: %d", self._gateway.handoff.live)
             self._gateway.handoff.close()
-            for upstream in self._rules.upstreams.values():
+            for upstream in self._gateway.rules.upstreams.values():
                 upstream.close()
                 await upstream.closed()
+            admin.close()
+            self._release()
+            for door in self._doors:
+                await door.wait_closed()
             await self._admin.cleanup()
-            self._lifecycle.happen(event)
+
+    @property
+    def state(self) -> State:
+        """Where the process is in its life."""
+        return self._lifecycle.state
+
+    def reload(self, read: Settings) -> Settings:
+        """Serve by other settings from here on, and log what that changes; returns those that are in force now.
+
+        Everything that can fail is made first. Exchanges under way keep
+        their rules, connections and tunnels are not touched.
+        Raises CannotApply and TlsError, with nothing changed.
+        """
+        before = self._gateway.rules
+        settings, staying = merge(before.settings, read)
+        if self.certificate is not None and settings.tls is not None:
+            self.certificate.reload(settings.tls)
+        self._gateway.adopt(make_rules(settings, before))
+        self._listener.adapt(**_for_connections(settings))
+        for door in self._doors:
+            door.look_again()
+        changes = differences(before.settings, settings)
+        logger.info("the configuration was read again; %s", f"{len(changes)} changed" if changes else "nothing changed")
+        for change in changes:
+            logger.info("changed: gateway.%s", change)
+        for change in staying:
+            logger.warning("takes a restart: gateway.%s", change)
+        return settings
 
     @property
     def addresses(self) -> list[str]:
         """The public URL, or the path of the unix socket."""
-        assert self._public is not None
-        names = [sock.getsockname() for sock in self._public.sockets]
-        return [_url(name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
+        scheme = "http" if self.certificate is None else "https"
+        names = [sock.getsockname() for sock in self._bound[0].sockets]
+        return [_url(scheme, name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
+
+    def _announcers(self) -> Trusted:
+        return self._gateway.rules.settings.trusted_proxies
+
+    def _release(self) -> None:
+        while self._bound:
+            self._bound.pop().close()
 
 
-async def serve(settings: Settings, folder: Path = Path()) -> None:
-    """Run the gateway until SIGTERM or SIGINT; a second one stops it at once.
+async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[[], Settings] | None = None) -> None:
+    """Run the gateway until SIGTERM or SIGINT; a second one stops it at once. SIGHUP reads the configuration again.
 
     folder: of the config file; the working directory where there is none.
+    read_again: reads the config file, and raises ConfigError; None where there is none.
 
-    Raises ListenError when it cannot listen.
+    Raises ListenError when it cannot listen, and TlsError when it cannot speak TLS as it was told.
     """
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     insisted = asyncio.Event()
+    writer = LogWriter(_STDOUT, "the access log")
+    log = AccessLog(settings.access_log, writer.write)
+    server = Server(settings, log, folder, _raise_descriptor_limit())
 
     def ask() -> None:
         (insisted if asked.is_set() else asked).set()
 
+    def reload() -> None:
+        if server.state is not State.READY:
+            logger.warning("SIGHUP is ignored: the gateway is %s", server.state.value)
+        elif read_again is None:
+            logger.warning("SIGHUP is ignored: there is no config file to read again")
+        else:
+            notify.reloading()
+            _reload(server, log, read_again)
+            notify.ready()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
-    files = _raise_descriptor_limit()
-    log = _access_log(settings)
-    server = Server(settings, log or (lambda _: None), folder)
-    await server.start()
-    if not HAS_C_PARSER:
-        logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
-    logger.info("%d files may be open: room for about %d tunnels", files, (files - 64) // 2)
-    logger.info("admin on %s", settings.admin)
-    logger.info("gateway ready on %s (open it in a browser)", ", ".join(server.addresses))
-    await asked.wait()
-    logger.info("stopping; a second signal stops at once")
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        await server.start()
+        if not HAS_C_PARSER:
+            logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
+        logger.info("%s", server.entrance.room()[1])
+        logger.info("admin on %s", settings.admin)
+        logger.info("gateway ready on %s (open it in a browser)", ", ".join(server.addresses))
+        notify.ready()
+        await asked.wait()
+        notify.stopping()
+        logger.info("stopping; a second signal stops at once")
+        await _stop(server, insisted)
+        log.flush()
+    finally:
+        writer.close(_LAST_LINES)
+    logger.info("stopped")
+
+
+async def _stop(server: Server, insisted: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
     stopping = loop.create_task(server.stop(), name="stop of the gateway")
     second = loop.create_task(insisted.wait(), name="second signal")
     await asyncio.wait({stopping, second}, return_when=asyncio.FIRST_COMPLETED)
     second.cancel()
     if not stopping.done():
+        logger.warning("a second signal: stopping at once")
         stopping.cancel()
     await asyncio.wait({stopping, second})
-    if log is not None:
-        log.flush()
-    logger.info("stopped")
+    if not stopping.cancelled():
+        stopping.result()
 
 
-def _access_log(settings: Settings) -> AccessLog | None:
-    if settings.access_log == "off":
-        return None
-    unbuffered = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
-    return AccessLog(LINES[settings.access_log], cast(BinaryIO, unbuffered))
-
-
-async def _claim(listen: Callable[[], Awaitable[Any]], address: str, key: str) -> Any:
+def _reload(server: Server, log: AccessLog, read_again: Callable[[], Settings]) -> None:
     try:
-        return await listen()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            what = "is already in use; stop the program that listens there"
-        elif error.errno == errno.EACCES:
-            what = "may not be used by this user; ports below 1024 need a privilege. Use a higher port"
-        else:
-            what = f"cannot be listened on ({error.strerror or error}). Correct it"
-        raise ListenError(f"{address} {what}, or change {key} in the configuration.") from error
+        log.use(server.reload(read_again()).access_log)
+    except (ConfigError, CannotApply, TlsError) as error:
+        for mistake in str(error).splitlines():
+            logger.error(mistake)
+        logger.error("the configuration was read again and cannot be used; the one before stays in force")
+
+
+class _ForConnections(TypedDict):
+    limits: HeadLimits
+    head_timeout: float
+    send_timeout: float
+    keepalive_timeout: float
+    read_buffer: int
+
+
+def _for_connections(settings: Settings) -> _ForConnections:
+    """Return what the listener is told of the settings, at first and again at each reload."""
+    return {
+        "limits": HeadLimits.of(settings.limits),
+        "head_timeout": settings.timeouts.head,
+        "send_timeout": settings.timeouts.send,
+        "keepalive_timeout": settings.timeouts.keepalive,
+        "read_buffer": settings.buffer,
+    }
 
 
 def _raise_descriptor_limit() -> int:
-    """Raise the limit of open files as far as the system lets us; return it. Each tunnel takes two."""
+    """Raise the limit of open files as far as the system lets us; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
@@ -204,6 +293,6 @@ def _raise_descriptor_limit() -> int:
     return hard
 
 
-def _url(name: tuple[Any, ...]) -> str:
+def _url(scheme: str, name: tuple[Any, ...]) -> str:
     host, port = name[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

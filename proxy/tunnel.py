@@ -14,6 +14,7 @@ from enum import Enum
 
 from proxy.errors import Outcome
 from proxy.frames import FrameCounter, close_frame, is_one_frame
+from proxy.patience import waiting
 
 _COME_BACK = 1012
 """What a client hears whose upstream has vanished: "the service restarts". Without it, it would see 1006, after which
@@ -76,6 +77,15 @@ class Leg(asyncio.Protocol):
             if frames.close_code is not None:
                 self.tunnel.close_seen(self, frames.close_code)
         self.other.transport.write(data)
+
+    def taken(self) -> int | None:
+        """Return how many bytes this side has taken, but for a constant; None when nothing waits for it."""
+        left = None if self.is_lost else waiting(self.transport)
+        return None if left is None else self.other.count - left
+
+    def took_too_long(self) -> None:
+        """Close the tunnel; what cannot be said to this side is said to the other one."""
+        self.tunnel.say_goodbye(1013, Outcome.TOO_SLOW)
 
     def eof_received(self) -> bool:
         """Pass the end of this direction on, and keep the other direction (half-close)."""
@@ -195,6 +205,11 @@ class Tunnel:
         """Bytes that the upstream has sent behind its 101."""
         return self._upstream.count
 
+    @property
+    def legs(self) -> tuple[Leg, Leg]:
+        """Both sides, as readers of what the other one sends."""
+        return self._client, self._upstream
+
     def open(self, answer: bytes, from_upstream: bytes, from_client: bytes) -> None:
         """Begin to carry.
 
@@ -222,8 +237,8 @@ class Tunnel:
     def say_goodbye(self, code: int, outcome: Outcome) -> None:
         """Close from our side: a close frame to both, each between two frames, then the end.
 
-        code: 1012 makes a client come back, and so does 1001; never 1000 or
-        4001, after which Dash's browser worker stays away (design D5).
+        code: 1012 makes a client come back, and so do 1001 and 1013; never 1000
+        or 4001, after which Dash's browser worker stays away (design D5).
         """
         if self._farewell is not None or self.state is State.CLOSED:
             return
@@ -266,7 +281,9 @@ class Tunnel:
             return False
         other = leg.other.transport
         has_said_all = leg.frames.close_code is not None and leg.other.frames.close_code is not None
-        if self.state is State.CLOSED or has_said_all or not other.can_write_eof():
+        # TLS knows no half of a close (RFC 8446, section 6.1, allows one; OpenSSL's users do not): whose side it is.
+        is_whole = not (leg.transport.can_write_eof() and other.can_write_eof())
+        if self.state is State.CLOSED or has_said_all or is_whole:
             self.close()
             return False
         if not other.is_closing():
@@ -353,6 +370,14 @@ class IdleWatch:
         self._pause = idle / LOOKS
         self._tunnels = tunnels
         self._timer: asyncio.TimerHandle | None = None
+
+    def use(self, idle: float) -> None:
+        """Look for another idle time from here on; what is known of each tunnel's silence counts as looks."""
+        self._pause = idle / LOOKS
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self.wake()
 
     def wake(self) -> None:
         """Begin to look, and go on while there are tunnels."""

@@ -13,44 +13,55 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import select
 import socket
+import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Protocol, cast
+from typing import Protocol, TypedDict, cast
 
 import httptools
 
-from proxy import config
+from proxy import config, tls
 from proxy.config import Limits, Settings
 from proxy.errors import (
     ConnectTimeout,
+    Exhausted,
+    ProxyError,
     UpstreamCut,
     UpstreamError,
     UpstreamLost,
     UpstreamUnreachable,
 )
-from proxy.headers import Fields, tokens
+from proxy.headers import Fields
 from proxy.health import Health
 from proxy.names import Name
 from proxy.waiting import Room
 from proxy.watch import Watch
 
 MAX_HEAD = 65536
-"""Bytes of an answer's head. Precedents: nginx 4-8 KiB (a known trap for large cookies), HAProxy 16 KiB, Go 1 MiB."""
+"""Bytes of an answer's head and the interim answers before it. Precedents: nginx 4-8 KiB (a known trap for large
+cookies), HAProxy 16 KiB, Go 1 MiB, which counts the same."""
+
+_MAX_BODILESS = 4 * MAX_HEAD
+"""Bytes in a row of an answer, head included, that are no body. More than a head, because what comes in one read is
+counted as one."""
 
 MAX_IDLE = 256
 """Idle connections kept for each upstream; they are closed after ``upstream_idle`` anyway."""
 
 _NO_BODY = frozenset((204, 304))
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 
 _NO_LIMITS = Limits(in_flight=None)
 _NO_PROBES = config.Health(interval=0)
 
 _OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
-"""What keeps us from connecting and says nothing about the upstream."""
+"""What has run out here, and says nothing about the upstream."""
 
 
 class Framing(Enum):
@@ -112,6 +123,7 @@ class Connection(asyncio.Protocol):
         self._idle = True
         self.idle_since = 0.0
         self.is_reused = False
+        self.has_tls = False
         self.is_counted = False
         """Whether it is one of those in flight; its upstream's to write."""
 
@@ -154,6 +166,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._answer: Answer | None = None
         self._head_bytes = self._field_bytes = 0
+        self._bodiless = 0
         self._pieces: deque[bytes] = deque()
         self._held = 0
         self._reading_paused = False
@@ -256,7 +269,8 @@ class Connection(asyncio.Protocol):
         """Ask the kernel whether the upstream has closed or said something that nobody has read yet.
 
         For every request, also for those that could be sent again: what an upstream said unasked would be read as
-        the answer. Costs one system call, less than 1 us.
+        the answer. Costs one system call, less than 1 us. Over TLS what waits may be no more than a ticket for the
+        next session; nobody can tell without reading it, and a connection that need not have been given up is cheap.
         """
         return self._is_closing or bool(self._poll.poll(0))
 
@@ -276,6 +290,8 @@ class Connection(asyncio.Protocol):
         # Not isinstance: uvloop's transports do not derive from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._buffer)
+        self.has_tls = transport.get_extra_info("sslcontext") is not None
+        tls.bound(transport, self._buffer)
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
@@ -289,9 +305,14 @@ class Connection(asyncio.Protocol):
             self._reusable = False
             self.abort()
             return
+        if not self.has_answered and data[0] != 0x48:
+            self._break("sent something that is not HTTP (it does not begin with an H)")
+            self._wake()
+            return
         self.has_answered = True
         if self._answer is None:
             self._head_bytes += len(data)
+        self._bodiless += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -300,6 +321,9 @@ class Connection(asyncio.Protocol):
             self._break(f"sent something that is not HTTP ({error})")
         if self._answer is None and self._head_bytes > MAX_HEAD:
             self._break(f"sent more than {MAX_HEAD} bytes of header")
+        if self._bodiless > _MAX_BODILESS and not self._complete:
+            # Trailers, or extensions of chunks: llhttp takes them without end, and holds a trailer until it is whole.
+            self._break(f"sent more than {_MAX_BODILESS} bytes without a body in them")
         self._wake()
 
     def eof_received(self) -> None:
@@ -349,31 +373,32 @@ class Connection(asyncio.Protocol):
         """Collect a field. Trailers are left out: RFC 9110, 6.5.1 lets a gateway do so."""
         if self._answer is None:
             self._headers.append((name, value.strip(b" \t")))
-            self._field_bytes += len(name) + len(value)
+            self._field_bytes += len(name) + len(value) + 4
 
     def on_headers_complete(self) -> None:
         """Decide how the body ends."""
-        if self._complete:
+        if self._complete or self._error is not None:
             return
         status: int = self._parser.get_status_code()
-        if status < 100 or self._parser.get_http_version() not in ("1.0", "1.1"):
+        version = self._parser.get_http_version()
+        if status < 100 or version not in ("1.0", "1.1") or _REASON.fullmatch(self._reason) is None:
             self._break("sent a status line that is not HTTP/1.1's")
+        self._field_bytes += len(self._reason) + 13
         if self._field_bytes > MAX_HEAD:
             self._break(f"sent more than {MAX_HEAD} bytes of header")
         headers = tuple(self._headers)
         self._headers = []
-        answer = Answer(status, self._reason, headers, self._framing(status, headers))
+        answer = Answer(status, self._reason, headers, self._framing(status, version, headers))
         self._reason = b""
         if self._error is not None:
             return
         if status == 101:
             self._switching = answer  # llhttp tells a moment later whether it really switches
         elif status < 200:
-            self._head_bytes = self._field_bytes = 0
             self._on_interim(answer)
         else:
             self._answer = answer
-            if answer.framing is Framing.NONE and self._method == "HEAD":
+            if answer.framing is Framing.NONE:
                 # llhttp would wait for the body that Content-Length describes.
                 self._complete = True
                 self._reusable = self._parser.should_keep_alive()
@@ -383,6 +408,7 @@ class Connection(asyncio.Protocol):
         if self._complete:
             self._reusable = False
             return
+        self._bodiless = 0
         self._pieces.append(data)
         self._held += len(data)
         if self._held > self._buffer and not self._reading_paused and not self._is_closing:
@@ -398,17 +424,20 @@ class Connection(asyncio.Protocol):
 
     # -- inside
 
-    def _framing(self, status: int, headers: Fields) -> Framing:
+    def _framing(self, status: int, version: str, headers: Fields) -> Framing:
+        lengths = [value for name, value in headers if name.lower() == b"content-length"]
+        codings = [value.lower() for name, value in headers if name.lower() == b"transfer-encoding"]
+        if len(lengths) + len(codings) > 1 or any(_LENGTH.fullmatch(length) is None for length in lengths):
+            self._break("did not say in one way how long its body is")
+        elif codings and (codings != [b"chunked"] or version == "1.0"):
+            self._break("used a transfer coding other than chunked")
+        elif status < 200 and (codings or lengths not in ([], [b"0"])):
+            self._break(f"said that a {status} has a body")
         if self._method == "HEAD" or status in _NO_BODY or status < 200:
             return Framing.NONE
-        codings = tokens(value for name, value in headers if name.lower() == b"transfer-encoding")
         if codings:
-            if codings != [b"chunked"]:
-                self._break("used a transfer coding other than chunked")
             return Framing.CHUNKED
-        if any(name.lower() == b"content-length" for name, _ in headers):
-            return Framing.LENGTH
-        return Framing.UNTIL_CLOSE
+        return Framing.LENGTH if lengths else Framing.UNTIL_CLOSE
 
     @property
     def _ends_with_connection(self) -> bool:
@@ -437,9 +466,10 @@ class Connection(asyncio.Protocol):
         """Read what the kernel still holds of a connection that a failed write has closed.
 
         An upstream that refuses an upload answers (413, say) and closes with the rest unread, which resets the
-        connection. The write that meets the reset must not lose the answer that came before it.
+        connection. The write that meets the reset must not lose the answer that came before it. Over TLS what the
+        kernel holds is not HTTP, and is lost.
         """
-        if self._transport is None:
+        if self._transport is None or self.has_tls:
             return
         try:
             descriptor = self._transport.get_extra_info("socket").fileno()
@@ -466,13 +496,26 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
 
+class _Values(TypedDict):
+    connect_timeout: float
+    idle: float
+    buffer: int
+    context: ssl.SSLContext | None
+    hold: float
+    queue: float
+    limits: Limits
+    probes: config.Health
+    path: str | None
+
+
 class Upstream:
     """One of the services behind the gateway: its connections, who waits for it, and what is known of it.
 
     name: ``dash`` or ``ws``, as the configuration calls it.
-    url: ``http://host:port`` or ``unix:path``.
-    connect_timeout: seconds to connect. idle: seconds that an unused connection is kept.
+    url: ``http://host:port``, ``https://host:port`` or ``unix:path``.
+    connect_timeout: seconds to connect, TLS included. idle: seconds that an unused connection is kept.
     buffer: bytes held per direction before the sender is made to wait.
+    context: how TLS is spoken to an ``https`` one; None: to the others.
     hold: seconds that requests wait for its return; 0: none. queue: seconds that they wait for a turn.
     limits: of them ``in_flight`` and ``waiting``. probes: how it is looked at.
     path: to ask for, to learn whether it is well. None: that it takes a connection is enough.
@@ -491,6 +534,7 @@ class Upstream:
         connect_timeout: float,
         idle: float,
         buffer: int,
+        context: ssl.SSLContext | None = None,
         hold: float = 0.0,
         queue: float = 0.0,
         limits: Limits = _NO_LIMITS,
@@ -500,33 +544,63 @@ class Upstream:
         self.name = name
         self.url = url
         self.authority = b"localhost" if url.startswith("unix:") else url.partition("://")[2].encode()
-        self.hold_seconds = hold
         self._host, self._port = ("", 0) if url.startswith("unix:") else split_url(url)
         self._host_name = Name(self._host)
+        self._idle: deque[Connection] = deque()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._watch = Watch(name, self._look, lambda: self.room.awaits_return, probes.interval)
+        self.health = Health(name, fails=probes.fails, passes=probes.passes)
+        self.room = Room(name, in_flight=limits.in_flight, places=limits.waiting)
+        self.adapt(
+            connect_timeout=connect_timeout,
+            idle=idle,
+            buffer=buffer,
+            context=context,
+            hold=hold,
+            queue=queue,
+            limits=limits,
+            probes=probes,
+            path=path,
+        )
+
+    # -- its life
+
+    def adapt(
+        self,
+        *,
+        connect_timeout: float,
+        idle: float,
+        buffer: int,
+        context: ssl.SSLContext | None,
+        hold: float,
+        queue: float,
+        limits: Limits,
+        probes: config.Health,
+        path: str | None,
+    ) -> None:
+        """Change what holds from here on; what is known of it stays, and who waits for it."""
+        self.hold_seconds = hold
+        self._tls = context
         self._connect_timeout = connect_timeout
         self._queue_seconds = queue
         self._idle_seconds = idle
         self._buffer = buffer
-        self._idle: deque[Connection] = deque()
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._queue_seconds = queue
         self._probe_timeout = probes.timeout
         self._path = path
-        self._is_probed = probes.interval > 0
-        self._watch = Watch(name, self._look, lambda: self.room.awaits_return, probes.interval)
-        self.health = Health(name, fails=probes.fails, passes=probes.passes)
-        self.room = Room(name, in_flight=limits.in_flight, places=limits.waiting)
-
-    # -- its life
+        self._watch.adapt(probes.interval)
+        self.health.adapt(fails=probes.fails, passes=probes.passes)
+        self.room.adapt(in_flight=limits.in_flight, places=limits.waiting)
 
     def start(self) -> None:
-        """Begin to look whether it is there, if it is to be looked at."""
-        if self._is_probed:
-            self._watch.start()
+        """Begin to look whether it is there, as often as its probes say."""
+        self._watch.start()
 
-    def close(self) -> None:
-        """Close every idle connection, look at it no more, and send away who waits for its return."""
+    def close(self, why: str = "This gateway is stopping.") -> None:
+        """Close every idle connection and keep none any more, look at it no more, and send away who waits for it."""
         self._watch.stop()
-        self.room.close()
+        self.room.close(why)
+        self._idle_seconds = 0
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
@@ -543,9 +617,10 @@ class Upstream:
         """Take a connection for one exchange: an idle one, or a new one; waits while the upstream has all it may have.
 
         is_new: make one in any case. Raises UpstreamUnreachable,
-        ConnectTimeout, UpstreamFull and Stopping; cancelling gives everything
-        back. While the upstream is away nobody but the watch tries to
-        connect: whoever comes hears what its next look finds.
+        ConnectTimeout, UpstreamFull, Exhausted, Stopping, and UpstreamError
+        when TLS cannot be spoken to it; cancelling gives everything back.
+        While the upstream is away nobody but the watch tries to connect:
+        whoever comes hears what its next look finds.
         """
         while True:
             if not self._is_worth_trying(is_new):
@@ -585,9 +660,11 @@ class Upstream:
             return
         self._uncount(connection)
         connection.rest()
-        self._idle.append(connection)
-        if self._sweeper is None:
-            self._sweep_later()
+        if connection.has_tls:
+            # Not before TLS has given out what it still holds: of that, the kernel knows nothing.
+            asyncio.get_running_loop().call_soon(self._keep, connection)
+        else:
+            self._keep(connection)
 
     def discard(self, connection: Connection) -> None:
         """Take a connection back and close it. Safe to call twice."""
@@ -604,15 +681,17 @@ class Upstream:
     async def connect(self) -> Connection:
         """Open a new connection, which is nobody's yet.
 
-        Raises UpstreamUnreachable or ConnectTimeout; cancelling abandons the attempt.
+        Raises UpstreamUnreachable, ConnectTimeout, Exhausted when this
+        process can open no more, and UpstreamError when TLS cannot be spoken
+        to it; cancelling abandons the attempt.
         """
         try:
             made = await self._dial(self._connect_timeout)
         except _NotReached as missed:
-            if not missed.is_ours:
+            if missed.is_away:
                 self.health.missed(missed.why)
                 self.room.shut()
-            raise self._unreachable(missed.why, is_late=missed.is_late) from missed.__cause__
+            raise self._error_of(missed) from missed.__cause__
         self.health.reached()
         self.room.open()
         return made
@@ -647,7 +726,7 @@ class Upstream:
             self._watch.want()
             await self.room.news()
         if self.health.is_away:
-            raise self._unreachable(self.health.why, is_late=False)
+            raise self._unreachable(self.health.why)
 
     def _uncount(self, connection: Connection) -> None:
         if connection.is_counted:
@@ -671,7 +750,14 @@ class Upstream:
             for number, address in enumerate(addresses, 1):
                 try:
                     async with asyncio.timeout((until - loop.time()) / (len(addresses) - number + 1)):
-                        return (await loop.create_connection(connection, address, self._port))[1]
+                        made = await loop.create_connection(
+                            connection,
+                            address,
+                            self._port,
+                            ssl=self._tls,
+                            server_hostname=None if self._tls is None else self._host,
+                        )
+                        return made[1]
                 except OSError:  # a TimeoutError too
                     if number == len(addresses):
                         raise
@@ -679,6 +765,8 @@ class Upstream:
         except TimeoutError:
             what = "look up its host name" if self._host_name.is_being_looked_up else "take a connection"
             raise _NotReached(f"did not {what} within {seconds:g} s", is_late=True) from None
+        except ssl.SSLError as error:
+            raise _NotReached(tls.why(error), is_unsafe=True) from error
         except OSError as error:
             raise _NotReached(_reason(error), is_ours=error.errno in _OURS) from error
 
@@ -687,7 +775,9 @@ class Upstream:
         try:
             await self._probe()
         except _NotReached as missed:
-            if not missed.is_ours:
+            if missed.is_unsafe:
+                self.health.answered_badly(missed.why)
+            elif missed.is_away:
                 # Whoever waits has met it away already; this is no first doubt.
                 (self.health.missed if self.room.awaits_return else self.health.failed)(missed.why)
         except UpstreamError as error:
@@ -719,13 +809,40 @@ class Upstream:
         finally:
             connection.abort()
 
-    def _unreachable(self, why: str, *, is_late: bool) -> UpstreamUnreachable | ConnectTimeout:
+    def _error_of(self, missed: _NotReached) -> ProxyError:
+        if missed.is_ours:
+            return Exhausted(
+                "The gateway has no room for another connection.",
+                advice="For whoever runs this: its log says what has run out.",
+                detail=f"no connection to the upstream {self.name} at {self.url} can be opened: {missed.why}; see "
+                "LimitNOFILE or ulimit -n",
+                headers=[(b"Retry-After", b"1")],
+            )
+        if missed.is_unsafe:
+            # What exactly is wrong with its certificate is nothing for a stranger.
+            return UpstreamError(
+                f"The upstream {self.name} cannot be spoken to safely.",
+                advice=self.advice("is its certificate the right one?"),
+                detail=f"the upstream {self.name} at {self.url}: {missed.why}; gateway.upstream_ca names the "
+                "authorities that are believed",
+            )
+        return self._unreachable(missed.why, is_late=missed.is_late)
+
+    def _unreachable(self, why: str, *, is_late: bool = False) -> UpstreamUnreachable | ConnectTimeout:
         what = why if is_late else f"cannot be reached: {why}"
         return (ConnectTimeout if is_late else UpstreamUnreachable)(
             f"The upstream {self.name} {what}.",
             advice=self.advice("is it overloaded?" if is_late else "is it running?"),
             detail=f"the upstream {self.name} at {self.url} {what}",
         )
+
+    def _keep(self, connection: Connection) -> None:
+        if not self._idle_seconds:  # closed meanwhile
+            connection.abort()
+            return
+        self._idle.append(connection)
+        if self._sweeper is None:
+            self._sweep_later()
 
     def _sweep_later(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(self._idle_seconds, self._sweep)
@@ -740,38 +857,53 @@ class Upstream:
 
 
 class _NotReached(Exception):
-    """No connection: why; whether it took too long; whether that is our own fault."""
+    """No connection: why; whether it took too long; whether that is our own fault; whether TLS failed."""
 
-    def __init__(self, why: str, *, is_late: bool = False, is_ours: bool = False) -> None:
+    def __init__(self, why: str, *, is_late: bool = False, is_ours: bool = False, is_unsafe: bool = False) -> None:
         super().__init__(why)
-        self.why, self.is_late, self.is_ours = why, is_late, is_ours
+        self.why, self.is_late, self.is_ours, self.is_unsafe = why, is_late, is_ours, is_unsafe
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the upstream takes no connection."""
+        return not (self.is_ours or self.is_unsafe)
 
 
-def make_upstreams(settings: Settings) -> dict[str, Upstream]:
-    """Return the configured upstreams by name."""
-    return {
-        name: Upstream(
-            name,
-            url,
-            connect_timeout=settings.timeouts.connect,
-            idle=settings.timeouts.upstream_idle,
-            buffer=settings.buffer,
-            hold=settings.timeouts.hold,
-            queue=settings.timeouts.queue,
-            limits=settings.limits,
-            probes=settings.health,
-            path=getattr(settings.health, name),
-        )
-        for name, url in settings.upstreams
-    }
+def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> dict[str, Upstream]:
+    """Return the configured upstreams by name. Raises TlsError when the authorities cannot be read.
+
+    before: those of the reading of the config before; one that still has its address goes on, adapted.
+    """
+    is_secure = {name: url.startswith("https:") for name, url in settings.upstreams}
+    context = tls.upstream_context(settings.upstream_ca) if any(is_secure.values()) else None
+    upstreams = {}
+    for name, url in settings.upstreams:
+        values: _Values = {
+            "connect_timeout": settings.timeouts.connect,
+            "idle": settings.timeouts.upstream_idle,
+            "buffer": settings.buffer,
+            "context": context if is_secure[name] else None,
+            "hold": settings.timeouts.hold,
+            "queue": settings.timeouts.queue,
+            "limits": settings.limits,
+            "probes": settings.health,
+            "path": getattr(settings.health, name),
+        }
+        upstream = before.get(name)
+        if upstream is not None and upstream.url == url:
+            upstream.adapt(**values)
+        else:
+            upstream = Upstream(name, url, **values)
+        upstreams[name] = upstream
+    return upstreams
 
 
 def split_url(url: str) -> tuple[str, int]:
-    """Split ``http://host:port`` into host, without brackets, and port (80 where none is given)."""
-    netloc = url.partition("://")[2]
+    """Split ``http://host:port`` into host, without brackets, and port (80 or, with https, 443 where none is given)."""
+    scheme, _, netloc = url.partition("://")
     host, colon, port = netloc.rpartition(":")
     if not colon or port.endswith("]"):
-        return netloc.strip("[]"), 80
+        return netloc.strip("[]"), 443 if scheme == "https" else 80
     return host.strip("[]"), int(port)
 
 

@@ -29,14 +29,21 @@ class Room:
 
     def __init__(self, name: str, *, in_flight: int | None, places: int) -> None:
         self._name = name
-        self._limit = in_flight
-        self._places = places
         self._turns: _Line = {}
         self._askers: _Line = {}
         self._held: _Line = {}
         self._letting_go: asyncio.TimerHandle | None = None
-        self._is_closed = False
+        self._closed = ""  # what is said to whoever still comes
         self.in_flight = 0
+        self.adapt(in_flight=in_flight, places=places)
+
+    def adapt(self, *, in_flight: int | None, places: int) -> None:
+        """Change what holds from here on; who waits already keeps the place."""
+        self._limit = in_flight
+        self._places = places
+        while self._turns and (in_flight is None or self.in_flight < in_flight):
+            self.in_flight += 1
+            self.leave()
 
     @property
     def waiting(self) -> int:
@@ -113,12 +120,15 @@ class Room:
             self._letting_go.cancel()
             self._letting_go = None
 
-    def close(self) -> None:
-        """Send those away who wait for its return, and whoever still comes for that: the gateway stops."""
-        self._is_closed = True
+    def close(self, why: str) -> None:
+        """Send those away who wait for its return, and whoever still comes for that.
+
+        why: a sentence, for the client.
+        """
+        self._closed = why
         self.shut()
         for line in (self._askers, self._held):
-            _call_up(line, len(line), _stopping())
+            _call_up(line, len(line), _stopping(why))
 
     # -- inside
 
@@ -130,8 +140,8 @@ class Room:
             self._letting_go = asyncio.get_running_loop().call_later(pause, self._let_go, count * 2)
 
     async def _wait(self, line: _Line, seconds: float | None) -> None:
-        if self._is_closed:
-            raise _stopping()
+        if self._closed:
+            raise _stopping(self._closed)
         ticket = self._stand(line)
         try:
             async with asyncio.timeout(seconds):
@@ -167,5 +177,5 @@ def _call_up(line: _Line, count: int, error: Exception | None = None) -> None:
             ticket.set_exception(error)
 
 
-def _stopping() -> Stopping:
-    return Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
+def _stopping(why: str) -> Stopping:
+    return Stopping(why, headers=[(b"Retry-After", b"1")])

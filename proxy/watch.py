@@ -42,6 +42,11 @@ class Watch:
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
 
+    def adapt(self, interval: float) -> None:
+        """Change how often it looks from here on; counted from the last look."""
+        self._interval = interval
+        self._wanted.set()
+
     def start(self) -> None:
         """Look now, and go on looking; with an interval of 0 only when it is wanted."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"watch of the upstream {self._name}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -59,6 +59,8 @@ _WANTED = {
 Path_ = tuple[str | int, ...]
 Place = tuple[int, int]
 M = TypeVar("M", bound="Section")
+Objection = tuple[Path_, str]
+"""The way to a setting from its section, and what is wrong with it."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -201,13 +203,20 @@ Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network), P
 """An address or a network of addresses."""
 
 
-def load(path: Path | None, name: str, model: type[M], env: Mapping[str, str] = os.environ) -> M:
+def load(
+    path: Path | None,
+    name: str,
+    model: type[M],
+    env: Mapping[str, str] = os.environ,
+    check: Callable[[M], Iterable[Objection]] = lambda _: (),
+) -> M:
     """Read one section of a config file.
 
     path: the file; None means "no config", which is every default.
     name: the section, one of ``SECTIONS``.
     model: the section's settings.
     env: where ``${VAR}`` is looked up.
+    check: objects to settings that are well-formed, and can be wrong all the same (a file that is not there).
 
     Raises ConfigError with every mistake of the section and of the file's
     top level; mistakes in another program's section are that program's.
@@ -228,6 +237,10 @@ def load(path: Path | None, name: str, model: type[M], env: Mapping[str, str] = 
         seen = {m.key for m in mistakes}
         found = [_mistake(details, name, model, places) for details in error.errors()]
         mistakes += [m for m in found if m.key not in seen]
+    if not mistakes:
+        for keys, message in check(result):
+            at = (name, *keys)
+            mistakes.append(Mistake(message, _dotted(at), *_place(at, places)))
     if mistakes:
         raise ConfigError(source, mistakes)
     return result
@@ -339,8 +352,12 @@ def _mistake(details: ErrorDetails, name: str, model: type[BaseModel], places: M
     path: Path_ = (name, *details["loc"])
     while path not in places and len(path) > 1 and details["type"] != "missing":
         path = path[:-1]  # pydantic adds steps of its own, for the branches of a union
-    place = next((places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in places), (None, None))
-    return Mistake(_message(details, model), _dotted(path), *place)
+    return Mistake(_message(details, model), _dotted(path), *_place(path, places))
+
+
+def _place(path: Path_, places: Mapping[Path_, Place]) -> Place | tuple[None, None]:
+    """Return where a setting is written, or what is around it."""
+    return next((places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in places), (None, None))
 
 
 def _message(details: ErrorDetails, model: type[BaseModel]) -> str:

@@ -33,6 +33,9 @@ _MAX_UNHEARD = 4096
 _AT_ONCE = 64
 """Messages read from one gateway before everybody else has a turn."""
 
+_BREATH = 0.5
+"""Seconds between two tries to accept a gateway while descriptors are out."""
+
 _LAST_REPORTS = 1.0
 """Seconds for the last reports to go out when the service stops."""
 
@@ -59,7 +62,9 @@ class Handoff:
         self._is_stopping = False
         self._kind = adopted_kind(config)
         self._made_of = {"config": config, "server_state": server_state, "app_state": app_state}
-        self._loop.add_reader(claim.socket.fileno(), self._accept)
+        self._is_breathless = False
+        self._breath: asyncio.TimerHandle | None = None
+        self._listen()
 
     @property
     def adopted(self) -> int:
@@ -71,6 +76,8 @@ class Handoff:
         if self._is_stopping:
             return
         self._is_stopping = True
+        if self._breath is not None:
+            self._breath.cancel()
         self._loop.remove_reader(self._claim.socket.fileno())
         self._claim.release()
         for channel in list(self._channels):
@@ -92,6 +99,9 @@ class Handoff:
 
     # -- gateways
 
+    def _listen(self) -> None:
+        self._loop.add_reader(self._claim.socket.fileno(), self._accept)
+
     def _accept(self) -> None:
         while True:
             try:
@@ -99,8 +109,14 @@ class Handoff:
             except BlockingIOError:
                 return
             except OSError as error:  # no descriptor free; the gateway waits in the backlog, or goes
-                log.warning("cannot answer a gateway: %s", error.strerror)
+                if not self._is_breathless:
+                    self._is_breathless = True
+                    log.warning("cannot answer a gateway: %s", error.strerror)
+                # It stays readable, and to try at once would spin.
+                self._loop.remove_reader(self._claim.socket.fileno())
+                self._breath = self._loop.call_later(_BREATH, self._listen)
                 return
+            self._is_breathless = False
             accepted.setblocking(False)
             pid, uid = peer(accepted)
             if uid not in (0, os.geteuid()):

@@ -10,6 +10,7 @@ from typing import Any
 from proxy.config import Settings
 from proxy.exchange import Exchange
 from proxy.gateway import Gateway
+from proxy.heads import HeadLimits
 from proxy.hijack import Carried, Listener
 from proxy.lifecycle import Lifecycle
 from proxy.rules import Rules, make_rules
@@ -90,7 +91,7 @@ class Listening:
     def begin_to_stop(self) -> None:
         """Take nothing new, as a drain begins."""
         self.lifecycle.happen("stop")
-        self.listener.pre_shutdown()
+        self.listener.leave()
 
     async def waits(self, count: int = 1) -> None:
         """Wait until so many requests wait for an upstream."""
@@ -127,6 +128,7 @@ class Listening:
 @asynccontextmanager
 async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **values: Any) -> AsyncIterator[Listening]:
     """Run a gateway in front of ``dash`` and ``ws`` (the same where it is None); ``values`` are settings."""
+    values["timeouts"] = {"drain_window": 0, **values.get("timeouts", {})}
     settings = Settings.model_validate({"upstreams": {"dash": dash, "ws": ws or dash}, "handoff": "off", **values})
     empty = asyncio.Event()
     lifecycle: Lifecycle[Exchange] = Lifecycle(empty.set)
@@ -136,7 +138,9 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
         gateway.handle,
         on_plain=lambda connection, request: rig.count(gateway.offer_plain(connection, request)),
         on_unreadable=gateway.refuse_unreadable,
+        limits=HeadLimits.of(settings.limits),
         head_timeout=settings.timeouts.head,
+        send_timeout=settings.timeouts.send,
         keepalive_timeout=settings.timeouts.keepalive,
         read_buffer=settings.buffer,
     )

@@ -12,6 +12,7 @@ from proxy.admin import admin_app
 from proxy.errors import UpstreamUnreachable
 from proxy.exchange import Exchange
 from proxy.lifecycle import Lifecycle
+from proxy.limits import Admission
 from proxy.upstream import Upstream
 from tests.processes import free_port
 from tests.proxy.origin import answering, origin
@@ -26,7 +27,7 @@ def upstreams(dash: str, ws: str) -> dict[str, Upstream]:
 
 async def test_it_is_alive_in_every_state_and_ready_only_when_it_is(aiohttp_client: Make) -> None:
     lifecycle: Lifecycle[Exchange] = Lifecycle()
-    client = await aiohttp_client(admin_app(lifecycle, {}))
+    client = await aiohttp_client(admin_app(lifecycle, dict, Admission()))
     seen = []
     for event in ("listening", "stop", "empty", None):
         alive, ready = await client.get("/healthz"), await client.get("/readyz")
@@ -41,7 +42,7 @@ async def test_an_upstream_that_is_away_is_reported_and_does_not_make_the_gatewa
     lifecycle.happen("listening")
     async with origin(answering()) as server:
         known = upstreams(f"http://127.0.0.1:{free_port()}", server.url)
-        client = await aiohttp_client(admin_app(lifecycle, known))
+        client = await aiohttp_client(admin_app(lifecycle, lambda: known, Admission()))
         with pytest.raises(UpstreamUnreachable):
             await known["dash"].acquire()
         known["ws"].discard(await known["ws"].acquire())
@@ -57,7 +58,8 @@ async def test_an_upstream_that_is_away_is_reported_and_does_not_make_the_gatewa
 
 async def test_asking_tries_nothing(aiohttp_client: Make) -> None:
     async with origin(answering()) as server:
-        client = await aiohttp_client(admin_app(Lifecycle(), upstreams(server.url, server.url)))
+        known = upstreams(server.url, server.url)
+        client = await aiohttp_client(admin_app(Lifecycle(), lambda: known, Admission()))
         told = (await (await client.get("/readyz")).json())["upstreams"]
         assert {about["state"] for about in told.values()} == {"unknown"}
         assert server.connections == 0

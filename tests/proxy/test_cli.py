@@ -200,6 +200,29 @@ def test_explain_tries_the_users_routes_with_the_header_fields_it_is_given(confi
     assert "'routes[1]'" in explain("GET", "ws://x/", "-H", "Sec-WebSocket-Protocol: a, chat", *given)
 
 
+def test_explain_says_whom_another_sites_page_cannot_reach(config: Path) -> None:
+    config.write_text("gateway: {origins: [same, 'https://other.example']}\n")
+    args = ["GET", "wss://app.example/live", "--config", str(config), "-H"]
+    assert explain(*args, "Origin: https://app.example") == HAND_OVER + "\n"
+    assert explain(*args, "Origin: https://other.example") == HAND_OVER + "\n"
+    assert explain(*args, "Origin: https://evil.example") == (
+        "refused with 403: Pages of https://evil.example may not open a WebSocket at app.example.\n"
+    )
+
+
+def test_explain_says_who_is_asked_first(config: Path) -> None:
+    config.write_text(
+        "gateway:\n  handoff: off\n  auth:\n    - {ask: /auth}\n    - {path: /login, ask: null}\n"
+        "    - {path: /admin, ask: /auth/admin}\n"
+    )
+    args = ["--config", str(config)]
+    dash = "forward to dash at http://127.0.0.1:8050, by the rule 'http'"
+    assert explain("GET", "/page", *args) == f"{dash}, once /auth on dash answers 2xx (auth[0])\n"
+    assert explain("GET", "/login", *args) == f"{dash}\n"
+    assert "'websocket', once /auth/admin on dash answers 2xx (auth[2])" in explain("GET", "ws://x/admin", *args)
+    assert explain("GET", "/x/../admin", *args).startswith("refused with 400: The request's path can be")
+
+
 def test_a_path_may_hold_a_url_in_its_query() -> None:
     assert explain("GET", "/login?next=http://localhost/page").startswith("forward to dash ")
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from proxy.config import ConfigError, Route, Settings, Timeouts, Upstreams, dump, load_settings, split_listen
+from proxy.config import Auth, ConfigError, Route, Settings, Timeouts, Upstreams, dump, load_settings, split_listen
 from proxy.upstream import split_url
 
 Write = Callable[[str], Path]
@@ -249,6 +249,7 @@ def test_a_setting_that_is_written_twice_is_a_mistake(write: Write) -> None:
         ("gateway:\n  upstreams: {Dash: 'http://a'}\n", "gateway.upstreams.Dash", "dash"),
         ("gateway:\n  timeouts: {tunel_idle: 1h}\n", "gateway.timeouts.tunel_idle", "tunnel_idle"),
         ("gateway:\n  routes: [{pth: /a, to: ws}]\n", "gateway.routes[0].pth", "path"),
+        ("gateway:\n  auth: [{ask: /a, copy_header: [X-User]}]\n", "gateway.auth[0].copy_header", "copy_headers"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_one_that_was_meant(
@@ -587,3 +588,90 @@ def test_a_route_that_can_match_nothing_is_a_mistake(route: dict[str, str], why:
 def test_one_address_for_both_listeners_is_a_mistake() -> None:
     with pytest.raises(ValidationError, match=r"listen and admin are both 127\.0\.0\.1:1"):
         Settings.model_validate({"listen": "127.0.0.1:1", "admin": "127.0.0.1:1"})
+
+
+# -- who is asking
+
+
+def test_origins_and_auth_can_be_written(write: Write) -> None:
+    settings = load_settings(
+        write("""
+            gateway:
+              origins: [same, https://App.example, "http://[::1]:8000", null, 'regex:https://.*[.]example']
+              auth:
+                - {ask: /auth, copy_headers: [X-User, Remote_Groups], cache: 30s}
+                - {path: /login, ask: null}
+                - {path: /admin, host: admin.example, ask: '/auth?role=admin'}
+            """)
+    )
+    assert settings.origins == (
+        "same",
+        "https://app.example",
+        "http://[::1]:8000",
+        "null",
+        "regex:https://.*[.]example",
+    )
+    assert settings.auth == (
+        Auth(ask="/auth", copy_headers=("X-User", "Remote_Groups"), cache="30s"),
+        Auth(path="/login", ask=None),
+        Auth(path="/admin", host="admin.example", ask="/auth?role=admin"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("app.example", "is not an origin; write https://host"),
+        ("https://app.example/", "is not an origin"),
+        ("https://*.example", "is not an origin"),
+        ("'*'", "is not an origin"),
+        ("ws://app.example", "is not an origin"),
+        ("'regex:('", "is not a regular expression"),
+        ("7", "expected an origin such as https://app.example.com, got 7"),
+    ],
+)
+def test_an_origin_is_checked(write: Write, value: str, sentence: str) -> None:
+    only_mistake(write(f"gateway:\n  origins:\n    - same\n    - {value}\n"), "gateway.origins[1]", sentence, line=4)
+
+
+@pytest.mark.parametrize(
+    ("rule", "key", "sentence"),
+    [
+        ("{path: /a}", ".ask", "is missing"),
+        ("{path: a, ask: /auth}", "", "path 'a' must begin with / and not end with it"),
+        ("{path: /a/, ask: /auth}", "", "path '/a/' must begin with / and not end with it"),
+        ("{path: /a//b, ask: /auth}", "", "path '/a//b' must be plain"),
+        ("{path: /a/../b, ask: /auth}", "", "must be plain"),
+        ("{path: /a;b, ask: /auth}", "", "must be plain"),
+        ("{path: '/a?b', ask: /auth}", "", "must be plain"),
+        ("{path: /%61, ask: /auth}", "", "compared decoded and without the query"),
+        ("{host: 'a:80', ask: /auth}", "", "compared without the port"),
+        ("{host: '', ask: /auth}", "", "can match nothing"),
+        ("{ask: auth}", "", "ask 'auth' must be a path on Dash, such as /auth"),
+        ("{ask: 'http://dash/auth'}", "", "must be a path on Dash"),
+        ("{ask: '/auth x'}", "", "must be a path on Dash"),
+        ("{ask: '/auth#x'}", "", "must be a path on Dash"),
+        ('{ask: "/auth\\r\\nX-User: root"}', "", "must be a path on Dash"),
+        ("{ask: null, host: a}", "", "lets everybody pass who writes this host, and anybody can"),
+        ("{ask: null, cache: 5s}", "", "asks nobody"),
+        ("{ask: null, copy_headers: [X-User]}", "", "asks nobody"),
+        ("{ask: /auth, cache: 5}", ".cache", "5 is not a duration"),
+        ("{ask: /auth, copy_headers: X-User}", ".copy_headers", "expected a list"),
+        ("{ask: /auth, copy_headers: [X User]}", ".copy_headers[0]", "is not the name of a header field"),
+        ('{ask: /auth, copy_headers: ["X-User: a"]}', ".copy_headers[0]", "is not the name of a header field"),
+        ("{ask: /auth, copy_headers: ['']}", ".copy_headers[0]", "is not the name of a header field"),
+        ("{ask: /auth, copy_headers: [X-User, Host]}", ".copy_headers[1]", "Host is not for an answer to say"),
+        ("{ask: /auth, copy_headers: [Set-Cookie]}", ".copy_headers[0]", "is not for an answer to say"),
+        ("{ask: /auth, copy_headers: [Content_Length]}", ".copy_headers[0]", "is not for an answer to say"),
+        ("{ask: /auth, copy_headers: [X-Forwarded-For]}", ".copy_headers[0]", "is not for an answer to say"),
+        ("{ask: /auth, copy_headers: [Sec-WebSocket-Key]}", ".copy_headers[0]", "is not for an answer to say"),
+    ],
+)
+def test_a_rule_of_auth_is_checked(write: Write, rule: str, key: str, sentence: str) -> None:
+    only_mistake(write(f"gateway:\n  auth:\n    - {rule}\n"), f"gateway.auth[0]{key}", sentence, line=3)
+
+
+def test_two_rules_for_one_place_are_a_mistake(write: Write) -> None:
+    text = "gateway:\n  auth:\n    - {path: /a, host: X, ask: /1}\n    - {path: /a, ask: /2}\n"
+    load_settings(write(text), {})
+    only_mistake(write(text + "    - {path: /a, host: x, ask: /3}\n"), "gateway.auth", "two rules for the path /a")

@@ -13,10 +13,13 @@ from proxy.errors import (
     BodyStalled,
     ClientError,
     ConnectTimeout,
+    Exhausted,
     ListenError,
     Outcome,
     ProxyError,
     Stopping,
+    TlsError,
+    TooMany,
     UpstreamCut,
     UpstreamError,
     UpstreamFull,
@@ -36,6 +39,7 @@ KINDS = [
         (ProxyError, 500, Outcome.BUG),
         (ClientError, 400, Outcome.REFUSED),
         (BodyStalled, 408, Outcome.CLIENT_STALLED),
+        (TooMany, 429, Outcome.REFUSED),
         (UpstreamError, 502, Outcome.UPSTREAM_FAILED),
         (UpstreamUnreachable, 503, Outcome.UPSTREAM_AWAY),
         (UpstreamFull, 503, Outcome.UPSTREAM_FULL),
@@ -44,6 +48,7 @@ KINDS = [
         (UpstreamTimeout, 504, Outcome.UPSTREAM_TIMEOUT),
         (UpstreamCut, 502, Outcome.UPSTREAM_CUT),
         (Stopping, 503, Outcome.STOPPING),
+        (Exhausted, 503, Outcome.EXHAUSTED),
     ],
 )
 def test_an_error_knows_its_answer_and_its_word_for_the_log(
@@ -66,7 +71,7 @@ def test_the_tree_in_the_docstring_is_the_tree_in_the_code() -> None:
         parent = branch[-1][1] if branch else "Exception"
         branch.append((depth, name))
         drawn[name] = (parent, int(match[3]) if match[3] else None, match[4])
-    assert set(drawn) == {kind.__name__ for kind in KINDS} | {ListenError.__name__}
+    assert set(drawn) == {kind.__name__ for kind in KINDS} | {ListenError.__name__, TlsError.__name__}
     for name, (parent, status, outcome) in drawn.items():
         kind = getattr(errors, name)
         assert kind.__base__.__name__ == parent, name
@@ -108,3 +113,9 @@ def test_words_for_the_log_are_all_different() -> None:
 
 def test_a_gateway_that_cannot_listen_is_no_exchange_that_went_wrong() -> None:
     assert not issubclass(ListenError, ProxyError)
+
+
+def test_a_file_that_tls_cannot_use_is_named_with_its_setting() -> None:
+    error = TlsError("gateway.tls.key", "key.pem cannot be read")
+    assert str(error) == "key.pem cannot be read (gateway.tls.key in the configuration)"
+    assert not issubclass(TlsError, ProxyError)

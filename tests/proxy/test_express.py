@@ -407,14 +407,41 @@ async def test_a_plain_exchange_is_not_taken_for_an_idle_connection() -> None:
         assert gateway.plain == 1
 
 
-async def test_a_gateway_that_stops_finishes_it_and_then_closes() -> None:
+async def test_a_gateway_that_stops_finishes_it_and_says_that_it_was_the_last() -> None:
     turn = asyncio.Event()
     async with warm(answering_when(turn, OK)) as (gateway, client, _):
         await client.send(GET)
         await gateway.carries(1)
         gateway.begin_to_stop()
         turn.set()
-        assert await client.read_all() == OK
+        assert await client.read_all() == b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+
+
+async def test_an_answer_that_has_begun_before_the_stop_is_finished_and_the_next_one_is_the_last() -> None:
+    turn = asyncio.Event()
+
+    async def in_two(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(OK)
+        await read_head(reader)
+        writer.write(OK[:-1])
+        await turn.wait()
+        writer.write(OK[-1:])
+        await read_head(reader)
+        writer.write(OK)
+        await reader.read()
+
+    async with origin(in_two) as server, listening(server.url) as gateway, gateway.client() as client:
+        await client.send(GET)
+        await client.read(len(OK))
+        await client.send(GET)
+        assert await client.read(len(OK) - 1) == OK[:-1]
+        assert gateway.plain == 1
+        gateway.begin_to_stop()
+        turn.set()
+        assert await client.read(1) == OK[-1:]
+        await client.send(GET)
+        assert b"\r\nConnection: close\r\n" in await client.read_all()
 
 
 async def test_what_does_not_end_in_time_is_cut_and_the_log_says_who_did_it() -> None:

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from proxy.errors import Outcome
-from tests.proxy.listening import listening
-from tests.proxy.origin import answering, origin, read_head, silent
+from tests.proxy.listening import Client, listening
+from tests.proxy.origin import Script, answering, origin, read_head, silent
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -146,6 +146,48 @@ async def test_a_body_that_stops_coming_is_answered_408() -> None:
             assert head.startswith(b"HTTP/1.1 408")
             assert b"Connection: close" in head
         assert (await gateway.ended()).outcome is Outcome.CLIENT_STALLED
+
+
+async def test_a_body_that_trickles_is_answered_408() -> None:
+    """A piece comes often enough, but there is next to nothing in it."""
+    async with origin(silent) as server, listening(server.url, timeouts={"body": "400ms"}) as gateway:
+        async with gateway.client() as client:
+            await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+            trickle = asyncio.get_running_loop().create_task(send_slowly(client, b"x", 0.05), name="trickle")
+            assert (await client.read_head()).startswith(b"HTTP/1.1 408 ")
+            trickle.cancel()
+        exchange = await gateway.ended()
+        assert exchange.outcome is Outcome.CLIENT_STALLED
+        assert exchange.detail == "The request's body comes at less than 240 bytes a second."
+        assert 4 <= exchange.received < 100
+
+
+async def test_a_body_that_is_slow_but_comes_is_not_cut() -> None:
+    async with origin(answering_whole(8000)) as server, listening(server.url, timeouts={"body": "200ms"}) as gateway:
+        async with gateway.client() as client:
+            await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8000\r\n\r\n")
+            trickle = asyncio.get_running_loop().create_task(send_slowly(client, b"x" * 800, 0.05, 10), name="trickle")
+            assert (await client.read_head()).startswith(b"HTTP/1.1 200 ")
+            await trickle
+        assert (await gateway.ended()).duration > 0.4
+
+
+def answering_whole(size: int) -> Script:
+    """A script that answers once it has so many bytes of body."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        await reader.readexactly(size)
+        writer.write(OK)
+        await reader.read()
+
+    return script
+
+
+async def send_slowly(client: Client, piece: bytes, pause: float, count: int = 10**6) -> None:
+    for _ in range(count):
+        await client.send(piece)
+        await asyncio.sleep(pause)
 
 
 async def test_a_broken_chunk_of_a_request_never_reaches_the_upstream_as_an_end() -> None:

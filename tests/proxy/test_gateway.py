@@ -13,7 +13,6 @@ import pytest
 
 from proxy.errors import Outcome
 from proxy.frames import close_frame
-from proxy.headers import Peer
 from proxy.hijack import Client
 from tests.processes import free_port
 from tests.proxy.adopter import Place, place
@@ -127,13 +126,24 @@ async def test_another_upgrade_is_answered_as_plain_http_on_a_connection_that_en
     assert b"http2" not in seen[0].lower()
 
 
-async def test_while_it_stops_new_requests_are_told_to_come_back() -> None:
+async def test_while_it_stops_a_request_on_an_open_connection_is_served_and_is_its_last() -> None:
     async with origin(answering(OK)) as server, listening(server.url) as gateway:
         async with gateway.client() as client:
-            gateway.lifecycle.happen("stop")
+            gateway.begin_to_stop()
             await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await client.read_all() == OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        assert (await gateway.ended()).outcome is Outcome.SERVED
+
+
+async def test_while_it_stops_a_handshake_is_told_to_come_back() -> None:
+    """A tunnel would be closed as soon as it is open, and cost both sides a handshake."""
+    async with origin(answering(SWITCH)) as server, listening(server.url) as gateway:
+        async with gateway.client() as client:
+            gateway.begin_to_stop()
+            await client.send(HANDSHAKE)
             answer = await client.read_all()
             assert answer.startswith(b"HTTP/1.1 503")
+            assert server.connections == 0
             assert b"Retry-After: 1\r\n" in answer
             assert b"Connection: close" in answer
         assert (await gateway.ended()).outcome is Outcome.STOPPING
@@ -257,7 +267,7 @@ async def test_a_socket_that_is_refused_goes_through_the_tunnel_with_its_leftove
 
 
 async def test_what_comes_through_tls_is_tunnelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.hijack._peer", lambda _: Peer("127.0.0.1", "https"))
+    monkeypatch.setattr("proxy.hijack.Client.has_tls", True)
     async with place(tmp_path / "ws.sock") as service, origin(answering(SWITCH)) as server:
         async with listening(server.url, handoff=str(tmp_path / "ws.sock")) as gateway:
             await connect(gateway, service)

@@ -15,6 +15,7 @@ import pytest
 from proxy.errors import Outcome, UpstreamError, UpstreamTimeout
 from proxy.exchange import Exchange
 from proxy.handoff import Handoff
+from proxy.limits import Slot, Tally
 from tests.proxy.adopter import Adopter, Place, place
 from ws_service import wire
 
@@ -35,7 +36,7 @@ def ends() -> list[Exchange]:
 
 @pytest.fixture
 async def handoff(path: Path, ends: list[Exchange]) -> AsyncIterator[Handoff]:
-    made = Handoff(path, ends.append)
+    made = Handoff(path, ends.append, Tally())
     yield made
     made.close()
 
@@ -57,9 +58,21 @@ def exchange(id: str = "x1") -> Exchange:
     return Exchange(id, 1000.0, 0.0, client="203.0.113.7", target="/live", host="example.com", route="websocket")
 
 
-async def offer(handoff: Handoff, client: socket.socket, id: str = "x1", **options: object) -> bool:
-    settings: dict[str, object] = {"is_secure": False, "patience": 10.0, **options}
-    return await handoff.offer(exchange(id), client.fileno(), HEAD, b"left", **settings)  # type: ignore[arg-type]
+async def offer(
+    handoff: Handoff,
+    client: socket.socket,
+    id: str = "x1",
+    *,
+    head: bytes = HEAD,
+    is_secure: bool = False,
+    patience: float = 10,
+) -> bool:
+    record = exchange(id)
+    record.slot = Slot(handoff.websockets, record.client)
+    try:
+        return await handoff.offer(record, client.fileno(), head, b"left", is_secure=is_secure, patience=patience)
+    finally:
+        record.slot.release()  # as at the end of every exchange
 
 
 @asynccontextmanager
@@ -68,6 +81,8 @@ async def connected(handoff: Handoff, path: Path, live: int = 0) -> AsyncIterato
     async with place(path) as service, asyncio.TaskGroup() as group:
         started = group.create_task(handoff.start())
         adopter = await service.accept(live=live)
+        for _ in range(live):
+            await adopter.send(wire.Live(ABOUT))
         await started
         yield service, adopter
 
@@ -106,9 +121,7 @@ async def test_an_end_becomes_the_record_that_the_gateway_no_longer_has(
     handoff: Handoff, path: Path, ends: list[Exchange]
 ) -> None:
     async with connected(handoff, path, live=4) as (_, adopter):
-        for _ in range(4):
-            await adopter.send(wire.Live(ABOUT))
-        await settled(lambda: handoff.live == 4)
+        assert handoff.live == 4, "the start has heard of them"
         for ending, status, code in (
             (wire.Ending.CLIENT, 101, 1001),
             (wire.Ending.SERVICE, 101, 1012),
@@ -177,6 +190,66 @@ async def test_a_gateway_that_leaves_hears_the_last_words_and_closes_nothing_but
             await adopter.send(wire.Live(ABOUT))
         client.send(b"still open")
         assert "is gone" not in caplog.text
+
+
+# -- whose sockets they are
+
+
+async def test_a_clients_sockets_count_from_the_offer_to_the_end(
+    handoff: Handoff, path: Path, client: socket.socket
+) -> None:
+    def counted() -> int:
+        return handoff.websockets.of("203.0.113.7")
+
+    async with connected(handoff, path, live=2) as (_, adopter):
+        assert counted() == 2, "those of the gateway before this one"
+        offering = asyncio.get_running_loop().create_task(offer(handoff, client, "x2"), name="offer")
+        os.close((await adopter.receive())[1][0])
+        assert counted() == 3
+        await adopter.send(wire.Adopted("x2"))
+        await offering
+        assert counted() == 3
+        await adopter.send(wire.Ended(ABOUT, 1.0, 101, 1, 1, 1000, wire.Ending.CLIENT))
+        await settled(lambda: counted() == 2)
+    await settled(lambda: counted() == 0)  # the service has ended, and its sockets with it
+    assert handoff.websockets.clients == 0
+
+
+async def test_a_socket_for_whose_verdict_nobody_waits_any_more_counts_until_it_comes(
+    handoff: Handoff, path: Path, client: socket.socket
+) -> None:
+    async with connected(handoff, path) as (_, adopter):
+        for id in ("taken", "refused", "neither"):
+            with pytest.raises(UpstreamTimeout):
+                await offer(handoff, client, id, patience=0.01)
+            os.close((await adopter.receive())[1][0])
+        assert (handoff.live, handoff.websockets.total) == (0, 3)
+        await adopter.send(wire.Refused("refused", "too late"))
+        await settled(lambda: handoff.websockets.total == 2)
+        await adopter.send(wire.Adopted("taken"))
+        await settled(lambda: handoff.live == 1)
+        assert handoff.websockets.total == 2
+        await adopter.send(wire.Ended(ABOUT, 1.0, 101, 1, 1, 1000, wire.Ending.CLIENT))
+        await settled(lambda: handoff.websockets.total == 1)
+    await settled(lambda: handoff.websockets.total == 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        wire.Ended(ABOUT, 1.0, 101, 1, 1, 1000, wire.Ending.CLIENT),
+        wire.Adopted("nobody offered it"),
+        wire.Refused("nobody offered it", "why"),
+    ],
+)
+async def test_a_service_that_speaks_of_a_socket_it_does_not_have_is_not_believed(
+    wrong: wire.Message, handoff: Handoff, path: Path, ends: list[Exchange], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connected(handoff, path) as (_, adopter):
+        await adopter.send(wrong)
+        assert await adopter.has_ended()
+    assert "a message that cannot be read" in told(caplog)[0]
+    assert (handoff.live, handoff.websockets.total, ends) == (0, 0, [])
 
 
 # -- where it cannot be done
@@ -298,12 +371,12 @@ async def test_a_handshake_that_is_too_large_is_no_fault_of_the_service(
     async with connected(handoff, path) as (_, adopter):
         large = bytes(wire.MAX_HEAD - 3)
         for _ in range(2):
-            assert not await handoff.offer(exchange(), client.fileno(), large, b"left", is_secure=False, patience=1)
+            assert not await offer(handoff, client, head=large)
         offering = asyncio.get_running_loop().create_task(offer(handoff, client), name="offer")
         os.close((await adopter.receive())[1][0])
         await adopter.send(wire.Adopted("x1"))
         assert await offering
-        assert not await handoff.offer(exchange(), client.fileno(), large, b"left", is_secure=False, patience=1)
+        assert not await offer(handoff, client, head=large)
     assert handoff.fallbacks == {"too large": 3}
     assert len([line for line in told(caplog) if "larger than 65536 bytes" in line]) == 1
     assert "handed over again" not in caplog.text
@@ -384,7 +457,7 @@ async def test_a_receipt_that_comes_too_late_is_an_error_and_counts_all_the_same
 
 
 async def test_no_path_hands_nothing_over() -> None:
-    handoff = Handoff(None, lambda _: None)
+    handoff = Handoff(None, lambda _: None, Tally())
     await handoff.start()
     assert not handoff.is_on
     handoff.close()

@@ -9,10 +9,12 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web_protocol import RequestHandler
 
+from proxy.heads import HeadLimits
 from proxy.hijack import HAS_C_PARSER, Carried, Client, Connection, Handler, Listener, OnPlain, Written
 from proxy.plain import Request
 from tests.proxy.listening import HANDSHAKE
@@ -22,13 +24,12 @@ def test_aiohttps_parser_is_the_c_one() -> None:
     assert HAS_C_PARSER
 
 
-def test_canary_the_attributes_that_are_used_exist() -> None:
+async def test_canary_the_attributes_that_are_used_exist() -> None:
     slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
     assert {
         "_buffer_paused",
         "_close",
         "_keepalive_timeout",
-        "_message_tail",
         "_messages",
         "_next_keepalive_close_time",
         "_paused",
@@ -39,6 +40,7 @@ def test_canary_the_attributes_that_are_used_exist() -> None:
         "transport",
     } <= slots
     assert callable(RequestHandler._process_keepalive)
+    assert isinstance(web.Server(unused)._connections, dict)
     assert inspect.iscoroutinefunction(BaseProtocol._drain_helper)
     assert list(inspect.signature(RequestHandler.handle_error).parameters) == [
         "self",
@@ -49,19 +51,29 @@ def test_canary_the_attributes_that_are_used_exist() -> None:
     ]
 
 
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def unused(request: web.BaseRequest) -> web.StreamResponse:
+    raise AssertionError("nobody asks")
+
+
 @asynccontextmanager
 async def connected(
     handler: Handler,
     *,
     on_plain: OnPlain = lambda connection, request: None,
     head_timeout: float = 10,
+    send_timeout: float = 10,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, Listener]]:
     """A raw connection to a listener."""
     listener = Listener(
         handler,
         on_plain=on_plain,
         on_unreadable=lambda request, status, message: unreadable(request, status),
+        limits=HeadLimits(16384, 65536, 128),
         head_timeout=head_timeout,
+        send_timeout=send_timeout,
         keepalive_timeout=10,
         read_buffer=65536,
     )
@@ -129,7 +141,7 @@ async def test_canary_a_large_leftover_is_bounded_and_whole() -> None:
 
     async def handler(request: web.BaseRequest) -> Written:
         client = Client.of(request)
-        while len(client._protocol._message_tail) < 65536:  # noqa: ASYNC110 - aiohttp tells nobody
+        while len(client._protocol._held) < 65536:  # noqa: ASYNC110 - aiohttp tells nobody
             await asyncio.sleep(0)
         transport, leftover = client.take()
         sink = Sink()
@@ -239,13 +251,16 @@ async def test_what_cannot_be_read_is_answered_by_us() -> None:
     assert answer == b"unreadable 400"
 
 
-async def test_a_connection_that_asks_nothing_is_closed_in_time() -> None:
+@pytest.mark.parametrize(("begun", "answer"), [(b"", b""), (b"GET / HT", b"unreadable 408")])
+async def test_a_connection_that_asks_nothing_is_closed_in_time(begun: bytes, answer: bytes) -> None:
+    """Who has begun a head hears why."""
+
     async def handler(request: web.BaseRequest) -> Written:
         raise AssertionError("nothing to handle")
 
     async with connected(handler, head_timeout=0.1) as (reader, writer, _):
-        writer.write(b"GET / HT")
-        assert await reader.read() == b""
+        writer.write(begun)
+        assert await reader.read() == answer
 
 
 class Unmoved:
@@ -278,3 +293,75 @@ async def test_a_body_that_nobody_reads_does_not_stop_the_reading_of_the_next_re
             writer.write(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number)
             assert await reader.readexactly(1) == b"."
         assert seen == ["/0", "/1"]
+
+
+# -- leaving
+
+
+async def test_who_leaves_says_so_in_each_answer_and_hears_when_the_last_connection_has_ended() -> None:
+    empty = asyncio.Event()
+
+    async def handler(request: web.BaseRequest) -> Written:
+        client = Client.of(request)
+        client.write(b"keep" if client.wants_keep_alive else b"last")
+        return Written(keep_alive=client.wants_keep_alive)
+
+    async with connected(handler) as (reader, writer, listener):
+        listener.on_empty = empty.set
+        writer.write(GET)
+        assert await reader.readexactly(4) == b"keep"
+        listener.leave()
+        writer.write(GET)
+        assert await reader.read() == b"last"
+        await empty.wait()
+        assert listener.connections == []
+
+
+async def test_an_answer_that_its_client_has_not_taken_yet_holds_the_connection() -> None:
+    empty = asyncio.Event()
+    answer = b"x" * (64 << 20)  # more than any kernel holds
+
+    async def handler(request: web.BaseRequest) -> Written:
+        Client.of(request).write(answer)
+        return Written(keep_alive=False)
+
+    async with connected(handler) as (reader, writer, listener):
+        listener.leave()
+        listener.on_empty = empty.set
+        writer.write(GET)
+        await reader.readexactly(1)
+        assert listener.flushing == 1
+        assert not empty.is_set()
+        assert len(await reader.read()) == len(answer) - 1
+        await empty.wait()
+        assert listener.flushing == 0
+
+
+async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
+    turn = asyncio.Event()
+
+    async def handler(request: web.BaseRequest) -> Written:
+        await turn.wait()
+        Client.of(request).write(b"done")
+        return Written(keep_alive=True)
+
+    async with connected(handler) as (reader, writer, listener):
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0)
+        listener.close_idle(loop.time() - 60)
+        writer.write(GET)
+        await asyncio.sleep(0.05)  # until it is under way; nobody is told
+        listener.close_idle(loop.time() + 60)
+        turn.set()
+        assert await reader.readexactly(4) == b"done"
+        listener.close_idle(loop.time() + 60)
+        assert await reader.read() == b""
+
+
+async def test_other_options_hold_for_connections_that_begin_later() -> None:
+    async with connected(unused) as (_, _, listener):
+        narrow = HeadLimits(1024, 2048, 16)
+        listener.adapt(limits=narrow, head_timeout=9, send_timeout=9, keepalive_timeout=7, read_buffer=8192)
+        (now,), later = listener.connections, listener()
+        assert isinstance(now, Connection) and now._limits != narrow and now._keepalive_timeout != 7
+        assert (later._limits, later._keepalive_timeout, later._read_bufsize) == (narrow, 7, 8192)

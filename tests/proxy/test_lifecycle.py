@@ -38,9 +38,31 @@ def test_a_process_starts_serves_drains_and_stops() -> None:
     assert (life.state, life.is_ready) == (State.STOPPED, False)
 
 
-def test_a_drain_ends_at_its_deadline_too() -> None:
+@pytest.mark.parametrize("event", ["deadline", "second signal"])
+def test_a_drain_ends_at_its_deadline_and_at_a_second_signal_too(event: str) -> None:
     life: Lifecycle[str] = Lifecycle()
-    for event in ("listening", "stop", "deadline"):
+    for each in ("listening", "stop", event):
+        life.happen(each)
+    assert life.state is State.STOPPED
+
+
+def test_a_notice_before_the_drain_is_not_ready_and_asks_nobody_to_leave() -> None:
+    life: Lifecycle[str] = Lifecycle()
+    seen = []
+    for event in ("listening", "notice", "stop", "empty"):
+        life.happen(event)
+        seen.append((life.state, life.is_ready, life.is_ending))
+    assert seen == [
+        (State.READY, True, False),
+        (State.NOTICE, False, False),
+        (State.DRAINING, False, True),
+        (State.STOPPED, False, True),
+    ]
+
+
+def test_a_second_signal_ends_the_notice() -> None:
+    life: Lifecycle[str] = Lifecycle()
+    for event in ("listening", "notice", "second signal"):
         life.happen(event)
     assert life.state is State.STOPPED
 

@@ -57,6 +57,7 @@ def test_a_body_that_is_still_coming_is_owed() -> None:
         GET.replace(b"/a", b"//a"),
         GET.replace(b"/a", b"http://x:1/a"),
         GET.replace(b"/a", b"/a#b"),
+        GET.replace(b"/a", b"/a\\b"),
         GET.replace(b"/a", b"/\xc3\xa9"),
         GET.replace(b"\r\n", b"\n"),
         GET.replace(b"Accept", b"Acc ept"),
@@ -224,11 +225,16 @@ def test_an_answer_may_come_in_pieces() -> None:
 
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
 def test_an_answer_that_can_have_no_body_ends_with_its_head(status: bytes) -> None:
-    head = OK.replace(b"200 OK", status)[:-5]
+    head = OK.replace(b"200 OK", status).replace(b": 5", b": 0")[:-5]
     answer = recognise_answer(head, "GET")
     assert answer is not None
     assert answer.owed == 0
     assert recognise_answer(head + b"whole", "GET") is None
+
+
+def test_a_304_may_say_how_long_the_page_is_and_a_204_may_not() -> None:
+    assert recognise_answer(OK.replace(b"200 OK", b"304 Not Modified")[:-5], "GET") is not None
+    assert recognise_answer(OK.replace(b"200 OK", b"204 No Content")[:-5], "GET") is None
 
 
 def test_an_answer_to_head_ends_with_its_head() -> None:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.config import Route
-from proxy.headers import Fields, Head
-from proxy.routing import Forward, Refuse, Table, Upgrade, decide
+from proxy.config import Route, Settings
+from proxy.headers import Fields, Head, Peer
+from proxy.origins import Origins
+from proxy.routing import Forward, Refuse, Table, Upgrade, decide, make_table
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
 HOST = (b"Host", b"dash.example:8000")
@@ -491,3 +492,31 @@ def test_a_decision_is_a_function_of_the_head_and_the_table(head: Head, routes: 
         assert (first.error.status, first.error.message) == (second.error.status, second.error.message)
     else:
         assert first == second
+
+
+# -- other sites
+
+FOREIGN = (b"Origin", b"https://evil.example")
+
+
+def test_another_sites_page_opens_no_websocket_to_the_service() -> None:
+    assert refusal(websocket("/live", FOREIGN))[0] == 403
+    assert way(websocket("/live", (b"Origin", b"http://dash.example:8000"))) == ("ws", "websocket")
+    assert way(websocket("/live", FOREIGN), Table(origins=Origins(("https://evil.example",)))) == ("ws", "websocket")
+
+
+def test_what_goes_to_dash_is_dashs_to_judge() -> None:
+    assert way(websocket("/_dash-ws-callback", FOREIGN)) == ("dash", "dash socket")
+    assert way(websocket("/x", FOREIGN), table({"path": "/x", "to": "dash"})) == ("dash", "routes[0]")
+
+
+def test_plain_http_may_come_from_any_page() -> None:
+    """What a page of another site may read of an answer is CORS's matter."""
+    assert way(get("/sse", HOST, FOREIGN), table({"path": "/sse", "to": "ws"})) == ("ws", "routes[0]")
+
+
+def test_what_a_proxy_in_front_says_counts_if_the_settings_say_so() -> None:
+    head = websocket("/live", FOREIGN, (b"X-Forwarded-Host", b"evil.example"))
+    front = Peer("10.0.0.7")
+    assert isinstance(decide(head, make_table(Settings()), front), Refuse)
+    assert isinstance(decide(head, make_table(Settings(trusted_proxies=("10.0.0.0/8",))), front), Upgrade)

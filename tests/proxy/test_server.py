@@ -1,16 +1,22 @@
-"""Starting and stopping in the test's own loop; the whole process is in ``tests/system/test_stopping.py``."""
+"""Starting and stopping in the test's own loop; the whole process is in ``tests/system/test_drain.py``."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import socket
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from proxy.config import Settings
 from proxy.errors import ListenError
+from proxy.routing import Table
+from proxy.rules import Rules
 from proxy.server import Server
+from proxy.upstream import Upstream
 from tests.processes import free_port
 
 
@@ -65,3 +71,46 @@ async def test_it_shows_the_address_it_got() -> None:
     await server.stop()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+
+
+# -- reload
+
+
+async def test_a_reload_applies_what_it_can_and_names_what_takes_a_restart(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "proxy")
+    before = settings()
+    server = Server(before, lambda _: None)
+    await server.start()
+    caplog.clear()
+    read = Settings.model_validate(
+        before.model_dump(mode="json") | {"handoff": "off", "routes": [{"path": "/a", "to": "ws"}], "buffer": "4KiB"}
+    )
+    now = server.reload(read)
+    assert (now.handoff, now.buffer) == (before.handoff, 4096)
+    assert caplog.messages == [
+        "the configuration was read again; 2 changed",
+        "changed: gateway.routes: [] -> [{'path': '/a', 'host': None, 'subprotocol': None, 'to': 'ws'}]",
+        "changed: gateway.buffer: 64KiB -> 4KiB",
+        "takes a restart: gateway.handoff: run/ws.sock -> off",
+    ]
+    await server.stop()
+
+
+async def test_reloads_leave_nothing_behind() -> None:
+    first, second = settings(), {"upstreams": {"dash": "http://127.0.0.1:9"}, "timeouts": {"keepalive": "9s"}}
+    other = Settings.model_validate(first.model_dump(mode="json") | second)
+    server = Server(first, lambda _: None)
+    await server.start()
+
+    def kept() -> Counter[type]:
+        gc.collect()
+        return Counter(type(each) for each in gc.get_objects() if isinstance(each, Rules | Upstream | Settings | Table))
+
+    server.reload(other)
+    server.reload(first)
+    before, tasks = kept(), len(asyncio.all_tasks())
+    for number in range(200):
+        server.reload((other, first)[number % 2])
+    assert kept() == before
+    assert len(asyncio.all_tasks()) == tasks
+    await server.stop()

@@ -371,6 +371,15 @@ def test_half_close_and_back_pressure_hold_on_uvloop(role: str) -> None:
         runner.run(test_a_reset_ends_the_other_side(role))
 
 
+async def test_another_idle_time_holds_for_tunnels_that_are_open() -> None:
+    async with rig() as r:
+        watch = IdleWatch(3600, [r.tunnel])
+        watch.wake()
+        watch.use(0.2)
+        assert await r.client.receive(4) == close_frame(1001, masked=False)
+        assert r.tunnel.outcome is Outcome.IDLE
+
+
 @pytest.mark.parametrize(("how", "outcome"), [("end", Outcome.UPSTREAM_CLOSED), ("reset", Outcome.RESET)])
 def test_a_vanished_upstream_is_the_same_on_uvloop(how: str, outcome: Outcome) -> None:
     with asyncio.Runner(loop_factory=_uvloop_factory()) as runner:

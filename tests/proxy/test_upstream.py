@@ -126,6 +126,53 @@ async def test_interim_answers_are_told_and_are_not_the_answer() -> None:
         connection.abort()
 
 
+def endless(beginning: bytes, more: bytes) -> Script:
+    """A script that never ends its answer."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(beginning)
+        while True:
+            writer.write(more)
+            await writer.drain()
+
+    return script
+
+
+async def test_interim_answers_without_end_are_no_answer() -> None:
+    seen = 0
+
+    def on_interim(answer: Answer) -> None:
+        nonlocal seen
+        seen += 1
+
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+    async with origin(endless(b"", hint * 100)) as server:
+        connection = await upstream(server.url).connect()
+        connection.begin("GET", on_interim)
+        connection.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        with pytest.raises(UpstreamError, match="bytes of header"):
+            await connection.head()
+        assert 100 <= seen < 10_000
+        await server.wait_closed(1)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "more"),
+    [(b"2\r\nok\r\n0\r\n", b"A: b\r\n" * 1000), (b"2\r\nok\r\n0\r\nA: ", b"b" * 1000), (b"2;", b"a=b;" * 1000)],
+    ids=["trailers", "one trailer", "chunk extensions"],
+)
+async def test_what_is_no_body_does_not_go_on_without_end(beginning: bytes, more: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with origin(endless(head + beginning, more)) as server:
+        connection = await upstream(server.url).connect()
+        await ask(connection)
+        with pytest.raises(UpstreamCut, match="without a body"):
+            while await connection.read():
+                pass
+        await server.wait_closed(1)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -281,6 +328,36 @@ async def test_an_idle_connection_is_closed_in_time() -> None:
         up.release(connection)
         await server.wait_closed(1)
         assert up.idle == 0
+
+
+async def test_one_that_is_retired_closes_its_idle_connections_and_keeps_none() -> None:
+    async with origin(answering(OK, OK)) as server:
+        up = upstream(server.url)
+        idle, busy = await up.connect(), await up.connect()
+        for connection in (idle, busy):
+            await ask(connection)
+            await body(connection)
+        up.release(idle)
+        up.retire()
+        await server.wait_closed(1)
+        up.release(busy)
+        await server.wait_closed(2)
+        assert up.idle == 0
+
+
+async def test_one_that_is_adapted_keeps_its_idle_connections_by_the_new_time() -> None:
+    async with origin(answering(OK)) as server:
+        up = upstream(server.url, idle=0.05)
+        connection = await up.connect()
+        await ask(connection)
+        await body(connection)
+        up.release(connection)
+        up.adapt(connect_timeout=1, idle=60, buffer=65536)
+        await asyncio.sleep(0.1)  # longer than the old time, at whose end there is nothing to see
+        assert up.reuse() is connection
+        up.release(connection)
+        up.adapt(connect_timeout=1, idle=0, buffer=65536)
+        assert up.reuse() is None
 
 
 async def test_a_connection_in_the_middle_of_an_answer_is_closed_by_its_release() -> None:

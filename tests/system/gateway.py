@@ -31,7 +31,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,9 @@ from tests.processes import Process, free_ports, python, running
 
 DEADLINE = 10.0
 """Seconds that any single wait may last. Generous, because only a failure waits that long."""
+
+PER_CLIENT = ("connections_per_client", "websockets_per_client", "handshakes_per_second")
+"""The limits of one client, off for every play that does not set its own."""
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 """The Sec-WebSocket-Key of RFC 6455's own example."""
@@ -395,24 +398,41 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(folder: Path, *, dash: str, ws: str | None = None, **settings: object) -> Iterator[Gateway]:
+def running_gateway(
+    folder: Path,
+    *,
+    dash: str,
+    ws: str | None = None,
+    descriptors: int | None = None,
+    env: Mapping[str, str] | None = None,
+    **settings: object,
+) -> Iterator[Gateway]:
     """Run the gateway on free ports for the length of a ``with`` block. It must not have failed anywhere in it.
 
     folder: for its config file. dash, ws: URLs of the upstreams; None: both are the same.
+    descriptors: how many files it may open; None: as many as this process.
+    env: of the process, beside our own.
     settings: further keys of ``gateway``, for example ``timeouts={"response": "1s"}``.
     """
     port, admin_port = free_ports(2)
+    timeouts = settings.pop("timeouts", {})
+    assert isinstance(timeouts, dict)
     config = {
         "listen": f"127.0.0.1:{port}",
         "admin": f"127.0.0.1:{admin_port}",
         "upstreams": {"dash": dash, "ws": ws or dash},
         "handoff": "off",  # most plays hold both ends of a tunnel
+        "limits": dict.fromkeys(PER_CLIENT),  # all of them come from one address, many and as fast as they can
+        "timeouts": {"drain_window": 0, **timeouts},
         "health": {"interval": 0},  # a probe would be taken for the next visitor
         **settings,
     }
     path = folder / f"gateway-{port}.yaml"
     path.write_text(json.dumps({"gateway": config}, indent=1))  # JSON is YAML
-    with running(*python("-m", "proxy", "--config", path), ready=r"gateway ready on http://", cwd=folder) as process:
+    argv = python("-m", "proxy", "--config", path)
+    if descriptors is not None:
+        argv = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *argv]
+    with running(*argv, ready=r"gateway ready on \S+", cwd=folder, env=env) as process:
         gateway = Gateway(process, port, admin_port)
         try:
             yield gateway

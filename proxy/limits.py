@@ -1,0 +1,328 @@
+"""Who may take how much: connections, WebSockets and handshakes, counted for each client.
+
+What is counted lives as long as the process. The limits are given at each
+decision, so that a reload changes them and forgets nobody. A decision also
+claims what it admits: between the question and the counting nobody else can
+come.
+
+A client that has nothing left is forgotten. Of handshakes one float is kept
+for each client, for about two seconds, and for so many clients at most.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Network, ip_address
+from sys import intern
+
+from proxy.config import Limits, Settings
+from proxy.errors import TooMany
+from proxy.headers import is_trusted
+
+_BURST = 1.0
+"""Seconds whose handshakes a client may have at once: what it did not use in the last second is not lost. A page that
+is reloaded opens its sockets together. Precedents: nginx burst= (a number), Envoy a bucket of a fill interval."""
+
+_PATIENCE = 1.0
+"""Seconds that a handshake is made to wait at most. A client's own patience is at least 10 s."""
+
+_EARLY = 0.0005
+"""Seconds: a handshake that is early by less is on time. Timers are no finer, and sums of floats no truer."""
+
+_REMEMBERED = 16384
+"""Clients whose pace is known, about 2.5 MiB; of more, those that were heard last. Precedent: nginx's zone of 10 MiB
+holds 160,000, and then the oldest are dropped as well."""
+
+_RETRY = 5
+"""Seconds after which a client that has all it may have is told to try again; nobody knows when one of them ends."""
+
+_QUIET = 60.0
+"""Seconds in which the log says the same of a client once."""
+
+_NOTICES = 100
+"""Lines about clients that are written within that time, however many clients there are."""
+
+_RESERVE = 64
+"""Open files for everything that is no client: listeners, the admin's connections, the log, the services' channels."""
+
+
+class Slot:
+    """One of what a client has; it counts until it is released."""
+
+    __slots__ = ("_key", "_tally")
+
+    def __init__(self, tally: Tally, key: str) -> None:
+        tally.enter(key)
+        self._tally: Tally | None = tally
+        self._key = key
+
+    def release(self) -> None:
+        """Count it out. Safe to call again, and behind ``hand_over``: then it does nothing."""
+        tally, self._tally = self._tally, None
+        if tally is not None:
+            tally.leave(self._key)
+
+    def hand_over(self) -> str:
+        """Return the client's key: whoever calls this counts it out, and ``release`` does nothing any more."""
+        self._tally = None
+        return self._key
+
+
+class Tally:
+    """How many of one thing each client has.
+
+    ``on_leave`` is called whenever something has been counted out; it is for whoever waits for room.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self.total = 0
+        self.on_leave: Callable[[], None] = _nobody_waits
+
+    @property
+    def clients(self) -> int:
+        """How many clients have any."""
+        return len(self._counts)
+
+    def of(self, key: str) -> int:
+        """Return how many one client has."""
+        return self._counts.get(key, 0)
+
+    def enter(self, key: str) -> None:
+        """Count one in."""
+        self._counts[key] = self._counts.get(key, 0) + 1
+        self.total += 1
+
+    def leave(self, key: str, count: int = 1) -> None:
+        """Count some out. Raises KeyError when the client does not have so many: then the books are wrong."""
+        left = self._counts[key] - count
+        if left < 0:
+            raise KeyError(f"{key} has {left + count}, and {count} are to leave")
+        if left:
+            self._counts[key] = left
+        else:
+            del self._counts[key]
+        self.total -= count
+        self.on_leave()
+
+
+class Pace:
+    """How fast each client may go on: the generic cell rate algorithm (ITU-T I.371), a bucket that needs one float.
+
+    The float is the moment at which everything that the client has done is
+    paid for, at so many per second. capacity: clients that are remembered.
+    """
+
+    def __init__(self, capacity: int = _REMEMBERED) -> None:
+        self._capacity = capacity
+        self._paid: OrderedDict[str, float] = OrderedDict()  # in the order in which they were heard last
+
+    def __len__(self) -> int:
+        return len(self._paid)
+
+    def ask(self, key: str, rate: int, now: float) -> float:
+        """Return in how many seconds the client may do one thing more; up to ``_PATIENCE`` it is taken for done.
+
+        rate: things per second. now: seconds of a monotonic clock.
+        """
+        before = max(self._paid.get(key, now), now)
+        paid = before + 1 / rate
+        wait = paid - now - _BURST
+        if wait < _EARLY:
+            wait = 0.0
+        elif wait > _PATIENCE + _EARLY:
+            return wait
+        self._paid[key] = paid
+        self._paid.move_to_end(key)
+        self._forget(now)
+        return wait
+
+    def _forget(self, now: float) -> None:
+        """Drop two of those that were heard longest ago, if they owe nothing any more, or if there are too many."""
+        for _ in range(2):
+            key, paid = next(iter(self._paid.items()))
+            if paid > now and len(self._paid) <= self._capacity:
+                return
+            del self._paid[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """It may have it. slot: to be released at its end. delay: seconds that it is to wait first."""
+
+    slot: Slot
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TurnAway:
+    """It may not. error: what the client is told. notice: a line for the log; empty where it was said a moment ago."""
+
+    error: TooMany
+    notice: str
+
+
+class Admission:
+    """What all clients have, and who may have more. One for the life of the process.
+
+    A delayed handshake counts as a WebSocket while it waits, and so does one
+    whose upstream has not answered yet. So many as one second's handshakes of
+    one client wait at most, each with its connection.
+    """
+
+    def __init__(self) -> None:
+        self.connections = Tally()
+        self.websockets = Tally()
+        self._handshakes = Pace()
+        self._notices: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    def connection(self, address: str, most: int | None, now: float) -> Admit | TurnAway:
+        """Decide on a connection, and count it.
+
+        address: of whoever is behind it as far as that is known; who learns
+        better (by a PROXY header) releases the slot and asks again.
+        most: ``connections_per_client``; None for no limit, and for a trusted
+        proxy, whose clients are many. now: seconds of a monotonic clock.
+        """
+        key = client_key(address)
+        if most is None or self.connections.of(key) < most:
+            return Admit(Slot(self.connections, key))
+        return TurnAway(
+            TooMany("Your address has as many connections here as one client may have.", retry_after=_RETRY),
+            self._notice(
+                key,
+                "connections_per_client",
+                f"{key} has {most} connections, the most that gateway.limits.connections_per_client allows, and gets "
+                "no more; if it is a proxy, name it in gateway.trusted_proxies",
+                now,
+            ),
+        )
+
+    def websocket(self, address: str, limits: Limits, now: float) -> Admit | TurnAway:
+        """Decide on a WebSocket handshake, and count the WebSocket that it may become.
+
+        address: the client's, as trusted proxies tell it. now: seconds of a
+        monotonic clock. A handshake that is refused costs its client nothing.
+        """
+        key, most, rate = client_key(address), limits.websockets_per_client, limits.handshakes_per_second
+        if most is not None and self.websockets.of(key) >= most:
+            what = f"{key} has {most} WebSockets, the most that gateway.limits.websockets_per_client allows"
+            return TurnAway(
+                TooMany(
+                    "Your address has as many WebSockets here as one client may have.",
+                    advice="Close some of them, or come back later.",
+                    detail=what,
+                    retry_after=_RETRY,
+                ),
+                self._notice(
+                    key,
+                    "websockets_per_client",
+                    f"{what}, and gets no more; if it is a proxy, name it in gateway.trusted_proxies",
+                    now,
+                ),
+            )
+        delay = 0.0 if rate is None else self._handshakes.ask(key, rate, now)
+        if delay > _PATIENCE + _EARLY:
+            what = f"{key} opens more than the {rate} per second that gateway.limits.handshakes_per_second allows"
+            return TurnAway(
+                TooMany(
+                    "Your address opens WebSockets faster than one client may.",
+                    advice="Wait a little longer before each new attempt.",
+                    detail=what,
+                    retry_after=math.ceil(delay - _PATIENCE),
+                ),
+                self._notice(
+                    key,
+                    "handshakes_per_second",
+                    f"{what}; those behind a second's worth are refused. If it is a proxy, name it in "
+                    "gateway.trusted_proxies",
+                    now,
+                ),
+            )
+        return Admit(Slot(self.websockets, key), delay)
+
+    def _notice(self, key: str, setting: str, sentence: str, now: float) -> str:
+        while self._notices and now - next(iter(self._notices.values())) >= _QUIET:
+            self._notices.popitem(last=False)
+        if (key, setting) in self._notices or len(self._notices) >= _NOTICES:
+            return ""
+        self._notices[key, setting] = now
+        return sentence
+
+
+class Entrance:
+    """Who may come in, by the settings of the moment.
+
+    admission: counts. settings: asked at each decision, so that a reload
+    counts at once. files: that this process may open.
+    """
+
+    def __init__(self, admission: Admission, settings: Callable[[], Settings], files: int) -> None:
+        self._admission = admission
+        self._settings = settings
+        self._files = files
+
+    @property
+    def connections(self) -> Tally:
+        """Those who are in."""
+        return self._admission.connections
+
+    def room(self) -> tuple[int, str]:
+        """Return how many connections there may be at a time, and a sentence that says why."""
+        return room(self._settings().limits.connections, self._files)
+
+    def admit(self, address: str, now: float) -> Admit | TurnAway:
+        """Decide on a connection, and count it. address: of the peer, or whom it announces. now: monotonic seconds.
+
+        Of a trusted proxy the clients are many, and it is not limited.
+        """
+        settings = self._settings()
+        is_free = is_trusted(address, settings.trusted_proxies)
+        return self._admission.connection(address, None if is_free else settings.limits.connections_per_client, now)
+
+
+def client_key(address: str) -> str:
+    """Return the name under which a client's things are counted.
+
+    Of IPv6 the /64, which is what one customer gets (RFC 6177); an address
+    mapped from IPv4 is that one. Some proxies write a port behind the address
+    in X-Forwarded-For. Whatever is no address is one client, ``unknown``: a
+    name that is chosen freely would be a way around every limit.
+    """
+    if address == "unix":
+        return address
+    host = address.partition("%")[0]  # fe80::1%eth0
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return "unknown"
+    client = ip if isinstance(ip, IPv4Address) else ip.ipv4_mapped or IPv6Network((int(ip) >> 64 << 64, 64))
+    return intern(str(client))  # one string for everything that a client has
+
+
+def room(wished: int | None, files: int) -> tuple[int, str]:
+    """Return how many connections there may be at a time, and a sentence that says why.
+
+    wished: ``limits.connections``. files: that this process may open; each connection takes one, and its upstream's
+    another.
+    """
+    most = max(1, (files - _RESERVE) // 2)
+    if wished is None:
+        return most, f"room for {most} connections: {files} files may be open, and each connection may take two"
+    if wished <= most:
+        return wished, f"room for {wished} connections (gateway.limits.connections)"
+    return most, (
+        f"room for {most} connections, not for the {wished} of gateway.limits.connections: {files} files may be open, "
+        "and each connection may take two; raise the limit of open files (ulimit -n, LimitNOFILE=)"
+    )
+
+
+def _nobody_waits() -> None:
+    pass

@@ -1,0 +1,131 @@
+"""Who is too slow: found by looking now and then, with one timer for everybody.
+
+``Deadlines`` ends what has not come to its end in time. ``SlowReaders`` ends
+who takes nothing of what waits for it.
+
+A reader may be as slow as it likes, as long as it takes something. What it
+has taken is what its own kernel has acknowledged: ours holds megabytes for
+it and takes more only when a third of that is free, which a phone on a bad
+line may need minutes for. Nothing is done per message, and nothing is kept
+of readers for whom nothing waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import struct
+import termios
+from collections.abc import Callable, Iterable
+from itertools import takewhile
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+LOOKS = 4
+"""Looks per patience: whoever exceeds it is found within another quarter."""
+
+_SHORTEST = 0.05
+"""Seconds between two looks at the least: a patience of 0 must not become a busy loop."""
+
+
+def waiting(transport: asyncio.Transport) -> int | None:
+    """Return how many bytes the other side has not acknowledged yet; None when none of them waits in this process."""
+    held = transport.get_write_buffer_size()
+    if not held:
+        return None
+    try:
+        answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:  # macOS does not say; there, progress is what our kernel takes
+        return held
+    return held + int(struct.unpack("i", answer)[0])
+
+
+class Reader(Protocol):
+    """Somebody to whom bytes go."""
+
+    def taken(self) -> int | None:
+        """Return how many bytes it has taken, counted from anywhere; None when nothing waits for it."""
+
+    def took_too_long(self) -> None:
+        """End it."""
+
+
+class Deadlines(Generic[T]):
+    """Tells of things that take too long, each from its own beginning.
+
+    patience: seconds; what takes too long is told up to a second or a quarter of it later, whichever is less.
+    on_late: called with each.
+    """
+
+    def __init__(self, patience: float, on_late: Callable[[T], None]) -> None:
+        self._on_late = on_late
+        self._since: dict[T, float] = {}  # in the order in which they began
+        self._timer: asyncio.TimerHandle | None = None
+        self.use(patience)
+
+    def use(self, patience: float) -> None:
+        """Have another patience from here on, also with those that have begun."""
+        self._patience = patience
+        self._pause = max(min(1.0, patience / LOOKS), _SHORTEST)
+
+    def begin(self, one: T) -> None:
+        """Count its time from now, also if it was counted already."""
+        loop = asyncio.get_running_loop()
+        self._since.pop(one, None)
+        self._since[one] = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(self._pause, self._look)
+
+    def end(self, one: T) -> None:
+        """Forget it, if it was counted at all."""
+        self._since.pop(one, None)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        latest = loop.time() - self._patience
+        self._timer = None
+        for one in [one for one, _ in takewhile(lambda item: item[1] <= latest, self._since.items())]:
+            del self._since[one]
+            self._on_late(one)
+        if self._since and self._timer is None:
+            self._timer = loop.call_later(self._pause, self._look)
+
+
+class SlowReaders:
+    """Ends readers that take nothing for too long.
+
+    patience: seconds. readers: called at each look for those to look at.
+    """
+
+    def __init__(self, patience: float, readers: Callable[[], Iterable[Reader]]) -> None:
+        self._readers = readers
+        self._standing: dict[Reader, tuple[int, int]] = {}  # what it had taken, and for how many looks nothing more
+        self._timer: asyncio.TimerHandle | None = None
+        self.use(patience)
+
+    def use(self, patience: float) -> None:
+        """Have another patience from the next look on; looks that were in vain still count."""
+        self._pause = max(patience / LOOKS, _SHORTEST)
+
+    def wake(self) -> None:
+        """Begin to look, and go on while there are readers."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._pause, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        readers = list(self._readers())
+        before, self._standing = self._standing, {}
+        for reader in readers:
+            taken = reader.taken()
+            if taken is None:
+                continue
+            had, looks = before.get(reader, (-1, 0))
+            looks = looks + 1 if taken == had else 0
+            if looks >= LOOKS:
+                reader.took_too_long()
+            else:
+                self._standing[reader] = taken, looks
+        if readers:
+            self.wake()

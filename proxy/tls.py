@@ -1,0 +1,140 @@
+"""TLS: what certificate the gateway shows, which versions it speaks, and whose certificates it believes.
+
+Python's defaults for ciphers and groups are those of Mozilla's
+"intermediate" configuration; what is set here is what they leave open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from pathlib import Path
+from typing import Any, cast
+
+from proxy.config import Tls
+from proxy.errors import TlsError
+
+logger = logging.getLogger("proxy")
+
+_ALPN = ("http/1.1",)
+"""The gateway speaks nothing else (design D14), and says so to clients that could."""
+
+_DATES = {9: "is not valid yet", 10: "has expired"}
+"""OpenSSL's codes (X509_verify_cert(3)) for a certificate that clients refuse today and took, or will take, another
+day: no mistake in the file."""
+
+
+class Certificate:
+    """The public listener's certificate and its key. Raises TlsError when the files cannot be used.
+
+    ``context`` is for connections that come; those that are open keep the one that they began with.
+    """
+
+    def __init__(self, files: Tls) -> None:
+        self.context = _load(files)
+
+    def reload(self, files: Tls) -> None:
+        """Read the files again, or others. Raises TlsError when they cannot be used; then the old ones stay."""
+        self.context = _load(files)
+
+
+def check(files: Tls) -> None:
+    """Raise TlsError when the files cannot be used as they are now."""
+    _load(files)
+
+
+def upstream_context(authorities: str | None) -> ssl.SSLContext:
+    """Return how ``https://`` upstreams are spoken to: their chain and their name are checked, without exception.
+
+    authorities: PEM file of those that are believed; None: the system's. Raises TlsError when it cannot be used.
+    """
+    key = "gateway.upstream_ca"
+    if authorities is not None:
+        _read(authorities, "CERTIFICATE-----", "certificate", key)
+    try:
+        context = ssl.create_default_context(cafile=authorities)
+    except ssl.SSLError as error:
+        raise TlsError(key, f"{authorities} holds no certificate that can be used: {_words(error)}") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(_ALPN)
+    # Python takes a connection that is simply cut for one that has ended; an answer might be a part of itself then
+    # (RFC 9112, section 9.8).
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    return context
+
+
+def bound(transport: asyncio.BaseTransport, buffer: int) -> None:
+    """Bound what TLS holds for one connection, where it is spoken: 512 KiB to send and 256 KiB read ahead by default.
+
+    buffer: bytes that may wait to be sent. Nothing is read ahead: uvloop forgets what it has read ahead for somebody
+    who is slow when the connection ends meanwhile, and the end of an answer would be lost.
+    """
+    if transport.get_extra_info("sslcontext") is not None:
+        of_tls = cast(Any, transport)
+        of_tls.set_read_buffer_limits(high=1)
+        of_tls.set_write_buffer_limits(high=buffer)
+
+
+def why(error: ssl.SSLError) -> str:
+    """Return in words why a handshake failed."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message.rstrip('.')}"
+    return f"TLS failed: {_words(error)}"
+
+
+def _load(files: Tls) -> ssl.SSLContext:
+    _read(files.certificate, "CERTIFICATE-----", "certificate", "gateway.tls.certificate")
+    _read(files.key, "PRIVATE KEY-----", "private key", "gateway.tls.key")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(_ALPN)
+
+    def passphrase() -> str:  # without it, OpenSSL would ask on the terminal
+        raise TlsError("gateway.tls.key", f"{files.key} is encrypted, and there is nobody to ask for its passphrase")
+
+    try:
+        context.load_cert_chain(files.certificate, files.key, passphrase)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            message = f"{files.key} does not belong to the certificate in {files.certificate}"
+            raise TlsError("gateway.tls.key", message) from None
+        message = f"{files.certificate} and {files.key} cannot be used: {_words(error)}"
+        raise TlsError("gateway.tls.certificate", message) from None
+    _warn_of_refusal(context, files)
+    return context
+
+
+def _read(path: str, mark: str, noun: str, key: str) -> None:
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise TlsError(key, f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    if mark.encode() not in text:
+        raise TlsError(key, f"{path} holds no {noun} in PEM form")
+
+
+def _warn_of_refusal(context: ssl.SSLContext, files: Tls) -> None:
+    """Shake hands in memory, as a client would who knows the certificate: only its dates can be wrong then."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(files.certificate)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (client.wrap_bio(to_client, to_server), context.wrap_bio(to_server, to_client, server_side=True))
+    for _ in range(3):
+        for end in ends:
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError as error:
+                what = _DATES.get(error.verify_code, f"will be refused by clients: {error.verify_message}")
+                logger.warning("the certificate in %s %s", files.certificate, what)
+                return
+
+
+def _words(error: ssl.SSLError) -> str:
+    """Return OpenSSL's reason in small letters; its message names lines of C."""
+    return (error.reason or error.strerror or type(error).__name__).replace("_", " ").lower()

@@ -1,0 +1,89 @@
+"""Readers that take something are left alone, readers that take nothing are ended, all with one timer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from proxy.patience import SlowReaders
+
+
+class Pile:
+    """A reader: what waits for it, and what it has taken of that."""
+
+    def __init__(self, waiting: int = 0) -> None:
+        self.waiting = waiting
+        self.has_taken = 0
+        self.ended_at = 0.0
+        self.looks = 0
+        self.is_eager = False
+        self.ended = asyncio.Event()
+
+    def taken(self) -> int | None:
+        self.looks += 1
+        if self.is_eager:
+            self.has_taken += 1
+        return self.has_taken if self.waiting else None
+
+    def took_too_long(self) -> None:
+        self.ended_at = time.monotonic()
+        self.ended.set()
+
+
+async def test_who_takes_nothing_is_ended_in_time() -> None:
+    reader = Pile(waiting=1)
+    slow = SlowReaders(0.4, lambda: [] if reader.ended.is_set() else [reader])
+    began = time.monotonic()
+    slow.wake()
+    slow.wake()
+    async with asyncio.timeout(10):
+        await reader.ended.wait()
+    assert 0.35 < reader.ended_at - began
+    assert reader.looks == 5, "one look to see it, four for the patience, and one timer for both calls"
+
+
+async def test_who_takes_a_byte_now_and_then_or_has_nothing_to_take_is_not() -> None:
+    eager, idle, stuck = Pile(waiting=1), Pile(), Pile(waiting=1)
+    eager.is_eager = True
+    slow = SlowReaders(0.2, lambda: [] if stuck.ended.is_set() else [eager, idle, stuck])
+    slow.wake()
+    async with asyncio.timeout(10):
+        await stuck.ended.wait()
+    assert not eager.ended.is_set()
+    assert not idle.ended.is_set()
+
+
+async def test_standing_counts_anew_after_progress() -> None:
+    reader = Pile(waiting=1)
+
+    def step() -> list[Pile]:
+        if reader.looks == 3:
+            reader.has_taken = 1
+        return [] if reader.ended.is_set() else [reader]
+
+    SlowReaders(0.2, step).wake()
+    async with asyncio.timeout(10):
+        await reader.ended.wait()
+    assert reader.looks == 3 + 5
+
+
+async def test_nobody_is_looked_at_when_nobody_is_there() -> None:
+    looks = 0
+
+    def nobody() -> list[Pile]:
+        nonlocal looks
+        looks += 1
+        return []
+
+    SlowReaders(0.2, nobody).wake()
+    await asyncio.sleep(0.3)
+    assert looks == 1
+
+
+async def test_a_patience_of_nothing_is_no_busy_loop() -> None:
+    reader = Pile()
+    SlowReaders(0, lambda: [reader] if reader.looks < 100 else []).wake()
+    await asyncio.sleep(0.3)
+    assert 1 <= reader.looks < 10
+    reader.looks = 100
+    await asyncio.sleep(0.1)

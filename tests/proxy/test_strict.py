@@ -1,0 +1,202 @@
+"""The strict reading: what is refused, where a request ends, and that cutting the stream changes neither."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import HttpRequestParser
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from proxy.config import Limits
+from proxy.heads import HeadLimits
+from proxy.plain import recognise_request
+from proxy.strict import RequestReader, Unreadable
+from tests.proxy.test_plain import REQUESTS
+
+GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+CHUNKED = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+LIMITS = HeadLimits.of(Limits())
+
+Reading = tuple[list[bytes], str]
+
+
+def read(*pieces: bytes) -> Reading:
+    """Return what the parser would get of each request, and how it ended: ``whole``, ``open``, or why not."""
+    reader, requests, good = RequestReader(LIMITS), [], b""
+    for piece in pieces:
+        while piece:
+            try:
+                more, piece = reader.feed(piece)
+            except Unreadable as error:
+                return [*requests, good], f"{error.status} {error}"
+            good += more
+            if reader.is_whole:
+                requests.append(good)
+                good = b""
+                reader.next()
+    return [*requests, good], "open" if reader.has_begun else "whole"
+
+
+def test_requests_are_told_apart() -> None:
+    assert read(GET + POST + CHUNKED + b"3\r\nabc\r\n0\r\n\r\n" + GET) == (
+        [GET, POST, CHUNKED + b"3\r\nabc\r\n0\r\n\r\n", GET, b""],
+        "whole",
+    )
+
+
+def test_a_head_is_given_on_as_a_whole_and_a_body_as_it_comes() -> None:
+    assert read(POST[:20]) == ([b""], "open")
+    assert read(POST[:20], POST[20:-1]) == ([POST[:-1]], "open")
+    assert read(CHUNKED + b"3\r\na") == ([CHUNKED + b"3\r\na"], "open")
+
+
+def test_empty_lines_before_a_request_are_nothing() -> None:
+    """RFC 9112, section 2.2."""
+    assert read(b"\r\n\r\n" + GET) == ([GET, b""], "whole")
+    assert read(b"\r\n") == ([b""], "open")
+
+
+def test_extensions_and_trailers_of_a_chunked_body_end_here() -> None:
+    whole = CHUNKED + b"3\r\nabc\r\n0\r\n\r\n"
+    assert read(CHUNKED + b'3;a;b=c;d="e;\\" f"\r\nabc\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n' + GET) == (
+        [whole, GET, b""],
+        "whole",
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"GET  /a HTTP/1.1\r\n\r\n", "400 the request line is malformed"),
+        (b"GET /a  HTTP/1.1\r\n\r\n", "400 the request line is malformed"),
+        (b"GET\t/a HTTP/1.1\r\n\r\n", "400 the request line is malformed"),
+        (b"GET /a HTTP/1.1 \r\n\r\n", "400 the request line is malformed"),
+        (b"GET /a http/1.1\r\n\r\n", "400 the request line is malformed"),
+        (b"GET /a\r\n", "400 the request line is malformed"),
+        (b"G@T /a HTTP/1.1\r\n\r\n", "400 the request line is malformed"),
+        (b"OPTIONS /a RTSP/1.0\r\n\r\n", "400 the request line is malformed"),
+        (b"GET /a HTTP/1.10\r\n\r\n", "400 the request line is malformed"),
+        (b"GET /a HTTP/2.0\r\n\r\n", "505 another version of HTTP than 1.0 and 1.1"),
+        (b"GET /a HTTP/1.2\r\n\r\n", "505 another version of HTTP than 1.0 and 1.1"),
+        (b"GET /a HTTP/1.1\r\n Host: x\r\n\r\n", "400 line 2 of the head is malformed"),
+        (GET[:-2] + b"A : b\r\n\r\n", "400 line 3 of the head is malformed"),
+        (GET[:-2] + b"A: b\r\n c\r\n\r\n", "400 line 4 of the head is malformed"),
+        (GET[:-2] + b": b\r\n\r\n", "400 line 3 of the head is malformed"),
+        (GET[:-2] + b"A\r\n\r\n", "400 line 3 of the head is malformed"),
+        (GET[:-2] + b"A: \0\r\n\r\n", "400 line 3 of the head is malformed"),
+        (GET[:-2] + b"A: a\rb\r\n\r\n", "400 line 3 of the head is malformed"),
+        (GET[:-2] + b"A: a\nb\r\n\r\n", "400 line 3 of the head is malformed"),
+        (GET.replace(b"\r\n", b"\n"), "400 a control character, or a line end that is not CRLF"),
+        (b"\x16\x03\x01\x02\x00", "400 a control character, or a line end that is not CRLF"),
+        (b"\n" + GET, "400 the request line is malformed"),
+        (POST.replace(b": 3", b": 03"), "400 Content-Length is not a number"),
+        (POST.replace(b": 3", b": +3"), "400 Content-Length is not a number"),
+        (POST.replace(b": 3", b": 3, 3"), "400 Content-Length is not a number"),
+        (POST.replace(b": 3", b": 9999999999999999999"), "400 Content-Length is not a number"),
+        (POST.replace(b": 3", b": 3\r\ncontent-length: 3"), "400 more than one field says how long the body is"),
+        (CHUNKED[:-2] + b"Content-Length: 3\r\n\r\n", "400 more than one field says how long the body is"),
+        (CHUNKED.replace(b" chunked", b""), "400 the transfer coding is not chunked"),
+        (CHUNKED.replace(b"chunked", b", chunked"), "400 the transfer coding is not chunked"),
+        (CHUNKED.replace(b"chunked", b"xchunked"), "400 the transfer coding is not chunked"),
+        (CHUNKED.replace(b"chunked", b"chunked, chunked"), "400 the transfer coding is not chunked"),
+        (CHUNKED.replace(b"chunked", b"gzip, chunked"), "501 the transfer coding is not chunked"),
+        (CHUNKED.replace(b"1.1", b"1.0"), "400 HTTP/1.0 knows no Transfer-Encoding"),
+        (CHUNKED + b"3 \r\n", "400 the size of a chunk, or an extension of it, is malformed"),
+        (CHUNKED + b"0x3\r\n", "400 the size of a chunk, or an extension of it, is malformed"),
+        (CHUNKED + b"\r\n", "400 the size of a chunk, or an extension of it, is malformed"),
+        (CHUNKED + b"3;\r\n", "400 the size of a chunk, or an extension of it, is malformed"),
+        (CHUNKED + b"3;a=\r\n", "400 the size of a chunk, or an extension of it, is malformed"),
+        (CHUNKED + b"3;a\rb\r\n", "400 the size of a chunk, or an extension of it, is malformed"),
+        (CHUNKED + b"1000000000000000\r\n", "400 the size of a chunk, or an extension of it, is malformed"),
+        (CHUNKED + b"3\nabc", "400 the size of a chunk, or an extension of it, is malformed"),
+        (CHUNKED + b"3;a\0", "400 a control character in a chunked body's own lines"),
+        (CHUNKED + b"3;" + b"a" * 2000, "400 a line of a chunked body is too long"),
+        (CHUNKED + b"3;" + b"a" * 2000 + b"\r\nabc", "400 a line of a chunked body is too long"),
+        (CHUNKED + b"3\r\nabcd", "400 a chunk is longer than its size"),
+        (CHUNKED + b"3\r\nabc\n", "400 a chunk is longer than its size"),
+        (CHUNKED + b"0\r\nHost: y\r\n", "400 Host is no trailer"),
+        (CHUNKED + b"0\r\nTransfer-Encoding: chunked\r\n", "400 Transfer-Encoding is no trailer"),
+        (CHUNKED + b"0\r\nA: b\r\n c\r\n", "400 a trailer is malformed"),
+        (CHUNKED + b"0\r\n" + b"A: b\r\n" * 20000, "431 the trailers are too large"),
+        (b"GET /" + b"a" * 16384, "414 The request line is longer than 16384 bytes."),
+        (GET[:-2] + b"A: " + b"a" * 65536, "431 The header fields are larger than 65536 bytes."),
+        (GET[:-2] + b"A: b\r\n" * 128, "431 There are more than 128 header fields."),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(data: bytes, why: str) -> None:
+    assert read(data)[1] == why
+    assert read(GET + data)[1] == why, "behind another request too"
+
+
+PIECES = st.sampled_from(
+    [
+        GET,
+        POST,
+        CHUNKED,
+        b"3\r\nabc\r\n",
+        b'10;a="b"\r\n0123456789abcdef\r\n',
+        b"0\r\n\r\n",
+        b"0\r\nX-Sum: 1\r\n\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b" ",
+        b"0",
+        b"GET / HTTP/1.1\r\n",
+        b"Content-Length: 4\r\n",
+        b"A: b\r\n",
+        b"\0",
+    ]
+)
+STREAMS = st.lists(PIECES, max_size=5).map(b"".join) | st.lists(REQUESTS, max_size=3).map(b"".join) | st.binary()
+
+
+@settings(max_examples=500, deadline=None)
+@given(STREAMS, st.lists(st.integers(0, 400), max_size=8))
+@example(b"GET / HTTP/1.1\r\nA: b\r\n\r\n" + CHUNKED + b"3\r\nabc\r\n0\r\n\r\n", list(range(100)))
+def test_any_cut_of_a_stream_is_read_the_same(stream: bytes, cuts: list[int]) -> None:
+    points = sorted({min(cut, len(stream)) for cut in (0, *cuts, len(stream))})
+    pieces = [stream[start:end] for start, end in pairwise(points)]
+    whole, verdict = read(stream)
+    in_parts, verdict_in_parts = read(*pieces)
+    assert verdict_in_parts[:3] == verdict[:3]
+    assert in_parts[:-1] == whole[:-1]
+    if verdict in ("open", "whole"):
+        assert in_parts == whole
+
+
+@settings(max_examples=500, deadline=None)
+@given(STREAMS)
+@example(CHUNKED + b"0\r\nX-Last: 1\r\n\r\n" + GET)
+def test_what_passes_is_one_request_for_the_parser_and_nothing_stays_for_the_next(stream: bytes) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        parser = HttpRequestParser(BaseProtocol(loop), loop, 2**16, auto_decompress=False)
+        for request in read(stream)[0][:-1]:
+            try:
+                ((message, body),), *_ = parser.feed_data(request)
+            except HttpProcessingError:
+                return  # a method that it does not know, a missing Host: it may be stricter
+            head = request.partition(b"\r\n\r\n")[0]
+            assert len(message.raw_headers) == head.count(b"\r\n")
+            assert body.is_eof()
+    finally:
+        loop.close()
+
+
+@settings(max_examples=300, deadline=None)
+@given(REQUESTS)
+@example(GET)
+@example(POST)
+def test_whatever_is_plain_is_strict(data: bytes) -> None:
+    plain = recognise_request(data)
+    if plain is not None:
+        good, how = read(data)
+        assert (b"".join(good), how) == (data, "open" if plain.owed else "whole")

@@ -1,0 +1,433 @@
+"""A reading of HTTP/1.1 requests to the letter of RFC 9112, byte by byte, and what RFC 9110 and 6455 say about them.
+
+It is the judge of the gateway, so it shares nothing with the gateway's code:
+no expression, no helper, no parser. It reads two kinds of streams:
+
+- what a client sends (``public``): whatever the RFCs allow a client;
+- what a gateway sends to an origin (``at_origin``): much less, because a
+  gateway writes each request anew.
+
+Whatever one server could read in another way than the next is a *fault*.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+
+TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+DIGITS = frozenset(b"0123456789")
+HEX = frozenset(b"0123456789abcdefABCDEF")
+VISIBLE = frozenset(range(0x21, 0x7F))
+TEXT = VISIBLE | {0x20, 0x09} | frozenset(range(0x80, 0x100))
+HOST = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=%")
+
+CONNECTIONS_OWN = frozenset(
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding "
+    b"upgrade http2-settings".split()
+)
+"""Fields for one hop (RFC 9110, section 7.6.1; RFC 7540, section 3.2.1; the two of old proxies)."""
+
+PROXYS_OWN = frozenset(b"forwarded x-real-ip x-request-id".split())
+ADDED_BY_THE_GATEWAY = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id")
+HANDSHAKES_OWN = (b"sec-websocket-key", b"sec-websocket-version")
+
+
+@dataclass
+class Request:
+    """One request as it was read. ``is_whole``: its last byte is here. ``size``: bytes of the stream that it took."""
+
+    method: bytes = b""
+    target: bytes = b""
+    version: bytes = b""
+    fields: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+    raw: bytes = b""
+    faults: list[str] = field(default_factory=list)
+    is_whole: bool = False
+    size: int = 0
+
+    def all(self, name: bytes) -> list[bytes]:
+        return [value for key, value in self.fields if key.lower() == name]
+
+    def members(self, name: bytes) -> list[bytes]:
+        """The members of a list field, lower case."""
+        return [
+            part for value in self.all(name) for part in (m.strip(b" \t").lower() for m in value.split(b",")) if part
+        ]
+
+    @property
+    def asks_to_switch(self) -> bool:
+        return b"upgrade" in self.members(b"connection") and bool(self.all(b"upgrade"))
+
+    def __repr__(self) -> str:
+        what = f"{self.method!r} {self.target!r} {len(self.body)} bytes of body"
+        return f"<{what}{'' if self.is_whole else ', cut'}{f' FAULTS {self.faults}' if self.faults else ''}>"
+
+
+class _Wrong(Exception):
+    pass
+
+
+class _More(Exception):
+    """The stream does not reach that far yet."""
+
+
+def read_public(stream: bytes, start: int = 0) -> Request | None:
+    """Read one request that a client sends; None where there is nothing more.
+
+    With a fault, or cut off, it is the last that can be read of the stream.
+    """
+    request = _read(stream, start, at_origin=False)
+    if request is not None and not request.faults and request.version:
+        request.faults += _public_faults(request)
+    return request
+
+
+def read_at_origin(stream: bytes, start: int = 0) -> Request | None:
+    """Read one request that a gateway sends to an origin."""
+    request = _read(stream, start, at_origin=True)
+    if request is not None and not request.faults and request.version:
+        request.faults += _origin_faults(request)
+    return request
+
+
+def read_all_public(stream: bytes) -> list[Request]:
+    """Read a client's stream up to its end, its first fault, or a handshake (what follows it depends on the answer)."""
+    requests: list[Request] = []
+    position = 0
+    while True:
+        request = read_public(stream, position)
+        if request is None:
+            return requests
+        requests.append(request)
+        if request.faults or not request.is_whole:
+            return requests
+        position += request.size
+
+
+# -- the grammar
+
+
+def _read(stream: bytes, start: int, *, at_origin: bool) -> Request | None:
+    request = Request()
+    position = start
+    try:
+        while not at_origin and stream[position : position + 2] == b"\r\n":
+            position += 2
+        if position == len(stream):
+            return None
+        position = _read_head(request, stream, position)
+        position = _read_body(request, stream, position, at_origin=at_origin)
+        request.is_whole = True
+    except _Wrong as wrong:
+        request.faults.append(str(wrong))
+        position = len(stream)
+    except _More:
+        position = len(stream)
+    request.raw = stream[start:position]
+    request.size = position - start
+    return request
+
+
+def _read_line(stream: bytes, position: int) -> tuple[bytes, int]:
+    """Read up to CRLF; no other control character may be in the line."""
+    for index in range(position, len(stream)):
+        byte = stream[index]
+        if byte == 0x0D:
+            if index + 1 == len(stream):
+                raise _More
+            if stream[index + 1] != 0x0A:
+                raise _Wrong("a bare CR")
+            return stream[position:index], index + 2
+        if byte == 0x0A:
+            raise _Wrong("a bare LF")
+        if (byte < 0x20 and byte != 0x09) or byte == 0x7F:
+            raise _Wrong(f"the control character {byte:#04x}")
+    raise _More
+
+
+def _read_head(request: Request, stream: bytes, position: int) -> int:
+    line, position = _read_line(stream, position)
+    parts = line.split(b" ")
+    if len(parts) != 3 or not all(parts):
+        raise _Wrong("the request line is not method, target and version with one space between")
+    method, target, version = parts
+    if not TOKEN.issuperset(method):
+        raise _Wrong("the method is no token")
+    if not VISIBLE.issuperset(target):
+        raise _Wrong("the target holds what a URL may not")
+    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+        raise _Wrong("the version is not HTTP/1.1")
+    fields: list[tuple[bytes, bytes]] = []
+    while True:
+        line, position = _read_line(stream, position)
+        if not line:
+            break
+        fields.append(_field(line))
+    request.method, request.target, request.version, request.fields = method, target, version, fields
+    return position
+
+
+def _field(line: bytes) -> tuple[bytes, bytes]:
+    if line[:1] in (b" ", b"\t"):
+        raise _Wrong("a folded line, or white space before the first field")
+    name, colon, value = line.partition(b":")
+    if not colon or not name:
+        raise _Wrong("a line without a name and a colon")
+    if not TOKEN.issuperset(name):
+        raise _Wrong("a name that is no token")
+    return name, value.strip(b" \t")
+
+
+def _read_body(request: Request, stream: bytes, position: int, *, at_origin: bool) -> int:
+    lengths, codings = request.all(b"content-length"), request.all(b"transfer-encoding")
+    if lengths and codings:
+        raise _Wrong("Content-Length and Transfer-Encoding")
+    if len(lengths) > 1 or len(codings) > 1:
+        raise _Wrong("two lengths")
+    if lengths:
+        value = lengths[0]
+        if not value or not DIGITS.issuperset(value) or len(value) > 18 or (value[:1] == b"0" and len(value) > 1):
+            raise _Wrong("Content-Length is no plain number")
+        end = position + int(value)
+        request.body = stream[position:end]
+        if end > len(stream):
+            raise _More
+        return end
+    if codings:
+        if codings[0].lower() != b"chunked":
+            raise _Wrong("a transfer coding other than chunked")
+        if request.version != b"HTTP/1.1":
+            raise _Wrong("Transfer-Encoding in HTTP/1.0")
+        return _read_chunks(request, stream, position, at_origin=at_origin)
+    return position
+
+
+def _read_chunks(request: Request, stream: bytes, position: int, *, at_origin: bool) -> int:
+    while True:
+        line, position = _read_line(stream, position)
+        size = _chunk_size(line, at_origin=at_origin)
+        if not size:
+            break
+        request.body += stream[position : position + size]
+        position += size
+        end = stream[position : position + 2]
+        if not b"\r\n".startswith(end):
+            raise _Wrong("a chunk does not end where its size says")
+        if len(end) < 2:
+            raise _More
+        position += 2
+    while True:
+        line, position = _read_line(stream, position)
+        if not line:
+            return position
+        if at_origin:
+            raise _Wrong("a trailer")
+        name = _field(line)[0].lower()
+        if name in (b"content-length", b"host") or name in CONNECTIONS_OWN:
+            raise _Wrong(f"{name.decode()} as a trailer")
+
+
+def _chunk_size(line: bytes, *, at_origin: bool) -> int:
+    digits, semicolon, extension = line.partition(b";")
+    if not digits or not HEX.issuperset(digits) or len(digits) > 15:
+        raise _Wrong("the size of a chunk is no plain hexadecimal number")
+    if semicolon:
+        if at_origin:
+            raise _Wrong("a chunk extension")
+        _check_extension(extension)
+    return int(digits, 16)
+
+
+def _check_extension(rest: bytes) -> None:
+    """RFC 9112, section 7.1.1; white space in it is bad, and a fault here."""
+    while True:
+        name, rest = _token(rest)
+        if not name:
+            raise _Wrong("a chunk extension without a name")
+        if rest[:1] == b"=":
+            rest = _quoted(rest[1:]) if rest[1:2] == b'"' else _value(rest[1:])
+        if not rest:
+            return
+        if rest[:1] != b";":
+            raise _Wrong("a malformed chunk extension")
+        rest = rest[1:]
+
+
+def _token(data: bytes) -> tuple[bytes, bytes]:
+    end = next((index for index, byte in enumerate(data) if byte not in TOKEN), len(data))
+    return data[:end], data[end:]
+
+
+def _value(data: bytes) -> bytes:
+    value, rest = _token(data)
+    if not value:
+        raise _Wrong("a chunk extension without a value")
+    return rest
+
+
+def _quoted(data: bytes) -> bytes:
+    index = 1
+    while index < len(data):
+        if data[index] == 0x22:
+            return data[index + 1 :]
+        index += 2 if data[index] == 0x5C else 1
+    raise _Wrong("a quoted chunk extension that does not end")
+
+
+# -- what the fields say
+
+
+def _public_faults(request: Request) -> list[str]:
+    """What a server must refuse, or must not pass on (RFC 9110, 9112 and 6455)."""
+    faults = _host_faults(request, is_needed=request.version == b"HTTP/1.1")
+    target, host = request.target, (request.all(b"host") or [b""])[0]
+    if request.method == b"CONNECT":
+        faults.append("CONNECT to what is no proxy")
+    elif target == b"*":
+        if request.method != b"OPTIONS":
+            faults.append("an asterisk outside OPTIONS")
+    elif b"#" in target:
+        faults.append("a fragment")
+    elif not target.startswith(b"/"):
+        scheme, colon, rest = target.partition(b"://")
+        authority = rest.partition(b"/")[0].partition(b"?")[0]
+        if not colon or scheme.lower() not in (b"http", b"https"):
+            faults.append("a target that is no path")
+        elif authority.lower() != host.lower():
+            faults.append("an absolute target of another host")
+    if b"\\" in origin_form(request).partition(b"?")[0]:
+        faults.append("a backslash in the path")
+    upgrades = request.members(b"upgrade")
+    if b"websocket" in upgrades:
+        faults += _handshake_faults(request)
+    elif upgrades and (request.all(b"transfer-encoding") or request.all(b"content-length") not in ([], [b"0"])):
+        faults.append("an upgrade with a body")
+    return faults
+
+
+def _host_faults(request: Request, *, is_needed: bool) -> list[str]:
+    hosts = request.all(b"host")
+    if len(hosts) > 1 or (is_needed and not hosts):
+        return ["not exactly one Host"]
+    return [] if not hosts or _is_host(hosts[0]) else ["Host is no host"]
+
+
+def _is_host(value: bytes) -> bool:
+    if value[:1] == b"[":
+        address, bracket, port = value[1:].partition(b"]")
+        name_is_good = (
+            bool(bracket) and b":" in address and (HEX | frozenset(b":.%")).issuperset(address.partition(b"%")[0])
+        )
+        if port and port[:1] != b":":
+            return False
+        port = port[1:]
+    else:
+        name, _, port = value.partition(b":")
+        name_is_good = bool(name) and HOST.issuperset(name)
+    return name_is_good and DIGITS.issuperset(port) and len(port) <= 5
+
+
+def _handshake_faults(request: Request) -> list[str]:
+    """RFC 6455, section 4.2.1."""
+    faults = []
+    if request.method != b"GET" or request.version != b"HTTP/1.1":
+        faults.append("a handshake that is no GET of HTTP/1.1")
+    if request.all(b"transfer-encoding") or request.all(b"content-length") not in ([], [b"0"]):
+        faults.append("a handshake with a body")
+    if request.members(b"upgrade") != [b"websocket"] or b"upgrade" not in request.members(b"connection"):
+        faults.append("a handshake whose Upgrade and Connection do not say it alone")
+    if request.all(b"sec-websocket-version") != [b"13"]:
+        faults.append("a handshake of another version")
+    keys = request.all(b"sec-websocket-key")
+    try:
+        sizes = [len(base64.b64decode(key, validate=True)) for key in keys]
+    except binascii.Error:
+        sizes = []
+    if sizes != [16] or len(keys[0]) != 24:
+        faults.append("a handshake without one key of 16 bytes")
+    return faults
+
+
+def origin_form(request: Request) -> bytes:
+    """Return the target as a gateway sends it on (RFC 9112, section 3.2.1)."""
+    target = request.target
+    if target[:1] == b"/" or target == b"*":
+        return target
+    rest = target.partition(b"://")[2]
+    cut = min((rest.index(mark) for mark in (b"/", b"?") if mark in rest), default=len(rest))
+    path = rest[cut:]
+    if not path and request.method == b"OPTIONS":
+        return b"*"
+    return path if path[:1] == b"/" else b"/" + path
+
+
+def _origin_faults(request: Request) -> list[str]:
+    """What a gateway must never send, however it was asked."""
+    faults = _host_faults(request, is_needed=True)
+    if request.version != b"HTTP/1.1":
+        faults.append("another version than 1.1")
+    if request.method == b"CONNECT":
+        faults.append("CONNECT")
+    if request.target[:1] != b"/" and (request.target, request.method) != (b"*", b"OPTIONS"):
+        faults.append("a target that is not in origin form")
+    if b"#" in request.target or b"\\" in request.target.partition(b"?")[0]:
+        faults.append("a fragment, or a backslash in the path")
+    names = [name.lower() for name, _ in request.fields]
+    is_handshake = b"upgrade" in names
+    if is_handshake:
+        faults += _handshake_faults(request)
+        if request.members(b"connection") != [b"upgrade"] or names.count(b"upgrade") != 1:
+            faults.append("a handshake that names more than the upgrade")
+    meant = {b"upgrade", b"connection"} if is_handshake else set()
+    if request.all(b"transfer-encoding"):
+        meant.add(b"transfer-encoding")
+    faults += [f"{name.decode()} belongs to one connection" for name in names if name in CONNECTIONS_OWN - meant]
+    for name in names:
+        if b"_" in name and is_guarded(name.replace(b"_", b"-")):
+            faults.append(f"{name.decode()} is an alias")
+    faults += [f"not exactly one {name.decode()}" for name in ADDED_BY_THE_GATEWAY if names.count(name) != 1]
+    if not set(request.all(b"x-forwarded-proto")) <= {b"http", b"https"}:
+        faults.append("X-Forwarded-Proto is no scheme")
+    return faults
+
+
+def is_guarded(name: bytes) -> bool:
+    """Tell whether a field says where a message ends, who gets it, or who sent it."""
+    return (
+        name in CONNECTIONS_OWN
+        or name in (b"host", b"content-length")
+        or name in PROXYS_OWN
+        or name.startswith(b"x-forwarded-")
+    )
+
+
+def end_to_end(request: Request) -> list[tuple[bytes, bytes]]:
+    """Return the fields of a client's request that reach the origin, as they were written, and in their order.
+
+    What a proxy alone may say is left out: the client is nobody's proxy. A
+    handshake's Upgrade and Connection are left out too.
+    """
+    nominated = set(request.members(b"connection")) - {b"host", b"content-length"}
+    fields = []
+    for name, value in request.fields:
+        key = name.lower()
+        if key in CONNECTIONS_OWN or key in nominated or key in PROXYS_OWN or key.startswith(b"x-forwarded-"):
+            continue
+        if b"_" in key and is_guarded(key.replace(b"_", b"-")):
+            continue
+        fields.append((name, value))
+    return fields
+
+
+def arrived(request: Request) -> list[tuple[bytes, bytes]]:
+    """Return the fields of a request at the origin that are the client's own."""
+    return [
+        (name, value)
+        for name, value in request.fields
+        if name.lower() not in CONNECTIONS_OWN
+        and name.lower() not in PROXYS_OWN
+        and not name.lower().startswith(b"x-forwarded-")
+    ]

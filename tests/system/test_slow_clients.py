@@ -1,0 +1,384 @@
+"""How slow a client, or an upstream, may be: who takes nothing or sends nothing is cut, and costs little until then."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from tests.system.gateway import (
+    DEADLINE,
+    Gateway,
+    Origin,
+    Wire,
+    answer,
+    frame,
+    open_tunnel,
+    request,
+    running_gateway,
+)
+
+MIB = 1 << 20
+MASK = b"\0\0\0\0"
+PATIENCE = 0.6
+"""Seconds that the gateway of these plays waits, for whatever it is."""
+
+
+def memory(gateway: Gateway) -> int:
+    return int(psutil.Process(gateway.process.pid).memory_info().rss)
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Origin]:
+    with Origin() as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("slow")
+    timeouts = {"drain": "1s", "head": "600ms", "body": "600ms", "send": "600ms", "response": "20s"}
+    with running_gateway(folder, dash=origin.url, timeouts=timeouts) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[Gateway]:
+    """A gateway that cuts nobody, for plays that measure what it holds."""
+    with running_gateway(tmp_path_factory.mktemp("patient"), dash=origin.url, timeouts={"drain": "1s"}) as gateway:
+        yield gateway
+
+
+@pytest.fixture(autouse=True)
+def _clean(gateway: Gateway, patient: Gateway, origin: Origin) -> Iterator[None]:
+    yield
+    for one in (gateway, patient):
+        one.hang_up()
+    origin.hang_up()
+
+
+class Trickle:
+    """Sends a byte now and then until it is stopped, or until the other side does not want it any more."""
+
+    def __init__(self, wire: Wire, data: bytes, pause: float) -> None:
+        self._stopped = threading.Event()
+        self.sent = 0
+        self._thread = threading.Thread(target=self._run, args=(wire, data, pause), name="trickle", daemon=True)
+        self._thread.start()
+
+    def _run(self, wire: Wire, data: bytes, pause: float) -> None:
+        with suppress(OSError):
+            for byte in data:
+                wire.sock.send(bytes((byte,)))
+                self.sent += 1
+                if self._stopped.wait(pause):
+                    return
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join(DEADLINE)
+
+
+# -- slow heads
+
+
+def test_who_says_nothing_is_shown_out_without_a_word(gateway: Gateway) -> None:
+    client = gateway.dial()
+    began = time.monotonic()
+    assert client.read_to_cut() == (b"", "end")
+    assert PATIENCE * 0.9 < time.monotonic() - began < PATIENCE * 2
+
+
+def test_a_head_that_trickles_is_cut_at_its_deadline(gateway: Gateway, origin: Origin) -> None:
+    """No byte makes it later."""
+    client = gateway.dial()
+    began = time.monotonic()
+    trickle = Trickle(client, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 1000, 0.02)
+    assert client.read_message().status == 408
+    assert PATIENCE * 0.9 < time.monotonic() - began < PATIENCE * 2
+    trickle.stop()
+    assert client.read_to_cut() == (b"", "end")
+    assert not origin.has_visitor()
+
+
+@pytest.mark.parametrize("way", ["plain", "ordinary"])
+def test_a_later_head_has_its_time_from_its_first_byte(way: str, gateway: Gateway, origin: Origin) -> None:
+    client, upstream = gateway.dial(), None
+    for _ in range(2):
+        client.send(request("GET /", *([] if way == "plain" else ["Expect: x"])))
+        upstream = upstream or origin.accept()
+        upstream.read_head()
+        upstream.send(answer("200 OK"))
+        assert client.read_message().status == 200
+        time.sleep(PATIENCE * 1.5)  # which is not the head's
+    began = time.monotonic()
+    trickle = Trickle(client, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 1000, 0.02)
+    assert client.read_message().status == 408
+    assert PATIENCE * 0.9 < time.monotonic() - began < PATIENCE * 2
+    trickle.stop()
+
+
+def test_a_head_in_pieces_that_ends_in_time_counts_no_more(gateway: Gateway, origin: Origin) -> None:
+    client = gateway.dial()
+    for part in (b"GET / HTTP/1.1\r\n", b"Host: a\r\n", b"\r\n"):
+        client.send(part)
+        time.sleep(0.01)
+    upstream = origin.accept()
+    upstream.read_head()
+    time.sleep(2 * PATIENCE)
+    upstream.send(answer("200 OK"))
+    assert client.read_message().status == 200
+
+
+@pytest.mark.parametrize("fields", [(), ("Expect: x",)], ids=["plain", "ordinary"])
+def test_half_a_head_behind_a_request_that_is_carried_disturbs_nothing_and_is_cut_then(
+    fields: tuple[str, ...], gateway: Gateway, origin: Origin
+) -> None:
+    client = gateway.dial()
+    client.send(request("GET /warm"))
+    upstream = origin.accept()
+    upstream.read_head()
+    upstream.send(answer("200 OK"))
+    client.read_message()
+    client.send(request("GET /", *fields))
+    upstream.read_head()
+    client.send(b"GET /half HTTP/1.1\r\nHo")
+    time.sleep(2 * PATIENCE)
+    upstream.send(answer("200 OK", body=b"undisturbed"))
+    assert client.read_message().body == b"undisturbed"
+    assert client.read_message().status == 408
+    assert client.read_to_cut() == (b"", "end")
+
+
+def test_the_log_says_that_it_was_the_client(gateway: Gateway) -> None:
+    behind = len(gateway.process.output)
+    client = gateway.dial()
+    client.send(b"GET")
+    client.read_message()
+    gateway.process.wait_for(r'"- -" 408 .* client stalled \[The head of the request did not', after=behind)
+
+
+# -- slow bodies
+
+
+def test_a_body_that_trickles_is_cut(gateway: Gateway, origin: Origin) -> None:
+    """Each byte comes in time, and all of them would take for ever."""
+    client = gateway.dial()
+    client.send(request("POST /", "Content-Length: 1000000"))
+    upstream = origin.accept()
+    began = time.monotonic()
+    trickle = Trickle(client, b"x" * 1000, 0.02)
+    assert client.read_message().status == 408
+    assert PATIENCE * 0.9 < time.monotonic() - began < PATIENCE * 2.5
+    trickle.stop()
+    upstream.read_to_cut()
+
+
+# -- slow readers
+
+
+BIG = 24 * MIB
+
+
+def large_answer(kind: str) -> bytes:
+    if kind == "Content-Length":
+        return answer("200 OK", f"Content-Length: {BIG}", body=None) + b"x" * BIG
+    if kind == "chunked":
+        return answer("200 OK", "Transfer-Encoding: chunked", body=None) + b"%x\r\n%b\r\n" % (BIG, b"x" * BIG)
+    return answer("200 OK", "Connection: close", body=None) + b"x" * BIG
+
+
+def ask_big(gateway: Gateway, origin: Origin, kind: str, way: str) -> tuple[Wire, Wire]:
+    """Ask for a large answer and read nothing of it; returns both ends.
+
+    way: ``plain`` is carried without a parser, because a connection to the upstream waits for it.
+    """
+    client = gateway.dial(receive_buffer=4096)
+    version = "1.0" if kind == "until close, HTTP/1.0" else "1.1"
+    if way == "plain":
+        client.send(request("GET /small"))
+        upstream = origin.accept()
+        upstream.read_head()
+        upstream.send(answer("200 OK"))
+        client.read_message()
+    client.send(request("GET /big").replace(b"HTTP/1.1", b"HTTP/" + version.encode()))
+    if way != "plain":
+        upstream = origin.accept()
+    upstream.read_head()
+    upstream.send_later(large_answer(kind))
+    return client, upstream
+
+
+@pytest.mark.parametrize("kind", ["Content-Length", "chunked", "until close", "until close, HTTP/1.0"])
+@pytest.mark.parametrize("way", ["plain", "ordinary"])
+def test_a_client_that_takes_nothing_is_cut(kind: str, way: str, gateway: Gateway, origin: Origin) -> None:
+    behind = len(gateway.process.output)
+    client, upstream = ask_big(gateway, origin, kind, way)
+    began = time.monotonic()
+    upstream.read_to_cut()  # the exchange with the upstream ends with the client's
+    assert PATIENCE * 0.9 < time.monotonic() - began < PATIENCE * 4
+    line = gateway.process.wait_for(r'^.*"GET /big" .*$', timeout=10, after=behind)[0]
+    assert "200" in line
+    assert " too slow " in line
+    assert client.read_to_cut()[1] == "reset", "half an answer must not look like a whole one"
+
+
+def test_a_client_that_takes_a_little_now_and_then_is_not_cut(gateway: Gateway, origin: Origin) -> None:
+    client, _ = ask_big(gateway, origin, "Content-Length", "ordinary")
+    client.read_head()
+    until = time.monotonic() + 4 * PATIENCE
+    while time.monotonic() < until:
+        assert client.sock.recv(256 * 1024)
+        time.sleep(PATIENCE / 4)
+    got = 0
+    client.sock.settimeout(DEADLINE)
+    while got < BIG // 2:
+        got += len(client.sock.recv(MIB))
+
+
+@pytest.mark.parametrize("role", ["client", "upstream"])
+def test_a_side_of_a_tunnel_that_takes_nothing_is_cut(role: str, gateway: Gateway, origin: Origin) -> None:
+    behind = len(gateway.process.output)
+    client, upstream = open_tunnel(gateway, origin)
+    slow, fast = (client, upstream) if role == "client" else (upstream, client)
+    for _ in range(16):
+        fast.send_later(frame(2, b"x" * (4 * MIB), mask=MASK if fast is client else b""))
+    began = time.monotonic()
+    fast.read_to_cut()
+    # Two seconds for the goodbye: it is given to whoever does take something.
+    assert PATIENCE < time.monotonic() - began < PATIENCE * 2 + 5
+    line = gateway.process.wait_for(r"^.*tunnel closed.*$", timeout=10, after=behind)[0]
+    assert " too slow by=gateway code=1013" in line
+    slow.read_to_cut()
+
+
+def test_who_talks_to_an_upstream_that_takes_nothing_is_told_to_come_back(gateway: Gateway, origin: Origin) -> None:
+    client, upstream = open_tunnel(gateway, origin)
+    sender = client.send_later(frame(2, b"x" * (64 * MIB), mask=MASK))
+    goodbye = client.read_frame()
+    assert (goodbye.opcode, goodbye.payload[:2]) == (8, (1013).to_bytes(2, "big"))
+    client.read_to_cut()
+    sender.join(DEADLINE)
+    upstream.read_to_cut()
+
+
+@pytest.mark.parametrize("role", ["client", "upstream"])
+def test_a_side_of_a_tunnel_that_is_only_slow_is_not_cut(role: str, gateway: Gateway, origin: Origin) -> None:
+    client, upstream = open_tunnel(gateway, origin)
+    slow, fast = (client, upstream) if role == "client" else (upstream, client)
+    size = 32 * MIB
+    fast.send_later(frame(2, b"x" * size, mask=MASK if fast is client else b""))
+    until = time.monotonic() + 4 * PATIENCE
+    got = 0
+    while time.monotonic() < until:
+        got += len(slow.sock.recv(256 * 1024))
+        time.sleep(PATIENCE / 4)
+    slow.sock.settimeout(DEADLINE)
+    while got < size:
+        got += len(slow.sock.recv(MIB))
+
+
+def test_an_idle_tunnel_is_not_a_slow_one(gateway: Gateway, origin: Origin) -> None:
+    client, upstream = open_tunnel(gateway, origin)
+    time.sleep(3 * PATIENCE)
+    upstream.send(frame(1, b"still here"))
+    assert client.read_frame().payload == b"still here"
+
+
+# -- memory
+
+
+COUNT = 16
+EACH = 64 * MIB
+PER_ONE = 4 * MIB
+"""What the gateway may hold for each; the kernel's own buffers are another few megabytes on each side of it."""
+
+UPSTREAM_ANSWERS = {
+    "Content-Length": answer("200 OK", f"Content-Length: {EACH}", body=None),
+    "chunked": answer("200 OK", "Transfer-Encoding: chunked", body=None) + b"%x\r\n" % EACH,
+    "until close": answer("200 OK", "Connection: close", body=None),
+}
+
+
+def sent_in_vain(senders: list[Wire], piece: bytes = b"x" * MIB) -> int:
+    """Send to readers that do not read, all of them in turn, until nothing more goes; returns how much went."""
+    total, quiet_since = 0, time.monotonic()
+    for wire in senders:
+        wire.sock.setblocking(False)
+    while time.monotonic() - quiet_since < 0.5:
+        for wire in senders:
+            with suppress(BlockingIOError):
+                total += wire.sock.send(piece)
+                quiet_since = time.monotonic()
+    return total
+
+
+@pytest.mark.parametrize("way", [*UPSTREAM_ANSWERS, "tunnel", "tunnel, upstream reads nothing", "upload"])
+def test_what_nobody_takes_is_not_collected(way: str, patient: Gateway, origin: Origin) -> None:
+    pairs = []
+    for _ in range(COUNT):
+        if way.startswith("tunnel"):
+            client, upstream = open_tunnel(patient, origin)
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            beginning = b"\x82\x7f" + EACH.to_bytes(8, "big")
+        elif way == "upload":
+            client, beginning = patient.dial(), b""
+            client.send(request("POST /upload", f"Content-Length: {EACH}"))
+            upstream = origin.accept()
+            upstream.read_head()
+        else:
+            client, beginning = patient.dial(receive_buffer=4096), UPSTREAM_ANSWERS[way]
+            client.send(request("GET /big"))
+            upstream = origin.accept()
+            upstream.read_head()
+        sender = client if way in ("upload", "tunnel, upstream reads nothing") else upstream
+        if sender is client and way != "upload":
+            beginning = b"\x82\xff" + EACH.to_bytes(8, "big") + MASK
+        sender.send(beginning)
+        pairs.append(sender)
+    before = memory(patient)
+    went = sent_in_vain(pairs)
+    grown = memory(patient) - before
+    print(f"{way}: {grown / MIB / COUNT:.2f} MiB for each of {COUNT}, {went / MIB / COUNT:.1f} MiB went")
+    assert went < COUNT * EACH, "somebody has it all"
+    assert grown < COUNT * PER_ONE, f"{grown / MIB / COUNT:.2f} MiB for each"
+
+
+def test_what_nobody_takes_is_not_collected_on_the_short_way(patient: Gateway, origin: Origin) -> None:
+    upstreams = []
+    for _ in range(COUNT):
+        client = patient.dial(receive_buffer=4096)
+        client.send(request("GET /small"))
+        upstream = origin.accept()
+        upstreams.append((client, upstream))
+        upstream.read_head()
+    for client, upstream in upstreams:
+        upstream.send(answer("200 OK"))
+        client.read_message()
+        client.send(request("GET /big"))
+    for _, upstream in upstreams:
+        upstream.read_head()
+        upstream.send(UPSTREAM_ANSWERS["Content-Length"])
+    before = memory(patient)
+    went = sent_in_vain([upstream for _, upstream in upstreams])
+    grown = memory(patient) - before
+    assert went < COUNT * EACH
+    assert grown < COUNT * PER_ONE, f"{grown / MIB / COUNT:.2f} MiB for each"
+
+
+def test_requests_that_are_sent_without_reading_the_answers_pile_up_nowhere(patient: Gateway, origin: Origin) -> None:
+    """Thousands in one go: neither does the gateway hold them, nor does the upstream get more than one at a time."""
+    client = patient.dial(receive_buffer=4096)
+    before = memory(patient)
+    client.send(request("GET /x"))
+    upstream = origin.accept()
+    upstream.read_head()
+    sent_in_vain([client], request("GET /x", "X: " + "y" * 1000) * 1000)
+    assert not upstream.has_something()
+    assert not origin.has_visitor()
+    assert memory(patient) - before < PER_ONE
