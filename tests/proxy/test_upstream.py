@@ -16,6 +16,7 @@ import pytest
 from proxy import config
 from proxy.config import Limits
 from proxy.errors import (
+    Exhausted,
     Stopping,
     UpstreamCut,
     UpstreamError,
@@ -330,7 +331,7 @@ async def test_an_idle_connection_is_closed_in_time() -> None:
         assert up.idle == 0
 
 
-async def test_one_that_is_retired_closes_its_idle_connections_and_keeps_none() -> None:
+async def test_one_that_is_closed_closes_its_idle_connections_and_keeps_none() -> None:
     async with origin(answering(OK, OK)) as server:
         up = upstream(server.url)
         idle, busy = await up.connect(), await up.connect()
@@ -338,7 +339,7 @@ async def test_one_that_is_retired_closes_its_idle_connections_and_keeps_none() 
             await ask(connection)
             await body(connection)
         up.release(idle)
-        up.retire()
+        up.close()
         await server.wait_closed(1)
         up.release(busy)
         await server.wait_closed(2)
@@ -352,11 +353,12 @@ async def test_one_that_is_adapted_keeps_its_idle_connections_by_the_new_time() 
         await ask(connection)
         await body(connection)
         up.release(connection)
-        up.adapt(connect_timeout=1, idle=60, buffer=65536)
+        rest = dict(context=None, hold=0, queue=0, limits=Limits(), probes=config.Health(interval=0), path=None)
+        up.adapt(connect_timeout=1, idle=60, buffer=65536, **rest)  # type: ignore[arg-type]
         await asyncio.sleep(0.1)  # longer than the old time, at whose end there is nothing to see
         assert up.reuse() is connection
         up.release(connection)
-        up.adapt(connect_timeout=1, idle=0, buffer=65536)
+        up.adapt(connect_timeout=1, idle=0, buffer=65536, **rest)  # type: ignore[arg-type]
         assert up.reuse() is None
 
 
@@ -564,11 +566,11 @@ async def test_what_keeps_us_from_connecting_is_not_the_upstreams_fault(monkeypa
     """A stand-in for a process that has used up its descriptors, because the tests' own need them."""
     up = upstream("http://127.0.0.1:8050")
 
-    async def no_more_files(*_: Any) -> Any:
+    async def no_more_files(*_: Any, **__: Any) -> Any:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", no_more_files)
-    with pytest.raises(UpstreamUnreachable, match="too many open files"):
+    with pytest.raises(Exhausted):
         await up.acquire()
     assert not up.health.is_away
     assert up.room.in_flight == 0
@@ -628,6 +630,18 @@ async def test_a_path_that_is_wrong_takes_no_upstream_out(script: Script, why: s
         await becomes(up, State.UNWELL)
         assert up.health.why.startswith(why)
         up.discard(await up.acquire())  # requests go on
+
+
+async def test_a_port_that_closes_what_it_takes_is_away() -> None:
+    """As Docker's proxy does for a container that is down; only a path can tell."""
+
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.close()
+
+    async with origin(closing) as server, looked_at(server.url, path="/health") as up:
+        await becomes(up, State.AWAY)
+        assert up.health.why == "it closes connections without an answer"
 
 
 async def test_a_probe_says_who_it_is_and_ends_its_connection() -> None:
