@@ -148,6 +148,16 @@ Peers = Annotated[
 """An address, a network, or ``unix``: whoever connects through the unix socket that ``listen`` names."""
 
 
+def _path(value: object) -> object:
+    if value is None or (isinstance(value, str) and re.fullmatch(r"/[!-~]*", value)):
+        return value
+    raise ValueError(f"{value!r} is no path; write one that begins with /, its special characters encoded")
+
+
+AskedPath = Annotated[str | None, BeforeValidator(_path)]
+"""A request target to ask an upstream for."""
+
+
 class Upstreams(Section):
     """Where the two services listen: ``http://host:port``, ``https://host:port`` or ``unix:path``."""
 
@@ -252,7 +262,13 @@ class Tls(Section):
 
 
 class Health(Section):
-    """How the gateway learns whether an upstream is there, beside what it meets on its way."""
+    """How the gateway learns whether an upstream is there, beside what it meets on its way.
+
+    One that takes no connection is away, and requests are held. One that
+    takes them and does not answer its path well is said to be unwell, in the
+    log and on ``/readyz``, and requests go on: there is no other one, and the
+    path may be what is wrong.
+    """
 
     interval: Duration = 5.0
     """Between two probes of an upstream. 0: none; then only real requests tell. Precedents: HAProxy 2s, Caddy 30s."""
@@ -266,10 +282,10 @@ class Health(Section):
     passes: Annotated[int, Field(ge=1)] = 1
     """Probes that succeed before it is taken for back. Precedent: HAProxy 2."""
 
-    dash: str | None = None
+    dash: AskedPath = None
     """A path on Dash that answers 2xx or 3xx when it is well. None: that it takes a connection is enough."""
 
-    ws: str | None = None
+    ws: AskedPath = None
     """A path on the ws service that answers 2xx or 3xx when it is well (its own is ``/healthz``). None: as above."""
 
 
@@ -314,8 +330,9 @@ class Limits(Section):
     429. Precedents: nginx limit_req (off by default) with burst."""
 
     in_flight: Annotated[int, Field(ge=1)] | None = 1024
-    """Requests that one upstream is given at the same time, handshakes until their answer too; more wait. Precedents:
-    Envoy 1024, HAProxy none."""
+    """Requests that one upstream is given at the same time, handshakes until their answer too; more wait. An answer
+    that goes on (server-sent events) counts to its end, a tunnel does not: raise it where thousands of streams are
+    open. Precedents: Envoy 1024 (which counts streams too), HAProxy none."""
 
     waiting: Annotated[int, Field(ge=0)] = 1024
     """Requests that wait for one upstream, because it is full or away; 503 with Retry-After above it. Precedent: Envoy

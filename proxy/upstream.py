@@ -748,6 +748,7 @@ class Upstream:
         except _NotReached as missed:
             if missed.is_unsafe:
                 self.health.answered_badly(missed.why)
+                self.room.open()
             elif missed.is_away:
                 # Whoever waits has met it away already; this is no first doubt.
                 (self.health.missed if self.room.awaits_return else self.health.failed)(missed.why)
@@ -775,6 +776,10 @@ class Upstream:
                 answer = await connection.head()
             if not 200 <= answer.status < 400:
                 raise UpstreamError(f"{self._path} answered {answer.status}")
+        except UpstreamLost as error:
+            # As a port does that something else keeps open for it: Docker's proxy takes connections for a container
+            # that is down, and closes them.
+            raise _NotReached("it closes connections without an answer") from error
         except TimeoutError:
             raise UpstreamError(f"{self._path} did not answer within {self._probe_timeout:g} s") from None
         finally:

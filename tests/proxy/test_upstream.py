@@ -369,11 +369,12 @@ async def test_one_that_is_adapted_keeps_its_idle_connections_by_the_new_time() 
         await ask(connection)
         await body(connection)
         up.release(connection)
-        up.adapt(connect_timeout=1, idle=60, buffer=65536)
+        rest = dict(context=None, hold=0, queue=0, limits=Limits(), probes=config.Health(interval=0), path=None)
+        up.adapt(connect_timeout=1, idle=60, buffer=65536, **rest)  # type: ignore[arg-type]
         await asyncio.sleep(0.1)  # longer than the old time, at whose end there is nothing to see
         assert up.reuse() is connection
         up.release(connection)
-        up.adapt(connect_timeout=1, idle=0, buffer=65536)
+        up.adapt(connect_timeout=1, idle=0, buffer=65536, **rest)  # type: ignore[arg-type]
         assert up.reuse() is None
 
 
@@ -646,6 +647,18 @@ async def test_a_path_that_is_wrong_takes_no_upstream_out(script: Script, why: s
         await becomes(up, State.UNWELL)
         assert up.health.why.startswith(why)
         up.discard(await up.acquire())  # requests go on
+
+
+async def test_a_port_that_closes_what_it_takes_is_away() -> None:
+    """As Docker's proxy does for a container that is down; only a path can tell."""
+
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.close()
+
+    async with origin(closing) as server, looked_at(server.url, path="/health") as up:
+        await becomes(up, State.AWAY)
+        assert up.health.why == "it closes connections without an answer"
 
 
 async def test_a_probe_says_who_it_is_and_ends_its_connection() -> None:
