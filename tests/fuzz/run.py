@@ -120,6 +120,11 @@ class Running:
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def files(self) -> list[str]:
+        """What the descriptors are; one may be gone before it is looked at."""
+        folder = Path(f"/proc/{self.process.pid}/fd")
+        return sorted(os.readlink(place) for place in folder.iterdir() if place.is_symlink())
+
     def ask(self, path: str) -> dict[str, object]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=10) as answer:
             body: dict[str, object] = json.loads(answer.read())
@@ -208,14 +213,14 @@ async def _check_at_rest(gateway: Running, judge: Judge, origins: tuple[StrictOr
         for origin in origins:
             origin.hang_up()
         state = await asyncio.to_thread(gateway.ask, "/readyz")
+        await asyncio.sleep(0.1)  # only /proc and /readyz can tell, and the second has a descriptor while it tells
         descriptors = gateway.descriptors
         if (state["in_flight"] == 0 and descriptors <= base) or time.monotonic() > deadline:
             break
-        await asyncio.sleep(0.05)  # only /proc and /readyz can tell, and they tell when they are asked
     if state["in_flight"]:
         judge.fail("exchanges are left behind", None, state)
     if descriptors > base:
-        judge.fail("descriptors are left behind", None, f"{base} before, {descriptors} behind")
+        judge.fail("descriptors are left behind", None, f"{base} before, {descriptors} behind: {gateway.files()}")
     if (await asyncio.to_thread(gateway.ask, "/healthz"))["status"] != "alive":
         judge.fail("the gateway is not healthy", None)
 
