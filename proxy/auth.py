@@ -19,9 +19,10 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
-from proxy.errors import UpstreamError, UpstreamTimeout
+from proxy.errors import ProxyError, UpstreamError, UpstreamTimeout
 from proxy.guards import Guard, folded
 from proxy.headers import Fields, Head, request_head
+from proxy.hold import HELD, hold, send
 from proxy.upstream import Answer, Connection, Upstream
 
 _MAX_BODY = 65536
@@ -63,8 +64,9 @@ class ForwardAuth:
 
         head, target: of the request. ours: the fields of ``forwarded_fields``.
 
-        Raises UpstreamError when there is no answer, and when there is one that cannot be meant. Cancelling it,
-        which is what the client's leaving does, ends the question.
+        Waits for a Dash that is away where the request itself would. Raises ProxyError when there is no answer, and
+        when there is one that cannot be meant. Cancelling it, which is what the client's leaving does, ends the
+        question.
         """
         question, fields = self._question(guard, head, target, ours, is_handshake)
         asked = time.monotonic()
@@ -75,7 +77,12 @@ class ForwardAuth:
             if known is not None:
                 return known
         try:
-            connection, answer = await self._ask(request_head(question, guard.ask, fields))
+            message = request_head(question, guard.ask, fields)
+
+            async def attempt() -> tuple[Connection, Answer]:
+                return await send(self._upstream, "GET", message, self._patience)
+
+            connection, answer = await (hold(self._upstream, attempt) if head.method in HELD else attempt())
             if not 200 <= answer.status < 300:
                 return Refusal(connection, answer)
             await self._check(connection, guard)
@@ -85,7 +92,7 @@ class ForwardAuth:
                 advice="For whoever runs this: gateway.timeouts.auth in the configuration is the limit.",
                 detail=f"{guard.name}: the upstream dash did not say within {self._patience:g} s who may pass",
             ) from None
-        except UpstreamError as error:
+        except ProxyError as error:
             error.detail = f"{guard.name}: {error.detail or error.message}"
             raise
         copied = tuple(field for field in answer.headers if field[0].lower() in guard.copied)
@@ -109,28 +116,6 @@ class ForwardAuth:
             about.append((b"X-Forwarded-Upgrade", b"websocket"))
         others = _without(ours, b"x-forwarded-method", b"x-forwarded-uri", b"x-forwarded-upgrade")
         return Head("GET", guard.ask, (1, 1), tuple(kept)), (*others, *about)
-
-    async def _ask(self, message: bytes) -> tuple[Connection, Answer]:
-        """Put a question; again on a new connection where an idle one was closed while it was on its way."""
-        connection = self._upstream.reuse()
-        if connection is not None:
-            try:
-                return connection, await self._put(connection, message)
-            except UpstreamError:
-                if connection.has_answered:
-                    raise
-        connection = await self._upstream.connect()
-        return connection, await self._put(connection, message)
-
-    async def _put(self, connection: Connection, message: bytes) -> Answer:
-        try:
-            connection.begin("GET")
-            connection.write(message)
-            async with asyncio.timeout(self._patience):
-                return await connection.head()
-        except BaseException:
-            connection.abort()
-            raise
 
     async def _check(self, connection: Connection, guard: Guard) -> None:
         """Read a 2xx to its end: that it is one that somebody meant, and so that its connection can be used again."""

@@ -5,8 +5,11 @@
         - BodyStalled          408     CLIENT_STALLED
     - TooMany                  429     REFUSED           the client has all it may have
     - UpstreamError            502     UPSTREAM_FAILED   the upstream's doing
-        - UpstreamUnreachable  502
+        - UpstreamUnreachable  503     UPSTREAM_AWAY
+        - UpstreamFull         503     UPSTREAM_FULL
+        - UpstreamLost         502     UPSTREAM_FAILED
         - UpstreamTimeout      504     UPSTREAM_TIMEOUT
+            - ConnectTimeout   504     UPSTREAM_TIMEOUT
         - UpstreamCut          502     UPSTREAM_CUT      died inside a body: there is nothing to answer any more
     - Stopping                 503     STOPPING          ours
     - Exhausted                503     EXHAUSTED         ours: the process has no descriptor left
@@ -31,6 +34,8 @@ class Outcome(Enum):
     REFUSED = "refused"
     CLIENT_GONE = "client gone"
     CLIENT_STALLED = "client stalled"
+    UPSTREAM_AWAY = "upstream away"
+    UPSTREAM_FULL = "upstream full"
     UPSTREAM_FAILED = "upstream failed"
     UPSTREAM_TIMEOUT = "upstream timed out"
     UPSTREAM_CUT = "upstream cut"
@@ -115,7 +120,24 @@ class UpstreamError(ProxyError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """No connection to the upstream could be made."""
+    """No connection to the upstream could be made, so nothing was sent.
+
+    503 as Envoy has it, not nginx's 502: nothing is wrong with any answer, and whoever asks again later is right to.
+    """
+
+    status = 503
+    outcome = Outcome.UPSTREAM_AWAY
+
+
+class UpstreamFull(UpstreamError):
+    """The upstream has all that it may have, and as many wait for it as may."""
+
+    status = 503
+    outcome = Outcome.UPSTREAM_FULL
+
+
+class UpstreamLost(UpstreamError):
+    """The upstream closed the connection before the first byte of an answer; nobody can tell what it has done."""
 
 
 class UpstreamTimeout(UpstreamError):
@@ -123,6 +145,10 @@ class UpstreamTimeout(UpstreamError):
 
     status = 504
     outcome = Outcome.UPSTREAM_TIMEOUT
+
+
+class ConnectTimeout(UpstreamTimeout):
+    """The upstream did not take the connection in time, so nothing was sent."""
 
 
 class UpstreamCut(UpstreamError):

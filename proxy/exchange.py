@@ -30,7 +30,8 @@ class Exchange:
     is_handed_off: bool = False
     """The service has the client's socket: ``ended`` comes with its report, in a record made of it."""
     status: int = 0
-    """The status that the client got; 499 when it left before there was one; 0 while nobody here knows."""
+    """The status that the client got; 499 when it left before there was one, 444 when we let it go without (both as
+    nginx has them); 0 while nobody here knows."""
     received: int = 0
     """Bytes from the client."""
     sent: int = 0

@@ -17,9 +17,10 @@ from typing import Any
 
 from proxy.errors import Outcome, UpstreamError
 from proxy.exchange import Exchange
-from proxy.forward import IDEMPOTENT, finish, forward, too_slow
+from proxy.forward import finish, forward, too_slow
 from proxy.headers import Fields, Head, Peer, Trusted, client_address, forwarded_fields, is_trusted, response_head
 from proxy.hijack import Client, Connection, Written
+from proxy.hold import IDEMPOTENT
 from proxy.plain import Request, recognise_answer
 from proxy.rules import Rules
 from proxy.upstream import Answer, Upstream
@@ -55,8 +56,9 @@ class Express:
         """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
 
         Declined are requests for which a connection would have to be made, or
-        somebody asked first (``auth``), those whose answer must say that it is
-        the last, and those that are too large.
+        somebody asked first (``auth``), those that have to wait for their
+        turn, those whose answer must say that it is the last, and those that
+        are too large.
         """
         if connection.is_leaving:
             return None
@@ -67,7 +69,7 @@ class Express:
             return None  # the ordinary way says why
         name, rule = rules.table.match(request.target, request.host, [], upgrade=False)
         upstream = rules.upstreams[name]
-        link = upstream.reuse()
+        link = upstream.acquire_at_once()
         if link is None:
             return None
         peer, address = connection.peer, connection.peer.address
@@ -157,6 +159,7 @@ class _Carried:
     def upstream_lost(self, exc: Exception | None) -> None:
         """Begin again on a new connection if nothing has come and the request may be repeated; say so if not."""
         self._express.forget(self)
+        self._upstream.discard(self._link)
         if self._owed < 0 and self._request.method in IDEMPOTENT:
             client = self._client()
             ours = forwarded_fields(client.head, client.peer, self._settings.trusted_proxies, self.exchange.id)
@@ -187,7 +190,7 @@ class _Carried:
         """Give the upstream up."""
         self._express.forget(self)
         self._link.end_plain()
-        self._link.abort()
+        self._upstream.discard(self._link)
         self._fail(too_slow(self._upstream.name, self._settings.timeouts.response))
 
     # -- inside
@@ -200,7 +203,7 @@ class _Carried:
         self._express.forget(self)
         self.exchange.status = self.exchange.status or 499
         self._end(outcome)
-        self._link.abort()
+        self._upstream.discard(self._link)
 
     def _end(self, outcome: Outcome) -> None:
         self._link.end_plain()

@@ -14,14 +14,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
 from proxy.config import Timeouts
-from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamError, UpstreamTimeout
+from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamTimeout
 from proxy.exchange import Exchange
 from proxy.headers import Fields, request_head, response_head, tokens
 from proxy.hijack import Client, Written
+from proxy.hold import HELD, hold, send
 from proxy.upstream import Answer, Connection, Framing, Upstream
-
-IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
-"""RFC 9110, section 9.2.2: these may be sent again when nobody can tell whether they arrived."""
 
 MIN_RATE = 240
 """Bytes a second that a request's body must bring on average, behind a grace of ``timeouts.body``: who sends a byte
@@ -51,31 +49,48 @@ async def forward(
     gateway adds. close: the client's connection must not be used again.
     max_body: bytes of the request's body, transfer coding aside; None: any number.
 
-    Raises ProxyError when there is no answer to relay. Cancelling it, which
-    is what the client's leaving does, ends the exchange with the upstream.
+    GET and HEAD wait for an upstream that is away (``hold``). Raises
+    ProxyError when there is no answer to relay. Cancelling it, which is what
+    the client's leaving does, ends the exchange with the upstream.
     """
     head = client.head
     body = _Body(client, exchange, max_body)
     message = request_head(head, target, ours, body=body.field) + body.at_once()
-    is_repeatable = head.method in IDEMPOTENT and body.is_whole
-    connection = upstream.reuse() or await upstream.connect()
+    if not body.is_whole:
+        return await _stream(client, message, body, upstream, exchange, timeouts, close=close)
+
+    async def attempt() -> tuple[Connection, Answer]:
+        try:
+            return await send(upstream, head.method, message, timeouts.response, body.on_interim)
+        except TimeoutError:
+            raise too_slow(upstream.name, timeouts.response) from None
+
+    connection, answer = await (hold(upstream, attempt) if head.method in HELD else attempt())
+    try:
+        return await relay(client, connection, answer, exchange, close=close)
+    finally:
+        upstream.release(connection)
+
+
+async def _stream(
+    client: Client,
+    message: bytes,
+    body: _Body,
+    upstream: Upstream,
+    exchange: Exchange,
+    timeouts: Timeouts,
+    *,
+    close: bool,
+) -> Written:
+    """Carry an exchange whose request body is still on its way."""
+    connection = await upstream.acquire()
     pump = None
     try:
-        while True:
-            connection.begin(head.method, body.on_interim)
-            connection.write(message)
-            async with asyncio.timeout(timeouts.response if body.is_whole else None) as patience:
-                if not body.is_whole:
-                    pump = body.pump(connection, timeouts, patience)
-                try:
-                    answer = await connection.head()
-                    break
-                except UpstreamError:
-                    # The upstream closed an idle connection while our request was on its way to it.
-                    if not (is_repeatable and connection.is_reused and not connection.has_answered):
-                        raise
-            upstream.release(connection)
-            connection = await upstream.connect()
+        connection.begin(client.head.method, body.on_interim)
+        connection.write(message)
+        async with asyncio.timeout(None) as patience:
+            pump = body.pump(connection, timeouts, patience)
+            answer = await connection.head()
         return await relay(client, connection, answer, exchange, close=close)
     except TimeoutError:
         raise too_slow(upstream.name, timeouts.response) from None

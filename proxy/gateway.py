@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
-import json
 import logging
 import os
 import time
@@ -25,8 +23,10 @@ from proxy.handoff import Handoff
 from proxy.headers import Fields, client_address, forwarded_fields, request_head, response_head, upgrade_response_head
 from proxy.hijack import Carried, Client, Written
 from proxy.hijack import Connection as ClientConnection
+from proxy.hold import hold
 from proxy.lifecycle import Lifecycle, State
 from proxy.limits import Admission, TurnAway
+from proxy.pages import PASSES, RETRY, as_json, is_navigation, page
 from proxy.patience import SlowReaders
 from proxy.plain import Request
 from proxy.routing import Refuse, Upgrade, decide
@@ -46,8 +46,10 @@ _SETTINGS = {
 }
 """The setting that a head has exceeded, by the status of the answer."""
 
-_RETRY = 5
-"""Seconds after which a client may try again: a Dash server with a few pages starts in about as long."""
+_RELOAD_HASH = "/_reload-hash"
+"""What a page of Dash in debug mode polls. Any answer of ours would count as the state of its code, and the next good
+one would then load the page anew, with all that the user has entered; a connection that ends is ignored, and that is
+also what the page would see without a gateway (dash-renderer, Reloader.react.js)."""
 
 
 class Gateway:
@@ -156,8 +158,11 @@ class Gateway:
         self._express.rules = rules
         self._idle_watch.use(rules.settings.timeouts.tunnel_idle)
         self._slow_readers.use(rules.settings.timeouts.send)
-        for upstream in set(before.upstreams.values()).difference(rules.upstreams.values()):
-            upstream.retire()
+        old, new = set(before.upstreams.values()), set(rules.upstreams.values())
+        for upstream in new - old:
+            upstream.start()
+        for upstream in old - new:
+            upstream.close("The configuration has another address for this upstream now.")
 
     @property
     def tunnels(self) -> list[Tunnel]:
@@ -182,9 +187,11 @@ class Gateway:
         ours = forwarded_fields(client.head, client.peer, rules.settings.trusted_proxies, exchange.id)
         if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
             ours = ((b"Host", upstream.authority), *ours)
+        is_handshake = isinstance(decision, Upgrade)
+        if is_handshake:
+            await self._admit(exchange, rules.settings.limits)
         guard = rules.guards.guard(decision.target, client.head.get(b"host") or b"")
         if guard is not None:
-            is_handshake = isinstance(decision, Upgrade)
             word = await rules.auth.ask(guard, client.head, decision.target, ours, is_handshake=is_handshake)
             if isinstance(word, Refusal):
                 exchange.detail = f"{guard.name}: {guard.ask} answered {word.answer.status}"
@@ -204,16 +211,12 @@ class Gateway:
                 max_body=max_body,
             )
         else:
-            await self._admit(exchange, rules.settings.limits)
-            if decision.upstream == "ws" and await self._hand_off(client, decision, ours, exchange, timeouts.handshake):
+            answered = await self._answer_of(client, decision, ours, upstream, exchange, timeouts.handshake)
+            if answered is None:
                 return Written(keep_alive=False)
-            if self._lifecycle.is_ending:  # it would be told to come back as soon as it is open
-                raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
-            connection, answer = await shake_hands(
-                client.head, decision.target, decision.key, ours, upstream, timeouts.handshake
-            )
+            connection, answer = answered
             if answer.status == 101:
-                return self._open_tunnel(client, connection, answer, exchange, rules.settings.buffer)
+                return self._open_tunnel(client, upstream, connection, answer, exchange, rules.settings.buffer)
             try:
                 written = await relay(client, connection, answer, exchange, close=False)
             finally:
@@ -244,6 +247,30 @@ class Gateway:
         if verdict.delay:
             await asyncio.sleep(verdict.delay)
 
+    async def _answer_of(
+        self, client: Client, decision: Upgrade, ours: Fields, upstream: Upstream, exchange: Exchange, patience: float
+    ) -> tuple[Connection, Answer] | None:
+        """Return what the upstream answers to a handshake; None when the service has taken the socket itself.
+
+        Waits for an upstream that is away, and tries both ways again: a socket that came while the service was
+        restarting is to be handed over like any other.
+        """
+        is_first = True
+
+        async def attempt() -> tuple[Connection, Answer] | None:
+            nonlocal is_first
+            if decision.upstream == "ws":
+                if not is_first:
+                    await self.handoff.greet()
+                is_first = False
+                if await self._hand_off(client, decision, ours, exchange, patience):
+                    return None
+            if self._lifecycle.is_ending:  # it would be told to come back as soon as it is open
+                raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
+            return await shake_hands(client.head, decision.target, decision.key, ours, upstream, patience)
+
+        return await hold(upstream, attempt)
+
     async def _hand_off(
         self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange, patience: float
     ) -> bool:
@@ -273,9 +300,15 @@ class Gateway:
         return True
 
     def _open_tunnel(
-        self, client: Client, connection: Connection, answer: Answer, exchange: Exchange, buffer: int
+        self,
+        client: Client,
+        upstream: Upstream,
+        connection: Connection,
+        answer: Answer,
+        exchange: Exchange,
+        buffer: int,
     ) -> Written:
-        to_upstream, from_upstream = connection.detach()
+        to_upstream, from_upstream = upstream.detach(connection)
         try:
             to_client, from_client = client.take()
         except ConnectionError:
@@ -351,13 +384,14 @@ class Gateway:
 
     def _answer(self, client: Client, exchange: Exchange, error: ProxyError) -> Written:
         """Write the answer to an error, unless part of another answer is already with the client."""
-        if client.has_written or client.is_gone:
-            exchange.status = exchange.status or 499
+        is_poll = error.status >= 500 and exchange.target.partition("?")[0].endswith(_RELOAD_HASH)
+        if client.has_written or client.is_gone or is_poll:
+            exchange.status = exchange.status or (444 if is_poll else 499)
             client.cut(reset=False)
             return Written(keep_alive=False)
         exchange.status = error.status
         keep = not isinstance(error, ClientError | Stopping) and client.wants_keep_alive and client.body.is_eof()
-        kind, body = _page(error) if _is_navigation(client) else _json(error)
+        kind, body = page(error, exchange.upstream) if is_navigation(client.head) else as_json(error)
         fields = [
             (b"Date", formatdate(exchange.when, usegmt=True).encode()),
             (b"Content-Type", kind),
@@ -365,8 +399,8 @@ class Gateway:
             (b"Cache-Control", b"no-store"),
         ]
         fields += error.headers
-        if error.status in (502, 503, 504) and not any(name == b"Retry-After" for name, _ in error.headers):
-            fields.append((b"Retry-After", b"%d" % _RETRY))
+        if error.status in PASSES and not any(name == b"Retry-After" for name, _ in error.headers):
+            fields.append((b"Retry-After", b"%d" % RETRY))
         if not keep:
             fields.append((b"Connection", b"close"))
         phrase = HTTPStatus(error.status).phrase.encode()
@@ -374,33 +408,3 @@ class Gateway:
         client.write(response_head(error.status, phrase, (), ours=tuple(fields)) + (b"" if is_head else body))
         exchange.sent = 0 if is_head else len(body)
         return Written(keep)
-
-
-def _is_navigation(client: Client) -> bool:
-    """Tell whether a person waits for a page: Dash's own requests, and scripts, want JSON."""
-    if client.head.method not in ("GET", "HEAD"):
-        return False
-    mode = client.head.get(b"sec-fetch-mode")
-    accepts = client.head.get(b"accept") or b""
-    return mode in (None, b"navigate") and b"text/html" in accepts
-
-
-def _json(error: ProxyError) -> tuple[bytes, bytes]:
-    fields = {"error": error.message, "advice": error.advice, "status": error.status}
-    return b"application/json", json.dumps({k: v for k, v in fields.items() if v}).encode() + b"\n"
-
-
-def _page(error: ProxyError) -> tuple[bytes, bytes]:
-    title = f"{error.status} {HTTPStatus(error.status).phrase}"
-    again = f'<meta http-equiv="refresh" content="{_RETRY}">' if error.status in (502, 503, 504) else ""
-    waiting = "<p><small>This page tries again by itself.</small></p>" if again else ""
-    page = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">{again}
-<title>{title}</title><style>
-:root {{ color-scheme: light dark }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 36rem; margin: 18vh auto 0; padding: 0 1.5rem }}
-h1 {{ font-size: 1.25rem }} small {{ opacity: .7 }}
-</style></head><body><h1>{title}</h1>
-<p>{html.escape(error.message)}</p><p>{html.escape(error.advice)}</p>{waiting}</body></html>
-"""
-    return b"text/html; charset=utf-8", page.encode()

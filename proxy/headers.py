@@ -94,7 +94,8 @@ class Peer(NamedTuple):
     """Who is at the other end of the client's connection.
 
     address: IP address, or ``unix`` for a unix socket.
-    scheme: ``http`` or ``https``, from the transport and from nothing a client can write.
+    scheme: ``http`` or ``https``, from the transport, or from a trusted proxy's PROXY header; from nothing a client
+        can write.
     """
 
     address: str

@@ -381,6 +381,10 @@ class Connection(RequestHandler):
 
         RFC 9112, section 9.6. What still comes is thrown away.
         """
+        self._is_broken = True
+        self._held = b""
+        if self._buffer_paused:
+            self._resume_reading_for_buffer()
         if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
         await asyncio.sleep(self._lingering_time)
@@ -393,7 +397,9 @@ class Connection(RequestHandler):
         if self._is_broken and not self._body.is_eof():
             self._body.feed_eof()  # aiohttp would wait for it
         finished = await super().finish_response(request, resp, start_time)
-        if resp.keep_alive and self._reader.is_whole:
+        if not resp.keep_alive and self._held and self.transport is not None:
+            await self.part()
+        elif resp.keep_alive and self._reader.is_whole:
             self._reader.next()
             self._body, self._is_answered = EMPTY_PAYLOAD, False
             self._give_on_what_was_held()
@@ -470,9 +476,10 @@ class Connection(RequestHandler):
         return self._listener._connections[self].get_write_buffer_size() > 0
 
     def close_if_idle(self, since: float) -> None:
-        """Close, if no request has been under way from ``since`` on (the loop's clock)."""
+        """Close, if no request has been under way from ``since`` on (the loop's clock), not even a part of its head."""
         if (
             self._carried is None
+            and not self._reader.has_begun
             and self._is_between_requests
             and self._next_keepalive_close_time - self._keepalive_timeout <= since
         ):
@@ -526,7 +533,8 @@ class Connection(RequestHandler):
             self.data_received(held)
 
     def _process_keepalive(self) -> None:
-        if self._carried is not None:  # aiohttp does not see it, and would take the connection for idle
+        # aiohttp sees neither, and would take the connection for idle.
+        if self._carried is not None or self._reader.has_begun:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
@@ -540,7 +548,6 @@ class Connection(RequestHandler):
         """Answer what could not be read."""
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
-        self._is_broken = True
         self._on_unreadable(request, status, message or "")
         return _Parting(self)
 

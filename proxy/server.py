@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from aiohttp import web
 
-from proxy import notify
+from proxy import notify, tls
 from proxy.access_log import AccessLog
 from proxy.admin import admin_app
 from proxy.config import ConfigError, Settings
@@ -89,6 +89,8 @@ class Server:
         await self._admin.setup()
         admin = self._admin.server
         assert admin is not None
+        for upstream in self._gateway.rules.upstreams.values():
+            upstream.start()
         public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
         self._doors = [
             Door(
@@ -109,7 +111,8 @@ class Server:
         1. for ``timeouts.drain_notice`` seconds ``/readyz`` says 503, so that balancers look elsewhere, and everything
            is served as before;
         2. the listener closes; each answer from here on is the last on its connection, idle connections close behind
-           a grace, and tunnels say 1012, spread over ``timeouts.drain_window``;
+           a grace, and tunnels say 1012, spread over ``timeouts.drain_window``; requests that wait for an upstream to
+           come back are told 503, because the next gateway may wait longer than this one;
         3. ``timeouts.drain`` seconds behind that, whatever is left is cut; sockets that were handed over are the
            service's, and live on.
 
@@ -123,10 +126,12 @@ class Server:
                 self._lifecycle.happen("notice")
                 logger.info("not ready any more; %g s until the listener closes", timeouts.drain_notice)
                 await asyncio.sleep(timeouts.drain_notice)
-            public.close()
+            public.last_call()
             self._bound[0].close()
             self._lifecycle.happen("stop")
-            event = await self._drain.run(timeouts)
+            for upstream in self._gateway.rules.upstreams.values():
+                upstream.room.close()
+            event = await self._drain.run(timeouts, public.wait_closed())
         finally:
             public.close()
             self._lifecycle.happen(event)
@@ -136,6 +141,7 @@ class Server:
             self._gateway.handoff.close()
             for upstream in self._gateway.rules.upstreams.values():
                 upstream.close()
+                await upstream.closed()
             admin.close()
             self._release()
             for door in self._doors:
@@ -156,10 +162,12 @@ class Server:
         """
         before = self._gateway.rules
         settings, staying = merge(before.settings, read)
-        if self.certificate is not None and settings.tls is not None:
-            self.certificate.reload(settings.tls)
+        if settings.tls is not None:
+            tls.check(settings.tls)
         self._gateway.adopt(make_rules(settings, before))
         self._listener.adapt(**_for_connections(settings))
+        if self.certificate is not None and settings.tls is not None:
+            self.certificate.reload(settings.tls)
         for door in self._doors:
             door.look_again()
         changes = differences(before.settings, settings)

@@ -16,6 +16,10 @@ from proxy.errors import Outcome
 from proxy.frames import FrameCounter, close_frame, is_one_frame
 from proxy.patience import waiting
 
+_COME_BACK = 1012
+"""What a client hears whose upstream has vanished: "the service restarts". Without it, it would see 1006, after which
+browsers' clients come back too, but which tells nobody that something was to be expected."""
+
 FAREWELL = 2.0
 """Seconds without any progress after which connections that are to close are cut. Precedents: nginx none, Caddy 5s."""
 
@@ -238,17 +242,8 @@ class Tunnel:
         """
         if self._farewell is not None or self.state is State.CLOSED:
             return
-        self._farewell = code
-        self.outcome = outcome
         self.closed_by, self.close_code = "gateway", code
-        client, upstream = _LeavingLeg(self._client), _LeavingLeg(self._upstream)
-        self._client, self._upstream = client, upstream
-        client.other, upstream.other = upstream, client
-        client.transport.set_protocol(client)
-        upstream.transport.set_protocol(upstream)
-        upstream.part()
-        client.part()
-        self._cut_when_stuck()
+        self._part(code, outcome)
 
     def close(self) -> None:
         """Close both connections behind what is still on its way to them."""
@@ -276,6 +271,8 @@ class Tunnel:
 
     def ended(self, leg: Leg) -> bool:
         """Note that one side will send no more; True keeps its connection for the other direction."""
+        if self._has_vanished(leg):
+            self._bring_back(Outcome.UPSTREAM_CLOSED)
         self.closed_by = self.closed_by or leg.role
         self.state = TRANSITIONS[self.state].get(f"{leg.role} ends", self.state)
         if self._farewell is not None:
@@ -295,7 +292,9 @@ class Tunnel:
 
     def lost(self, leg: Leg, exc: Exception | None) -> None:
         """Note that one connection is gone, and let the other one end too."""
-        if exc is not None and not self.closed_by:
+        if self._has_vanished(leg):
+            self._bring_back(Outcome.UPSTREAM_CLOSED if exc is None else Outcome.RESET)
+        elif exc is not None and not self.closed_by:
             self._was_reset = True
         self.closed_by = self.closed_by or leg.role
         self.state = TRANSITIONS[self.state].get("lost", self.state)
@@ -304,6 +303,37 @@ class Tunnel:
         elif self._farewell is None or leg.role == "client":
             self.close()
         # else: the client still has to answer our goodbye; the timer bounds the wait.
+
+    def _has_vanished(self, leg: Leg) -> bool:
+        """Tell whether an upstream has left without a word, at a moment when a word of ours can be put in its place.
+
+        No WebSocket server ends its direction without a close frame and goes on (RFC 6455, 7.3): it was
+        killed. Where either side has begun to close, or a frame is under way, nothing is invented.
+        """
+        return (
+            leg is self._upstream
+            and self.state is State.OPEN
+            and not self.closed_by
+            and self._farewell is None
+            and leg.frames.at_boundary
+        )
+
+    def _bring_back(self, outcome: Outcome) -> None:
+        """Tell the client to come back, in the upstream's name."""
+        self.closed_by = "upstream"
+        self._part(_COME_BACK, outcome)
+
+    def _part(self, code: int, outcome: Outcome) -> None:
+        self._farewell = code
+        self.outcome = outcome
+        client, upstream = _LeavingLeg(self._client), _LeavingLeg(self._upstream)
+        self._client, self._upstream = client, upstream
+        client.other, upstream.other = upstream, client
+        client.transport.set_protocol(client)
+        upstream.transport.set_protocol(upstream)
+        upstream.part()
+        client.part()
+        self._cut_when_stuck()
 
     def _finish(self) -> None:
         if self._timer is not None:

@@ -29,7 +29,7 @@ async def shake_hands(
     UpstreamError when there is no answer, or a 101 that does not fit the
     request. Cancelling it closes the connection.
     """
-    connection = await upstream.connect()
+    connection = await upstream.acquire(is_new=True)
     try:
         connection.begin("GET", may_switch=True)
         connection.write(request_head(head, target, ours, upgrade=True))
@@ -38,13 +38,13 @@ async def shake_hands(
         if answer.status == 101 and (wrong := _what_is_wrong(answer, key)):
             raise UpstreamError(f"The upstream {upstream.name} accepted the handshake wrongly: {wrong}.")
     except TimeoutError:
-        connection.abort()
+        upstream.discard(connection)
         raise UpstreamTimeout(
             f"The upstream {upstream.name} did not answer the WebSocket handshake within {patience:g} s.",
             advice="For whoever runs this: gateway.timeouts.handshake in the configuration is the limit.",
         ) from None
     except BaseException:
-        connection.abort()
+        upstream.discard(connection)
         raise
     return connection, answer
 

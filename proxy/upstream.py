@@ -21,14 +21,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Protocol, TypedDict, cast
+from typing import NotRequired, Protocol, TypedDict, Unpack, cast
 
 import httptools
 
-from proxy import tls
-from proxy.config import Settings
-from proxy.errors import Exhausted, ProxyError, UpstreamCut, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from proxy import config, tls
+from proxy.config import Limits, Settings
+from proxy.errors import (
+    ConnectTimeout,
+    Exhausted,
+    ProxyError,
+    UpstreamCut,
+    UpstreamError,
+    UpstreamLost,
+    UpstreamUnreachable,
+)
 from proxy.headers import Fields
+from proxy.health import Health
+from proxy.names import Name
+from proxy.waiting import Room
+from proxy.watch import Watch
 
 MAX_HEAD = 65536
 """Bytes of an answer's head and the interim answers before it. Precedents: nginx 4-8 KiB (a known trap for large
@@ -41,12 +53,15 @@ counted as one."""
 MAX_IDLE = 256
 """Idle connections kept for each upstream; they are closed after ``upstream_idle`` anyway."""
 
-_OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
-"""What has run out here, and is no fault of an upstream."""
-
 _NO_BODY = frozenset((204, 304))
 _REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
+
+_NO_LIMITS = Limits(in_flight=None)
+_NO_PROBES = config.Health(interval=0)
+
+_OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
+"""What has run out here, and says nothing about the upstream."""
 
 
 class Framing(Enum):
@@ -109,12 +124,15 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.is_reused = False
         self.has_tls = False
+        self.is_counted = False
+        """Whether it is one of those in flight; its upstream's to write."""
 
     # -- a plain exchange
 
     def begin_plain(self, listener: PlainListener) -> None:
         """Start an exchange whose answer ``listener`` reads, byte by byte as they come."""
         self._idle = False
+        self.has_answered = False
         self._listener = listener
 
     def end_plain(self) -> None:
@@ -229,7 +247,8 @@ class Connection(asyncio.Protocol):
         reset = " (connection reset)" if exc is not None else ""
         if has_answered:
             return UpstreamCut(f"The upstream {self._name} closed the connection in the middle of a body{reset}.")
-        return UpstreamError(f"The upstream {self._name} closed the connection without an answer{reset}.")
+        kind = UpstreamError if self.has_answered else UpstreamLost
+        return kind(f"The upstream {self._name} closed the connection without an answer{reset}.")
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Hand out the transport behind a 101, paused, and the bytes that came with it."""
@@ -477,93 +496,176 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
 
-class _Values(TypedDict):
+class Ways(TypedDict):
+    """How an upstream is dealt with: what a reload may change.
+
+    connect_timeout: seconds to connect, TLS included. idle: seconds that an
+    unused connection is kept. buffer: bytes held per direction before the
+    sender is made to wait.
+    context: how TLS is spoken to an ``https`` one; None: to the others.
+    hold: seconds that requests wait for its return; 0: none. queue: seconds
+    that they wait for a turn. limits: of them ``in_flight`` and ``waiting``.
+    probes: how it is looked at. path: to ask for, to learn whether it is
+    well; None: that it takes a connection is enough.
+    """
+
     connect_timeout: float
     idle: float
     buffer: int
-    context: ssl.SSLContext | None
+    context: NotRequired[ssl.SSLContext | None]
+    hold: NotRequired[float]
+    queue: NotRequired[float]
+    limits: NotRequired[Limits]
+    probes: NotRequired[config.Health]
+    path: NotRequired[str | None]
 
 
 class Upstream:
-    """One of the services behind the gateway, and the idle connections to it.
+    """One of the services behind the gateway: its connections, who waits for it, and what is known of it.
 
     name: ``dash`` or ``ws``, as the configuration calls it.
     url: ``http://host:port``, ``https://host:port`` or ``unix:path``.
-    connect_timeout: seconds to connect, TLS included. idle: seconds that an unused connection is kept.
-    buffer: bytes held per direction before the sender is made to wait.
-    context: how TLS is spoken to an ``https`` one; None: to the others.
+    ways: how it is dealt with.
+
+    An exchange takes a connection with ``acquire`` (or ``acquire_at_once``)
+    and gives it back with ``release``, ``discard`` or ``detach``: in between
+    it is in flight. So a long answer (an event stream) is in flight to its
+    end, and a tunnel only to its 101.
     """
 
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        *,
-        connect_timeout: float,
-        idle: float,
-        buffer: int,
-        context: ssl.SSLContext | None = None,
-    ) -> None:
+    def __init__(self, name: str, url: str, **ways: Unpack[Ways]) -> None:
         self.name = name
         self.url = url
         self.authority = b"localhost" if url.startswith("unix:") else url.partition("://")[2].encode()
+        self._host, self._port = ("", 0) if url.startswith("unix:") else split_url(url)
+        self._host_name = Name(self._host)
         self._idle: deque[Connection] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
-        self.adapt(connect_timeout=connect_timeout, idle=idle, buffer=buffer, context=context)
+        self._watch = Watch(name, self._look, lambda: self.room.awaits_return, 0)
+        self.health = Health(name, fails=1, passes=1)
+        self.room = Room(name, in_flight=None, places=0)
+        self.adapt(**ways)
 
-    def adapt(self, *, connect_timeout: float, idle: float, buffer: int, context: ssl.SSLContext | None = None) -> None:
-        """Change what holds for connections from here on."""
-        self._tls = context
-        self._connect_timeout = connect_timeout
-        self._idle_seconds = idle
-        self._buffer = buffer
+    # -- its life
+
+    def adapt(self, **ways: Unpack[Ways]) -> None:
+        """Change how it is dealt with from here on; what is known of it stays, and who waits for it."""
+        self._connect_timeout = ways["connect_timeout"]
+        self._idle_seconds = ways["idle"]
+        self._buffer = ways["buffer"]
+        self._tls = ways.get("context")
+        self.hold_seconds = ways.get("hold", 0.0)
+        self._queue_seconds = ways.get("queue", 0.0)
+        self._path = ways.get("path")
+        limits, probes = ways.get("limits", _NO_LIMITS), ways.get("probes", _NO_PROBES)
+        self._probe_timeout = probes.timeout
+        self._watch.adapt(probes.interval)
+        self.health.adapt(fails=probes.fails, passes=probes.passes)
+        self.room.adapt(in_flight=limits.in_flight, places=limits.waiting)
+
+    def start(self) -> None:
+        """Begin to look whether it is there, as often as its probes say."""
+        self._watch.start()
+
+    def close(self, why: str = "This gateway is stopping.") -> None:
+        """Close every idle connection and keep none any more, look at it no more, and send away who waits for it."""
+        self._watch.stop()
+        self.room.close(why)
+        self._idle_seconds = 0
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        while self._idle:
+            self._idle.pop().abort()
+
+    async def closed(self) -> None:
+        """Wait until nothing of it runs any more, behind ``close``."""
+        await self._watch.stopped()
+
+    # -- for exchanges
+
+    async def acquire(self, *, is_new: bool = False) -> Connection:
+        """Take a connection for one exchange: an idle one, or a new one; waits while the upstream has all it may have.
+
+        is_new: make one in any case. Raises UpstreamUnreachable,
+        ConnectTimeout, UpstreamFull, Exhausted, Stopping, and UpstreamError
+        when TLS cannot be spoken to it; cancelling gives everything back.
+        While the upstream is away nobody but the watch tries to connect:
+        whoever comes hears what its next look finds.
+        """
+        while True:
+            if not self._is_worth_trying(is_new):
+                await self._hear()
+            await self.room.claim(self._queue_seconds)
+            if self._is_worth_trying(is_new):
+                break
+            self.room.leave()
+        try:
+            connection = (None if is_new else self.reuse()) or await self.connect()
+        except BaseException:
+            self.room.leave()
+            raise
+        connection.is_counted = True
+        return connection
+
+    def acquire_at_once(self) -> Connection | None:
+        """Take an idle connection; None where there is none, or others wait for their turn."""
+        if not self._idle or not self.room.claim_at_once():
+            return None
+        connection = self.reuse()
+        if connection is None:
+            self.room.leave()
+            return None
+        connection.is_counted = True
+        return connection
+
+    async def returned(self, seconds: float) -> None:
+        """Wait until the upstream is back and it is our turn to try. Raises TimeoutError, UpstreamFull, Stopping."""
+        self._watch.want()
+        await self.room.hold(seconds)
+
+    def release(self, connection: Connection) -> None:
+        """Take a connection back when its exchange is over; closes it unless another may follow."""
+        if not connection.is_reusable or len(self._idle) >= MAX_IDLE or not self._idle_seconds:
+            self.discard(connection)
+            return
+        self._uncount(connection)
+        connection.rest()
+        if connection.has_tls:
+            # Not before TLS has given out what it still holds: of that, the kernel knows nothing.
+            asyncio.get_running_loop().call_soon(self._keep, connection)
+        else:
+            self._keep(connection)
+
+    def discard(self, connection: Connection) -> None:
+        """Take a connection back and close it. Safe to call twice."""
+        self._uncount(connection)
+        connection.abort()
+
+    def detach(self, connection: Connection) -> tuple[asyncio.Transport, bytes]:
+        """Let a connection go for good behind its 101: its transport, paused, and what came with the 101."""
+        self._uncount(connection)
+        return connection.detach()
+
+    # -- its connections
 
     async def connect(self) -> Connection:
-        """Open a new connection; cancelling abandons the attempt.
+        """Open a new connection, which is nobody's yet.
 
-        Raises UpstreamUnreachable, UpstreamTimeout, and Exhausted when this process can open no more.
+        Raises UpstreamUnreachable, ConnectTimeout, Exhausted when this
+        process can open no more, and UpstreamError when TLS cannot be spoken
+        to it; cancelling abandons the attempt.
         """
-        loop = asyncio.get_running_loop()
-
-        def connection() -> Connection:
-            return Connection(self.name, self._buffer)
-
         try:
-            async with asyncio.timeout(self._connect_timeout):
-                if self.url.startswith("unix:"):
-                    _, made = await loop.create_unix_connection(connection, self.url[5:])
-                else:
-                    _, made = await loop.create_connection(connection, *split_url(self.url), ssl=self._tls)
-        except TimeoutError:
-            raise UpstreamTimeout(
-                f"The upstream {self.name} did not take a connection within {self._connect_timeout:g} s.",
-                advice=self._advice("is it overloaded?"),
-            ) from None
-        except OSError as error:
-            raise self._unreachable(error) from error
+            made = await self._dial(self._connect_timeout)
+        except _NotReached as missed:
+            if missed.is_away:
+                self.health.missed(missed.why)
+                self.room.shut()
+            raise self._error_of(missed) from missed.__cause__
+        self.health.reached()
+        self.room.open()
         return made
-
-    def _unreachable(self, error: OSError) -> ProxyError:
-        at = f"the upstream {self.name} at {self.url}"
-        if error.errno in _OURS:
-            return Exhausted(
-                "The gateway has no room for another connection.",
-                advice="For whoever runs this: its log says what has run out.",
-                detail=f"no connection to {at} can be opened: {error.strerror or error}; see LimitNOFILE or ulimit -n",
-                headers=[(b"Retry-After", b"1")],
-            )
-        if isinstance(error, ssl.SSLError):
-            # What exactly is wrong with its certificate is nothing for a stranger.
-            return UpstreamUnreachable(
-                f"The upstream {self.name} cannot be spoken to safely.",
-                advice=self._advice("is its certificate the right one?"),
-                detail=f"{at}: {tls.why(error)}; gateway.upstream_ca names the authorities that are believed",
-            )
-        return UpstreamUnreachable(
-            f"The upstream {self.name} cannot be reached: {_reason(error)}.",
-            advice=self._advice("is it running?"),
-            detail=f"{at} cannot be reached: {_reason(error)}",
-        )
 
     def reuse(self) -> Connection | None:
         """Take an idle connection, the youngest that has neither ended nor spoken; None where there is none."""
@@ -575,40 +677,148 @@ class Upstream:
             connection.abort()
         return None
 
-    def release(self, connection: Connection) -> None:
-        """Take a connection back when its exchange is over; closes it unless another may follow."""
-        if not connection.is_reusable or len(self._idle) >= MAX_IDLE or not self._idle_seconds:
-            connection.abort()
-            return
-        connection.rest()
-        if connection.has_tls:
-            # Not before TLS has given out what it still holds: of that, the kernel knows nothing.
-            asyncio.get_running_loop().call_soon(self._keep, connection)
-        else:
-            self._keep(connection)
-
-    def _keep(self, connection: Connection) -> None:
-        self._idle.append(connection)
-        if self._sweeper is None:
-            self._sweep_later()
-
-    def close(self) -> None:
-        """Close every idle connection."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
-        while self._idle:
-            self._idle.pop().abort()
-
-    def retire(self) -> None:
-        """Close every idle connection, and keep none any more: those in use end with their exchange."""
-        self._idle_seconds = 0
-        self.close()
-
     @property
     def idle(self) -> int:
         """How many connections wait for work."""
         return len(self._idle)
+
+    def advice(self, question: str) -> str:
+        """Return what whoever runs this may look at."""
+        return f"For whoever runs this: {question} Its address is gateway.upstreams.{self.name} in the configuration."
+
+    # -- inside
+
+    def _is_worth_trying(self, is_new: bool) -> bool:
+        return not self.health.is_away or (not is_new and bool(self._idle))
+
+    async def _hear(self) -> None:
+        """Wait for the next look. Raises UpstreamUnreachable when the upstream is still away."""
+        if not self._watch.has_just_looked:
+            self._watch.want()
+            await self.room.news()
+        if self.health.is_away:
+            raise self._unreachable(self.health.why)
+
+    def _uncount(self, connection: Connection) -> None:
+        if connection.is_counted:
+            connection.is_counted = False
+            self.room.leave()
+
+    async def _dial(self, seconds: float) -> Connection:
+        """Connect to one address after the other; raises _NotReached. Each gets its share of the time."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+
+        def connection() -> Connection:
+            return Connection(self.name, self._buffer)
+
+        try:
+            if self.url.startswith("unix:"):
+                async with asyncio.timeout(seconds):
+                    return (await loop.create_unix_connection(connection, self.url[5:]))[1]
+            async with asyncio.timeout(seconds):
+                addresses = await self._host_name.addresses()
+            for number, address in enumerate(addresses, 1):
+                try:
+                    async with asyncio.timeout((until - loop.time()) / (len(addresses) - number + 1)):
+                        made = await loop.create_connection(
+                            connection,
+                            address,
+                            self._port,
+                            ssl=self._tls,
+                            server_hostname=None if self._tls is None else self._host,
+                        )
+                        return made[1]
+                except OSError:  # a TimeoutError too
+                    if number == len(addresses):
+                        raise
+            raise socket.gaierror(socket.EAI_NONAME, "no address")
+        except TimeoutError:
+            what = "look up its host name" if self._host_name.is_being_looked_up else "take a connection"
+            raise _NotReached(f"did not {what} within {seconds:g} s", is_late=True) from None
+        except ssl.SSLError as error:
+            raise _NotReached(tls.why(error), is_unsafe=True) from error
+        except OSError as error:
+            raise _NotReached(_reason(error), is_ours=error.errno in _OURS) from error
+
+    async def _look(self) -> None:
+        """Probe it once, and tell everybody who waits for that."""
+        try:
+            await self._probe()
+        except _NotReached as missed:
+            if missed.is_unsafe:
+                self.health.answered_badly(missed.why)
+                self.room.open()
+            elif missed.is_away:
+                # Whoever waits has met it away already; this is no first doubt.
+                (self.health.missed if self.room.awaits_return else self.health.failed)(missed.why)
+        except UpstreamError as error:
+            self.health.answered_badly(error.message)
+            self.room.open()
+        else:
+            self.health.passed()
+            if not self.health.is_away:
+                self.room.open()
+        if self.health.is_away:
+            self.room.shut()
+        self.room.tell()
+
+    async def _probe(self) -> None:
+        """Raise _NotReached, or UpstreamError when it is there and not well."""
+        connection = await self._dial(self._probe_timeout)
+        try:
+            if self._path is None:
+                return
+            connection.begin("GET")
+            fields = b"Host: %b\r\nUser-Agent: dash-ws-proxy\r\nConnection: close" % self.authority
+            connection.write(b"GET %b HTTP/1.1\r\n%b\r\n\r\n" % (self._path.encode(), fields))
+            async with asyncio.timeout(self._probe_timeout):
+                answer = await connection.head()
+            if not 200 <= answer.status < 400:
+                raise UpstreamError(f"{self._path} answered {answer.status}")
+        except UpstreamLost as error:
+            # As a port does that something else keeps open for it: Docker's proxy takes connections for a container
+            # that is down, and closes them.
+            raise _NotReached("it closes connections without an answer") from error
+        except TimeoutError:
+            raise UpstreamError(f"{self._path} did not answer within {self._probe_timeout:g} s") from None
+        finally:
+            connection.abort()
+
+    def _error_of(self, missed: _NotReached) -> ProxyError:
+        if missed.is_ours:
+            return Exhausted(
+                "The gateway has no room for another connection.",
+                advice="For whoever runs this: its log says what has run out.",
+                detail=f"no connection to the upstream {self.name} at {self.url} can be opened: {missed.why}; see "
+                "LimitNOFILE or ulimit -n",
+                headers=[(b"Retry-After", b"1")],
+            )
+        if missed.is_unsafe:
+            # What exactly is wrong with its certificate is nothing for a stranger.
+            return UpstreamError(
+                f"The upstream {self.name} cannot be spoken to safely.",
+                advice=self.advice("is its certificate the right one?"),
+                detail=f"the upstream {self.name} at {self.url}: {missed.why}; gateway.upstream_ca names the "
+                "authorities that are believed",
+            )
+        return self._unreachable(missed.why, is_late=missed.is_late)
+
+    def _unreachable(self, why: str, *, is_late: bool = False) -> UpstreamUnreachable | ConnectTimeout:
+        what = why if is_late else f"cannot be reached: {why}"
+        return (ConnectTimeout if is_late else UpstreamUnreachable)(
+            f"The upstream {self.name} {what}.",
+            advice=self.advice("is it overloaded?" if is_late else "is it running?"),
+            detail=f"the upstream {self.name} at {self.url} {what}",
+        )
+
+    def _keep(self, connection: Connection) -> None:
+        if not self._idle_seconds:  # closed meanwhile
+            connection.abort()
+            return
+        self._idle.append(connection)
+        if self._sweeper is None:
+            self._sweep_later()
 
     def _sweep_later(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(self._idle_seconds, self._sweep)
@@ -621,8 +831,18 @@ class Upstream:
         if self._idle:
             self._sweep_later()
 
-    def _advice(self, question: str) -> str:
-        return f"For whoever runs this: {question} Its address is gateway.upstreams.{self.name} in the configuration."
+
+class _NotReached(Exception):
+    """No connection: why; whether it took too long; whether that is our own fault; whether TLS failed."""
+
+    def __init__(self, why: str, *, is_late: bool = False, is_ours: bool = False, is_unsafe: bool = False) -> None:
+        super().__init__(why)
+        self.why, self.is_late, self.is_ours, self.is_unsafe = why, is_late, is_ours, is_unsafe
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the upstream takes no connection."""
+        return not (self.is_ours or self.is_unsafe)
 
 
 def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> dict[str, Upstream]:
@@ -634,17 +854,22 @@ def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> dict[s
     context = tls.upstream_context(settings.upstream_ca) if any(is_secure.values()) else None
     upstreams = {}
     for name, url in settings.upstreams:
-        values: _Values = {
+        ways: Ways = {
             "connect_timeout": settings.timeouts.connect,
             "idle": settings.timeouts.upstream_idle,
             "buffer": settings.buffer,
             "context": context if is_secure[name] else None,
+            "hold": settings.timeouts.hold,
+            "queue": settings.timeouts.queue,
+            "limits": settings.limits,
+            "probes": settings.health,
+            "path": getattr(settings.health, name),
         }
         upstream = before.get(name)
         if upstream is not None and upstream.url == url:
-            upstream.adapt(**values)
+            upstream.adapt(**ways)
         else:
-            upstream = Upstream(name, url, **values)
+            upstream = Upstream(name, url, **ways)
         upstreams[name] = upstream
     return upstreams
 
@@ -662,7 +887,8 @@ def _reason(error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     if isinstance(error, socket.gaierror):
-        return "its host name is not known"
+        is_for_now = error.errno == socket.EAI_AGAIN
+        return "its host name cannot be looked up for now" if is_for_now else "its host name is not known"
     if isinstance(error, FileNotFoundError):
         return "its socket file does not exist"
     return (error.strerror or type(error).__name__).lower()

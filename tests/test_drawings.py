@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from proxy import lifecycle, tunnel
+from proxy import health, lifecycle, tunnel
 from tests.processes import ROOT
 
 COMMAND = "python -m tests.test_drawings"
@@ -23,7 +23,11 @@ FOLDER = ROOT / "docs" / "drawings"
 
 Transitions = Mapping[Any, Mapping[str, Any]]
 
-TABLES: dict[str, Transitions] = {"lifecycle": lifecycle.TRANSITIONS, "tunnel": tunnel.TRANSITIONS}
+TABLES: dict[str, Transitions] = {
+    "lifecycle": lifecycle.TRANSITIONS,
+    "tunnel": tunnel.TRANSITIONS,
+    "health": health.TRANSITIONS,
+}
 
 
 def draw(table: Transitions) -> str:

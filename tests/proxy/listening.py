@@ -13,7 +13,7 @@ from proxy.gateway import Gateway
 from proxy.heads import HeadLimits
 from proxy.hijack import Carried, Listener
 from proxy.lifecycle import Lifecycle
-from proxy.rules import make_rules
+from proxy.rules import Rules, make_rules
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the answer to KEY that RFC 6455 itself gives
@@ -54,8 +54,11 @@ class Client:
 class Listening:
     """A gateway that listens."""
 
-    def __init__(self, port: int, gateway: Gateway, listener: Listener, lifecycle: Lifecycle[Exchange]) -> None:
+    def __init__(
+        self, port: int, gateway: Gateway, listener: Listener, lifecycle: Lifecycle[Exchange], rules: Rules
+    ) -> None:
         self.port, self.gateway, self.listener, self.lifecycle = port, gateway, listener, lifecycle
+        self.dash, self.ws = rules.upstreams["dash"], rules.upstreams["ws"]
         self.exchanges: list[Exchange] = []
         self.plain = 0
         """How many requests were carried the plain way, at least at first."""
@@ -89,6 +92,12 @@ class Listening:
         """Take nothing new, as a drain begins."""
         self.lifecycle.happen("stop")
         self.listener.leave()
+
+    async def waits(self, count: int = 1) -> None:
+        """Wait until so many requests wait for an upstream."""
+        async with asyncio.timeout(10):
+            while self.dash.room.waiting + self.ws.room.waiting != count:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.001)
 
     async def stop(self) -> None:
         """Cut what is left, as a drain ends."""
@@ -136,7 +145,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
         read_buffer=settings.buffer,
     )
     server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
-    rig = Listening(server.sockets[0].getsockname()[1], gateway, listener, lifecycle)
+    rig = Listening(server.sockets[0].getsockname()[1], gateway, listener, lifecycle, rules)
     lifecycle.happen("listening")
     try:
         yield rig
@@ -152,4 +161,6 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
                 await empty.wait()
         for upstream in rules.upstreams.values():
             upstream.close()
+            await upstream.closed()
+            assert (upstream.room.in_flight, upstream.room.waiting) == (0, 0), "every turn was given back"
         assert not lifecycle.in_flight, "every exchange that began has ended"

@@ -12,6 +12,7 @@ from proxy import errors
 from proxy.errors import (
     BodyStalled,
     ClientError,
+    ConnectTimeout,
     Exhausted,
     ListenError,
     Outcome,
@@ -21,6 +22,8 @@ from proxy.errors import (
     TooMany,
     UpstreamCut,
     UpstreamError,
+    UpstreamFull,
+    UpstreamLost,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -38,7 +41,10 @@ KINDS = [
         (BodyStalled, 408, Outcome.CLIENT_STALLED),
         (TooMany, 429, Outcome.REFUSED),
         (UpstreamError, 502, Outcome.UPSTREAM_FAILED),
-        (UpstreamUnreachable, 502, Outcome.UPSTREAM_FAILED),
+        (UpstreamUnreachable, 503, Outcome.UPSTREAM_AWAY),
+        (UpstreamFull, 503, Outcome.UPSTREAM_FULL),
+        (UpstreamLost, 502, Outcome.UPSTREAM_FAILED),
+        (ConnectTimeout, 504, Outcome.UPSTREAM_TIMEOUT),
         (UpstreamTimeout, 504, Outcome.UPSTREAM_TIMEOUT),
         (UpstreamCut, 502, Outcome.UPSTREAM_CUT),
         (Stopping, 503, Outcome.STOPPING),

@@ -453,3 +453,58 @@ async def test_what_does_not_end_in_time_is_cut_and_the_log_says_who_did_it() ->
         await server.wait_closed(1)
         assert (await gateway.ended(2)).outcome is Outcome.STOPPING
         assert await client.read_all() == b""
+
+
+# -- turns
+
+
+async def test_a_plain_exchange_is_in_flight_until_its_answer_is_whole() -> None:
+    turn = asyncio.Event()
+    async with warm(answering_when(turn, OK)) as (gateway, client, _):
+        await client.send(GET)
+        await gateway.carries(1)
+        assert gateway.dash.room.in_flight == 1
+        turn.set()
+        await client.read(len(OK))
+        await gateway.ended(2)
+        assert gateway.dash.room.in_flight == 0
+
+
+async def test_a_request_that_has_to_wait_for_its_turn_is_not_carried_so() -> None:
+    turn = asyncio.Event()
+    async with warm(answering_when(turn, OK, OK), limits={"in_flight": 1}) as (gateway, client, server):
+        await client.send(GET)
+        await gateway.carries(1)
+        async with gateway.client() as other:
+            await other.send(GET)
+            await gateway.waits()
+            turn.set()
+            await client.read(len(OK))
+            assert (await other.read_head()).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert (gateway.plain, server.connections) == (1, 1)
+
+
+async def test_nobody_waits_longer_for_a_turn_than_the_config_allows() -> None:
+    limits = {"in_flight": 1}
+    async with warm(silent, limits=limits, timeouts={"queue": "50ms"}) as (gateway, client, _):
+        await client.send(GET)
+        await gateway.carries(1)
+        answer = await gateway.ask(GET.replace(b"Connection: keep-alive\r\n", b""))
+        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert (await gateway.ended(2)).outcome is Outcome.UPSTREAM_FULL
+
+
+async def test_a_request_whose_upstream_is_killed_waits_until_it_is_back() -> None:
+    async with warm(leaving(), answering(OK)) as (gateway, client, _):
+        away = gateway.dash._host_name.addresses
+
+        async def refused() -> list[str]:
+            return ["127.0.0.99"]
+
+        gateway.dash._host_name.addresses = refused  # type: ignore[method-assign]
+        await client.send(GET)
+        await gateway.waits()
+        assert gateway.dash.room.in_flight == 0
+        gateway.dash._host_name.addresses = away  # type: ignore[method-assign]
+        assert await client.read(len(OK)) == OK
+        assert (await gateway.ended(2)).outcome is Outcome.SERVED

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
+from proxy.headers import Peer
 from proxy.heads import HeadLimits
 from proxy.hijack import HAS_C_PARSER, Carried, Client, Connection, Handler, Listener, OnPlain, Written
 from proxy.plain import Request
@@ -258,6 +259,27 @@ async def test_what_cannot_be_read_is_answered_by_us() -> None:
     assert answer == b"unreadable 400"
 
 
+async def test_a_client_that_was_announced_is_who_it_is_said_to_be_from_the_first_moment() -> None:
+    async def handler(request: web.BaseRequest) -> Written:
+        client = Client.of(request)
+        client.write(f"{client.peer.address} {client.peer.scheme} {client.has_tls}".encode())
+        return Written(keep_alive=False)
+
+    async with connected(handler) as (_, _, listener):
+        for announced in (Peer("198.51.100.7", "https"), None):
+            here, there = socket.socketpair()
+            here.setblocking(False)
+            connection = listener(announced)
+            assert connection.peer == Peer("-")
+            await asyncio.get_running_loop().connect_accepted_socket(lambda it=connection: it, here)
+            assert connection.peer == announced or connection.peer == Peer("unix")
+            reader, writer = await asyncio.open_unix_connection(sock=there)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            said = await reader.read()
+            assert said == (b"198.51.100.7 https False" if announced else b"unix http False")
+            writer.close()
+
+
 @pytest.mark.parametrize(("begun", "answer"), [(b"", b""), (b"GET / HT", b"unreadable 408")])
 async def test_a_connection_that_asks_nothing_is_closed_in_time(begun: bytes, answer: bytes) -> None:
     """Who has begun a head hears why."""
@@ -435,6 +457,20 @@ async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
         assert await reader.readexactly(4) == b"done"
         listener.close_idle(loop.time() + 60)
         assert await reader.read() == b""
+
+
+async def test_who_is_in_the_middle_of_a_head_is_not_idle() -> None:
+    async def handler(request: web.BaseRequest) -> Written:
+        Client.of(request).write(b"done")
+        return Written(keep_alive=False)
+
+    async with connected(handler) as (reader, writer, listener):
+        loop = asyncio.get_running_loop()
+        writer.write(GET[:10])
+        await asyncio.sleep(0.05)  # until it is here; nobody is told
+        listener.close_idle(loop.time() + 60)
+        writer.write(GET[10:])
+        assert await reader.read() == b"done"
 
 
 async def test_other_options_hold_for_connections_that_begin_later() -> None:

@@ -133,13 +133,17 @@ async def test_what_is_not_websocket_at_all_passes_too() -> None:
         assert await r.upstream.receive(len(noise)) == noise
 
 
+LAST_WORDS = b"\x82\x0alast"
+"""A frame that is not at its end: whoever leaves in it has said its last word, whatever it was."""
+
+
 @pytest.mark.parametrize("role", ["client", "upstream"])
 async def test_a_side_that_ends_can_still_receive(role: str) -> None:
     async with rig() as r:
         one, other = (r.client, r.upstream) if role == "client" else (r.upstream, r.client)
-        await one.send(b"last words")
+        await one.send(LAST_WORDS)
         one.end()
-        assert await other.receive_all() == b"last words"
+        assert await other.receive_all() == LAST_WORDS
         assert r.tunnel.state is (State.CLIENT_DONE if role == "client" else State.UPSTREAM_DONE)
         await other.send(b"and the answer")
         assert await one.receive(14) == b"and the answer"
@@ -169,10 +173,60 @@ async def test_the_record_names_who_closed_first_and_with_which_code(first: str,
 async def test_a_reset_ends_the_other_side(role: str) -> None:
     async with rig() as r:
         one, other = (r.client, r.upstream) if role == "client" else (r.upstream, r.client)
+        await one.send(LAST_WORDS)
+        assert await other.receive(len(LAST_WORDS)) == LAST_WORDS
         one.reset()
-        assert await other.receive_all() == b""
+        assert await other.receive_all() == b"", "nothing is invented to end a frame"
         tunnel = await r.ended()
         assert (tunnel.outcome, tunnel.closed_by) == (Outcome.RESET, role)
+
+
+@pytest.mark.parametrize(("how", "outcome"), [("end", Outcome.UPSTREAM_CLOSED), ("reset", Outcome.RESET)])
+async def test_a_client_whose_upstream_vanishes_is_told_to_come_back(how: str, outcome: Outcome) -> None:
+    async with rig() as r:
+        await r.upstream.send(HELLO)
+        assert await r.client.receive(len(HELLO)) == HELLO
+        getattr(r.upstream, how)()
+        assert await r.client.receive(4) == close_frame(1012, masked=False)
+        await r.client.send(MASKED_HELLO * 100)  # still talking: to end now would reset its connection
+        await r.client.send(close_frame(1012, masked=True))
+        assert await r.client.receive_all() == b""
+        tunnel = await r.ended()
+        assert (tunnel.outcome, tunnel.closed_by, tunnel.close_code) == (outcome, "upstream", None)
+
+
+async def test_a_client_that_does_not_answer_that_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.tunnel.FAREWELL", 0.05)
+    async with rig() as r:
+        r.upstream.reset()
+        assert await r.client.receive_all() == close_frame(1012, masked=False)
+        await r.ended()
+
+
+@pytest.mark.parametrize("how", ["end", "reset"])
+async def test_a_close_that_the_upstream_has_said_itself_is_the_only_one(how: str) -> None:
+    async with rig() as r:
+        await r.upstream.send(CLOSE)
+        assert await r.client.receive(len(CLOSE)) == CLOSE
+        getattr(r.upstream, how)()
+        assert await r.client.receive_all() == b""
+        assert r.tunnel.close_code == 1000
+
+
+async def test_a_client_that_has_begun_to_close_hears_no_second_code() -> None:
+    async with rig() as r:
+        await r.client.send(MASKED_CLOSE)
+        assert await r.upstream.receive(len(MASKED_CLOSE)) == MASKED_CLOSE
+        r.upstream.close()
+        assert await r.client.receive_all() == b""
+        r.client.close()
+        assert (await r.ended()).closed_by == "client"
+
+
+async def test_an_upstream_whose_client_vanishes_gets_no_word_of_ours() -> None:
+    async with rig() as r:
+        r.client.end()
+        assert await r.upstream.receive_all() == b""
 
 
 @pytest.mark.parametrize("role", ["client", "upstream"])
@@ -324,3 +378,9 @@ async def test_another_idle_time_holds_for_tunnels_that_are_open() -> None:
         watch.use(0.2)
         assert await r.client.receive(4) == close_frame(1001, masked=False)
         assert r.tunnel.outcome is Outcome.IDLE
+
+
+@pytest.mark.parametrize(("how", "outcome"), [("end", Outcome.UPSTREAM_CLOSED), ("reset", Outcome.RESET)])
+def test_a_vanished_upstream_is_the_same_on_uvloop(how: str, outcome: Outcome) -> None:
+    with asyncio.Runner(loop_factory=_uvloop_factory()) as runner:
+        runner.run(test_a_client_whose_upstream_vanishes_is_told_to_come_back(how, outcome))

@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import socket
+import ssl
 import struct
-from typing import cast
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.errors import UpstreamCut, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from proxy import config
+from proxy.config import Limits, Tls
+from proxy.errors import (
+    Exhausted,
+    Stopping,
+    UpstreamCut,
+    UpstreamError,
+    UpstreamFull,
+    UpstreamLost,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from proxy.headers import response_head
+from proxy.health import State
+from proxy.tls import upstream_context
 from proxy.upstream import MAX_HEAD, Answer, Connection, Framing, Upstream, split_url
-from tests.processes import free_port
-from tests.proxy.origin import Script, answering, origin, read_head
+from tests.certificates import Authority
+from tests.processes import free_port, no_descriptor_left
+from tests.proxy.origin import Script, answering, origin, read_head, silent
 from tests.proxy.test_plain import ANSWERS, Wire
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def upstream(url: str, *, idle: float = 60, connect_timeout: float = 5, buffer: int = 65536) -> Upstream:
-    return Upstream("dash", url, connect_timeout=connect_timeout, idle=idle, buffer=buffer)
+def upstream(
+    url: str,
+    *,
+    idle: float = 60,
+    connect_timeout: float = 5,
+    buffer: int = 65536,
+    context: ssl.SSLContext | None = None,
+) -> Upstream:
+    return Upstream("dash", url, connect_timeout=connect_timeout, idle=idle, buffer=buffer, context=context)
 
 
 async def ask(connection: Connection, method: str = "GET", *, may_switch: bool = False) -> Answer:
@@ -201,7 +228,7 @@ async def test_a_transfer_coding_that_nobody_here_can_undo_is_refused() -> None:
 @pytest.mark.parametrize(
     ("sent", "error"),
     [
-        (b"", UpstreamError),
+        (b"", UpstreamLost),
         (b"HTTP/1.1 200 OK\r\nCont", UpstreamError),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", UpstreamCut),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", UpstreamCut),
@@ -320,7 +347,7 @@ async def test_an_idle_connection_is_closed_in_time() -> None:
         assert up.idle == 0
 
 
-async def test_one_that_is_retired_closes_its_idle_connections_and_keeps_none() -> None:
+async def test_one_that_is_closed_closes_its_idle_connections_and_keeps_none() -> None:
     async with origin(answering(OK, OK)) as server:
         up = upstream(server.url)
         idle, busy = await up.connect(), await up.connect()
@@ -328,7 +355,7 @@ async def test_one_that_is_retired_closes_its_idle_connections_and_keeps_none() 
             await ask(connection)
             await body(connection)
         up.release(idle)
-        up.retire()
+        up.close()
         await server.wait_closed(1)
         up.release(busy)
         await server.wait_closed(2)
@@ -342,11 +369,12 @@ async def test_one_that_is_adapted_keeps_its_idle_connections_by_the_new_time() 
         await ask(connection)
         await body(connection)
         up.release(connection)
-        up.adapt(connect_timeout=1, idle=60, buffer=65536)
+        rest = dict(context=None, hold=0, queue=0, limits=Limits(), probes=config.Health(interval=0), path=None)
+        up.adapt(connect_timeout=1, idle=60, buffer=65536, **rest)  # type: ignore[arg-type]
         await asyncio.sleep(0.1)  # longer than the old time, at whose end there is nothing to see
         assert up.reuse() is connection
         up.release(connection)
-        up.adapt(connect_timeout=1, idle=0, buffer=65536)
+        up.adapt(connect_timeout=1, idle=0, buffer=65536, **rest)  # type: ignore[arg-type]
         assert up.reuse() is None
 
 
@@ -422,6 +450,244 @@ async def test_a_full_backlog_ends_in_a_timeout() -> None:
                 await up.connect()
 
 
+# -- names
+
+
+async def test_a_name_that_nobody_knows_is_said_to_be_unknown_and_the_upstream_to_be_away() -> None:
+    up = upstream("http://no-such-host.invalid:8050")  # RFC 6761: it never will be
+    with pytest.raises(UpstreamUnreachable, match="dash cannot be reached: its host name is not known"):
+        await up.connect()
+    assert up.health.is_away
+
+
+async def test_a_resolver_that_hangs_is_named_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in: a real one takes a name server that does not answer."""
+    over = threading.Event()
+
+    def hang(*_: Any, **__: Any) -> Any:
+        over.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    up = upstream("http://dash.internal:8050", connect_timeout=0.1)
+    for _ in range(3):
+        with pytest.raises(UpstreamTimeout, match=r"did not look up its host name within 0\.1 s"):
+            await up.connect()
+    over.set()
+
+
+async def test_the_addresses_of_a_name_are_tried_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As localhost often is: ::1 first, where nobody listens."""
+    silent_address = "192.0.2.1"  # TEST-NET-1, RFC 5737: no answer, or none that helps
+
+    def resolve(*_: Any, **__: Any) -> Any:
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))
+            for address in ("127.0.0.3", silent_address, "127.0.0.1")
+        ]
+
+    async with origin(answering(OK)) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        up = upstream(f"http://dash.internal:{server.port}", connect_timeout=1)
+        connection = await up.connect()
+        assert (await ask(connection)).status == 200
+        connection.abort()
+
+
+# -- turns
+
+
+def narrow(url: str, *, queue: float = 10, waiting: int = 10, idle: float = 60) -> Upstream:
+    limits = Limits(in_flight=1, waiting=waiting)
+    return Upstream("dash", url, connect_timeout=5, idle=idle, buffer=65536, queue=queue, limits=limits)
+
+
+async def test_an_upstream_gets_no_more_than_it_may_have() -> None:
+    async with origin(answering(OK, OK)) as server:
+        up = narrow(server.url)
+        first = await up.acquire()
+        waiting = asyncio.get_running_loop().create_task(up.acquire(), name="second")
+        await asyncio.sleep(0)
+        assert (up.room.in_flight, up.room.waiting) == (1, 1)
+        await ask(first)
+        await body(first)
+        up.release(first)
+        second = await waiting
+        assert second is first, "and it is used again"
+        assert up.acquire_at_once() is None
+        up.discard(second)
+        up.discard(second)
+        assert up.room.in_flight == 0
+
+
+async def test_a_turn_that_does_not_come_is_refused_in_time() -> None:
+    async with origin(silent) as server:
+        up = narrow(server.url, queue=0.05)
+        connection = await up.acquire()
+        with pytest.raises(UpstreamFull):
+            await up.acquire()
+        up.discard(connection)
+
+
+async def test_an_attempt_that_fails_gives_its_turn_back() -> None:
+    up = narrow(f"http://127.0.0.1:{free_port()}")
+    for _ in range(3):
+        with pytest.raises(UpstreamUnreachable):
+            await up.acquire()
+    assert up.room.in_flight == 0
+    up.close()
+    await up.closed()
+
+
+async def test_an_attempt_that_is_cancelled_gives_its_turn_back() -> None:
+    async with origin(silent) as server:
+        up = narrow(server.url)
+        attempt = asyncio.get_running_loop().create_task(up.acquire(), name="attempt")
+        await asyncio.sleep(0)
+        assert up.room.in_flight == 1
+        attempt.cancel()
+        await asyncio.wait([attempt])
+        assert up.room.in_flight == 0
+
+
+async def test_nobody_overtakes_those_who_wait_with_an_idle_connection() -> None:
+    async with origin(answering(OK, OK), answering(OK)) as server:
+        up = narrow(server.url)
+        connection = await up.acquire()
+        waiting = asyncio.get_running_loop().create_task(up.acquire(is_new=True), name="handshake")
+        await asyncio.sleep(0)
+        await ask(connection)
+        await body(connection)
+        up.release(connection)
+        assert up.idle == 1
+        assert up.acquire_at_once() is None
+        up.discard(await waiting)
+        at_once = up.acquire_at_once()
+        assert at_once is connection
+        up.discard(at_once)
+
+
+async def test_a_tunnel_is_not_in_flight() -> None:
+    answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    async with origin(answering(answer)) as server:
+        up = narrow(server.url)
+        connection = await up.acquire(is_new=True)
+        await ask(connection, may_switch=True)
+        transport, _ = up.detach(connection)
+        assert up.room.in_flight == 0
+        transport.abort()
+
+
+async def test_what_keeps_us_from_connecting_is_not_the_upstreams_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for a process that has used up its descriptors, because the tests' own need them."""
+    up = upstream("http://127.0.0.1:8050")
+
+    async def no_more_files(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", no_more_files)
+    with pytest.raises(Exhausted) as caught:
+        await up.acquire()
+    assert "too many open files" in caught.value.detail
+    assert not up.health.is_away
+    assert up.room.in_flight == 0
+
+
+# -- looking at it
+
+
+@asynccontextmanager
+async def looked_at(url: str, **probes: Any) -> AsyncIterator[Upstream]:
+    path = probes.pop("path", None)
+    probing = config.Health(**{"interval": "50ms", **probes})
+    up = Upstream("dash", url, connect_timeout=5, idle=60, buffer=65536, probes=probing, path=path)
+    up.start()
+    try:
+        yield up
+    finally:
+        up.close()
+        async with asyncio.timeout(5):
+            await up.closed()
+
+
+async def becomes(up: Upstream, state: State) -> None:
+    async with asyncio.timeout(10):
+        while up.health.state is not state:  # noqa: ASYNC110 - it tells nobody but the log
+            await asyncio.sleep(0.005)
+
+
+async def test_it_is_seen_to_go_and_to_come_back_without_a_single_request() -> None:
+    async with origin(silent) as server, looked_at(server.url) as up:
+        await becomes(up, State.UP)
+        port = server.port
+    async with looked_at(f"http://127.0.0.1:{port}") as up:
+        await becomes(up, State.AWAY)
+        assert up.health.why == "connection refused"
+        async with origin(silent, port=port):
+            await becomes(up, State.UP)
+
+
+@pytest.mark.parametrize(("status", "state"), [("200 OK", State.UP), ("302 Found", State.UP)])
+async def test_a_path_that_answers_is_well(status: str, state: State) -> None:
+    async with origin(answering(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())) as server:
+        async with looked_at(server.url, path="/health") as up:
+            await becomes(up, state)
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), "/helth answered 404"),
+        (silent, "/helth did not answer within 0.1 s"),
+        (answering(b"SSH-2.0\r\n"), "The upstream dash sent something that is not HTTP"),
+    ],
+)
+async def test_a_path_that_is_wrong_takes_no_upstream_out(script: Script, why: str) -> None:
+    async with origin(script) as server, looked_at(server.url, path="/helth", timeout="100ms") as up:
+        await becomes(up, State.UNWELL)
+        assert up.health.why.startswith(why)
+        up.discard(await up.acquire())  # requests go on
+
+
+async def test_a_port_that_closes_what_it_takes_is_away() -> None:
+    """As Docker's proxy does for a container that is down; only a path can tell."""
+
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.close()
+
+    async with origin(closing) as server, looked_at(server.url, path="/health") as up:
+        await becomes(up, State.AWAY)
+        assert up.health.why == "it closes connections without an answer"
+
+
+async def test_a_probe_says_who_it_is_and_ends_its_connection() -> None:
+    heads = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await read_head(reader))
+        writer.write(OK)
+        await reader.read()
+
+    async with origin(script) as server, looked_at(server.url, path="/health?deep=1", interval="60s"):
+        await server.wait_closed(1)
+        host = server.url.partition("://")[2]
+        assert heads == [
+            f"GET /health?deep=1 HTTP/1.1\r\nHost: {host}\r\nUser-Agent: dash-ws-proxy\r\n"
+            "Connection: close\r\n\r\n".encode()
+        ]
+
+
+async def test_a_closed_upstream_holds_nobody() -> None:
+    up = upstream(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(UpstreamUnreachable):
+        await up.connect()
+    up.close()
+    with pytest.raises(Stopping):
+        await up.returned(10)
+    await up.closed()
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
@@ -455,3 +721,45 @@ def test_whatever_counts_as_an_answer_is_written_on_without_a_second_meaning(dat
     lengths = answer.all(b"content-length")
     assert len(lengths) + len(answer.all(b"transfer-encoding")) <= 1
     assert all(length.isdigit() and str(int(length)).encode() == length for length in lengths)
+
+
+async def test_without_a_descriptor_no_upstream_is_to_blame() -> None:
+    async with origin(answering(OK)) as server:
+        with no_descriptor_left(), pytest.raises(Exhausted) as caught:
+            await upstream(server.url).connect()
+        assert "too many open files" in caught.value.detail
+        assert caught.value.headers == ((b"Retry-After", b"1"),)
+        connection = await upstream(server.url).connect()  # and a moment later it works
+        connection.abort()
+
+
+# -- over TLS; the rest of it is in tests/system/test_tls.py, in uvloop
+
+
+def test_a_url_without_a_port_has_that_of_its_scheme() -> None:
+    assert split_url("https://dash.test") == ("dash.test", 443)
+    assert split_url("https://[::1]") == ("::1", 443)
+    assert split_url("https://dash.test:8443") == ("dash.test", 8443)
+    assert split_url("http://dash.test") == ("dash.test", 80)
+
+
+async def test_a_connection_over_tls_is_used_again_in_another_turn_of_the_loop(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    files = Tls(**authority.issue())
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    theirs.load_cert_chain(files.certificate, files.key)
+    async with origin(answering(OK, OK), tls=theirs) as server:
+        url = server.url.replace("http://127.0.0.1", "https://localhost")
+        dash = upstream(url, context=upstream_context(str(authority.file)))
+        for number in range(2):
+            connection = dash.reuse() or await dash.connect()
+            assert connection.has_tls
+            assert connection.is_reused == bool(number)
+            assert (await ask(connection)).status == 200
+            assert await body(connection) == b"ok"
+            dash.release(connection)
+            assert dash.idle == 0
+            await asyncio.sleep(0)
+            assert dash.idle == 1
+        assert server.connections == 1
+        dash.close()

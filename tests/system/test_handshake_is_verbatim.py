@@ -28,7 +28,11 @@ OURS = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded
 @pytest.fixture(scope="module")
 def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Origin, Origin]]:
     folder = tmp_path_factory.mktemp("handshake")
-    with Origin() as dash, Origin() as ws, running_gateway(folder, dash=dash.url, ws=ws.url) as gateway:
+    with (
+        Origin() as dash,
+        Origin() as ws,
+        running_gateway(folder, dash=dash.url, ws=ws.url, timeouts={"hold": 0}) as gateway,
+    ):
         yield gateway, dash, ws
 
 

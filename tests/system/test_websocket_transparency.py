@@ -589,16 +589,25 @@ def test_a_close_is_passed_on_and_not_answered_by_the_gateway(gateway: Gateway, 
     assert client.read_to_end() == more
 
 
-def test_a_connection_that_ends_without_a_close_frame_gets_none_from_the_gateway(
-    gateway: Gateway, origin: Origin
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_a_client_that_leaves_without_a_close_frame_gets_none_written_for_it(
+    gateway: Gateway, origin: Origin, how: str
 ) -> None:
-    for how in ("close", "reset"):
-        client, upstream = open_tunnel(gateway, origin)
-        getattr(upstream, how)()
-        assert client.read_to_cut()[0] == b""
-        client, upstream = open_tunnel(gateway, origin)
-        getattr(client, how)()
-        assert upstream.read_to_cut()[0] == b""
+    client, upstream = open_tunnel(gateway, origin)
+    getattr(client, how)()
+    assert upstream.read_to_cut()[0] == b""
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_an_upstream_that_vanishes_is_a_1012_for_its_client(gateway: Gateway, origin: Origin, how: str) -> None:
+    """The one frame that the gateway adds outside its own stop: so the client knows that it is to come back."""
+    client, upstream = open_tunnel(gateway, origin)
+    upstream.send(frame(TEXT, b"hello"))
+    assert client.read_frame().payload == b"hello"
+    getattr(upstream, how)()
+    assert client.read_frame().raw == frame(CLOSE, (1012).to_bytes(2, "big"))
+    client.send(frame(CLOSE, (1012).to_bytes(2, "big"), mask=MASK))
+    assert client.read_to_end() == b""
 
 
 # -- bare bytes
@@ -686,14 +695,15 @@ def test_a_client_that_has_said_everything_still_hears(gateway: Gateway, origin:
         upstream.send(frame(TEXT, b"%d" % number))
         assert client.read_frame().payload == b"%d" % number
     upstream.close()
-    assert client.read_to_end() == b""
+    assert client.read_to_end() == b"", "and nothing is added: it has ended itself"
 
 
 def test_an_upstream_that_has_said_everything_still_hears(gateway: Gateway, origin: Origin) -> None:
     client, upstream = open_tunnel(gateway, origin)
-    upstream.send(frame(TEXT, b"hello"))
+    words = frame(TEXT, b"hello") + frame(CLOSE, b"\x03\xe8")
+    upstream.send(words)  # without a close frame it has not said everything, it has vanished
     upstream.end()
-    assert client.read_to_end() == frame(TEXT, b"hello")
+    assert client.read_to_end() == words
     for _ in range(3):
         client.send(HELLO)
         assert upstream.read_frame().raw == HELLO

@@ -1,0 +1,117 @@
+"""What is known of an upstream: whether it is there, and whether it says that it is well.
+
+Two questions, kept apart. *Away* is an upstream that takes no connection;
+then requests are held. *Unwell* is one that takes them and answers its
+health path with anything but 2xx or 3xx; that is told to whoever asks, and
+requests go on: it is the only one of its kind, so there is nobody better to
+ask, and a path that is wrong in the config must not take a working upstream
+out. Precedents for going on: nginx never takes out the only server of a
+group, Envoy sends everywhere once too few are healthy (its panic mode).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from enum import Enum
+
+logger = logging.getLogger("proxy")
+
+
+class State(Enum):
+    """What is known of an upstream."""
+
+    UNKNOWN = "unknown"
+    UP = "up"
+    UNWELL = "unwell"
+    AWAY = "away"
+
+
+TRANSITIONS: dict[State, dict[str, State]] = {
+    State.UNKNOWN: {"reached": State.UP, "answers badly": State.UNWELL, "not reached": State.AWAY},
+    State.UP: {"answers badly": State.UNWELL, "not reached": State.AWAY},
+    State.UNWELL: {"answers well": State.UP, "not reached": State.AWAY},
+    State.AWAY: {"reached": State.UP, "answers badly": State.UNWELL},
+}
+"""State, what happens, next state. ``docs/architecture.md`` draws its picture from this table."""
+
+
+class Health:
+    """The state of one upstream, and what leads from one to the next.
+
+    name: for the log. fails: probes that fail in a row before one that was
+    there is away, or one that was well is unwell. passes: probes that
+    succeed in a row before it is back, or well. clock: seconds, monotonic.
+
+    ``why`` says what is wrong; nothing while it is up. Each change is one line in the log.
+    """
+
+    def __init__(self, name: str, *, fails: int, passes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
+        self.adapt(fails=fails, passes=passes)
+        self._clock = clock
+        self._fails = self._passes = self._bad_answers = 0
+        self.state = State.UNKNOWN
+        self.since = clock()
+        self.why = ""
+
+    def adapt(self, *, fails: int, passes: int) -> None:
+        """Change how many probes it takes from here on."""
+        self._fails_needed = fails
+        self._passes_needed = passes
+
+    @property
+    def is_away(self) -> bool:
+        """Whether there is no sense in sending it anything."""
+        return self.state is State.AWAY
+
+    # -- what requests meet
+
+    def reached(self) -> None:
+        """It has taken a request's connection."""
+        self._fails = 0
+        if self.state is not State.UP:
+            self._happen("reached", "")
+
+    def missed(self, why: str) -> None:
+        """It has not: there is no doubt left, so no second one is waited for."""
+        self._fails = self._fails_needed
+        self._passes = 0
+        self._happen("not reached", why)
+
+    # -- what probes find
+
+    def passed(self) -> None:
+        """A probe has reached it, and its answer was good where one was asked for."""
+        self._fails = self._bad_answers = 0
+        self._passes += 1
+        if self.state is State.UNKNOWN or self._passes >= self._passes_needed:
+            self._happen("answers well" if self.state is State.UNWELL else "reached", "")
+
+    def failed(self, why: str) -> None:
+        """A probe has not reached it."""
+        self._passes = self._bad_answers = 0
+        self._fails += 1
+        if self.state in (State.UNKNOWN, State.AWAY) or self._fails >= self._fails_needed:
+            self._happen("not reached", why)
+
+    def answered_badly(self, why: str) -> None:
+        """A probe has reached it, and has been told that it is not well."""
+        self._fails = self._passes = 0
+        self._bad_answers += 1
+        if self.state is not State.UP or self._bad_answers >= self._fails_needed:
+            self._happen("answers badly", why)
+
+    # -- inside
+
+    def _happen(self, event: str, why: str) -> None:
+        after = TRANSITIONS[self.state].get(event)
+        if after is None:
+            self.why = why or self.why  # it is still away, perhaps for another reason
+            return
+        before, lasted = self.state, self._clock() - self.since
+        self.state, self.since, self.why = after, self._clock(), why
+        past = "" if before is State.UNKNOWN else f", after {lasted:.1f} s {before.value}"
+        level = logging.INFO if after is State.UP else logging.WARNING
+        logger.log(level, "the upstream %s is %s%s%s", self._name, after.value, past, f": {why}" if why else "")

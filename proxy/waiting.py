@@ -1,0 +1,181 @@
+"""Who waits for one upstream, and why: it has all that it may have, or it is away.
+
+There is one room for both, so that together they are bounded. What waits
+has a time of its own, leaves without a trace when it is cancelled, and goes
+first come, first served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from itertools import islice
+
+from proxy.errors import Stopping, UpstreamFull
+
+STEP = 0.05
+"""Seconds between two batches of those who are let go when their upstream is back, give or take a half: 1, 2, 4, 8, ...
+so that it gets warm before it gets busy. 1024 of them take half a second."""
+
+_Line = dict["asyncio.Future[None]", None]
+
+
+class Room:
+    """The requests that one upstream has, and those that wait for it.
+
+    name: of the upstream, for messages. in_flight: how many requests it is
+    given at the same time. None: no limit. places: how many may wait.
+    """
+
+    def __init__(self, name: str, *, in_flight: int | None, places: int) -> None:
+        self._name = name
+        self._turns: _Line = {}
+        self._askers: _Line = {}
+        self._held: _Line = {}
+        self._letting_go: asyncio.TimerHandle | None = None
+        self._closed = ""  # what is said to whoever still comes
+        self.in_flight = 0
+        self.adapt(in_flight=in_flight, places=places)
+
+    def adapt(self, *, in_flight: int | None, places: int) -> None:
+        """Change what holds from here on; who waits already keeps the place."""
+        self._limit = in_flight
+        self._places = places
+        while self._turns and (in_flight is None or self.in_flight < in_flight):
+            self.in_flight += 1
+            self.leave()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._turns) + len(self._askers) + len(self._held)
+
+    @property
+    def awaits_return(self) -> bool:
+        """Whether somebody waits to hear of an upstream that is away."""
+        return bool(self._askers or self._held)
+
+    # -- a turn
+
+    def claim_at_once(self) -> bool:
+        """Take a turn if there is one, and nobody waits for it; tell whether."""
+        if self._turns or (self._limit is not None and self.in_flight >= self._limit):
+            return False
+        self.in_flight += 1
+        return True
+
+    async def claim(self, seconds: float) -> None:
+        """Take a turn, behind those who came before. ``leave`` gives it back.
+
+        seconds: to wait for it. Raises UpstreamFull when there is none in
+        time, or no place to wait. Cancelling gives up the place.
+        """
+        if self.claim_at_once():
+            return
+        ticket = self._stand(self._turns)
+        try:
+            async with asyncio.timeout(seconds):
+                await ticket
+        except BaseException as error:
+            if ticket.done() and not ticket.cancelled():  # called up, and gone in the same moment
+                self.leave()
+            if isinstance(error, TimeoutError):
+                raise self._full(f"had no room for another request within {seconds:g} s") from None
+            raise
+        finally:
+            self._turns.pop(ticket, None)
+
+    def leave(self) -> None:
+        """Give a turn to the next who waits, or back."""
+        while self._turns:
+            ticket = next(iter(self._turns))
+            del self._turns[ticket]
+            if not ticket.done():
+                ticket.set_result(None)
+                return
+        self.in_flight -= 1
+
+    # -- an upstream that is away
+
+    async def news(self) -> None:
+        """Wait for the next look at the upstream; whatever it finds, ``tell`` ends the wait."""
+        await self._wait(self._askers, None)
+
+    async def hold(self, seconds: float) -> None:
+        """Wait for the upstream's return. Raises TimeoutError, UpstreamFull and Stopping."""
+        await self._wait(self._held, seconds)
+
+    def tell(self) -> None:
+        """End the wait of those who want to know, one way or the other."""
+        _call_up(self._askers, len(self._askers))
+
+    def open(self) -> None:
+        """Let those go who wait for its return: one now, and twice as many each time."""
+        if self._held and self._letting_go is None:
+            self._let_go(1)
+
+    def shut(self) -> None:
+        """Let nobody go any more: it is away again."""
+        if self._letting_go is not None:
+            self._letting_go.cancel()
+            self._letting_go = None
+
+    def close(self, why: str = "This gateway is stopping.") -> None:
+        """Send those away who wait for its return, and whoever still comes for that.
+
+        why: a sentence, for the client.
+        """
+        self._closed = why
+        self.shut()
+        for line in (self._askers, self._held):
+            _call_up(line, len(line), _stopping(why))
+
+    # -- inside
+
+    def _let_go(self, count: int) -> None:
+        self._letting_go = None
+        _call_up(self._held, count)
+        if self._held:
+            pause = STEP * random.uniform(0.5, 1.5)
+            self._letting_go = asyncio.get_running_loop().call_later(pause, self._let_go, count * 2)
+
+    async def _wait(self, line: _Line, seconds: float | None) -> None:
+        if self._closed:
+            raise _stopping(self._closed)
+        ticket = self._stand(line)
+        try:
+            async with asyncio.timeout(seconds):
+                await ticket
+        finally:
+            line.pop(ticket, None)
+
+    def _stand(self, line: _Line) -> asyncio.Future[None]:
+        is_needed = line is self._askers and not line  # where nobody asks, nobody finds out
+        if self.waiting >= self._places and not is_needed:
+            raise self._full(f"has {self.waiting} requests waiting for it, and no room for another")
+        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        line[ticket] = None
+        return ticket
+
+    def _full(self, what: str) -> UpstreamFull:
+        return UpstreamFull(
+            f"The upstream {self._name} {what}.",
+            advice="It is busy or just coming back; try again in a moment.",
+            detail=f"the upstream {self._name} {what}; {self.in_flight} are in flight "
+            "(gateway.limits.in_flight and limits.waiting)",
+        )
+
+
+def _call_up(line: _Line, count: int, error: Exception | None = None) -> None:
+    for ticket in list(islice(line, count)):
+        del line[ticket]
+        if ticket.done():
+            continue
+        if error is None:
+            ticket.set_result(None)
+        else:
+            ticket.set_exception(error)
+
+
+def _stopping(why: str) -> Stopping:
+    return Stopping(why, headers=[(b"Retry-After", b"1")])

@@ -1,0 +1,260 @@
+"""Requests that wait for an upstream that is away: which, for how long, how many, and how they go on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import Outcome
+from proxy.hold import REPEATS
+from tests.processes import free_port
+from tests.proxy.adopter import place
+from tests.proxy.listening import HANDSHAKE, SWITCH, Client, Listening, listening
+from tests.proxy.origin import Script, answering, origin, read_head
+from ws_service import wire
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+GET = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+POLL = GET.replace(b"/", b"/app/_reload-hash", 1)
+POST = b"POST /_dash-update-component HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+
+
+async def dying(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A script that reads a request and leaves without a byte."""
+    await read_head(reader)
+    writer.close()
+
+
+@asynccontextmanager
+async def clients(gateway: Listening, count: int) -> AsyncIterator[list[Client]]:
+    """That many connections of the gateway's, each with a GET that is under way."""
+    async with gateway.client() as client:
+        await client.send(GET)
+        if count == 1:
+            yield [client]
+        else:
+            async with clients(gateway, count - 1) as others:
+                yield [client, *others]
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_a_safe_request_waits_until_the_upstream_is_back(method: bytes) -> None:
+    port = free_port()
+    async with listening(f"http://127.0.0.1:{port}") as gateway, gateway.client() as client:
+        await client.send(GET.replace(b"GET", method))
+        await gateway.waits()
+        async with origin(answering(OK), port=port):
+            assert (await client.read_head()).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert (await gateway.ended()).outcome is Outcome.SERVED
+
+
+async def test_a_handshake_waits_too_and_becomes_a_tunnel() -> None:
+    port = free_port()
+    async with listening(f"http://127.0.0.1:{port}") as gateway, gateway.client() as client:
+        await client.send(HANDSHAKE)
+        await gateway.waits()
+        async with origin(answering(SWITCH + b"\x81\x02hi"), port=port):
+            assert (await client.read_head()).startswith(b"HTTP/1.1 101 ")
+            assert await client.read(4) == b"\x81\x02hi"
+            assert gateway.ws.room.in_flight == 0, "a tunnel is not in flight"
+
+
+async def test_a_handshake_that_waited_is_handed_over_if_the_service_takes_sockets_again(tmp_path: Path) -> None:
+    port = free_port()
+    where = tmp_path / "ws.sock"
+    async with listening(f"http://127.0.0.1:{port}", handoff=str(where)) as gateway, gateway.client() as client:
+        await client.send(HANDSHAKE)
+        await gateway.waits()
+        async with place(where) as service, origin(answering(SWITCH), port=port):
+            adopter = await service.accept()
+            message, descriptors = await adopter.receive()
+            assert isinstance(message, wire.Open) and len(descriptors) == 1
+            await adopter.send(wire.Adopted(message.socket.id))
+            async with asyncio.timeout(10):
+                while not gateway.gateway.handoff.handed_over:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.001)
+            adopter.close()
+
+
+@pytest.mark.parametrize(("request_", "what"), [(GET, "dash"), (HANDSHAKE, "ws")])
+async def test_a_hold_that_ends_is_a_503_that_says_what_it_waited_for(request_: bytes, what: str) -> None:
+    async with listening(f"http://127.0.0.1:{free_port()}", timeouts={"hold": "300ms"}) as gateway:
+        async with gateway.client() as client:
+            began = asyncio.get_running_loop().time()
+            await client.send(request_)
+            head = await client.read_head()
+            assert asyncio.get_running_loop().time() - began >= 0.3
+            assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            assert b"\r\nRetry-After: 5\r\n" in head
+            body = json.loads(await client.read(int(head.partition(b"Content-Length: ")[2].split()[0])))
+        assert body["error"] == (
+            f"The upstream {what} cannot be reached: connection refused. It did not come back within 0.3 s."
+        )
+        assert (await gateway.ended()).outcome is Outcome.UPSTREAM_AWAY
+
+
+async def test_a_callback_fails_at_once() -> None:
+    async with listening(f"http://127.0.0.1:{free_port()}") as gateway:
+        async with gateway.client() as client:
+            for _ in range(3):  # the first one finds out, the next ones hear what a look has found
+                await client.send(POST)
+                head = await client.read_head()
+                assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+                assert b"\r\nContent-Type: application/json\r\n" in head and b"\r\nRetry-After: " in head
+                await client.read(int(head.partition(b"Content-Length: ")[2].split()[0]))
+        exchange = await gateway.ended(3)
+        assert exchange.duration < 1
+
+
+async def test_a_callback_finds_an_upstream_that_is_back_though_nobody_has_looked_since() -> None:
+    port = free_port()
+    async with listening(f"http://127.0.0.1:{port}") as gateway, gateway.client() as client:
+        await client.send(POST)
+        await client.read(int((await client.read_head()).partition(b"Content-Length: ")[2].split()[0]))
+        async with origin(answering(b""), answering(OK), port=port):  # the first connection is the look
+            await client.send(POST)
+            assert (await client.read_head()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_dashs_reload_poll_is_never_answered_by_us() -> None:
+    async with listening(f"http://127.0.0.1:{free_port()}", timeouts={"hold": "100ms"}) as gateway:
+        async with gateway.client() as client:
+            await client.send(POLL)
+            assert await client.read_all() == b""
+        exchange = await gateway.ended()
+        assert (exchange.status, exchange.outcome) == (444, Outcome.UPSTREAM_AWAY)
+
+
+async def test_dashs_reload_poll_waits_like_any_other_get() -> None:
+    port = free_port()
+    async with listening(f"http://127.0.0.1:{port}") as gateway, gateway.client() as client:
+        await client.send(POLL)
+        await gateway.waits()
+        async with origin(answering(OK), port=port):
+            assert (await client.read_head()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_request_whose_upstream_is_killed_before_its_answer_is_sent_again() -> None:
+    async with origin(dying, answering(b""), answering(OK)) as server, listening(server.url) as gateway:
+        assert (await gateway.ask(GET)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_handshake_whose_upstream_is_killed_before_its_answer_is_sent_again() -> None:
+    scripts: list[Script] = [dying, answering(b""), answering(SWITCH)]
+    async with origin(*scripts) as server, listening(server.url) as gateway, gateway.client() as client:
+        await client.send(HANDSHAKE)
+        assert (await client.read_head()).startswith(b"HTTP/1.1 101 ")
+
+
+async def test_a_request_that_kills_its_upstream_each_time_is_given_up() -> None:
+    asked = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await read_head(reader))  # a look that only connects does not come so far
+        writer.close()
+
+    async with origin(script) as server, listening(server.url) as gateway:
+        answer = await gateway.ask(GET)
+        assert answer.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+        assert len(asked) == 1 + REPEATS
+        assert gateway.dash.health.state.value == "up", "one request's fate says nothing about the upstream"
+
+
+async def test_a_callback_whose_upstream_is_killed_is_not_sent_again() -> None:
+    async with origin(dying, answering(OK)) as server, listening(server.url) as gateway:
+        assert (await gateway.ask(POST)).startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+        assert server.connections == 1
+
+
+async def test_an_answer_that_has_begun_is_not_asked_for_again() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 2")
+        writer.close()
+
+    async with origin(script, answering(OK)) as server, listening(server.url) as gateway:
+        assert (await gateway.ask(GET)).startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+        assert server.connections == 1
+
+
+async def test_without_a_hold_nothing_waits_and_nothing_is_sent_again() -> None:
+    async with origin(dying, answering(OK)) as server, listening(server.url, timeouts={"hold": 0}) as gateway:
+        assert (await gateway.ask(GET)).startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+        assert server.connections == 1
+
+
+async def test_a_client_that_leaves_while_it_is_held_frees_its_place() -> None:
+    async with listening(f"http://127.0.0.1:{free_port()}") as gateway:
+        async with clients(gateway, 3):
+            await gateway.waits(3)
+        await gateway.waits(0)
+        assert (await gateway.ended(3)).outcome is Outcome.CLIENT_GONE
+
+
+async def test_no_more_wait_than_may() -> None:
+    async with listening(f"http://127.0.0.1:{free_port()}", limits={"waiting": 2}) as gateway, clients(gateway, 2):
+        await gateway.waits(2)
+        answer = await gateway.ask(GET)
+        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"\r\nRetry-After: " in answer
+        exchange = await gateway.ended()
+        assert exchange.outcome is Outcome.UPSTREAM_FULL
+        assert exchange.duration < 1
+
+
+async def test_however_many_wait_one_connection_at_a_time_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening(f"http://127.0.0.1:{free_port()}") as gateway:
+        await gateway.ask(POST)  # now it is known to be away
+        trying = most = tries = 0
+        dial = gateway.dash._dial
+
+        async def counted(seconds: float) -> object:
+            nonlocal trying, most, tries
+            trying, tries = trying + 1, tries + 1
+            most = max(most, trying)
+            try:
+                return await dial(seconds)
+            finally:
+                trying -= 1
+
+        monkeypatch.setattr(gateway.dash, "_dial", counted)
+        async with clients(gateway, 40):
+            await gateway.waits(40)
+            await asyncio.sleep(0.3)
+            assert most == 1
+            assert 2 <= tries <= 10
+
+
+async def test_those_who_waited_come_in_growing_batches() -> None:
+    port = free_port()
+    arrivals: list[float] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        arrivals.append(asyncio.get_running_loop().time())
+        writer.write(OK)
+
+    async with listening(f"http://127.0.0.1:{port}") as gateway, clients(gateway, 40) as waiting:
+        await gateway.waits(40)
+        async with origin(script, port=port):
+            for client in waiting:
+                assert (await client.read_head()).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert sum(time - arrivals[0] < 0.02 for time in arrivals) <= 3
+    assert 0.1 < arrivals[-1] - arrivals[0] < 2
+
+
+async def test_a_stop_sends_them_away_at_once() -> None:
+    async with listening(f"http://127.0.0.1:{free_port()}") as gateway, clients(gateway, 2) as waiting:
+        await gateway.waits(2)
+        gateway.begin_to_stop()
+        gateway.dash.room.close()
+        for client in waiting:
+            head = await client.read_head()
+            assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            assert b"\r\nRetry-After: 1\r\n" in head and b"\r\nConnection: close\r\n" in head
+        assert (await gateway.ended(2)).outcome is Outcome.STOPPING

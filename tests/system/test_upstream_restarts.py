@@ -1,0 +1,244 @@
+"""An upstream that is killed and comes back: nobody who may wait fails, and every tunnel's client hears 1012."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.processes import Process, free_port, python
+from tests.system.gateway import DEADLINE, Gateway, Message, Wire, frame, handshake, request, running_gateway
+
+ORIGIN = """
+import asyncio, base64, hashlib, os, sys
+
+async def serve(reader, writer):
+    while head := await reader.readuntil(b"\\r\\n\\r\\n"):
+        fields = dict(line.split(b": ", 1) for line in head.split(b"\\r\\n")[1:-2])
+        if b"Upgrade" in fields:
+            key = fields[b"Sec-WebSocket-Key"] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+            accept = base64.b64encode(hashlib.sha1(key).digest())
+            writer.write(b"HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
+                         b"Sec-WebSocket-Accept: " + accept + b"\\r\\n\\r\\n")
+            while data := await reader.read(65536):
+                writer.write(data)
+            break
+        await reader.readexactly(int(fields.get(b"Content-Length", 0)))
+        await asyncio.sleep(0.005)
+        body = str(os.getpid()).encode()
+        writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%b" % (len(body), body))
+    writer.close()
+
+async def safely(reader, writer):
+    try:
+        await serve(reader, writer)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+async def main():
+    server = await asyncio.start_server(safely, "127.0.0.1", int(sys.argv[1]), backlog=512)
+    print("origin ready", flush=True)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+MASK = b"abcd"
+
+GOODBYE = (1012).to_bytes(2, "big")
+
+
+class Origin:
+    """A small server that can be killed and started again, always on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self._script = folder / "origin.py"
+        self._script.write_text(ORIGIN)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        self._process = Process(python(self._script, str(self.port)))
+        self._process.wait_for("origin ready")
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.stop(signal.SIGKILL)
+        self._process = None
+
+    def close(self) -> None:
+        if self._process is not None:
+            self.kill()
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Iterator[Origin]:
+    origin = Origin(tmp_path)
+    origin.start()
+    yield origin
+    origin.close()
+
+
+class Load:
+    """Clients in threads that ask again and again, and what became of it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.answers: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def add(self, count: int, ask: Callable[[Wire], str], *, are_kept: bool) -> None:
+        """Begin to ask; are_kept: on connections that go on behind an answer."""
+
+        def run() -> None:
+            while not self._over.is_set():
+                with Wire(socket.create_connection(("127.0.0.1", self._port)), deadline=30) as wire:
+                    goes_on = True
+                    while goes_on:
+                        try:
+                            answer = ask(wire)
+                        except (OSError, AssertionError) as error:
+                            answer = f"failed: {error!r}"
+                        with self._lock:
+                            self.answers[answer] += 1
+                        goes_on = are_kept and not answer.startswith("failed") and not self._over.is_set()
+
+        for _ in range(count):
+            self._threads.append(threading.Thread(target=run, name="client", daemon=True))
+            self._threads[-1].start()
+
+    def stop(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def count(self, answer: str) -> int:
+        with self._lock:
+            return self.answers[answer]
+
+    def wait_for(self, answer: str, count: int) -> None:
+        """Wait until so many more have got this answer."""
+        until, goal = time.monotonic() + 30, self.count(answer) + count
+        while self.count(answer) < goal:
+            assert time.monotonic() < until, self.answers
+            time.sleep(0.01)
+
+
+@contextmanager
+def load(gateway: Gateway, *, gets: int, handshakes: int) -> Iterator[Load]:
+    """Run clients: GETs on connections that are kept, and handshakes each on its own."""
+
+    def get(wire: Wire) -> str:
+        wire.send(request("GET /", "Accept: */*"))
+        return f"GET {wire.read_message().status}"
+
+    def shake(wire: Wire) -> str:
+        wire.send(handshake() + frame(1, b"hello", mask=MASK))
+        answer = f"handshake {Message(wire.read_head()).status}"
+        if answer == "handshake 101":
+            assert wire.read_frame().opcode in (1, 8)
+        return answer
+
+    clients = Load(gateway.port)
+    clients.add(gets, get, are_kept=True)
+    clients.add(handshakes, shake, are_kept=False)
+    try:
+        yield clients
+    finally:
+        clients.stop()
+
+
+def open_tunnels(gateway: Gateway, count: int) -> list[Wire]:
+    tunnels = []
+    for _ in range(count):
+        client = gateway.dial()
+        client.send(handshake())
+        assert Message(client.read_head()).status == 101
+        tunnels.append(client)
+    return tunnels
+
+
+def test_five_seconds_without_an_upstream_fail_no_get_and_no_handshake(tmp_path: Path, origin: Origin) -> None:
+    with running_gateway(tmp_path, dash=origin.url, health={"interval": "1s"}) as gateway:
+        tunnels = open_tunnels(gateway, 50)
+        with load(gateway, gets=24, handshakes=8) as clients:
+            clients.wait_for("GET 200", 200)
+            origin.kill()
+            for client in tunnels:
+                goodbye = client.read_frame()
+                assert (goodbye.opcode, goodbye.payload) == (8, GOODBYE)
+                client.send(frame(8, GOODBYE, mask=MASK))
+                assert client.read_to_end() == b""
+            time.sleep(5)  # the absence itself
+            origin.start()
+            clients.wait_for("GET 200", 200)
+            clients.wait_for("handshake 101", 20)
+        assert set(clients.answers) == {"GET 200", "handshake 101"}, clients.answers
+        gateway.process.wait_for("the upstream dash is away")
+        gateway.process.wait_for(r"the upstream dash is up, after [4-9]\.\d s away")
+
+
+@pytest.mark.parametrize("times", [6])
+def test_an_upstream_that_is_killed_again_and_again_fails_no_get(tmp_path: Path, origin: Origin, times: int) -> None:
+    with running_gateway(tmp_path, dash=origin.url) as gateway, load(gateway, gets=16, handshakes=4) as clients:
+        for _ in range(times):
+            clients.wait_for("GET 200", 50)
+            origin.kill()
+            origin.start()
+        clients.wait_for("GET 200", 50)
+        clients.stop()
+        assert set(clients.answers) == {"GET 200", "handshake 101"}, clients.answers
+
+
+def test_callbacks_fail_at_once_while_their_upstream_is_away_and_work_as_soon_as_it_is_back(
+    tmp_path: Path, origin: Origin
+) -> None:
+    callback = request("POST /_dash-update-component", "Content-Length: 2", body=b"{}")
+    with running_gateway(tmp_path, dash=origin.url) as gateway:
+        assert gateway.ask(callback).status == 200
+        origin.kill()
+        for _ in range(20):
+            began = time.monotonic()
+            answered = gateway.ask(callback)
+            assert (answered.status, answered.get("content-type")) == (503, "application/json")
+            assert answered.get("retry-after") and answered.json()["error"].startswith("The upstream dash cannot be")
+            assert time.monotonic() - began < 2
+        origin.start()
+        assert gateway.ask(callback).status == 200
+
+
+def test_a_stop_while_requests_are_held_is_quick_and_says_so_to_them(tmp_path: Path, origin: Origin) -> None:
+    origin.kill()
+    with running_gateway(tmp_path, dash=origin.url, timeouts={"drain": "20s"}) as gateway:
+        held = [gateway.dial() for _ in range(10)]
+        for client in held:
+            client.send(request("GET /"))
+        assert gateway.ask(request("POST /")).status == 503  # read later than they
+        began = time.monotonic()
+        gateway.process.send(signal.SIGTERM)
+        for client in held:
+            answered = client.read_message()
+            assert (answered.status, answered.get("retry-after")) == (503, "1")
+        assert gateway.process.wait() == 0
+        assert time.monotonic() - began < DEADLINE
+
+
+def test_a_name_that_nobody_knows_stops_nothing_else(tmp_path: Path, origin: Origin) -> None:
+    with running_gateway(tmp_path, dash=origin.url, ws="http://no-such-host.invalid:1", routes=[]) as gateway:
+        shaking = [gateway.dial() for _ in range(20)]
+        for client in shaking:
+            client.send(handshake())
+        for _ in range(50):
+            assert gateway.ask(request("GET /")).status == 200
+        assert not any(client.has_something() for client in shaking), "they are held"
+        gateway.process.wait_for("the upstream ws is away: its host name is not known")
