@@ -163,6 +163,7 @@ async def fuzz(
     adopter = Adopter(folder / "run" / "ws.sock", ws) if hands_off else None
     verdict = Verdict()
     with gateway_process(folder, dash.url, ws.url, "run/ws.sock" if hands_off else "off") as gateway:
+        await _warm_up(gateway, (dash, ws))
         base = gateway.descriptors
         began = time.monotonic()
         room = asyncio.Semaphore(AT_ONCE)
@@ -206,15 +207,29 @@ async def _connect(port: int, client: FuzzClient, address: str) -> None:
     await loop.create_connection(lambda: client, sock=sock)
 
 
+async def _warm_up(gateway: Running, origins: tuple[StrictOrigin, ...]) -> None:
+    """Let the gateway open what it opens once, before its descriptors are counted."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    await reader.read()
+    writer.close()
+    await _rest(gateway, origins)
+
+
+async def _rest(gateway: Running, origins: tuple[StrictOrigin, ...]) -> dict[str, object]:
+    """Drop the upstreams' connections, and return what the gateway says of itself; its own connection for that ends."""
+    for origin in origins:
+        origin.hang_up()
+    state = await asyncio.to_thread(gateway.ask, "/readyz")
+    await asyncio.sleep(0.1)  # nothing but /proc can tell, and it tells when it is asked
+    return state
+
+
 async def _check_at_rest(gateway: Running, judge: Judge, origins: tuple[StrictOrigin, ...], base: int) -> None:
     """Check that nothing is left of what was: exchanges, descriptors, and the gateway answers."""
     deadline = time.monotonic() + 10
     while True:
-        for origin in origins:
-            origin.hang_up()
-        state = await asyncio.to_thread(gateway.ask, "/readyz")
-        await asyncio.sleep(0.1)  # only /proc and /readyz can tell, and the second has a descriptor while it tells
-        descriptors = gateway.descriptors
+        state, descriptors = await _rest(gateway, origins), gateway.descriptors
         if (state["in_flight"] == 0 and descriptors <= base) or time.monotonic() > deadline:
             break
     if state["in_flight"]:
