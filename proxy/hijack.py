@@ -376,23 +376,9 @@ class Connection(RequestHandler):
             self._reader.next()
             self._body, self._is_answered = EMPTY_PAYLOAD, False
             self._give_on_what_was_held()
-        elif self._is_broken or self._held:
-            await self._part()
+        elif (self._is_broken or self._held) and self.transport is not None:
+            await self.part()
         return finished
-
-    async def _part(self) -> None:
-        """End our direction, and throw away what still comes until the client ends its own, for a while.
-
-        Closed at once, the connection would be reset by what was on its way, and the client's system would throw our
-        last answer away (RFC 9112, section 9.6). The client's leaving cancels this.
-        """
-        self._is_broken = True
-        self._held = b""
-        if self._buffer_paused:
-            self._resume_reading_for_buffer()
-        if self.transport is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
-            await asyncio.sleep(self._lingering_time)
 
     def write(self, data: bytes) -> None:
         """Send bytes of an answer; to a client that is gone they go nowhere."""
@@ -522,7 +508,6 @@ class Connection(RequestHandler):
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         self._on_unreadable(request, status, message or "")
-        self._is_broken = True
         return Written(keep_alive=False)
 
 
@@ -617,15 +602,13 @@ class Listener(web.Server):
         """Note that a connection has ended; it counts until the task that serves it has ended too."""
         super().connection_lost(handler, exc)
         serving = handler._task_handler
-        if not self.is_leaving:
-            return
         if serving is None:
             self._tell_if_empty()
         else:
             serving.add_done_callback(self._tell_if_empty)
 
     def _tell_if_empty(self, _: object = None) -> None:
-        if not self._connections:
+        if self.is_leaving and not self._connections:
             self.on_empty()
 
     def __call__(self, announced: Peer | None = None, slot: Slot | None = None) -> Connection:
