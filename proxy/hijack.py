@@ -619,15 +619,14 @@ class Listener(web.Server):
         """Note that a connection has ended; it counts until the task that serves it has ended too."""
         super().connection_lost(handler, exc)
         serving = handler._task_handler
-        if not self.is_leaving:
-            return
         if serving is None:
             self._tell_if_empty()
         else:
+            # Also before ``leave``: the task may end behind it.
             serving.add_done_callback(self._tell_if_empty)
 
     def _tell_if_empty(self, _: object = None) -> None:
-        if not self._connections:
+        if self.is_leaving and not self._connections:
             self.on_empty()
 
     def __call__(self, announced: Peer | None = None, slot: Slot | None = None) -> Connection:
