@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from aiohttp import web
 
-from proxy import notify
+from proxy import notify, tls
 from proxy.access_log import AccessLog
 from proxy.admin import admin_app
 from proxy.config import ConfigError, Settings
@@ -126,12 +126,12 @@ class Server:
                 self._lifecycle.happen("notice")
                 logger.info("not ready any more; %g s until the listener closes", timeouts.drain_notice)
                 await asyncio.sleep(timeouts.drain_notice)
-            public.close()
+            public.last_call()
             self._bound[0].close()
             self._lifecycle.happen("stop")
             for upstream in self._gateway.rules.upstreams.values():
-                upstream.room.close("This gateway is stopping.")
-            event = await self._drain.run(timeouts)
+                upstream.room.close()
+            event = await self._drain.run(timeouts, public.wait_closed())
         finally:
             public.close()
             self._lifecycle.happen(event)
@@ -162,10 +162,12 @@ class Server:
         """
         before = self._gateway.rules
         settings, staying = merge(before.settings, read)
-        if self.certificate is not None and settings.tls is not None:
-            self.certificate.reload(settings.tls)
+        if settings.tls is not None:
+            tls.check(settings.tls)
         self._gateway.adopt(make_rules(settings, before))
         self._listener.adapt(**_for_connections(settings))
+        if self.certificate is not None and settings.tls is not None:
+            self.certificate.reload(settings.tls)
         for door in self._doors:
             door.look_again()
         changes = differences(before.settings, settings)

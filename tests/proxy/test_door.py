@@ -390,6 +390,21 @@ async def test_a_door_that_closes_turns_away_whoever_is_not_through_yet(
     assert not warnings()
 
 
+async def test_at_the_last_call_those_who_wait_come_in_and_nobody_behind_them() -> None:
+    async with hall() as place:
+        place.door.pause("test")
+        waiting = [place.dial() for _ in range(100)]
+        place.door._reasons.clear()  # as if they had come in this very moment
+        place.door.last_call()
+        late = place.dial()
+        for caller in waiting:
+            await caller.send(b"hello")
+            assert await caller.read() == b"hello"
+            caller.close()
+        assert len(place.announced) == 100
+        late.close()
+
+
 # -- who may come in
 
 
