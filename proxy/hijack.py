@@ -605,6 +605,7 @@ class Listener(web.Server):
         if serving is None:
             self._tell_if_empty()
         else:
+            # Also before ``leave``: the task may end behind it.
             serving.add_done_callback(self._tell_if_empty)
 
     def _tell_if_empty(self, _: object = None) -> None:
