@@ -15,6 +15,7 @@ import pytest
 
 from tests.processes import Process, free_port, python
 from tests.system.gateway import DEADLINE, Gateway, Message, Wire, frame, handshake, request, running_gateway
+from tests.system.handoff import echoes, running_service
 
 ORIGIN = """
 import asyncio, base64, hashlib, os, sys
@@ -242,3 +243,17 @@ def test_a_name_that_nobody_knows_stops_nothing_else(tmp_path: Path, origin: Ori
             assert gateway.ask(request("GET /")).status == 200
         assert not any(client.has_something() for client in shaking), "they are held"
         gateway.process.wait_for("the upstream ws is away: its host name is not known")
+
+
+def test_a_handshake_that_waited_for_the_service_is_handed_over_to_it(tmp_path: Path) -> None:
+    """It came while nobody was there; its socket is to live on like any other when the gateway restarts."""
+    place = f"127.0.0.1:{free_port()}"
+    settings = {"ws": f"http://{place}", "handoff": str(tmp_path / "run" / "ws.sock")}
+    with running_gateway(tmp_path, dash="http://127.0.0.1:9", **settings) as gateway:
+        client = gateway.dial()
+        client.send(handshake("/echo"))
+        gateway.process.wait_for("the upstream ws is away")
+        with running_service(tmp_path, listen=place):
+            assert Message(client.read_head()).status == 101
+            assert echoes(client, "hello")
+            gateway.process.wait_for(r'"GET /echo" .*handed off -> ws')
