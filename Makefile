@@ -1,9 +1,9 @@
-# make run | make test | make check | make bench: each does its own set-up.
+# make run | test | check | autobahn | load | soak | bench: each does its own set-up.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check bench bench-quick lock clean
+.PHONY: run test check fuzz autobahn load soak bench bench-quick lock clean
 
 run: $(VENV)/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" honcho start
@@ -16,6 +16,23 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Half a minute of hostile clients; ARGS="--connections 200000" for a night, ARGS="--seed S --first N --connections 1" plays one again.
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz $(ARGS)
+	$(BIN)/python -m tests.fuzz --handoff $(ARGS)
+
+# Autobahn's WebSocket cases with and without the gateway, about 4 minutes. Needs CPython 2.7 (PYTHON2=... says where).
+autobahn: $(VENV)/.dev
+	@PYTHON2="$(PYTHON2)" $(BIN)/python -m tests.autobahn $(ARGS)
+
+# Ten thousand sockets, slow clients, restarts: the promised figures, about 5 minutes. ARGS="slow unread" runs some.
+load: $(VENV)/.dev
+	@$(BIN)/python -m tests.load $(ARGS)
+
+# Ten minutes of everything that goes wrong, at once. ARGS="--minutes 1 --sockets 200" is a short one.
+soak: $(VENV)/.dev
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 # 10 to 15 minutes; writes benchmarks/results.json and docs/performance.md.
 bench: $(VENV)/.bench
@@ -32,7 +49,7 @@ lock: $(VENV)/.dev
 	  --custom-compile-command "make lock" pyproject.toml -o constraints.txt
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) .autobahn build *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "dash-ws-proxy needs Python 3.11 or newer; this is %s. Try: make PYTHON=python3.12 ..." % sys.version.split()[0])'

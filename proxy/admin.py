@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 
@@ -26,8 +27,9 @@ def admin_app(
     is away does not make the gateway unready: a balancer that took it out
     of service would cut off the other upstream's clients too. Nothing is
     tried for the answer: however often it is asked, no upstream notices.
-    It also says how many connections clients have, and how many WebSockets,
-    those that were handed over too.
+    It also says how many connections clients have, how many WebSockets,
+    those that were handed over too, and how many tasks the event loop has:
+    at rest none of them grows.
     """
 
     async def healthz(_: web.Request) -> web.Response:
@@ -40,6 +42,7 @@ def admin_app(
             "in_flight": len(lifecycle.in_flight),
             "connections": admission.connections.total,
             "websockets": admission.websockets.total,
+            "tasks": len(asyncio.all_tasks()),
             "upstreams": {name: _about(upstream) for name, upstream in current_upstreams().items()},
         }
         return web.json_response(body, status=200 if lifecycle.is_ready else 503)

@@ -252,6 +252,7 @@ class Door:
             )
             arrival.is_in = True
         except OSError as error:
+            arrival.sock.close()  # its transport has, if it came to one
             self._turned_away(arrival.who, error)
 
     async def _announced(self, sock: socket.socket, who: str, announcers: Trusted) -> Peer:

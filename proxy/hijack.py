@@ -23,7 +23,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from proxy import tls
-from proxy.headers import Head, Peer
+from proxy.headers import Head, Peer, tokens
 from proxy.heads import HeadLimits
 from proxy.limits import Slot
 from proxy.patience import Deadlines, SlowReaders, waiting
@@ -100,7 +100,8 @@ class Client:
             _announces_body(message.raw_headers),
         )
         protocol = cast(Connection, request.protocol)
-        return cls(protocol, head, request.content, wants_keep_alive=not message.should_close)
+        keep_alive = not message.should_close and _wants_keep_alive(head)
+        return cls(protocol, head, request.content, wants_keep_alive=keep_alive)
 
     @property
     def wants_keep_alive(self) -> bool:
@@ -380,6 +381,10 @@ class Connection(RequestHandler):
 
         RFC 9112, section 9.6. What still comes is thrown away.
         """
+        self._is_broken = True
+        self._held = b""
+        if self._buffer_paused:
+            self._resume_reading_for_buffer()
         if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
         await asyncio.sleep(self._lingering_time)
@@ -387,16 +392,34 @@ class Connection(RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Go on with what came behind the request, if the connection goes on."""
+        """Go on with what came behind the request, if the connection goes on; end it if it is broken."""
         self._is_answered = True
         if self._is_broken and not self._body.is_eof():
             self._body.feed_eof()  # aiohttp would wait for it
         finished = await super().finish_response(request, resp, start_time)
-        if resp.keep_alive and self._reader.is_whole:
+        if not resp.keep_alive and self._held and self.transport is not None:
+            await self.part()
+        elif resp.keep_alive and self._reader.is_whole:
             self._reader.next()
             self._body, self._is_answered = EMPTY_PAYLOAD, False
             self._give_on_what_was_held()
+        elif self._is_broken:
+            await self._let_the_answer_be_read()
         return finished
+
+    async def _let_the_answer_be_read(self) -> None:
+        """End our direction, and throw away what still comes until the client ends its own, for a while.
+
+        Closed at once, the connection would be reset by what was on its way, and the client's system would throw the
+        answer away (RFC 9112, section 9.6). The client's leaving cancels this.
+        """
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+            try:
+                async with asyncio.timeout(self._lingering_time):
+                    await self._loop.create_future()
+            except TimeoutError:
+                pass
 
     def write(self, data: bytes) -> None:
         """Send bytes of an answer; to a client that is gone they go nowhere."""
@@ -510,7 +533,8 @@ class Connection(RequestHandler):
             self.data_received(held)
 
     def _process_keepalive(self) -> None:
-        if self._carried is not None:  # aiohttp does not see it, and would take the connection for idle
+        # aiohttp sees neither, and would take the connection for idle.
+        if self._carried is not None or self._reader.has_begun:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
@@ -524,7 +548,6 @@ class Connection(RequestHandler):
         """Answer what could not be read."""
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
-        self._is_broken = True
         self._on_unreadable(request, status, message or "")
         return _Parting(self)
 
@@ -647,6 +670,12 @@ class Listener(web.Server):
 def _reset(transport: asyncio.Transport) -> None:
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
+
+
+def _wants_keep_alive(head: Head) -> bool:
+    """Ask Connection alone (RFC 9112, section 9.3): llhttp believes Proxy-Connection too."""
+    options = tokens(head.all(b"connection"))
+    return b"close" not in options and (head.version >= (1, 1) or b"keep-alive" in options)
 
 
 def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:

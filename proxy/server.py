@@ -130,7 +130,7 @@ class Server:
             self._bound[0].close()
             self._lifecycle.happen("stop")
             for upstream in self._gateway.rules.upstreams.values():
-                upstream.room.close("This gateway is stopping.")
+                upstream.room.close()
             event = await self._drain.run(timeouts, public.wait_closed())
         finally:
             public.close()

@@ -120,7 +120,7 @@ class Room:
             self._letting_go.cancel()
             self._letting_go = None
 
-    def close(self, why: str) -> None:
+    def close(self, why: str = "This gateway is stopping.") -> None:
         """Send those away who wait for its return, and whoever still comes for that.
 
         why: a sentence, for the client.

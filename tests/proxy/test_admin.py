@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -54,6 +55,14 @@ async def test_an_upstream_that_is_away_is_reported_and_does_not_make_the_gatewa
             "dash": {"state": "away", "why": "connection refused", "in_flight": 0, "waiting": 0},
             "ws": {"state": "up", "why": "", "in_flight": 0, "waiting": 0},
         }
+
+
+async def test_it_tells_how_much_the_process_has_to_do(aiohttp_client: Make) -> None:
+    client = await aiohttp_client(admin_app(Lifecycle(), dict, Admission()))
+    before = (await (await client.get("/readyz")).json())["tasks"]
+    waiting = asyncio.get_running_loop().create_task(asyncio.Event().wait(), name="one more")
+    assert (await (await client.get("/readyz")).json())["tasks"] == before + 1
+    waiting.cancel()
 
 
 async def test_asking_tries_nothing(aiohttp_client: Make) -> None:

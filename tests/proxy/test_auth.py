@@ -275,8 +275,8 @@ async def test_without_an_answer_that_is_meant_nobody_passes(
 
 async def test_a_dash_that_is_away_lets_nobody_pass_to_the_ws_service_either() -> None:
     dash, ws = f"http://127.0.0.1:{free_port()}", Dash()
-    async with origin(ws.play) as server, listening(dash, server.url, auth=[RULE]) as gateway:
-        assert (await gateway.ask(HANDSHAKE)).startswith(b"HTTP/1.1 502 ")
+    async with origin(ws.play) as server, listening(dash, server.url, auth=[RULE], timeouts={"hold": 0}) as gateway:
+        assert (await gateway.ask(HANDSHAKE)).startswith(b"HTTP/1.1 503 ")
         assert server.connections == 0
 
 

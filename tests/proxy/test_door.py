@@ -183,6 +183,21 @@ async def test_who_leaves_before_it_has_said_anything_leaves_nothing(warnings: W
     assert not warnings()
 
 
+async def test_behind_a_unix_socket_the_header_counts_as_well(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "door"))
+        listener.listen()
+        listener.setblocking(False)
+        door = Door([listener], lambda peer, slot: Guest(place, peer, slot), patience=10, announcers=lambda: ("unix",))
+        place = Hall(door, 0)
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "door"))
+        writer.write(HEADER)
+        await greet(reader, writer)
+        assert place.announced == [Peer("198.51.100.7")]
+        writer.transport.abort()
+        door.close()
+
+
 # -- TLS
 
 

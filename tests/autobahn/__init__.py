@@ -1,0 +1,1 @@
+"""Autobahn's client suite with and without the gateway: ``make autobahn``."""
