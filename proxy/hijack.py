@@ -364,6 +364,19 @@ class Connection(RequestHandler):
         elif self._request_count == 0:
             self.force_close()
 
+    async def part(self) -> None:
+        """Close in two steps: a close on bytes that nobody has read resets the connection, and our last answer with it.
+
+        RFC 9112, section 9.6. What still comes is thrown away.
+        """
+        self._is_broken = True
+        self._held = b""
+        if self._buffer_paused:
+            self._resume_reading_for_buffer()
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+        await asyncio.sleep(self._lingering_time)
+
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
