@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check autobahn load soak bench bench-quick lock clean
+.PHONY: run test check fuzz autobahn load soak bench bench-quick lock clean
 
 run: $(VENV)/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" honcho start
@@ -16,6 +16,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Half a minute of hostile clients; ARGS="--connections 200000" for a night, ARGS="--seed S --first N --connections 1" plays one again.
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz $(ARGS)
+	$(BIN)/python -m tests.fuzz --handoff $(ARGS)
 
 # Autobahn's WebSocket cases with and without the gateway, about 4 minutes. Needs CPython 2.7 (PYTHON2=... says where).
 autobahn: $(VENV)/.dev

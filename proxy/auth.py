@@ -19,7 +19,7 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
-from proxy.errors import UpstreamError, UpstreamTimeout
+from proxy.errors import ProxyError, UpstreamError, UpstreamTimeout
 from proxy.guards import Guard, folded
 from proxy.headers import Fields, Head, request_head
 from proxy.hold import HELD, hold, send
@@ -64,8 +64,9 @@ class ForwardAuth:
 
         head, target: of the request. ours: the fields of ``forwarded_fields``.
 
-        Raises UpstreamError when there is no answer, and when there is one that cannot be meant. Cancelling it,
-        which is what the client's leaving does, ends the question.
+        Waits for a Dash that is away where the request itself would. Raises ProxyError when there is no answer, and
+        when there is one that cannot be meant. Cancelling it, which is what the client's leaving does, ends the
+        question.
         """
         question, fields = self._question(guard, head, target, ours, is_handshake)
         asked = time.monotonic()
@@ -91,7 +92,7 @@ class ForwardAuth:
                 advice="For whoever runs this: gateway.timeouts.auth in the configuration is the limit.",
                 detail=f"{guard.name}: the upstream dash did not say within {self._patience:g} s who may pass",
             ) from None
-        except UpstreamError as error:
+        except ProxyError as error:
             error.detail = f"{guard.name}: {error.detail or error.message}"
             raise
         copied = tuple(field for field in answer.headers if field[0].lower() in guard.copied)

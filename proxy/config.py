@@ -148,6 +148,16 @@ Peers = Annotated[
 """An address, a network, or ``unix``: whoever connects through the unix socket that ``listen`` names."""
 
 
+def _path(value: object) -> object:
+    if value is None or (isinstance(value, str) and re.fullmatch(r"/[!-~]*", value)):
+        return value
+    raise ValueError(f"{value!r} is no path; write one that begins with /, its special characters encoded")
+
+
+AskedPath = Annotated[str | None, BeforeValidator(_path)]
+"""A request target to ask an upstream for."""
+
+
 class Upstreams(Section):
     """Where the two services listen: ``http://host:port``, ``https://host:port`` or ``unix:path``."""
 
@@ -252,7 +262,13 @@ class Tls(Section):
 
 
 class Health(Section):
-    """How the gateway learns whether an upstream is there, beside what it meets on its way."""
+    """How the gateway learns whether an upstream is there, beside what it meets on its way.
+
+    One that takes no connection is away, and requests are held. One that
+    takes them and does not answer its path well is said to be unwell, in the
+    log and on ``/readyz``, and requests go on: there is no other one, and the
+    path may be what is wrong.
+    """
 
     interval: Duration = 5.0
     """Between two probes of an upstream. 0: none; then only real requests tell. Precedents: HAProxy 2s, Caddy 30s."""
@@ -266,10 +282,10 @@ class Health(Section):
     passes: Annotated[int, Field(ge=1)] = 1
     """Probes that succeed before it is taken for back. Precedent: HAProxy 2."""
 
-    dash: str | None = None
+    dash: AskedPath = None
     """A path on Dash that answers 2xx or 3xx when it is well. None: that it takes a connection is enough."""
 
-    ws: str | None = None
+    ws: AskedPath = None
     """A path on the ws service that answers 2xx or 3xx when it is well (its own is ``/healthz``). None: as above."""
 
 
@@ -282,37 +298,41 @@ class Limits(Section):
     """
 
     request_line: Annotated[Size, Field(ge=1024)] = 16384
-    """Bytes of a request line; 414 above it. Precedents: nginx 8KiB, Node 16KiB (whole head), HAProxy 16KiB."""
+    """Bytes of a request line, without its line end; 414 above it. Precedents: nginx 8KiB, Node 16KiB (whole head),
+    HAProxy 16KiB."""
 
     header: Annotated[Size, Field(ge=1024)] = 65536
-    """Bytes of all header fields of a request; 431 above it. Precedents: nginx 32KiB, Node 16KiB, Go 1MiB. Single
-    sign-on in front of dashboards makes cookies of several KiB."""
+    """Bytes of all header fields of a request, line ends included; 431 above it. Precedents: nginx 32KiB, Node 16KiB,
+    Go 1MiB. Single sign-on in front of dashboards makes cookies of several KiB."""
 
     fields: Annotated[int, Field(ge=16)] = 128
     """Header fields of a request; 431 above it. Precedents: Apache 100, HAProxy 101."""
 
     body: Size | None = None
-    """Bytes of a request's body; 413 above it. Null: Dash's own limits hold. Precedents: nginx 1MiB (a known trap for
-    uploads), HAProxy none."""
+    """Bytes of a request's body, its transfer coding aside; 413 above it. Null: Dash's own limits hold. Precedents:
+    nginx 1MiB (a known trap for uploads), HAProxy none."""
 
     connections: Annotated[int, Field(ge=1)] | None = None
     """Connections of all clients together, those handed over not counted; whoever comes when all are taken waits to be
-    accepted. Null: as many as the descriptor limit allows. Precedents: nginx 512, HAProxy from its descriptors."""
+    accepted. Null: half of what the limit of open files leaves, because a connection and its upstream take one each.
+    Precedents: nginx 512, HAProxy from its descriptors."""
 
     connections_per_client: Annotated[int, Field(ge=1)] | None = 1000
-    """Connections of one client, those handed over not counted; one more is closed at once. Precedents: nginx and
-    HAProxy none. Danger: an office behind one address shares it."""
+    """Connections of one client, those handed over not counted; one more hears 429 (over TLS nothing) and is closed.
+    Peers in ``trusted_proxies`` have no such limit. Precedents: nginx and HAProxy none. Danger: an office behind one
+    address shares it, and so do all clients of a proxy that is not named."""
 
     websockets_per_client: Annotated[int, Field(ge=1)] | None = 1000
     """WebSockets of one client, those handed over too; 429 above it. Precedents: Centrifugo 0 (none)."""
 
     handshakes_per_second: Annotated[int, Field(ge=1)] | None = 100
-    """WebSocket handshakes of one client; faster ones are delayed for up to a second, then answered 429. Precedents:
-    nginx limit_req (off by default) with burst."""
+    """WebSocket handshakes of one client: so many at once, as many again wait for up to a second, more are answered
+    429. Precedents: nginx limit_req (off by default) with burst."""
 
     in_flight: Annotated[int, Field(ge=1)] | None = 1024
-    """Requests that one upstream is given at the same time, handshakes until their answer too; more wait. Precedents:
-    Envoy 1024, HAProxy none."""
+    """Requests that one upstream is given at the same time, handshakes until their answer too; more wait. An answer
+    that goes on (server-sent events) counts to its end, a tunnel does not: raise it where thousands of streams are
+    open. Precedents: Envoy 1024 (which counts streams too), HAProxy none."""
 
     waiting: Annotated[int, Field(ge=0)] = 1024
     """Requests that wait for one upstream, because it is full or away; 503 with Retry-After above it. Precedent: Envoy
@@ -324,14 +344,15 @@ class Timeouts(Section):
 
     head: Duration = 15.0
     """For a client to send the head of a request, from connecting for the first and from its first byte for later ones
-    (408 behind it). Precedents: nginx 60s, Apache 20s, aiohttp none."""
+    (408 behind it, and no word to who has not begun one). Precedents: nginx 60s, Apache 20s, aiohttp none."""
 
     body: Duration = 60.0
-    """Between two pieces of a request body (408 behind it). Precedent: nginx client_body_timeout 60s."""
+    """Between two pieces of a request body, and the grace behind which it must bring 240 bytes a second (408 behind
+    either). Precedents: nginx client_body_timeout 60s; Kestrel 240 bytes a second behind 5s."""
 
     send: Duration = 60.0
-    """For a client to take some of what waits for it; then it is cut, on tunnels too. Precedent: nginx send_timeout
-    60s."""
+    """For a client to take some of what waits for it, and for either side of a tunnel; then it is cut. Precedent: nginx
+    send_timeout 60s."""
 
     keepalive: Duration = 75.0
     """Between two requests on a client's connection. Precedent: nginx 75s."""
@@ -388,7 +409,8 @@ class Settings(Section):
 
     proxy_protocol: bool = False
     """Whether each connection begins with a PROXY header (version 1 or 2) of a proxy in ``trusted_proxies``, which
-    says who the client is. Then a connection without one is closed."""
+    says who the client is. Then a connection without one is closed. That client is then who must be in
+    ``trusted_proxies`` for its X-Forwarded-* to be believed, no longer the proxy."""
 
     admin: Listen = "127.0.0.1:8001"
     """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket."""

@@ -41,6 +41,9 @@ transport knows), and what the connection counts as, to be released at its end (
 _AT_ONCE = 64
 """Connections accepted before everybody else has a turn."""
 
+_BACKLOG = 4096
+"""Connections that the kernel's queue may hold: the usual limit (somaxconn)."""
+
 _BREATH = 0.5
 """Seconds between two tries while descriptors are out. asyncio waits 1 s."""
 
@@ -113,6 +116,14 @@ class Door:
         if entrance is not None:
             entrance.connections.on_leave = self.look_again
         self.resume("closed")
+
+    def last_call(self) -> None:
+        """Take in whoever waits in the kernel's queue, and nobody behind them: closing its socket would reset them."""
+        for listener in self._sockets:
+            for _ in range(_BACKLOG // _AT_ONCE):
+                if not self._reasons:
+                    self._accept(listener)
+        self.pause("last call")
 
     def pause(self, reason: str) -> None:
         """Accept nobody until ``resume`` is called with this reason; who comes waits in the kernel's queue."""
@@ -241,6 +252,7 @@ class Door:
             )
             arrival.is_in = True
         except OSError as error:
+            arrival.sock.close()  # its transport has, if it came to one
             self._turned_away(arrival.who, error)
 
     async def _announced(self, sock: socket.socket, who: str, announcers: Trusted) -> Peer:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 from proxy.config import Timeouts
 from proxy.errors import Outcome
@@ -56,20 +57,23 @@ class Drain:
         self._told = (0, 0, 0)
         self.changed = self._change.set
 
-    async def run(self, timeouts: Timeouts) -> str:
+    async def run(self, timeouts: Timeouts, arrivals: Coroutine[Any, Any, None]) -> str:
         """Ask everybody to leave, and wait until they have: ``empty``, or until ``timeouts.drain``: ``deadline``.
 
+        arrivals: ends when those who came before the listener closed are through the door; they have the grace for it.
         Cancelling it asks and waits no more.
         """
         loop = asyncio.get_running_loop()
         window = min(timeouts.drain_window, timeouts.drain / 2)
         self._listener.leave()
         helpers = [
+            loop.create_task(arrivals, name="last arrivals"),
             loop.create_task(self._part(window), name="goodbyes to the tunnels"),
             loop.create_task(self._look(loop.time() + timeouts.drain), name="progress of the drain"),
         ]
         try:
             async with asyncio.timeout(timeouts.drain):
+                await asyncio.wait(helpers[:1], timeout=GRACE)
                 while self._lifecycle.in_flight or self._listener.connections:
                     self._change.clear()
                     await self._change.wait()

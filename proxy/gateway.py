@@ -187,9 +187,11 @@ class Gateway:
         ours = forwarded_fields(client.head, client.peer, rules.settings.trusted_proxies, exchange.id)
         if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
             ours = ((b"Host", upstream.authority), *ours)
+        is_handshake = isinstance(decision, Upgrade)
+        if is_handshake:
+            await self._admit(exchange, rules.settings.limits)
         guard = rules.guards.guard(decision.target, client.head.get(b"host") or b"")
         if guard is not None:
-            is_handshake = isinstance(decision, Upgrade)
             word = await rules.auth.ask(guard, client.head, decision.target, ours, is_handshake=is_handshake)
             if isinstance(word, Refusal):
                 exchange.detail = f"{guard.name}: {guard.ask} answered {word.answer.status}"
@@ -209,7 +211,6 @@ class Gateway:
                 max_body=max_body,
             )
         else:
-            await self._admit(exchange, rules.settings.limits)
             answered = await self._answer_of(client, decision, ours, upstream, exchange, timeouts.handshake)
             if answered is None:
                 return Written(keep_alive=False)

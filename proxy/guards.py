@@ -1,4 +1,4 @@
-"""Which requests somebody must be asked about, however their path is written, and what nobody may say of himself.
+"""Which requests somebody must be asked about, however their path is written, and what no client may say of itself.
 
 A guard that is decided on one reading of a path and an upstream that serves
 another one is the classic way around it: ``//admin`` is ``/admin`` for
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from urllib.parse import unquote
 
 from proxy.config import MANY_READINGS, Auth
@@ -21,6 +22,9 @@ from proxy.routing import is_under, without_port
 
 _ENCODED_SLASH = re.compile(r"(?i)%2f|%5c")
 """Some servers split a path before they decode it."""
+
+_REMEMBERED = 256
+"""Blocks of fields, as many as ``plain`` remembers."""
 
 _ONE_NAME = bytes.maketrans(b"_.", b"--")
 
@@ -57,7 +61,8 @@ class Guards:
         self._rules = sorted(made, key=lambda rule: (-len(rule.path), rule.host is None))
         self.claims = frozenset(folded(name) for rule in made if rule.guard for name in rule.guard.copied)
         letters = b"|".join(re.escape(name).replace(rb"\-", b"[-_.]") for name in sorted(self.claims))
-        self._claimed = re.compile(rb"(?im)^(?:%b):" % letters) if letters else None
+        # Remembered, because a browser sends the same fields again and again, and ``plain`` hands out the same bytes.
+        self._claimed = lru_cache(_REMEMBERED)(re.compile(rb"(?im)^(?:%b):" % letters).search) if letters else None
 
     def guard(self, target: str, host: bytes) -> Guard | None:
         """Return who is asked before a request passes; None: nobody.
@@ -68,7 +73,7 @@ class Guards:
         if not self._rules:
             return None
         written = target.partition("?")[0]
-        path = unquote(written, errors="replace")
+        path = unquote(written, errors="replace") if "%" in written else written
         name = without_port(host.decode("latin-1").lower()).rstrip(".")
         rules = [rule for rule in self._rules if rule.host is None or rule.host == name]
         if path.startswith("/") and not MANY_READINGS.search(path) and not _ENCODED_SLASH.search(written):
@@ -85,12 +90,11 @@ class Guards:
         """Tell whether there is anything to do about a plain request. fields: its fields as bytes, in whole lines."""
         if not self._rules:
             return False
-        if self._claimed is not None and self._claimed.search(fields):
-            return True
         try:
-            return self.guard(target, host) is not None
+            guard = self.guard(target, host)
         except ClientError:
             return True
+        return guard is not None or (self._claimed is not None and self._claimed(fields) is not None)
 
     def without_claims(self, head: Head) -> Head:
         """Return a head without what a client says of itself, in whatever spelling, under the names of ``claims``."""

@@ -235,7 +235,11 @@ class Handoff:
         if sys.platform != "linux":
             self._absence = "system", "this system cannot pass sockets that way; it takes Linux"
             return
-        places = _places(self._path)
+        try:
+            places = _places(self._path)
+        except OSError as error:  # no descriptor is left, or no right; the next look may find out more
+            self._absence = "not answered", f"the folder of {self._path} cannot be read: {error.strerror or error}"
+            return
         if not places:
             self._absence = "no socket file", f"there is no socket file {self._path}; is the ws service running?"
         for place in places:
@@ -453,12 +457,12 @@ def _identity(place: Path) -> tuple[int, int]:
 
 
 def _places(path: Path) -> list[Path]:
-    """Return the socket files of a service: ``path`` and ``path.1``, ``path.2``, ..."""
+    """Return the socket files of a service: ``path`` and ``path.1``, ``path.2``, ... Raises OSError."""
     pattern = re.compile(re.escape(path.name) + r"(?:\.[0-9]+)?")
     try:
         with os.scandir(path.parent) as entries:
             return sorted(path.parent / entry.name for entry in entries if pattern.fullmatch(entry.name))
-    except OSError:
+    except FileNotFoundError:
         return []
 
 

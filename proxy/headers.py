@@ -94,7 +94,8 @@ class Peer(NamedTuple):
     """Who is at the other end of the client's connection.
 
     address: IP address, or ``unix`` for a unix socket.
-    scheme: ``http`` or ``https``, from the transport and from nothing a client can write.
+    scheme: ``http`` or ``https``, from the transport, or from a trusted proxy's PROXY header; from nothing a client
+        can write.
     """
 
     address: str
@@ -173,12 +174,14 @@ def request_head(head: Head, target: str, ours: Fields, *, body: bytes = b"", up
     upgrade: True for a WebSocket handshake, whose Connection and Upgrade are meant for the upstream.
     """
     ending = _nominated(head.headers)
+    has_connection = False
     lines = [f"{head.method} {target} HTTP/1.1".encode("latin-1")]
     for name, value in head.headers:
         key = name.lower()
         if upgrade and key == b"upgrade":
             lines.append(name + b": " + value)
-        elif upgrade and key == b"connection" and b"upgrade" in tokens([value]):
+        elif upgrade and key == b"connection" and not has_connection and b"upgrade" in tokens([value]):
+            has_connection = True
             alone = value.lower() == b"upgrade"
             lines.append(name + b": " + (value if alone else b"Upgrade"))
         elif key in HOP_BY_HOP or key in ending or _is_a_proxys_word(key) or _is_an_alias(key):

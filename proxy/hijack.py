@@ -23,7 +23,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from proxy import tls
-from proxy.headers import Head, Peer
+from proxy.headers import Head, Peer, tokens
 from proxy.heads import HeadLimits
 from proxy.limits import Slot
 from proxy.patience import Deadlines, SlowReaders, waiting
@@ -59,18 +59,6 @@ class Written(web.StreamResponse):
         """Write nothing: it is written."""
 
 
-class _Parting(Written):
-    """The answer to what cannot be read, and a while in which the client can take it before the connection closes."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(keep_alive=False)
-        self._connection = connection
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Send no more, and wait; the client's leaving cancels it."""
-        await self._connection.part()
-
-
 class Client:
     """The client's side of one exchange: what it asked, and raw bytes back to it.
 
@@ -100,7 +88,8 @@ class Client:
             _announces_body(message.raw_headers),
         )
         protocol = cast(Connection, request.protocol)
-        return cls(protocol, head, request.content, wants_keep_alive=not message.should_close)
+        keep_alive = not message.should_close and _wants_keep_alive(head)
+        return cls(protocol, head, request.content, wants_keep_alive=keep_alive)
 
     @property
     def wants_keep_alive(self) -> bool:
@@ -380,6 +369,10 @@ class Connection(RequestHandler):
 
         RFC 9112, section 9.6. What still comes is thrown away.
         """
+        self._is_broken = True
+        self._held = b""
+        if self._buffer_paused:
+            self._resume_reading_for_buffer()
         if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
         await asyncio.sleep(self._lingering_time)
@@ -387,7 +380,7 @@ class Connection(RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Go on with what came behind the request, if the connection goes on."""
+        """Go on with what came behind the request, if the connection goes on; end it if it is broken."""
         self._is_answered = True
         if self._is_broken and not self._body.is_eof():
             self._body.feed_eof()  # aiohttp would wait for it
@@ -396,6 +389,8 @@ class Connection(RequestHandler):
             self._reader.next()
             self._body, self._is_answered = EMPTY_PAYLOAD, False
             self._give_on_what_was_held()
+        elif (self._is_broken or self._held) and self.transport is not None:
+            await self.part()
         return finished
 
     def write(self, data: bytes) -> None:
@@ -453,9 +448,10 @@ class Connection(RequestHandler):
         return self._listener._connections[self].get_write_buffer_size() > 0
 
     def close_if_idle(self, since: float) -> None:
-        """Close, if no request has been under way from ``since`` on (the loop's clock)."""
+        """Close, if no request has been under way from ``since`` on (the loop's clock), not even a part of its head."""
         if (
             self._carried is None
+            and not self._reader.has_begun
             and self._is_between_requests
             and self._next_keepalive_close_time - self._keepalive_timeout <= since
         ):
@@ -509,7 +505,8 @@ class Connection(RequestHandler):
             self.data_received(held)
 
     def _process_keepalive(self) -> None:
-        if self._carried is not None:  # aiohttp does not see it, and would take the connection for idle
+        # aiohttp sees neither, and would take the connection for idle.
+        if self._carried is not None or self._reader.has_begun:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
@@ -523,9 +520,8 @@ class Connection(RequestHandler):
         """Answer what could not be read."""
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
-        self._is_broken = True
         self._on_unreadable(request, status, message or "")
-        return _Parting(self)
+        return Written(keep_alive=False)
 
 
 class Listener(web.Server):
@@ -619,15 +615,14 @@ class Listener(web.Server):
         """Note that a connection has ended; it counts until the task that serves it has ended too."""
         super().connection_lost(handler, exc)
         serving = handler._task_handler
-        if not self.is_leaving:
-            return
         if serving is None:
             self._tell_if_empty()
         else:
+            # Also before ``leave``: the task may end behind it.
             serving.add_done_callback(self._tell_if_empty)
 
     def _tell_if_empty(self, _: object = None) -> None:
-        if not self._connections:
+        if self.is_leaving and not self._connections:
             self.on_empty()
 
     def __call__(self, announced: Peer | None = None, slot: Slot | None = None) -> Connection:
@@ -646,6 +641,12 @@ class Listener(web.Server):
 def _reset(transport: asyncio.Transport) -> None:
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
+
+
+def _wants_keep_alive(head: Head) -> bool:
+    """Ask Connection alone (RFC 9112, section 9.3): llhttp believes Proxy-Connection too."""
+    options = tokens(head.all(b"connection"))
+    return b"close" not in options and (head.version >= (1, 1) or b"keep-alive" in options)
 
 
 def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:

@@ -15,6 +15,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from sys import intern
 
@@ -36,6 +37,9 @@ _REMEMBERED = 16384
 """Clients whose pace is known, about 2.5 MiB; of more, those that were heard last. Precedent: nginx's zone of 10 MiB
 holds 160,000, and then the oldest are dropped as well."""
 
+_LONGEST = 64
+"""Characters of an address, with a port and a zone; what is longer is none, and not worth remembering."""
+
 _RETRY = 5
 """Seconds after which a client that has all it may have is told to try again; nobody knows when one of them ends."""
 
@@ -46,7 +50,8 @@ _NOTICES = 100
 """Lines about clients that are written within that time, however many clients there are."""
 
 _RESERVE = 64
-"""Open files for everything that is no client: listeners, the admin's connections, the log, the services' channels."""
+"""Open files for everything that is no client: listeners, the admin's connections, the log, the services' channels;
+a quarter of all where that is less."""
 
 
 class Slot:
@@ -182,8 +187,8 @@ class Admission:
     def connection(self, address: str, most: int | None, now: float) -> Admit | TurnAway:
         """Decide on a connection, and count it.
 
-        address: of whoever is behind it as far as that is known; who learns
-        better (by a PROXY header) releases the slot and asks again.
+        address: of whoever is at its other end as far as that is known; who
+        learns better (by a PROXY header) releases the slot and asks again.
         most: ``connections_per_client``; None for no limit, and for a trusted
         proxy, whose clients are many. now: seconds of a monotonic clock.
         """
@@ -292,6 +297,13 @@ def client_key(address: str) -> str:
     in X-Forwarded-For. Whatever is no address is one client, ``unknown``: a
     name that is chosen freely would be a way around every limit.
     """
+    return _key(address) if len(address) <= _LONGEST else "unknown"
+
+
+@lru_cache(
+    maxsize=1024
+)  # the same clients come again and again, and reading an IPv6 address takes as long as an accept
+def _key(address: str) -> str:
     if address == "unix":
         return address
     host = address.partition("%")[0]  # fe80::1%eth0
@@ -310,17 +322,17 @@ def client_key(address: str) -> str:
 def room(wished: int | None, files: int) -> tuple[int, str]:
     """Return how many connections there may be at a time, and a sentence that says why.
 
-    wished: ``limits.connections``. files: that this process may open; each connection takes one, and its upstream's
-    another.
+    wished: ``limits.connections``, which holds as it is: an idle connection takes one file, not two, and without one
+    left accepting pauses. files: that this process may open.
     """
-    most = max(1, (files - _RESERVE) // 2)
+    most = max(1, (files - min(_RESERVE, files // 4)) // 2)
     if wished is None:
         return most, f"room for {most} connections: {files} files may be open, and each connection may take two"
     if wished <= most:
         return wished, f"room for {wished} connections (gateway.limits.connections)"
-    return most, (
-        f"room for {most} connections, not for the {wished} of gateway.limits.connections: {files} files may be open, "
-        "and each connection may take two; raise the limit of open files (ulimit -n, LimitNOFILE=)"
+    return wished, (
+        f"room for {wished} connections (gateway.limits.connections), of which {most} may have an upstream at a time: "
+        f"{files} files may be open, and such a connection takes two; raise that (ulimit -n, LimitNOFILE=)"
     )
 
 

@@ -92,17 +92,20 @@ class Origins:
         plain HTTP here may be HTTPS there; then the page's own scheme says which port a Host without one means.
         Jupyter, Dash and Go's gorilla/websocket never look at the scheme.
         """
-        if origin.scheme not in _DEFAULT_PORT:
-            return False
         believed = self._believes(peer)
-        said = head.get(b"x-forwarded-proto") if believed else None
-        known = HTTP_SCHEME.get(said.lower(), said.lower()) if said else b"https" if peer.scheme == "https" else b""
-        if known not in (b"", origin.scheme.encode()):
-            return False
-        return _parse(f"{origin.scheme}://{_asked_host(head, believed)}") == origin
+        scheme = _asked_scheme(head, peer, believed) or origin.scheme
+        return scheme in _DEFAULT_PORT and _parse(f"{scheme}://{_asked_host(head, believed)}") == origin
 
     def _believes(self, peer: Peer) -> bool:
         return is_trusted(peer.address, self._trusted)
+
+
+def _asked_scheme(head: Head, peer: Peer, believed: bool) -> str:
+    """Return the scheme that the browser asked with; nothing where nobody knows."""
+    said = (head.get(b"x-forwarded-proto") or b"").lower() if believed else b""
+    if said:
+        return HTTP_SCHEME.get(said, said).decode("latin-1")
+    return "https" if peer.scheme == "https" else ""
 
 
 def _asked_host(head: Head, believed: bool) -> str:

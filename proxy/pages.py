@@ -18,6 +18,11 @@ PASSES = frozenset((502, 503, 504))
 _SOON = 2
 """Seconds after which the page of an upstream that is away asks again. That request is held, so it is no hurry."""
 
+_AGAIN = """<script>setTimeout(() => location.reload(), {0}000)</script>
+<noscript><meta http-equiv="refresh" content="{0}"></noscript>"""
+"""A script first: the element alone goes nowhere from an address with a fragment, which it takes for a place on the
+same page."""
+
 
 def is_navigation(head: Head) -> bool:
     """Tell whether a person waits for a page: Dash's own requests, and scripts, want JSON."""
@@ -40,14 +45,15 @@ def page(error: ProxyError, upstream: str) -> tuple[bytes, bytes]:
     upstream: the one that was asked; empty where none was.
     """
     title = f"{error.status} {HTTPStatus(error.status).phrase}"
-    again, mark, waiting = "", "", ""
-    if error.status in PASSES:
-        is_away = isinstance(error, UpstreamUnreachable)
-        again = f'<meta http-equiv="refresh" content="{_SOON if is_away else RETRY}">'
-        waiting = "<p class=aside>This page tries again by itself.</p>"
-        if is_away:
-            title = "Dash is starting" if upstream == "dash" else f"The {upstream} service is starting"
-            mark = '<div class=mark aria-hidden="true"><i></i><i></i><i></i></div>'
+    again, mark, first, then = "", "", html.escape(error.message), html.escape(error.advice)
+    if isinstance(error, UpstreamUnreachable):
+        title = "Dash is starting" if upstream == "dash" else f"The {upstream} service is starting"
+        again = _AGAIN.format(_SOON)
+        mark = '<div class=mark aria-hidden="true"><i></i><i></i><i></i></div>'
+        first, then = "This page opens by itself as soon as it is there.", f"{first} {then}"
+    elif error.status in PASSES:
+        again = _AGAIN.format(RETRY)
+        then += " This page tries again by itself."
     text = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">{again}
 <title>{title}</title><style>
@@ -62,6 +68,6 @@ h1 {{ font-size: 1.5rem; font-weight: 600; margin: 0 0 .75rem }} p {{ margin: 0 
 @keyframes rise {{ to {{ transform: scaleY(1) }} }}
 @media (prefers-reduced-motion: reduce) {{ .mark i {{ animation: none; transform: none }} }}
 </style></head><body>{mark}<h1>{title}</h1>
-<p>{html.escape(error.message)}</p><p class=aside>{html.escape(error.advice)}</p>{waiting}</body></html>
+<p>{first}</p><p class=aside>{then}</p></body></html>
 """
     return b"text/html; charset=utf-8", text.encode()

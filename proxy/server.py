@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from aiohttp import web
 
-from proxy import notify
+from proxy import notify, tls
 from proxy.access_log import AccessLog
 from proxy.admin import admin_app
 from proxy.config import ConfigError, Settings
@@ -126,12 +126,12 @@ class Server:
                 self._lifecycle.happen("notice")
                 logger.info("not ready any more; %g s until the listener closes", timeouts.drain_notice)
                 await asyncio.sleep(timeouts.drain_notice)
-            public.close()
+            public.last_call()
             self._bound[0].close()
             self._lifecycle.happen("stop")
             for upstream in self._gateway.rules.upstreams.values():
-                upstream.room.close("This gateway is stopping.")
-            event = await self._drain.run(timeouts)
+                upstream.room.close()
+            event = await self._drain.run(timeouts, public.wait_closed())
         finally:
             public.close()
             self._lifecycle.happen(event)
@@ -162,10 +162,12 @@ class Server:
         """
         before = self._gateway.rules
         settings, staying = merge(before.settings, read)
-        if self.certificate is not None and settings.tls is not None:
-            self.certificate.reload(settings.tls)
+        if settings.tls is not None:
+            tls.check(settings.tls)
         self._gateway.adopt(make_rules(settings, before))
         self._listener.adapt(**_for_connections(settings))
+        if self.certificate is not None and settings.tls is not None:
+            self.certificate.reload(settings.tls)
         for door in self._doors:
             door.look_again()
         changes = differences(before.settings, settings)
@@ -199,12 +201,22 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
 
     Raises ListenError when it cannot listen, and TlsError when it cannot speak TLS as it was told.
     """
+    writer = LogWriter(_STDOUT, "the access log")
+    log = AccessLog(settings.access_log, writer.write)
+    try:
+        server = Server(settings, log, folder, _raise_descriptor_limit())
+        await _obey(server, settings, log, read_again)
+    finally:
+        log.flush()
+        writer.close(_LAST_LINES)
+    logger.info("stopped")
+
+
+async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: Callable[[], Settings] | None) -> None:
+    """Run a server from its start to its end, by the signals that come."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     insisted = asyncio.Event()
-    writer = LogWriter(_STDOUT, "the access log")
-    log = AccessLog(settings.access_log, writer.write)
-    server = Server(settings, log, folder, _raise_descriptor_limit())
 
     def ask() -> None:
         (insisted if asked.is_set() else asked).set()
@@ -222,22 +234,17 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    try:
-        await server.start()
-        if not HAS_C_PARSER:
-            logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
-        logger.info("%s", server.entrance.room()[1])
-        logger.info("admin on %s", settings.admin)
-        logger.info("gateway ready on %s (open it in a browser)", ", ".join(server.addresses))
-        notify.ready()
-        await asked.wait()
-        notify.stopping()
-        logger.info("stopping; a second signal stops at once")
-        await _stop(server, insisted)
-        log.flush()
-    finally:
-        writer.close(_LAST_LINES)
-    logger.info("stopped")
+    await server.start()
+    if not HAS_C_PARSER:
+        logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
+    logger.info("%s", server.entrance.room()[1])
+    logger.info("admin on %s", settings.admin)
+    logger.info("gateway ready on %s (open it in a browser)", ", ".join(server.addresses))
+    notify.ready()
+    await asked.wait()
+    notify.stopping()
+    logger.info("stopping; a second signal stops at once")
+    await _stop(server, insisted)
 
 
 async def _stop(server: Server, insisted: asyncio.Event) -> None:

@@ -33,7 +33,8 @@ _MORE_LINES = re.compile(rb"(?:%b)*+" % _FIELD)
 _STRAY = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)")
 _OTHER_VERSION = re.compile(rb"%b++ [\x21-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n" % _TOKEN)
 
-_FRAMING = re.compile(rb"(?im)^(content-length|transfer-encoding):[\t ]*+([^\r\n]*+)")
+_CONTENT_LENGTH = b"\ncontent-length:"
+_TRANSFER_ENCODING = b"\ntransfer-encoding:"
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 _CODINGS = re.compile(
     rb"(?i)(?:(?:x-)?(?:gzip|compress)|deflate)(?:,[\t ]*(?:(?:x-)?(?:gzip|compress)|deflate|chunked))*"
@@ -129,25 +130,25 @@ class RequestReader:
 
     def _frame(self, head: bytes) -> None:
         """Find how the request's end is known (RFC 9112, section 6.3); more than one way is none."""
-        fields = _FRAMING.findall(head)
-        if not fields:
-            self.is_whole = True
-            return
-        if len(fields) > 1:
+        lines = head.lower()
+        lengths, codings = lines.count(_CONTENT_LENGTH), lines.count(_TRANSFER_ENCODING)
+        if lengths + codings > 1:
             raise Unreadable("more than one field says how long the body is")
-        name, value = fields[0][0].lower(), fields[0][1].rstrip(b" \t").lower()
-        if name == b"content-length":
+        if lengths:
+            value = _value(lines, _CONTENT_LENGTH)
             if _LENGTH.fullmatch(value) is None:
                 raise Unreadable("Content-Length is not a number")
             self._left = int(value)
-            self.is_whole = not self._left
             self._step = RequestReader._read_body
-            return
-        if head.find(b" HTTP/1.0\r\n", 0, head.index(b"\r\n") + 2) >= 0:
-            raise Unreadable("HTTP/1.0 knows no Transfer-Encoding")  # RFC 9112, section 6.1: its framing is faulty
-        if value != b"chunked":
-            raise Unreadable("the transfer coding is not chunked", 501 if _CODINGS.fullmatch(value) else 400)
-        self._step = RequestReader._read_size
+        if codings:
+            if lines.index(b" http/1.") == lines.find(b" http/1.0\r"):
+                raise Unreadable("HTTP/1.0 knows no Transfer-Encoding")  # RFC 9112, section 6.1: its framing is faulty
+            value = _value(lines, _TRANSFER_ENCODING)
+            if value != b"chunked":
+                raise Unreadable("the transfer coding is not chunked", 501 if _CODINGS.fullmatch(value) else 400)
+            self._step = RequestReader._read_size
+        else:
+            self.is_whole = not self._left
 
     def _read_body(self, data: bytes) -> tuple[bytes, bytes]:
         piece, rest = data[: self._left], data[self._left :]
@@ -214,6 +215,12 @@ class RequestReader:
         if _STRAY.search(self._held, max(0, before - 1)) is not None:
             raise Unreadable("a control character in a chunked body's own lines")
         return b"", b""
+
+
+def _value(lines: bytes, name: bytes) -> bytes:
+    """Return the value of a field that is there; ``name`` with the line end before it and the colon behind it."""
+    start = lines.index(name) + len(name)
+    return lines[start : lines.index(b"\r", start)].strip(b" \t")
 
 
 def _without_empty_lines(data: bytes) -> bytes:

@@ -307,7 +307,7 @@ class Tunnel:
     def _has_vanished(self, leg: Leg) -> bool:
         """Tell whether an upstream has left without a word, at a moment when a word of ours can be put in its place.
 
-        No WebSocket server ends its direction without a close frame and goes on (RFC 6455, 7.1.1 and 7.2.1): it was
+        No WebSocket server ends its direction without a close frame and goes on (RFC 6455, 7.3): it was
         killed. Where either side has begun to close, or a frame is under way, nothing is invented.
         """
         return (

@@ -21,7 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Protocol, TypedDict, cast
+from typing import NotRequired, Protocol, TypedDict, Unpack, cast
 
 import httptools
 
@@ -496,16 +496,28 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
 
-class _Values(TypedDict):
+class Ways(TypedDict):
+    """How an upstream is dealt with: what a reload may change.
+
+    connect_timeout: seconds to connect, TLS included. idle: seconds that an
+    unused connection is kept. buffer: bytes held per direction before the
+    sender is made to wait.
+    context: how TLS is spoken to an ``https`` one; None: to the others.
+    hold: seconds that requests wait for its return; 0: none. queue: seconds
+    that they wait for a turn. limits: of them ``in_flight`` and ``waiting``.
+    probes: how it is looked at. path: to ask for, to learn whether it is
+    well; None: that it takes a connection is enough.
+    """
+
     connect_timeout: float
     idle: float
     buffer: int
-    context: ssl.SSLContext | None
-    hold: float
-    queue: float
-    limits: Limits
-    probes: config.Health
-    path: str | None
+    context: NotRequired[ssl.SSLContext | None]
+    hold: NotRequired[float]
+    queue: NotRequired[float]
+    limits: NotRequired[Limits]
+    probes: NotRequired[config.Health]
+    path: NotRequired[str | None]
 
 
 class Upstream:
@@ -513,12 +525,7 @@ class Upstream:
 
     name: ``dash`` or ``ws``, as the configuration calls it.
     url: ``http://host:port``, ``https://host:port`` or ``unix:path``.
-    connect_timeout: seconds to connect, TLS included. idle: seconds that an unused connection is kept.
-    buffer: bytes held per direction before the sender is made to wait.
-    context: how TLS is spoken to an ``https`` one; None: to the others.
-    hold: seconds that requests wait for its return; 0: none. queue: seconds that they wait for a turn.
-    limits: of them ``in_flight`` and ``waiting``. probes: how it is looked at.
-    path: to ask for, to learn whether it is well. None: that it takes a connection is enough.
+    ways: how it is dealt with.
 
     An exchange takes a connection with ``acquire`` (or ``acquire_at_once``)
     and gives it back with ``release``, ``discard`` or ``detach``: in between
@@ -526,21 +533,7 @@ class Upstream:
     end, and a tunnel only to its 101.
     """
 
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        *,
-        connect_timeout: float,
-        idle: float,
-        buffer: int,
-        context: ssl.SSLContext | None = None,
-        hold: float = 0.0,
-        queue: float = 0.0,
-        limits: Limits = _NO_LIMITS,
-        probes: config.Health = _NO_PROBES,
-        path: str | None = None,
-    ) -> None:
+    def __init__(self, name: str, url: str, **ways: Unpack[Ways]) -> None:
         self.name = name
         self.url = url
         self.authority = b"localhost" if url.startswith("unix:") else url.partition("://")[2].encode()
@@ -548,46 +541,24 @@ class Upstream:
         self._host_name = Name(self._host)
         self._idle: deque[Connection] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
-        self._watch = Watch(name, self._look, lambda: self.room.awaits_return, probes.interval)
-        self.health = Health(name, fails=probes.fails, passes=probes.passes)
-        self.room = Room(name, in_flight=limits.in_flight, places=limits.waiting)
-        self.adapt(
-            connect_timeout=connect_timeout,
-            idle=idle,
-            buffer=buffer,
-            context=context,
-            hold=hold,
-            queue=queue,
-            limits=limits,
-            probes=probes,
-            path=path,
-        )
+        self._watch = Watch(name, self._look, lambda: self.room.awaits_return, 0)
+        self.health = Health(name, fails=1, passes=1)
+        self.room = Room(name, in_flight=None, places=0)
+        self.adapt(**ways)
 
     # -- its life
 
-    def adapt(
-        self,
-        *,
-        connect_timeout: float,
-        idle: float,
-        buffer: int,
-        context: ssl.SSLContext | None,
-        hold: float,
-        queue: float,
-        limits: Limits,
-        probes: config.Health,
-        path: str | None,
-    ) -> None:
-        """Change what holds from here on; what is known of it stays, and who waits for it."""
-        self.hold_seconds = hold
-        self._tls = context
-        self._connect_timeout = connect_timeout
-        self._queue_seconds = queue
-        self._idle_seconds = idle
-        self._buffer = buffer
-        self._queue_seconds = queue
+    def adapt(self, **ways: Unpack[Ways]) -> None:
+        """Change how it is dealt with from here on; what is known of it stays, and who waits for it."""
+        self._connect_timeout = ways["connect_timeout"]
+        self._idle_seconds = ways["idle"]
+        self._buffer = ways["buffer"]
+        self._tls = ways.get("context")
+        self.hold_seconds = ways.get("hold", 0.0)
+        self._queue_seconds = ways.get("queue", 0.0)
+        self._path = ways.get("path")
+        limits, probes = ways.get("limits", _NO_LIMITS), ways.get("probes", _NO_PROBES)
         self._probe_timeout = probes.timeout
-        self._path = path
         self._watch.adapt(probes.interval)
         self.health.adapt(fails=probes.fails, passes=probes.passes)
         self.room.adapt(in_flight=limits.in_flight, places=limits.waiting)
@@ -777,6 +748,7 @@ class Upstream:
         except _NotReached as missed:
             if missed.is_unsafe:
                 self.health.answered_badly(missed.why)
+                self.room.open()
             elif missed.is_away:
                 # Whoever waits has met it away already; this is no first doubt.
                 (self.health.missed if self.room.awaits_return else self.health.failed)(missed.why)
@@ -804,6 +776,10 @@ class Upstream:
                 answer = await connection.head()
             if not 200 <= answer.status < 400:
                 raise UpstreamError(f"{self._path} answered {answer.status}")
+        except UpstreamLost as error:
+            # As a port does that something else keeps open for it: Docker's proxy takes connections for a container
+            # that is down, and closes them.
+            raise _NotReached("it closes connections without an answer") from error
         except TimeoutError:
             raise UpstreamError(f"{self._path} did not answer within {self._probe_timeout:g} s") from None
         finally:
@@ -878,7 +854,7 @@ def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> dict[s
     context = tls.upstream_context(settings.upstream_ca) if any(is_secure.values()) else None
     upstreams = {}
     for name, url in settings.upstreams:
-        values: _Values = {
+        ways: Ways = {
             "connect_timeout": settings.timeouts.connect,
             "idle": settings.timeouts.upstream_idle,
             "buffer": settings.buffer,
@@ -891,9 +867,9 @@ def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> dict[s
         }
         upstream = before.get(name)
         if upstream is not None and upstream.url == url:
-            upstream.adapt(**values)
+            upstream.adapt(**ways)
         else:
-            upstream = Upstream(name, url, **values)
+            upstream = Upstream(name, url, **ways)
         upstreams[name] = upstream
     return upstreams
 

@@ -327,6 +327,12 @@ PASSED = [
     Case("HTTP/1.0", get(line=b"GET /case HTTP/1.0"), _9112 + "2.3", closes=True),
     Case("HTTP/1.0 with a length", post(b"Content-Length: 3", line=b"POST /case HTTP/1.0"), _9112 + "2.3", closes=True),
     Case("HTTP/1.0 that stays", get(b"Connection: keep-alive", line=b"GET /case HTTP/1.0"), _9112 + "C.2.2"),
+    Case(
+        "HTTP/1.0 that stays only for a proxy",
+        get(b"Proxy-Connection: keep-alive", line=b"GET /case HTTP/1.0"),
+        _9112 + "C.2.2",
+        closes=True,
+    ),
     Case("8-bit value", get(b"A: \xc3\xa9\xff"), _9110 + "5.5"),
     Case("empty value", get(b"A:"), _9110 + "5.5"),
     Case("every letter of a token in a name", get(b"!#$%&'*+-.^_`|~09azAZ: b"), _9110 + "5.6.2"),

@@ -23,6 +23,8 @@ VISIBLE = frozenset(range(0x21, 0x7F))
 TEXT = VISIBLE | {0x20, 0x09} | frozenset(range(0x80, 0x100))
 HOST = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=%")
 
+_IN_A_LINE = bytes(sorted(TEXT))
+
 CONNECTIONS_OWN = frozenset(
     b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding "
     b"upgrade http2-settings".split()
@@ -30,7 +32,7 @@ CONNECTIONS_OWN = frozenset(
 """Fields for one hop (RFC 9110, section 7.6.1; RFC 7540, section 3.2.1; the two of old proxies)."""
 
 PROXYS_OWN = frozenset(b"forwarded x-real-ip x-request-id".split())
-ADDED_BY_THE_GATEWAY = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id")
+ADDED_BY_THE_GATEWAY = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"x-request-id")
 HANDSHAKES_OWN = (b"sec-websocket-key", b"sec-websocket-version")
 
 
@@ -58,8 +60,17 @@ class Request:
         ]
 
     @property
-    def asks_to_switch(self) -> bool:
-        return b"upgrade" in self.members(b"connection") and bool(self.all(b"upgrade"))
+    def is_handshake(self) -> bool:
+        """Whether it asks for a WebSocket; whether it may, its faults tell."""
+        return b"websocket" in self.members(b"upgrade")
+
+    @property
+    def is_last(self) -> bool:
+        """Whether its connection must end behind it: it says so (RFC 9112, 9.3), or what follows may be no HTTP."""
+        options = self.members(b"connection")
+        if b"close" in options or (self.version == b"HTTP/1.0" and b"keep-alive" not in options):
+            return True
+        return bool(self.all(b"upgrade")) and not self.is_handshake
 
     def __repr__(self) -> str:
         what = f"{self.method!r} {self.target!r} {len(self.body)} bytes of body"
@@ -94,7 +105,10 @@ def read_at_origin(stream: bytes, start: int = 0) -> Request | None:
 
 
 def read_all_public(stream: bytes) -> list[Request]:
-    """Read a client's stream up to its end, its first fault, or a handshake (what follows it depends on the answer)."""
+    """Read a client's stream up to its end, its first fault, or the last request that its connection can carry.
+
+    What follows a handshake are requests as long as nobody says 101.
+    """
     requests: list[Request] = []
     position = 0
     while True:
@@ -102,7 +116,7 @@ def read_all_public(stream: bytes) -> list[Request]:
         if request is None:
             return requests
         requests.append(request)
-        if request.faults or not request.is_whole:
+        if request.faults or not request.is_whole or request.is_last:
             return requests
         position += request.size
 
@@ -133,19 +147,17 @@ def _read(stream: bytes, start: int, *, at_origin: bool) -> Request | None:
 
 def _read_line(stream: bytes, position: int) -> tuple[bytes, int]:
     """Read up to CRLF; no other control character may be in the line."""
-    for index in range(position, len(stream)):
-        byte = stream[index]
-        if byte == 0x0D:
-            if index + 1 == len(stream):
-                raise _More
-            if stream[index + 1] != 0x0A:
-                raise _Wrong("a bare CR")
-            return stream[position:index], index + 2
-        if byte == 0x0A:
-            raise _Wrong("a bare LF")
-        if (byte < 0x20 and byte != 0x09) or byte == 0x7F:
-            raise _Wrong(f"the control character {byte:#04x}")
-    raise _More
+    end = stream.find(b"\n", position)
+    line = stream[position:] if end < 0 else stream[position:end]
+    inside = line[:-1] if line[-1:] == b"\r" else line
+    strange = inside.translate(None, _IN_A_LINE)
+    if strange:
+        raise _Wrong("a bare CR" if strange[:1] == b"\r" else f"the control character {strange[0]:#04x}")
+    if end < 0:
+        raise _More
+    if inside is line:
+        raise _Wrong("a bare LF")
+    return inside, end + 1
 
 
 def _read_head(request: Request, stream: bytes, position: int) -> int:
@@ -389,6 +401,8 @@ def _origin_faults(request: Request) -> list[str]:
         if b"_" in name and is_guarded(name.replace(b"_", b"-")):
             faults.append(f"{name.decode()} is an alias")
     faults += [f"not exactly one {name.decode()}" for name in ADDED_BY_THE_GATEWAY if names.count(name) != 1]
+    if names.count(b"x-forwarded-host") > 1:
+        faults.append("two x-forwarded-host")
     if not set(request.all(b"x-forwarded-proto")) <= {b"http", b"https"}:
         faults.append("X-Forwarded-Proto is no scheme")
     return faults

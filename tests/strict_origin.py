@@ -4,7 +4,7 @@ It runs in the loop of whoever starts it, or in a thread of its own
 (``strict_origins``). What it answers depends on the request alone:
 
 - a handshake: 101; under ``/refuse/STATUS`` that status, and the connection goes on;
-- everything else: 200, and the request line and the body as JSON.
+- everything else: 200, and as JSON the request line, the body, and who asked for it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import hashlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -36,11 +36,16 @@ class Seen:
 
 
 class StrictOrigin:
-    """One upstream. ``seen`` has every request, whole or not, in the order in which they were complete or cut."""
+    """One upstream. ``seen`` has every request, whole or not, in the order in which they were complete or cut.
+
+    Whoever wants to be told instead of asking sets ``note``, and ``tunnel_ended`` for what came behind a 101.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.seen: list[Seen] = []
+        self.note: Callable[[Seen], None] = self.seen.append
+        self.tunnel_ended: Callable[[Seen], None] = lambda seen: None
         self.connections = 0
         self._links: set[_Link] = set()
         self._server: asyncio.Server | None = None
@@ -55,6 +60,10 @@ class StrictOrigin:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Link(self), "127.0.0.1", 0, backlog=2048)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def adopt_socket(self, sock: socket.socket, data: bytes, on_end: Callable[[], None]) -> None:
+        """Take a client's own socket over, and what was read of it: one handshake, and never another request."""
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: _Link(self, on_end, data), sock)
 
     def hang_up(self) -> None:
         """Close every connection."""
@@ -78,8 +87,12 @@ class StrictOrigin:
 class _Link(asyncio.Protocol):
     transport: asyncio.Transport
 
-    def __init__(self, origin: StrictOrigin) -> None:
+    def __init__(
+        self, origin: StrictOrigin, on_end: Callable[[], None] | None = None, already_read: bytes = b""
+    ) -> None:
         self._origin = origin
+        self._already_read = already_read
+        self._on_end = on_end  # of a socket that was handed over
         self._unread = b""
         self._tunnel: Seen | None = None
         self._is_dead = False
@@ -87,6 +100,8 @@ class _Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # uvloop's do not derive from asyncio's
         self._number = self._origin.adopt(self)
+        if self._already_read:
+            self.data_received(self._already_read)
 
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:
@@ -109,6 +124,10 @@ class _Link(asyncio.Protocol):
                 return
             self._unread = self._unread[request.size :]
             self._answer(self._note(request))
+            if self._on_end is not None and self._tunnel is None:
+                self._is_dead = True  # docs/handoff.md: behind a refusal everything is thrown away
+                self.transport.close()
+                return
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._unread and not self._is_dead:
@@ -117,21 +136,26 @@ class _Link(asyncio.Protocol):
             if not request.version:
                 request.faults.append("a head that is cut: a gateway sends whole ones")
             self._note(request)
+        if self._tunnel is not None:
+            self._origin.tunnel_ended(self._tunnel)
         self._origin.lose(self)
+        if self._on_end is not None:
+            self._on_end()
 
     def _note(self, request: Request) -> Seen:
         seen = Seen(self._origin.name, self._number, request)
-        self._origin.seen.append(seen)
+        self._origin.note(seen)
         return seen
 
     def _answer(self, seen: Seen) -> None:
         request = seen.request
         if not request.all(b"upgrade"):
             line = f"{request.method.decode()} {request.target.decode()}"
-            body = json.dumps({"upstream": seen.upstream, "line": line, "body": request.body.decode("latin-1")})
+            client = b", ".join(request.all(b"x-forwarded-for")).decode()
+            body = json.dumps({"line": line, "body": request.body.decode("latin-1"), "client": client})
             self._write(b"200 OK", b"", b"" if request.method == b"HEAD" else body.encode())
         elif request.target.startswith(b"/refuse/"):
-            status = request.target[8:11]
+            status = request.target[8:11] if request.target[8:11] in (b"401", b"426") else b"403"
             more = b"Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n" if status == b"426" else b""
             self._write(status + b" Refused", more, b"refused " + request.target)
         else:
@@ -172,7 +196,7 @@ class Origins:
     def forget(self) -> None:
         """Begin anew."""
         self.settle()
-        self.dash.seen.clear()
+        self.dash.seen.clear()  # cleared, not replaced: the origins note into them
         self.ws.seen.clear()
 
 

@@ -149,7 +149,7 @@ ENDING = _Codec(lambda value: bytes((value.value,)), _read_ending)
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """What the gateway's log and limits must know of a socket, kept by the service: the gateway keeps a number.
+    """What the gateway's log and limits must know of a socket, kept by the service: the gateway keeps numbers alone.
 
     id: the exchange's. client: its address as the gateway decided it.
     target, host: of the handshake. route: the rule that sent it here.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -59,10 +60,10 @@ class Origin:
 
 
 @asynccontextmanager
-async def origin(*scripts: Script, port: int = 0) -> AsyncIterator[Origin]:
+async def origin(*scripts: Script, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[Origin]:
     """Serve: the n-th connection gets the n-th script, later ones the last.
 
-    port: 0 for any that is free.
+    port: 0 for any that is free. tls: None for plain TCP.
     """
     state = Origin()
     tasks: set[asyncio.Task[None]] = set()
@@ -82,7 +83,7 @@ async def origin(*scripts: Script, port: int = 0) -> AsyncIterator[Origin]:
             await state.note(closed=1)
             tasks.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls)
     state.port = server.sockets[0].getsockname()[1]
     state.url = f"http://127.0.0.1:{state.port}"
     try:

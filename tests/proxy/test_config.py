@@ -280,6 +280,8 @@ def test_an_unknown_key_that_resembles_none_gets_the_list(write: Write) -> None:
         ("gateway:\n  timeouts: {head: 5}\n", "gateway.timeouts.head", "5 is not a duration"),
         ("gateway:\n  timeouts: {head: -5s}\n", "gateway.timeouts.head", "'-5s' is not a duration"),
         ("gateway:\n  timeouts: {head: 5 seconds}\n", "gateway.timeouts.head", "is not a duration"),
+        ("gateway:\n  health: {dash: healthz}\n", "gateway.health.dash", "'healthz' is no path; write one that begins"),
+        ("gateway:\n  health: {ws: /a b}\n", "gateway.health.ws", "'/a b' is no path"),
         ("gateway:\n  buffer: 65536\n", "gateway.buffer", "65536 is not a size"),
         ("gateway:\n  buffer: 1KiB\n", "gateway.buffer", "greater than or equal to 4096"),
         ("gateway:\n  1: 2\n", "gateway", "keys should be strings"),
@@ -591,7 +593,7 @@ def test_one_address_for_both_listeners_is_a_mistake() -> None:
 # -- who is asking
 
 
-def test_origins_and_auth_can_be_written(write: Write) -> None:
+def test_origins_and_auth_can_be_written(write: Write, tmp_path: Path) -> None:
     settings = load_settings(
         write("""
             gateway:
@@ -602,6 +604,7 @@ def test_origins_and_auth_can_be_written(write: Write) -> None:
                 - {path: /admin, host: admin.example, ask: '/auth?role=admin'}
             """)
     )
+    assert round_trip(settings, tmp_path / "printed.yaml") == settings
     assert settings.origins == (
         "same",
         "https://app.example",

@@ -183,6 +183,21 @@ async def test_who_leaves_before_it_has_said_anything_leaves_nothing(warnings: W
     assert not warnings()
 
 
+async def test_behind_a_unix_socket_the_header_counts_as_well(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "door"))
+        listener.listen()
+        listener.setblocking(False)
+        door = Door([listener], lambda peer, slot: Guest(place, peer, slot), patience=10, announcers=lambda: ("unix",))
+        place = Hall(door, 0)
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "door"))
+        writer.write(HEADER)
+        await greet(reader, writer)
+        assert place.announced == [Peer("198.51.100.7")]
+        writer.transport.abort()
+        door.close()
+
+
 # -- TLS
 
 
@@ -373,6 +388,21 @@ async def test_a_door_that_closes_turns_away_whoever_is_not_through_yet(
             assert await caller.is_turned_away()
             caller.close()
     assert not warnings()
+
+
+async def test_at_the_last_call_those_who_wait_come_in_and_nobody_behind_them() -> None:
+    async with hall() as place:
+        place.door.pause("test")
+        waiting = [place.dial() for _ in range(100)]
+        place.door._reasons.clear()  # as if they had come in this very moment
+        place.door.last_call()
+        late = place.dial()
+        for caller in waiting:
+            await caller.send(b"hello")
+            assert await caller.read() == b"hello"
+            caller.close()
+        assert len(place.announced) == 100
+        late.close()
 
 
 # -- who may come in

@@ -39,6 +39,15 @@ async def tunnel(gateway: Listening) -> AsyncIterator[Client]:
         yield client
 
 
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the drain has logged; upstreams that come and go log too."""
+    return [record.getMessage() for record in caplog.records if record.module == "drain"]
+
+
+async def nobody() -> None:
+    """Nobody is at the door."""
+
+
 def timeouts(drain: float, window: float = 0.0) -> Timeouts:
     return Timeouts.model_validate({"drain": f"{drain}s", "drain_window": f"{window}s"})
 
@@ -56,13 +65,13 @@ async def test_an_empty_gateway_is_drained_at_once(caplog: pytest.LogCaptureFixt
     caplog.set_level(logging.INFO, "proxy")
     async with listening() as gateway:
         async with asyncio.timeout(GRACE):
-            assert await drain_of(gateway).run(timeouts(60)) == "empty"
-    assert caplog.messages == []
+            assert await drain_of(gateway).run(timeouts(60), nobody()) == "empty"
+    assert said(caplog) == []
 
 
 async def test_tunnels_that_answer_the_goodbye_end_the_drain() -> None:
     async with origin(answering(SWITCH)) as server, listening(server.url) as gateway, tunnel(gateway) as client:
-        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(60)), name="drain")
+        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(60), nobody()), name="drain")
         assert await client.read(4) == close_frame(1012, masked=False)
         client.writer.close()
         assert await drain == "empty"
@@ -74,7 +83,7 @@ async def test_the_window_is_at_most_half_of_the_time() -> None:
     async with origin(answering(SWITCH)) as server, listening(server.url) as gateway, tunnel(gateway) as client:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        drain = loop.create_task(drain_of(gateway).run(timeouts(1.0, window=60)), name="drain")
+        drain = loop.create_task(drain_of(gateway).run(timeouts(1.0, window=60), nobody()), name="drain")
         await client.read(4)
         assert loop.time() - began < 0.9
         client.writer.close()
@@ -88,13 +97,13 @@ async def test_what_is_left_at_the_deadline_is_cut_and_counted(caplog: pytest.Lo
         while not gateway.lifecycle.in_flight:  # noqa: ASYNC110 - it is in flight before anybody could be told
             await asyncio.sleep(0.01)
         drain = drain_of(gateway)
-        assert await drain.run(timeouts(0.1)) == "deadline"
+        assert await drain.run(timeouts(0.1), nobody()) == "deadline"
         gateway.lifecycle.happen("deadline")
         await drain.cut()
         assert not gateway.lifecycle.in_flight
         assert await client.read_all() == b""
         assert (await gateway.ended()).outcome is Outcome.STOPPING
-    assert caplog.messages == [
+    assert said(caplog) == [
         "draining: 0 tunnels and 1 request left, 0 s to the deadline",
         "cutting 0 tunnels and 1 request that did not end in time",
     ]
@@ -106,7 +115,7 @@ async def test_an_idle_connection_is_closed_behind_the_grace_and_not_before() ->
         await client.read(len(OK))
         loop = asyncio.get_running_loop()
         began = loop.time()
-        drain = loop.create_task(drain_of(gateway).run(timeouts(60)), name="drain")
+        drain = loop.create_task(drain_of(gateway).run(timeouts(60), nobody()), name="drain")
         assert await client.read_all() == b""
         assert GRACE <= loop.time() - began < GRACE + 2
         assert await drain == "empty"
@@ -114,7 +123,7 @@ async def test_an_idle_connection_is_closed_behind_the_grace_and_not_before() ->
 
 async def test_who_is_in_the_middle_of_a_conversation_learns_from_its_next_answer() -> None:
     async with origin(answering(OK)) as server, listening(server.url) as gateway, gateway.client() as client:
-        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(60)), name="drain")
+        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(60), nobody()), name="drain")
         await client.send(GET)
         assert await client.read_all() == b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
         assert await drain == "empty"
@@ -130,7 +139,7 @@ async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
     ):
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(GET)
-        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(60)), name="drain")
+        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(60), nobody()), name="drain")
         await asyncio.sleep(GRACE)  # what must not happen has no event
         assert not drain.done()
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
@@ -140,7 +149,9 @@ async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
 
 async def test_cancelling_it_asks_nobody_any_more() -> None:
     async with origin(answering(SWITCH)) as server, listening(server.url) as gateway, tunnel(gateway) as client:
-        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(600, 300)), name="drain")
+        drain = asyncio.get_running_loop().create_task(
+            drain_of(gateway).run(timeouts(600, 300), nobody()), name="drain"
+        )
         await asyncio.sleep(0)
         drain.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -149,3 +160,25 @@ async def test_cancelling_it_asks_nobody_any_more() -> None:
         assert not names & {"goodbyes to the tunnels", "progress of the drain"}
         client.writer.close()
         assert (await gateway.ended()).outcome is Outcome.CLIENT_CLOSED
+
+
+async def test_who_is_still_at_the_door_is_served() -> None:
+    through = asyncio.Event()
+
+    async def arrivals() -> None:
+        await through.wait()
+
+    async with listening() as gateway:
+        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(60), arrivals()), name="drain")
+        await asyncio.sleep(0.05)  # what must not happen has no event
+        assert not drain.done()
+        through.set()
+        assert await drain == "empty"
+
+
+async def test_who_stays_at_the_door_has_the_grace_and_no_more() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with listening() as gateway:
+        assert await drain_of(gateway).run(timeouts(60), asyncio.sleep(60)) == "empty"
+    assert GRACE <= loop.time() - began < GRACE + 2

@@ -16,6 +16,7 @@ from proxy.errors import Outcome, UpstreamError, UpstreamTimeout
 from proxy.exchange import Exchange
 from proxy.handoff import Handoff
 from proxy.limits import Slot, Tally
+from tests.processes import no_descriptor_left
 from tests.proxy.adopter import Adopter, Place, place
 from ws_service import wire
 
@@ -461,3 +462,15 @@ async def test_no_path_hands_nothing_over() -> None:
     await handoff.start()
     assert not handoff.is_on
     handoff.close()
+
+
+async def test_without_a_descriptor_it_looks_again_later(tmp_path: Path) -> None:
+    async with place(tmp_path / "ws.sock") as service:
+        handoff = Handoff(service.path, lambda _: None, Tally())
+        with no_descriptor_left():
+            handoff._look_again()
+        assert handoff._absence[0] == "not answered"
+        assert "Too many open files" in handoff._absence[1]
+        handoff._look()
+        await service.accept()
+        handoff.close()

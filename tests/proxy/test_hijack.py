@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
+from proxy.headers import Peer
 from proxy.heads import HeadLimits
 from proxy.hijack import HAS_C_PARSER, Carried, Client, Connection, Handler, Listener, OnPlain, Written
 from proxy.plain import Request
@@ -30,6 +31,7 @@ async def test_canary_the_attributes_that_are_used_exist() -> None:
         "_buffer_paused",
         "_close",
         "_keepalive_timeout",
+        "_lingering_time",
         "_messages",
         "_next_keepalive_close_time",
         "_paused",
@@ -42,6 +44,12 @@ async def test_canary_the_attributes_that_are_used_exist() -> None:
     assert callable(RequestHandler._process_keepalive)
     assert isinstance(web.Server(unused)._connections, dict)
     assert inspect.iscoroutinefunction(BaseProtocol._drain_helper)
+    assert callable(BaseProtocol._pause_reading_for_buffer)
+    assert callable(BaseProtocol._resume_reading_for_buffer)
+    assert inspect.iscoroutinefunction(RequestHandler.finish_response)
+    finish = list(inspect.signature(RequestHandler.finish_response).parameters)
+    assert finish == ["self", "request", "resp", "start_time"]
+    assert list(inspect.signature(_ErrInfo).parameters) == ["status", "exc", "message"]
     assert list(inspect.signature(RequestHandler.handle_error).parameters) == [
         "self",
         "request",
@@ -251,6 +259,27 @@ async def test_what_cannot_be_read_is_answered_by_us() -> None:
     assert answer == b"unreadable 400"
 
 
+async def test_a_client_that_was_announced_is_who_it_is_said_to_be_from_the_first_moment() -> None:
+    async def handler(request: web.BaseRequest) -> Written:
+        client = Client.of(request)
+        client.write(f"{client.peer.address} {client.peer.scheme} {client.has_tls}".encode())
+        return Written(keep_alive=False)
+
+    async with connected(handler) as (_, _, listener):
+        for announced in (Peer("198.51.100.7", "https"), None):
+            here, there = socket.socketpair()
+            here.setblocking(False)
+            connection = listener(announced)
+            assert connection.peer == Peer("-")
+            await asyncio.get_running_loop().connect_accepted_socket(lambda it=connection: it, here)
+            assert connection.peer == announced or connection.peer == Peer("unix")
+            reader, writer = await asyncio.open_unix_connection(sock=there)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            said = await reader.read()
+            assert said == (b"198.51.100.7 https False" if announced else b"unix http False")
+            writer.close()
+
+
 @pytest.mark.parametrize(("begun", "answer"), [(b"", b""), (b"GET / HT", b"unreadable 408")])
 async def test_a_connection_that_asks_nothing_is_closed_in_time(begun: bytes, answer: bytes) -> None:
     """Who has begun a head hears why."""
@@ -261,6 +290,78 @@ async def test_a_connection_that_asks_nothing_is_closed_in_time(begun: bytes, an
     async with connected(handler, head_timeout=0.1) as (reader, writer, _):
         writer.write(begun)
         assert await reader.read() == answer
+
+
+GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"POST /0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_a_request_is_seen_when_the_one_before_it_is_answered() -> None:
+    seen: list[str] = []
+    go_on = asyncio.Event()
+
+    async def handler(request: web.BaseRequest) -> Written:
+        client = Client.of(request)
+        seen.append(client.head.target)
+        await go_on.wait()
+        client.write(b".")
+        return Written(keep_alive=True)
+
+    async with connected(handler) as (reader, writer, _):
+        writer.write(GET % 0 + GET % 1 + b"GET / HTTP/1.1\nHost: x\n\n" + GET % 2)
+        while not seen:  # noqa: ASYNC110 - the handler's first step is the event
+            await asyncio.sleep(0)
+        assert seen == ["/0"]
+        go_on.set()
+        assert await reader.read() == b"..unreadable 400"
+        assert seen == ["/0", "/1"]
+
+
+async def test_the_last_trailer_of_a_body_is_no_field_of_the_next_head() -> None:
+    heads = []
+
+    async def handler(request: web.BaseRequest) -> Written:
+        client = Client.of(request)
+        heads.append(client.head.headers)
+        await client.body.read()
+        client.write(b".")
+        return Written(keep_alive=True)
+
+    async with connected(handler) as (reader, writer, _):
+        writer.write(CHUNKED + b"1\r\na\r\n0\r\nX-Last: evil\r\n\r\n" + GET % 1)
+        assert await reader.readexactly(2) == b".."
+    assert heads[1] == ((b"Host", b"x"),)
+
+
+async def test_whoever_reads_a_body_is_told_at_once_that_it_has_broken_off() -> None:
+    async def handler(request: web.BaseRequest) -> Written:
+        client = Client.of(request)
+        assert await client.body.readany() == b"a"
+        client.write(b"begun ")
+        try:
+            await client.body.readany()
+        except RequestPayloadError as error:
+            client.write(str(error).encode())
+        return Written(keep_alive=False)
+
+    async with connected(handler) as (reader, writer, _):
+        writer.write(CHUNKED + b"1\r\na\r\n")
+        assert await reader.readexactly(6) == b"begun "
+        writer.write(b"x\r\n" + GET % 1)
+        assert await reader.read() == b"the size of a chunk, or an extension of it, is malformed"
+
+
+async def test_what_a_client_still_sends_does_not_reset_the_answer_that_it_has_not_read() -> None:
+    async def handler(request: web.BaseRequest) -> Written:
+        raise AssertionError("nothing to handle")
+
+    async with connected(handler) as (reader, writer, _):
+        writer.write(b"G\0")
+        await asyncio.sleep(0)
+        for _ in range(50):
+            writer.write(b"x" * 10_000)
+            await asyncio.sleep(0)
+        assert await reader.read() == b"unreadable 400"
 
 
 class Unmoved:
@@ -358,6 +459,20 @@ async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
         assert await reader.read() == b""
 
 
+async def test_who_is_in_the_middle_of_a_head_is_not_idle() -> None:
+    async def handler(request: web.BaseRequest) -> Written:
+        Client.of(request).write(b"done")
+        return Written(keep_alive=False)
+
+    async with connected(handler) as (reader, writer, listener):
+        loop = asyncio.get_running_loop()
+        writer.write(GET[:10])
+        await asyncio.sleep(0.05)  # until it is here; nobody is told
+        listener.close_idle(loop.time() + 60)
+        writer.write(GET[10:])
+        assert await reader.read() == b"done"
+
+
 async def test_other_options_hold_for_connections_that_begin_later() -> None:
     async with connected(unused) as (_, _, listener):
         narrow = HeadLimits(1024, 2048, 16)
@@ -365,3 +480,29 @@ async def test_other_options_hold_for_connections_that_begin_later() -> None:
         (now,), later = listener.connections, listener()
         assert isinstance(now, Connection) and now._limits != narrow and now._keepalive_timeout != 7
         assert (later._limits, later._keepalive_timeout, later._read_bufsize) == (narrow, 7, 8192)
+
+
+async def test_a_client_that_left_before_the_drain_began_is_told_of_when_its_task_has_ended() -> None:
+    began, cancelled, may_end, told = (asyncio.Event() for _ in range(4))
+
+    async def handler(request: web.BaseRequest) -> Written:
+        began.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            cancelled.set()
+            await may_end.wait()
+            raise
+        raise AssertionError
+
+    async with connected(handler) as (_, writer, listener):
+        listener.on_empty = told.set
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await began.wait()
+        writer.transport.abort()
+        await cancelled.wait()
+        listener.leave()
+        assert listener.connections
+        may_end.set()
+        await told.wait()
+        assert not listener.connections

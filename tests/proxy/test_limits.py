@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from proxy.config import Limits
-from proxy.limits import Admission, Admit, Pace, Slot, Tally, TurnAway, client_key, room
+from proxy.config import Limits, Settings
+from proxy.limits import Admission, Admit, Entrance, Pace, Slot, Tally, TurnAway, client_key, room
 
 NO_LIMITS = Limits(connections_per_client=None, websockets_per_client=None, handshakes_per_second=None)
 
@@ -328,6 +328,23 @@ def test_a_flood_of_addresses_writes_a_hundred_lines_a_minute() -> None:
     assert turned_away(admission.connection(addresses[-1], 1, 60.0)).notice
 
 
+# -- at the entrance
+
+
+def test_at_the_entrance_a_trusted_proxy_has_no_limit_and_a_reload_counts_at_once() -> None:
+    admission = Admission()
+    now = [Settings.model_validate({"limits": {"connections_per_client": 1}, "trusted_proxies": ["10.0.0.0/8"]})]
+    entrance = Entrance(admission, lambda: now[0], 1024)
+    for address in ("10.0.0.7", "10.0.0.7", "203.0.113.7"):
+        admitted(entrance.admit(address, 0.0))
+    turned_away(entrance.admit("203.0.113.7", 0.0))
+    now[0] = Settings.model_validate({"limits": {"connections_per_client": 2, "connections": 4}})
+    admitted(entrance.admit("203.0.113.7", 0.0))
+    turned_away(entrance.admit("10.0.0.7", 0.0))
+    assert entrance.room() == (4, "room for 4 connections (gateway.limits.connections)")
+    assert entrance.connections.total == 4
+
+
 # -- how many in all
 
 
@@ -337,8 +354,9 @@ def test_a_flood_of_addresses_writes_a_hundred_lines_a_minute() -> None:
         (None, 20000, 9968, "room for 9968 connections: 20000 files may be open, and each connection may take two"),
         (500, 20000, 500, "room for 500 connections (gateway.limits.connections)"),
         (9968, 20000, 9968, "room for 9968 connections (gateway.limits.connections)"),
-        (5000, 1024, 480, "room for 480 connections, not for the 5000 of gateway.limits.connections: 1024 files"),
-        (None, 60, 1, "room for 1 connections"),
+        (5000, 1024, 5000, "room for 5000 connections (gateway.limits.connections), of which 480 may have an upstream"),
+        (None, 64, 24, "room for 24 connections: 64 files may be open"),
+        (None, 1, 1, "room for 1 connections"),
     ],
 )
 def test_how_many_connections_there_may_be_and_why(wished: int | None, files: int, most: int, why: str) -> None:

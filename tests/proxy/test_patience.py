@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
-from proxy.patience import SlowReaders
+from proxy.patience import Deadlines, SlowReaders, waiting
 
 
 class Pile:
@@ -87,3 +88,57 @@ async def test_a_patience_of_nothing_is_no_busy_loop() -> None:
     assert 1 <= reader.looks < 10
     reader.looks = 100
     await asyncio.sleep(0.1)
+
+
+async def test_what_waits_is_what_the_other_side_has_not_acknowledged() -> None:
+    """Also what our own kernel holds: it takes more only now and then."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        far = socket.socket()
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        far.connect(server.getsockname())
+        near, _ = server.accept()
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
+    with far:
+        assert waiting(transport) is None
+        transport.write(b"x" * (16 << 20))
+        await asyncio.sleep(0.1)
+        left = waiting(transport)
+        assert left is not None
+        assert left > transport.get_write_buffer_size()
+        far.recv(4096)
+        far.recv(4096)
+        async with asyncio.timeout(10):
+            while waiting(transport) == left:  # noqa: ASYNC110 - kernels tell nobody
+                await asyncio.sleep(0.01)
+        transport.abort()
+        await asyncio.sleep(0)
+
+
+async def test_each_has_its_time_from_its_own_beginning() -> None:
+    late: list[tuple[str, float]] = []
+    deadlines = Deadlines[str](0.2, lambda one: late.append((one, time.monotonic())))
+    began = time.monotonic()
+    for one in ("one", "begun again", "ended"):
+        deadlines.begin(one)
+    await asyncio.sleep(0.1)
+    again = time.monotonic()
+    deadlines.begin("begun again")
+    deadlines.end("ended")
+    deadlines.end("never begun")
+    async with asyncio.timeout(10):
+        while len(late) < 2:  # noqa: ASYNC110 - it tells the list
+            await asyncio.sleep(0.01)
+    (first, its_end), (second, other_end) = late
+    assert (first, second) == ("one", "begun again")
+    assert its_end - began > 0.19
+    assert other_end - again > 0.19
+
+
+async def test_another_patience_holds_for_those_that_have_begun() -> None:
+    late: list[str] = []
+    deadlines = Deadlines[str](0.2, late.append)
+    deadlines.begin("one")
+    deadlines.use(10)
+    await asyncio.sleep(0.4)
+    assert late == []
+    deadlines.end("one")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.config import Route, Settings
@@ -492,6 +493,28 @@ def test_a_decision_is_a_function_of_the_head_and_the_table(head: Head, routes: 
         assert (first.error.status, first.error.message) == (second.error.status, second.error.message)
     else:
         assert first == second
+
+
+@given(st.text(st.sampled_from("/awéab.%_-dhsckl"), max_size=14), st.sets(st.integers(0, 30)), ROUTES, st.booleans())
+@example("_dash-ws-callback", {0, 1, 5}, [], True)
+@settings(deadline=None)
+def test_an_encoded_path_is_routed_as_what_the_upstream_decodes(
+    text: str, encoded: set[int], routes: list[Route], upgrade: bool
+) -> None:
+    """Uvicorn hands the app the decoded path, whatever was encoded; nobody may reach another upstream by encoding."""
+    octets = b"/" + text.encode()
+    target = "".join(
+        f"%{byte:02x}" if index in encoded or byte > 0x7E or byte == 0x25 else chr(byte)
+        for index, byte in enumerate(octets, -1)
+    )
+    path = unquote(target)  # uvicorn/protocols/http/httptools_impl.py: unquote(raw_path.decode("ascii"))
+    everything = "".join(f"%{byte:02x}" for byte in path.encode())
+    table = Table(routes)
+    here = table.match(target, b"x", [], upgrade=upgrade)
+    assert here == table.match("/" + everything[3:], b"x", [], upgrade=upgrade)
+    if not routes:
+        is_dashs = path.split("/")[-1] == "_dash-ws-callback"
+        assert here[0] == ("ws" if upgrade and not is_dashs else "dash")
 
 
 # -- other sites

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import socket
 from collections import Counter
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from proxy.config import Settings
-from proxy.errors import ListenError
+from proxy.errors import ListenError, TlsError
 from proxy.routing import Table
 from proxy.rules import Rules
 from proxy.server import Server
 from proxy.upstream import Upstream
+from tests.certificates import Authority
 from tests.processes import free_port
 
 
@@ -63,6 +65,31 @@ async def test_it_listens_on_a_unix_socket(tmp_path: Path) -> None:
     await server.stop()
 
 
+async def test_with_tls_it_shows_an_address_to_open(tmp_path: Path) -> None:
+    server = Server(settings(tls=Authority(tmp_path).issue()), lambda _: None)
+    await server.start()
+    assert server.addresses[0].startswith("https://127.0.0.1:")
+    assert server.certificate is not None
+    await server.stop()
+
+
+async def test_a_file_that_went_away_behind_the_check_is_named(tmp_path: Path) -> None:
+    files = Authority(tmp_path).issue()
+    os.unlink(files["key"])
+    with pytest.raises(TlsError, match=r"server\.key cannot be read"):
+        Server(settings(tls=files), lambda _: None)
+
+
+async def test_a_socket_file_that_another_gateway_answers_is_named_with_its_key(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path / 'admin.sock'}"
+    first, second = (Server(settings(admin=address), lambda _: None) for _ in range(2))
+    await first.start()
+    with pytest.raises(ListenError, match=r"admin\.sock is already in use.*gateway\.admin"):
+        await second.start()
+    await first.stop()
+    assert not (tmp_path / "admin.sock").exists()
+
+
 async def test_it_shows_the_address_it_got() -> None:
     server = Server(settings(), lambda _: None)
     await server.start()
@@ -87,7 +114,7 @@ async def test_a_reload_applies_what_it_can_and_names_what_takes_a_restart(caplo
     )
     now = server.reload(read)
     assert (now.handoff, now.buffer) == (before.handoff, 4096)
-    assert caplog.messages == [
+    assert [record.getMessage() for record in caplog.records if record.module == "server"] == [
         "the configuration was read again; 2 changed",
         "changed: gateway.routes: [] -> [{'path': '/a', 'host': None, 'subprotocol': None, 'to': 'ws'}]",
         "changed: gateway.buffer: 64KiB -> 4KiB",
@@ -102,15 +129,17 @@ async def test_reloads_leave_nothing_behind() -> None:
     server = Server(first, lambda _: None)
     await server.start()
 
-    def kept() -> Counter[type]:
+    async def kept() -> Counter[type]:
+        for _ in range(3):  # turns of the loop, in which what was cancelled ends
+            await asyncio.sleep(0)
         gc.collect()
         return Counter(type(each) for each in gc.get_objects() if isinstance(each, Rules | Upstream | Settings | Table))
 
     server.reload(other)
     server.reload(first)
-    before, tasks = kept(), len(asyncio.all_tasks())
+    before, tasks = await kept(), len(asyncio.all_tasks())
     for number in range(200):
         server.reload((other, first)[number % 2])
-    assert kept() == before
+    assert await kept() == before
     assert len(asyncio.all_tasks()) == tasks
     await server.stop()

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proxy import config
-from proxy.config import Limits
+from proxy.config import Limits, Tls
 from proxy.errors import (
+    Exhausted,
     Stopping,
     UpstreamCut,
     UpstreamError,
@@ -24,16 +30,27 @@ from proxy.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from proxy.headers import response_head
 from proxy.health import State
+from proxy.tls import upstream_context
 from proxy.upstream import MAX_HEAD, Answer, Connection, Framing, Upstream, split_url
-from tests.processes import free_port
+from tests.certificates import Authority
+from tests.processes import free_port, no_descriptor_left
 from tests.proxy.origin import Script, answering, origin, read_head, silent
+from tests.proxy.test_plain import ANSWERS, Wire
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def upstream(url: str, *, idle: float = 60, connect_timeout: float = 5, buffer: int = 65536) -> Upstream:
-    return Upstream("dash", url, connect_timeout=connect_timeout, idle=idle, buffer=buffer)
+def upstream(
+    url: str,
+    *,
+    idle: float = 60,
+    connect_timeout: float = 5,
+    buffer: int = 65536,
+    context: ssl.SSLContext | None = None,
+) -> Upstream:
+    return Upstream("dash", url, connect_timeout=connect_timeout, idle=idle, buffer=buffer, context=context)
 
 
 async def ask(connection: Connection, method: str = "GET", *, may_switch: bool = False) -> Answer:
@@ -330,7 +347,7 @@ async def test_an_idle_connection_is_closed_in_time() -> None:
         assert up.idle == 0
 
 
-async def test_one_that_is_retired_closes_its_idle_connections_and_keeps_none() -> None:
+async def test_one_that_is_closed_closes_its_idle_connections_and_keeps_none() -> None:
     async with origin(answering(OK, OK)) as server:
         up = upstream(server.url)
         idle, busy = await up.connect(), await up.connect()
@@ -338,7 +355,7 @@ async def test_one_that_is_retired_closes_its_idle_connections_and_keeps_none() 
             await ask(connection)
             await body(connection)
         up.release(idle)
-        up.retire()
+        up.close()
         await server.wait_closed(1)
         up.release(busy)
         await server.wait_closed(2)
@@ -352,11 +369,12 @@ async def test_one_that_is_adapted_keeps_its_idle_connections_by_the_new_time() 
         await ask(connection)
         await body(connection)
         up.release(connection)
-        up.adapt(connect_timeout=1, idle=60, buffer=65536)
+        rest = dict(context=None, hold=0, queue=0, limits=Limits(), probes=config.Health(interval=0), path=None)
+        up.adapt(connect_timeout=1, idle=60, buffer=65536, **rest)  # type: ignore[arg-type]
         await asyncio.sleep(0.1)  # longer than the old time, at whose end there is nothing to see
         assert up.reuse() is connection
         up.release(connection)
-        up.adapt(connect_timeout=1, idle=0, buffer=65536)
+        up.adapt(connect_timeout=1, idle=0, buffer=65536, **rest)  # type: ignore[arg-type]
         assert up.reuse() is None
 
 
@@ -564,12 +582,13 @@ async def test_what_keeps_us_from_connecting_is_not_the_upstreams_fault(monkeypa
     """A stand-in for a process that has used up its descriptors, because the tests' own need them."""
     up = upstream("http://127.0.0.1:8050")
 
-    async def no_more_files(*_: Any) -> Any:
+    async def no_more_files(*_: Any, **__: Any) -> Any:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", no_more_files)
-    with pytest.raises(UpstreamUnreachable, match="too many open files"):
+    with pytest.raises(Exhausted) as caught:
         await up.acquire()
+    assert "too many open files" in caught.value.detail
     assert not up.health.is_away
     assert up.room.in_flight == 0
 
@@ -630,6 +649,18 @@ async def test_a_path_that_is_wrong_takes_no_upstream_out(script: Script, why: s
         up.discard(await up.acquire())  # requests go on
 
 
+async def test_a_port_that_closes_what_it_takes_is_away() -> None:
+    """As Docker's proxy does for a container that is down; only a path can tell."""
+
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.close()
+
+    async with origin(closing) as server, looked_at(server.url, path="/health") as up:
+        await becomes(up, State.AWAY)
+        assert up.health.why == "it closes connections without an answer"
+
+
 async def test_a_probe_says_who_it_is_and_ends_its_connection() -> None:
     heads = []
 
@@ -668,3 +699,67 @@ async def test_a_closed_upstream_holds_nobody() -> None:
 )
 def test_a_url_is_split_into_host_and_port(url: str, expected: tuple[str, int]) -> None:
     assert split_url(url) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    ANSWERS | st.binary(max_size=60).map(lambda data: b"HTTP/1.1 200 OK\r\n" + data), st.sampled_from(["GET", "HEAD"])
+)
+def test_whatever_counts_as_an_answer_is_written_on_without_a_second_meaning(data: bytes, method: str) -> None:
+    async def read() -> Answer | None:
+        connection = Connection("dash", 65536)
+        connection._transport = cast(asyncio.Transport, Wire())
+        connection.begin(method)
+        connection.data_received(data)
+        return connection._answer
+
+    answer = asyncio.run(read())
+    if answer is None:
+        return
+    head = response_head(answer.status, answer.reason, answer.headers)
+    assert re.fullmatch(rb"HTTP/1\.1 [1-9][0-9]{2} [\t -~\x80-\xff]*\r\n([!-9;-~]+: [\t -~\x80-\xff]*\r\n)*\r\n", head)
+    lengths = answer.all(b"content-length")
+    assert len(lengths) + len(answer.all(b"transfer-encoding")) <= 1
+    assert all(length.isdigit() and str(int(length)).encode() == length for length in lengths)
+
+
+async def test_without_a_descriptor_no_upstream_is_to_blame() -> None:
+    async with origin(answering(OK)) as server:
+        with no_descriptor_left(), pytest.raises(Exhausted) as caught:
+            await upstream(server.url).connect()
+        assert "too many open files" in caught.value.detail
+        assert caught.value.headers == ((b"Retry-After", b"1"),)
+        connection = await upstream(server.url).connect()  # and a moment later it works
+        connection.abort()
+
+
+# -- over TLS; the rest of it is in tests/system/test_tls.py, in uvloop
+
+
+def test_a_url_without_a_port_has_that_of_its_scheme() -> None:
+    assert split_url("https://dash.test") == ("dash.test", 443)
+    assert split_url("https://[::1]") == ("::1", 443)
+    assert split_url("https://dash.test:8443") == ("dash.test", 8443)
+    assert split_url("http://dash.test") == ("dash.test", 80)
+
+
+async def test_a_connection_over_tls_is_used_again_in_another_turn_of_the_loop(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    files = Tls(**authority.issue())
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    theirs.load_cert_chain(files.certificate, files.key)
+    async with origin(answering(OK, OK), tls=theirs) as server:
+        url = server.url.replace("http://127.0.0.1", "https://localhost")
+        dash = upstream(url, context=upstream_context(str(authority.file)))
+        for number in range(2):
+            connection = dash.reuse() or await dash.connect()
+            assert connection.has_tls
+            assert connection.is_reused == bool(number)
+            assert (await ask(connection)).status == 200
+            assert await body(connection) == b"ok"
+            dash.release(connection)
+            assert dash.idle == 0
+            await asyncio.sleep(0)
+            assert dash.idle == 1
+        assert server.connections == 1
+        dash.close()

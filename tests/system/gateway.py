@@ -416,13 +416,18 @@ def running_gateway(
     """
     port, admin_port = free_ports(2)
     timeouts = settings.pop("timeouts", {})
+    limits = settings.pop("limits", {})
     assert isinstance(timeouts, dict)
+    assert isinstance(limits, dict)
     config = {
         "listen": f"127.0.0.1:{port}",
         "admin": f"127.0.0.1:{admin_port}",
         "upstreams": {"dash": dash, "ws": ws or dash},
         "handoff": "off",  # most plays hold both ends of a tunnel
-        "limits": dict.fromkeys(PER_CLIENT),  # all of them come from one address, many and as fast as they can
+        "limits": {
+            **dict.fromkeys(PER_CLIENT),
+            **limits,
+        },  # all of them come from one address, many and as fast as they can
         "timeouts": {"drain_window": 0, **timeouts},
         "health": {"interval": 0},  # a probe would be taken for the next visitor
         **settings,

@@ -14,15 +14,19 @@ from typing import Any
 
 import pytest
 import yaml
+from playwright.sync_api import expect
 
 from proxy.config import load_settings
 from tests.processes import ROOT, Process, free_port, running
 from tests.proxy.test_guards import ADMIN_IN_DISGUISE
+from tests.system.browser import Tab
 from tests.system.gateway import Gateway, Message, Origin, Wire, handshake, request, running_gateway, serving
 from tests.system.handoff import Service, hear, running_service
 from tests.system.test_dash_today import APPS, BACKENDS, served, wait_until_listening
 
 ENDPOINTS = """
+import re
+
 from fastapi import FastAPI, WebSocket
 
 app = FastAPI()
@@ -32,7 +36,7 @@ app = FastAPI()
 async def live(websocket: WebSocket):
     print("a socket", flush=True)
     await websocket.accept()
-    fields = [(name, value) for name, value in websocket.headers.items() if "user" in name]
+    fields = [field for field in websocket.headers.items() if re.fullmatch("x.user", field[0])]
     await websocket.send_json({"fields": fields, "by": websocket.headers.get("x-forwarded-for")})
     await websocket.close()
 """
@@ -226,7 +230,7 @@ def test_no_spelling_of_the_path_leads_around_the_guard(dash: Dash, guarded: Gat
             message = request(f"{method} {prefix}{target}", *(("Content-Length: 0",) if method == "POST" else ()))
             answer = guarded.ask(message, has_body=method != "HEAD")
             assert SECRET not in answer.body, message
-            assert answer.status == 302, message
+            assert answer.status == (400 if "\\" in target else 302), message  # a raw backslash is no URL's
     assert set(dash.seen(since)) == {"/auth"}, "nothing else has reached Dash"
 
 
@@ -319,7 +323,9 @@ def test_what_the_papers_configure_can_be_configured(tmp_path: Path, text: str) 
     load_settings(path, {})
 
 
-def test_the_example_of_the_papers_does_what_they_say(service: Service, tmp_path: Path) -> None:
+@pytest.fixture
+def example(service: Service, tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway and a Dash, both as the papers have them."""
     [script] = blocks("python")
     (tmp_path / "app.py").write_text(script, "utf-8")
     [rules] = [part["gateway"]["auth"] for part in map(yaml.safe_load, blocks("yaml")) if "/login" in str(part)]
@@ -328,18 +334,26 @@ def test_the_example_of_the_papers_does_what_they_say(service: Service, tmp_path
     with running(*argv, ready=ready, cwd=tmp_path, env={"SECRET_KEY": "k", "PASSWORD": "p"}) as process:
         wait_until_listening(port)
         with running_gateway(tmp_path, dash=f"http://127.0.0.1:{port}", ws=service.url, auth=rules) as gateway:
-            refusal = gateway.ask(request("GET /", "Accept: text/html"))
-            assert (refusal.status, refusal.get("location")) == (302, "/login")
-            assert gateway.ask(handshake("/live")).status == 401
-            assert b"<form" in gateway.ask(request("GET /login")).body
-
-            form = b"user=ada&password=p"
-            fields = ("Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(form)}")
-            welcome = gateway.ask(request("POST /login", *fields, body=form))
-            cookie = "Cookie: " + welcome.get("set-cookie").partition(";")[0]
-            assert b"_dash-config" in gateway.ask(request("GET /", cookie)).body
-            client = gateway.dial()
-            client.send(handshake("/live", cookie))
-            assert client.read_head().startswith(b"HTTP/1.1 101 ")
-            assert json.loads(hear(client))["fields"] == [["x-user", "ada"]]
+            yield gateway
         assert "Traceback" not in process.output, process.output
+
+
+FIRST_MESSAGE = """() => new Promise((done) => {
+    const socket = new WebSocket("ws://" + location.host + "/live");
+    socket.onmessage = (event) => done(event.data);
+    socket.onclose = (event) => done("closed " + event.code);
+})"""
+
+
+@pytest.mark.browser
+def test_the_example_of_the_papers_does_what_they_say(example: Gateway, tab: Tab) -> None:
+    page = tab.page
+    page.goto(example.url)
+    expect(page).to_have_url(f"{example.url}/login")
+    tab.forgive(r"/favicon\.ico|/live' failed: HTTP Authentication failed")  # guarded like everything else
+    assert page.evaluate(FIRST_MESSAGE) == "closed 1006"
+    page.fill("[name=user]", "ada")
+    page.fill("[name=password]", "p")
+    page.click("button")
+    expect(page.locator("#react-entry-point")).to_have_text("For us alone")
+    assert json.loads(page.evaluate(FIRST_MESSAGE))["fields"] == [["x-user", "ada"]]

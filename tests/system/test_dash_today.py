@@ -171,10 +171,13 @@ def test_hot_reload_follows_assets_and_code(backend: str, tab: Tab, tmp_path: Pa
         expect(heading).to_have_css("color", "rgb(20, 0, 0)")
         assert page.evaluate("window.samePage"), "a stylesheet is exchanged without loading the page anew"
 
-        # While the reloader starts Dash anew, nobody listens; the page polls on and fails as it would alone.
-        tab.forgive(r"502 \(Bad Gateway\)|_reload-hash")
+        # While the reloader starts Dash anew, nobody listens; the page's poll waits, and hears of the new code.
         code = Path(script).read_text()
         Path(script).write_text(code.replace('"first"', '"second"'))
         expect(heading).to_have_text("second")
+        if backend == "flask":
+            # On FastAPI Dash 4.4.1 names no packages before it has served a page, and its own page takes that for a
+            # change that needs loading anew, with a gateway or without.
+            assert page.evaluate("window.samePage"), "and the code too: no answer of ours has spoiled that"
         page.fill("#in", "2")
         expect(page.locator("#out")).to_have_text("echo 2")

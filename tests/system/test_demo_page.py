@@ -32,6 +32,8 @@ class Stack:
     def __init__(self, folder: Path) -> None:
         self.ports = {name: free_port() for name in ("gateway", "admin", "ws", "dash")}
         self.url = self.at("gateway")
+        self.dashes: list[Process] = []
+        """Those that were started; the last one runs."""
         self.config = folder / "config.yaml"
         self.config.write_text(
             f"gateway:\n"
@@ -66,13 +68,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The gateway and the demo; a test that needs the ws service starts its own."""
     stack = Stack(tmp_path_factory.mktemp("stack"))
     serve = ("--config", stack.config)
-    with (
-        running(*python("-m", "dash_app", *serve), ready=r"^dash ready on http://", cwd=stack.config.parent) as dash,
-        running(*python("-m", "proxy", *serve), ready=r"ready on http://", cwd=stack.config.parent) as gateway,
-    ):
-        yield stack
-        for process in (dash, gateway):
-            assert "Traceback" not in process.output, process.output
+    dashes = stack.dashes = [stack.start("dash_app")]
+    try:
+        with running(*python("-m", "proxy", *serve), ready=r"ready on http://", cwd=stack.config.parent) as gateway:
+            yield stack
+            for process in (*dashes, gateway):
+                assert "Traceback" not in process.output, process.output
+    finally:
+        dashes[-1].stop()
 
 
 @pytest.fixture
@@ -144,3 +147,27 @@ def test_the_page_recovers_by_itself_when_the_ws_service_alone_is_restarted(
     expect(page.locator("#ws-who")).to_have_text(f"process {service[-1].pid}")
     gains_points(tab, 10)
     assert page.evaluate("window.samePage"), "recovered without loading the page anew"
+
+
+def test_the_page_lives_on_over_a_restart_of_dash(
+    stack: Stack, service: list[Process], tab: Tab, tmp_path: Path
+) -> None:
+    """Its sockets are not Dash's; what asks Dash meanwhile is told so at once, or waits."""
+    page = tab.page
+    page.goto(stack.url)
+    expect(page.locator("#state")).to_have_text("live")
+    gains_points(tab, 10)
+    page.evaluate("window.samePage = true")
+
+    stack.dashes[-1].stop(signal.SIGKILL)
+    tab.forgive(r"503 \(Service Unavailable\)|Callback|callback")
+    with page.expect_response("**/_dash-update-component*") as answer:
+        page.click("#again")
+    assert (answer.value.status, answer.value.headers["content-type"]) == (503, "application/json")
+    gains_points(tab, 10)
+
+    stack.dashes.append(stack.start("dash_app"))
+    with page.expect_response("**/_dash-update-component*") as answer:
+        page.click("#again")
+    assert answer.value.ok
+    assert page.evaluate("window.samePage"), "nothing has loaded the page anew"

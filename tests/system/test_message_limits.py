@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+import psutil
 import pytest
 
 from tests.system.gateway import (
@@ -16,6 +17,7 @@ from tests.system.gateway import (
     answer,
     chunks,
     frame,
+    handshake,
     open_tunnel,
     request,
     running_gateway,
@@ -46,6 +48,10 @@ def _clean(gateway: Gateway, origin: Origin) -> Iterator[None]:
     yield
     gateway.hang_up()
     origin.hang_up()
+
+
+def memory(gateway: Gateway) -> int:
+    return int(psutil.Process(gateway.process.pid).memory_info().rss)
 
 
 def refused(client: Wire, status: int, *, error: str = "", still_sending: bool = False) -> None:
@@ -188,6 +194,16 @@ def test_the_answer_to_a_large_head_reaches_a_client_that_goes_on_sending(gatewa
     assert not origin.has_visitor()
 
 
+def test_the_answer_reaches_a_client_that_goes_on_behind_a_refused_handshake(gateway: Gateway) -> None:
+    client = gateway.dial()
+    ahead = frame(2, b"x" * (4 << 20), mask=b"abcd")
+    sending = client.send_later(handshake().replace(b"Version: 13", b"Version: 7") + ahead)
+    assert client.read_message().status == 426
+    assert client.read_to_cut() == (b"", "end")
+    client.close()
+    sending.join(DEADLINE)
+
+
 def test_the_log_says_which_limit_it_was(gateway: Gateway) -> None:
     behind = len(gateway.process.output)
     gateway.ask(head(line=LINE + 1))
@@ -288,3 +304,69 @@ def test_a_tunnel_has_no_body(gateway: Gateway, origin: Origin) -> None:
     large = frame(2, b"x" * (2 * BODY), mask=b"abcd")
     client.send_later(large)
     assert upstream.read(len(large)) == large
+
+
+# -- what comes without end
+
+
+@pytest.mark.parametrize(
+    ("beginning", "more"),
+    [(b"0\r\n", b"A: b\r\n"), (b"0\r\nA: ", b"b"), (b"1;a=", b"b")],
+    ids=["trailers", "one trailer", "a chunk extension"],
+)
+def test_what_is_no_body_of_a_chunked_request_has_an_end(
+    beginning: bytes, more: bytes, gateway: Gateway, origin: Origin
+) -> None:
+    client = gateway.dial()
+    client.send(request("POST /", "Transfer-Encoding: chunked", body=b"1\r\nx\r\n"))
+    upstream = origin.accept()
+    sending = client.send_later(beginning + more * (8 << 20))
+    message = client.read_message()
+    assert message.status == 400, message
+    client.close()
+    sending.join(DEADLINE)
+    assert not upstream.read_to_cut()[0].endswith(b"0\r\n\r\n")
+
+
+def flood(upstream: Wire, beginning: bytes, more: bytes) -> None:
+    with suppress(OSError):
+        upstream.send(beginning + more * (8 * (1 << 20) // len(more)))
+
+
+@pytest.mark.parametrize("way", ["plain", "ordinary"])
+def test_interim_answers_have_an_end_also_when_the_client_reads_nothing(
+    way: str, gateway: Gateway, origin: Origin
+) -> None:
+    client = gateway.dial(receive_buffer=4096)
+    client.send(request("GET /warm"))
+    upstream = origin.accept()
+    upstream.read_head()
+    upstream.send(answer("200 OK"))
+    client.read_message()
+    client.send(request("GET /", *([] if way == "plain" else ["Expect: x"])))
+    upstream.read_head()
+    before = memory(gateway)
+    flood(upstream, b"", answer("103 Early Hints", "Link: </a.css>", body=None))
+    while (message := client.read_message()).status == 103:
+        pass
+    assert message.status == 502
+    assert memory(gateway) - before < 4 << 20
+
+
+@pytest.mark.parametrize(
+    ("beginning", "more"),
+    [(b"0\r\n", b"A: b\r\n"), (b"0\r\nA: ", b"b"), (b"1;a=", b"b")],
+    ids=["trailers", "one trailer", "a chunk extension"],
+)
+def test_what_is_no_body_of_an_answer_has_an_end(
+    beginning: bytes, more: bytes, gateway: Gateway, origin: Origin
+) -> None:
+    client = gateway.dial()
+    client.send(request("GET /"))
+    upstream = origin.accept()
+    upstream.read_head()
+    before = memory(gateway)
+    flood(upstream, answer("200 OK", "Transfer-Encoding: chunked", body=None) + b"1\r\nx\r\n" + beginning, more)
+    got, _ = client.read_to_cut()
+    assert got.endswith(b"1\r\nx\r\n"), "cut, and not ended"
+    assert memory(gateway) - before < 4 << 20

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
+from tests.processes import free_port, running
 from tests.system.browser import Tab
-from tests.system.gateway import Gateway, Wire, answer, handshake, running_gateway, serving
+from tests.system.gateway import Gateway, Message, Wire, answer, handshake, running_gateway, serving, switching
 from tests.system.handoff import running_service
+from tests.system.test_dash_today import wait_until_listening
 
 pytestmark = pytest.mark.browser
 
@@ -122,3 +128,76 @@ def test_whoever_is_no_browser_says_no_origin(site: Site) -> None:
     client = site.gateways["tunnelling"].dial()
     client.send(handshake("/echo"))
     assert client.read_head().startswith(b"HTTP/1.1 101 ")
+
+
+# -- behind a proxy that ends TLS
+
+NGINX = """
+daemon off; master_process off; pid nginx.pid; error_log stderr;
+events {{ }}
+http {{
+  access_log off; client_body_temp_path body; proxy_temp_path temp; fastcgi_temp_path temp; uwsgi_temp_path temp;
+  scgi_temp_path temp; ssl_certificate cert.pem; ssl_certificate_key key.pem;
+  proxy_http_version 1.1; proxy_set_header Upgrade websocket; proxy_set_header Connection upgrade;
+  server {{
+    listen 127.0.0.1:{port} ssl;
+    location /kept/ {{ proxy_pass {gateway}; proxy_set_header Host $http_host;
+                       proxy_set_header Upgrade websocket; proxy_set_header Connection upgrade; }}
+    location /changed/ {{ proxy_pass {gateway}; }}
+    location /told/ {{ proxy_pass {believing}; proxy_set_header X-Forwarded-Host $http_host;
+                       proxy_set_header X-Forwarded-Proto $scheme;
+                       proxy_set_header Upgrade websocket; proxy_set_header Connection upgrade; }}
+  }}
+}}
+"""
+
+
+def accept_all(wire: Wire) -> None:
+    """Answer each handshake with yes."""
+    wire.read_message()
+    wire.send(switching())
+    wire.read_to_end()
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], int | None]]:
+    """nginx with TLS before two gateways, one of which believes it; yields who asks for (path, scheme of the page)."""
+    for program in ("nginx", "openssl"):
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program} on PATH; on Debian: apt install {program}")
+    folder = tmp_path_factory.mktemp("nginx")
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=test -days 1"
+    subprocess.run(
+        [*make.split(), "-keyout", "key.pem", "-out", "cert.pem"], cwd=folder, check=True, capture_output=True
+    )
+    port = free_port()
+    with ExitStack() as stack:
+        ws = stack.enter_context(serving(accept_all))
+        one, other = (
+            stack.enter_context(running_gateway(folder, dash=ws, trusted_proxies=trusted))
+            for trusted in ([], ["127.0.0.1"])
+        )
+        (folder / "nginx.conf").write_text(NGINX.format(port=port, gateway=one.url, believing=other.url))
+        stack.enter_context(running("nginx", "-p", folder, "-c", "nginx.conf"))
+        wait_until_listening(port)
+        context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
+        context.check_hostname = False
+
+        def ask(path: str, scheme: str) -> int | None:
+            wire = Wire(context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=10)))
+            with wire:
+                authority = f"app.example:{port}"
+                wire.send(handshake(path, f"Origin: {scheme}://{authority}", host=authority))
+                return Message(wire.read_head()).status
+
+        yield ask
+
+
+def test_a_proxy_that_keeps_host_needs_no_word_from_us(front: Callable[[str, str], int | None]) -> None:
+    assert front("/kept/", "https") == 101
+
+
+def test_a_proxy_that_changes_host_is_refused_until_it_is_believed(front: Callable[[str, str], int | None]) -> None:
+    assert front("/changed/", "https") == 403
+    assert front("/told/", "https") == 101
+    assert front("/told/", "http") == 403  # a page that came without TLS may be an eavesdropper's

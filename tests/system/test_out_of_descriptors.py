@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -20,6 +21,9 @@ from tests.system.gateway import (
 from tests.system.handoff import echoes, gateway_for, open_socket, running_service
 
 LIMIT = 64
+MANY: dict[str, Any] = {"limits": {"connections": 1000}}
+"""More than there are descriptors for; by itself the gateway leaves room for the upstreams."""
+
 CROWD = 100
 SAID = "no connection is accepted: this process has no descriptor left, of 64; raise it (LimitNOFILE="
 
@@ -34,7 +38,13 @@ def crowd(gateway: Gateway) -> list[Wire]:
 def test_without_descriptors_it_pauses_and_serves_who_is_there_and_goes_on(tmp_path: Path) -> None:
     with (
         Origin() as origin,
-        running_gateway(tmp_path, dash=origin.url, descriptors=LIMIT, timeouts={"upstream_idle": 0}) as gateway,
+        running_gateway(
+            tmp_path,
+            dash=origin.url,
+            descriptors=LIMIT,
+            timeouts={"upstream_idle": 0},
+            **MANY,
+        ) as gateway,
     ):
         gateway.process.wait_for(f"{LIMIT} files may be open")
         client, upstream = open_tunnel(gateway, origin)
@@ -79,7 +89,7 @@ def test_without_descriptors_it_pauses_and_serves_who_is_there_and_goes_on(tmp_p
 
 
 def test_a_socket_is_handed_over_without_a_descriptor_to_spare(tmp_path: Path) -> None:
-    with running_service(tmp_path) as service, gateway_for(tmp_path, service, descriptors=LIMIT) as gateway:
+    with running_service(tmp_path) as service, gateway_for(tmp_path, service, descriptors=LIMIT, **MANY) as gateway:
         clients = crowd(gateway)
         handed = [open_socket_on(client) for client in clients[:3]]
         for client in handed:

@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.certificates import Authority
 from tests.system.gateway import (
     DEADLINE,
     Gateway,
@@ -18,15 +20,24 @@ from tests.system.gateway import (
     Wire,
     answer,
     frame,
+    handshake,
     open_tunnel,
     request,
     running_gateway,
+    serving,
+    switching,
 )
 
 MIB = 1 << 20
 MASK = b"\0\0\0\0"
 PATIENCE = 0.6
-"""Seconds that the gateway of these plays waits, for whatever it is."""
+"""Seconds that the gateway of these plays waits for heads and bodies."""
+
+SEND = 1.0
+"""Seconds that it waits for somebody to take something."""
+
+SOON = 6.0
+"""Seconds. Nothing that is bounded by one of these takes so long, and everything that is not takes longer."""
 
 
 def memory(gateway: Gateway) -> int:
@@ -42,7 +53,7 @@ def origin() -> Iterator[Origin]:
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("slow")
-    timeouts = {"drain": "1s", "head": "600ms", "body": "600ms", "send": "600ms", "response": "20s"}
+    timeouts = {"drain": "1s", "head": "600ms", "body": "600ms", "send": "1s", "response": "20s"}
     with running_gateway(folder, dash=origin.url, timeouts=timeouts) as gateway:
         yield gateway
 
@@ -91,7 +102,7 @@ def test_who_says_nothing_is_shown_out_without_a_word(gateway: Gateway) -> None:
     client = gateway.dial()
     began = time.monotonic()
     assert client.read_to_cut() == (b"", "end")
-    assert PATIENCE * 0.9 < time.monotonic() - began < PATIENCE * 2
+    assert PATIENCE * 0.9 < time.monotonic() - began < SOON
 
 
 def test_a_head_that_trickles_is_cut_at_its_deadline(gateway: Gateway, origin: Origin) -> None:
@@ -100,7 +111,7 @@ def test_a_head_that_trickles_is_cut_at_its_deadline(gateway: Gateway, origin: O
     began = time.monotonic()
     trickle = Trickle(client, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 1000, 0.02)
     assert client.read_message().status == 408
-    assert PATIENCE * 0.9 < time.monotonic() - began < PATIENCE * 2
+    assert PATIENCE * 0.9 < time.monotonic() - began < SOON
     trickle.stop()
     assert client.read_to_cut() == (b"", "end")
     assert not origin.has_visitor()
@@ -119,7 +130,7 @@ def test_a_later_head_has_its_time_from_its_first_byte(way: str, gateway: Gatewa
     began = time.monotonic()
     trickle = Trickle(client, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 1000, 0.02)
     assert client.read_message().status == 408
-    assert PATIENCE * 0.9 < time.monotonic() - began < PATIENCE * 2
+    assert PATIENCE * 0.9 < time.monotonic() - began < SOON
     trickle.stop()
 
 
@@ -133,6 +144,19 @@ def test_a_head_in_pieces_that_ends_in_time_counts_no_more(gateway: Gateway, ori
     time.sleep(2 * PATIENCE)
     upstream.send(answer("200 OK"))
     assert client.read_message().status == 200
+
+
+def test_a_head_that_has_begun_is_not_taken_for_an_idle_connection(tmp_path: Path) -> None:
+    with (
+        serving(quick) as url,
+        running_gateway(tmp_path, dash=url, timeouts={"keepalive": "300ms", "drain": "1s"}) as gateway,
+        gateway.dial() as client,
+    ):
+        for _ in range(2):
+            client.send(b"GET / HT")
+            time.sleep(0.5)
+            client.send(b"TP/1.1\r\nHost: a\r\n\r\n")
+            assert client.read_message().status == 200
 
 
 @pytest.mark.parametrize("fields", [(), ("Expect: x",)], ids=["plain", "ordinary"])
@@ -174,7 +198,7 @@ def test_a_body_that_trickles_is_cut(gateway: Gateway, origin: Origin) -> None:
     began = time.monotonic()
     trickle = Trickle(client, b"x" * 1000, 0.02)
     assert client.read_message().status == 408
-    assert PATIENCE * 0.9 < time.monotonic() - began < PATIENCE * 2.5
+    assert PATIENCE * 0.9 < time.monotonic() - began < SOON
     trickle.stop()
     upstream.read_to_cut()
 
@@ -214,14 +238,22 @@ def ask_big(gateway: Gateway, origin: Origin, kind: str, way: str) -> tuple[Wire
     return client, upstream
 
 
-@pytest.mark.parametrize("kind", ["Content-Length", "chunked", "until close", "until close, HTTP/1.0"])
-@pytest.mark.parametrize("way", ["plain", "ordinary"])
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [
+        ("Content-Length", "plain"),
+        ("Content-Length", "ordinary"),
+        ("chunked", "ordinary"),
+        ("until close", "plain"),
+        ("until close, HTTP/1.0", "ordinary"),
+    ],
+)
 def test_a_client_that_takes_nothing_is_cut(kind: str, way: str, gateway: Gateway, origin: Origin) -> None:
     behind = len(gateway.process.output)
     client, upstream = ask_big(gateway, origin, kind, way)
     began = time.monotonic()
     upstream.read_to_cut()  # the exchange with the upstream ends with the client's
-    assert PATIENCE * 0.9 < time.monotonic() - began < PATIENCE * 4
+    assert SEND * 0.9 < time.monotonic() - began < SOON
     line = gateway.process.wait_for(r'^.*"GET /big" .*$', timeout=10, after=behind)[0]
     assert "200" in line
     assert " too slow " in line
@@ -231,10 +263,10 @@ def test_a_client_that_takes_nothing_is_cut(kind: str, way: str, gateway: Gatewa
 def test_a_client_that_takes_a_little_now_and_then_is_not_cut(gateway: Gateway, origin: Origin) -> None:
     client, _ = ask_big(gateway, origin, "Content-Length", "ordinary")
     client.read_head()
-    until = time.monotonic() + 4 * PATIENCE
+    until = time.monotonic() + 2.5 * SEND
     while time.monotonic() < until:
         assert client.sock.recv(256 * 1024)
-        time.sleep(PATIENCE / 4)
+        time.sleep(SEND / 8)
     got = 0
     client.sock.settimeout(DEADLINE)
     while got < BIG // 2:
@@ -251,7 +283,7 @@ def test_a_side_of_a_tunnel_that_takes_nothing_is_cut(role: str, gateway: Gatewa
     began = time.monotonic()
     fast.read_to_cut()
     # Two seconds for the goodbye: it is given to whoever does take something.
-    assert PATIENCE < time.monotonic() - began < PATIENCE * 2 + 5
+    assert SEND < time.monotonic() - began < SOON + 2
     line = gateway.process.wait_for(r"^.*tunnel closed.*$", timeout=10, after=behind)[0]
     assert " too slow by=gateway code=1013" in line
     slow.read_to_cut()
@@ -273,19 +305,50 @@ def test_a_side_of_a_tunnel_that_is_only_slow_is_not_cut(role: str, gateway: Gat
     slow, fast = (client, upstream) if role == "client" else (upstream, client)
     size = 32 * MIB
     fast.send_later(frame(2, b"x" * size, mask=MASK if fast is client else b""))
-    until = time.monotonic() + 4 * PATIENCE
+    until = time.monotonic() + 2.5 * SEND
     got = 0
     while time.monotonic() < until:
         got += len(slow.sock.recv(256 * 1024))
-        time.sleep(PATIENCE / 4)
+        time.sleep(SEND / 8)
     slow.sock.settimeout(DEADLINE)
     while got < size:
         got += len(slow.sock.recv(MIB))
 
 
+@pytest.mark.parametrize("way", ["answer", "tunnel"])
+def test_who_takes_nothing_over_tls_is_cut_too(way: str, tmp_path: Path, origin: Origin) -> None:
+    """And who is slow is not."""
+    authority = Authority(tmp_path)
+    timeouts = {"send": "1s", "drain": "1s"}
+    with running_gateway(tmp_path, dash=origin.url, tls=authority.issue(), timeouts=timeouts) as gateway:
+        pairs = []
+        for _ in range(2):
+            client = gateway.dial(receive_buffer=4096)
+            client.sock = authority.client().wrap_socket(client.sock, server_hostname="localhost")
+            client.send(handshake("/live") if way == "tunnel" else request("GET /big"))
+            upstream = origin.accept()
+            upstream.read_head()
+            upstream.send(switching() if way == "tunnel" else UPSTREAM_ANSWERS["Content-Length"])
+            client.read_head()
+            upstream.send_later(b"\x82\x7f" + EACH.to_bytes(8, "big") + b"x" * (8 * MIB))
+            pairs.append((client, upstream))
+        (_, stuck), (slow, _) = pairs
+        cut = threading.Thread(target=stuck.read_to_cut, name="end of the stuck one")
+        cut.start()
+        until = time.monotonic() + 2.5 * SEND
+        while time.monotonic() < until:
+            assert slow.sock.recv(65536)
+            time.sleep(SEND / 10)
+        cut.join(DEADLINE)
+        assert not cut.is_alive()
+        gateway.process.wait_for(" too slow")
+        slow.sock.recv(65536)
+        assert gateway.process.output.count(" too slow") == 1
+
+
 def test_an_idle_tunnel_is_not_a_slow_one(gateway: Gateway, origin: Origin) -> None:
     client, upstream = open_tunnel(gateway, origin)
-    time.sleep(3 * PATIENCE)
+    time.sleep(2 * SEND)
     upstream.send(frame(1, b"still here"))
     assert client.read_frame().payload == b"still here"
 
@@ -382,3 +445,81 @@ def test_requests_that_are_sent_without_reading_the_answers_pile_up_nowhere(pati
     assert not upstream.has_something()
     assert not origin.has_visitor()
     assert memory(patient) - before < PER_ONE
+
+
+# -- many of them
+
+
+class Siege:
+    """Slow clients of three kinds in equal parts: heads and bodies that come a byte at a time, and silence.
+
+    A thread sends each of those that send a byte now and then, until the ``with`` block ends.
+    """
+
+    def __init__(self, gateway: Gateway, count: int, *, pause: float = 0.5) -> None:
+        self._clients = [gateway.dial() for _ in range(count)]
+        self._pause = pause
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="siege", daemon=True)
+
+    def _run(self) -> None:
+        heads, bodies = self._clients[::3], self._clients[1::3]
+        for client in heads:
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
+        for client in bodies:
+            client.send(request("POST /", "Content-Length: 1000000"))
+        while not self._is_over.wait(self._pause):
+            for client in heads + bodies:
+                with suppress(OSError):
+                    client.sock.send(b"x")
+
+    def __enter__(self) -> Siege:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join(DEADLINE)
+        for client in self._clients:
+            client.close()
+
+
+def in_time(gateway: Gateway, count: int) -> list[float]:
+    """Ask so often on one connection; returns the seconds that the answers took, the shortest first."""
+    took = []
+    with gateway.dial() as client:
+        for _ in range(count):
+            began = time.monotonic()
+            client.send(request("GET /quick"))
+            assert client.read_message().body == b"quick"
+            took.append(time.monotonic() - began)
+    return sorted(took)
+
+
+def quick(wire: Wire) -> None:
+    """An upstream that answers a GET, and waits for the body of a POST."""
+    while True:
+        wire.read_message()
+        wire.send(answer("200 OK", body=b"quick"))
+
+
+def test_slow_clients_by_the_hundred_cost_little_and_make_nobody_else_wait(tmp_path: Path) -> None:
+    count = 210
+    with serving(quick) as url, running_gateway(tmp_path, dash=url, timeouts={"drain": "1s"}) as gateway:
+        in_time(gateway, 100)
+        before = memory(gateway)
+        with Siege(gateway, count, pause=0.05):
+            took = in_time(gateway, 400)
+            grown = memory(gateway) - before
+        assert took[len(took) // 2] < 0.2
+        assert took[-1] < 3
+        assert grown < count * 64 * 1024, f"{grown / count / 1024:.1f} KiB for each"
+
+
+def test_slow_clients_by_the_hundred_are_all_shown_out(tmp_path: Path) -> None:
+    count = 90
+    short = {"head": "500ms", "body": "500ms", "drain": "1s"}
+    with serving(quick) as url, running_gateway(tmp_path, dash=url, timeouts=short) as gateway:
+        with Siege(gateway, count, pause=0.1):
+            gateway.process.wait_for_count(" client stalled ", count * 2 // 3, timeout=DEADLINE)
+        in_time(gateway, 10)

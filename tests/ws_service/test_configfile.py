@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
+from ws_service.config import Settings
 from ws_service.configfile import (
     Duration,
     Listen,
@@ -323,3 +324,18 @@ def test_a_socket_file_is_a_path_or_off() -> None:
     for value in (True, None, "", 7, "a\0b"):
         with pytest.raises(ValueError, match="is not the path of a socket file"):
             parse_socket_path(value)
+
+
+def test_objections_to_well_formed_settings_have_their_place_too(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("ws_service:\n  listen: 127.0.0.1:1\n")
+
+    def check(settings: Settings) -> list[tuple[tuple[str | int, ...], str]]:
+        return [(("listen",), f"{settings.listen} is not liked"), (("handoff",), "is left out, and missed")]
+
+    with pytest.raises(ConfigError) as caught:
+        load(path, "ws_service", Settings, {}, check)
+    assert [(m.line, m.key, m.message) for m in caught.value.mistakes] == [
+        (1, "ws_service.handoff", "is left out, and missed"),
+        (2, "ws_service.listen", "127.0.0.1:1 is not liked"),
+    ]

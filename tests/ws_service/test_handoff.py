@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import no_descriptor_left
 from tests.ws_service.adopting import Peer, close_frame, head, parts, tcp
 from ws_service import handoff as module
 from ws_service import wire
@@ -300,3 +301,14 @@ async def test_the_scope_is_the_running_servers(rig: Rig) -> None:
         await peer.head()
         assert json.loads((await peer.frame())[1])["state"] == {"pool": "from lifespan"}
         assert len(rig.made_of["server_state"].connections) == 1
+
+
+async def test_without_a_descriptor_it_does_not_spin_and_answers_later(
+    rig: Rig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BREATH", 0.02)
+    gateway = rig.dial()
+    with no_descriptor_left():
+        await asyncio.sleep(0.1)  # five tries
+    assert [record.message for record in caplog.records] == ["cannot answer a gateway: Too many open files"]
+    assert await gateway.greet() == 0
