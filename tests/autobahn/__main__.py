@@ -17,6 +17,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make autobahn", description=__doc__.partition("\n")[0])
     parser.add_argument("--cases", nargs="+", default=["*"], metavar="PATTERN", help="such as 7.* or 1.1.1")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped on the way out
     python2 = find_python2()
     if python2 is None:
         print(
