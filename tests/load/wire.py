@@ -90,7 +90,7 @@ class Socket:
             self._write(frame(0 if number else TEXT, part, fin=number == pieces - 1, mask=MASK))
         try:
             await self._writer.drain()
-        except ConnectionError:
+        except OSError:
             raise Ended(NO_CLOSE_FRAME) from None
 
     async def hear(self) -> bytes:
@@ -107,7 +107,7 @@ class Socket:
                     whole += got.payload
                     if got.fin:
                         return whole
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, OSError):  # half a close behind a reset is ENOTCONN
             raise Ended(NO_CLOSE_FRAME) from None
 
     async def look(self) -> bytes | None:

@@ -80,7 +80,8 @@ async def a_round(stage: Stage, name: str, seconds: float, sockets: int, pace: P
         if staying:
             seen.breach("a visitor cannot leave", f"{len(staying)} of them")
         for task in set(tasks) - staying:
-            await task  # what it raised is a fault of the soak itself
+            if (fault := task.exception()) is not None:
+                seen.breach("a fault of the soak itself", repr(fault))
     finally:
         for task in (watching, troubles, *tasks):
             task.cancel()
