@@ -59,18 +59,6 @@ class Written(web.StreamResponse):
         """Write nothing: it is written."""
 
 
-class _Parting(Written):
-    """The answer to what cannot be read, and a while in which the client can take it before the connection closes."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(keep_alive=False)
-        self._connection = connection
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Send no more, and wait; the client's leaving cancels it."""
-        await self._connection.part()
-
-
 class Client:
     """The client's side of one exchange: what it asked, and raw bytes back to it.
 
@@ -397,29 +385,13 @@ class Connection(RequestHandler):
         if self._is_broken and not self._body.is_eof():
             self._body.feed_eof()  # aiohttp would wait for it
         finished = await super().finish_response(request, resp, start_time)
-        if not resp.keep_alive and self._held and self.transport is not None:
-            await self.part()
-        elif resp.keep_alive and self._reader.is_whole:
+        if resp.keep_alive and self._reader.is_whole:
             self._reader.next()
             self._body, self._is_answered = EMPTY_PAYLOAD, False
             self._give_on_what_was_held()
-        elif self._is_broken:
-            await self._let_the_answer_be_read()
+        elif (self._is_broken or self._held) and self.transport is not None:
+            await self.part()
         return finished
-
-    async def _let_the_answer_be_read(self) -> None:
-        """End our direction, and throw away what still comes until the client ends its own, for a while.
-
-        Closed at once, the connection would be reset by what was on its way, and the client's system would throw the
-        answer away (RFC 9112, section 9.6). The client's leaving cancels this.
-        """
-        if self.transport is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
-            try:
-                async with asyncio.timeout(self._lingering_time):
-                    await self._loop.create_future()
-            except TimeoutError:
-                pass
 
     def write(self, data: bytes) -> None:
         """Send bytes of an answer; to a client that is gone they go nowhere."""
@@ -549,7 +521,7 @@ class Connection(RequestHandler):
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         self._on_unreadable(request, status, message or "")
-        return _Parting(self)
+        return Written(keep_alive=False)
 
 
 class Listener(web.Server):
@@ -643,15 +615,14 @@ class Listener(web.Server):
         """Note that a connection has ended; it counts until the task that serves it has ended too."""
         super().connection_lost(handler, exc)
         serving = handler._task_handler
-        if not self.is_leaving:
-            return
         if serving is None:
             self._tell_if_empty()
         else:
+            # Also before ``leave``: the task may end behind it.
             serving.add_done_callback(self._tell_if_empty)
 
     def _tell_if_empty(self, _: object = None) -> None:
-        if not self._connections:
+        if self.is_leaving and not self._connections:
             self.on_empty()
 
     def __call__(self, announced: Peer | None = None, slot: Slot | None = None) -> Connection:

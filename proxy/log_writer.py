@@ -46,7 +46,7 @@ class LogWriter:
         self._thread.start()
 
     def write(self, lines: bytes) -> None:
-        """Take whole lines, each with its end; returns at once."""
+        """Take one line or more, each with its end; returns at once."""
         with self._changed:
             has_room = self._held + len(lines) <= MOST
             if has_room:
@@ -124,5 +124,10 @@ class LogHandler(logging.Handler):
         self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record."""
-        self._writer.write(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
+        """Take a record; one that cannot be formatted is told as ``logging`` tells it, and disturbs nobody."""
+        try:
+            line = self.format(record)
+        except Exception:
+            self.handleError(record)
+        else:
+            self._writer.write(line.encode("utf-8", "backslashreplace") + b"\n")

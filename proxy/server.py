@@ -201,12 +201,22 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
 
     Raises ListenError when it cannot listen, and TlsError when it cannot speak TLS as it was told.
     """
+    writer = LogWriter(_STDOUT, "the access log")
+    log = AccessLog(settings.access_log, writer.write)
+    try:
+        server = Server(settings, log, folder, _raise_descriptor_limit())
+        await _obey(server, settings, log, read_again)
+    finally:
+        log.flush()
+        writer.close(_LAST_LINES)
+    logger.info("stopped")
+
+
+async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: Callable[[], Settings] | None) -> None:
+    """Run a server from its start to its end, by the signals that come."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     insisted = asyncio.Event()
-    writer = LogWriter(_STDOUT, "the access log")
-    log = AccessLog(settings.access_log, writer.write)
-    server = Server(settings, log, folder, _raise_descriptor_limit())
 
     def ask() -> None:
         (insisted if asked.is_set() else asked).set()
@@ -224,22 +234,17 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    try:
-        await server.start()
-        if not HAS_C_PARSER:
-            logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
-        logger.info("%s", server.entrance.room()[1])
-        logger.info("admin on %s", settings.admin)
-        logger.info("gateway ready on %s (open it in a browser)", ", ".join(server.addresses))
-        notify.ready()
-        await asked.wait()
-        notify.stopping()
-        logger.info("stopping; a second signal stops at once")
-        await _stop(server, insisted)
-        log.flush()
-    finally:
-        writer.close(_LAST_LINES)
-    logger.info("stopped")
+    await server.start()
+    if not HAS_C_PARSER:
+        logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
+    logger.info("%s", server.entrance.room()[1])
+    logger.info("admin on %s", settings.admin)
+    logger.info("gateway ready on %s (open it in a browser)", ", ".join(server.addresses))
+    notify.ready()
+    await asked.wait()
+    notify.stopping()
+    logger.info("stopping; a second signal stops at once")
+    await _stop(server, insisted)
 
 
 async def _stop(server: Server, insisted: asyncio.Event) -> None:

@@ -128,7 +128,7 @@ class Room:
         self._closed = why
         self.shut()
         for line in (self._askers, self._held):
-            _call_up(line, len(line), _stopping(why))
+            _call_up(line, len(line))
 
     # -- inside
 
@@ -140,14 +140,15 @@ class Room:
             self._letting_go = asyncio.get_running_loop().call_later(pause, self._let_go, count * 2)
 
     async def _wait(self, line: _Line, seconds: float | None) -> None:
+        if not self._closed:
+            ticket = self._stand(line)
+            try:
+                async with asyncio.timeout(seconds):
+                    await ticket
+            finally:
+                line.pop(ticket, None)
         if self._closed:
-            raise _stopping(self._closed)
-        ticket = self._stand(line)
-        try:
-            async with asyncio.timeout(seconds):
-                await ticket
-        finally:
-            line.pop(ticket, None)
+            raise Stopping(self._closed, headers=[(b"Retry-After", b"1")])
 
     def _stand(self, line: _Line) -> asyncio.Future[None]:
         is_needed = line is self._askers and not line  # where nobody asks, nobody finds out
@@ -166,16 +167,8 @@ class Room:
         )
 
 
-def _call_up(line: _Line, count: int, error: Exception | None = None) -> None:
+def _call_up(line: _Line, count: int) -> None:
     for ticket in list(islice(line, count)):
         del line[ticket]
-        if ticket.done():
-            continue
-        if error is None:
+        if not ticket.done():
             ticket.set_result(None)
-        else:
-            ticket.set_exception(error)
-
-
-def _stopping(why: str) -> Stopping:
-    return Stopping(why, headers=[(b"Retry-After", b"1")])

@@ -155,7 +155,7 @@ class _Link(asyncio.Protocol):
             body = json.dumps({"line": line, "body": request.body.decode("latin-1"), "client": client})
             self._write(b"200 OK", b"", b"" if request.method == b"HEAD" else body.encode())
         elif request.target.startswith(b"/refuse/"):
-            status = request.target[8:11]
+            status = request.target[8:11] if request.target[8:11] in (b"401", b"426") else b"403"
             more = b"Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n" if status == b"426" else b""
             self._write(status + b" Refused", more, b"refused " + request.target)
         else:

@@ -120,6 +120,11 @@ class Running:
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def files(self) -> list[str]:
+        """What the descriptors are; one may be gone before it is looked at."""
+        folder = Path(f"/proc/{self.process.pid}/fd")
+        return sorted(os.readlink(place) for place in folder.iterdir() if place.is_symlink())
+
     def ask(self, path: str) -> dict[str, object]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=10) as answer:
             body: dict[str, object] = json.loads(answer.read())
@@ -158,6 +163,7 @@ async def fuzz(
     adopter = Adopter(folder / "run" / "ws.sock", ws) if hands_off else None
     verdict = Verdict()
     with gateway_process(folder, dash.url, ws.url, "run/ws.sock" if hands_off else "off") as gateway:
+        await _warm_up(gateway, (dash, ws))
         base = gateway.descriptors
         began = time.monotonic()
         room = asyncio.Semaphore(AT_ONCE)
@@ -201,21 +207,35 @@ async def _connect(port: int, client: FuzzClient, address: str) -> None:
     await loop.create_connection(lambda: client, sock=sock)
 
 
+async def _warm_up(gateway: Running, origins: tuple[StrictOrigin, ...]) -> None:
+    """Let the gateway open what it opens once, before its descriptors are counted."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    await reader.read()
+    writer.close()
+    await _rest(gateway, origins)
+
+
+async def _rest(gateway: Running, origins: tuple[StrictOrigin, ...]) -> dict[str, object]:
+    """Drop the upstreams' connections, and return what the gateway says of itself; its own connection for that ends."""
+    for origin in origins:
+        origin.hang_up()
+    state = await asyncio.to_thread(gateway.ask, "/readyz")
+    await asyncio.sleep(0.1)  # nothing but /proc can tell, and it tells when it is asked
+    return state
+
+
 async def _check_at_rest(gateway: Running, judge: Judge, origins: tuple[StrictOrigin, ...], base: int) -> None:
     """Check that nothing is left of what was: exchanges, descriptors, and the gateway answers."""
     deadline = time.monotonic() + 10
     while True:
-        for origin in origins:
-            origin.hang_up()
-        state = await asyncio.to_thread(gateway.ask, "/readyz")
-        descriptors = gateway.descriptors
+        state, descriptors = await _rest(gateway, origins), gateway.descriptors
         if (state["in_flight"] == 0 and descriptors <= base) or time.monotonic() > deadline:
             break
-        await asyncio.sleep(0.05)  # only /proc and /readyz can tell, and they tell when they are asked
     if state["in_flight"]:
         judge.fail("exchanges are left behind", None, state)
     if descriptors > base:
-        judge.fail("descriptors are left behind", None, f"{base} before, {descriptors} behind")
+        judge.fail("descriptors are left behind", None, f"{base} before, {descriptors} behind: {gateway.files()}")
     if (await asyncio.to_thread(gateway.ask, "/healthz"))["status"] != "alive":
         judge.fail("the gateway is not healthy", None)
 

@@ -280,6 +280,19 @@ async def test_a_dash_that_is_away_lets_nobody_pass_to_the_ws_service_either() -
         assert server.connections == 0
 
 
+async def test_a_question_waits_for_a_dash_that_is_coming_back() -> None:
+    dash, port = Dash(), free_port()
+    async with listening(f"http://127.0.0.1:{port}", auth=[RULE], timeouts={"hold": "10s"}) as gateway:
+        post = GET.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n{}")
+        assert (await gateway.ask(post)).startswith(b"HTTP/1.1 503 "), "it is away, and a POST does not wait"
+        async with gateway.client() as client:
+            await client.send(GET)
+            server = await asyncio.start_server(dash.play, "127.0.0.1", port)
+            assert await client.read(len(OK)) == OK
+            server.close()
+    assert len(dash.questions) == len(dash.requests) == 1
+
+
 async def test_a_path_with_two_readings_and_two_to_ask_is_refused() -> None:
     async with guarded(rules=[RULE, {"path": "/admin", "ask": "/auth/admin"}]) as (gateway, dash):
         assert (await gateway.ask(b"GET /x/../admin HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP/1.1 400 ")

@@ -480,3 +480,29 @@ async def test_other_options_hold_for_connections_that_begin_later() -> None:
         (now,), later = listener.connections, listener()
         assert isinstance(now, Connection) and now._limits != narrow and now._keepalive_timeout != 7
         assert (later._limits, later._keepalive_timeout, later._read_bufsize) == (narrow, 7, 8192)
+
+
+async def test_a_client_that_left_before_the_drain_began_is_told_of_when_its_task_has_ended() -> None:
+    began, cancelled, may_end, told = (asyncio.Event() for _ in range(4))
+
+    async def handler(request: web.BaseRequest) -> Written:
+        began.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            cancelled.set()
+            await may_end.wait()
+            raise
+        raise AssertionError
+
+    async with connected(handler) as (_, writer, listener):
+        listener.on_empty = told.set
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await began.wait()
+        writer.transport.abort()
+        await cancelled.wait()
+        listener.leave()
+        assert listener.connections
+        may_end.set()
+        await told.wait()
+        assert not listener.connections

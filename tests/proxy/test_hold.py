@@ -108,7 +108,7 @@ async def test_a_callback_fails_at_once() -> None:
                 assert b"\r\nContent-Type: application/json\r\n" in head and b"\r\nRetry-After: " in head
                 await client.read(int(head.partition(b"Content-Length: ")[2].split()[0]))
         exchange = await gateway.ended(3)
-        assert exchange.duration < 1
+        assert exchange.duration < 5
 
 
 async def test_a_callback_finds_an_upstream_that_is_back_though_nobody_has_looked_since() -> None:
@@ -204,7 +204,7 @@ async def test_no_more_wait_than_may() -> None:
         assert b"\r\nRetry-After: " in answer
         exchange = await gateway.ended()
         assert exchange.outcome is Outcome.UPSTREAM_FULL
-        assert exchange.duration < 1
+        assert exchange.duration < 5
 
 
 async def test_however_many_wait_one_connection_at_a_time_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,22 +230,24 @@ async def test_however_many_wait_one_connection_at_a_time_is_tried(monkeypatch: 
             assert 2 <= tries <= 10
 
 
-async def test_those_who_waited_come_in_growing_batches() -> None:
+async def test_those_who_waited_come_in_growing_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
-    arrivals: list[float] = []
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        arrivals.append(asyncio.get_running_loop().time())
-        writer.write(OK)
-
+    batches: list[int] = []
     async with listening(f"http://127.0.0.1:{port}") as gateway, clients(gateway, 40) as waiting:
-        await gateway.waits(40)
-        async with origin(script, port=port):
+        async with asyncio.timeout(10):
+            while len(gateway.dash.room._held) < 40:  # noqa: ASYNC110 - the last to come may ask first
+                await asyncio.sleep(0.001)
+        let_go = gateway.dash.room._let_go
+
+        def noted(count: int) -> None:
+            batches.append(count)
+            let_go(count)
+
+        monkeypatch.setattr(gateway.dash.room, "_let_go", noted)
+        async with origin(answering(OK, close=True), port=port):
             for client in waiting:
                 assert (await client.read_head()).startswith(b"HTTP/1.1 200 OK\r\n")
-    assert sum(time - arrivals[0] < 0.02 for time in arrivals) <= 3
-    assert 0.1 < arrivals[-1] - arrivals[0] < 2
+    assert batches == [1, 2, 4, 8, 16, 32]
 
 
 async def test_a_stop_sends_them_away_at_once() -> None:

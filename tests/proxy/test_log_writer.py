@@ -224,3 +224,13 @@ def test_a_record_becomes_a_line_whatever_it_holds() -> None:
             handler.handle(logging.LogRecord("proxy", logging.INFO, "", 0, "a %s \udc80", ("ü",), None))
         expected = "INFO a ü \\udc80\n".encode()
         assert read(reader, len(expected)) == expected
+
+
+def test_a_record_that_cannot_be_formatted_disturbs_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    with pipe() as (reader, end):
+        with writing(end) as writer:
+            handler = LogHandler(writer)
+            handler.handle(logging.LogRecord("proxy", logging.INFO, "", 0, "%d", ("no number",), None))
+            handler.handle(logging.LogRecord("proxy", logging.INFO, "", 0, "next", (), None))
+        assert read(reader, 5) == b"next\n"
+    assert "--- Logging error ---" in capsys.readouterr().err

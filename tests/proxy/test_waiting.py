@@ -134,22 +134,26 @@ async def test_those_who_ask_are_all_told() -> None:
 
 
 async def test_those_who_are_held_are_let_go_in_growing_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.waiting.STEP", 0.03)
+    monkeypatch.setattr("proxy.waiting.STEP", 0.01)
     one = room(places=100)
     held = await begun(*(one.hold(10) for _ in range(31)))
-    counts = []
+    order: list[str] = []
+    for task in held:
+        task.add_done_callback(lambda task: order.append(task.get_name()))
+    batches = []
+    let_go = one._let_go
+
+    def noted(count: int) -> None:
+        batches.append((count, one.waiting))
+        let_go(count)
+
+    monkeypatch.setattr(one, "_let_go", noted)
     one.open()
     one.open()  # a second look that finds it there hurries nobody
-    while one.waiting:
-        await settle()
-        counts.append(sum(task.done() for task in held))
-        left = one.waiting
-        async with asyncio.timeout(5):
-            while one.waiting == left and left:  # noqa: ASYNC110 - the timer tells nobody else
-                await asyncio.sleep(0.001)
-    await asyncio.gather(*held)
-    assert counts == [1, 3, 7, 15]
-    assert [task.get_name() for task in held if task.done()] == [f"work {n}" for n in range(31)]
+    async with asyncio.timeout(5):
+        await asyncio.gather(*held)
+    assert batches == [(1, 31), (2, 30), (4, 28), (8, 24), (16, 16)]
+    assert order == [f"work {number}" for number in range(31)]
 
 
 async def test_when_it_is_away_again_nobody_more_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

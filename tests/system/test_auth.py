@@ -230,7 +230,7 @@ def test_no_spelling_of_the_path_leads_around_the_guard(dash: Dash, guarded: Gat
             message = request(f"{method} {prefix}{target}", *(("Content-Length: 0",) if method == "POST" else ()))
             answer = guarded.ask(message, has_body=method != "HEAD")
             assert SECRET not in answer.body, message
-            assert answer.status == 302, message
+            assert answer.status == (400 if "\\" in target else 302), message  # a raw backslash is no URL's
     assert set(dash.seen(since)) == {"/auth"}, "nothing else has reached Dash"
 
 

@@ -110,7 +110,7 @@ def test_odd_spelling_order_and_repetition_are_kept(gateway: Gateway, ws: Origin
         ("Cookie", "b=2"),
         ("Sec-WebSocket-Extensions", 'x-mine; q="a,b"'),
         ("Sec-WebSocket-Unheard-Of", "yes"),
-        ("origin", "null"),
+        ("origin", "HTTP://[::1]:8000"),
         ("connection", "upgrade"),
         ("Authorization", "Bearer abc"),
     ]

@@ -294,7 +294,7 @@ def test_a_handshake_that_failed_counts_no_more(tmp_path: Path) -> None:
                 upstream.send(answer("403 Forbidden", body=b"no"))
                 assert wire.read_message().status == 403
             elif way == "broken":
-                upstream.reset()
+                upstream.send(b"this is no answer\r\n\r\n")
                 assert wire.read_message().status == 502
             elif way == "client leaves":
                 wire.close()
@@ -325,6 +325,25 @@ def test_behind_a_trusted_proxy_clients_are_told_apart_by_what_it_says(tmp_path:
         for wire in wires:
             wire.close()
         counted(gateway, 0, 0)
+
+
+def test_dash_is_not_asked_who_may_pass_for_a_handshake_that_may_not(tmp_path: Path) -> None:
+    """Or whoever is limited could still make Dash work as fast as it likes."""
+    asked: list[str] = []
+
+    def noting(wire: Wire) -> None:
+        while True:
+            message = Message(wire.read_head())
+            asked.append(message.line.split(" ")[1])
+            wire.send(answer("200 OK") if message.line.startswith("GET /may-pass") else switching())
+
+    guarded = {**limits(websockets_per_client=1), "auth": [{"path": "/", "ask": "/may-pass"}]}
+    with serving(noting) as url, running_gateway(tmp_path, dash=url, **guarded) as gateway:
+        assert shake(gateway.dial()).status == 101
+        for _ in range(5):
+            with gateway.dial() as wire:
+                assert shake(wire).status == 429
+        assert asked == ["/may-pass", "/live"]
 
 
 # -- WebSockets that were handed over

@@ -202,7 +202,7 @@ def haproxy(folder: Path, plain: Gateway, tls: Gateway, pem: Path) -> Iterator[l
     ports = free_ports(4)
     path = folder / "haproxy.cfg"
     path.write_text(CONFIG.format(*ports, plain=plain.port, tls=tls.port, pem=pem))
-    with running(program, "-d", "-f", path, ready=r"Using \w+\(\) as the polling mechanism", cwd=folder):
+    with running(program, "-W", "-f", path, ready="Loading success", cwd=folder):
         yield ports
 
 
@@ -246,7 +246,7 @@ def test_haproxy_in_front_says_who_its_clients_are(tmp_path: Path) -> None:
                     assert met["said"] == ["127.0.0.2"]
                     assert met["scheme"] == ("wss" if number >= 2 else "ws")
                     assert echoes(client, "to the service itself")
-        assert plain.process.output.count("handed off -> ws") == 3
+        plain.process.wait_for_count("handed off -> ws", 3)
         for gateway in (plain, tls):
             assert "was closed" not in gateway.process.output  # HAProxy's own checks are no news either
 

@@ -8,13 +8,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
-from tests.processes import Process, free_port, python
+from tests.processes import Process, free_port, python, running
 from tests.system.gateway import DEADLINE, Gateway, Message, Wire, frame, handshake, request, running_gateway
+from tests.system.handoff import echoes, running_service
+
+APPS = Path(__file__).parent / "apps"
 
 ORIGIN = """
 import asyncio, base64, hashlib, os, sys
@@ -102,7 +106,7 @@ class Load:
 
         def run() -> None:
             while not self._over.is_set():
-                with Wire(socket.create_connection(("127.0.0.1", self._port)), deadline=30) as wire:
+                with Wire(socket.create_connection(("127.0.0.1", self._port)), deadline=60) as wire:
                     goes_on = True
                     while goes_on:
                         try:
@@ -120,7 +124,7 @@ class Load:
     def stop(self) -> None:
         self._over.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
 
     def count(self, answer: str) -> int:
         with self._lock:
@@ -128,7 +132,7 @@ class Load:
 
     def wait_for(self, answer: str, count: int) -> None:
         """Wait until so many more have got this answer."""
-        until, goal = time.monotonic() + 30, self.count(answer) + count
+        until, goal = time.monotonic() + 60, self.count(answer) + count
         while self.count(answer) < goal:
             assert time.monotonic() < until, self.answers
             time.sleep(0.01)
@@ -233,6 +237,34 @@ def test_a_stop_while_requests_are_held_is_quick_and_says_so_to_them(tmp_path: P
         assert time.monotonic() - began < DEADLINE
 
 
+def test_a_real_dash_that_is_deployed_anew_fails_no_get(tmp_path: Path) -> None:
+    """gunicorn stops as a deploy stops it. One thread: Dash 4.4.1 is not safe for several before its first page."""
+    port = free_port()
+    argv = python("-m", "gunicorn", "--threads", "1", "--bind", f"127.0.0.1:{port}", "today:server")
+    targets = cycle(("/", "/_dash-layout", "/_dash-dependencies"))
+
+    def get(wire: Wire) -> str:
+        wire.send(request(f"GET {next(targets)}"))
+        return f"GET {wire.read_message().status}"
+
+    def serving_dash() -> AbstractContextManager[Process]:
+        return running(*argv, ready="Booting worker", cwd=APPS, env={"BACKEND": "flask"})
+
+    with running_gateway(tmp_path, dash=f"http://127.0.0.1:{port}", timeouts={"hold": "60s"}) as gateway:
+        clients = Load(gateway.port)
+        try:
+            with serving_dash():
+                clients.add(6, get, are_kept=True)
+                clients.wait_for("GET 200", 30)
+            gateway.process.wait_for("the upstream dash is away")
+            with serving_dash():
+                clients.wait_for("GET 200", 30)
+                clients.stop()
+        finally:
+            clients.stop()
+        assert set(clients.answers) == {"GET 200"}, clients.answers
+
+
 def test_a_name_that_nobody_knows_stops_nothing_else(tmp_path: Path, origin: Origin) -> None:
     with running_gateway(tmp_path, dash=origin.url, ws="http://no-such-host.invalid:1", routes=[]) as gateway:
         shaking = [gateway.dial() for _ in range(20)]
@@ -242,3 +274,17 @@ def test_a_name_that_nobody_knows_stops_nothing_else(tmp_path: Path, origin: Ori
             assert gateway.ask(request("GET /")).status == 200
         assert not any(client.has_something() for client in shaking), "they are held"
         gateway.process.wait_for("the upstream ws is away: its host name is not known")
+
+
+def test_a_handshake_that_waited_for_the_service_is_handed_over_to_it(tmp_path: Path) -> None:
+    """It came while nobody was there; its socket is to live on like any other when the gateway restarts."""
+    place = f"127.0.0.1:{free_port()}"
+    settings = {"ws": f"http://{place}", "handoff": str(tmp_path / "run" / "ws.sock")}
+    with running_gateway(tmp_path, dash="http://127.0.0.1:9", **settings) as gateway:
+        client = gateway.dial()
+        client.send(handshake("/echo"))
+        gateway.process.wait_for("the upstream ws is away")
+        with running_service(tmp_path, listen=place):
+            assert Message(client.read_head()).status == 101
+            assert echoes(client, "hello")
+            gateway.process.wait_for(r'"GET /echo" .*handed off -> ws')
