@@ -221,73 +221,98 @@ async def restart(
     name: ``origin`` or ``service``. is_polite: SIGTERM; otherwise SIGKILL. down: seconds between its end and its
     start. sockets: that are open when it goes.
     """
-    gets: Counter[str] = Counter()
-    handshakes: Counter[str] = Counter()
-    codes: Counter[int] = Counter()
-    waits: list[float] = []
-    idle: list[Asker] = []
-    target = TUNNEL if name == "origin" else HANDED
+    async with staged(folder) as stage:
+        arrivals = Arrivals(stage, TUNNEL if name == "origin" else HANDED)
+        await arrivals.hold(sockets)
+        async with asyncio.TaskGroup() as group:
+            changing = group.create_task(_restart(stage, name, is_polite=is_polite, down=down), name="restart")
+            await arrivals.come(rate, changing)
+        never = await arrivals.still_open()
+        codes = arrivals.codes
+        seen = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
+        silent = never + sum(count for code, count in codes.items() if code not in COMES_BACK)
+        longest, half = max(arrivals.waits), percentile(arrivals.waits, 0.5)
+        how = f"{name} {'stopped' if is_polite else 'killed'}, away for {down:g} s"
+        return [
+            _failed(f"GETs that failed, {how}", arrivals.gets),
+            _failed(f"handshakes that failed, {how}", arrivals.handshakes),
+            Check(f"open sockets that nothing calls back, {how}", silent, 0, note=f"{seen}; {never} never closed"),
+            Check("longest wait", longest, unit=" s", note=f"half waited up to {half:.3f} s"),
+            Check("faults in the gateway's log", len(stage.faults("gateway")), 0),
+        ]
 
-    async def get(stage: Stage, number: int) -> None:
-        asker = idle.pop() if idle and number % 2 else Asker(stage.port, source=address_of(number))
-        answer = await asker.ask(f"GET /page/{number}")
-        right = answer.status == 200 and answer.body == page(str(number)).encode()
-        gets["answered" if right else f"answered with {answer.status}"] += 1
-        idle.append(asker)
 
-    async def shake_hands(stage: Stage, number: int) -> None:
-        socket = await Socket.open(stage.port, target, source=address_of(number))
-        socket.say_goodbye()
-        handshakes["answered"] += 1
-        await end_of(socket)
+class Arrivals:
+    """GETs and handshakes that come at a steady rate, sockets that are open meanwhile, and what became of each.
 
-    async def one(job: Awaitable[None], tally: Counter[str]) -> None:
+    target: of the handshakes.
+    """
+
+    def __init__(self, stage: Stage, target: str) -> None:
+        self._stage = stage
+        self._target = target
+        self._kept: list[Asker] = []
+        self._held: list[asyncio.Task[None]] = []
+        self.gets: Counter[str] = Counter()
+        self.handshakes: Counter[str] = Counter()
+        self.codes: Counter[int] = Counter()
+        self.waits: list[float] = []
+
+    async def hold(self, count: int) -> None:
+        """Open so many sockets, and listen on each to its end."""
+        await some_at_a_time(self._hold(number) for number in range(count))
+
+    async def come(self, rate: float, meanwhile: asyncio.Task[None]) -> None:
+        """Have ``rate`` of them come each second while something is done; every fifth is a handshake."""
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            number = 0
+            while not meanwhile.done():
+                number += 1
+                one = self._get(number) if number % 5 else self._shake_hands(number)
+                tally = self.gets if number % 5 else self.handshakes
+                group.create_task(self._count(one, tally), name=f"arrival {number}")
+                await asyncio.sleep(began + number / rate - time.monotonic())
+
+    async def still_open(self, patience: float = 10.0) -> int:
+        """Return how many of the sockets held have not ended within so many seconds, and let go of them."""
+        await asyncio.wait(self._held, timeout=patience)
+        staying = [task for task in self._held if not task.done()]
+        for task in staying:
+            task.cancel()
+        return len(staying)
+
+    async def _count(self, one: Awaitable[str], tally: Counter[str]) -> None:
         began = time.monotonic()
         try:
             async with asyncio.timeout(60):
-                await job
-        except (OSError, EOFError, Ended, Refused, TimeoutError) as error:
-            tally[str(error) if isinstance(error, Refused) else type(error).__name__] += 1
-        waits.append(time.monotonic() - began)
+                tally[await one] += 1
+        except Refused as error:
+            tally[f"answered with {error.status}"] += 1
+        except (OSError, EOFError, Ended, TimeoutError) as error:
+            tally[type(error).__name__] += 1
+        self.waits.append(time.monotonic() - began)
 
-    async def hold(stage: Stage, number: int) -> None:
-        socket = await Socket.open(stage.port, target, source=address_of(number))
-        holding.append(loop.create_task(note_end(socket), name="socket that is open meanwhile"))
+    async def _get(self, number: int) -> str:
+        asker = self._kept.pop() if self._kept and number % 2 else Asker(self._stage.port, source=address_of(number))
+        answer = await asker.ask(f"GET /page/{number}")
+        self._kept.append(asker)
+        is_right = answer.status == 200 and answer.body == page(str(number)).encode()
+        return "answered" if is_right else f"answered with {answer.status}"
 
-    async def note_end(socket: Socket) -> None:
-        codes[await end_of(socket)] += 1
+    async def _shake_hands(self, number: int) -> str:
+        socket = await Socket.open(self._stage.port, self._target, source=address_of(number))
+        socket.say_goodbye()
+        await end_of(socket)
+        return "answered"
 
-    holding: list[asyncio.Task[None]] = []
-    loop = asyncio.get_running_loop()
-    async with staged(folder) as stage:
-        await some_at_a_time(hold(stage, number) for number in range(sockets))
-        began = loop.time()
-        async with asyncio.TaskGroup() as group:
-            changing = group.create_task(_restart(stage, name, is_polite=is_polite, down=down), name="restart")
-            number = 0
-            while not changing.done():
-                number += 1
-                job = (get, gets) if number % 5 else (shake_hands, handshakes)
-                group.create_task(one(job[0](stage, number), job[1]), name=f"arrival {number}")
-                await asyncio.sleep(began + number / rate - loop.time())
-        await asyncio.wait(holding, timeout=10)
-        never = sum(not task.done() for task in holding)
-        for task in holding:
-            task.cancel()
-        how = f"{name} {'stopped' if is_polite else 'killed'}, away for {down:g} s"
-        seen = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
-        return [
-            _failed(f"GETs that failed, {how}", gets),
-            _failed(f"handshakes that failed, {how}", handshakes),
-            Check(
-                f"open sockets that nothing calls back, {how}",
-                never + sum(count for code, count in codes.items() if code not in COMES_BACK),
-                0,
-                note=f"codes: {seen or 'none'}; {never} never closed",
-            ),
-            Check("longest wait", max(waits), unit=" s", note=f"half waited up to {percentile(waits, 0.5):.3f} s"),
-            Check("faults in the gateway's log", len(stage.faults("gateway")), 0),
-        ]
+    async def _hold(self, number: int) -> None:
+        socket = await Socket.open(self._stage.port, self._target, source=address_of(number))
+        listening = self._note_end(socket)
+        self._held.append(asyncio.get_running_loop().create_task(listening, name="socket that is open meanwhile"))
+
+    async def _note_end(self, socket: Socket) -> None:
+        self.codes[await end_of(socket)] += 1
 
 
 async def _restart(stage: Stage, name: str, *, is_polite: bool, down: float) -> None:
