@@ -23,14 +23,12 @@ TUNNEL, HANDED = "/dash/echo", "/echo"
 
 ROUTES = [{"path": "/dash", "to": "dash"}, {"path": "/flood", "to": "dash"}]
 
-NO_LIMITS = {
+LIMITS = {
     "connections_per_client": None,
     "websockets_per_client": None,
     "handshakes_per_second": None,
-    "in_flight": None,
-    "waiting": 1 << 20,
 }
-"""The load comes from few addresses; what one address may take is another test's question."""
+"""No limits for one client: the load comes from few addresses, and what one may take is another test's question."""
 
 FAULTS = re.compile(r"Traceback|Task exception|fault of the gateway|never awaited|Exception in|destroyed but it is")
 """What no log may hold."""
@@ -70,7 +68,7 @@ class Stage:
             },
             "handoff": "run/ws.sock",
             "routes": ROUTES,
-            "limits": NO_LIMITS,
+            "limits": LIMITS,
             **self._settings,
             **settings,
         }

@@ -19,7 +19,7 @@ from pathlib import Path
 import uvloop
 
 from tests.load.checks import Check, all_held, table
-from tests.load.stage import Stage, staged
+from tests.load.stage import LIMITS, Stage, staged
 from tests.soak.ledger import done_twice, not_done
 from tests.soak.troubles import Pace, Troubles
 from tests.soak.visitors import Seen, Visitors
@@ -53,7 +53,8 @@ class Base:
 
 async def soak(folder: Path, *, seconds: float, warm_up: float, sockets: int, pace: Pace) -> list[Check]:
     """Run two rounds, and compare what the gateway has behind each."""
-    async with staged(folder) as stage:
+    # Half of the sockets may wait for an upstream that is away, and all the requests.
+    async with staged(folder, limits={**LIMITS, "waiting": 2 * sockets}) as stage:
         await a_round(stage, "warm-up", warm_up, sockets, pace)
         base = await quiet(stage, None)
         seen = await a_round(stage, "soak", seconds, sockets, pace)
