@@ -17,7 +17,8 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Half a minute of hostile clients; ARGS="--connections 200000" for a night, ARGS="--seed S --first N --connections 1" plays one again.
+# Hostile clients, 20 s on each way; ARGS="--connections 200000" for longer, ARGS="--seed S --first N --connections 1" for one
+# of them again.
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz $(ARGS)
 	$(BIN)/python -m tests.fuzz --handoff $(ARGS)

@@ -98,6 +98,18 @@ def test_the_makefile_has_the_two_commands_that_the_readme_opens_with() -> None:
     assert set(re.findall(r"\bmake ([a-z-]+)", "\n".join(re.findall(r"`+[^`]+`+", readme)))) <= set(targets)
 
 
+def test_each_test_that_the_threat_model_names_is_there() -> None:
+    page = (ROOT / "docs" / "threat-model.md").read_text("utf-8")
+    named = {
+        name for pair in re.findall(r"`(?:[\w/.]*/)?(test_\w+)(?:\.py)?(?:::(\w+))?`", page) for name in pair if name
+    }
+    files = list((ROOT / "tests").rglob("*.py"))
+    there = {path.stem for path in files}
+    there |= {name for path in files for name in re.findall(r"def (test_\w+)", path.read_text("utf-8"))}
+    assert len(named) > 80, "the page is read as it is written"
+    assert named - there == set()
+
+
 @pytest.mark.parametrize("package", ["proxy", "ws_service"])
 def test_the_architecture_has_a_line_for_every_module(package: str) -> None:
     """And none for a module that is gone: a guide who names rooms that are not there is no guide."""

@@ -477,6 +477,14 @@ async def test_one_client_too_many_hears_why_and_another_client_is_let_in(
         other.close()
 
 
+async def test_before_tls_a_client_too_many_is_closed_without_a_word(certificate: Certificate) -> None:
+    counted = Counted(most=1)
+    async with hall(entrance=counted.entrance, certificate=certificate) as place:
+        with closing(place.dial()), closing(place.dial()) as two:
+            assert await two.is_turned_away()
+            assert counted.of("127.0.0.1") == 1
+
+
 async def test_a_trusted_proxy_may_have_any_number() -> None:
     counted = Counted(most=1)
     async with hall(entrance=counted.entrance) as place:

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 from aiohttp import web
@@ -362,6 +363,26 @@ async def test_what_a_client_still_sends_does_not_reset_the_answer_that_it_has_n
             writer.write(b"x" * 10_000)
             await asyncio.sleep(0)
         assert await reader.read() == b"unreadable 400"
+
+
+async def test_who_left_just_before_the_order_to_stop_does_not_hold_it_up() -> None:
+    """The connection is gone, and the task that served it still has a step to do."""
+    serving: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
+
+    async def handler(request: web.BaseRequest) -> Written:
+        serving.set_result(cast(Connection, request.protocol))
+        await asyncio.Event().wait()
+        raise AssertionError("cancelled before")
+
+    async with connected(handler) as (_, writer, listener):
+        writer.write(GET % 0)
+        connection = await serving
+        empty = asyncio.Event()
+        listener.on_empty = empty.set
+        connection.connection_lost(None)
+        assert listener.connections
+        listener.leave()
+        await empty.wait()
 
 
 class Unmoved:

@@ -74,7 +74,7 @@ def origin() -> Iterator[Origin]:
 
 @pytest.fixture
 def gateway(tmp_path: Path, clock: Clock, origin: Origin) -> Iterator[Gateway]:
-    timeouts = {"response": "500ms", "keepalive": "30s", "upstream_idle": "30s", "tunnel_idle": "60s", "drain": "500ms"}
+    timeouts = {"response": "2s", "keepalive": "30s", "upstream_idle": "30s", "tunnel_idle": "60s", "drain": "500ms"}
     with running_gateway(tmp_path, dash=origin.url, env=clock.env, timeouts=timeouts) as gateway:
         yield gateway
 
@@ -120,6 +120,6 @@ def test_a_time_limit_is_as_long_as_ever_and_the_time_stamps_follow_the_clock(
         clock.jump(0)
         told = client.read_message()
         assert told.status == 504
-        assert 0.45 <= time.monotonic() - began < 5
+        assert 1.9 <= time.monotonic() - began < 8
         assert f" {year(seconds)} " in told.get("date"), "the clock has not jumped: this test has shown nothing"
         gateway.process.wait_for(rf'^{year(seconds)}-.* "GET /silence" 504 ')

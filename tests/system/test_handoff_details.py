@@ -115,7 +115,7 @@ def test_frames_that_are_sent_while_the_service_sleeps_stay_in_the_kernel(gatewa
         client = gateway.dial()
         client.send(handshake("/echo"))
         # A request of another client that is answered later than ours was read: the gateway has done what it can.
-        assert gateway.ask(request("GET /")).status == 502
+        assert gateway.ask(request("POST /")).status == 503
         say(client, "are you there?")
         assert not client.has_something()
     finally:
@@ -151,9 +151,9 @@ def test_an_app_that_fails_is_a_500(tmp_path: Path) -> None:
 
 
 def test_dashs_own_socket_is_never_handed_over(tmp_path: Path, service: Service) -> None:
-    with gateway_for(tmp_path, service) as gateway:
+    with gateway_for(tmp_path, service, timeouts={"hold": 0}) as gateway:
         answer = gateway.ask(handshake("/_dash-ws-callback"))
-        assert answer.status == 502, "it goes to Dash, and there is none"
+        assert answer.status == 503, "it goes to Dash, and there is none"
         assert "handed off" not in gateway.process.output
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import python, running
-from tests.system.gateway import Gateway, Origin, frame, handshake, open_tunnel, running_gateway, switching
+from tests.system.gateway import Gateway, Origin, frame, handshake, open_tunnel, request, running_gateway, switching
 from tests.system.handoff import MASK, TEXT, echoes, gateway_for, open_socket, running_service
 from ws_service import wire
 
@@ -130,7 +130,7 @@ def test_a_service_that_dies_with_the_socket_in_its_hands_ends_it_without_a_word
         service.process.send(signal.SIGSTOP)
         client = gateway.dial()
         client.send(handshake("/echo"))
-        assert gateway.ask(handshake("/_dash-ws-callback")).status == 502  # read later than ours
+        assert gateway.ask(request("POST /")).status == 503  # read later than ours
         service.process.send(signal.SIGKILL)
         assert client.read_to_cut()[0] == b""
         gateway.process.wait_for(r'"GET /echo" .*upstream failed \[The ws service went away while it took')
@@ -143,7 +143,7 @@ def test_a_gateway_that_stops_in_the_middle_of_a_hand_over_leaves_the_socket_to_
             try:
                 client = gateway.dial()
                 client.send(handshake("/echo"))
-                assert gateway.ask(handshake("/_dash-ws-callback")).status == 502  # read later than ours
+                assert gateway.ask(request("POST /")).status == 503  # read later than ours
                 gateway.process.send(signal.SIGTERM)
                 assert gateway.process.wait() == 0
                 gateway._wires.remove(client)

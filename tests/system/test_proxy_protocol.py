@@ -138,8 +138,8 @@ def test_strangers_and_nonsense_are_closed_and_said_once(tmp_path: Path, origin:
         assert "127.0.0.2 was closed: only those in gateway.trusted_proxies" in told[0]
 
 
-def test_a_stop_does_not_wait_for_a_header(tmp_path: Path, origin: Origin) -> None:
-    settings = {"proxy_protocol": True, "trusted_proxies": ["127.0.0.1"]}
+def test_a_stop_waits_for_a_header_as_long_as_for_a_head_and_no_longer(tmp_path: Path, origin: Origin) -> None:
+    settings = {"proxy_protocol": True, "trusted_proxies": ["127.0.0.1"], "timeouts": {"head": "1s"}}
     with running_gateway(tmp_path, dash=origin.url, **settings) as gateway:
         silent, half = gateway.dial(), gateway.dial()
         half.send(LINE[:20])
