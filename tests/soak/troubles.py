@@ -57,9 +57,11 @@ class Troubles:
         for moment in moments(self._seconds, period, self._chance):
             await asyncio.sleep(began + moment - time.monotonic())
             self._seen.kills[name] += 1  # before it: whoever came earlier may be cut from here on
+            self._seen.away.add(name)
             await asyncio.to_thread(self._stage.kill, name)
             await asyncio.sleep(self._chance.uniform(0.2, 2))
             await self._stage.start(name)
+            self._seen.away.discard(name)
 
     async def _reloads(self, period: float) -> None:
         began = time.monotonic()

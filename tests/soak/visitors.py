@@ -40,7 +40,15 @@ class Seen:
         self.examples: list[str] = []
         self.acknowledged: set[str] = set()
         self.kills: Counter[str] = Counter()
+        self.away: set[str] = set()
         self.reloads: Counter[str] = Counter()
+
+    def lives(self, server: str) -> int:
+        """Return how many lives of a server are certainly over: while it is killed and until it is back, not the last.
+
+        Whoever begins now has been hit by a kill if ``kills`` is more than this at its end.
+        """
+        return self.kills[server] - (server in self.away)
 
     def breach(self, kind: str, example: object) -> None:
         """Note something that may never happen."""
@@ -86,7 +94,7 @@ class Visitors:
         visit = 0
         while not self.is_over.is_set():
             visit += 1
-            kills = self.seen.kills[server]
+            kills = self.seen.lives(server)
             try:
                 async with asyncio.timeout(PATIENCE):
                     socket = await Socket.open(self._stage.port, target, source=address_of(number))
@@ -158,7 +166,7 @@ class Visitors:
         """Listen to events, and check that none is missing."""
         count = 60
         while not self.is_over.is_set():
-            kills = self.seen.kills["origin"]
+            kills = self.seen.lives("origin")
             try:
                 async with asyncio.timeout(PATIENCE):
                     reader, writer = await connect(self._stage.port, source=address_of(number))
