@@ -56,7 +56,7 @@ def page(error: ProxyError, upstream: str) -> tuple[bytes, bytes]:
         then += " This page tries again by itself."
     text = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">{again}
-<title>{title}</title><style>
+<link rel="icon" href="data:,"><title>{title}</title><style>
 :root {{ color-scheme: light dark }}
 body {{ font: 16px/1.55 system-ui, sans-serif; max-width: 34rem; margin: 22vh auto 0; padding: 0 1.5rem }}
 h1 {{ font-size: 1.5rem; font-weight: 600; margin: 0 0 .75rem }} p {{ margin: 0 0 .5rem }}

@@ -207,7 +207,8 @@ def _handshake_key(head: Head) -> bytes:
         raise ClientError("A WebSocket handshake is a GET over HTTP/1.1.")
     if head.has_body:
         raise ClientError("A WebSocket handshake has no body.")
-    if tokens(head.all(b"upgrade")) != [b"websocket"] or b"upgrade" not in tokens(head.all(b"connection")):
+    one_upgrade = [value.lower() for value in head.all(b"upgrade")] == [b"websocket"]  # not even an empty one beside it
+    if not one_upgrade or b"upgrade" not in tokens(head.all(b"connection")):
         raise ClientError(
             "A WebSocket handshake says Upgrade: websocket and Connection: Upgrade, and nothing else.",
             advice="A proxy in front must pass both fields on (nginx: proxy_set_header).",

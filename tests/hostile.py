@@ -296,6 +296,7 @@ UPGRADES = [
     Case("h2c and websocket", shake(b"Upgrade: h2c, websocket", without=b"Upgrade"), "RFC 7540, section 3.2"),
     Case("two Upgrade fields", shake(b"Upgrade: h2c"), "RFC 7540, section 3.2"),
     Case("websocket twice", shake(b"Upgrade: websocket"), _6455),
+    Case("an empty Upgrade field beside websocket", shake(b"Upgrade:"), _6455),
     Case("old draft of the handshake", shake(b"Sec-WebSocket-Key1: 1", b"Sec-WebSocket-Key2: 2"), "hixie-76"),
     Case("h2c with a body", post(b"Upgrade: h2c", b"Connection: Upgrade", b"Content-Length: 3"), "CVE-2026-69243"),
     Case("handshake with two hosts", shake(b"Host: evil.test"), "CVE-2026-34525"),

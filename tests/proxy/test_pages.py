@@ -61,6 +61,7 @@ def test_what_a_message_quotes_is_no_markup() -> None:
 
 def test_nothing_is_loaded_from_anywhere() -> None:
     text = page(UpstreamUnreachable("Away."), "dash")[1].decode()
+    text = text.replace('href="data:,"', "")  # no icon, or the browser would ask for one, and wait
     assert "src=" not in text and "href=" not in text and "url(" not in text and "@import" not in text
 
 

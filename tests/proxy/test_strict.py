@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from proxy.config import Limits
 from proxy.headers import Head, Peer, forwarded_fields, request_head
 from proxy.heads import HeadLimits
+from proxy.hijack import _announces_body
 from proxy.plain import recognise_request
 from proxy.routing import Refuse, Table, Upgrade, decide
 from proxy.strict import RequestReader, Unreadable
@@ -212,14 +213,14 @@ def parse(request: bytes) -> Head | None:
     loop = asyncio.new_event_loop()
     try:
         parser = HttpRequestParser(BaseProtocol(loop), loop, 2**16, auto_decompress=False)
-        ((message, body),), *_ = parser.feed_data(request)
+        ((message, _),), *_ = parser.feed_data(request)
     except HttpProcessingError:
         return None
     finally:
         loop.close()
     target = message.path.encode("utf-8", "surrogateescape").decode("latin-1")
     version = (message.version.major, message.version.minor)
-    return Head(message.method, target, version, message.raw_headers, bool(body.total_bytes))
+    return Head(message.method, target, version, message.raw_headers, _announces_body(message.raw_headers))
 
 
 @settings(max_examples=300, deadline=None)

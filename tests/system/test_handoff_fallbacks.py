@@ -81,7 +81,9 @@ def test_a_service_of_another_user_is_not_trusted(tmp_path: Path) -> None:
 def test_a_handshake_that_is_too_large_goes_through_the_tunnel(tmp_path: Path) -> None:
     fields = [f"X-Large-{number}: {'x' * 8000}" for number in range(9)]
     with Origin() as origin, running_service(tmp_path) as service:
-        with running_gateway(tmp_path, dash=origin.url, handoff=str(service.socket_file)) as gateway:
+        with running_gateway(
+            tmp_path, dash=origin.url, handoff=str(service.socket_file), limits={"header": "128KiB"}
+        ) as gateway:
             for _ in range(2):
                 open_tunnel(gateway, origin, *fields)
             (line,) = complaints(gateway)

@@ -107,7 +107,10 @@ BROKEN_BODY = {
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Origin]]:
-    with Origin() as origin, running_gateway(tmp_path_factory.mktemp("gateway"), dash=origin.url) as gateway:
+    with (
+        Origin() as origin,
+        running_gateway(tmp_path_factory.mktemp("gateway"), dash=origin.url, timeouts={"hold": 0}) as gateway,
+    ):
         yield gateway, origin
 
 

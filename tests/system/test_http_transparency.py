@@ -27,7 +27,9 @@ OURS = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Origin]]:
-    with Origin() as origin, running_gateway(tmp_path_factory.mktemp("http"), dash=origin.url) as gateway:
+    # Nothing is held: a probe for somebody who waits for an upstream would be taken for the next visitor.
+    folder, timeouts = tmp_path_factory.mktemp("http"), {"hold": 0}
+    with Origin() as origin, running_gateway(folder, dash=origin.url, timeouts=timeouts) as gateway:
         yield gateway, origin
 
 

@@ -371,7 +371,10 @@ def both(
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Origin]]:
-    with Origin() as origin, running_gateway(tmp_path_factory.mktemp("bare"), dash=origin.url) as gateway:
+    with (
+        Origin() as origin,
+        running_gateway(tmp_path_factory.mktemp("bare"), dash=origin.url, timeouts={"hold": 0}) as gateway,
+    ):
         yield gateway, origin
 
 
