@@ -19,11 +19,12 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
+from proxy.connection import Answer, Connection
 from proxy.errors import ProxyError, UpstreamError, UpstreamTimeout
 from proxy.guards import Guard, folded
 from proxy.headers import Fields, Head, request_head
 from proxy.hold import HELD, hold, send
-from proxy.upstream import Answer, Connection, Upstream
+from proxy.upstream import Upstream
 
 _MAX_BODY = 65536
 """Bytes of a 2xx answer that are read; who says yes needs none."""

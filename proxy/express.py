@@ -15,6 +15,8 @@ from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any
 
+from proxy.connection import Answer
+from proxy.connection import Connection as Link
 from proxy.errors import Outcome, UpstreamError
 from proxy.exchange import Exchange
 from proxy.forward import finish, forward, too_slow
@@ -23,8 +25,7 @@ from proxy.hijack import Client, Connection, Written
 from proxy.hold import IDEMPOTENT
 from proxy.plain import Request, recognise_answer
 from proxy.rules import Rules
-from proxy.upstream import Answer, Upstream
-from proxy.upstream import Connection as Link
+from proxy.upstream import Upstream
 
 Work = Coroutine[Any, Any, Written]
 

@@ -14,12 +14,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
 from proxy.config import Timeouts
+from proxy.connection import Answer, Connection, Framing
 from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamTimeout
 from proxy.exchange import Exchange
 from proxy.headers import Fields, request_head, response_head, tokens
 from proxy.hijack import Client, Written
 from proxy.hold import HELD, hold, send
-from proxy.upstream import Answer, Connection, Framing, Upstream
+from proxy.upstream import Upstream
 
 MIN_RATE = 240
 """Bytes a second that a request's body must bring on average, behind a grace of ``timeouts.body``: who sends a byte

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from proxy.auth import Refusal
 from proxy.config import Limits
+from proxy.connection import Answer, Connection
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
 from proxy.express import Express, Work
@@ -33,7 +34,7 @@ from proxy.routing import Refuse, Upgrade, decide
 from proxy.rules import Rules
 from proxy.tunnel import IdleWatch, Leg, Tunnel
 from proxy.upgrade import shake_hands
-from proxy.upstream import Answer, Connection, Upstream
+from proxy.upstream import Upstream
 
 logger = logging.getLogger("proxy")
 

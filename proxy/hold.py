@@ -12,8 +12,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from proxy.connection import Answer, Connection
 from proxy.errors import ConnectTimeout, UpstreamLost, UpstreamUnreachable
-from proxy.upstream import Answer, Connection, Upstream
+from proxy.upstream import Upstream
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
 """RFC 9110, section 9.2.2: these may be sent again when nobody can tell whether they arrived."""

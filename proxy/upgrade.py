@@ -10,9 +10,10 @@ import asyncio
 import base64
 import hashlib
 
+from proxy.connection import Answer, Connection
 from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.headers import Fields, Head, request_head, tokens
-from proxy.upstream import Answer, Connection, Upstream
+from proxy.upstream import Upstream
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

@@ -12,11 +12,11 @@ from aiohttp.http_parser import HttpRequestParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from proxy.connection import Connection, Framing
 from proxy.express import our_fields
 from proxy.headers import Head, Peer, Trusted, client_address, forwarded_fields, request_head, response_head
 from proxy.plain import MAX_HEAD, recognise_answer, recognise_request
 from proxy.routing import Forward, Table, decide
-from proxy.upstream import Connection, Framing
 
 GET = b"GET /a?b=%20 HTTP/1.1\r\nHost: x:1\r\nAccept: */*\r\nConnection: keep-alive\r\nCookie: a=b; c=d\r\n\r\n"
 POST = b'POST /_dash-update-component HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"a": [1]}'[:-1]

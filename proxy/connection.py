@@ -1,0 +1,472 @@
+"""One connection to an upstream: one exchange at a time, and the strict reading of its answer.
+
+It is ours, on llhttp (through httptools), for two reasons. aiohttp's client
+takes bytes that arrive on an idle pooled connection for the next answer, and
+it puts a connection back after a 101 that nobody asked for
+(docs/decisions/002-our-own-way-out.md). Here a connection is in use by one
+exchange or it is idle, an idle one that says anything is thrown away, and one
+is kept only when its answer ended exactly where it should.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol, cast
+
+import httptools
+
+from proxy import tls
+from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost
+from proxy.headers import Fields
+
+MAX_HEAD = 65536
+"""Bytes of an answer's head and the interim answers before it. Precedents: nginx 4-8 KiB (a known trap for large
+cookies), HAProxy 16 KiB, Go 1 MiB, which counts the same."""
+
+_MAX_BODILESS = 4 * MAX_HEAD
+"""Bytes in a row of an answer, head included, that are no body. More than a head, because what comes in one read is
+counted as one."""
+
+_NO_BODY = frozenset((204, 304))
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
+
+
+class Framing(Enum):
+    """How the end of an answer's body is known (RFC 9112, section 6.3)."""
+
+    NONE = "none"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    UNTIL_CLOSE = "until close"
+
+
+class Answer:
+    """The head of an upstream's answer.
+
+    reason: as received, may be empty. framing: how its body ends.
+    """
+
+    __slots__ = ("framing", "headers", "reason", "status")
+
+    def __init__(self, status: int, reason: bytes, headers: Fields, framing: Framing) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.framing = framing
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Return every value of a field; ``name`` in lower case."""
+        return [value for key, value in self.headers if key.lower() == name]
+
+
+class PlainListener(Protocol):
+    """Whoever carries a plain exchange."""
+
+    def answered(self, data: bytes) -> None:
+        """Take bytes of the answer."""
+
+    def upstream_lost(self, exc: Exception | None) -> None:
+        """Hear that the connection has ended, before ``end_plain`` was called."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection to an upstream, carrying one exchange at a time.
+
+    ``begin``, ``write``, ``await head()``, then ``await read()`` until it
+    returns nothing. Who holds it gives it back with ``Upstream.release``,
+    which keeps or closes it. Cancelling a wait leaves the connection in the
+    middle of an exchange; releasing it then closes it.
+
+    upstream_name: for messages. buffer: bytes read ahead before the upstream is made to wait.
+    """
+
+    def __init__(self, upstream_name: str, buffer: int) -> None:
+        self._name = upstream_name
+        self._buffer = buffer
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._listener: PlainListener | None = None
+        self._idle = True
+        self.idle_since = 0.0
+        self.is_reused = False
+        self.has_tls = False
+        self.is_counted = False
+        """Whether it is one of those in flight; its upstream's to write."""
+
+    # -- a plain exchange
+
+    def begin_plain(self, listener: PlainListener) -> None:
+        """Start an exchange whose answer ``listener`` reads, byte by byte as they come."""
+        self._idle = False
+        self.has_answered = False
+        self._listener = listener
+
+    def end_plain(self) -> None:
+        """End it: the listener hears nothing more. Unless its answer is here to its last byte, ``abort`` comes next."""
+        self._listener = None
+        self._idle = True
+
+    def hold(self, is_held: bool) -> None:
+        """Make the upstream wait, or let it go on."""
+        if self._transport is not None and not self.is_closing:
+            (self._transport.pause_reading if is_held else self._transport.resume_reading)()
+
+    # -- the exchange
+
+    def begin(
+        self, method: str, on_interim: Callable[[Answer], None] = lambda _: None, *, may_switch: bool = False
+    ) -> None:
+        """Start an exchange.
+
+        method: of the request; an answer to HEAD has no body whatever it says.
+        on_interim: called with each 1xx answer but 101 (RFC 9110, section 15.2).
+        may_switch: whether the request asks for another protocol; a 101 to any other is a fault of the upstream.
+        """
+        self._idle = False
+        self._method = method
+        self._on_interim = on_interim
+        self._may_switch = may_switch
+        self._switching: Answer | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._reason = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._answer: Answer | None = None
+        self._head_bytes = self._field_bytes = 0
+        self._bodiless = 0
+        self._pieces: deque[bytes] = deque()
+        self._held = 0
+        self._reading_paused = False
+        self._complete = False
+        self._reusable = False
+        self._error: UpstreamError | Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._leftover = b""
+        self.has_answered = False
+        if self._transport is None or self._transport.is_closing():
+            self._lost(None)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; on a connection that is gone they go nowhere, and ``head`` says why."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the upstream takes more bytes, or is gone."""
+        if self._writable is not None:
+            await self._writable
+
+    def fail(self, error: Exception) -> None:
+        """End the exchange from our side: whoever waits gets ``error``."""
+        if self._error is None and not self._complete:
+            self._error = error
+            self._reusable = False
+            self._wake()
+
+    async def head(self) -> Answer:
+        """Wait for the final answer's head. Raises UpstreamError when none comes."""
+        while self._answer is None:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        return self._answer
+
+    def read_nowait(self) -> bytes:
+        """Return what has arrived of the body and was not read yet; may be nothing."""
+        if not self._pieces:
+            return b""
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._held = 0
+        if self._reading_paused:
+            self._reading_paused = False
+            if self._transport is not None and not self.is_closing:
+                self._transport.resume_reading()
+        return data
+
+    async def read(self) -> bytes:
+        """Wait for more of the body; nothing means its end. Raises UpstreamCut when it ends too early."""
+        while not self._pieces:
+            if self._complete:
+                return b""
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        return self.read_nowait()
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the final answer has begun."""
+        return self._answer is not None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole answer has arrived and been read."""
+        return self._complete and not self._pieces
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether another exchange may follow this one."""
+        return self._idle or (self.is_complete and self._reusable and not self.is_closing)
+
+    def ended_early(self, exc: Exception | None, *, has_answered: bool) -> UpstreamError:
+        """Return the error for an upstream that leaves in the middle; ``exc`` is what ``connection_lost`` was told."""
+        reset = " (connection reset)" if exc is not None else ""
+        if has_answered:
+            return UpstreamCut(f"The upstream {self._name} closed the connection in the middle of a body{reset}.")
+        kind = UpstreamError if self.has_answered else UpstreamLost
+        return kind(f"The upstream {self._name} closed the connection without an answer{reset}.")
+
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """Hand out the transport behind a 101, paused, and the bytes that came with it."""
+        transport, self._transport = self._transport, None
+        if transport is None or transport.is_closing():
+            raise UpstreamError(f"The upstream {self._name} closed its connection right behind its 101.")
+        return transport, self._leftover
+
+    # -- idling
+
+    def rest(self) -> None:
+        """Wait for the next exchange."""
+        self._idle = True
+        self.is_reused = True
+        self.idle_since = time.monotonic()
+
+    def has_gone_stale(self) -> bool:
+        """Ask the kernel whether the upstream has closed or said something that nobody has read yet.
+
+        For every request, also for those that could be sent again: what an upstream said unasked would be read as
+        the answer. Costs one system call, less than 1 us. Over TLS what waits may be no more than a ticket for the
+        next session; nobody can tell without reading it, and a connection that need not have been given up is cheap.
+        """
+        return self.is_closing or bool(self._poll.poll(0))
+
+    def abort(self) -> None:
+        """Close at once. Safe to call twice."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it has ended, or is about to."""
+        return self._transport is None or self._transport.is_closing()
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        # Not isinstance: uvloop's transports do not derive from asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=self._buffer)
+        self.has_tls = transport.get_extra_info("sslcontext") is not None
+        tls.bound(transport, self._buffer)
+        self._poll = select.poll()
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; hold the body back when whoever reads it is slower."""
+        if self._listener is not None:
+            self._listener.answered(data)
+            return
+        if self._idle or self._complete:
+            # Nobody asked: a late 408, or a body behind a HEAD. It must never be read as the next answer.
+            self._reusable = False
+            self.abort()
+            return
+        if not self.has_answered and data[0] != 0x48:
+            self._break("sent something that is not HTTP (it does not begin with an H)")
+            self._wake()
+            return
+        self.has_answered = True
+        if self._answer is None:
+            self._head_bytes += len(data)
+        self._bodiless += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switch(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._break(f"sent something that is not HTTP ({error})")
+        if self._answer is None and self._head_bytes > MAX_HEAD:
+            self._break(f"sent more than {MAX_HEAD} bytes of header")
+        if self._bodiless > _MAX_BODILESS and not self._complete:
+            # Trailers, or extensions of chunks: llhttp takes them without end, and holds a trailer until it is whole.
+            self._break(f"sent more than {_MAX_BODILESS} bytes without a body in them")
+        self._wake()
+
+    def eof_received(self) -> None:
+        """Take the upstream's end as the end of a body that has no other."""
+        if self._listener is not None:
+            return
+        if not self._idle and not self._complete and self._error is None and self._ends_with_connection:
+            self._complete = True
+            self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail whoever still waits, unless the answer is here after all."""
+        if self._listener is not None:
+            listener, self._listener = self._listener, None
+            self._transport = None
+            listener.upstream_lost(exc)
+            return
+        if exc is not None and not self._idle:
+            self._hear_last_words()
+        self._transport = None
+        self.resume_writing()
+        if not self._idle:
+            self._lost(exc)
+
+    def pause_writing(self) -> None:
+        """Make ``drain`` wait."""
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """Let ``drain`` go on."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # -- httptools
+
+    def on_message_begin(self) -> None:
+        """Notice a second answer behind the first."""
+        if self._complete:
+            self._reusable = False
+
+    def on_status(self, reason: bytes) -> None:
+        """Collect the reason phrase."""
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a field. Trailers are left out: RFC 9110, 6.5.1 lets a gateway do so."""
+        if self._answer is None:
+            self._headers.append((name, value.strip(b" \t")))
+            self._field_bytes += len(name) + len(value) + 4
+
+    def on_headers_complete(self) -> None:
+        """Decide how the body ends."""
+        if self._complete or self._error is not None:
+            return
+        status: int = self._parser.get_status_code()
+        version = self._parser.get_http_version()
+        if status < 100 or version not in ("1.0", "1.1") or _REASON.fullmatch(self._reason) is None:
+            self._break("sent a status line that is not HTTP/1.1's")
+        self._field_bytes += len(self._reason) + 13
+        if self._field_bytes > MAX_HEAD:
+            self._break(f"sent more than {MAX_HEAD} bytes of header")
+        headers = tuple(self._headers)
+        self._headers = []
+        answer = Answer(status, self._reason, headers, self._framing(status, version, headers))
+        self._reason = b""
+        if self._error is not None:
+            return
+        if status == 101:
+            self._switching = answer  # llhttp tells a moment later whether it really switches
+        elif status < 200:
+            self._on_interim(answer)
+        else:
+            self._answer = answer
+            if answer.framing is Framing.NONE:
+                # llhttp would wait for the body that Content-Length describes.
+                self._complete = True
+                self._reusable = self._parser.should_keep_alive()
+
+    def on_body(self, data: bytes) -> None:
+        """Hold a piece of the body until it is read."""
+        if self._complete:
+            self._reusable = False
+            return
+        self._bodiless = 0
+        self._pieces.append(data)
+        self._held += len(data)
+        if self._held > self._buffer and not self._reading_paused and not self.is_closing:
+            assert self._transport is not None
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """Note the end of the answer, unless it was an interim one."""
+        if self._answer is not None and not self._complete:
+            self._complete = True
+            self._reusable = self._parser.should_keep_alive()
+
+    # -- inside
+
+    def _framing(self, status: int, version: str, headers: Fields) -> Framing:
+        lengths = [value for name, value in headers if name.lower() == b"content-length"]
+        codings = [value.lower() for name, value in headers if name.lower() == b"transfer-encoding"]
+        if len(lengths) + len(codings) > 1 or any(_LENGTH.fullmatch(length) is None for length in lengths):
+            self._break("did not say in one way how long its body is")
+        elif codings and (codings != [b"chunked"] or version == "1.0"):
+            self._break("used a transfer coding other than chunked")
+        elif status < 200 and (codings or lengths not in ([], [b"0"])):
+            self._break(f"said that a {status} has a body")
+        if self._method == "HEAD" or status in _NO_BODY or status < 200:
+            return Framing.NONE
+        if codings:
+            return Framing.CHUNKED
+        return Framing.LENGTH if lengths else Framing.UNTIL_CLOSE
+
+    @property
+    def _ends_with_connection(self) -> bool:
+        return self._answer is not None and self._answer.framing is Framing.UNTIL_CLOSE
+
+    def _switch(self, leftover: bytes) -> None:
+        if not self._may_switch or self._switching is None:
+            self._break("switched protocols, which nobody had asked for")
+            return
+        self._answer = self._switching
+        if self._transport is not None:
+            self._transport.pause_reading()
+        self._leftover = leftover
+        self._reusable = False
+        self._complete = True
+
+    def _break(self, what: str) -> None:
+        if self._complete:
+            self._reusable = False
+            return
+        kind = UpstreamError if self._answer is None else UpstreamCut
+        self._error = self._error or kind(f"The upstream {self._name} {what}.")
+        self.abort()
+
+    def _hear_last_words(self) -> None:
+        """Read what the kernel still holds of a connection that a failed write has closed.
+
+        An upstream that refuses an upload answers (413, say) and closes with the rest unread, which resets the
+        connection. The write that meets the reset must not lose the answer that came before it. Over TLS what the
+        kernel holds is not HTTP, and is lost.
+        """
+        if self._transport is None or self.has_tls:
+            return
+        try:
+            descriptor = self._transport.get_extra_info("socket").fileno()
+            while not self._complete and self._held <= self._buffer and (data := os.read(descriptor, 65536)):
+                self.data_received(data)
+        except OSError:
+            return
+
+    def _lost(self, exc: Exception | None) -> None:
+        if self._complete or self._error is not None:
+            return
+        self._error = self.ended_early(exc, has_answered=self._answer is not None)
+        self._wake()
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
