@@ -93,8 +93,7 @@ class Leg(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the whole tunnel."""
-        self.is_lost = True
-        self.tunnel.lost(self, exc)
+        self.tunnel.lost(self.role, exc)
 
     def pause_writing(self) -> None:
         """This side is slow: make the other one wait."""
@@ -290,17 +289,23 @@ class Tunnel:
             other.write_eof()
         return True
 
-    def lost(self, leg: Leg, exc: Exception | None) -> None:
-        """Note that one connection is gone, and let the other one end too."""
+    def lost(self, role: str, exc: Exception | None) -> None:
+        """Note that one connection is gone, and let the other one end too.
+
+        role: not the leg that has heard it. Over TLS the loops tell an end to the protocol that was there when it was
+        on its way, and a goodbye may have put another one in its place since.
+        """
+        leg = self._client if role == "client" else self._upstream
+        leg.is_lost = True
         if self._has_vanished(leg):
             self._bring_back(Outcome.UPSTREAM_CLOSED if exc is None else Outcome.RESET)
         elif exc is not None and not self.closed_by:
             self._was_reset = True
-        self.closed_by = self.closed_by or leg.role
+        self.closed_by = self.closed_by or role
         self.state = TRANSITIONS[self.state].get("lost", self.state)
-        if leg.other.is_lost:
+        if self._client.is_lost and self._upstream.is_lost:
             self._finish()
-        elif self._farewell is None or leg.role == "client":
+        elif self._farewell is None or role == "client":
             self.close()
         # else: the client still has to answer our goodbye; the timer bounds the wait.
 

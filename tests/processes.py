@@ -126,12 +126,16 @@ class Process:
         except subprocess.TimeoutExpired:
             self._to_group(signal.SIGKILL)
             self._child.wait(timeout)
-            raise
+            self._close_output(timeout)
+            raise AssertionError(f"it did not stop within {timeout:g} s; its output:\n{self.output[-3000:]}") from None
         self._to_group(signal.SIGKILL)
+        self._close_output(timeout)
+        return code
+
+    def _close_output(self, timeout: float) -> None:
         self._reader.join(timeout)
         assert self._child.stdout is not None
         self._child.stdout.close()
-        return code
 
     def _to_group(self, number: int) -> None:
         try:

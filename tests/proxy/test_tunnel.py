@@ -371,6 +371,18 @@ def test_half_close_and_back_pressure_hold_on_uvloop(role: str) -> None:
         runner.run(test_a_reset_ends_the_other_side(role))
 
 
+async def test_an_end_that_is_told_to_the_leg_before_the_goodbye_counts() -> None:
+    """Over TLS the loops tell it to the protocol that was there when the end was on its way."""
+    async with rig() as r:
+        client, _ = r.tunnel.legs
+        r.tunnel.say_goodbye(1012, Outcome.DRAINED)
+        client.transport.set_protocol(asyncio.Protocol())  # who is told is played here
+        client.connection_lost(None)
+        client.transport.abort()
+        r.upstream.close()
+        await r.ended()
+
+
 async def test_another_idle_time_holds_for_tunnels_that_are_open() -> None:
     async with rig() as r:
         watch = IdleWatch(3600, [r.tunnel])

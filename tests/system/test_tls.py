@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -86,9 +87,11 @@ def say_end(wire: Wire) -> None:
         wire.sock.unwrap()
 
 
-def tunnel(gateway: Gateway, origin: Origin, authority: Authority, **options: int) -> tuple[Wire, Wire]:
+def tunnel(
+    gateway: Gateway, origin: Origin, authority: Authority, path: str = "/live", **options: int
+) -> tuple[Wire, Wire]:
     client = dial(gateway, authority, **options)
-    client.send(handshake("/live"))
+    client.send(handshake(path))
     upstream = origin.accept()
     upstream.read_head()
     upstream.send(switching())
@@ -140,6 +143,21 @@ def test_a_websocket_passes_byte_for_byte(gateway: Gateway, origin: Origin, auth
     sender = upstream.send_later(back)
     assert client.read(len(back)) == back
     sender.join(DEADLINE)
+    small = frame(1, b"behind it", mask=b"abcd")
+    client.send(small)
+    assert upstream.read(len(small)) == small
+    client.close()
+    assert upstream.read_to_end() == b""
+
+
+def test_a_tunnel_whose_two_ends_leave_together_ends(gateway: Gateway, origin: Origin, authority: Authority) -> None:
+    for number in range(20):
+        client, upstream = tunnel(gateway, origin, authority, f"/together/{number}")
+        client.send(frame(1, b"hello", mask=b"abcd"))
+        assert upstream.read(11)
+        client.close()
+        upstream.close()
+        gateway.process.wait_for(rf'"GET /together/{number}" 101 tunnel closed')
 
 
 def test_a_name_that_is_not_the_gateways_is_no_reason_to_refuse(
@@ -183,6 +201,21 @@ def test_a_browser_opens_the_page_and_its_websocket(tmp_path: Path, files: dict[
         page.wait_for_function("document.title != 'waiting'", timeout=20_000)
         assert page.title() == "HELLO and how https:"
         context.close()
+
+
+def test_a_client_that_does_not_answer_the_end_of_tls_holds_no_stop(
+    tmp_path: Path, origin: Origin, authority: Authority, files: dict[str, str]
+) -> None:
+    with running_gateway(tmp_path, dash=origin.url, tls=files) as gateway:
+        client = dial(gateway, authority)
+        client.send(request("GET /"))
+        upstream = origin.accept()
+        upstream.read_message()
+        upstream.send(answer("200 OK", body=b"hi"))
+        assert client.read_message().body == b"hi"
+        began = time.monotonic()
+        assert gateway.process.stop() == 0
+        assert time.monotonic() - began < 10, "half of the time that a drain has"
 
 
 # -- how it ends
