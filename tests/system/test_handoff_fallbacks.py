@@ -21,6 +21,13 @@ def complaints(gateway: Gateway) -> list[str]:
     return [line for line in gateway.process.output.splitlines() if TUNNELLED in line]
 
 
+def complaint(gateway: Gateway) -> str:
+    """Return the one line that says why; it is written by a thread of its own, so it may be a moment late."""
+    gateway.process.wait_for("WebSocket goes through the tunnel")
+    (line,) = complaints(gateway)
+    return line
+
+
 def tunnels_with_everything(gateway: Gateway, origin: Origin) -> None:
     """Open a tunnel, and check that what came behind the handshake is not lost."""
     hello = frame(TEXT, b"hello", mask=MASK)
@@ -33,7 +40,7 @@ def test_without_a_service_the_tunnel_carries_and_one_line_says_so(tmp_path: Pat
     with Origin() as origin, running_gateway(tmp_path, dash=origin.url, handoff="run/ws.sock") as gateway:
         for _ in range(3):
             tunnels_with_everything(gateway, origin)
-        (line,) = complaints(gateway)
+        line = complaint(gateway)
         assert line.endswith(f"there is no socket file {tmp_path}/run/ws.sock; is the ws service running?")
 
 
@@ -49,7 +56,7 @@ def test_a_stale_socket_file_is_no_service(tmp_path: Path) -> None:
     with Origin() as origin, running_gateway(tmp_path, dash=origin.url, handoff="ws.sock") as gateway:
         for _ in range(3):
             tunnels_with_everything(gateway, origin)
-        (line,) = complaints(gateway)
+        line = complaint(gateway)
         assert line.endswith(f"nobody answers on {tmp_path}/ws.sock: Connection refused")
 
 
@@ -72,7 +79,7 @@ def test_a_service_of_another_user_is_not_trusted(tmp_path: Path) -> None:
         with running_gateway(tmp_path, dash=origin.url, handoff="theirs/ws.sock") as gateway:
             for _ in range(3):
                 tunnels_with_everything(gateway, origin)
-            (line,) = complaints(gateway)
+            line = complaint(gateway)
             assert line.endswith("runs as user 65534, this as user 0")
             other.wait_for("got 0 bytes")
             assert "got 1" not in other.output, "not even a greeting"
@@ -86,7 +93,7 @@ def test_a_handshake_that_is_too_large_goes_through_the_tunnel(tmp_path: Path) -
         ) as gateway:
             for _ in range(2):
                 open_tunnel(gateway, origin, *fields)
-            (line,) = complaints(gateway)
+            line = complaint(gateway)
             assert line.endswith(f"its head, and what follows it, are larger than {wire.MAX_HEAD} bytes")
             assert echoes(open_socket(gateway), "a small one is handed over")
             gateway.process.wait_for("handed off -> ws")
@@ -106,7 +113,7 @@ def test_a_leftover_that_is_too_large_is_not_lost(tmp_path: Path) -> None:
             upstream.send(switching())
             assert client.read_message().status == 101
             assert upstream.read(len(large)) == large
-            assert complaints(gateway)[0].endswith("are larger than 65536 bytes")
+            assert complaint(gateway).endswith("are larger than 65536 bytes")
 
 
 def test_a_service_that_stands_still_is_waited_for_and_then_nothing_is_said(tmp_path: Path) -> None:

@@ -311,19 +311,21 @@ def test_a_client_that_does_not_read_holds_little_memory(
     gateway: Gateway, origin: Origin, authority: Authority
 ) -> None:
     process = psutil.Process(gateway.process.pid)
-    client, upstream = tunnel(gateway, origin, authority, receive_buffer=16384)
-    before = process.memory_info().rss
-    upstream.sock.setblocking(False)
-    sent, piece = 0, frame(2, bytes(MIB))
-    while sent < 64 * MIB:
-        try:
-            sent += upstream.sock.send(piece)
-        except BlockingIOError:
-            if not wait_writable(upstream.sock, 0.5):
-                break
-    assert sent < 32 * MIB, "nothing was held back"
-    assert process.memory_info().rss - before < 4 * MIB
-    client.close()
+    for _ in range(2):  # the first one also pays for what the process takes once
+        client, upstream = tunnel(gateway, origin, authority, receive_buffer=16384)
+        before = process.memory_info().rss
+        upstream.sock.setblocking(False)
+        sent, piece = 0, frame(2, bytes(MIB))
+        while sent < 64 * MIB:
+            try:
+                sent += upstream.sock.send(piece)
+            except BlockingIOError:
+                if not wait_writable(upstream.sock, 0.5):
+                    break
+        assert sent < 32 * MIB, "nothing was held back"
+        growth = process.memory_info().rss - before
+        client.close()
+    assert growth < 4 * MIB
 
 
 def wait_writable(sock: socket.socket, seconds: float) -> bool:
