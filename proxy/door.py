@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import logging
 import re
 import resource
@@ -29,6 +28,7 @@ from http import HTTPStatus
 from proxy.errors import TooMany
 from proxy.headers import Peer, Trusted, is_trusted, response_head
 from proxy.limits import Entrance, Slot, TurnAway
+from proxy.pages import as_json
 from proxy.proxy_header import MAX_HEADER, HeaderError, parse
 from proxy.tls import Certificate, why
 
@@ -145,7 +145,7 @@ class Door:
 
     def look_again(self) -> None:
         """Accept again if there is room now."""
-        if _NO_ROOM in self._reasons and not self._full():
+        if _NO_ROOM in self._reasons and self._entrance is not None and not self._entrance.is_full:
             self.resume(_NO_ROOM)
 
     def close(self) -> None:
@@ -165,8 +165,10 @@ class Door:
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(_AT_ONCE):
-            if why_not := self._full():
-                self._log.tell(_NO_ROOM, f"no connection is accepted: {why_not}")
+            entrance = self._entrance
+            if entrance is not None and entrance.is_full:
+                taken = entrance.connections.total
+                self._log.tell(_NO_ROOM, f"no connection is accepted: {taken} are open; {entrance.room}")
                 self.pause(_NO_ROOM)
                 return
             try:
@@ -185,14 +187,6 @@ class Door:
                 task = self._loop.create_task(self._admit(arrival), name="arrival")
                 self._arrivals[task] = arrival
                 task.add_done_callback(self._arrived)
-
-    def _full(self) -> str:
-        """Return why nobody more may come in; nothing when somebody may."""
-        if self._entrance is None:
-            return ""
-        most, sentence = self._entrance.room()
-        taken = self._entrance.connections.total
-        return f"{taken} are open; {sentence}" if taken >= most else ""
 
     def _is_welcome(self, arrival: _Arrival) -> bool:
         """Count a connection in for whom it comes from, as far as is known; turn it away if that one has enough."""
@@ -289,8 +283,8 @@ def _say_why(sock: socket.socket, error: TooMany) -> None:
     A person who is turned away by mistake (an office, a proxy that is not
     named) then sees more than "connection reset".
     """
-    body = json.dumps({"error": error.message, "status": error.status}).encode() + b"\n"
-    fields = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body)), *error.headers]
+    kind, body = as_json(error)
+    fields = [(b"Content-Type", kind), (b"Content-Length", b"%d" % len(body)), *error.headers]
     fields.append((b"Connection", b"close"))
     phrase = HTTPStatus(error.status).phrase.encode()
     with suppress(OSError):  # it is gone already

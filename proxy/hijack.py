@@ -14,7 +14,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypedDict, Unpack, cast
 
 from aiohttp import http_parser, web
 from aiohttp.abc import AbstractStreamWriter
@@ -524,16 +524,28 @@ class Connection(RequestHandler):
         return Written(keep_alive=False)
 
 
+class Terms(TypedDict):
+    """What holds for clients: what a reload may change.
+
+    limits: of the heads of requests. head_timeout, send_timeout,
+    keepalive_timeout: seconds. read_buffer: bytes of a request body held
+    before the client is made to wait.
+    """
+
+    limits: HeadLimits
+    head_timeout: float
+    send_timeout: float
+    keepalive_timeout: float
+    read_buffer: int
+
+
 class Listener(web.Server):
     """aiohttp's low-level server: a factory of protocols for ``loop.create_server``.
 
     handler: called for each request. on_plain: offered each plain request
     first; returns who carries it, or None to decline.
     on_unreadable: called with the status and the reason when a request cannot
-    be read at all; writes the answer.
-    limits: of the heads of requests. head_timeout, send_timeout,
-    keepalive_timeout: seconds. read_buffer: bytes of a request body held
-    before the client is made to wait.
+    be read at all; writes the answer. terms: what holds for clients.
 
     ``on_empty`` is called when the last connection has ended behind ``leave``.
     """
@@ -544,11 +556,7 @@ class Listener(web.Server):
         *,
         on_plain: OnPlain = lambda connection, request: None,
         on_unreadable: OnUnreadable,
-        limits: HeadLimits,
-        head_timeout: float,
-        send_timeout: float,
-        keepalive_timeout: float,
-        read_buffer: int,
+        **terms: Unpack[Terms],
     ) -> None:
         super().__init__(
             handler,
@@ -557,8 +565,8 @@ class Listener(web.Server):
         )
         self.is_leaving = False
         self.on_empty: Callable[[], None] = lambda: None
-        self._heads = Deadlines[Connection](head_timeout, Connection.head_is_late)
-        self._slow_readers = SlowReaders(send_timeout, self._clients)
+        self._heads = Deadlines[Connection](terms["head_timeout"], Connection.head_is_late)
+        self._slow_readers = SlowReaders(terms["send_timeout"], self._clients)
         self._options: dict[str, Any] = {
             "on_plain": on_plain,
             "on_unreadable": on_unreadable,
@@ -569,33 +577,20 @@ class Listener(web.Server):
             # reset that closing on unread bytes would send (RFC 9112, section 9.6).
             "lingering_time": 5.0,
         }
-        self.adapt(
-            limits=limits,
-            head_timeout=head_timeout,
-            send_timeout=send_timeout,
-            keepalive_timeout=keepalive_timeout,
-            read_buffer=read_buffer,
-        )
+        self.adapt(**terms)
 
-    def adapt(
-        self,
-        *,
-        limits: HeadLimits,
-        head_timeout: float,
-        send_timeout: float,
-        keepalive_timeout: float,
-        read_buffer: int,
-    ) -> None:
+    def adapt(self, **terms: Unpack[Terms]) -> None:
         """Change what holds for connections that begin from here on; the first two timeouts for all of them."""
-        self._heads.use(head_timeout)
-        self._slow_readers.use(send_timeout)
+        self._heads.use(terms["head_timeout"])
+        self._slow_readers.use(terms["send_timeout"])
+        limits = terms["limits"]
         self._options["limits"] = limits
         # aiohttp's own limits are for each line; it gets none that the reader has not found to be within ours.
         self._options["max_line_size"] = limits.request_line
         self._options["max_field_size"] = limits.header
         self._options["max_headers"] = limits.fields
-        self._options["keepalive_timeout"] = keepalive_timeout
-        self._options["read_bufsize"] = read_buffer
+        self._options["keepalive_timeout"] = terms["keepalive_timeout"]
+        self._options["read_bufsize"] = terms["read_buffer"]
 
     def leave(self) -> None:
         """Let each answer that has not begun yet be the last on its connection, and say so (``Connection: close``)."""

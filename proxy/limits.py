@@ -275,8 +275,14 @@ class Entrance:
         """Those who are in."""
         return self._admission.connections
 
-    def room(self) -> tuple[int, str]:
-        """Return how many connections there may be at a time, and a sentence that says why."""
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody more may come in."""
+        return self.connections.total >= capacity(self._settings().limits.connections, self._files)
+
+    @property
+    def room(self) -> str:
+        """How many connections there may be at a time, and why: a sentence."""
         return room(self._settings().limits.connections, self._files)
 
     def admit(self, address: str, now: float) -> Admit | TurnAway:
@@ -319,18 +325,23 @@ def _key(address: str) -> str:
     return intern(str(client))  # one string for everything that a client has
 
 
-def room(wished: int | None, files: int) -> tuple[int, str]:
-    """Return how many connections there may be at a time, and a sentence that says why.
+def capacity(wished: int | None, files: int) -> int:
+    """Return how many connections there may be at a time.
 
     wished: ``limits.connections``, which holds as it is: an idle connection takes one file, not two, and without one
-    left accepting pauses. files: that this process may open.
+    left accepting pauses; None: as many as ``files`` allow, the number of them that this process may open.
     """
-    most = max(1, (files - min(_RESERVE, files // 4)) // 2)
+    return max(1, (files - min(_RESERVE, files // 4)) // 2) if wished is None else wished
+
+
+def room(wished: int | None, files: int) -> str:
+    """Return the sentence that says how many there may be, and why; its arguments are those of ``capacity``."""
+    most = capacity(None, files)
     if wished is None:
-        return most, f"room for {most} connections: {files} files may be open, and each connection may take two"
+        return f"room for {most} connections: {files} files may be open, and each connection may take two"
     if wished <= most:
-        return wished, f"room for {wished} connections (gateway.limits.connections)"
-    return wished, (
+        return f"room for {wished} connections (gateway.limits.connections)"
+    return (
         f"room for {wished} connections (gateway.limits.connections), of which {most} may have an upstream at a time: "
         f"{files} files may be open, and such a connection takes two; raise that (ulimit -n, LimitNOFILE=)"
     )

@@ -8,7 +8,7 @@ import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from aiohttp import web
 
@@ -23,7 +23,7 @@ from proxy.exchange import Exchange
 from proxy.gateway import Gateway, Observer
 from proxy.headers import Trusted
 from proxy.heads import HeadLimits
-from proxy.hijack import HAS_C_PARSER, Listener
+from proxy.hijack import HAS_C_PARSER, Listener, Terms
 from proxy.lifecycle import Lifecycle, State
 from proxy.limits import Admission, Entrance
 from proxy.listen import Bound, bind
@@ -52,7 +52,6 @@ class Server:
     """
 
     def __init__(self, settings: Settings, observe: Observer, folder: Path = Path(), files: int = 1024) -> None:
-        self._settings = settings
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
         admission = Admission()
         self._gateway = Gateway(make_rules(settings), self._lifecycle, observe, folder, admission)
@@ -61,7 +60,7 @@ class Server:
             self._gateway.handle,
             on_plain=self._gateway.offer_plain,
             on_unreadable=self._gateway.refuse_unreadable,
-            **_for_connections(settings),
+            **_terms(settings),
         )
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)
         self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
@@ -76,7 +75,7 @@ class Server:
 
     async def start(self) -> None:
         """Listen. Raises ListenError, with nothing left open, when an address cannot be had."""
-        settings = self._settings
+        settings = self._gateway.rules.settings
         # Before the first client: one that came earlier would go through the tunnel, and end with this process.
         await self._gateway.handoff.start()
         try:
@@ -165,7 +164,7 @@ class Server:
         if settings.tls is not None:
             tls.check(settings.tls)
         self._gateway.adopt(make_rules(settings, before))
-        self._listener.adapt(**_for_connections(settings))
+        self._listener.adapt(**_terms(settings))
         if self.certificate is not None and settings.tls is not None:
             self.certificate.reload(settings.tls)
         for door in self._doors:
@@ -237,7 +236,7 @@ async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: 
     await server.start()
     if not HAS_C_PARSER:
         logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
-    logger.info("%s", server.entrance.room()[1])
+    logger.info("%s", server.entrance.room)
     logger.info("admin on %s", settings.admin)
     logger.info("gateway ready on %s (open it in a browser)", ", ".join(server.addresses))
     notify.ready()
@@ -270,16 +269,8 @@ def _reload(server: Server, log: AccessLog, read_again: Callable[[], Settings]) 
         logger.error("the configuration was read again and cannot be used; the one before stays in force")
 
 
-class _ForConnections(TypedDict):
-    limits: HeadLimits
-    head_timeout: float
-    send_timeout: float
-    keepalive_timeout: float
-    read_buffer: int
-
-
-def _for_connections(settings: Settings) -> _ForConnections:
-    """Return what the listener is told of the settings, at first and again at each reload."""
+def _terms(settings: Settings) -> Terms:
+    """Return what holds for clients by these settings."""
     return {
         "limits": HeadLimits.of(settings.limits),
         "head_timeout": settings.timeouts.head,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from proxy.config import Limits, Settings
-from proxy.limits import Admission, Admit, Entrance, Pace, Slot, Tally, TurnAway, client_key, room
+from proxy.limits import Admission, Admit, Entrance, Pace, Slot, Tally, TurnAway, capacity, client_key, room
 
 NO_LIMITS = Limits(connections_per_client=None, websockets_per_client=None, handshakes_per_second=None)
 
@@ -341,7 +341,8 @@ def test_at_the_entrance_a_trusted_proxy_has_no_limit_and_a_reload_counts_at_onc
     now[0] = Settings.model_validate({"limits": {"connections_per_client": 2, "connections": 4}})
     admitted(entrance.admit("203.0.113.7", 0.0))
     turned_away(entrance.admit("10.0.0.7", 0.0))
-    assert entrance.room() == (4, "room for 4 connections (gateway.limits.connections)")
+    assert entrance.room == "room for 4 connections (gateway.limits.connections)"
+    assert entrance.is_full
     assert entrance.connections.total == 4
 
 
@@ -360,6 +361,6 @@ def test_at_the_entrance_a_trusted_proxy_has_no_limit_and_a_reload_counts_at_onc
     ],
 )
 def test_how_many_connections_there_may_be_and_why(wished: int | None, files: int, most: int, why: str) -> None:
-    number, sentence = room(wished, files)
+    number, sentence = capacity(wished, files), room(wished, files)
     assert number == most
     assert sentence.startswith(why)

@@ -67,12 +67,6 @@ def clock(request: pytest.FixtureRequest, tmp_path: Path) -> Clock:
 
 
 @pytest.fixture
-def origin() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
-
-
-@pytest.fixture
 def gateway(tmp_path: Path, clock: Clock, origin: Origin) -> Iterator[Gateway]:
     timeouts = {"response": "2s", "keepalive": "30s", "upstream_idle": "30s", "tunnel_idle": "60s", "drain": "500ms"}
     with running_gateway(tmp_path, dash=origin.url, env=clock.env, timeouts=timeouts) as gateway:

@@ -18,12 +18,6 @@ from tests.system.handoff import echoes, gateway_for, open_sockets, running_serv
 
 
 @pytest.fixture
-def origin() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
-
-
-@pytest.fixture
 def gateway(tmp_path: Path, origin: Origin) -> Iterator[Gateway]:
     with running_gateway(tmp_path, dash=origin.url, timeouts={"drain": "5s"}) as gateway:
         yield gateway

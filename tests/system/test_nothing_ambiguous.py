@@ -256,12 +256,6 @@ def test_a_trailer_never_becomes_a_field_of_the_next_request(rig: Rig) -> None:
 
 
 @pytest.fixture
-def origin() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
-
-
-@pytest.fixture
 def played(origin: Origin, tmp_path: Path) -> Iterator[Gateway]:
     with running_gateway(tmp_path, dash=origin.url) as gateway:
         yield gateway

@@ -5,19 +5,10 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.system.gateway import Gateway, Origin, Wire, answer, handshake, request, running_gateway, switching
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
 
 
 def told(gateway: Gateway) -> dict[str, Any]:
