@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any
 
+from proxy.config import Settings
 from proxy.connection import Answer
 from proxy.connection import Connection as Link
 from proxy.errors import Outcome, UpstreamError
@@ -78,7 +79,7 @@ class Express:
             address = client_address(request.to_head(), peer, rules.settings.trusted_proxies)
         exchange = self._record(address, request.method, request.target, request.host.decode("latin-1"))
         exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
-        carried = _Carried(self, rules, connection, request, upstream, link, exchange)
+        carried = _Carried(self, rules.settings, connection, request, upstream, link, exchange)
         link.begin_plain(carried)
         ours = our_fields(request, peer, rules.settings.trusted_proxies, exchange.id)
         link.write(b"".join((request.line, request.fields, ours, b"\r\n", request.body)))
@@ -115,7 +116,7 @@ class _Carried:
     def __init__(
         self,
         express: Express,
-        rules: Rules,
+        settings: Settings,
         connection: Connection,
         request: Request,
         upstream: Upstream,
@@ -123,7 +124,7 @@ class _Carried:
         exchange: Exchange,
     ) -> None:
         self._express = express
-        self._settings = rules.settings
+        self._settings = settings
         self._connection = connection
         self._request = request
         self._upstream = upstream
