@@ -59,10 +59,15 @@ class Play:
     def server(self) -> Server:
         return self.rig.server
 
+    @property
+    def in_flight(self) -> int:
+        """How many exchanges the gateway has."""
+        return ledger.in_flight(self.server)
+
     async def connect(self, **options: Any) -> Peer:
-        """Return a new connection to the gateway."""
+        """Return a new connection to the gateway. options: of ``peers.connect``; TLS is spoken where the way has it."""
         try:
-            peer = await connect(self.stage, self.rig.port, **options)
+            peer = await connect(self.stage, self.rig.port, **self.rig.tls_options | options)
         except OSError as error:
             raise Ended(f"no connection: {error}") from error
         self.clients.append(peer)
@@ -72,6 +77,14 @@ class Play:
         """Fail when the way itself does not work; what a disturbed run ends in is another matter."""
         if not self.stage.run.disturbed:
             assert is_so, what
+
+    async def quiet(self, turns: int = 20) -> None:
+        """Wait until nothing has happened for so many turns of the loop."""
+        seen, left = -1, turns
+        while left:
+            await asyncio.sleep(0)
+            left = left - 1 if seen == self.stage.activity else turns
+            seen = self.stage.activity
 
     async def when(self, is_so: Callable[[], bool]) -> None:
         """Wait until something is so that nobody tells."""
@@ -87,9 +100,10 @@ class Way:
     """One way through gateway or service.
 
     kinds: of those that must be covered. script: the client's part. values: settings that differ. origin: the
-    upstream's part; None: ``answers`` of ``ways``. actions: what may happen at its awaits; None: everything. is_fresh:
-    each run gets a gateway of its own. prepare: called with a rig before its gateway starts, returns the settings to
-    add. allowed: errors in the log that belong to the way, as a part of the message.
+    upstream's part; None: ``answers`` of ``ways``. actions: what may happen at its awaits; None: everything. also: what
+    may happen beside that. is_fresh: each run gets a gateway of its own. companion: makes who else there is, such as a
+    service. tls: on the public listener; tls_upstream: to the upstreams. allowed: errors in the log that belong to the
+    way, as a part of the message.
     """
 
     name: str
@@ -98,6 +112,7 @@ class Way:
     values: dict[str, Any] = field(default_factory=dict)
     origin: Script | None = None
     actions: tuple[str, ...] | None = None
+    also: tuple[str, ...] = ()
     is_fresh: bool = False
     companion: Callable[[Rig], Any] | None = None
     tls: bool = False
@@ -170,6 +185,9 @@ class Rig:
         self.stopping: asyncio.Task[None] | None = None
         self.companion: Any = None
         self.former: set[Any] = set()
+        self.tls_options: dict[str, Any] = {}
+        self.is_reloaded = False
+        self.is_spent = False
         self.values: dict[str, Any] = {}
 
     async def open(self) -> None:
@@ -203,6 +221,7 @@ class Rig:
             "upstreams": {"dash": self.dash.url, "ws": self.ws.url},
             "handoff": "off",
             "access_log": "off",
+            "limits": {"handshakes_per_second": None},
             **self.way.values,
         }
         self.values["health"] = {"interval": 0, **self.values.get("health", {})}
@@ -211,9 +230,11 @@ class Rig:
             "drain_window": 0,
             "hold": "500ms",
             "upstream_idle": "60s",
+            "queue": "5s",
             **self.way.values.get("timeouts", {}),
         }
         if self.way.tls:
+            self.tls_options = {"ssl": self.authority.client()}
             self.values["tls"] = self.authority.issue()
         if self.way.tls_upstream:
             self.values["upstream_ca"] = str(self.authority.file)
@@ -239,6 +260,7 @@ class Rig:
 
     def reload(self) -> None:
         """Serve by other settings: another upstream, other timeouts."""
+        self.is_reloaded = True
         self.former |= set(ledger.upstreams_of(self.server))
         values = {**self.values, "upstreams": {"dash": self.other.url, "ws": self.other.url}, "buffer": "8KiB"}
         values["timeouts"] = {**self.values["timeouts"], "send": "50s", "head": "14s", "tunnel_idle": "50m"}
@@ -246,23 +268,24 @@ class Rig:
 
     def reload_back(self) -> None:
         """Serve by the settings of before."""
+        self.is_reloaded = False
         self.former |= set(ledger.upstreams_of(self.server))
         self.server.reload(Settings.model_validate(self.values))
 
-    async def warm_up(self) -> None:
-        """Make everything once that stays: a connection, a page of a cache, a timer."""
-        if self.way.values.get("proxy_protocol") or self.is_stopped:
-            return
-        await self.normal()
+    async def ready(self) -> None:
+        """Have everything as each run expects it."""
+        for origin in self.origins:
+            origin.is_open = False
+            if not origin.is_listening:
+                await origin.listen()
+        if self.companion is not None:
+            await self.companion.ready()
 
     async def normal(self) -> str:
         """Return what is wrong with one normal exchange on this gateway; nothing where it works."""
-        options: dict[str, Any] = {}
-        if self.way.tls:
-            options = {"ssl": self.authority.client(), "server_hostname": "127.0.0.1"}
         try:
             async with asyncio.timeout(_PLAY):
-                peer = await connect(self.stage, self.port, **options)
+                peer = await connect(self.stage, self.port, **self.tls_options)
                 try:
                     if self.way.values.get("proxy_protocol"):
                         peer.send(b"PROXY TCP4 192.0.2.9 192.0.2.1 1 2\r\n")
@@ -401,6 +424,11 @@ def act(name: str, rig: Rig, play: Play, coro: Watched | None, future: Any) -> N
     elif name == "second signal":
         stop = rig.stop()
         loop.call_soon(loop.call_soon, stop.cancel)
+    elif name == "channel ends":
+        ledger.end_channels(rig.server)
+    elif name == "service stops":
+        rig.is_spent = True
+        rig.companion.stop()
     else:
         raise KeyError(name)
 
@@ -416,6 +444,8 @@ class Harness:
         self._rig: Rig | None = None
         self._objects: Counter[str] | None = None
         self._base = 0
+        self._before: int | None = None
+        self._rigs = 0
         self.report = Report(way.name)
 
     async def run(self) -> Report:
@@ -449,7 +479,7 @@ class Harness:
             cancellable |= run.cancellable
         await self._close()
         report.awaits = len(known)
-        actions = self._way.actions or ACTIONS
+        actions = (*(self._way.actions or ACTIONS), *self._way.also)
         # Those that end the gateway come last: the others share one, whose objects are counted at the end.
         for action in sorted(actions, key=lambda action: action in ENDS_THE_GATEWAY):
             if action in ENDS_THE_GATEWAY:
@@ -457,7 +487,7 @@ class Harness:
             for key in sorted(known):
                 if action in CANCELS and key not in cancellable:
                     continue
-                if key.number == 0 and action != "cancel":
+                if key.number == 0 and action not in ("cancel", *ENDS_THE_GATEWAY):
                     continue
                 run = await self._try(key, known[key], action)
                 if run.suspended_again and action == "cancel":
@@ -480,14 +510,17 @@ class Harness:
         """Play once; note what is left over."""
         stage, way = self._stage, self._way
         if self._rig is None:
-            self._before = len(ledger.descriptors())
+            # Not for the first one: the loop makes a thing or two that stay.
+            self._before = len(ledger.descriptors()) if self._rigs else None
+            self._rigs += 1
             self._rig = Rig(way, self._folder, stage, self._faults)
             await self._rig.open()
-            await self._rig.warm_up()
+            await self._rig.normal()
             await self._rig.settled(None)
             self._base = len(ledger.descriptors())
             self._objects = ledger.objects() if target is not None and action not in ENDS_THE_GATEWAY else None
         rig = self._rig
+        await rig.ready()
         play = Play(rig)
         label = f"{way.name}, {target}, {action}, at {where}" if target else f"{way.name}, undisturbed"
         loop = asyncio.get_running_loop()
@@ -523,9 +556,11 @@ class Harness:
         if rig.is_stopped:
             await self._close(label)
         else:
-            if action == "reload":
+            if rig.is_reloaded:
                 rig.reload_back()
+            await rig.ready()
             left = await rig.settled(self._base)
+            rig.former.clear()
             wrong += left
             if not left and (broken := await rig.normal()):
                 wrong.append(broken)
@@ -533,7 +568,7 @@ class Harness:
                 wrong += [f"behind a normal exchange: {each}" for each in await rig.settled(self._base)]
         wrong += self._faults.take(way.allowed)
         self._note(label, wrong)
-        if wrong or way.is_fresh:
+        if wrong or way.is_fresh or rig.is_spent:
             await self._close(label, is_spoilt=bool(wrong))
         return run
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from proxy import limits
 from proxy.config import Settings
 from proxy.hijack import Connection
 from proxy.server import Server
@@ -71,6 +73,19 @@ def look_for_services(server: Server) -> None:
 def has_service(server: Server) -> bool:
     """Tell whether sockets can be handed over now."""
     return server._gateway.handoff._least_busy() is not None
+
+
+def hurry(server: Server, client: str, seconds: float) -> None:
+    """Have the next handshake of a client wait for so long, as if it had made many just before."""
+    rate = settings_of(server).limits.handshakes_per_second
+    assert rate is not None
+    pace = server.entrance._admission._handshakes
+    pace._paid[client] = time.monotonic() + limits._BURST + seconds - 1 / rate
+
+
+def in_flight(server: Server) -> int:
+    """Return how many exchanges there are."""
+    return len(server._lifecycle.in_flight)
 
 
 def is_waiting(server: Server, count: int) -> bool:

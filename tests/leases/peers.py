@@ -32,6 +32,7 @@ class Peer(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._lost = asyncio.get_running_loop().create_future()
         self.data = b""
+        self.origin: Origin | None = None
         self.is_over = False
         """Whether nothing more will come."""
 
@@ -84,6 +85,29 @@ class Peer(asyncio.Protocol):
         """Take nothing more, as a client does that sleeps."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
+            self._step("when it reads no more")
+
+    def read_on(self) -> None:
+        """Take what comes again."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._step("when it reads on")
+
+    async def gate(self) -> None:
+        """Wait until the client's script opens the upstream's gate, or the connection has ended."""
+        assert self.origin is not None
+        while not (self.origin.is_open or self.is_over):
+            await self._wait()
+        self._step("behind its gate")
+
+    async def turns(self) -> None:
+        """Let the other side read what was sent before anything else comes."""
+        for _ in range(4):
+            await asyncio.sleep(0)
+
+    def wake(self) -> None:
+        """Look again at what is waited for."""
+        self._wake()
 
     # -- how it leaves
 
@@ -170,6 +194,7 @@ class Origin:
         self._tasks: set[asyncio.Task[None]] = set()
         self.peers: set[Peer] = set()
         self.port = 0
+        self.is_open = False
         self.faults: list[BaseException] = []
 
     @property
@@ -205,6 +230,17 @@ class Origin:
         for peer in list(self.peers):
             peer.end()
 
+    def open(self) -> None:
+        """Let those go on who wait at the gate."""
+        self.is_open = True
+        for peer in self.peers:
+            peer.wake()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether it takes connections."""
+        return self._server is not None
+
     async def ended(self) -> None:
         """Wait until no connection is left; the other side closes them."""
         while self._tasks:
@@ -212,6 +248,7 @@ class Origin:
 
     def _begin(self, peer: Peer) -> None:
         self.peers.add(peer)
+        peer.origin = self
         task = asyncio.get_running_loop().create_task(self._play(peer), name="play of the upstream")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -229,8 +266,19 @@ class Origin:
             self.peers.discard(peer)
 
 
-async def connect(stage: Stage, port: int, **options: Any) -> Peer:
-    """Return a client's end of a new connection."""
+async def connect(stage: Stage, port: int, *, small: bool = False, **options: Any) -> Peer:
+    """Return a client's end of a new connection. small: its kernel holds little."""
     loop = asyncio.get_running_loop()
+    if small:
+        sock = socket.socket()
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            await loop.sock_connect(sock, ("127.0.0.1", port))
+            _, peer = await loop.create_connection(lambda: Peer(stage, "client"), sock=sock, **options)
+        except BaseException:
+            sock.close()
+            raise
+        return peer
     _, peer = await loop.create_connection(lambda: Peer(stage, "client"), "127.0.0.1", port, **options)
     return peer
