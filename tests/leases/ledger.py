@@ -88,6 +88,11 @@ def in_flight(server: Server) -> int:
     return len(server._lifecycle.in_flight)
 
 
+def is_away(server: Server) -> bool:
+    """Tell whether an upstream is taken for away."""
+    return any(upstream.health.is_away for upstream in upstreams_of(server))
+
+
 def is_waiting(server: Server, count: int) -> bool:
     """Tell whether so many requests wait for an upstream."""
     return sum(upstream.room.waiting for upstream in upstreams_of(server)) == count
@@ -143,7 +148,7 @@ def left_in_service(handoff: Handoff) -> list[str]:
     return [f"{what}: {count}" for what, count in left.items() if count]
 
 
-def stop_service(handoff: Handoff) -> None:
+def close_sockets(handoff: Handoff) -> None:
     """Close every connection of uvicorn, as its shutdown does."""
     for connection in list(handoff._made_of["server_state"].connections):
         connection.shutdown()

@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from types import CodeType, TracebackType
+from types import CodeType
 from typing import Any
 
 from tests.processes import ROOT
@@ -33,6 +34,11 @@ class Await:
 
     role: str
     number: int
+
+    @property
+    def kind(self) -> str:
+        """The kind of task."""
+        return self.role.partition("#")[0]
 
     def __str__(self) -> str:
         return f"{self.role} await {self.number}"
@@ -234,9 +240,7 @@ def _is_ours(code: CodeType) -> bool:
     return code.co_filename.startswith(OURS)
 
 
+@lru_cache
 def _short(path: str) -> str:
-    parts = Path(path).parts
-    return "/".join(parts[-2:])
+    return "/".join(Path(path).parts[-2:])
 
-
-__all__ = ["Action", "Await", "Run", "Stage", "TracebackType", "Watched", "role_of", "watched_method"]

@@ -9,6 +9,7 @@ from typing import Any
 from tests.leases import ledger
 from tests.leases.harness import CANCELS, ClientScript, Play, Way
 from tests.leases.peers import Peer
+from tests.leases.services import FakeService, FullUpstream, RealService
 from tests.proxy.listening import HANDSHAKE, SWITCH
 
 MUST_BE_COVERED = frozenset(
@@ -34,8 +35,10 @@ MUST_BE_COVERED = frozenset(
 
 WAYS: dict[str, Way] = {}
 
-MESSAGE = b"\x81\x82abcd\x09\x09"
+MESSAGE = b"\x81\x82abcd\x09\x0b"
 """A masked text frame of two bytes."""
+
+LARGE_MESSAGE = b"\x82\xfe\xff\x00abcd" + bytes(0xFF00)
 
 CLOSE = b"\x88\x82abcd\x62\x8a"
 """A masked close frame: 1000."""
@@ -192,12 +195,21 @@ async def _live(peer: Peer, head: bytes) -> None:
     while (frame := await peer.some(8)) != CLOSE:
         peer.send(frame)
     peer.send(CLOSE_OF_SERVER)
+    peer.end()
+
+
+@answer("/live-echoes")
+async def _live_echoes(peer: Peer, head: bytes) -> None:
+    peer.send(SWITCH)
+    while True:
+        peer.send(await peer.some(len(LARGE_MESSAGE)))
 
 
 @answer("/live-closes")
 async def _live_closes(peer: Peer, head: bytes) -> None:
     peer.send(SWITCH + CLOSE_OF_SERVER)
-    await peer.rest()
+    await peer.some(8)
+    peer.end()
 
 
 @answer("/live-vanishes")
@@ -595,12 +607,12 @@ async def tunnel_with_messages_before_the_101(play: Play) -> None:
 
 @way("accepted handshake", "tunnel", values={"buffer": "4KiB"})
 async def tunnel_whose_client_does_not_read(play: Play) -> None:
-    client = await _open(play)
+    client = await _open(play, "/live-echoes")
     client.stop_reading()
-    client.send(MESSAGE * 20000)
+    client.send(LARGE_MESSAGE * 8)
     await play.quiet()
     client.read_on()
-    await client.some(8 * 20000)
+    await client.some(len(LARGE_MESSAGE) * 8)
 
 
 @way("refused handshake")
@@ -840,6 +852,119 @@ async def get_behind_a_proxy_header(play: Play) -> None:
     await play.quiet()
     client.send(b"1 2\r\n" + get("/ok"))
     play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+# -- hand-off
+
+ADOPTS: dict[str, Any] = {"companion": lambda rig: FakeService(rig, "adopt"), "also": ("channel ends", "service stops")}
+SERVES: dict[str, Any] = {"companion": RealService, "also": ("channel ends", "service stops")}
+
+
+@way("hand-off", **ADOPTS)
+async def socket_that_is_handed_over(play: Play) -> None:
+    client = await _open(play)
+    client.send(MESSAGE)
+    play.expect(await client.some(8) == MESSAGE, "no echo")
+
+
+@way("hand-off", "tunnel", companion=lambda rig: FakeService(rig, "refuse"), also=("channel ends", "service stops"))
+async def socket_that_is_refused(play: Play) -> None:
+    client = await _open(play)
+    client.send(MESSAGE)
+    play.expect(await client.some(8) == MESSAGE, "no echo")
+
+
+@way(
+    "hand-off",
+    companion=lambda rig: FakeService(rig, "be silent"),
+    also=("channel ends", "service stops"),
+    values={"timeouts": {"handshake": "40ms"}},
+)
+async def socket_whose_service_says_nothing(play: Play) -> None:
+    client = await play.connect()
+    client.send(handshake())
+    play.expect(await client.rest() == b"", "something was said on a socket that the service may have")
+
+
+@way("hand-off", companion=lambda rig: FakeService(rig, "die"))
+async def socket_whose_service_dies(play: Play) -> None:
+    client = await play.connect()
+    client.send(handshake())
+    play.expect(await client.rest() == b"", "something was said on a socket that the service may have")
+
+
+@way("hand-off", "auth", values={"auth": [{"path": "/live", "ask": "/ask"}]}, **ADOPTS)
+async def socket_that_is_guarded_and_handed_over(play: Play) -> None:
+    await _open(play)
+
+
+async def _served(play: Play, path: str, status: int) -> Peer:
+    client = await play.connect()
+    client.send(handshake(path))
+    found = await client.head()
+    play.expect(found.startswith(b"HTTP/1.1 %d" % status), found)
+    return client
+
+
+@way("service", "hand-off", **SERVES)
+async def adopted_socket_that_the_client_closes(play: Play) -> None:
+    client = await _served(play, "/echo", 101)
+    client.send(MESSAGE)
+    await client.until(b"\x81\x02hi")
+    client.send(CLOSE)
+    await client.until(CLOSE_OF_SERVER)
+    client.end()
+
+
+@way("service", "hand-off", companion=lambda rig: RealService(rig, "wsproto"), also=("channel ends", "service stops"))
+async def adopted_socket_of_wsproto(play: Play) -> None:
+    client = await _served(play, "/echo", 101)
+    client.send(MESSAGE)
+    await client.until(b"\x81\x02hi")
+    client.send(CLOSE)
+    await client.until(CLOSE_OF_SERVER)
+    client.end()
+
+
+@way("service", "hand-off", **SERVES)
+async def adopted_socket_that_the_endpoint_closes(play: Play) -> None:
+    client = await _served(play, "/close", 101)
+    await client.until(b"enough")
+    client.send(CLOSE)
+    await client.rest()
+
+
+@way("service", "hand-off", **SERVES)
+async def adopted_socket_that_the_endpoint_refuses(play: Play) -> None:
+    client = await _served(play, "/refuse", 403)
+    await client.rest()
+
+
+@way("service", "hand-off", **SERVES)
+async def adopted_socket_that_is_answered_otherwise(play: Play) -> None:
+    client = await _served(play, "/answer", 418)
+    await client.rest()
+
+
+@way("service", "hand-off", **SERVES)
+async def adopted_socket_that_is_never_answered(play: Play) -> None:
+    client = await play.connect()
+    client.send(handshake("/silent"))
+    await play.quiet()
+    client.reset()
+
+
+@way("service", "hand-off", allowed=("Exception in ASGI application", "the app's own fault"), **SERVES)
+async def adopted_socket_whose_endpoint_fails(play: Play) -> None:
+    client = await _served(play, "/fail", 500)
+    await client.rest()
+
+
+@way("hold", companion=FullUpstream, values={"timeouts": {"connect": "40ms", "hold": "0s"}})
+async def handshake_whose_upstream_takes_no_connection(play: Play) -> None:
+    client = await play.connect()
+    client.send(handshake())
+    play.expect((await client.message()).startswith(b"HTTP/1.1 504"), "no 504")
 
 
 # -- the end of the gateway
