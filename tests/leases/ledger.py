@@ -88,11 +88,6 @@ def in_flight(server: Server) -> int:
     return len(server._lifecycle.in_flight)
 
 
-def is_away(server: Server) -> bool:
-    """Tell whether an upstream is taken for away."""
-    return any(upstream.health.is_away for upstream in upstreams_of(server))
-
-
 def is_waiting(server: Server, count: int) -> bool:
     """Tell whether so many requests wait for an upstream."""
     return sum(upstream.room.waiting for upstream in upstreams_of(server)) == count
