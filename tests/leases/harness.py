@@ -34,7 +34,7 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 }
 
 _PLAY = 10.0
-"""Seconds for an undisturbed run, and for what is left behind to be given back: a limit, and no pause."""
+"""Seconds for an undisturbed run: a limit, and no pause."""
 
 _GRACE = 0.3
 """Seconds for a disturbed run to come to its own end; then the client leaves."""
@@ -188,8 +188,8 @@ class _Faults(logging.Handler):
 class Rig:
     """A gateway between a client and an upstream, all in one loop."""
 
-    def __init__(self, way: Way, folder: Path, stage: Stage, faults: _Faults) -> None:
-        self.way, self.folder, self.stage, self.faults = way, folder, stage, faults
+    def __init__(self, way: Way, folder: Path, stage: Stage, faults: _Faults, patience: float) -> None:
+        self.way, self.folder, self.stage, self.faults, self.patience = way, folder, stage, faults, patience
         self.stopping: asyncio.Task[None] | None = None
         self.companion: Any = None
         self.former: set[Any] = set()
@@ -327,7 +327,9 @@ class Rig:
         if count := sum(len(origin.peers) for origin in self.origins):
             left.append(f"connections of the upstream: {count}")
         strangers = {
-            task for task in asyncio.all_tasks() - self._tasks if task is not asyncio.current_task() and self._is_stray(task)
+            task
+            for task in asyncio.all_tasks() - self._tasks
+            if task is not asyncio.current_task() and self._is_stray(task)
         }
         left += [f"a task: {task.get_name()}" for task in strangers]
         return left
@@ -341,7 +343,7 @@ class Rig:
     async def settled(self, base: int | None) -> list[str]:
         """Wait until nothing is left over, and return what is. base: descriptors that were open before."""
         try:
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(self.patience):
                 while True:
                     left = self.count()
                     if not left and base is not None and (now := len(ledger.descriptors())) != base:
@@ -487,8 +489,9 @@ def _is_nobodys(key: Await) -> bool:
 class Harness:
     """Runs one way on one loop."""
 
-    def __init__(self, way: Way, folder: Path) -> None:
+    def __init__(self, way: Way, folder: Path, patience: float) -> None:
         self._way = way
+        self._patience = patience
         self._is_thorough = os.environ.get("LEASES") == "all"
         self._folder = folder
         self._stage = Stage()
@@ -565,12 +568,14 @@ class Harness:
         """Play once; note what is left over."""
         stage, way = self._stage, self._way
         if self._rig is None:
-            self._rig = Rig(way, self._folder, stage, self._faults)
+            self._rig = Rig(way, self._folder, stage, self._faults, self._patience)
             await self._rig.open()
             await self._rig.normal()
             await self._rig.settled(None)
             self._base = len(ledger.descriptors())
-            self._objects = ledger.objects() if target is not None and not (way.is_fresh or action in SPENDS_THE_RIG) else None
+            self._objects = (
+                ledger.objects() if target is not None and not (way.is_fresh or action in SPENDS_THE_RIG) else None
+            )
         rig = self._rig
         await rig.ready()
         play = Play(rig)
@@ -664,9 +669,12 @@ async def _steady_descriptors() -> int:
     return seen
 
 
-def play(way: Way, loop: str) -> Report:
-    """Run a way on a kind of loop, with everything that may happen, and return what was found."""
+def play(way: Way, loop: str, *, patience: float = 1.0) -> Report:
+    """Run a way on a kind of loop, with everything that may happen, and return what was found.
+
+    patience: seconds for what is left behind to be given back.
+    """
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        report = runner.run(Harness(way, Path(folder)).run())
+        report = runner.run(Harness(way, Path(folder), patience).run())
     gc.collect()
     return report

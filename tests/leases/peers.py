@@ -1,4 +1,4 @@
-"""The client, and the upstream: raw bytes on real sockets, each step of which may be the one at which somebody leaves."""
+"""The client, and the upstream: raw bytes on real sockets; at each step somebody may leave."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import time
-from pathlib import Path
 from typing import Any
 
 from tests.leases import ledger
@@ -115,9 +114,7 @@ class FakeService:
         adopted.setblocking(False)
         stage = self._rig.stage
         try:
-            _, peer = await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: Peer(stage, "service"), adopted
-            )
+            _, peer = await asyncio.get_running_loop().connect_accepted_socket(lambda: Peer(stage, "service"), adopted)
         except BaseException:
             adopted.close()
             raise
@@ -181,7 +178,7 @@ class RealService:
         assert self._handoff is not None
         await self._stop()
         await self._handoff.close()
-        Path(f"{self._path}.lock").unlink(missing_ok=True)
+        os.unlink(f"{self._path}.lock")
 
 
 async def dialled(rig: Rig) -> None:

@@ -243,4 +243,3 @@ def _is_ours(code: CodeType) -> bool:
 @lru_cache
 def _short(path: str) -> str:
     return "/".join(Path(path).parts[-2:])
-

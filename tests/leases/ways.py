@@ -965,7 +965,11 @@ async def adopted_socket_whose_endpoint_fails(play: Play) -> None:
     await client.rest()
 
 
-@way("hold", companion=FullUpstream, values={"timeouts": {"hold": "0s", "connect": "40ms"}, "health": {"timeout": "40ms"}})
+@way(
+    "hold",
+    companion=FullUpstream,
+    values={"timeouts": {"hold": "0s", "connect": "40ms"}, "health": {"timeout": "40ms"}},
+)
 async def handshake_whose_upstream_takes_no_connection(play: Play) -> None:
     client = await play.connect()
     client.send(handshake())
@@ -1003,7 +1007,12 @@ async def drain_that_nobody_follows(play: Play) -> None:
     await asyncio.wait({play.rig.stop()})
 
 
-@way("drain", is_fresh=True, values={"timeouts": {"drain_notice": "20ms", "drain": "10ms"}}, actions=(*CANCELS, "client resets"))
+@way(
+    "drain",
+    is_fresh=True,
+    values={"timeouts": {"drain_notice": "20ms", "drain": "10ms"}},
+    actions=(*CANCELS, "client resets"),
+)
 async def drain_with_notice(play: Play) -> None:
     await _open(play)
     await asyncio.wait({play.rig.stop()})
