@@ -145,7 +145,8 @@ def left_in_service(handoff: Handoff) -> list[str]:
 
 def close_sockets(handoff: Handoff) -> None:
     """Close every connection of uvicorn, as its shutdown does."""
-    for connection in list(handoff._made_of["server_state"].connections):
+    state: Any = handoff._made_of["server_state"]
+    for connection in list(state.connections):
         connection.shutdown()
 
 
