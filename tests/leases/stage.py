@@ -89,6 +89,7 @@ class Stage:
             yield self.run
         finally:
             self.is_on = False
+            self._action = self._victim = None  # they hold the play, and with it all that it was about
 
     def role(self, name: str) -> str:
         """Return the role of one more task, or peer, of a kind."""

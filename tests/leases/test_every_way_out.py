@@ -46,7 +46,7 @@ def test_everything_is_given_back(way: Way, loop: str, reports: list[Report]) ->
     reports.append(report)
     print(report)
     assert not report.left_over, "\n".join([str(report), *report.left_over])
-    assert report.runs > report.awaits, "so few that it proves nothing"
+    assert report.runs >= 10, "so few that it proves nothing"
     assert len(report.not_reached) <= report.runs / 10, report.not_reached
 
 
