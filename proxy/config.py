@@ -329,6 +329,12 @@ class Limits(Section):
     """WebSocket handshakes of one client: so many at once, as many again wait for up to a second, more are answered
     429. Precedents: nginx limit_req (off by default) with burst."""
 
+    uploads_per_client: Annotated[int, Field(ge=1)] | None = 3
+    """Requests of one client whose body is still on its way to an upstream; the next ones wait for ``timeouts.queue``,
+    then 429. A body that comes with its head is not counted. Danger: a body that stops coming keeps one of Dash's
+    workers for ``timeouts.body``, so keep it below their number; an office behind one address shares it. Precedents:
+    nginx none (it collects bodies on disk first)."""
+
     in_flight: Annotated[int, Field(ge=1)] | None = 1024
     """Requests that one upstream is given at the same time, handshakes until their answer too; more wait. An answer
     that goes on (server-sent events) counts to its end, a tunnel does not: raise it where thousands of streams are

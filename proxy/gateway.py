@@ -34,6 +34,7 @@ from proxy.routing import Refuse, Upgrade, decide
 from proxy.rules import Rules
 from proxy.tunnel import IdleWatch, Leg, Tunnel
 from proxy.upgrade import shake_hands
+from proxy.uploads import Uploads
 from proxy.upstream import Upstream
 
 logger = logging.getLogger("proxy")
@@ -79,12 +80,14 @@ class Gateway:
         self._idle_watch = IdleWatch(rules.settings.timeouts.tunnel_idle, self._tunnels)
         self._slow_readers = SlowReaders(rules.settings.timeouts.send, self._legs)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
+        self.uploads = Uploads()
         self.handoff = Handoff(rules.settings.handoff_path(folder), observe, self._admission.websockets)
         self._prefix = os.urandom(6).hex()
         self._number = 0
         self._resumed: set[asyncio.Task[None]] = set()
         self._express = Express(
             rules,
+            self.uploads,
             record=self._record,
             end=self._end,
             resume=self._resume,
@@ -181,8 +184,7 @@ class Gateway:
         decision = decide(client.head, rules.table, client.peer)
         if isinstance(decision, Refuse):
             raise decision.error
-        max_body = rules.settings.limits.body
-        check_size(client, max_body)
+        check_size(client, rules.settings.limits.body)
         upstream = rules.upstreams[decision.upstream]
         exchange.upstream, exchange.route = decision.upstream, decision.route
         ours = forwarded_fields(client.head, client.peer, rules.settings.trusted_proxies, exchange.id)
@@ -208,8 +210,9 @@ class Gateway:
                 upstream,
                 exchange,
                 timeouts,
+                rules.settings.limits,
+                self.uploads,
                 close=decision.close,
-                max_body=max_body,
             )
         else:
             answered = await self._answer_of(client, decision, ours, upstream, exchange, timeouts.handshake)
@@ -218,24 +221,20 @@ class Gateway:
             connection, answer = answered
             if answer.status == 101:
                 return self._open_tunnel(client, upstream, connection, answer, exchange, rules.settings.buffer)
-            try:
+            with upstream.lent(connection):
                 written = await relay(client, connection, answer, exchange, close=False)
-            finally:
-                upstream.release(connection)
         return written
 
     async def _relay_refusal(self, client: Client, refusal: Refusal, exchange: Exchange, upstream: Upstream) -> Written:
         """Give the client what Dash has answered about it."""
         answer = refusal.answer
-        try:
+        with upstream.lent(refusal.connection):
             if client.head.method != "HEAD":
                 return await relay(client, refusal.connection, answer, exchange, close=False)
             # The question was a GET: its body is not for whoever asks with HEAD.
             client.write(response_head(answer.status, answer.reason, answer.headers, ours=((b"Connection", b"close"),)))
             exchange.status, exchange.outcome = answer.status, Outcome.SERVED
             return Written(keep_alive=False)
-        finally:
-            upstream.release(refusal.connection)
 
     async def _admit(self, exchange: Exchange, limits: Limits) -> None:
         """Count a WebSocket in before it is one; wait if its client is fast. Raises TooMany."""
@@ -376,10 +375,9 @@ class Gateway:
 
     def _end(self, exchange: Exchange) -> None:
         exchange.ended = time.monotonic()
-        if exchange.slot is not None:
-            exchange.slot.release()
-        if exchange.connection is not None:
-            exchange.connection.release()
+        for lease in (exchange.slot, exchange.connection, exchange.upload):
+            if lease is not None:
+                lease.release()
         self._lifecycle.leave(exchange)
         self._observe(exchange)
 

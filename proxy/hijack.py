@@ -125,6 +125,11 @@ class Client:
         if not self.is_gone and not self.has_written:
             self._protocol.write(data)
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether more waits for it than may."""
+        return self._protocol._paused
+
     async def drain(self) -> None:
         """Wait until the client takes more bytes. Raises ConnectionError when it leaves instead."""
         if self._protocol._paused:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from sys import intern
+from typing import Protocol
 
 from proxy.config import Limits, Settings
 from proxy.errors import TooMany
@@ -54,8 +55,15 @@ _RESERVE = 64
 a quarter of all where that is less."""
 
 
+class Lease(Protocol):
+    """Something that an exchange has, and that must be given back at its end, however it ends."""
+
+    def release(self) -> None:
+        """Give it back. Safe to call again: then it does nothing."""
+
+
 class Slot:
-    """One of what a client has; it counts until it is released."""
+    """One of what a client has, or some bytes of it; it counts until it is released."""
 
     __slots__ = ("_key", "_tally")
 

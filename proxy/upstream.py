@@ -8,7 +8,8 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NotRequired, TypedDict, Unpack
 
 from proxy import config, tls
@@ -178,6 +179,14 @@ class Upstream:
             asyncio.get_running_loop().call_soon(self._keep, connection)
         else:
             self._keep(connection)
+
+    @contextmanager
+    def lent(self, connection: Connection) -> Iterator[None]:
+        """Take a connection back at the end of a ``with`` block, however the block ends, before anything else awaits."""
+        try:
+            yield
+        finally:
+            self.release(connection)
 
     def discard(self, connection: Connection) -> None:
         """Take a connection back and close it. Safe to call twice."""
