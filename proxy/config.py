@@ -335,6 +335,12 @@ class Limits(Section):
     workers for ``timeouts.body``, so keep it below their number; an office behind one address shares it. Precedents:
     nginx none (it collects bodies on disk first)."""
 
+    buffered_per_client: Size | None = 64 << 20
+    """Bytes that wait in the gateway on connections of one client that are stuck, because one of their ends reads
+    nothing; a connection that would exceed it is cut. What waits on others is less than ``buffer`` each way. Peers in
+    ``trusted_proxies`` have no such limit. Precedent: Envoy's overload manager, which resets the streams that hold
+    most."""
+
     in_flight: Annotated[int, Field(ge=1)] | None = 1024
     """Requests that one upstream is given at the same time, handshakes until their answer too; more wait. An answer
     that goes on (server-sent events) counts to its end, a tunnel does not: raise it where thousands of streams are
@@ -461,8 +467,9 @@ class Settings(Section):
 
     health: Health = Health()
 
-    buffer: Annotated[Size, Field(ge=4096)] = 65536
-    """Bytes held per direction of an exchange before the sender is made to wait."""
+    buffer: Annotated[Size, Field(ge=4096)] = 16384
+    """Bytes held per direction of an exchange before the sender is made to wait; what was read last comes to that, 256
+    KiB at most. Precedents: nginx 4KiB to 64KiB, HAProxy 16KiB."""
 
     def handoff_path(self, folder: Path) -> Path | None:
         """Return ``handoff`` as a path; None where it is off. folder: of the config file."""

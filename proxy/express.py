@@ -35,9 +35,10 @@ Work = Coroutine[Any, Any, Written]
 class Express:
     """Carries plain exchanges for a gateway.
 
-    uploads: where bodies that are on their way are counted. record: opens the record of a request. end: closes it. resume: goes on
-    the ordinary way; it answers errors, and calls ``plain_ended`` on the
-    client's connection at the end.
+    uploads: where bodies that are on their way are counted. record: opens
+    the record of a request. end: closes it. resume: goes on the ordinary way;
+    it answers errors, and calls ``plain_ended`` on the client's connection at
+    the end.
     """
 
     def __init__(

@@ -20,13 +20,9 @@ from proxy.exchange import Exchange
 from proxy.headers import Fields, request_head, response_head, tokens
 from proxy.hijack import Client, Written
 from proxy.hold import HELD, hold, send
+from proxy.patience import MIN_RATE
 from proxy.uploads import Uploads
 from proxy.upstream import Upstream
-
-MIN_RATE = 240
-"""Bytes a second that a request's body must bring on average, behind a grace of ``timeouts.body``: who sends a byte
-each minute would keep one of Dash's workers busy for ever. Precedents: Kestrel 240 behind 5 s, Apache 500 behind 20 s,
-nginx none (it collects the body first)."""
 
 _CONTINUE_PATIENCE = 1.0
 """Seconds to wait for an upstream's 100 before the gateway says it itself. curl waits as long for the gateway's."""

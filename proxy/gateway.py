@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -21,12 +22,20 @@ from proxy.exchange import Exchange
 from proxy.express import Express, Work
 from proxy.forward import check_size, forward, relay
 from proxy.handoff import Handoff
-from proxy.headers import Fields, client_address, forwarded_fields, request_head, response_head, upgrade_response_head
+from proxy.headers import (
+    Fields,
+    client_address,
+    forwarded_fields,
+    is_trusted,
+    request_head,
+    response_head,
+    upgrade_response_head,
+)
 from proxy.hijack import Carried, Client, Written
 from proxy.hijack import Connection as ClientConnection
 from proxy.hold import hold
 from proxy.lifecycle import Lifecycle, State
-from proxy.limits import Admission, TurnAway
+from proxy.limits import Admission, Lease, TurnAway
 from proxy.pages import PASSES, RETRY, as_json, is_navigation, page
 from proxy.patience import SlowReaders
 from proxy.plain import Request
@@ -104,16 +113,19 @@ class Gateway:
         return self._express.offer(connection, request)
 
     async def _guard(self, client: Client, exchange: Exchange, work: Work) -> Written:
-        """Do the work of an exchange; whatever it ends in, the client has its answer and the record its end."""
-        written = Written(keep_alive=False)
+        """Do the work of an exchange; whatever it ends in, the client has its answer and the record its end.
+
+        It ends when the client has taken the answer, but for what may wait for it: nothing more of its connection is
+        served before (issue 9, A3).
+        """
+        written, is_taken = Written(keep_alive=False), False
         try:
-            written = await work
-        except ProxyError as error:
-            exchange.outcome = error.outcome
-            exchange.detail = error.detail or error.message
-            written = self._answer(client, exchange, error)
+            written = await self._answered(client, exchange, work)
+            if not (exchange.is_tunnel or exchange.is_handed_off):
+                await client.drain()
+            is_taken = True
         except (asyncio.CancelledError, ConnectionError) as error:
-            if exchange.outcome is not Outcome.SERVED:
+            if exchange.outcome in (Outcome.BUG, Outcome.SERVED) and not is_taken:
                 is_cut = self._lifecycle.state is State.STOPPED or not client.is_gone
                 exchange.outcome = Outcome.STOPPING if is_cut else Outcome.CLIENT_GONE
                 if client.was_too_slow:
@@ -121,16 +133,27 @@ class Gateway:
                 exchange.status = exchange.status or 499
             if isinstance(error, asyncio.CancelledError):
                 raise
-        except Exception as error:
-            logger.exception("a fault of the gateway itself, in exchange %s", exchange.id)
-            written = self._answer(client, exchange, ProxyError("The gateway has failed.", advice="Its log says why."))
-            exchange.detail = repr(error)
         finally:
             if exchange.is_handed_off:
                 self._lifecycle.leave(exchange)
             elif not exchange.is_tunnel:
                 self._end(exchange)
         return written
+
+    async def _answered(self, client: Client, exchange: Exchange, work: Work) -> Written:
+        """Do the work of an exchange, and answer what goes wrong with it."""
+        try:
+            return await work
+        except ProxyError as error:
+            exchange.outcome = error.outcome
+            exchange.detail = error.detail or error.message
+            return self._answer(client, exchange, error)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            logger.exception("a fault of the gateway itself, in exchange %s", exchange.id)
+            exchange.detail = repr(error)
+            return self._answer(client, exchange, ProxyError("The gateway has failed.", advice="Its log says why."))
 
     def refuse_unreadable(self, request: web.BaseRequest, status: int, message: str) -> web.StreamResponse:
         """Answer what cannot be read as a request, or is too large or too slow to be read.
@@ -314,23 +337,41 @@ class Gateway:
         except ConnectionError:
             to_upstream.abort()
             raise
+        exchange.connection = client.take_slot()
+        try:
+            tunnel = Tunnel(
+                to_client,
+                to_upstream,
+                buffer=buffer,
+                hold=partial(self.hold, exchange.client),
+                on_end=self._on_tunnel_end,
+            )
+            self._tunnels[tunnel] = exchange
+            tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
+        except BaseException:
+            # Neither connection has a protocol that would tell of its end.
+            to_client.abort()
+            to_upstream.abort()
+            raise
         exchange.is_tunnel = True
         exchange.status = 101
-        exchange.connection = client.take_slot()
-        tunnel = Tunnel(
-            to_client,
-            to_upstream,
-            buffer=buffer,
-            on_end=self._on_tunnel_end,
-        )
-        self._tunnels[tunnel] = exchange
         self._idle_watch.wake()
         self._slow_readers.wake()
-        tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
         self._observe(exchange)
         if self._lifecycle.is_ending:  # the drain began while the upstream made up its mind
             tunnel.say_goodbye(1012, Outcome.DRAINED)
         return Written(keep_alive=False)
+
+    def hold(self, address: str, size: int) -> Lease | None:
+        """Count bytes that wait on a client's connection; None when they are more than may: then it is to be cut."""
+        settings = self._rules.settings
+        most = None if is_trusted(address, settings.trusted_proxies) else settings.limits.buffered_per_client
+        verdict = self._admission.buffer(address, size, most, time.monotonic())
+        if isinstance(verdict, TurnAway):
+            if verdict.notice:
+                logger.warning("%s", verdict.notice)
+            return None
+        return verdict.slot
 
     def _legs(self) -> Iterator[Leg]:
         for tunnel in self._tunnels:

@@ -25,8 +25,8 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from proxy import tls
 from proxy.headers import Head, Peer, tokens
 from proxy.heads import HeadLimits
-from proxy.limits import Slot
-from proxy.patience import Deadlines, SlowReaders, waiting
+from proxy.limits import Lease, Slot
+from proxy.patience import LARGEST_READ, Deadlines, SlowReaders, largest_read, waiting, waits
 from proxy.plain import MAX_FIELDS, MAX_HEAD, Request, recognise_request
 from proxy.strict import RequestReader, Unreadable
 
@@ -163,7 +163,7 @@ class Client:
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         transport.pause_reading()
-        leftover, protocol._held = protocol._held, b""
+        leftover = protocol.take_held()
         protocol.transport = protocol._wire = None
         serving = protocol._task_handler
         assert serving is not None
@@ -185,13 +185,13 @@ class Client:
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         transport.pause_reading()
-        return transport.get_extra_info("socket").fileno(), self._protocol._held
+        self._protocol.is_lent = True
+        return transport.get_extra_info("socket").fileno(), bytes(self._protocol._held)
 
     def go_on(self) -> None:
         """Read on behind ``hold``: nobody took the connection."""
-        transport = self._protocol.transport
-        if transport is not None and not transport.is_closing() and not self._protocol._buffer_paused:
-            transport.resume_reading()
+        self._protocol.is_lent = False
+        self._protocol.read_on()
 
     def let_go(self) -> None:
         """Close this process's copy of the descriptor and nothing else: no FIN is sent where another has the socket."""
@@ -249,11 +249,15 @@ class Connection(RequestHandler):
         "_is_narrow",
         "_limits",
         "_listener",
+        "_most",
         "_on_plain",
         "_on_unreadable",
         "_reader",
+        "_unread",
+        "_unsent",
         "_wire",
         "_written",
+        "is_lent",
         "peer",
         "slot",
         "was_too_slow",
@@ -280,7 +284,7 @@ class Connection(RequestHandler):
         self._is_narrow = limits.is_below(MAX_HEAD, MAX_FIELDS)  # whether a plain request could exceed them
         self._heads = heads
         self._carried: Carried | None = None
-        self._held = b""  # what came behind the request that is being served
+        self._held = bytearray()  # what came behind the request that is being served
         self._reader = RequestReader(limits)
         self._body = EMPTY_PAYLOAD  # of the request that aiohttp serves
         self._is_answered = False  # that request is, though its body may still come
@@ -288,6 +292,10 @@ class Connection(RequestHandler):
         self._announced = announced
         self._wire: asyncio.Transport | None = None  # aiohttp forgets its own before the last bytes have left
         self._written = 0  # bytes that were given to it
+        self._most = 0  # bytes of one read, behind which others have a turn
+        self._unread: Lease | None = None  # what is held of what it sends is counted while reading is paused
+        self._unsent: Lease | None = None  # and what waits for it while that is too much
+        self.is_lent = False  # somebody else may read from the socket
         self.peer = Peer("-")
         self.was_too_slow = False
 
@@ -297,6 +305,8 @@ class Connection(RequestHandler):
         super().connection_made(transport)
         tls.bound(transport, self._read_bufsize)
         self._wire = self.transport
+        assert self._wire is not None
+        self._most = largest_read(self._wire)
         self._heads.begin(self)
 
     def data_received(self, data: bytes) -> None:
@@ -305,10 +315,18 @@ class Connection(RequestHandler):
             super().data_received(data)  # aiohttp itself calls, to be reminded of what it holds
         elif self._is_broken:
             pass
-        elif self._carried is not None or self._reader.is_whole:
+        elif self._carried is not None or self._reader.is_whole or (self._paused and not self._reader.has_begun):
             self._hold(data)
         elif self._reader.has_begun or not self._offer(data):
             self._read(data)
+        if len(data) >= self._most and self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+            self._loop.call_soon(self.read_on)
+
+    def read_on(self) -> None:
+        """Read again, behind a pause that nothing of what is held has asked for."""
+        if not (self.is_lent or self._reading_paused or self._buffer_paused):
+            self._resume_transport_reading()
 
     def _offer(self, data: bytes) -> bool:
         request = recognise_request(data)
@@ -375,7 +393,7 @@ class Connection(RequestHandler):
         RFC 9112, section 9.6. What still comes is thrown away.
         """
         self._is_broken = True
-        self._held = b""
+        self.take_held()
         if self._buffer_paused:
             self._resume_reading_for_buffer()
         if self.transport is not None and self.transport.can_write_eof():
@@ -437,7 +455,7 @@ class Connection(RequestHandler):
         if keep_alive:
             self._give_on_what_was_held()
         else:
-            self._held = b""
+            self.take_held()
             self.force_close()
 
     @property
@@ -458,6 +476,7 @@ class Connection(RequestHandler):
             self._carried is None
             and not self._reader.has_begun
             and self._is_between_requests
+            and not self._held
             and self._next_keepalive_close_time - self._keepalive_timeout <= since
         ):
             self.force_close()
@@ -472,20 +491,35 @@ class Connection(RequestHandler):
     def pause_writing(self) -> None:
         """The client is slow."""
         super().pause_writing()
+        if self._unsent is None and self._wire is not None:
+            self._unsent = self._count(waits(self._wire))
         if self._carried is not None:
             self._carried.client_is_slow(True)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         super().resume_writing()
+        _give_back(self._unsent)
+        self._unsent = None
         if self._carried is not None:
             self._carried.client_is_slow(False)
+        elif not self._reader.is_whole:
+            self._give_on_what_was_held()
+
+    def _count(self, size: int) -> Lease | None:
+        """Count bytes that wait on this connection; cut it where its client has too many of them."""
+        lease = self._listener.hold(self.peer.address, size)
+        if lease is None:
+            self._loop.call_soon(self.took_too_long)  # not in the middle of a write
+        return lease
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End; whoever carries a plain exchange is told."""
         self._heads.end(self)
         if self.slot is not None:
             self.slot.release()
+        _give_back(self._unsent)
+        _give_back(self._unread)
         carried, self._carried = self._carried, None
         self._wire = None
         super().connection_lost(exc)
@@ -503,15 +537,35 @@ class Connection(RequestHandler):
             self._pause_reading_for_buffer()
 
     def _give_on_what_was_held(self) -> None:
-        held, self._held = self._held, b""
+        if self._paused:
+            return  # its answers are not read: so nothing more of it is served (issue 9, A3)
+        held = self.take_held()
         if self._buffer_paused:
             self._resume_reading_for_buffer()
         if held:
             self.data_received(held)
 
+    def take_held(self) -> bytes:
+        """Take what came behind the request that is being served."""
+        held, self._held = bytes(self._held), bytearray()
+        return held
+
+    def _pause_transport_reading(self) -> None:
+        super()._pause_transport_reading()
+        if self._unread is None and self.transport is not None:
+            # Of a body nobody says how much of it waits; and what its upstream is to take waits a second time.
+            body = 0 if self._body is EMPTY_PAYLOAD else 2 * (LARGEST_READ + 2 * self._read_bufsize)
+            self._unread = self._count(len(self._held) + body)
+
+    def _resume_transport_reading(self) -> None:
+        _give_back(self._unread)
+        self._unread = None
+        if not self.is_lent:
+            super()._resume_transport_reading()
+
     def _process_keepalive(self) -> None:
         # aiohttp sees neither, and would take the connection for idle.
-        if self._carried is not None or self._reader.has_begun:
+        if self._carried is not None or self._reader.has_begun or self._held:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
@@ -548,7 +602,8 @@ class Listener(web.Server):
     """aiohttp's low-level server: a factory of protocols for ``loop.create_server``.
 
     handler: called for each request. on_plain: offered each plain request
-    first; returns who carries it, or None to decline.
+    first; returns who carries it, or None to decline. hold: counts bytes that
+    wait on a connection of an address; None when they are too many.
     on_unreadable: called with the status and the reason when a request cannot
     be read at all; writes the answer. terms: what holds for clients.
 
@@ -561,6 +616,7 @@ class Listener(web.Server):
         *,
         on_plain: OnPlain = lambda connection, request: None,
         on_unreadable: OnUnreadable,
+        hold: Callable[[str, int], Lease | None],
         **terms: Unpack[Terms],
     ) -> None:
         super().__init__(
@@ -569,6 +625,7 @@ class Listener(web.Server):
             handler_cancellation=True,
         )
         self.is_leaving = False
+        self.hold = hold
         self.on_empty: Callable[[], None] = lambda: None
         self._heads = Deadlines[Connection](terms["head_timeout"], Connection.head_is_late)
         self._slow_readers = SlowReaders(terms["send_timeout"], self._clients)
@@ -641,6 +698,11 @@ class Listener(web.Server):
 def _reset(transport: asyncio.Transport) -> None:
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
+
+
+def _give_back(lease: Lease | None) -> None:
+    if lease is not None:
+        lease.release()
 
 
 def _wants_keep_alive(head: Head) -> bool:

@@ -65,18 +65,19 @@ class Lease(Protocol):
 class Slot:
     """One of what a client has, or some bytes of it; it counts until it is released."""
 
-    __slots__ = ("_key", "_tally")
+    __slots__ = ("_count", "_key", "_tally")
 
-    def __init__(self, tally: Tally, key: str) -> None:
-        tally.enter(key)
+    def __init__(self, tally: Tally, key: str, count: int = 1) -> None:
+        tally.enter(key, count)
         self._tally: Tally | None = tally
         self._key = key
+        self._count = count
 
     def release(self) -> None:
         """Count it out. Safe to call again, and behind ``hand_over``: then it does nothing."""
         tally, self._tally = self._tally, None
         if tally is not None:
-            tally.leave(self._key)
+            tally.leave(self._key, self._count)
 
     def hand_over(self) -> str:
         """Return the client's key: whoever calls this counts it out, and ``release`` does nothing any more."""
@@ -104,10 +105,10 @@ class Tally:
         """Return how many one client has."""
         return self._counts.get(key, 0)
 
-    def enter(self, key: str) -> None:
-        """Count one in."""
-        self._counts[key] = self._counts.get(key, 0) + 1
-        self.total += 1
+    def enter(self, key: str, count: int = 1) -> None:
+        """Count some in."""
+        self._counts[key] = self._counts.get(key, 0) + count
+        self.total += count
 
     def leave(self, key: str, count: int = 1) -> None:
         """Count some out. Raises KeyError when the client does not have so many: then the books are wrong."""
@@ -189,6 +190,7 @@ class Admission:
     def __init__(self) -> None:
         self.connections = Tally()
         self.websockets = Tally()
+        self.buffered = Tally()  # bytes
         self._handshakes = Pace()
         self._notices: OrderedDict[tuple[str, str], float] = OrderedDict()
 
@@ -210,6 +212,26 @@ class Admission:
                 "connections_per_client",
                 f"{key} has {most} connections, the most that gateway.limits.connections_per_client allows, and gets "
                 "no more; if it is a proxy, name it in gateway.trusted_proxies",
+                now,
+            ),
+        )
+
+    def buffer(self, address: str, size: int, most: int | None, now: float) -> Admit | TurnAway:
+        """Decide whether so many bytes may wait for a client, or for an upstream to take them from it; count them.
+
+        address: of the client. most: ``buffered_per_client``; None for no limit. now: seconds of a monotonic clock.
+        """
+        key = client_key(address)
+        if most is None or self.buffered.of(key) + size <= most:
+            return Admit(Slot(self.buffered, key, size))
+        what = f"{self.buffered.of(key)} bytes wait on connections of {key} that are not read, and {size} more would"
+        return TurnAway(
+            TooMany("More waits for your address than may.", detail=what, retry_after=_RETRY),
+            self._notice(
+                key,
+                "buffered_per_client",
+                f"{what} exceed gateway.limits.buffered_per_client ({most}); such a connection is cut; "
+                "if it is a proxy, name it in gateway.trusted_proxies",
                 now,
             ),
         )

@@ -60,6 +60,7 @@ class Server:
             self._gateway.handle,
             on_plain=self._gateway.offer_plain,
             on_unreadable=self._gateway.refuse_unreadable,
+            hold=self._gateway.hold,
             **_terms(settings),
         )
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)

@@ -182,7 +182,7 @@ class Upstream:
 
     @contextmanager
     def lent(self, connection: Connection) -> Iterator[None]:
-        """Take a connection back at the end of a ``with`` block, however the block ends, before anything else awaits."""
+        """Take a connection back at the end of a ``with`` block, however it ends, before anything else can wait."""
         try:
             yield
         finally:

@@ -79,6 +79,8 @@ def test_the_defaults_are_the_ones_that_are_written_down() -> None:
             "connections_per_client": 1000,
             "websockets_per_client": 1000,
             "handshakes_per_second": 100,
+            "uploads_per_client": 3,
+            "buffered_per_client": "64MiB",
             "in_flight": 1024,
             "waiting": 1024,
         },
@@ -107,7 +109,7 @@ def test_the_defaults_are_the_ones_that_are_written_down() -> None:
             "dash": None,
             "ws": None,
         },
-        "buffer": "64KiB",
+        "buffer": "16KiB",
     }
 
 

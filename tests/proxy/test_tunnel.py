@@ -12,6 +12,7 @@ import pytest
 
 from proxy.errors import Outcome
 from proxy.frames import close_frame
+from proxy.limits import Admission, Admit, Lease
 from proxy.tunnel import IdleWatch, State, Tunnel
 
 HELLO = b"\x81\x02hi"  # a whole text frame of a server
@@ -77,6 +78,7 @@ async def rig(
     *,
     idle: float = 60,
     buffer: int = 65536,
+    most: int | None = None,
     answer: bytes = b"",
     from_upstream: bytes = b"",
     from_client: bytes = b"",
@@ -91,7 +93,13 @@ async def rig(
         calls.append(tunnel)
         ended.set()
 
-    tunnel = Tunnel(client_transport, upstream_transport, buffer=buffer, on_end=on_end)
+    admission = Admission()
+
+    def hold(size: int) -> Lease | None:
+        verdict = admission.buffer("192.0.2.1", size, most, 0.0)
+        return verdict.slot if isinstance(verdict, Admit) else None
+
+    tunnel = Tunnel(client_transport, upstream_transport, buffer=buffer, hold=hold, on_end=on_end)
     tunnel.open(answer, from_upstream, from_client)
     watched = [tunnel]
     IdleWatch(idle, watched).wake()
