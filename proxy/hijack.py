@@ -33,6 +33,9 @@ from proxy.strict import RequestReader, Unreadable
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
 """Whether aiohttp parses with llhttp. Its pure-Python parser is laxer in ways that smuggle requests."""
 
+_PIECE = 16384
+"""Bytes of what is held that are looked at together; a head of the usual size, and a body that is not small, fit."""
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -246,6 +249,7 @@ class Connection(RequestHandler):
         "_held",
         "_is_answered",
         "_is_broken",
+        "_is_full",
         "_is_narrow",
         "_limits",
         "_listener",
@@ -288,6 +292,7 @@ class Connection(RequestHandler):
         self._reader = RequestReader(limits)
         self._body = EMPTY_PAYLOAD  # of the request that aiohttp serves
         self._is_answered = False  # that request is, though its body may still come
+        self._is_full = False  # of what is held: reading is paused for it
         self._is_broken = False  # nothing more of this connection is read
         self._announced = announced
         self._wire: asyncio.Transport | None = None  # aiohttp forgets its own before the last bytes have left
@@ -313,19 +318,29 @@ class Connection(RequestHandler):
         """Offer a plain request to ``on_plain``; give everything else to aiohttp, if it can be read in one way only."""
         if not data:
             super().data_received(data)  # aiohttp itself calls, to be reminded of what it holds
-        elif self._is_broken:
-            pass
-        elif self._carried is not None or self._reader.is_whole or (self._paused and not self._reader.has_begun):
-            self._hold(data)
-        elif self._reader.has_begun or not self._offer(data):
-            self._read(data)
+            return
+        if not self._is_broken:
+            taken = 0 if self._held or self._is_busy else self._take(data)
+            if taken < len(data):
+                self._hold(data[taken:])
         if len(data) >= self._most and self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
             self._loop.call_soon(self.read_on)
 
+    @property
+    def _is_busy(self) -> bool:
+        """Whether a request is served, or the answers to those before are not read: nothing more is, meanwhile."""
+        return self._carried is not None or self._reader.is_whole or (self._paused and not self._reader.has_begun)
+
+    def _take(self, data: bytes) -> int:
+        """Serve the request that ``data`` begins or goes on with; return how many bytes of it that were."""
+        if self._reader.has_begun or not self._offer(data):
+            return self._read(data)
+        return len(data)
+
     def read_on(self) -> None:
-        """Read again, behind a pause that nothing of what is held has asked for."""
-        if not (self.is_lent or self._reading_paused or self._buffer_paused):
+        """Read again, where nothing stands against it."""
+        if not (self._reading_paused or self._buffer_paused):
             self._resume_transport_reading()
 
     def _offer(self, data: bytes) -> bool:
@@ -340,14 +355,14 @@ class Connection(RequestHandler):
         self._request_count += 1
         return True
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: bytes) -> int:
         reader = self._reader
         had_begun, had_head = reader.has_begun, reader.has_head
         try:
             good, behind = reader.feed(data)
         except Unreadable as error:
             self._break(error, had_head)
-            return
+            return len(data)
         if not (had_begun or reader.has_head or self._request_count == 0):
             self._heads.begin(self)  # its first byte; the first head of all has its time from connecting
         if good:
@@ -358,8 +373,7 @@ class Connection(RequestHandler):
                     self._break_body(message.message)
                 elif not had_head:
                     self._body = body
-        if behind:
-            self._hold(behind)
+        return len(data) - len(behind)
 
     def _break(self, error: Unreadable, had_head: bool) -> None:
         """Read no more. A request that is served already ends with its body; otherwise the error is the answer."""
@@ -396,6 +410,8 @@ class Connection(RequestHandler):
         self.take_held()
         if self._buffer_paused:
             self._resume_reading_for_buffer()
+        else:
+            self.read_on()
         if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
         await asyncio.sleep(self._lingering_time)
@@ -533,21 +549,22 @@ class Connection(RequestHandler):
 
     def _hold(self, data: bytes) -> None:
         self._held += data
-        if len(self._held) >= self._read_bufsize and not self._buffer_paused:
-            self._pause_reading_for_buffer()
+        if len(self._held) >= self._read_bufsize and not self._is_full:
+            self._is_full = True
+            self._pause_transport_reading()
 
     def _give_on_what_was_held(self) -> None:
-        if self._paused:
-            return  # its answers are not read: so nothing more of it is served (issue 9, A3)
-        held = self.take_held()
-        if self._buffer_paused:
-            self._resume_reading_for_buffer()
-        if held:
-            self.data_received(held)
+        """Serve what came behind a request, in pieces: to copy all of it for each request would cost its square."""
+        while self._held and not self._is_busy and not self._is_broken:
+            del self._held[: self._take(bytes(self._held[:_PIECE]))]
+        if self._is_full and len(self._held) < self._read_bufsize:
+            self._is_full = False
+            self.read_on()
 
     def take_held(self) -> bytes:
         """Take what came behind the request that is being served."""
         held, self._held = bytes(self._held), bytearray()
+        self._is_full = False
         return held
 
     def _pause_transport_reading(self) -> None:
@@ -558,10 +575,12 @@ class Connection(RequestHandler):
             self._unread = self._count(len(self._held) + body)
 
     def _resume_transport_reading(self) -> None:
+        # aiohttp lets go of a pause for its own buffers alone; ours stand beside it.
+        if self._is_full or self.is_lent:
+            return
         _give_back(self._unread)
         self._unread = None
-        if not self.is_lent:
-            super()._resume_transport_reading()
+        super()._resume_transport_reading()
 
     def _process_keepalive(self) -> None:
         # aiohttp sees neither, and would take the connection for idle.
