@@ -37,8 +37,9 @@ class Express:
 
     uploads: where bodies that are on their way are counted. record: opens
     the record of a request. end: closes it. resume: goes on the ordinary way;
-    it answers errors, and calls ``plain_ended`` on the client's connection at
-    the end.
+    it answers errors, calls ``plain_ended`` on the client's connection at the
+    end, and what it is given for the case that the work is cancelled before
+    it has begun.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Express:
         *,
         record: Callable[[str, str, str, str], Exchange],
         end: Callable[[Exchange], None],
-        resume: Callable[[Connection, Client, Exchange, Work], asyncio.Task[None]],
+        resume: Callable[[Connection, Client, Exchange, Work, Callable[[], None]], asyncio.Task[None]],
     ) -> None:
         self.rules = rules
         self._uploads = uploads
@@ -222,8 +223,7 @@ class _Carried:
 
     def _leave(self, outcome: Outcome) -> None:
         if self._task is not None:
-            # Not at once: a task that is cancelled before its first step never reaches its own clean-up.
-            asyncio.get_running_loop().call_soon(self._task.cancel)
+            self._task.cancel()
             return
         self._express.forget(self)
         self.exchange.status = self.exchange.status or 499
@@ -257,7 +257,10 @@ class _Carried:
         return self._connection.client(self._request, has_written=self._owed >= 0)
 
     def _resume(self, client: Client, work: Work) -> None:
-        self._task = self._express.resume(self._connection, client, self.exchange, work)
+        self._task = self._express.resume(self._connection, client, self.exchange, work, self._give_up)
+
+    def _give_up(self) -> None:
+        self._upstream.discard(self._link)
 
 
 def our_fields(request: Request, peer: Peer, trusted: Trusted, request_id: str) -> bytes:

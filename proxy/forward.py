@@ -236,6 +236,9 @@ class _Body:
                     patience.reschedule(loop.time() + timeouts.response)
             except Exception as error:
                 connection.fail(error)
+            except asyncio.CancelledError:
+                connection.fail(ConnectionAbortedError("the request's body is sent no further"))
+                raise
 
         name = f"request body of {self._exchange.id}"
         return loop.create_task(run(), name=name)

@@ -125,12 +125,8 @@ class Gateway:
                 await client.drain()
             is_taken = True
         except (asyncio.CancelledError, ConnectionError) as error:
-            if exchange.outcome in (Outcome.BUG, Outcome.SERVED) and not is_taken:
-                is_cut = self._lifecycle.state is State.STOPPED or not client.is_gone
-                exchange.outcome = Outcome.STOPPING if is_cut else Outcome.CLIENT_GONE
-                if client.was_too_slow:
-                    exchange.outcome = Outcome.TOO_SLOW
-                exchange.status = exchange.status or 499
+            if not is_taken:
+                self._cut_short(client, exchange)
             if isinstance(error, asyncio.CancelledError):
                 raise
         finally:
@@ -139,6 +135,15 @@ class Gateway:
             elif not exchange.is_tunnel:
                 self._end(exchange)
         return written
+
+    def _cut_short(self, client: Client, exchange: Exchange) -> None:
+        """Note who ended an exchange whose answer the client does not have, unless it is known."""
+        if exchange.outcome in (Outcome.BUG, Outcome.SERVED):
+            is_cut = self._lifecycle.state is State.STOPPED or not client.is_gone
+            exchange.outcome = Outcome.STOPPING if is_cut else Outcome.CLIENT_GONE
+            if client.was_too_slow:
+                exchange.outcome = Outcome.TOO_SLOW
+            exchange.status = exchange.status or 499
 
     async def _answered(self, client: Client, exchange: Exchange, work: Work) -> Written:
         """Do the work of an exchange, and answer what goes wrong with it."""
@@ -385,20 +390,41 @@ class Gateway:
         self._end(exchange)
 
     def _resume(
-        self, connection: ClientConnection, client: Client, exchange: Exchange, work: Work
+        self,
+        connection: ClientConnection,
+        client: Client,
+        exchange: Exchange,
+        work: Work,
+        give_up: Callable[[], None],
     ) -> asyncio.Task[None]:
-        """Go on with an exchange that is not plain after all."""
+        """Go on with an exchange that is not plain after all.
+
+        give_up: gives back what the work would have; called when its task is cancelled before its first step, because
+        then nothing of it ever runs.
+        """
+        has_begun = False
 
         async def run() -> None:
+            nonlocal has_begun
+            has_begun = True
             written = Written(keep_alive=False)
             try:
                 written = await self._guard(client, exchange, work)
             finally:
                 connection.plain_ended(bool(written.keep_alive))
 
+        def ended(task: asyncio.Task[None]) -> None:
+            self._resumed.discard(task)
+            if not has_begun:
+                work.close()
+                give_up()
+                self._cut_short(client, exchange)
+                self._end(exchange)
+                connection.plain_ended(keep_alive=False)
+
         task = asyncio.get_running_loop().create_task(run(), name=f"exchange {exchange.id}")
         self._resumed.add(task)
-        task.add_done_callback(self._resumed.discard)
+        task.add_done_callback(ended)
         return task
 
     def _record_of(self, client: Client, rules: Rules) -> Exchange:

@@ -112,6 +112,23 @@ def test_a_handshake_that_is_refused_for_its_number_costs_no_pace() -> None:
     assert admitted(admission.websocket("203.0.113.7", few, 1.0)).delay == 0
 
 
+def test_bytes_that_wait_are_counted_for_their_client_until_they_are_taken() -> None:
+    admission = Admission()
+    first = admitted(admission.buffer("203.0.113.7", 60, 100, 0.0)).slot
+    assert admission.buffered.of("203.0.113.7") == 60
+    refused = turned_away(admission.buffer("203.0.113.7", 41, 100, 0.0))
+    assert "60 bytes wait" in refused.notice
+    assert "gateway.limits.buffered_per_client (100)" in refused.notice
+    assert turned_away(admission.buffer("203.0.113.7", 41, 100, 1.0)).notice == "", "once a minute"
+    second = admitted(admission.buffer("203.0.113.7", 40, 100, 0.0)).slot
+    admitted(admission.buffer("203.0.113.8", 100, 100, 0.0)).slot.release()
+    admitted(admission.buffer("203.0.113.7", 1000, None, 0.0)).slot.release()
+    first.release()
+    first.release()
+    second.release()
+    assert (admission.buffered.total, admission.buffered.clients) == (0, 0)
+
+
 def test_more_than_there_are_cannot_leave() -> None:
     tally = Tally()
     tally.enter("a")
