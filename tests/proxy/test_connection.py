@@ -153,7 +153,7 @@ async def test_interim_answers_without_end_are_no_answer() -> None:
         connection = await upstream(server.url).connect()
         connection.begin("GET", on_interim)
         connection.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        with pytest.raises(UpstreamError, match="of header|header fields"):
+        with pytest.raises(UpstreamError, match=r"of header|header fields"):
             await connection.head()
         assert 100 <= seen < 10_000
         await server.wait_closed(1)

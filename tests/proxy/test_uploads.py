@@ -1,4 +1,4 @@
-"""Uploads of one client: so many at a time, the next ones in their order, and nothing left of clients that have none."""
+"""Uploads of one client: so many at a time, the next ones in order, and nothing left of clients that have none."""
 
 from __future__ import annotations
 
