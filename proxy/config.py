@@ -158,6 +158,16 @@ AskedPath = Annotated[str | None, BeforeValidator(_path)]
 """A request target to ask an upstream for."""
 
 
+def _prefix(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"/(?:[!-~]*/)?", value) and not MANY_READINGS.search(value):
+        return value
+    raise ValueError(f"{value!r} is no prefix of paths; write one that begins and ends with /, as Dash has it: /app/")
+
+
+PathPrefix = Annotated[str, BeforeValidator(_prefix)]
+"""What paths begin with, from slash to slash."""
+
+
 class Upstreams(Section):
     """Where the two services listen: ``http://host:port``, ``https://host:port`` or ``unix:path``."""
 
@@ -438,10 +448,15 @@ class Settings(Section):
     client address. Nobody by default: then those fields are removed from every request and written anew."""
 
     origins: tuple[Origin, ...] = ("same",)
-    """The sites whose pages may open a WebSocket to ``ws``: ``same`` (the page's host is the one it asks), ``any``,
-    ``https://host[:port]``, ``null``, or ``regex:...`` for the whole of it; 403 for others. Clients that are no
-    browsers send no Origin, and pass. Dash's own WebSocket is Dash's to judge. Danger of ``any``: each page that a
-    user visits may open sockets in the user's name."""
+    """The sites whose pages may open a WebSocket: ``same`` (the page's host is the one it asks), ``any``,
+    ``https://host[:port]``, ``null``, or ``regex:...`` for the whole of it; 403 for others. It holds for ``ws`` and for
+    ``dash``; only Dash's own WebSocket, at the path that ``dash_prefix`` says, is Dash's to judge. Clients that are no
+    browsers send no Origin, and pass. Danger of ``any``: each page that a user visits may open sockets in the user's
+    name."""
+
+    dash_prefix: PathPrefix = "/"
+    """What the paths of the Dash app begin with: its ``requests_pathname_prefix``. Dash judges the origin of the
+    WebSocket ``_dash-ws-callback`` directly behind it (``websocket_allowed_origins``), and of no other."""
 
     auth: tuple[Auth, ...] = ()
     """Who may pass, asked of Dash before anything is passed on. Empty: Dash and the endpoints see to it themselves."""
@@ -471,7 +486,7 @@ class Settings(Section):
     @field_validator("auth")
     @classmethod
     def _has_one_rule_for_each_place(cls, rules: tuple[Auth, ...]) -> tuple[Auth, ...]:
-        places = [(rule.path, rule.host and rule.host.lower()) for rule in rules]
+        places = [(rule.path, rule.host and rule.host.lower().rstrip(".")) for rule in rules]
         for place in places:
             if places.count(place) > 1:
                 raise ValueError(f"has two rules for the path {place[0]}; nobody could tell which one holds")

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from proxy.config import MANY_READINGS, Auth
 from proxy.errors import ClientError
 from proxy.headers import Head
-from proxy.routing import is_under, without_port
+from proxy.routing import host_name, is_under
 
 _ENCODED_SLASH = re.compile(r"(?i)%2f|%5c")
 """Some servers split a path before they decode it."""
@@ -74,7 +74,7 @@ class Guards:
             return None
         written = target.partition("?")[0]
         path = unquote(written, errors="replace") if "%" in written else written
-        name = without_port(host.decode("latin-1").lower()).rstrip(".")
+        name = host_name(host.decode("latin-1"))
         rules = [rule for rule in self._rules if rule.host is None or rule.host == name]
         if path.startswith("/") and not MANY_READINGS.search(path) and not _ENCODED_SLASH.search(written):
             return next((rule.guard for rule in rules if is_under(path, rule.path)), None)
@@ -113,4 +113,4 @@ def _made(name: str, rule: Auth) -> _Rule:
     if rule.ask is not None:
         copied = frozenset(field.lower().encode() for field in rule.copy_headers)
         guard = Guard(name, rule.ask, copied, rule.cache)
-    return _Rule(rule.path, rule.host.lower() if rule.host else None, guard)
+    return _Rule(rule.path, host_name(rule.host) if rule.host else None, guard)

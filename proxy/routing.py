@@ -1,8 +1,9 @@
 """Which way a request goes: a pure function of its head and the table (design D1).
 
 Order: the user's routes, Dash's own WebSocket path, other WebSocket
-upgrades to ``ws``, everything else to ``dash``. What other sites' pages open
-to ``ws`` is refused.
+upgrades to ``ws``, everything else to ``dash``. Handshakes of other sites'
+pages are refused, whichever upstream they are for; the one that Dash judges
+itself is left to it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import base64
 import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address
 from urllib.parse import unquote
 
 from proxy.config import Route, Settings
@@ -21,7 +24,9 @@ from proxy.origins import SAME_ORIGIN, Origins
 DASH_SOCKET = "_dash-ws-callback"
 """The last segment of the path on which Dash >= 4.2 (FastAPI, Quart) carries callbacks, behind whatever prefix.
 
-Dash opens it on every page; sent to another service its callbacks hang.
+Dash opens it on every page; sent to another service its callbacks hang. So the last segment decides where a handshake
+goes. It does not decide who judges its origin: an endpoint in Dash's process whose path ends in a parameter would then
+be open to every page (issue 9).
 """
 
 
@@ -78,16 +83,17 @@ class _Rule:
 class Table:
     """The user's routes, longest path first, then the one with more conditions, then the first.
 
-    origins: whose pages may open a WebSocket to ``ws``.
+    origins: whose pages may open a WebSocket. dash_prefix: what Dash's own paths begin with, from slash to slash.
     """
 
-    def __init__(self, routes: Iterable[Route] = (), origins: Origins = SAME_ORIGIN) -> None:
+    def __init__(self, routes: Iterable[Route] = (), origins: Origins = SAME_ORIGIN, dash_prefix: str = "/") -> None:
         self.origins = origins
+        self._judged_by_dash = dash_prefix + DASH_SOCKET
         rules = [
             _Rule(
                 f"routes[{index}]",
                 route.path,
-                route.host.lower() if route.host else None,
+                host_name(route.host) if route.host else None,
                 route.subprotocol.encode() if route.subprotocol else None,
                 route.to,
             )
@@ -107,7 +113,7 @@ class Table:
             # Uvicorn and Werkzeug decode before they route, so the decision is made on what they will see; what is
             # sent stays as it came.
             path = unquote(path, errors="replace")
-        name = without_port(host.decode("latin-1").lower())
+        name = host_name(host.decode("latin-1"))
         for rule in self._rules:
             if rule.matches(path, name, offered):
                 return rule.to, rule.name
@@ -117,10 +123,18 @@ class Table:
             return "dash", "dash socket"
         return "ws", "websocket"
 
+    def leaves_origin_to_dash(self, upstream: str, target: str) -> bool:
+        """Tell whether Dash itself judges the origin of a handshake: for its own path alone, and as Dash writes it.
+
+        upstream: where it goes. target: in origin form. The bytes are compared as they came. A spelling that only
+        means the same (encoded, with ``//``, dot segments or ``;``) may mean something else to whoever reads it next.
+        """
+        return upstream == "dash" and target.partition("?")[0] == self._judged_by_dash
+
 
 def make_table(settings: Settings) -> Table:
     """Return the table that settings mean."""
-    return Table(settings.routes, Origins(settings.origins, settings.trusted_proxies))
+    return Table(settings.routes, Origins(settings.origins, settings.trusted_proxies), settings.dash_prefix)
 
 
 def decide(head: Head, table: Table, peer: Peer = NOBODY) -> Decision:
@@ -145,7 +159,7 @@ def decide(head: Head, table: Table, peer: Peer = NOBODY) -> Decision:
     offered = [part.strip() for v in head.all(b"sec-websocket-protocol") for part in v.split(b",")] if upgrade else []
     upstream, rule = table.match(target, host, offered, upgrade=upgrade)
     if upgrade:
-        if upstream == "ws" and (refusal := table.origins.refusal(head, peer)):
+        if not table.leaves_origin_to_dash(upstream, target) and (refusal := table.origins.refusal(head, peer)):
             return Refuse(refusal)
         return Upgrade(upstream, rule, target, key)
     # aiohttp's parser stops at an upgrade that it does not know and drops what is pipelined behind it.
@@ -239,8 +253,18 @@ def is_under(path: str, prefix: str) -> bool:
     return prefix.endswith("/") or len(path) == len(prefix) or path[len(prefix)] == "/"
 
 
-def without_port(host: str) -> str:
-    """Return a Host field's name, brackets kept."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+@lru_cache(maxsize=256)  # the same few names come again and again
+def host_name(host: str) -> str:
+    """Return the name in a Host field as it is compared: small letters, no port, no dot at the end, IPv6 in brackets.
+
+    ``Dash.Example.:8000`` is ``dash.example``: the dot ends an absolute name (RFC 1034, section 3.1). An IPv6 address
+    has one spelling (RFC 5952).
+    """
+    host = host.lower()
+    if not host.startswith("["):
+        return host.partition(":")[0].rstrip(".")
+    address = host[1:].partition("]")[0]
+    try:
+        return f"[{IPv6Address(address)}]"
+    except ValueError:  # with a zone, or none at all
+        return f"[{address}]"
