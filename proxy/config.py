@@ -123,6 +123,12 @@ def _origin(value: object) -> str:
     return value.lower()
 
 
+def _host_name(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9._-]{1,253}", value):
+        return value.lower()
+    raise ValueError(f"{value!r} is not the name of a host; write it without a scheme and without a port")
+
+
 def _copied_field(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -136,6 +142,9 @@ def _copied_field(value: object) -> object:
 Url = Annotated[str, BeforeValidator(_upstream_url)]
 Origin = Annotated[str, BeforeValidator(_origin)]
 """``same``, ``any``, ``null``, ``regex:...`` or an origin as browsers write it (RFC 6454, section 6.2)."""
+
+HostName = Annotated[str, BeforeValidator(_host_name)]
+"""A name, without a port."""
 
 CopiedField = Annotated[str, BeforeValidator(_copied_field)]
 """The name of a field that says something about a user."""
@@ -423,10 +432,16 @@ class Settings(Section):
     ``trusted_proxies`` for its X-Forwarded-* to be believed, no longer the proxy."""
 
     admin: Listen = "127.0.0.1:8001"
-    """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket."""
+    """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket. It has
+    at most 32 connections, each for 5 s and for one request; one more closes the oldest."""
 
     admin_public: bool = False
     """Whether ``admin`` may be an address that others reach. Danger: whoever reaches it sees how the gateway fares."""
+
+    admin_hosts: tuple[HostName, ...] = ()
+    """Names by which ``admin`` may be asked, such as ``gateway`` in a network of containers; exactly these, whatever
+    the port. An IP address and ``localhost`` are always answered, other names with 403, and through a unix socket the
+    name does not matter. Danger: a page whose own name is in here may read the answers (DNS rebinding)."""
 
     upstreams: Upstreams = Upstreams()
 

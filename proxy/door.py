@@ -44,7 +44,7 @@ _AT_ONCE = 64
 _BACKLOG = 4096
 """Connections that the kernel's queue may hold: the usual limit (somaxconn)."""
 
-_BREATH = 0.5
+PAUSE = 0.5
 """Seconds between two tries while descriptors are out. asyncio waits 1 s."""
 
 _DEAR = 60.0
@@ -116,7 +116,7 @@ class Door:
         self._reasons = {"closed"}
         self._arrivals: dict[asyncio.Task[None], _Arrival] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._log = _Log()
+        self._log = RateLimitedLog()
         if entrance is not None:
             entrance.connections.on_leave = self.look_again
         self.resume("closed")
@@ -168,7 +168,7 @@ class Door:
             entrance = self._entrance
             if entrance is not None and entrance.is_full:
                 taken = entrance.connections.total
-                self._log.tell(_NO_ROOM, f"no connection is accepted: {taken} are open; {entrance.room}")
+                self._log.warn(_NO_ROOM, f"no connection is accepted: {taken} are open; {entrance.room}")
                 self.pause(_NO_ROOM)
                 return
             try:
@@ -213,12 +213,9 @@ class Door:
             arrival.slot.release()
 
     def _rest(self, error: OSError) -> None:
-        what = _OUT_OF.get(error.errno or 0, f"accept fails ({error.strerror})")
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        advice = "raise it (LimitNOFILE= in a systemd unit, ulimit -n in a shell), or lower gateway.limits.connections"
-        self._log.tell("out", f"no connection is accepted: {what}, of {limit}; {advice}")
+        self._log.warn("out", f"no connection is accepted: {accept_failure(error)}")
         self.pause("out of descriptors")
-        self._timer = self._loop.call_later(_BREATH, self.resume, "out of descriptors")
+        self._timer = self._loop.call_later(PAUSE, self.resume, "out of descriptors")
 
     async def _admit(self, arrival: _Arrival) -> None:
         """Bring one connection to its protocol, or close it. Never raises, but when it is cancelled."""
@@ -270,11 +267,19 @@ class Door:
 
     def _turned_away(self, who: str, error: Exception) -> None:
         if isinstance(error, HeaderError):
-            self._log.tell("announcement", f"a connection from {who} was closed: {error}")
+            self._log.warn("announcement", f"a connection from {who} was closed: {error}")
         elif isinstance(error, ssl.SSLError):
-            self._log.tell("handshake", f"a connection from {who} was closed: {why(error)}")
+            self._log.warn("handshake", f"a connection from {who} was closed: {why(error)}")
         else:
             logger.debug("a connection from %s ended at the door: %r", who, error)
+
+
+def accept_failure(error: OSError) -> str:
+    """Return in words why accepting fails, and what to do."""
+    what = _OUT_OF.get(error.errno or 0, f"accept fails ({error.strerror})")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    advice = "raise it (LimitNOFILE= in a systemd unit, ulimit -n in a shell), or lower gateway.limits.connections"
+    return f"{what}, of {limit}; {advice}"
 
 
 def _say_why(sock: socket.socket, error: TooMany) -> None:
@@ -291,14 +296,14 @@ def _say_why(sock: socket.socket, error: TooMany) -> None:
         sock.send(response_head(error.status, phrase, (), ours=tuple(fields)) + body)
 
 
-class _Log:
+class RateLimitedLog:
     """Says one thing of a kind in a while, and how many it has not said."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
         self._unsaid: dict[str, int] = {}
 
-    def tell(self, kind: str, sentence: str) -> None:
+    def warn(self, kind: str, sentence: str) -> None:
         """Write a warning, unless one of this kind was written lately."""
         now = time.monotonic()
         if now - self._last.get(kind, -_DEAR) < _DEAR:

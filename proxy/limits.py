@@ -334,6 +334,11 @@ def capacity(wished: int | None, files: int) -> int:
     return max(1, (files - min(_RESERVE, files // 4)) // 2) if wished is None else wished
 
 
+def admin_places(files: int) -> int:
+    """Return how many connections the admin listener may have: half of what is kept for what is no client."""
+    return max(1, min(_RESERVE, files // 4) // 2)
+
+
 def room(wished: int | None, files: int) -> str:
     """Return the sentence that says how many there may be, and why; its arguments are those of ``capacity``."""
     most = capacity(None, files)

@@ -62,6 +62,7 @@ def test_the_defaults_are_the_ones_that_are_written_down() -> None:
         "proxy_protocol": False,
         "admin": "127.0.0.1:8001",
         "admin_public": False,
+        "admin_hosts": (),
         "upstreams": {"dash": "http://127.0.0.1:8050", "ws": "http://127.0.0.1:8765"},
         "upstream_ca": None,
         "handoff": "run/ws.sock",

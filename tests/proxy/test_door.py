@@ -343,7 +343,7 @@ async def test_while_it_is_paused_nobody_comes_in_and_afterwards_everybody() -> 
 async def test_without_descriptors_it_pauses_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch, warnings: Warnings
 ) -> None:
-    monkeypatch.setattr("proxy.door._BREATH", 0.02)
+    monkeypatch.setattr("proxy.door.PAUSE", 0.02)
     tries = 0
     async with hall() as place:
         (listener,) = place.door._sockets
