@@ -286,13 +286,13 @@ class Entrance:
         return room(self._settings().limits.connections, self._files)
 
     def admit(self, address: str, now: float) -> Admit | TurnAway:
-        """Decide on a connection, and count it. address: of the peer, or whom it announces. now: monotonic seconds.
+        """Decide on a connection, and count it. address: of the peer, or whom it announces. now: monotonic seconds."""
+        most = None if self.is_free(address) else self._settings().limits.connections_per_client
+        return self._admission.connection(address, most, now)
 
-        Of a trusted proxy the clients are many, and it is not limited.
-        """
-        settings = self._settings()
-        is_free = is_trusted(address, settings.trusted_proxies)
-        return self._admission.connection(address, None if is_free else settings.limits.connections_per_client, now)
+    def is_free(self, address: str) -> bool:
+        """Tell whether this is no client but a trusted proxy: its clients are many, and it has no limit of one."""
+        return is_trusted(address, self._settings().trusted_proxies)
 
 
 def client_key(address: str) -> str:
