@@ -63,7 +63,7 @@ class Server:
         )
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)
         self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
-        self.certificate = Certificate(settings.tls) if settings.tls else None
+        self.certificate = Certificate(tls.server_context(settings.tls)) if settings.tls else None
         self._bound: list[Bound] = []
         self._door: Door | None = None
         self._admin = Admin(
@@ -156,21 +156,26 @@ class Server:
     def reload(self, read: Settings) -> Settings:
         """Serve by other settings from here on, and log what that changes; returns those that are in force now.
 
-        Everything that can fail is made first. Exchanges under way keep
-        their rules, connections and tunnels are not touched.
+        All of it or nothing (issue 9): whatever can fail, files that are read
+        above all, is made once and before anything is put in place. Putting
+        in place assigns what was made. Exchanges under way keep their rules,
+        connections and tunnels are not touched.
         Raises CannotApply and TlsError, with nothing changed.
         """
         before = self._gateway.rules
         settings, staying = merge(before.settings, read)
-        if settings.tls is not None:
-            tls.check(settings.tls)
-        self._gateway.adopt(make_rules(settings, before))
-        self._listener.adapt(**_terms(settings))
-        if self.certificate is not None and settings.tls is not None:
-            self.certificate.reload(settings.tls)
+        context = None if settings.tls is None else tls.server_context(settings.tls)
+        terms = _terms(settings)
+        changes = differences(before.settings, settings)
+        rules = make_rules(settings, before)
+        # From here on nothing reads, parses or refuses.
+        rules.adapt_upstreams()
+        self._gateway.adopt(rules)
+        self._listener.adapt(**terms)
+        if self.certificate is not None and context is not None:
+            self.certificate.context = context
         if self._door is not None:
             self._door.look_again()
-        changes = differences(before.settings, settings)
         logger.info("the configuration was read again; %s", f"{len(changes)} changed" if changes else "nothing changed")
         for change in changes:
             logger.info("changed: gateway.%s", change)
@@ -228,8 +233,10 @@ async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: 
             logger.warning("SIGHUP is ignored: there is no config file to read again")
         else:
             notify.reloading()
-            _reload(server, log, read_again)
-            notify.ready()
+            try:
+                _reload(server, log, read_again)
+            finally:
+                notify.ready()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)

@@ -20,7 +20,7 @@ from proxy.config import Limits, Settings, Tls
 from proxy.door import Door
 from proxy.headers import Peer
 from proxy.limits import Admission, Entrance, Slot
-from proxy.tls import Certificate
+from proxy.tls import Certificate, server_context
 from tests.certificates import Authority
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -209,7 +209,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def certificate(authority: Authority) -> Certificate:
-    return Certificate(Tls(**authority.issue()))
+    return Certificate(server_context(Tls(**authority.issue())))
 
 
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -417,7 +417,7 @@ async def test_the_next_connection_gets_the_new_certificate_and_this_one_goes_on
         seen = []
         before = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
         seen.append(before[1].get_extra_info("peercert")["serialNumber"])
-        certificate.reload(Tls(**authority.issue()))
+        certificate.context = server_context(Tls(**authority.issue()))
         after = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
         seen.append(after[1].get_extra_info("peercert")["serialNumber"])
         assert seen[0] != seen[1]
@@ -617,7 +617,7 @@ async def test_of_those_whom_a_proxy_announces_each_is_a_client() -> None:
 
 async def test_who_says_nothing_at_the_door_counts_until_it_is_turned_away(authority: Authority) -> None:
     counted = Counted()
-    certificate = Certificate(Tls(**authority.issue()))
+    certificate = Certificate(server_context(Tls(**authority.issue())))
     async with hall(entrance=counted.entrance, certificate=certificate, patience=0.05) as place:
         with closing(place.dial()) as silent:
             assert await silent.is_turned_away()
