@@ -142,7 +142,7 @@ def _logging() -> Iterator[None]:
         except OSError:  # closed by whoever started us: a client's socket must not get its number
             os.open(os.devnull, os.O_RDWR)
     writer = LogWriter(_STDERR, "this log")
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", handlers=[LogHandler(writer)])
+    logging.basicConfig(level=logging.INFO, handlers=[LogHandler(writer)])
     try:
         yield
     finally:
