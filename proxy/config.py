@@ -312,7 +312,7 @@ class Limits(Section):
     """How much anybody may take. ``null`` is no limit of ours, where it is allowed.
 
     A client is an address (of IPv6 its /64, which is what one customer
-    gets): the peer, or whom a trusted proxy speaks for. A proxy in front
+    gets, and behind NAT64 the IPv4 address): the peer, or whom a trusted proxy speaks for. A proxy in front
     that is not in ``trusted_proxies`` is one client.
     """
 

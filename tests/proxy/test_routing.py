@@ -436,6 +436,19 @@ def test_a_refusal_has_a_sentence_for_the_client_and_is_the_clients_fault() -> N
     assert decision.error.message.endswith(".")
 
 
+@pytest.mark.parametrize("name", [b"Connection", b"TE", b"Upgrade", b"Transfer-Encoding", b"Sec-WebSocket-Protocol"])
+def test_fields_about_the_connection_have_no_more_members_than_could_mean_anything(name: bytes) -> None:
+    few = get("/", HOST, (name, b"a" + b",a" * 99))
+    assert not isinstance(decision := decide(few, BUILT_IN), Refuse) or "members" not in decision.error.message
+    for fields in ([(name, b"a" + b",a" * 100)], [(name.lower(), b"a,a")] * 51, [(name, b"," * 30_000)]):
+        status, message = refusal(get("/", HOST, *fields))
+        assert (status, message[-36:]) == (400, "have more than 100 members together.")
+
+
+def test_other_fields_may_have_any_number_of_members() -> None:
+    assert way(get("/", HOST, (b"Accept", b"a," * 5000))) == ("dash", "http")
+
+
 # -- anything at all
 
 LATIN = st.text(st.characters(max_codepoint=255), max_size=30)
