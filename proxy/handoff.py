@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import socket
 import struct
 import sys
@@ -46,6 +45,9 @@ _AT_ONCE = 64
 
 _LAST_WORDS = 4096
 """Messages read from a service that is left; the kernel holds a few hundred."""
+
+_MOST_PLACES = 64
+"""Socket files of one service, one for each of its processes: as many as it makes."""
 
 _OF_THE_REQUEST = frozenset(("tls", "too large"))
 """Causes that lie in a handshake: others can be handed over meanwhile, so nothing is to be said when one is."""
@@ -457,13 +459,20 @@ def _identity(place: Path) -> tuple[int, int]:
 
 
 def _places(path: Path) -> list[Path]:
-    """Return the socket files of a service: ``path`` and ``path.1``, ``path.2``, ... Raises OSError."""
-    pattern = re.compile(re.escape(path.name) + r"(?:\.[0-9]+)?")
+    """Return the socket files of a service: ``path`` and ``path.1``, ``path.2``, ... Raises OSError.
+
+    Each is asked for by its name: whoever may write into the folder may fill it with a million others.
+    """
+    names = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, _MOST_PLACES))]
+    return [name for name in names if _is_there(name)]
+
+
+def _is_there(path: Path) -> bool:
     try:
-        with os.scandir(path.parent) as entries:
-            return sorted(path.parent / entry.name for entry in entries if pattern.fullmatch(entry.name))
+        path.lstat()
     except FileNotFoundError:
-        return []
+        return False
+    return True
 
 
 def _peer(sock: socket.socket) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from sys import intern
 from typing import Protocol
 
@@ -40,6 +40,9 @@ holds 160,000, and then the oldest are dropped as well."""
 
 _LONGEST = 64
 """Characters of an address, with a port and a zone; what is longer is none, and not worth remembering."""
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
 
 _RETRY = 5
 """Seconds after which a client that has all it may have is told to try again; nobody knows when one of them ends."""
@@ -316,20 +319,20 @@ class Entrance:
         return room(self._settings().limits.connections, self._files)
 
     def admit(self, address: str, now: float) -> Admit | TurnAway:
-        """Decide on a connection, and count it. address: of the peer, or whom it announces. now: monotonic seconds.
+        """Decide on a connection, and count it. address: of the peer, or whom it announces. now: monotonic seconds."""
+        most = None if self.is_free(address) else self._settings().limits.connections_per_client
+        return self._admission.connection(address, most, now)
 
-        Of a trusted proxy the clients are many, and it is not limited.
-        """
-        settings = self._settings()
-        is_free = is_trusted(address, settings.trusted_proxies)
-        return self._admission.connection(address, None if is_free else settings.limits.connections_per_client, now)
+    def is_free(self, address: str) -> bool:
+        """Tell whether this is no client but a trusted proxy: its clients are many, and it has no limit of one."""
+        return is_trusted(address, self._settings().trusted_proxies)
 
 
 def client_key(address: str) -> str:
     """Return the name under which a client's things are counted.
 
     Of IPv6 the /64, which is what one customer gets (RFC 6177); an address
-    mapped from IPv4 is that one. Some proxies write a port behind the address
+    that stands for one of IPv4 (mapped, NAT64, 6to4, Teredo) is that one. Some proxies write a port behind the address
     in X-Forwarded-For. Whatever is no address is one client, ``unknown``: a
     name that is chosen freely would be a way around every limit.
     """
@@ -351,8 +354,22 @@ def _key(address: str) -> str:
         ip = ip_address(host)
     except ValueError:
         return "unknown"
-    client = ip if isinstance(ip, IPv4Address) else ip.ipv4_mapped or IPv6Network((int(ip) >> 64 << 64, 64))
+    client = ip if isinstance(ip, IPv4Address) else _within(ip) or IPv6Network((int(ip) >> 64 << 64, 64))
     return intern(str(client))  # one string for everything that a client has
+
+
+def _within(ip: IPv6Address) -> IPv4Address | IPv6Address | None:
+    """Return the IPv4 address that an IPv6 address stands for; None where it stands for itself.
+
+    Behind NAT64 all IPv4 clients come from one /64, and would be one client. A site with 6to4 has 65,536 of them, and
+    all clients of a Teredo server have one. None of these addresses can be chosen freely by who wants an answer: it
+    goes to the IPv4 address within.
+    """
+    if ip in _NAT64:
+        return IPv4Address(int(ip) & 0xFFFFFFFF)  # RFC 6052, section 2.2
+    if ip in _NAT64_LOCAL:
+        return ip  # RFC 8215: where in it the IPv4 address is, its network knows alone; each has one of these
+    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)  # RFC 3056, RFC 4380
 
 
 def capacity(wished: int | None, files: int) -> int:
@@ -362,6 +379,11 @@ def capacity(wished: int | None, files: int) -> int:
     left accepting pauses; None: as many as ``files`` allow, the number of them that this process may open.
     """
     return max(1, (files - min(_RESERVE, files // 4)) // 2) if wished is None else wished
+
+
+def admin_places(files: int) -> int:
+    """Return how many connections the admin listener may have: half of what is kept for what is no client."""
+    return max(1, min(_RESERVE, files // 4) // 2)
 
 
 def room(wished: int | None, files: int) -> str:

@@ -474,3 +474,58 @@ async def test_without_a_descriptor_it_looks_again_later(tmp_path: Path) -> None
         handoff._look()
         await service.accept()
         handoff.close()
+
+
+# -- what another user of the host can put there
+
+
+@pytest.mark.timeout(20)
+async def test_a_service_whose_queue_is_full_holds_nobody_up(
+    handoff: Handoff, path: Path, client: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as owner:
+        owner.bind(str(path))
+        owner.listen(0)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
+            first.connect(str(path))
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await handoff.start()
+            assert not await offer(handoff, client)
+            assert loop.time() - began < 0.4
+    assert f"nobody answers on {path}" in caplog.text
+
+
+def put(kind: str, path: Path, stream: socket.socket) -> None:
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "file":
+        path.write_text("x")
+    elif kind == "link to itself":
+        path.symlink_to(path)
+    else:
+        stream.bind(str(path))
+        stream.listen()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["fifo", "folder", "file", "link to itself", "stream"])
+async def test_what_is_no_socket_of_a_service_holds_nobody_up(
+    handoff: Handoff, path: Path, client: socket.socket, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket(socket.AF_UNIX) as stream:
+        put(kind, path, stream)
+        await handoff.start()
+        assert not await offer(handoff, client)
+    assert f"nobody answers on {path}" in caplog.text
+
+
+async def test_many_files_with_such_names_are_not_all_dialled(handoff: Handoff, path: Path) -> None:
+    for number in range(1, 3000):
+        path.with_name(f"ws.sock.{number}").touch()
+    dialled: list[Path] = []
+    handoff._dial = dialled.append  # type: ignore[method-assign]
+    await handoff.start()
+    assert len(dialled) == 63
