@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 
 from ws_service.config import Settings
 from ws_service.configfile import split_listen
+from ws_service.connection import Resources
 from ws_service.errors import ListenError
 from ws_service.handoff import Handoff
 from ws_service.socketfile import Claim, is_possible
@@ -43,12 +44,21 @@ class Server(uvicorn.Server):
     claim: where the gateway hands sockets over. None: nowhere.
     """
 
-    def __init__(self, config: uvicorn.Config, *, address: str, drain: float, claim: Claim | None = None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        address: str,
+        drain: float,
+        claim: Claim | None = None,
+        memory_per_client: int = 64 << 20,
+    ) -> None:
         super().__init__(config)
         self._address = address
         self._drain = drain
         self._claim = claim
         self._handoff: Handoff | None = None
+        self._memory_per_client = memory_per_client
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving, and say so once connections are really accepted."""
@@ -56,7 +66,9 @@ class Server(uvicorn.Server):
         if not self.started:
             return
         if self._claim is not None:
-            self._handoff = Handoff(self._claim, self.config, self.server_state, self.lifespan.state)
+            self._handoff = Handoff(
+                self._claim, Resources(self._memory_per_client), self.config, self.server_state, self.lifespan.state
+            )
             log.info("adopting sockets from the gateway on %s", self._claim.path)
         log.info("ws service ready on %s", self._address)
 
