@@ -53,7 +53,7 @@ async def talker(websocket: WebSocket):
 
 PARKED = {
     "a field over 8 KiB": handshake("/echo", "X-Long: " + "x" * 9000),
-    "too many fields": handshake("/echo", *(f"X-{number}: 1" for number in range(125))),
+    "too many fields": handshake("/echo", *(f"X-{number}: 1" for number in range(122))),
     "an endpoint that does not accept": handshake("/never"),
 }
 JUNK = b"\x00" * 300_000
@@ -64,13 +64,13 @@ CEILING = 32 << 20
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service"), app=APP, drain=5) as service:
+    with running_service(tmp_path_factory.mktemp("service"), app=APP, drain="5s") as service:
         yield service
 
 
 @pytest.fixture
 def gateway(tmp_path: Path, service: Service) -> Iterator[Gateway]:
-    timeouts = {"handshake": 3, "send": 2, "drain_window": 0}
+    timeouts = {"handshake": "3s", "send": "2s", "drain_window": 0}
     with gateway_for(tmp_path, service, timeouts=timeouts) as gateway:
         assert echoes(open_socket(gateway), "hello")  # the channel is there
         yield gateway
@@ -106,14 +106,16 @@ def test_a_handshake_that_waits_for_its_answer_ends_with_its_client(
 ) -> None:
     """A4: reading was paused, so nobody noticed."""
     base = open_files(service)
-    for _ in range(20):
-        client = gateway.dial()
+    clients = [gateway.dial() for _ in range(10)]  # more at once fill the channel, and the tunnel carries
+    for client in clients:
         client.send(PARKED[kind])
+    gateway.process.wait_for_count(" handed off -> ws", 11)
+    for client in clients:
         with contextlib.suppress(OSError):  # what is answered at once may be closed in the middle
             client.sock.settimeout(0.2)
             client.sock.sendall(JUNK)
         getattr(client, end)()
-    gateway.process.wait_for_count("hand-off closed", 20, timeout=10)
+    gateway.process.wait_for_count("hand-off closed", 10, timeout=10)
     eventually(lambda: open_files(service) <= base, lambda: f"{open_files(service)} descriptors, {base} at first")
 
 
@@ -130,7 +132,7 @@ def test_a_handshake_that_is_never_answered_has_a_deadline(service: Service, gat
 
 def test_a_stop_closes_everybody_although_one_handshake_is_parked(tmp_path: Path) -> None:
     """A5: the library raised at the stop, and nobody behind that one in the list heard anything."""
-    with running_service(tmp_path, app=APP, drain=5) as service, gateway_for(tmp_path, service) as gateway:
+    with running_service(tmp_path, app=APP, drain="5s") as service, gateway_for(tmp_path, service) as gateway:
         parked = [gateway.dial() for _ in range(3)]
         clients = []
         for one, head in zip(parked, PARKED.values(), strict=True):
@@ -185,10 +187,8 @@ def test_the_end_of_a_client_whose_messages_nobody_reads_is_noticed(
 ) -> None:
     """A4: after the accept, with an endpoint that receives nothing and so pauses reading."""
     client = open_socket(gateway, "/deaf")
-    client.sock.settimeout(0.5)
-    with contextlib.suppress(OSError):
-        while True:
-            client.sock.sendall(frame(0x2, b"x" * 10_000, mask=MASK))
+    for _ in range(12):  # more than is read, and less than our kernel takes: a FIN behind a full window stays away
+        client.send(frame(0x2, b"x" * 10_000, mask=MASK))
     getattr(client, end)()
     gateway.process.wait_for(r'"GET /deaf" 101 hand-off closed', timeout=10)
 
