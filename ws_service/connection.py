@@ -17,6 +17,7 @@ import logging
 import socket
 import struct
 import sys
+import time
 import traceback
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -107,6 +108,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_paused = False
         self._is_scheduled = False
         self._is_lost = False
+        self._later: asyncio.TimerHandle | None = None
         self._written = 0
         self._fed = 0
         self._began = 0.0
@@ -173,9 +175,12 @@ class Connection(asyncio.BufferedProtocol):
         self._is_lost = True
         self.was_reset = self.was_reset or exc is not None
         self._pending = b""
+        if self._later is not None:
+            self._later.cancel()
         self._resources.sweep.leave(self)
         self._connections.discard(self)
         self._call("connection_lost", exc)
+        self._forget_traces()
         if self._memory is not None:
             self._memory.close()
 
@@ -357,6 +362,11 @@ class Connection(asyncio.BufferedProtocol):
     def _feed(self) -> None:
         """Feed what may be fed in one turn of the loop."""
         self._is_scheduled = False
+        if self._memory is not None and (delay := self._memory.account.free_at - time.monotonic()) > 0:
+            self._pause()
+            self._is_scheduled = True
+            self._later = self._loop.call_later(delay, self._feed)
+            return
         data, position, turn = self._pending, 0, TURN
         while position < len(data) and turn > 0 and self._may_feed:
             end, left = self._cutter.cut(data, position, PIECE)
@@ -385,6 +395,15 @@ class Connection(asyncio.BufferedProtocol):
         if memory is not None and memory.is_too_much:
             memory.is_too_much = False
             self._say_too_much()
+            self._forget_traces()
+
+    def _forget_traces(self) -> None:
+        """Let go of the frames of a parser that failed: the library keeps its exception, which keeps the message."""
+        holder = getattr(self._library, "conn", self._library)
+        for name in ("parser_exc", "transfer_data_exc"):
+            error = getattr(holder, name, None)
+            if isinstance(error, BaseException):
+                error.__traceback__ = None
 
     @property
     def _may_feed(self) -> bool:
@@ -628,7 +647,8 @@ def library_class(config: uvicorn.Config) -> type[Any]:
     """Return uvicorn's WebSocket protocol of a configuration, also where that names a class around it."""
     protocol: Any = config.ws_protocol_class
     assert protocol is not None, "uvicorn[standard] brings a WebSocket library"
-    kind: type[Any] = getattr(protocol, "library", protocol)
+    around = getattr(protocol, "library", None)
+    kind: type[Any] = protocol if around is None else around()
     return kind
 
 

@@ -9,6 +9,7 @@ before the frame that would be too much.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
@@ -22,6 +23,12 @@ FRAME_COST = 128
 
 MESSAGE_COST = 512
 """Bytes that a message takes beside its payload: an event of ASGI and its place in a queue."""
+
+_DEAR = 0.002
+"""Seconds of inflating behind which its client has to wait before more is fed of any of its sockets."""
+
+_SHARE = 4
+"""Times as long as that it waits: so one client takes a fifth of the loop at the most by what it has compressed."""
 
 
 def client_of(address: str) -> str:
@@ -68,15 +75,21 @@ class Account:
     """What the sockets of one client hold.
 
     ``held`` is in bytes. ``client`` is whom the address was counted for.
+    ``free_at`` is when its sockets may be fed again, in seconds of ``time.monotonic``.
     """
 
-    __slots__ = ("_owner", "client", "held", "sockets")
+    __slots__ = ("_owner", "client", "free_at", "held", "sockets")
 
     def __init__(self, client: str, owner: ClientMemory) -> None:
         self.client = client
         self._owner = owner
         self.sockets = 0
         self.held = 0
+        self.free_at = 0.0
+
+    def spend(self, seconds: float) -> None:
+        """Make the client wait for what one of its frames has cost."""
+        self.free_at = max(self.free_at, time.monotonic()) + _SHARE * seconds
 
     @property
     def limit(self) -> int:
@@ -186,19 +199,32 @@ class CountedFrames(Extension):
                 frame = extension.decode(frame, max_size=max_size)
             return frame
         left = memory.left + wire - FRAME_COST - MESSAGE_COST
-        if left <= 0:
-            memory.is_too_much = True
-            raise PayloadTooBig(size, max(0, left))
         allowed = left if max_size is None else min(left, max_size)
+        if self._inner:
+            began = time.monotonic()
+            inflated = self._inflate(frame, allowed) if left > 0 else None
+            spent = time.monotonic() - began
+            if spent > _DEAR:
+                memory.account.spend(spent)
+        else:
+            inflated = frame if size <= allowed else None
+        if inflated is None or len(inflated.data) > left:
+            memory.is_too_much = left <= allowed
+            raise PayloadTooBig(None, max(0, allowed))  # and the library closes with 1009
+        memory.frame(wire, len(inflated.data), inflated.fin)
+        return inflated
+
+    def _inflate(self, frame: Frame, allowed: int) -> Frame | None:
+        """Return what the extensions make of a frame; None when it is more than allowed.
+
+        Their exception would hold what they had inflated for as long as the
+        connection keeps it, so it ends here.
+        """
         try:
             for extension in reversed(self._inner):
                 frame = extension.decode(frame, max_size=allowed)
-            if len(frame.data) > left:
-                raise PayloadTooBig(len(frame.data), left)
         except PayloadTooBig:
-            memory.is_too_much = allowed == left
-            raise
-        memory.frame(wire, len(frame.data), frame.fin)
+            return None
         return frame
 
     def encode(self, frame: Frame) -> Frame:

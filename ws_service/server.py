@@ -25,9 +25,9 @@ from starlette.types import ASGIApp
 
 from ws_service.config import Settings
 from ws_service.configfile import split_listen
-from ws_service.connection import Resources
 from ws_service.errors import ListenError
 from ws_service.handoff import Handoff
+from ws_service.listener import GuardedHTTP, ListenerResources, Tunnelled
 from ws_service.socketfile import Claim, is_possible
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class Server(uvicorn.Server):
 
     address: what the ready line says.
     drain: seconds, as in the settings.
+    memory_per_client: bytes, as in the settings.
     claim: where the gateway hands sockets over. None: nowhere.
     """
 
@@ -50,8 +51,8 @@ class Server(uvicorn.Server):
         *,
         address: str,
         drain: float,
+        memory_per_client: int,
         claim: Claim | None = None,
-        memory_per_client: int = 64 << 20,
     ) -> None:
         super().__init__(config)
         self._address = address
@@ -59,15 +60,18 @@ class Server(uvicorn.Server):
         self._claim = claim
         self._handoff: Handoff | None = None
         self._memory_per_client = memory_per_client
+        self._resources: ListenerResources
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving, and say so once connections are really accepted."""
+        self._resources = ListenerResources(self._memory_per_client)
+        self.config.resources = self._resources  # type: ignore[attr-defined] # for the protocols that it makes
         await super().startup(sockets)
         if not self.started:
             return
         if self._claim is not None:
             self._handoff = Handoff(
-                self._claim, Resources(self._memory_per_client), self.config, self.server_state, self.lifespan.state
+                self._claim, self._resources, self.config, self.server_state, self.lifespan.state
             )
             log.info("adopting sockets from the gateway on %s", self._claim.path)
         log.info("ws service ready on %s", self._address)
@@ -136,7 +140,13 @@ def run(app: ASGIApp, settings: Settings, sockets: list[socket.socket], claim: C
     Raises ListenError when another process began to listen in the meantime.
     """
     config = server_config(app, settings)
-    server = Server(config, address=spoken(settings.listen), drain=settings.drain, claim=claim)
+    server = Server(
+        config,
+        address=spoken(settings.listen),
+        drain=settings.drain,
+        memory_per_client=settings.memory_per_client,
+        claim=claim,
+    )
     try:
         server.run(sockets=sockets)
     except SystemExit:
@@ -156,7 +166,7 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 def options(settings: Settings) -> dict[str, Any]:
     """Return what uvicorn is told beside the app.
 
-    ``ws`` stays uvicorn's own choice. Its sans-I/O implementation, the one
+    Behind ``Tunnelled`` the WebSocket protocol stays uvicorn's own choice. Its sans-I/O implementation, the one
     chosen in new versions, drops empty messages and sends no pings in 0.41,
     where the older one is the default.
     """
@@ -166,7 +176,8 @@ def options(settings: Settings) -> dict[str, Any]:
         "access_log": False,
         "server_header": False,
         "lifespan": "on",
-        "ws": "auto",
+        "http": GuardedHTTP,
+        "ws": Tunnelled,
         "ws_max_size": settings.max_message,
         "ws_per_message_deflate": True,
         "proxy_headers": True,

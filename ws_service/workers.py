@@ -44,7 +44,13 @@ class WorkerServer(Server):
     config: WorkerConfig
 
     def __init__(self, config: WorkerConfig) -> None:
-        super().__init__(config, address=spoken(config.settings.listen), drain=config.settings.drain)
+        settings = config.settings
+        super().__init__(
+            config,
+            address=spoken(settings.listen),
+            drain=settings.drain,
+            memory_per_client=settings.memory_per_client,
+        )
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Import the app, and serve. A worker that cannot start ends the service: the next one could not either."""

@@ -19,6 +19,7 @@ from tests.system.test_nothing_is_tied_up import eventually
 
 APP = """
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from fastapi import FastAPI, WebSocket
 
@@ -48,7 +49,7 @@ async def deaf(websocket: WebSocket):
 async def talker(websocket: WebSocket):
     await websocket.accept()
     while True:
-        await websocket.send_text("x" * 100_000)
+        await websocket.send_text(os.urandom(50_000).hex())
 """
 
 PARKED = {
