@@ -28,7 +28,7 @@ from ws_service.configfile import split_listen
 from ws_service.errors import ListenError
 from ws_service.handoff import Handoff
 from ws_service.listener import GuardedHTTP, ListenerResources, Tunnelled
-from ws_service.socketfile import Claim, is_possible
+from ws_service.socketfile import Claim, check_folder, is_possible
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,7 @@ class Server(uvicorn.Server):
         if not self.started:
             return
         if self._claim is not None:
-            self._handoff = Handoff(
-                self._claim, self._resources, self.config, self.server_state, self.lifespan.state
-            )
+            self._handoff = Handoff(self._claim, self._resources, self.config, self.server_state, self.lifespan.state)
             log.info("adopting sockets from the gateway on %s", self._claim.path)
         log.info("ws service ready on %s", self._address)
 
@@ -267,6 +265,7 @@ def _bind_unix(listen: str, path: Path) -> socket.socket:
         raise ListenError(
             f"cannot listen on {listen}: {path} is there and is not a socket; remove it or choose another"
         )
+    check_folder(path.parent)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if _is_answered(path):
@@ -286,10 +285,13 @@ def _bind_unix(listen: str, path: Path) -> socket.socket:
 def _is_answered(path: Path) -> bool:
     """Is somebody behind the socket file? A process that crashed leaves one that nobody answers."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
             return False
+        except BlockingIOError:  # a full backlog has an owner
+            pass
         return True
 
 
