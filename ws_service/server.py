@@ -28,6 +28,7 @@ from ws_service.configfile import split_listen
 from ws_service.errors import ListenError
 from ws_service.handoff import Handoff
 from ws_service.listener import GuardedHTTP, ListenerResources, Tunnelled
+from ws_service.plainlog import PlainFormatter
 from ws_service.socketfile import Claim, check_folder, is_possible
 
 log = logging.getLogger(__name__)
@@ -296,13 +297,13 @@ def _is_answered(path: Path) -> bool:
 
 
 def set_up_logging() -> None:
-    """Write one line per event to standard error, uvicorn's warnings and the user's own messages alike.
+    """Write one line per event to standard error, uvicorn's warnings and the user's own messages alike, escaped.
 
     To be called again behind the import of the user's module: a
     ``logging.config`` call in there may have switched our loggers off.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(handler)

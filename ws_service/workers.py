@@ -22,6 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.supervisors import multiprocess
 
+from ws_service import plainlog
 from ws_service.config import Settings
 from ws_service.errors import AppError, ListenError
 from ws_service.hosting import explain
@@ -62,7 +63,7 @@ class WorkerServer(Server):
             set_up_logging()
             super().run(sockets)
         except AppError as error:
-            log.error(explain(error))
+            log.error(explain(error), extra=plainlog.LINES)
         except ListenError as error:
             log.error(str(error))
         except SystemExit:
