@@ -15,7 +15,7 @@ from pathlib import Path
 from aiohttp import web
 
 from proxy.auth import Refusal
-from proxy.config import Limits
+from proxy.config import Limits, Timeouts
 from proxy.connection import Answer, Connection
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
@@ -243,7 +243,7 @@ class Gateway:
                 close=decision.close,
             )
         else:
-            answered = await self._answer_of(client, decision, ours, upstream, exchange, timeouts.handshake)
+            answered = await self._answer_of(client, decision, ours, upstream, exchange, timeouts)
             if answered is None:
                 return Written(keep_alive=False)
             connection, answer = answered
@@ -276,7 +276,13 @@ class Gateway:
             await asyncio.sleep(verdict.delay)
 
     async def _answer_of(
-        self, client: Client, decision: Upgrade, ours: Fields, upstream: Upstream, exchange: Exchange, patience: float
+        self,
+        client: Client,
+        decision: Upgrade,
+        ours: Fields,
+        upstream: Upstream,
+        exchange: Exchange,
+        timeouts: Timeouts,
     ) -> tuple[Connection, Answer] | None:
         """Return what the upstream answers to a handshake; None when the service has taken the socket itself.
 
@@ -291,16 +297,16 @@ class Gateway:
                 if not is_first:
                     await self.handoff.greet()
                 is_first = False
-                if await self._hand_off(client, decision, ours, exchange, patience):
+                if await self._hand_off(client, decision, ours, exchange, timeouts):
                     return None
             if self._lifecycle.is_ending:  # it would be told to come back as soon as it is open
                 raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
-            return await shake_hands(client.head, decision.target, decision.key, ours, upstream, patience)
+            return await shake_hands(client.head, decision.target, decision.key, ours, upstream, timeouts.handshake)
 
         return await hold(upstream, attempt)
 
     async def _hand_off(
-        self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange, patience: float
+        self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange, timeouts: Timeouts
     ) -> bool:
         """Give the client's socket to the service, if it can be; False leaves everything to the tunnel."""
         if not self.handoff.is_on:
@@ -312,7 +318,13 @@ class Gateway:
         descriptor, leftover = client.hold()
         try:
             is_taken = await self.handoff.offer(
-                exchange, descriptor, head, leftover, is_secure=is_secure, patience=patience
+                exchange,
+                descriptor,
+                head,
+                leftover,
+                is_secure=is_secure,
+                patience=timeouts.handshake,
+                send=timeouts.send,
             )
         except BaseException:
             client.let_go()  # nothing more may be said on it

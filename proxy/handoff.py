@@ -120,7 +120,15 @@ class Handoff:
             channel.leave()
 
     async def offer(
-        self, exchange: Exchange, descriptor: int, head: bytes, leftover: bytes, *, is_secure: bool, patience: float
+        self,
+        exchange: Exchange,
+        descriptor: int,
+        head: bytes,
+        leftover: bytes,
+        *,
+        is_secure: bool,
+        patience: float,
+        send: float,
     ) -> bool:
         """Hand a socket over; tell whether it is the service's now.
 
@@ -129,7 +137,8 @@ class Handoff:
         socket; reading from it must have stopped. It stays the caller's, to
         be closed without a word when this returns True.
         head: the handshake as the upstream would get it. leftover: what was read behind it.
-        is_secure: the client's scheme is https. patience: seconds for the service to take the socket.
+        is_secure: the client's scheme is https. patience: seconds for the service to take the socket, and then
+        again for its app to answer. send: seconds within which the client must take some of what waits for it.
 
         False means that nothing has happened to the socket, and that the
         cause is counted. Behind an exception, and when this is cancelled, the
@@ -146,7 +155,7 @@ class Handoff:
         assert x.slot is not None, "a handshake is counted before it goes anywhere"
         about = wire.Socket(x.id, x.client, x.target, x.host, x.route, x.when)
         try:
-            data = wire.encode(wire.Open(about, is_secure, head, leftover))
+            data = wire.encode(wire.Open(about, is_secure, head, leftover, patience, send))
         except wire.WireError as error:
             return self.fall_back("too large", f"what is to be told of it is: {error}")
         try:

@@ -67,11 +67,14 @@ async def offer(
     head: bytes = HEAD,
     is_secure: bool = False,
     patience: float = 10,
+    send: float = 60,
 ) -> bool:
     record = exchange(id)
     record.slot = Slot(handoff.websockets, record.client)
     try:
-        return await handoff.offer(record, client.fileno(), head, b"left", is_secure=is_secure, patience=patience)
+        return await handoff.offer(
+            record, client.fileno(), head, b"left", is_secure=is_secure, patience=patience, send=send
+        )
     finally:
         record.slot.release()  # as at the end of every exchange
 
@@ -108,7 +111,7 @@ async def test_the_head_the_leftover_and_the_socket_itself_are_sent(
     async with connected(handoff, path) as (_, adopter):
         offering = asyncio.get_running_loop().create_task(offer(handoff, client, is_secure=True), name="offer")
         message, descriptors = await adopter.receive()
-        assert message == wire.Open(ABOUT, True, HEAD, b"left")
+        assert message == wire.Open(ABOUT, True, HEAD, b"left", 10, 60)
         assert len(descriptors) == 1
         assert os.fstat(descriptors[0]).st_ino == os.fstat(client.fileno()).st_ino, "it is the same socket"
         os.close(descriptors[0])
@@ -334,7 +337,7 @@ async def test_a_service_of_another_version_is_left_alone_until_it_is_replaced(
 
 
 @pytest.mark.parametrize(
-    "wrong", [b"\x01", b"nonsense", wire.encode(wire.Hello()), wire.encode(wire.Open(ABOUT, False, b"", b""))]
+    "wrong", [b"\x01", b"nonsense", wire.encode(wire.Hello()), wire.encode(wire.Open(ABOUT, False, b"", b"", 15, 60))]
 )
 async def test_what_cannot_be_read_or_is_out_of_place_ends_the_channel(
     wrong: bytes, handoff: Handoff, path: Path, caplog: pytest.LogCaptureFixture
