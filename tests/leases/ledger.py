@@ -1,0 +1,174 @@
+"""What is counted inside of gateway and service. The only file here that knows a private name of either.
+
+Each function returns sentences about what is left over; nothing left is no sentence.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from proxy import limits
+from proxy.config import Settings
+from proxy.hijack import Connection
+from proxy.server import Server
+from proxy.upstream import Upstream
+from ws_service.handoff import Handoff
+
+
+def watched_methods() -> Iterator[tuple[type, str]]:
+    """Yield the methods of which aiohttp makes tasks past the loop's task factory."""
+    yield Connection, "start"
+    yield Connection, "_handle_request"
+
+
+def port_of(server: Server) -> int:
+    """Return the public port."""
+    return int(server._bound[0].sockets[0].getsockname()[1])
+
+
+def settings_of(server: Server) -> Settings:
+    """Return the settings in force."""
+    return server._gateway.rules.settings
+
+
+def upstreams_of(server: Server) -> list[Upstream]:
+    """Return the upstreams in force."""
+    return list(server._gateway.rules.upstreams.values())
+
+
+def lose_clients(server: Server) -> None:
+    """Have the gateway find each client gone at once, as it does when a reset has just arrived."""
+    for connection in list(server._listener._connections):
+        if connection.transport is not None:
+            connection.transport.abort()
+    for tunnel in server._gateway.tunnels:
+        tunnel.legs[0].transport.abort()
+
+
+def lose_upstreams(server: Server) -> None:
+    """Close idle connections to upstreams: they may stay, and would hide a descriptor that is lost."""
+    for upstream in upstreams_of(server):
+        while upstream._idle:
+            upstream._idle.pop().abort()
+
+
+def end_channels(server: Server) -> None:
+    """End the channels of the hand-off, as the death of the service does."""
+    handoff = server._gateway.handoff
+    for channel in [*handoff._channels.values(), *handoff._leaving]:
+        channel.end("")
+
+
+def look_for_services(server: Server) -> None:
+    """Dial the services of the hand-off that are not dialled yet."""
+    if server._gateway.handoff.is_on:
+        server._gateway.handoff._look()
+
+
+def has_service(server: Server) -> bool:
+    """Tell whether sockets can be handed over now."""
+    return server._gateway.handoff._least_busy() is not None
+
+
+def hurry(server: Server, client: str, seconds: float) -> None:
+    """Have the next handshake of a client wait for so long, as if it had made many just before."""
+    rate = settings_of(server).limits.handshakes_per_second
+    assert rate is not None
+    pace = server.entrance._admission._handshakes
+    pace._paid[client] = time.monotonic() + limits._BURST + seconds - 1 / rate
+
+
+def in_flight(server: Server) -> int:
+    """Return how many exchanges there are."""
+    return len(server._lifecycle.in_flight)
+
+
+def is_waiting(server: Server, count: int) -> bool:
+    """Tell whether so many requests wait for an upstream."""
+    return sum(upstream.room.waiting for upstream in upstreams_of(server)) == count
+
+
+def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
+    """Return what clients have left behind in a gateway. also: upstreams of before a reload."""
+    gateway, listener = server._gateway, server._listener
+    left = Counter[str]()
+    left["exchanges in flight"] = len(server._lifecycle.in_flight)
+    for upstream in {*upstreams_of(server), *also}:
+        room, name = upstream.room, upstream.name
+        left[f"turns of {name}"] = room.in_flight
+        left[f"waiting for a turn of {name}"] = len(room._turns)
+        left[f"waiting for news of {name}"] = len(room._askers)
+        left[f"waiting for the return of {name}"] = len(room._held)
+    admission = server.entrance._admission
+    for name, tally in (("connections", admission.connections), ("WebSockets", admission.websockets)):
+        left[f"{name} counted"] = tally.total
+        left[f"clients with {name}"] = len(tally._counts)
+    left["tunnels"] = len(gateway._tunnels)
+    left["resumed exchanges"] = len(gateway._resumed)
+    left["exchanges of the fast path"] = len(gateway._express._waiting)
+    left["connections of the listener"] = len(listener._connections)
+    left["heads waited for"] = len(listener._heads._since)
+    for readers in (listener._slow_readers, gateway._slow_readers):
+        if readers._standing:  # until the next look; this is one
+            if readers._timer is not None:
+                readers._timer.cancel()
+            readers._look()
+        left["slow readers"] += len(readers._standing)
+    for door in server._doors:
+        left["arrivals"] += len(door._arrivals)
+    handoff = gateway.handoff
+    for channel in {*handoff._channels.values(), *handoff._leaving}:
+        left["sockets in doubt"] += len(channel._doubtful)
+        left["verdicts waited for"] += len(channel._waiting)
+        left["handed-over sockets counted"] += channel.live
+        left["clients with handed-over sockets"] += len(channel._held)
+    return [f"{what}: {count}" for what, count in sorted(left.items()) if count]
+
+
+def left_in_service(handoff: Handoff) -> list[str]:
+    """Return what adopted sockets have left behind in a service."""
+    state: Any = handoff._made_of["server_state"]
+    left = {
+        "adopted sockets": len(handoff._sockets),
+        "adoptions": len(handoff._adoptions),
+        "reports not heard": len(handoff._unheard),
+        "connections of uvicorn": len(state.connections),
+        "tasks of uvicorn": len(state.tasks),
+    }
+    return [f"{what}: {count}" for what, count in left.items() if count]
+
+
+def close_sockets(handoff: Handoff) -> None:
+    """Close every connection of uvicorn, as its shutdown does."""
+    state: Any = handoff._made_of["server_state"]
+    for connection in list(state.connections):
+        connection.shutdown()
+
+
+def descriptors() -> dict[str, str]:
+    """Return the open descriptors of this process, and what each is."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:  # the one of the folder itself
+            continue
+    return found
+
+
+def objects() -> Counter[str]:
+    """Return how many objects there are of each class of gateway and service: what is written later is counted too."""
+    gc.collect()
+    kinds = Counter(type(each) for each in gc.get_objects())
+    return Counter(
+        {
+            f"{kind.__module__}.{kind.__qualname__}": count
+            for kind, count in kinds.items()
+            if isinstance(kind.__module__, str) and kind.__module__.startswith(("proxy.", "ws_service."))
+        }
+    )

@@ -1,0 +1,221 @@
+"""Who else there may be beside a client and an upstream: services that adopt sockets, and an upstream that is full."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from typing import Any
+
+from tests.leases import ledger
+from tests.leases.harness import Rig
+from tests.leases.peers import Ended, Peer
+from tests.proxy.listening import SWITCH
+from tests.ws_service.adopting import application, parts
+from ws_service import wire
+from ws_service.handoff import Handoff
+from ws_service.socketfile import Claim
+
+
+class FakeService:
+    """A service that adopts sockets, or does not, as ``mode`` says: adopt, refuse, be silent, die."""
+
+    def __init__(self, rig: Rig, mode: str) -> None:
+        self._rig = rig
+        self._mode = mode
+        self._path = rig.folder / f"fake-{os.urandom(4).hex()}.sock"
+        self._listener: socket.socket | None = None
+        self._channels: set[socket.socket] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._undecided: list[tuple[socket.socket, str]] = []
+        self.values: dict[str, Any] = {"handoff": str(self._path)}
+
+    async def open(self) -> None:
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(str(self._path))
+        self._listener.listen()
+        self._listener.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
+
+    async def ready(self) -> None:
+        """Wait until the gateway can hand over; decide on what was left undecided."""
+        for channel, id in self._undecided:
+            self._say(channel, wire.Refused(id, "it is late"))
+        self._undecided.clear()
+        if not self._rig.is_stopped:
+            await dialled(self._rig)
+
+    def left(self) -> list[str]:
+        return [f"play of the service: {len(self._tasks)}"] if self._tasks else []
+
+    def stop(self) -> None:
+        """Stop, as a service does: its sockets end with it."""
+        for channel in list(self._channels):
+            self._end(channel)
+
+    async def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert self._listener is not None
+        loop.remove_reader(self._listener.fileno())
+        self._listener.close()
+        self._path.unlink()
+        self.stop()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        channel, _ = self._listener.accept()
+        channel.setblocking(False)
+        self._channels.add(channel)
+        asyncio.get_running_loop().add_reader(channel.fileno(), self._readable, channel)
+
+    def _end(self, channel: socket.socket) -> None:
+        self._channels.discard(channel)
+        if channel.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(channel.fileno())
+            channel.close()
+
+    def _readable(self, channel: socket.socket) -> None:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(channel, wire.MAX_MESSAGE, 4)
+        except OSError:
+            data, descriptors = b"", []
+        if not data:
+            self._end(channel)
+            return
+        self._rig.stage.activity += 1
+        message = wire.decode(data)
+        if isinstance(message, wire.Hello):
+            self._say(channel, wire.Hello(0))
+            return
+        assert isinstance(message, wire.Open)
+        if self._mode == "adopt":
+            adopted = socket.socket(fileno=descriptors[0])
+            task = asyncio.get_running_loop().create_task(
+                self._serve(channel, message, adopted), name="play of the service"
+            )
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if self._mode == "refuse":
+            self._say(channel, wire.Refused(message.socket.id, "it does not want to"))
+        elif self._mode == "die":
+            self._end(channel)
+        else:
+            self._undecided.append((channel, message.socket.id))
+
+    async def _serve(self, channel: socket.socket, message: wire.Open, adopted: socket.socket) -> None:
+        adopted.setblocking(False)
+        stage = self._rig.stage
+        try:
+            _, peer = await asyncio.get_running_loop().connect_accepted_socket(lambda: Peer(stage, "service"), adopted)
+        except BaseException:
+            adopted.close()
+            raise
+        try:
+            self._say(channel, wire.Adopted(message.socket.id))
+            peer.send(SWITCH)
+            peer.send(await peer.some(8))
+            await peer.rest()
+        except Ended:
+            pass
+        finally:
+            peer.end()
+            await peer.gone()
+            self._say(
+                channel,
+                wire.Ended(message.socket, time.monotonic(), 101, 0, 0, 1000, wire.Ending.CLIENT),
+            )
+
+    def _say(self, channel: socket.socket, message: wire.Message) -> None:
+        if channel.fileno() < 0:
+            return
+        try:
+            channel.send(wire.encode(message))
+        except OSError:  # the gateway has ended the channel
+            self._end(channel)
+
+
+class RealService:
+    """The service's own hand-off and uvicorn's protocols, in the same loop. implementation: of WebSockets."""
+
+    def __init__(self, rig: Rig, implementation: str = "auto") -> None:
+        self._rig = rig
+        self._path = rig.folder / f"real-{os.urandom(4).hex()}.sock"
+        self._implementation = implementation
+        self._handoff: Handoff | None = None
+        self.values: dict[str, Any] = {"handoff": str(self._path)}
+
+    async def open(self) -> None:
+        self._handoff = Handoff(Claim(self._path), **parts(application, ws=self._implementation))
+
+    async def ready(self) -> None:
+        if not self._rig.is_stopped and not self._rig.is_spent:
+            await dialled(self._rig)
+
+    def left(self) -> list[str]:
+        assert self._handoff is not None
+        # What ends while no gateway is there is kept for the next one: that is meant.
+        left = ledger.left_in_service(self._handoff)
+        return left if not self._rig.is_stopped else [each for each in left if "reports" not in each]
+
+    def stop(self) -> None:
+        """Begin to stop, as uvicorn's shutdown has it: adopt no more, then close what there is."""
+        self._rig.own(self._stop(), "play of the stop of the service")
+
+    async def _stop(self) -> None:
+        assert self._handoff is not None
+        await self._handoff.stop()
+        ledger.close_sockets(self._handoff)
+
+    async def close(self) -> None:
+        assert self._handoff is not None
+        await self._stop()
+        await self._handoff.close()
+        os.unlink(f"{self._path}.lock")
+
+
+async def dialled(rig: Rig) -> None:
+    """Wait until the gateway has a channel that is greeted."""
+    async with asyncio.timeout(10):
+        while not ledger.has_service(rig.server):
+            ledger.look_for_services(rig.server)
+            await asyncio.sleep(0.001)
+
+
+class FullUpstream:
+    """An upstream whose queue of connections is full, so that nobody is refused and nobody gets in."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(0)
+        self._waiting: list[socket.socket] = []
+        port = self._listener.getsockname()[1]
+        self.values: dict[str, Any] = {"upstreams": {"dash": rig.dash.url, "ws": f"http://127.0.0.1:{port}"}}
+
+    async def open(self) -> None:
+        for _ in range(3):
+            sock = socket.socket()
+            sock.setblocking(False)
+            sock.connect_ex(self._listener.getsockname())
+            self._waiting.append(sock)
+
+    async def ready(self) -> None:
+        pass
+
+    def left(self) -> list[str]:
+        return []
+
+    def stop(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        for sock in (*self._waiting, self._listener):
+            sock.close()
