@@ -1,0 +1,290 @@
+"""Hostile input, and what others' requests take beside it: no client makes the loop stand still (issue 9, A2 and A13).
+
+For each input of ``tests.load.inputs``: one connection sends it at 2 MB/s, and others ask at a steady rate meanwhile.
+Then the CPU for so many bytes, and for twice as many: twice the bytes may take twice the time, and no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import sys
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import Failed
+from tests.certificates import Authority
+from tests.load.checks import Check, percentile
+from tests.load.inputs import INPUTS, MIB, Input
+from tests.load.stage import LIMITS, Stage
+from tests.processes import ROOT
+
+RATE = 2e6
+"""Bytes a second that the hostile connection sends."""
+
+ASKED = 200.0
+"""Requests a second of the others."""
+
+MOST = 50.0
+"""Milliseconds that the p99 of others' requests may be."""
+
+TWICE = 2.6
+"""What twice the bytes may cost, in terms of once: linear, and the noise of a shared machine."""
+
+FIRST, LAST = MIB // 8, 8 * MIB
+"""Bytes of which the CPU is measured: the first amount that costs enough to be told from noise."""
+
+TELLING = 0.15
+"""Seconds of CPU that are told from noise."""
+
+PATIENCE = 60.0
+"""Seconds for one amount to be worked off."""
+
+QUIET = 0.3
+"""Seconds without work behind which everything has been worked off."""
+
+ROUTES = [{"path": "/to", "to": "ws"}]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one input did. Latencies in seconds. each: seconds of CPU for a byte. ratio: of twice the bytes."""
+
+    given: Input
+    idle: list[float]
+    beside: list[float]
+    echoes: list[float]
+    rate: float
+    comings: int
+    each: float
+    ratio: float
+
+    def checks(self) -> list[Check]:
+        """Return the figures with their bounds."""
+        found = [Check(f"GET p99 beside {self.given.name}", p99(self.beside), MOST, " ms", self._note())]
+        if self.given.is_handed:
+            note = f"max {max(self.echoes) * 1000:.1f} ms"
+            found.append(Check(f"echo p99 beside {self.given.name}", p99(self.echoes), MOST, " ms", note))
+        if not math.isnan(self.each):
+            note = f"{self.each * 1e9:,.0f} ns of CPU a byte"
+            found.append(Check(f"CPU of twice the bytes, {self.given.name}", self.ratio, TWICE, " x", note))
+        return found
+
+    def line(self) -> str:
+        """Return it as a line of the documents' table."""
+        echoes = f"{p99(self.echoes):,.1f} / {max(self.echoes) * 1000:,.1f}" if self.echoes else ""
+        cells = [
+            self.given.name,
+            f"{self.rate / 1e6:.2f}",
+            f"{self.comings}",
+            f"{p99(self.idle):,.1f}",
+            f"{percentile(self.beside, 0.5) * 1000:,.1f} / {p99(self.beside):,.1f} / {max(self.beside) * 1000:,.1f}",
+            echoes,
+            "-" if math.isnan(self.each) else f"{self.each * 1e9:,.0f}",
+            "-" if math.isnan(self.ratio) else f"{self.ratio:.1f}",
+        ]
+        return "| " + " | ".join(cells) + " |"
+
+    def _note(self) -> str:
+        shown_out = f", {self.comings} connections" if self.comings > max(1, self.given.pulls) else ""
+        return (
+            f"p50 {percentile(self.beside, 0.5) * 1000:.1f}, max {max(self.beside) * 1000:.1f}, "
+            f"idle p99 {p99(self.idle):.1f}; {self.rate / 1e6:.2f} MB/s{shown_out}"
+        )
+
+
+HEAD = (
+    "| Input of one connection | MB/s reached | connections | GET p99 idle, ms | GET p50 / p99 / max beside it, ms "
+    "| echo p99 / max, ms | CPU, ns a byte | twice the bytes |\n" + "|---" * 8 + "|"
+)
+
+
+async def stall(folder: Path, *, seconds: float, names: Collection[str] = (), has_cpu: bool = True) -> list[Check]:
+    """Try each input, or those whose names hold one of ``names``; print the table, and return the checks."""
+    rows = [
+        await try_one(folder, given, seconds=seconds, has_cpu=has_cpu)
+        for given in INPUTS.values()
+        if not names or any(name in given.name for name in names)
+    ]
+    print("", HEAD, *(row.line() for row in rows), sep="\n", end="\n\n")
+    return [check for row in rows for check in row.checks()]
+
+
+async def try_one(folder: Path, given: Input, *, seconds: float, has_cpu: bool = True) -> Row:
+    """Try one input on processes of its own."""
+    async with staged_for(folder, given) as stage:
+        kinds = [["get", str(stage.port), *(["tls"] if given.is_tls else [])]]
+        if given.is_handed:
+            kinds.append(["echo", str(stage.port)])
+        others = [await Worker.start("tests.load.gets", *words) for words in kinds]
+        try:
+            await latencies(others, 0.5)  # everything is loaded and made once
+            idle, *_ = await latencies(others, seconds / 2)
+            hostile = await Worker.start("tests.load.pour", given.name, str(stage.port), str(seconds), str(RATE))
+            try:
+                await hostile.ready()
+                beside, *echoes = await latencies(others, seconds)
+                # Who is kept from its last look at the clock by a server that stands still has said nothing yet.
+                poured = await hostile.hear(PATIENCE)
+            finally:
+                await hostile.end()
+        finally:
+            for other in others:
+                await other.end()
+    each, ratio = await cpu_of(folder, given) if has_cpu and given.burst is None else (math.nan, math.nan)
+    row = Row(
+        given,
+        idle,
+        beside,
+        [value for one in echoes for value in one],
+        poured["taken"] / max(poured["seconds"], seconds),
+        poured["comings"],
+        each,
+        ratio,
+    )
+    print(row.line(), file=sys.stderr, flush=True)
+    return row
+
+
+def p99(latencies: list[float]) -> float:
+    """Return the 99th percentile, in milliseconds."""
+    return percentile(latencies, 0.99) * 1000
+
+
+async def latencies(others: list[Worker], seconds: float) -> list[list[float]]:
+    """Have everybody ask for so long, at the same time."""
+    for other in others:
+        other.say(f"{seconds} {ASKED}")
+    return [await other.hear(seconds + 2 * PATIENCE) for other in others]
+
+
+async def cpu_of(folder: Path, given: Input) -> tuple[float, float]:
+    """Return the seconds of CPU that a byte costs, and how many times as much twice the bytes cost as once.
+
+    NaN where an amount is not worked off in time.
+    """
+    amount, before = FIRST, 0.0
+    async with staged_for(folder, given) as stage:
+        pid = stage.pid_of("service" if given.is_handed else "gateway")
+        await cpu_for(pid, stage.port, given, FIRST)  # everything is loaded and made once
+        while True:
+            now, taken = await cpu_for(pid, stage.port, given, amount)
+            if before >= TELLING or math.isnan(now) or amount > LAST:
+                return now / taken, now / before
+            amount, before = 2 * amount, now
+
+
+async def cpu_for(pid: int, port: int, given: Input, amount: int) -> tuple[float, int]:
+    """Return the seconds of CPU until an amount is worked off, and the bytes that were taken."""
+    began = cpu(pid)
+    hostile = await Worker.start("tests.load.pour", given.name, str(port), str(amount))
+    try:
+        await hostile.ready()
+        taken = (await hostile.hear(2 * PATIENCE))["taken"]
+        is_done = await worked_off(pid)
+        return (cpu(pid) - began if is_done else math.nan), max(1, taken)
+    finally:
+        await hostile.end()
+
+
+async def worked_off(pid: int) -> bool:
+    """Wait until a process has nothing to do; return whether that came within ``PATIENCE``."""
+    deadline = time.monotonic() + PATIENCE
+    before = -1.0
+    while time.monotonic() < deadline:
+        now = cpu(pid)
+        if now - before < QUIET / 50 and before >= 0:
+            return True
+        before = now
+        await asyncio.sleep(QUIET)
+    return False
+
+
+def cpu(pid: int) -> float:
+    """Return the seconds of CPU that a process has had (clock_getcpuclockid(3): /proc counts in hundredths)."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+class Worker:
+    """A module that runs in a process of its own, is told things in lines, and answers with lines of JSON."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, module: str, *words: str) -> Worker:
+        """Start it."""
+        pipe = asyncio.subprocess.PIPE
+        argv = (sys.executable, "-m", module, *words)
+        # Latencies are one line, and longer than asyncio expects.
+        return cls(await asyncio.create_subprocess_exec(*argv, cwd=ROOT, stdin=pipe, stdout=pipe, limit=16 * MIB))
+
+    async def ready(self) -> None:
+        """Wait until it says so. Raises Failed."""
+        if await self._line(PATIENCE) != b"ready\n":
+            raise Failed("a client did not come in; see above")
+
+    def say(self, line: str) -> None:
+        """Tell it something."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+
+    async def hear(self, patience: float) -> Any:
+        """Return what it answers. Raises Failed."""
+        return json.loads(await self._line(patience))
+
+    async def end(self) -> None:
+        """Let it go: its input ends, and it is killed if that is not enough."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            async with asyncio.timeout(2):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _line(self, patience: float) -> bytes:
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(patience):
+                line = await self._process.stdout.readline()
+        except TimeoutError:
+            raise Failed(f"a process said nothing for {patience:g} s") from None
+        if not line:
+            raise Failed("a process has ended; see above")
+        return line
+
+
+@asynccontextmanager
+async def staged_for(folder: Path, given: Input) -> AsyncIterator[Stage]:
+    """Run what an input needs: a gateway in front of an origin that is fast, and of a sink that takes everything."""
+    folder.mkdir(exist_ok=True)
+    stage = Stage(folder, {})
+    stage.app = "endpoints:app"
+    try:
+        await asyncio.gather(*map(stage.start, ["origin", "service" if given.is_handed else "sink"]))
+        ws = stage.service_port if given.is_handed else stage.sink_port
+        given_limits = given.settings.get("limits", {})
+        upstreams = {"dash": f"http://127.0.0.1:{stage.origin_port}", "ws": f"http://127.0.0.1:{ws}"}
+        settings: dict[str, Any] = {
+            **given.settings,
+            "routes": ROUTES,
+            "limits": {**LIMITS, **given_limits},
+            "upstreams": {**upstreams, **given.settings.get("upstreams", {})},
+            "origins": ["same"],
+        }
+        if not given.is_handed:
+            settings["handoff"] = "off"
+        if given.is_tls:
+            settings["tls"] = Authority(folder).issue()
+        stage.configure(**settings)
+        await stage.start("gateway")
+        yield stage
+    finally:
+        stage.close()
