@@ -46,6 +46,10 @@ class Left(Exception):
     """The connection is over."""
 
 
+class NotOpened(Exception):
+    """A handshake was not answered as it should be."""
+
+
 class Link:
     """One connection: everything that comes is read and dropped, so that nobody waits for this client."""
 
@@ -64,16 +68,16 @@ class Link:
         return self._sock.fileno()
 
     def begin(self, opening: bytes, *, is_awaited: bool, lead: bytes) -> None:
-        """Send what comes first. Raises Left and OSError when it is not answered as it should be."""
+        """Send what comes first. Raises NotOpened and OSError."""
         self._sock.sendall(opening)
         head = b""
         while is_awaited and b"\r\n\r\n" not in head:
             data = self._sock.recv(4096)
             if not data:
-                raise Left
+                raise NotOpened("it was closed")
             head += data
         if is_awaited and not head.startswith(b"HTTP/1.1 101 "):
-            raise Left
+            raise NotOpened(f"it was answered with {head!r}")
         self._sock.sendall(lead)
         self._sock.setblocking(False)
 

@@ -7,7 +7,6 @@ Then the CPU for so many bytes, and for twice as many: twice the bytes may take 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import sys
 import time
@@ -22,7 +21,7 @@ from tests.certificates import Authority
 from tests.load.checks import Check, percentile
 from tests.load.inputs import INPUTS, MIB, Input
 from tests.load.stage import LIMITS, Stage
-from tests.processes import ROOT
+from tests.load.worker import Worker
 
 RATE = 2e6
 """Bytes a second that the hostile connection sends."""
@@ -42,7 +41,7 @@ FIRST, LAST = MIB // 8, 8 * MIB
 TELLING = 0.15
 """Seconds of CPU that are told from noise."""
 
-PATIENCE = 60.0
+PATIENCE = 20.0
 """Seconds for one amount to be worked off."""
 
 QUIET = 0.3
@@ -106,13 +105,22 @@ HEAD = (
 
 async def stall(folder: Path, *, seconds: float, names: Collection[str] = (), has_cpu: bool = True) -> list[Check]:
     """Try each input, or those whose names hold one of ``names``; print the table, and return the checks."""
-    rows = [
-        await try_one(folder, given, seconds=seconds, has_cpu=has_cpu)
-        for given in INPUTS.values()
-        if not names or any(name in given.name for name in names)
-    ]
+    rows, checks = [], []
+    for given in chosen(names):
+        try:
+            row = await try_one(folder, given, seconds=seconds, has_cpu=has_cpu)
+        except Failed as error:
+            checks.append(Check(f"GET p99 beside {given.name}", math.nan, MOST, " ms", str(error)))
+            continue
+        rows.append(row)
+        checks += row.checks()
     print("", HEAD, *(row.line() for row in rows), sep="\n", end="\n\n")
-    return [check for row in rows for check in row.checks()]
+    return checks
+
+
+def chosen(names: Collection[str]) -> list[Input]:
+    """Return the inputs whose names hold one of ``names``; all of them where there are none."""
+    return [given for given in INPUTS.values() if not names or any(name in given.name for name in names)]
 
 
 async def try_one(folder: Path, given: Input, *, seconds: float, has_cpu: bool = True) -> Row:
@@ -127,7 +135,7 @@ async def try_one(folder: Path, given: Input, *, seconds: float, has_cpu: bool =
             idle, *_ = await latencies(others, seconds / 2)
             hostile = await Worker.start("tests.load.pour", given.name, str(stage.port), str(seconds), str(RATE))
             try:
-                await hostile.ready()
+                await hostile.ready(PATIENCE)
                 beside, *echoes = await latencies(others, seconds)
                 # Who is kept from its last look at the clock by a server that stands still has said nothing yet.
                 poured = await hostile.hear(PATIENCE)
@@ -184,7 +192,7 @@ async def cpu_for(pid: int, port: int, given: Input, amount: int) -> tuple[float
     began = cpu(pid)
     hostile = await Worker.start("tests.load.pour", given.name, str(port), str(amount))
     try:
-        await hostile.ready()
+        await hostile.ready(PATIENCE)
         taken = (await hostile.hear(2 * PATIENCE))["taken"]
         is_done = await worked_off(pid)
         return (cpu(pid) - began if is_done else math.nan), max(1, taken)
@@ -210,57 +218,6 @@ def cpu(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-class Worker:
-    """A module that runs in a process of its own, is told things in lines, and answers with lines of JSON."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    @classmethod
-    async def start(cls, module: str, *words: str) -> Worker:
-        """Start it."""
-        pipe = asyncio.subprocess.PIPE
-        argv = (sys.executable, "-m", module, *words)
-        # Latencies are one line, and longer than asyncio expects.
-        return cls(await asyncio.create_subprocess_exec(*argv, cwd=ROOT, stdin=pipe, stdout=pipe, limit=16 * MIB))
-
-    async def ready(self) -> None:
-        """Wait until it says so. Raises Failed."""
-        if await self._line(PATIENCE) != b"ready\n":
-            raise Failed("a client did not come in; see above")
-
-    def say(self, line: str) -> None:
-        """Tell it something."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(line.encode() + b"\n")
-
-    async def hear(self, patience: float) -> Any:
-        """Return what it answers. Raises Failed."""
-        return json.loads(await self._line(patience))
-
-    async def end(self) -> None:
-        """Let it go: its input ends, and it is killed if that is not enough."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            async with asyncio.timeout(2):
-                await self._process.wait()
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
-
-    async def _line(self, patience: float) -> bytes:
-        assert self._process.stdout is not None
-        try:
-            async with asyncio.timeout(patience):
-                line = await self._process.stdout.readline()
-        except TimeoutError:
-            raise Failed(f"a process said nothing for {patience:g} s") from None
-        if not line:
-            raise Failed("a process has ended; see above")
-        return line
-
-
 @asynccontextmanager
 async def staged_for(folder: Path, given: Input) -> AsyncIterator[Stage]:
     """Run what an input needs: a gateway in front of an origin that is fast, and of a sink that takes everything."""
@@ -268,7 +225,6 @@ async def staged_for(folder: Path, given: Input) -> AsyncIterator[Stage]:
     stage = Stage(folder, {})
     stage.app = "endpoints:app"
     try:
-        await asyncio.gather(*map(stage.start, ["origin", "service" if given.is_handed else "sink"]))
         ws = stage.service_port if given.is_handed else stage.sink_port
         given_limits = given.settings.get("limits", {})
         upstreams = {"dash": f"http://127.0.0.1:{stage.origin_port}", "ws": f"http://127.0.0.1:{ws}"}
@@ -284,6 +240,7 @@ async def staged_for(folder: Path, given: Input) -> AsyncIterator[Stage]:
         if given.is_tls:
             settings["tls"] = Authority(folder).issue()
         stage.configure(**settings)
+        await asyncio.gather(*map(stage.start, ["origin", "service" if given.is_handed else "sink"]))
         await stage.start("gateway")
         yield stage
     finally:
