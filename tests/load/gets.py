@@ -45,9 +45,7 @@ class Page:
     async def ask(self) -> None:
         pair, self._pair = self._pair, None  # kept again once it has answered
         if pair is None or pair[0].at_eof():
-            pair = await asyncio.open_connection(
-                "127.0.0.1", self._port, ssl=self._context, local_addr=(SOURCE, 0)
-            )
+            pair = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._context, local_addr=(SOURCE, 0))
         reader, writer = pair
         writer.write(request("GET /page/1"))
         got = Message(await reader.readuntil(b"\r\n\r\n"))

@@ -117,9 +117,7 @@ async def hold_one(
         base = memory(stage)
         worst = dict(base)
         ports = map(str, (stage.port, stage.admin_port, stage.service_port))
-        client = await Worker.start(
-            "tests.load.holds", *ports, *(f"{kind}={count}" for kind, count in counts.items())
-        )
+        client = await Worker.start("tests.load.holds", *ports, *(f"{kind}={count}" for kind, count in counts.items()))
         has_enough = asyncio.Event()
         watching = asyncio.get_running_loop().create_task(watch(stage, worst, has_enough), name="memory at the worst")
         try:
@@ -196,6 +194,6 @@ async def staged_for(folder: Path, kinds: Collection[Kind]) -> AsyncIterator[Sta
         await stage.start("gateway")
         yield stage
     finally:
-        stage.close()
+        stage.abandon()
         if unread is not None:
             os.close(unread)

@@ -459,6 +459,7 @@ async def main(port: str, admin_port: str, service_port: str, *kinds: str) -> No
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     visit = Visit(int(port), int(admin_port), int(service_port))
+
     async def do(act: Act) -> None:
         try:
             await act(visit)

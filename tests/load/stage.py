@@ -145,6 +145,11 @@ class Stage:
         """Return the gateway's proportional bytes."""
         return sum(_kib(self.pid, "Pss").values()) << 10
 
+    def abandon(self) -> None:
+        """End everything with SIGKILL: for processes that may be far too busy to hear."""
+        for name in list(self._children):
+            self.kill(name)
+
     def close(self) -> None:
         """End everything."""
         for name in ("gateway", "service", "origin", "sink"):

@@ -103,12 +103,12 @@ HEAD = (
 )
 
 
-async def stall(folder: Path, *, seconds: float, names: Collection[str] = (), has_cpu: bool = True) -> list[Check]:
+async def stall(folder: Path, *, seconds: float, names: Collection[str] = ()) -> list[Check]:
     """Try each input, or those whose names hold one of ``names``; print the table, and return the checks."""
     rows, checks = [], []
     for given in chosen(names):
         try:
-            row = await try_one(folder, given, seconds=seconds, has_cpu=has_cpu)
+            row = await try_one(folder, given, seconds=seconds)
         except Failed as error:
             checks.append(Check(f"GET p99 beside {given.name}", math.nan, MOST, " ms", str(error)))
             continue
@@ -123,52 +123,63 @@ def chosen(names: Collection[str]) -> list[Input]:
     return [given for given in INPUTS.values() if not names or any(name in given.name for name in names)]
 
 
-async def try_one(folder: Path, given: Input, *, seconds: float, has_cpu: bool = True) -> Row:
+@dataclass
+class Scene:
+    """The processes for one way in, and those who ask beside the hostile client: for pages, and for echoes."""
+
+    stage: Stage
+    others: list[Worker]
+
+    async def ask(self, seconds: float) -> tuple[list[float], list[float]]:
+        """Have everybody ask for so long; return the latencies of pages, and of echoes, in seconds."""
+        for other in self.others:
+            other.say(f"{seconds} {ASKED}")
+        pages, *echoes = [await other.hear(seconds + 2 * PATIENCE) for other in self.others]
+        return pages, [latency for one in echoes for latency in one]
+
+    async def beside(self, given: Input, seconds: float) -> tuple[list[float], list[float], dict[str, Any]]:
+        """Have everybody ask while one client sends an input; return the latencies, and what it has sent."""
+        hostile = await Worker.start("tests.load.pour", given.name, str(self.stage.port), str(seconds), str(RATE))
+        try:
+            await hostile.ready(PATIENCE)
+            pages, echoes = await self.ask(seconds)
+            # Who is kept from its last look at the clock by a server that stands still has said nothing yet.
+            return pages, echoes, await hostile.hear(2 * PATIENCE)
+        finally:
+            await hostile.end()
+
+
+async def try_one(folder: Path, given: Input, *, seconds: float) -> Row:
     """Try one input on processes of its own."""
+    async with scene_for(folder, given) as scene:
+        idle, _ = await scene.ask(seconds / 2)
+        pages, echoes, poured = await scene.beside(given, seconds)
+    each, ratio = (math.nan, math.nan) if given.burst is not None else await cpu_of(folder, given)
+    rate = poured["taken"] / max(poured["seconds"], seconds)
+    row = Row(given, idle, pages, echoes, rate, poured["comings"], each, ratio)
+    print(row.line(), file=sys.stderr, flush=True)
+    return row
+
+
+@asynccontextmanager
+async def scene_for(folder: Path, given: Input) -> AsyncIterator[Scene]:
+    """Set the scene for inputs that come in as this one does."""
     async with staged_for(folder, given) as stage:
         kinds = [["get", str(stage.port), *(["tls"] if given.is_tls else [])]]
         if given.is_handed:
             kinds.append(["echo", str(stage.port)])
-        others = [await Worker.start("tests.load.gets", *words) for words in kinds]
+        scene = Scene(stage, [await Worker.start("tests.load.gets", *words) for words in kinds])
         try:
-            await latencies(others, 0.5)  # everything is loaded and made once
-            idle, *_ = await latencies(others, seconds / 2)
-            hostile = await Worker.start("tests.load.pour", given.name, str(stage.port), str(seconds), str(RATE))
-            try:
-                await hostile.ready(PATIENCE)
-                beside, *echoes = await latencies(others, seconds)
-                # Who is kept from its last look at the clock by a server that stands still has said nothing yet.
-                poured = await hostile.hear(PATIENCE)
-            finally:
-                await hostile.end()
+            await scene.ask(0.5)  # everything is loaded and made once
+            yield scene
         finally:
-            for other in others:
+            for other in scene.others:
                 await other.end()
-    each, ratio = await cpu_of(folder, given) if has_cpu and given.burst is None else (math.nan, math.nan)
-    row = Row(
-        given,
-        idle,
-        beside,
-        [value for one in echoes for value in one],
-        poured["taken"] / max(poured["seconds"], seconds),
-        poured["comings"],
-        each,
-        ratio,
-    )
-    print(row.line(), file=sys.stderr, flush=True)
-    return row
 
 
 def p99(latencies: list[float]) -> float:
     """Return the 99th percentile, in milliseconds."""
     return percentile(latencies, 0.99) * 1000
-
-
-async def latencies(others: list[Worker], seconds: float) -> list[list[float]]:
-    """Have everybody ask for so long, at the same time."""
-    for other in others:
-        other.say(f"{seconds} {ASKED}")
-    return [await other.hear(seconds + 2 * PATIENCE) for other in others]
 
 
 async def cpu_of(folder: Path, given: Input) -> tuple[float, float]:
@@ -244,4 +255,4 @@ async def staged_for(folder: Path, given: Input) -> AsyncIterator[Stage]:
         await stage.start("gateway")
         yield stage
     finally:
-        stage.close()
+        stage.abandon()
