@@ -1,4 +1,4 @@
-"""Endpoints for whoever wants the service to hold something: one sends back, the others do one thing each, or nothing."""
+"""Endpoints for whoever wants the service to hold something: an echo, and four that do one thing each, or nothing."""
 
 import asyncio
 

@@ -10,7 +10,8 @@ import asyncio
 import math
 import os
 import sys
-from collections.abc import AsyncIterator, Collection, Mapping
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 from benchmarks.processes import Failed
 from tests.certificates import Authority
 from tests.load.checks import Check
-from tests.load.holds import KINDS, MIX, TLS, UNREAD_LOG, Kind
+from tests.load.holds import KINDS, MIX, SERVICE, TLS, UNREAD_LOG, Kind
 from tests.load.stage import Stage
 from tests.load.worker import Worker
 
@@ -30,6 +31,13 @@ MOST = 256.0
 
 ENOUGH = 1200.0
 """MiB behind which a row is ended: the bound is broken, and the machine is shared."""
+
+QUIET, GROWTH = 2.0, 1.0
+"""Seconds in which no process may have grown by so many MiB before a row is over: a thousand connections take their
+time to fill what they fill."""
+
+LONGEST = 40.0
+"""Seconds behind which a row is over though something grows still."""
 
 TICK = 0.1
 """Seconds between two looks."""
@@ -64,14 +72,15 @@ class Held:
                 f"{self.base[process]:.0f} before, {self.after[process]:.0f} after; "
                 f"{self.seen['sent'] / MIB:,.1f} MiB sent, {self.seen['refused']:,} refused",
             )
-            for process in PROCESSES
+            for process in self.base
         ]
 
     def line(self) -> str:
         """Return it as a line of the documents' table."""
         cells = [self.name, f"{self.connections:,}", f"{self.seen['held']:,}", f"{self.seen['sent'] / MIB:,.1f}"]
         cells += [
-            " / ".join(f"{one[process]:,.0f}" for one in (self.base, self.worst, self.after)) for process in PROCESSES
+            " / ".join(f"{one[process]:,.0f}" for one in (self.base, self.worst, self.after) if process in one)
+            for process in PROCESSES
         ]
         return "| " + " | ".join(cells) + " |"
 
@@ -106,57 +115,79 @@ async def hold(folder: Path, *, names: Collection[str] = (), after: float = 5.0)
 
 
 async def hold_one(
-    folder: Path, name: str, counts: Mapping[str, int], *, after: float, seconds: float | None = None
+    folder: Path,
+    name: str,
+    counts: Mapping[str, int],
+    *,
+    after: float,
+    seconds: float | None = None,
+    quiet: float = QUIET,
+    longest: float = LONGEST,
+    enough: float = ENOUGH,
 ) -> Held:
     """Let one client have so many connections of each kind, and look at what is held.
 
-    seconds: for which everybody stays; None: what the kinds need. after: seconds behind their end.
+    after: seconds between their end and the last look. seconds: for which they stay at least; None: what the kinds
+    need. quiet: seconds without growth that end a row. longest: seconds that end it in any case. enough: MiB that do.
     """
     kinds = [KINDS[kind] for kind in counts]
-    async with staged_for(folder, kinds) as stage:
-        base = memory(stage)
+    async with staged_for(folder, kinds) as (stage, processes):
+        base = memory(stage, processes)
         worst = dict(base)
         ports = map(str, (stage.port, stage.admin_port, stage.service_port))
         client = await Worker.start("tests.load.holds", *ports, *(f"{kind}={count}" for kind, count in counts.items()))
-        has_enough = asyncio.Event()
-        watching = asyncio.get_running_loop().create_task(watch(stage, worst, has_enough), name="memory at the worst")
+        watching = asyncio.get_running_loop().create_task(watch(stage, worst, enough), name="memory at the worst")
+        least = max(kind.seconds for kind in kinds) if seconds is None else seconds
+        staying = asyncio.get_running_loop().create_task(
+            stay(client, worst, least, quiet, longest), name="client that stays"
+        )
         try:
-            ready = asyncio.get_running_loop().create_task(client.ready(PATIENCE), name="client comes in")
-            enough = asyncio.get_running_loop().create_task(has_enough.wait(), name="memory is beyond all bounds")
-            try:
-                await asyncio.wait({ready, enough}, return_when=asyncio.FIRST_COMPLETED)
-                if ready.done():
-                    await ready
-                    longest = max(kind.seconds for kind in kinds) if seconds is None else seconds
-                    await asyncio.wait({enough}, timeout=longest)
-                    client.say("")
-                    seen = await client.hear(PATIENCE)
-                else:
-                    seen = {"sent": 0, "refused": 0, "held": 0}
-            finally:
-                ready.cancel()
-                enough.cancel()
+            await asyncio.wait({staying, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if staying.done():
+                await staying
+            else:
+                watching.result()
+                staying.cancel()
+                await asyncio.wait({staying})
+            client.say("")
+            seen = await client.hear(PATIENCE)
         finally:
-            await client.end()
+            staying.cancel()
             watching.cancel()
+            await client.end()
         await asyncio.sleep(after)
-        return Held(name, sum(counts.values()), seen, base, worst, memory(stage))
+        left = memory(stage, processes)
+        note(worst, left)  # a guard that ends a row does not end what is under way
+        return Held(name, sum(counts.values()), seen, base, worst, left)
 
 
-async def watch(stage: Stage, worst: dict[str, float], has_enough: asyncio.Event) -> None:
-    """Note the most memory that each process has, until this is cancelled."""
-    while True:
-        for process, now in memory(stage).items():
-            # One that has died holds nothing, and that is no good news.
-            worst[process] = math.nan if math.isnan(now) else max(now, worst[process])
-        if max(worst.values()) > ENOUGH:
-            has_enough.set()
+async def stay(client: Worker, worst: Mapping[str, float], least: float, quiet: float, longest: float) -> None:
+    """Wait until everybody has come, so long behind that, and until nothing grows any more. Raises Failed."""
+    await client.ready(PATIENCE)
+    end = time.monotonic() + longest
+    await asyncio.sleep(least)
+    before = 0.0
+    while (now := sum(worst.values())) - before >= GROWTH and time.monotonic() < end:
+        before = now
+        await asyncio.sleep(quiet)
+
+
+async def watch(stage: Stage, worst: dict[str, float], enough: float) -> None:
+    """Note the most memory that each process has, until this is cancelled, or one has enough MiB."""
+    while not max(worst.values()) >= enough:
+        note(worst, memory(stage, worst))
         await asyncio.sleep(TICK)
 
 
-def memory(stage: Stage) -> dict[str, float]:
+def note(worst: dict[str, float], now: Mapping[str, float]) -> None:
+    """Take what is more than the worst so far. A process that has died holds nothing, and that is no good news: NaN."""
+    for process, mib in now.items():
+        worst[process] = math.nan if math.isnan(mib) else max(mib, worst[process])
+
+
+def memory(stage: Stage, processes: Iterable[str]) -> dict[str, float]:
     """Return the resident MiB of each process; NaN for one that has died."""
-    return {process: resident(stage.pid_of(process)) for process in PROCESSES}
+    return {process: resident(stage.pid_of(process)) for process in processes}
 
 
 def resident(pid: int) -> float:
@@ -170,9 +201,8 @@ def resident(pid: int) -> float:
 
 
 @asynccontextmanager
-async def staged_for(folder: Path, kinds: Collection[Kind]) -> AsyncIterator[Stage]:
-    """Run a gateway and a service with the default limits, and a sink in Dash's place."""
-    folder.mkdir(exist_ok=True)
+async def staged_for(folder: Path, kinds: Collection[Kind]) -> AsyncIterator[tuple[Stage, Collection[str]]]:
+    """Run a gateway with the default limits, a sink in Dash's place, and a service if one is needed; say which."""
     stage = Stage(folder, {})
     stage.app = "endpoints:app"
     needs = frozenset[str]().union(*(kind.needs for kind in kinds))
@@ -190,9 +220,10 @@ async def staged_for(folder: Path, kinds: Collection[Kind]) -> AsyncIterator[Sta
         os.mkfifo(log)
         unread = os.open(log, os.O_RDWR)  # without a reader nobody could open it to write
     try:
-        await asyncio.gather(*map(stage.start, ("sink", "service")))
+        processes = PROCESSES if SERVICE in needs else PROCESSES[:1]
+        await asyncio.gather(*map(stage.start, ("sink", *processes[1:])))
         await stage.start("gateway")
-        yield stage
+        yield stage, processes
     finally:
         stage.abandon()
         if unread is not None:

@@ -150,7 +150,7 @@ Act = Callable[[Visit], Awaitable[None]]
 class Kind:
     """What each connection of a row does. count: of them, as many as one client may have. seconds: it is watched.
 
-    needs: ``tls``, ``away`` (Dash is), ``unread log`` (the gateway's), ``service`` (only then there is one).
+    needs: ``tls``, ``service`` (only then there is one), ``unread log`` (the gateway's). settings: of the gateway.
     """
 
     name: str
@@ -383,7 +383,7 @@ async def parked(visit: Visit) -> None:
     await visit.push(sock, frame(BINARY, bytes(60000), mask=MASK), most=MIB)
 
 
-TLS, DASH_AWAY, UNREAD_LOG = "tls", "away", "unread log"
+TLS, SERVICE, UNREAD_LOG = "tls", "service", "unread log"
 
 
 def _kind(name: str, act: Act, *needs: str, **more: Any) -> Kind:
@@ -399,7 +399,7 @@ KINDS: dict[str, Kind] = {
         _kind("half heads of 80 KB", half_head),
         _kind("unread downloads", download),
         _kind("unread answers: 200", answers_200, count=50, seconds=20),
-        _kind("unread answers: 403", answers_403, count=50, seconds=20),
+        _kind("unread answers: 403", answers_403, SERVICE, count=50, seconds=20),
         _kind("unread answers: 429", answers_429, count=50, seconds=20),
         _kind("unread answers: 503", answers_503, count=50, seconds=20, settings=_AWAY),
         _kind("half bodies of 100 bytes", half_body),
@@ -418,18 +418,18 @@ KINDS: dict[str, Kind] = {
         _kind("unread downloads over TLS", unread_over_tls, TLS, seconds=6),
         _kind("tunnels whose client does not read", flooded_tunnel, seconds=6),
         _kind("tunnels whose upstream does not read", tunnel_to_nobody, seconds=6),
-        _kind("handed over: idle with deflate", idle_with_deflate),
-        _kind("handed over: unfinished messages of 30 MiB, deflated", unfinished_deflated, seconds=6),
-        _kind("handed over: unfinished messages of 30 MiB", unfinished, seconds=20),
-        _kind("handed over: messages that the endpoint does not receive", unread_messages, seconds=6),
-        _kind("handed over: the same, deflated", unread_deflated, seconds=6),
-        _kind("handed over: unread pongs", pings, count=100, seconds=12),
-        _kind("handed over: unread messages of the endpoint", flooded_by_endpoint, seconds=6),
-        _kind("handed over: handshakes that are not accepted", parked, seconds=6),
+        _kind("handed over: idle with deflate", idle_with_deflate, SERVICE),
+        _kind("handed over: unfinished messages of 30 MiB, deflated", unfinished_deflated, SERVICE, seconds=6),
+        _kind("handed over: unfinished messages of 30 MiB", unfinished, SERVICE, seconds=20),
+        _kind("handed over: messages that the endpoint does not receive", unread_messages, SERVICE, seconds=6),
+        _kind("handed over: the same, deflated", unread_deflated, SERVICE, seconds=6),
+        _kind("handed over: unread pongs", pings, SERVICE, count=100, seconds=12),
+        _kind("handed over: unread messages of the endpoint", flooded_by_endpoint, SERVICE, seconds=6),
+        _kind("handed over: handshakes that are not accepted", parked, SERVICE, seconds=6),
         _kind("silent connections to the admin port", silent_to_admin, count=1100),
         _kind("half heads to the admin port", half_head_to_admin, count=1100),
-        _kind("silent connections to the service's port", silent_to_service, count=1100),
-        _kind("half heads to the service's port", half_head_to_service, count=1100),
+        _kind("silent connections to the service's port", silent_to_service, SERVICE, count=1100),
+        _kind("half heads to the service's port", half_head_to_service, SERVICE, count=1100),
     ]
 }
 
@@ -474,9 +474,14 @@ async def main(port: str, admin_port: str, service_port: str, *kinds: str) -> No
         asyncio.get_running_loop().create_task(do(act), name=f"connection {number}")
         for number, act in enumerate(wanted)
     ]
-    await visit.is_everybody_here.wait()
-    print("ready", flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
+    loop = asyncio.get_running_loop()
+    here = loop.create_task(visit.is_everybody_here.wait(), name="everybody has come")
+    ending = loop.create_task(asyncio.to_thread(sys.stdin.readline), name="word to leave")
+    await asyncio.wait({here, ending}, return_when=asyncio.FIRST_COMPLETED)
+    if here.done():
+        print("ready", flush=True)
+    here.cancel()
+    await ending
     seen = {"sent": visit.sent, "refused": visit.refused, "held": visit.held()}
     for task in tasks:
         task.cancel()

@@ -161,6 +161,16 @@ def handed_over(given: Input) -> Input:
     )
 
 
+def at_once(given: Input) -> Input:
+    """As fast as it is taken: a loop that reads on as long as there is something has nothing else to do."""
+    return Input(**{**vars(given), "name": given.name + ", as fast as they are taken", "burst": 64 * MIB})
+
+
+def again(given: Input) -> Input:
+    """Of a client that does not stay to be thrown away."""
+    return Input(**{**vars(given), "name": given.name + ", again when refused", "leaves": True})
+
+
 ANSWERS = [
     Input("answer in chunks of 1 byte", get(target="/to/chunks/1/{amount}/{rate}"), pulls=1),
     Input("40 answers of 10,900 fields", get(target="/to/fields/10900"), pulls=40, every=1.3),
@@ -173,6 +183,11 @@ INPUTS: dict[str, Input] = {
         *HEADS,
         *REFUSED,
         *FRAMES,
+        again(BODIES[0]),
+        again(BODIES[3]),
+        *map(at_once, [BODIES[0], HEADS[-1], FRAMES[0], FRAMES[4]]),
+        handed_over(at_once(FRAMES[0])),
+        handed_over(at_once(FRAMES[4])),
         *map(over_tls, [BODIES[0], FRAMES[0], FRAMES[2], FRAMES[-1]]),
         *map(handed_over, FRAMES),
         *ANSWERS,

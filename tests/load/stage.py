@@ -41,6 +41,7 @@ class Stage:
         self.folder = folder
         self.port, self.admin_port, self.origin_port, self.service_port, self.sink_port = free_ports(5)
         self.book = folder / "book"
+        folder.mkdir(exist_ok=True)
         self.book.touch()
         self._settings = settings
         self.app = "echo:app"

@@ -232,7 +232,6 @@ def cpu(pid: int) -> float:
 @asynccontextmanager
 async def staged_for(folder: Path, given: Input) -> AsyncIterator[Stage]:
     """Run what an input needs: a gateway in front of an origin that is fast, and of a sink that takes everything."""
-    folder.mkdir(exist_ok=True)
     stage = Stage(folder, {})
     stage.app = "endpoints:app"
     try:

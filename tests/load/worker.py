@@ -13,6 +13,8 @@ from tests.processes import ROOT
 MOST = 1 << 24
 """Bytes of a line: latencies are one, and longer than asyncio expects."""
 
+READY = b"ready\n"
+
 
 class Worker:
     """A module that runs in a process of its own, is told things in lines, and answers with lines of JSON."""
@@ -29,7 +31,7 @@ class Worker:
 
     async def ready(self, patience: float) -> None:
         """Wait until it says so. Raises Failed."""
-        if await self._line(patience) != b"ready\n":
+        if await self._line(patience) != READY:
             raise Failed("a client did not come in; see above")
 
     def say(self, line: str) -> None:
@@ -38,8 +40,10 @@ class Worker:
         self._process.stdin.write(line.encode() + b"\n")
 
     async def hear(self, patience: float) -> Any:
-        """Return what it answers. Raises Failed."""
-        return json.loads(await self._line(patience))
+        """Return what it answers; that it is ready is none. Raises Failed."""
+        while (line := await self._line(patience)) == READY:
+            pass
+        return json.loads(line)
 
     async def end(self) -> None:
         """Let it go: its input ends, and it is killed if that is not enough."""
