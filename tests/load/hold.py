@@ -210,6 +210,7 @@ async def staged_for(folder: Path, kinds: Collection[Kind]) -> AsyncIterator[tup
     upstreams = {"dash": f"http://127.0.0.1:{stage.sink_port}", "ws": f"http://127.0.0.1:{stage.service_port}"}
     for kind in kinds:
         upstreams |= kind.settings.get("upstreams", {})
+        settings["limits"] |= kind.settings.get("limits", {})
     if TLS in needs:
         settings["tls"] = Authority(folder).issue()
     stage.configure(**settings, upstreams=upstreams)

@@ -62,6 +62,8 @@ class Visit:
         self.kept: list[socket.socket] = []
         self.transports: list[asyncio.Transport] = []
         self._gate = asyncio.Semaphore(DIALLING)
+        self._only = asyncio.Lock()
+        self._has_taken = False
         self._shaken = 0
         self._loop = asyncio.get_running_loop()
 
@@ -120,6 +122,14 @@ class Visit:
         if not head.startswith(b"HTTP/1.1 101 "):
             raise Refused(head.decode("latin-1"))
         return sock
+
+    async def take_the_only_websocket(self, target: str) -> None:
+        """Open one WebSocket, and wait until it is there, whoever asks for it first."""
+        async with self._only:
+            if not self._has_taken:
+                self._has_taken = True
+                self.expected += 1
+                await self.shake(target)
 
     def held(self) -> int:
         """Return how many connections are open still."""
@@ -198,7 +208,9 @@ async def answers(visit: Visit, unit: bytes) -> None:
 
 
 async def answers_429(visit: Visit) -> None:
-    await answers(visit, handshake("/to/read"))  # pipelined as fast as can be: beyond what a second may have
+    """Pipeline handshakes of a client that has all the WebSockets that it may have."""
+    await visit.take_the_only_websocket("/to/read")
+    await answers(visit, handshake("/to/read"))
 
 
 async def answers_403(visit: Visit) -> None:
@@ -392,6 +404,8 @@ def _kind(name: str, act: Act, *needs: str, **more: Any) -> Kind:
 
 _AWAY = {"upstreams": {"dash": AWAY}}
 
+_ONE_WEBSOCKET = {"limits": {"websockets_per_client": 1}}
+
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in [
@@ -400,7 +414,7 @@ KINDS: dict[str, Kind] = {
         _kind("unread downloads", download),
         _kind("unread answers: 200", answers_200, count=50, seconds=20),
         _kind("unread answers: 403", answers_403, SERVICE, count=50, seconds=20),
-        _kind("unread answers: 429", answers_429, count=50, seconds=20),
+        _kind("unread answers: 429", answers_429, count=50, seconds=20, settings=_ONE_WEBSOCKET),
         _kind("unread answers: 503", answers_503, count=50, seconds=20, settings=_AWAY),
         _kind("half bodies of 100 bytes", half_body),
         _kind("half bodies of 64 KiB", half_body_of_64_kib),
