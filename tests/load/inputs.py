@@ -33,6 +33,8 @@ class Input:
     pulls: connections that ask for ``unit`` together, because it is the answer that is hostile; its bytes are counted
     then. every: seconds between two rounds of that; None: one, which goes on for ever.
 
+    most: milliseconds that the p99 of others' requests may be beside it.
+
     is_tls, is_handed: how it comes in: over TLS, and to a service that adopts the socket. settings: of the gateway.
     """
 
@@ -47,6 +49,7 @@ class Input:
     beside: bytes = b""
     pulls: int = 0
     every: float | None = None
+    most: float = 50.0
     is_tls: bool = False
     is_handed: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
@@ -162,8 +165,12 @@ def handed_over(given: Input) -> Input:
 
 
 def at_once(given: Input) -> Input:
-    """As fast as it is taken: a loop that reads on as long as there is something has nothing else to do."""
-    return Input(**{**vars(given), "name": given.name + ", as fast as they are taken", "burst": 64 * MIB})
+    """As fast as it is taken: a loop that reads on as long as there is something has nothing else to do.
+
+    The sender takes a core for itself then, and so does the process that reads: the bound is for two cores in all.
+    """
+    name = given.name + ", as fast as they are taken"
+    return Input(**{**vars(given), "name": name, "burst": 64 * MIB, "most": 250.0})
 
 
 def again(given: Input) -> Input:

@@ -46,6 +46,9 @@ class Left(Exception):
     """The connection is over."""
 
 
+LAST_CHUNK = b"0\r\n\r\n"
+
+
 class NotOpened(Exception):
     """A handshake was not answered as it should be."""
 
@@ -62,6 +65,7 @@ class Link:
             context.verify_mode = ssl.CERT_NONE
             self._sock = context.wrap_socket(self._sock)
         self.received = 0
+        self.tail = b""
         self.has_ended = False
 
     def fileno(self) -> int:
@@ -100,6 +104,7 @@ class Link:
             except OSError:
                 data = b""
             self.received += len(data)
+            self.tail = (self.tail + data)[-len(LAST_CHUNK) :]
             self.has_ended = not data
 
     def wait(self, seconds: float, *, for_room: bool = False) -> None:
@@ -208,7 +213,7 @@ def pull(given: Input, port: int, request: bytes, *, seconds: float, amount: int
         poured.taken = sum(link.received for link in links)
         return (
             time.monotonic() - began >= seconds
-            or (amount is not None and poured.taken >= amount)
+            or (amount is not None and (links[0].tail == LAST_CHUNK if given.every is None else poured.taken >= amount))
             or any(link.has_ended for link in links)
         )
 
@@ -224,6 +229,8 @@ def pull(given: Input, port: int, request: bytes, *, seconds: float, amount: int
             is_due = amount is not None or given.every is None or time.monotonic() - asked >= given.every
             if given.every is not None and is_answered and is_due:
                 break
+    if amount is not None and given.every is None:
+        poured.taken = amount  # in chunks of the upstream's; the gateway may have made larger ones of them
     poured.seconds = time.monotonic() - began
     return poured, links
 
@@ -242,7 +249,9 @@ def main(name: str, port: str, first: str, rate: str = "") -> None:
     given = INPUTS[name]
     seconds, amount = (float(first), None) if rate else (10 * PATIENCE, int(first))
     if given.pulls:
-        request = given.unit.replace(b"{amount}", b"%d" % (amount or 1 << 40)).replace(b"{rate}", rate.encode() or b"0")
+        request = given.unit.replace(b"{amount}", b"%d" % (amount or 1 << 40)).replace(
+            b"{rate}", b"%d" % float(rate or 0)
+        )
         poured, links = pull(given, int(port), request, seconds=seconds, amount=amount)
     else:
         allowance = Allowance(float(rate) if rate else None, amount, seconds)

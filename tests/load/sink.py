@@ -128,6 +128,7 @@ class Sink(asyncio.Protocol):
                 sent += len(piece)
             await asyncio.sleep(TICK if rate else 0)
         self._transport.write(b"0\r\n\r\n")
+        self._is_through = False  # the gateway may ask again
 
 
 async def main(port: int) -> None:

@@ -29,9 +29,6 @@ RATE = 2e6
 ASKED = 200.0
 """Requests a second of the others."""
 
-MOST = 50.0
-"""Milliseconds that the p99 of others' requests may be."""
-
 TWICE = 2.6
 """What twice the bytes may cost, in terms of once: linear, and the noise of a shared machine."""
 
@@ -65,10 +62,10 @@ class Row:
 
     def checks(self) -> list[Check]:
         """Return the figures with their bounds."""
-        found = [Check(f"GET p99 beside {self.given.name}", p99(self.beside), MOST, " ms", self._note())]
+        found = [Check(f"GET p99 beside {self.given.name}", p99(self.beside), self.given.most, " ms", self._note())]
         if self.given.is_handed:
             note = f"max {max(self.echoes) * 1000:.1f} ms"
-            found.append(Check(f"echo p99 beside {self.given.name}", p99(self.echoes), MOST, " ms", note))
+            found.append(Check(f"echo p99 beside {self.given.name}", p99(self.echoes), self.given.most, " ms", note))
         if not math.isnan(self.each):
             note = f"{self.each * 1e9:,.0f} ns of CPU a byte"
             found.append(Check(f"CPU of twice the bytes, {self.given.name}", self.ratio, TWICE, " x", note))
@@ -110,7 +107,7 @@ async def stall(folder: Path, *, seconds: float, names: Collection[str] = ()) ->
         try:
             row = await try_one(folder, given, seconds=seconds)
         except Failed as error:
-            checks.append(Check(f"GET p99 beside {given.name}", math.nan, MOST, " ms", str(error)))
+            checks.append(Check(f"GET p99 beside {given.name}", math.nan, given.most, " ms", str(error)))
             continue
         rows.append(row)
         checks += row.checks()
