@@ -125,6 +125,7 @@ class Allowance:
     def __init__(self, rate: float | None, amount: int | None, seconds: float) -> None:
         self._rate = rate
         self._left = amount
+        self.seconds = seconds
         self.began = self._seen = time.monotonic()
         self._end = self.began + seconds
         self._due = 0.0
@@ -157,7 +158,7 @@ def pour(given: Input, port: int, allowance: Allowance) -> tuple[Poured, list[Li
         kept.append(Link(port, is_tls=given.is_tls))
         kept[0].begin(given.beside, is_awaited=True, lead=b"")
     if given.burst is not None:
-        allowance = Allowance(None, given.burst, PATIENCE)
+        allowance = Allowance(None, given.burst, allowance.seconds)
     while True:
         try:
             link = Link(port, is_tls=given.is_tls)

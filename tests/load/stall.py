@@ -33,7 +33,7 @@ TWICE = 2.6
 """What twice the bytes may cost, in terms of once: linear, and the noise of a shared machine."""
 
 FIRST, LAST = MIB // 8, 8 * MIB
-"""Bytes of which the CPU is measured: the first amount that costs enough to be told from noise."""
+"""Bytes of which the CPU is measured: the fewest that are tried, and the most of which twice as many are tried."""
 
 TELLING = 0.15
 """Seconds of CPU that are told from noise."""
@@ -184,15 +184,16 @@ async def cpu_of(folder: Path, given: Input) -> tuple[float, float]:
 
     NaN where an amount is not worked off in time.
     """
-    amount, before = FIRST, 0.0
     async with staged_for(folder, given) as stage:
         pid = stage.pid_of("service" if given.is_handed else "gateway")
         await cpu_for(pid, stage.port, given, FIRST)  # everything is loaded and made once
-        while True:
-            now, taken = await cpu_for(pid, stage.port, given, amount)
-            if before >= TELLING or math.isnan(now) or amount > LAST:
-                return now / taken, now / before
-            amount, before = 2 * amount, now
+        few, taken = await cpu_for(pid, stage.port, given, FIRST)
+        if math.isnan(few):
+            return math.nan, math.nan
+        amount = min(LAST, max(FIRST, int(taken * TELLING / max(few, TELLING / 1000))))
+        once, _ = await cpu_for(pid, stage.port, given, amount)
+        twice, taken = await cpu_for(pid, stage.port, given, 2 * amount)
+        return twice / taken, twice / once
 
 
 async def cpu_for(pid: int, port: int, given: Input, amount: int) -> tuple[float, int]:
