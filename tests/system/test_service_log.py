@@ -18,7 +18,7 @@ from fastapi import FastAPI, WebSocket
 app = FastAPI()
 log = logging.getLogger("app")
 
-@app.websocket("/said/{what:path}")
+@app.websocket("/said")
 async def said(websocket: WebSocket, what: str):
     await websocket.accept()
     log.warning("asked for " + what)
@@ -56,12 +56,12 @@ def gateway(request: pytest.FixtureRequest, tmp_path: Path, service: Service) ->
         yield gateway
 
 
-def test_a_path_makes_no_line_and_moves_no_terminal(service: Service, gateway: Gateway) -> None:
+def test_what_a_client_says_makes_no_line_and_moves_no_terminal(service: Service, gateway: Gateway) -> None:
     before = len(service.process.output)
     client = gateway.dial()
-    client.send(handshake(f"/said/{HOSTILE}"))
+    client.send(handshake(f"/said?what={HOSTILE}"))
     client.read_head()
-    service.process.wait_for("RuntimeError: no such thing", after=before)
+    service.process.wait_for("RuntimeError: no such thing", after=before, timeout=10)
     output = service.process.output[before:]
     assert r"asked for \r\n2026-01-01 INFO forged\x1b]0;owned\x07\x9b2J\u2028\u202e" in output
     assert r"RuntimeError: no such thing: \r\n2026-01-01 INFO forged\x1b]0;owned" in output
@@ -89,7 +89,7 @@ def test_an_endpoint_that_goes_on_without_its_client_is_a_line_and_no_traceback(
             client.read_to_cut()
     gateway.process.wait_for_count("closed", 20)
     last = gateway.dial()
-    last.send(handshake("/said/the-end"))
+    last.send(handshake("/said?what=the-end"))
     service.process.wait_for("RuntimeError: no such thing: the-end", after=before)
     output = service.process.output[before:]
     assert output.count("Traceback") == 1, "the last one's, which is the app's own fault"
