@@ -27,7 +27,8 @@ fuzz: $(VENV)/.dev
 autobahn: $(VENV)/.dev
 	@PYTHON2="$(PYTHON2)" $(BIN)/python -m tests.autobahn $(ARGS)
 
-# Ten thousand sockets, slow clients, restarts: the promised figures, about 5 minutes. ARGS="slow unread" runs some.
+# Ten thousand sockets, slow clients, restarts, hostile input, what one client can hold: the promised figures, about 25
+# minutes. ARGS="slow unread" runs some, ARGS="stall:chunks hold:TLS" some rows of the two tables.
 load: $(VENV)/.dev
 	@$(BIN)/python -m tests.load $(ARGS)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from proxy.exchange import Exchange
+from proxy.log_format import shortened
 
 _PATIENCE = 0.05
 """Seconds that a line may wait for others. Precedent: nginx without ``buffer=`` writes each at once."""
@@ -18,9 +19,27 @@ _BATCH = 512
 """Lines; more are written at once."""
 
 _SECRET = re.compile(
-    r"(?i)(?:token|secret|passw(?:or)?d|sig|signature|credential|key|auth|code|jwt|sid|session|ticket)$"
+    r"(?i:token|secret|passw(?:or)?d|sig|signature|credential|key|auth|code|jwt|sid|session(?:_?id)?|ticket)(?![a-z])"
 )
-"""The end of the name of a query parameter whose value is not written."""
+"""The end of the name of a query parameter whose value is not written, or the end of a word in it."""
+
+_ENCODED_MARK = re.compile(r"(?i)%(?:25)*(?:26|3b|3f)")
+"""What begins a parameter (``&``, ``;``, ``?``) for a server that decodes before it looks."""
+
+_HEX = "0123456789abcdefABCDEF"
+_ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
+_OCTETS = {f"%{high}{low}": chr(int(high + low, 16)) for high in _HEX for low in _HEX}
+"""What an escape means. Of letters beyond ASCII only the octets: no name that is compared has any, and urllib takes
+longer for what is hostile."""
+
+_DECODINGS = 3
+"""How often a name is decoded before it is judged: a proxy and an application behind us may do it once each."""
+
+_MOST_JUDGED = 64
+"""Parameters of one target that are judged one by one; the rest is not written. Dash's own requests have up to 3."""
+
+_LONGEST = {"target": 2048, "method": 32, "host": 256, "client": 64, "detail": 1024}
+"""Characters that are written of each. A request line may have 16 KiB, and strangers must not fill the disk with it."""
 
 
 class AccessLog:
@@ -65,14 +84,19 @@ def text_line(exchange: Exchange) -> str:
     """Write an exchange for people: what was asked, what became of it, how long and how much."""
     x = exchange
     way = f" -> {x.upstream} ({x.route})" if x.upstream else ""
-    detail = f" [{x.detail}]" if x.detail else ""
+    detail = f" [{_short('detail', x.detail)}]" if x.detail else ""
     numbers = "" if x.ended is None else f" {x.duration * 1000:.1f}ms in={x.received} out={x.sent} {x.outcome.value}"
     event = by = ""
     if _is_websocket(x):
         event = f" {_event(x)}"
         by = "" if x.ended is None else f" by={x.closed_by} code={x.close_code or '-'}"
-    what = f'"{x.method} {_redacted(x.target)}" {x.status or "-"}'
-    line = f"{_time(x)} {x.client} {what}{event}{way}{numbers}{by}{detail} id={x.id}"
+    asked = f"{_short('method', x.method)} {_redacted(x.target)}"
+    if (
+        '"' in asked or "\\" in asked
+    ):  # what is between the quotes must not look as if it had ended (nginx does the same)
+        asked = asked.replace("\\", "\\x5c").replace('"', "\\x22")
+    what = f'"{asked}" {x.status or "-"}'
+    line = f"{_time(x)} {_short('client', x.client)} {what}{event}{way}{numbers}{by}{detail} id={x.id}"
     # Whatever came from outside may hold line ends and escape codes.
     return line if line.isascii() and line.isprintable() else ascii(line)[1:-1]
 
@@ -84,10 +108,10 @@ def json_line(exchange: Exchange) -> str:
         "time": _time(x),
         "id": x.id,
         "event": _event(x),
-        "client": x.client,
-        "method": x.method,
+        "client": _short("client", x.client),
+        "method": _short("method", x.method),
         "target": _redacted(x.target),
-        "host": x.host,
+        "host": _short("host", x.host),
         "status": x.status or None,
         "upstream": x.upstream,
         "route": x.route,
@@ -100,13 +124,17 @@ def json_line(exchange: Exchange) -> str:
             "sent": x.sent,
             "closed_by": x.closed_by,
             "close_code": x.close_code,
-            "detail": x.detail,
+            "detail": _short("detail", x.detail),
         }
     return json.dumps({key: value for key, value in fields.items() if value not in ("", None)})
 
 
 LINES: dict[str, Callable[[Exchange], str]] = {"text": text_line, "json": json_line}
 """The writers of a line, by the name that ``gateway.access_log`` gives them; ``off`` has none."""
+
+
+def _short(name: str, value: str) -> str:
+    return value if len(value) <= _LONGEST[name] else shortened(value, _LONGEST[name])
 
 
 def _is_websocket(exchange: Exchange) -> bool:
@@ -134,13 +162,79 @@ def _second(moment: int) -> str:
 
 
 def _redacted(target: str) -> str:
-    """Hide the values of query parameters that are secrets by their name."""
-    path, mark, query = target.partition("?")
-    if "=" not in query:
-        return target
-    return path + mark + "&".join(_hidden(parameter) for parameter in query.split("&"))
+    """Return what is written of a request target: shortened, and without what is secret by its name.
+
+    Only what is written is looked at, so that a long target costs no more than another.
+    """
+    most = _LONGEST["target"]
+    shown = target[:most]
+    rest = shortened(target, most)[most:]
+    if shown.startswith("/"):
+        if "=" not in shown and "%" not in shown:
+            return shown + rest
+    else:
+        shown = _without_userinfo(shown)
+    if not _may_hold_secret(shown):
+        return shown + rest
+    path, mark, query = shown.partition("?")
+    budget = iter(range(_MOST_JUDGED))
+    return _path(path, budget) + mark + _query(query, budget) + rest
 
 
-def _hidden(parameter: str) -> str:
-    name, equals, _ = parameter.partition("=")
-    return f"{name}=***" if equals and _SECRET.search(name) else parameter
+def _without_userinfo(target: str) -> str:
+    """Hide the name and the password in a target that names a host (RFC 3986, section 3.2.1); it is refused anyway."""
+    scheme, mark, rest = target.rpartition("://") if "://" in target[:64] else ("", "", target)
+    end = min((at for at in map(rest.find, "/?") if at >= 0), default=len(rest))
+    authority = rest[:end].replace("%40", "@")
+    return target if "@" not in authority else f"{scheme}{mark}***@{authority.rpartition('@')[2]}{rest[end:]}"
+
+
+def _path(path: str, budget: Iterator[int]) -> str:
+    """Hide secret parameters in a path (RFC 3986, section 3.3): ``/page;jsessionid=...``."""
+    first, semicolon, parameters = path.partition(";")
+    encoded = _ENCODED_MARK.search(first)
+    if encoded is not None and _is_secret(first[encoded.end() :]):
+        return first[: encoded.end()] + "***"
+    return first + semicolon + (_parameter(parameters, budget) if parameters else "")
+
+
+def _query(query: str, budget: Iterator[int]) -> str:
+    return "&".join(_parameter(parameter, budget) for parameter in query.split("&", _MOST_JUDGED))
+
+
+def _parameter(text: str, budget: Iterator[int]) -> str:
+    """Hide the value of a parameter if it is secret. To some servers a semicolon begins the next one, to others not."""
+    shown = []
+    for part in text.split(";", _MOST_JUDGED):
+        if next(budget, None) is None:
+            shown.append("...")
+            break
+        if _is_secret(part):
+            name, equals, _ = part.partition("=")
+            shown.append(f"{name}=***" if equals else "***")
+            break
+        shown.append(part)
+    return ";".join(shown)
+
+
+def _is_secret(parameter: str) -> bool:
+    """Tell whether a parameter has a secret name, or holds one that has (a URL with a query of its own)."""
+    return any(_SECRET.search(read.rpartition("=")[0]) for read in _readings(parameter))
+
+
+def _may_hold_secret(text: str) -> bool:
+    return any(_SECRET.search(read) for read in _readings(text))
+
+
+def _readings(text: str) -> Iterator[str]:
+    """Yield a text as it is, decoded, and decoded again: as those behind us may read it."""
+    yield text
+    for _ in range(_DECODINGS):
+        before, text = text, _ESCAPE.sub(_decoded, text.replace("+", " "))
+        if text == before:
+            return
+        yield text
+
+
+def _decoded(match: re.Match[str]) -> str:
+    return _OCTETS[match[0]]

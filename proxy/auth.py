@@ -121,12 +121,10 @@ class ForwardAuth:
     async def _check(self, connection: Connection, guard: Guard) -> None:
         """Read a 2xx to its end: that it is one that somebody meant, and so that its connection can be used again."""
         body = b""
-        try:
+        with self._upstream.lent(connection):
             async with asyncio.timeout(self._patience):
                 while not connection.is_complete and len(body) <= _MAX_BODY:
                     body += await connection.read()
-        finally:
-            self._upstream.release(connection)
         if _DASHS_PAGE in body:
             raise UpstreamError(
                 "The upstream dash has no path that says who may pass: it answers with its page.",

@@ -21,7 +21,7 @@ from proxy.guards import Guards
 from proxy.headers import Head, Peer
 from proxy.log_writer import LogHandler, LogWriter
 from proxy.preflight import objections
-from proxy.routing import Forward, Refuse, decide, make_table
+from proxy.routing import Forward, Refuse, Upgrade, decide, make_table
 from proxy.server import serve
 
 _STDERR = 2
@@ -81,7 +81,8 @@ def explain(context: click.Context, method: str, url: str, path: Path | None, li
     """Print where a request would go, and by which rule. A ws:// or wss:// URL is a WebSocket handshake."""
     settings = _settings(path or context.obj)
     head = _head(method, url, lines)
-    decision = decide(head, make_table(settings), Peer("-", "https" if settings.tls else "http"))
+    table = make_table(settings)
+    decision = decide(head, table, Peer("-", "https" if settings.tls else "http"))
     try:
         if isinstance(decision, Refuse):
             raise decision.error
@@ -94,7 +95,11 @@ def explain(context: click.Context, method: str, url: str, path: Path | None, li
         way = f"hand over to ws through {settings.handoff}, or tunnel"
     address = getattr(settings.upstreams, decision.upstream)
     asked = f", once {guard.ask} on dash answers 2xx ({guard.name})" if guard else ""
-    click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}{asked}")
+    judge = ""
+    if isinstance(decision, Upgrade):
+        is_dashs = table.leaves_origin_to_dash(decision.upstream, decision.target)
+        judge = "; whose pages may open it is for Dash to say" if is_dashs else ""
+    click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}{asked}{judge}")
 
 
 def _head(method: str, url: str, lines: tuple[str, ...]) -> Head:
@@ -137,7 +142,7 @@ def _logging() -> Iterator[None]:
         except OSError:  # closed by whoever started us: a client's socket must not get its number
             os.open(os.devnull, os.O_RDWR)
     writer = LogWriter(_STDERR, "this log")
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", handlers=[LogHandler(writer)])
+    logging.basicConfig(level=logging.INFO, handlers=[LogHandler(writer)])
     try:
         yield
     finally:

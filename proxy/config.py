@@ -123,6 +123,12 @@ def _origin(value: object) -> str:
     return value.lower()
 
 
+def _host_name(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9._-]{1,253}", value):
+        return value.lower()
+    raise ValueError(f"{value!r} is not the name of a host; write it without a scheme and without a port")
+
+
 def _copied_field(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -136,6 +142,9 @@ def _copied_field(value: object) -> object:
 Url = Annotated[str, BeforeValidator(_upstream_url)]
 Origin = Annotated[str, BeforeValidator(_origin)]
 """``same``, ``any``, ``null``, ``regex:...`` or an origin as browsers write it (RFC 6454, section 6.2)."""
+
+HostName = Annotated[str, BeforeValidator(_host_name)]
+"""A name, without a port."""
 
 CopiedField = Annotated[str, BeforeValidator(_copied_field)]
 """The name of a field that says something about a user."""
@@ -156,6 +165,16 @@ def _path(value: object) -> object:
 
 AskedPath = Annotated[str | None, BeforeValidator(_path)]
 """A request target to ask an upstream for."""
+
+
+def _prefix(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"/(?:[!-~]*/)?", value) and not MANY_READINGS.search(value):
+        return value
+    raise ValueError(f"{value!r} is no prefix of paths; write one that begins and ends with /, as Dash has it: /app/")
+
+
+PathPrefix = Annotated[str, BeforeValidator(_prefix)]
+"""What paths begin with, from slash to slash."""
 
 
 class Upstreams(Section):
@@ -293,7 +312,7 @@ class Limits(Section):
     """How much anybody may take. ``null`` is no limit of ours, where it is allowed.
 
     A client is an address (of IPv6 its /64, which is what one customer
-    gets): the peer, or whom a trusted proxy speaks for. A proxy in front
+    gets, and behind NAT64 the IPv4 address): the peer, or whom a trusted proxy speaks for. A proxy in front
     that is not in ``trusted_proxies`` is one client.
     """
 
@@ -328,6 +347,18 @@ class Limits(Section):
     handshakes_per_second: Annotated[int, Field(ge=1)] | None = 100
     """WebSocket handshakes of one client: so many at once, as many again wait for up to a second, more are answered
     429. Precedents: nginx limit_req (off by default) with burst."""
+
+    uploads_per_client: Annotated[int, Field(ge=1)] | None = 3
+    """Requests of one client whose body is still on its way to an upstream; the next ones wait for ``timeouts.queue``,
+    then 429. A body that comes with its head is not counted. Danger: a body that stops coming keeps one of Dash's
+    workers for ``timeouts.body``, so keep it below their number; an office behind one address shares it. Precedents:
+    nginx none (it collects bodies on disk first)."""
+
+    buffered_per_client: Size | None = 64 << 20
+    """Bytes that wait in the gateway on connections of one client that are stuck, because one of their ends reads
+    nothing; a connection that would exceed it is cut. What waits on others is less than ``buffer`` each way. Peers in
+    ``trusted_proxies`` have no such limit. Precedent: Envoy's overload manager, which resets the streams that hold
+    most."""
 
     in_flight: Annotated[int, Field(ge=1)] | None = 1024
     """Requests that one upstream is given at the same time, handshakes until their answer too; more wait. An answer
@@ -413,10 +444,16 @@ class Settings(Section):
     ``trusted_proxies`` for its X-Forwarded-* to be believed, no longer the proxy."""
 
     admin: Listen = "127.0.0.1:8001"
-    """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket."""
+    """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket. It has
+    at most 32 connections, each for 5 s and for one request; one more closes the oldest."""
 
     admin_public: bool = False
     """Whether ``admin`` may be an address that others reach. Danger: whoever reaches it sees how the gateway fares."""
+
+    admin_hosts: tuple[HostName, ...] = ()
+    """Names by which ``admin`` may be asked, such as ``gateway`` in a network of containers; exactly these, whatever
+    the port. An IP address and ``localhost`` are always answered, other names with 403, and through a unix socket the
+    name does not matter. Danger: a page whose own name is in here may read the answers (DNS rebinding)."""
 
     upstreams: Upstreams = Upstreams()
 
@@ -438,10 +475,15 @@ class Settings(Section):
     client address. Nobody by default: then those fields are removed from every request and written anew."""
 
     origins: tuple[Origin, ...] = ("same",)
-    """The sites whose pages may open a WebSocket to ``ws``: ``same`` (the page's host is the one it asks), ``any``,
-    ``https://host[:port]``, ``null``, or ``regex:...`` for the whole of it; 403 for others. Clients that are no
-    browsers send no Origin, and pass. Dash's own WebSocket is Dash's to judge. Danger of ``any``: each page that a
-    user visits may open sockets in the user's name."""
+    """The sites whose pages may open a WebSocket: ``same`` (the page's host is the one it asks), ``any``,
+    ``https://host[:port]``, ``null``, or ``regex:...`` for the whole of it; 403 for others. It holds for ``ws`` and for
+    ``dash``; only Dash's own WebSocket, at the path that ``dash_prefix`` says, is Dash's to judge. Clients that are no
+    browsers send no Origin, and pass. Danger of ``any``: each page that a user visits may open sockets in the user's
+    name."""
+
+    dash_prefix: PathPrefix = "/"
+    """What the paths of the Dash app begin with: its ``requests_pathname_prefix``. Dash judges the origin of the
+    WebSocket ``_dash-ws-callback`` directly behind it (``websocket_allowed_origins``), and of no other."""
 
     auth: tuple[Auth, ...] = ()
     """Who may pass, asked of Dash before anything is passed on. Empty: Dash and the endpoints see to it themselves."""
@@ -455,8 +497,9 @@ class Settings(Section):
 
     health: Health = Health()
 
-    buffer: Annotated[Size, Field(ge=4096)] = 65536
-    """Bytes held per direction of an exchange before the sender is made to wait."""
+    buffer: Annotated[Size, Field(ge=4096)] = 16384
+    """Bytes held per direction of an exchange before the sender is made to wait; what was read last comes to that, 256
+    KiB at most. Precedents: nginx 4KiB to 64KiB, HAProxy 16KiB."""
 
     def handoff_path(self, folder: Path) -> Path | None:
         """Return ``handoff`` as a path; None where it is off. folder: of the config file."""
@@ -471,7 +514,7 @@ class Settings(Section):
     @field_validator("auth")
     @classmethod
     def _has_one_rule_for_each_place(cls, rules: tuple[Auth, ...]) -> tuple[Auth, ...]:
-        places = [(rule.path, rule.host and rule.host.lower()) for rule in rules]
+        places = [(rule.path, rule.host and rule.host.lower().rstrip(".")) for rule in rules]
         for place in places:
             if places.count(place) > 1:
                 raise ValueError(f"has two rules for the path {place[0]}; nobody could tell which one holds")

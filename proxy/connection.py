@@ -30,6 +30,10 @@ MAX_HEAD = 65536
 """Bytes of an answer's head and the interim answers before it. Precedents: nginx 4-8 KiB (a known trap for large
 cookies), HAProxy 16 KiB, Go 1 MiB, which counts the same."""
 
+MAX_FIELDS = 512
+"""Fields of an answer and of the interim answers before it: each takes 7 us, so forty answers of 64 KiB of the shortest
+would be a third of a second for everybody (issue 9). Precedents: HAProxy 101, Python's http.client 100."""
+
 _MAX_BODILESS = 4 * MAX_HEAD
 """Bytes in a row of an answer, head included, that are no body. More than a head, because what comes in one read is
 counted as one."""
@@ -65,6 +69,10 @@ class Answer:
     def all(self, name: bytes) -> list[bytes]:
         """Return every value of a field; ``name`` in lower case."""
         return [value for key, value in self.headers if key.lower() == name]
+
+
+class _TooManyFields(Exception):
+    """Ends the parsing of an answer that has been broken off."""
 
 
 class PlainListener(Protocol):
@@ -140,7 +148,7 @@ class Connection(asyncio.Protocol):
         self._reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._answer: Answer | None = None
-        self._head_bytes = self._field_bytes = 0
+        self._head_bytes = self._field_bytes = self._fields = 0
         self._bodiless = 0
         self._pieces: deque[bytes] = deque()
         self._held = 0
@@ -350,6 +358,10 @@ class Connection(asyncio.Protocol):
         if self._answer is None:
             self._headers.append((name, value.strip(b" \t")))
             self._field_bytes += len(name) + len(value) + 4
+            self._fields += 1
+            if self._fields > MAX_FIELDS:
+                self._break(f"sent more than {MAX_FIELDS} header fields")
+                raise _TooManyFields  # else llhttp would go on with all that it has
 
     def on_headers_complete(self) -> None:
         """Decide how the body ends."""

@@ -5,9 +5,9 @@ accepts and closes whoever comes, without a word, and asyncio writes a
 traceback for each; here accepting pauses, says so once, and goes on. A PROXY
 header must be read to its last byte and no further, so that what follows
 reaches TLS or HTTP; a transport reads what there is, and asyncio's
-``start_tls`` cannot be fed what was read. And whoever says nothing costs a
-descriptor here, but no TLS state. It costs about 30 us per connection over
-uvloop's own listener.
+``start_tls`` cannot be fed what was read. And whoever has not sent a whole
+ClientHello costs a descriptor here and what the kernel holds, but no TLS
+state. It costs about 30 us per connection over uvloop's own listener.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ import resource
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from proxy.client_hello import HelloError, needed
 from proxy.errors import TooMany
 from proxy.headers import Peer, Trusted, is_trusted, response_head
-from proxy.limits import Entrance, Slot, TurnAway
+from proxy.limits import Entrance, Slot, TurnAway, client_key
 from proxy.pages import as_json
 from proxy.proxy_header import MAX_HEADER, HeaderError, parse
 from proxy.tls import Certificate, why
@@ -44,7 +45,7 @@ _AT_ONCE = 64
 _BACKLOG = 4096
 """Connections that the kernel's queue may hold: the usual limit (somaxconn)."""
 
-_BREATH = 0.5
+PAUSE = 0.5
 """Seconds between two tries while descriptors are out. asyncio waits 1 s."""
 
 _DEAR = 60.0
@@ -60,6 +61,10 @@ _OUT_OF = {
 _GOODBYE = 2.0
 """Seconds for a client to answer the end of TLS (close_notify); then its connection is cut. The loops' own 30 s would
 be what each stop takes for a client that sleeps."""
+
+_HANDSHAKES = 32
+"""TLS handshakes of one client under way, each with its state. They take two round trips; another one waits at the
+door, where it has none. So one address may begin 160 a second from 200 ms away."""
 
 _NO_ROOM = "no room"
 
@@ -88,7 +93,8 @@ class Door:
     """Takes in the connections of one listener.
 
     sockets: listening. welcome: makes the protocol of a connection.
-    patience: seconds for a PROXY header, for the first byte of TLS, and for its handshake.
+    patience: seconds for all that comes before a protocol has the connection: a PROXY header, the ClientHello, waiting
+    for fewer of that client's handshakes to be under way, and the handshake.
     entrance: who may come in; None: everybody.
     certificate: for TLS; None: none is spoken.
     announcers: who may send a PROXY header, and must; None: none is read.
@@ -115,8 +121,9 @@ class Door:
         self._announcers = announcers
         self._reasons = {"closed"}
         self._arrivals: dict[asyncio.Task[None], _Arrival] = {}
+        self._handshakes = _Places(_HANDSHAKES)
         self._timer: asyncio.TimerHandle | None = None
-        self._log = _Log()
+        self._log = RateLimitedLog()
         if entrance is not None:
             entrance.connections.on_leave = self.look_again
         self.resume("closed")
@@ -168,7 +175,7 @@ class Door:
             entrance = self._entrance
             if entrance is not None and entrance.is_full:
                 taken = entrance.connections.total
-                self._log.tell(_NO_ROOM, f"no connection is accepted: {taken} are open; {entrance.room}")
+                self._log.warn(_NO_ROOM, f"no connection is accepted: {taken} are open; {entrance.room}")
                 self.pause(_NO_ROOM)
                 return
             try:
@@ -213,46 +220,48 @@ class Door:
             arrival.slot.release()
 
     def _rest(self, error: OSError) -> None:
-        what = _OUT_OF.get(error.errno or 0, f"accept fails ({error.strerror})")
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        advice = "raise it (LimitNOFILE= in a systemd unit, ulimit -n in a shell), or lower gateway.limits.connections"
-        self._log.tell("out", f"no connection is accepted: {what}, of {limit}; {advice}")
+        self._log.warn("out", f"no connection is accepted: {accept_failure(error)}")
         self.pause("out of descriptors")
-        self._timer = self._loop.call_later(_BREATH, self.resume, "out of descriptors")
+        self._timer = self._loop.call_later(PAUSE, self.resume, "out of descriptors")
 
     async def _admit(self, arrival: _Arrival) -> None:
         """Bring one connection to its protocol, or close it. Never raises, but when it is cancelled."""
-        sock = arrival.sock
-        tls = None if self._certificate is None else self._certificate.context
         try:
-            if self._announcers is not None or tls is not None:
-                async with asyncio.timeout(self._patience):
-                    if self._announcers is not None:
-                        arrival.announced = await self._announced(sock, arrival.who, self._announcers())
-                        arrival.who = arrival.announced.address
-                        if not self._is_welcome(arrival):
-                            return
-                    if tls is not None:
-                        await _first_byte_of_tls(sock)
-        except (OSError, HeaderError) as error:  # TimeoutError is an OSError
-            sock.close()
-            self._turned_away(arrival.who, error)
-            return
-        await self._hand_in(arrival, tls)
-
-    async def _hand_in(self, arrival: _Arrival, tls: ssl.SSLContext | None) -> None:
-        try:
-            await self._loop.connect_accepted_socket(
-                lambda: self._welcome(arrival.announced, arrival.slot),
-                arrival.sock,
-                ssl=tls,
-                ssl_handshake_timeout=None if tls is None else self._patience,
-                ssl_shutdown_timeout=None if tls is None else _GOODBYE,
-            )
-            arrival.is_in = True
-        except OSError as error:
+            if self._announcers is None and self._certificate is None:
+                await self._hand_in(arrival)
+                return
+            async with asyncio.timeout(self._patience) as deadline:
+                if self._announcers is not None:
+                    arrival.announced = await self._announced(arrival.sock, arrival.who, self._announcers())
+                    arrival.who = arrival.announced.address
+                    if not self._is_welcome(arrival):
+                        return
+                if self._certificate is None:
+                    deadline.reschedule(None)  # cancelled, it would lose the transport
+                    await self._hand_in(arrival)
+                    return
+                await _whole_hello(arrival.sock)
+                async with self._handshakes.take(self._handshake_key(arrival)):
+                    left = (deadline.when() or 0.0) - self._loop.time()
+                    deadline.reschedule(None)  # as above; TLS has its own
+                    await self._hand_in(arrival, self._certificate.context, max(left, 0.001))
+        except (OSError, HeaderError, HelloError) as error:  # TimeoutError is an OSError
             arrival.sock.close()  # its transport has, if it came to one
             self._turned_away(arrival.who, error)
+
+    async def _hand_in(self, arrival: _Arrival, tls: ssl.SSLContext | None = None, patience: float = 0.0) -> None:
+        await self._loop.connect_accepted_socket(
+            lambda: self._welcome(arrival.announced, arrival.slot),
+            arrival.sock,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else patience,
+            ssl_shutdown_timeout=None if tls is None else _GOODBYE,
+        )
+        arrival.is_in = True
+
+    def _handshake_key(self, arrival: _Arrival) -> str | None:
+        is_free = self._entrance is None or self._entrance.is_free(arrival.who)
+        return None if is_free else client_key(arrival.who)
 
     async def _announced(self, sock: socket.socket, who: str, announcers: Trusted) -> Peer:
         if not is_trusted(who, announcers):
@@ -269,12 +278,22 @@ class Door:
         return Peer(who if announcement.address is None else announcement.address, announcement.scheme)
 
     def _turned_away(self, who: str, error: Exception) -> None:
-        if isinstance(error, HeaderError):
-            self._log.tell("announcement", f"a connection from {who} was closed: {error}")
+        if isinstance(error, HelloError):
+            self._log.warn("handshake", f"a connection from {who} was closed: {error}")
+        elif isinstance(error, HeaderError):
+            self._log.warn("announcement", f"a connection from {who} was closed: {error}")
         elif isinstance(error, ssl.SSLError):
-            self._log.tell("handshake", f"a connection from {who} was closed: {why(error)}")
+            self._log.warn("handshake", f"a connection from {who} was closed: {why(error)}")
         else:
             logger.debug("a connection from %s ended at the door: %r", who, error)
+
+
+def accept_failure(error: OSError) -> str:
+    """Return in words why accepting fails, and what to do."""
+    what = _OUT_OF.get(error.errno or 0, f"accept fails ({error.strerror})")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    advice = "raise it (LimitNOFILE= in a systemd unit, ulimit -n in a shell), or lower gateway.limits.connections"
+    return f"{what}, of {limit}; {advice}"
 
 
 def _say_why(sock: socket.socket, error: TooMany) -> None:
@@ -291,14 +310,41 @@ def _say_why(sock: socket.socket, error: TooMany) -> None:
         sock.send(response_head(error.status, phrase, (), ours=tuple(fields)) + body)
 
 
-class _Log:
+class _Places:
+    """A few places for each key; who finds none waits for one, and those who wait come in their order.
+
+    What is kept of a key goes with the last who has a place of it or waits for one.
+    """
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+        self._of: dict[str, tuple[asyncio.Semaphore, list[int]]] = {}
+
+    @asynccontextmanager
+    async def take(self, key: str | None) -> AsyncIterator[None]:
+        """Have a place for the length of a ``with`` block. key: None has any number."""
+        if key is None:
+            yield
+            return
+        semaphore, users = self._of.setdefault(key, (asyncio.Semaphore(self._each), [0]))
+        users[0] += 1
+        try:
+            async with semaphore:
+                yield
+        finally:
+            users[0] -= 1
+            if not users[0]:
+                del self._of[key]
+
+
+class RateLimitedLog:
     """Says one thing of a kind in a while, and how many it has not said."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
         self._unsaid: dict[str, int] = {}
 
-    def tell(self, kind: str, sentence: str) -> None:
+    def warn(self, kind: str, sentence: str) -> None:
         """Write a warning, unless one of this kind was written lately."""
         now = time.monotonic()
         if now - self._last.get(kind, -_DEAR) < _DEAR:
@@ -332,14 +378,37 @@ async def _readable(sock: socket.socket) -> None:
         loop.remove_reader(sock)
 
 
-async def _first_byte_of_tls(sock: socket.socket) -> None:
-    """Wait until the client begins with TLS; tell it when it speaks plain HTTP. Raises ConnectionError."""
+async def _whole_hello(sock: socket.socket) -> None:
+    """Wait until a whole ClientHello is here, and leave it where it is; tell who speaks plain HTTP.
+
+    Raises ConnectionError and HelloError.
+    """
     data = await _peek(sock, 16)
-    if data[0] == _TLS_HANDSHAKE:
-        return
-    if _HTTP.match(data):
-        with suppress(BlockingIOError):
-            sock.recv(65536)  # unread bytes would make a reset of the close, which may overtake the answer
-        sock.send(_WRONG_DOOR)
-        sock.shutdown(socket.SHUT_WR)
-    raise ConnectionResetError("it does not speak TLS")
+    if data[0] != _TLS_HANDSHAKE:
+        if _HTTP.match(data):
+            with suppress(BlockingIOError):
+                sock.recv(65536)  # unread bytes would make a reset of the close, which may overtake the answer
+            sock.send(_WRONG_DOOR)
+            sock.shutdown(socket.SHUT_WR)
+        raise ConnectionResetError("it does not speak TLS")
+    while len(data) < (size := needed(data)):
+        data = await _peek_all(sock, size)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+
+async def _peek_all(sock: socket.socket, size: int) -> bytes:
+    """Wait for so many bytes and look at them. Raises ConnectionError when they do not come.
+
+    The kernel is told how many: it wakes us once, and not for each byte of somebody who sends them one by one.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+    for has_waited in (False, True):
+        data = sock.recv(size, socket.MSG_PEEK)
+        if len(data) == size:
+            return data
+        del data  # the kernel has it: once is enough while somebody makes us wait
+        if not has_waited:
+            await _readable(sock)
+    # The other side has ended, or the kernel has no memory for so few bytes. A unix socket wakes for anything; there a
+    # message comes whole.
+    raise ConnectionResetError("its ClientHello ends too early")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxy.errors import Outcome
-from proxy.limits import Slot
+from proxy.limits import Lease, Slot
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +48,10 @@ class Exchange:
     """A WebSocket's: its place among its client's WebSockets, released at its end."""
     connection: Slot | None = None
     """A tunnel's: the place of its connection among its client's, released at its end."""
+
+    upload: Lease | None = None
+    """Its place among its client's uploads, while its body is on its way; released when it has been sent, or at the
+    end."""
 
     @property
     def duration(self) -> float:

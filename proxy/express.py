@@ -26,6 +26,7 @@ from proxy.hijack import Client, Connection, Written
 from proxy.hold import IDEMPOTENT
 from proxy.plain import Request, recognise_answer
 from proxy.rules import Rules
+from proxy.uploads import Uploads
 from proxy.upstream import Upstream
 
 Work = Coroutine[Any, Any, Written]
@@ -34,20 +35,24 @@ Work = Coroutine[Any, Any, Written]
 class Express:
     """Carries plain exchanges for a gateway.
 
-    record: opens the record of a request. end: closes it. resume: goes on
-    the ordinary way; it answers errors, and calls ``plain_ended`` on the
-    client's connection at the end.
+    uploads: where bodies that are on their way are counted. record: opens
+    the record of a request. end: closes it. resume: goes on the ordinary way;
+    it answers errors, calls ``plain_ended`` on the client's connection at the
+    end, and what it is given for the case that the work is cancelled before
+    it has begun.
     """
 
     def __init__(
         self,
         rules: Rules,
+        uploads: Uploads,
         *,
         record: Callable[[str, str, str, str], Exchange],
         end: Callable[[Exchange], None],
-        resume: Callable[[Connection, Client, Exchange, Work], asyncio.Task[None]],
+        resume: Callable[[Connection, Client, Exchange, Work, Callable[[], None]], asyncio.Task[None]],
     ) -> None:
         self.rules = rules
+        self._uploads = uploads
         self._record = record
         self._waiting: dict[_Carried, None] = {}  # in the order in which they began
         self._sweeper: asyncio.TimerHandle | None = None
@@ -81,12 +86,33 @@ class Express:
         exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
         carried = _Carried(self, rules.settings, connection, request, upstream, link, exchange)
         link.begin_plain(carried)
-        ours = our_fields(request, peer, rules.settings.trusted_proxies, exchange.id)
-        link.write(b"".join((request.line, request.fields, ours, b"\r\n", request.body)))
         self._waiting[carried] = None
+        try:
+            ours = our_fields(request, peer, rules.settings.trusted_proxies, exchange.id)
+            link.write(b"".join((request.line, request.fields, ours, b"\r\n", request.body)))
+        except BaseException:
+            carried.cut()
+            raise
         if self._sweeper is None:
             self._sweep_later()
         return carried
+
+    def again(
+        self, client: Client, request: Request, upstream: Upstream, exchange: Exchange, settings: Settings
+    ) -> Work:
+        """Return the work of sending a request again, on another connection."""
+        ours = forwarded_fields(client.head, client.peer, settings.trusted_proxies, exchange.id)
+        return forward(
+            client,
+            request.target,
+            ours,
+            upstream,
+            exchange,
+            settings.timeouts,
+            settings.limits,
+            self._uploads,
+            close=False,
+        )
 
     def forget(self, carried: _Carried) -> None:
         """Wait for this one no more."""
@@ -164,10 +190,8 @@ class _Carried:
         self._upstream.discard(self._link)
         if self._owed < 0 and self._request.method in IDEMPOTENT:
             client = self._client()
-            ours = forwarded_fields(client.head, client.peer, self._settings.trusted_proxies, self.exchange.id)
-            timeouts = self._settings.timeouts
-            work = forward(client, self._request.target, ours, self._upstream, self.exchange, timeouts, close=False)
-            self._resume(client, work)
+            again = self._express.again(client, self._request, self._upstream, self.exchange, self._settings)
+            self._resume(client, again)
         else:
             self._fail(self._link.ended_early(exc, has_answered=self._owed >= 0))
 
@@ -199,8 +223,7 @@ class _Carried:
 
     def _leave(self, outcome: Outcome) -> None:
         if self._task is not None:
-            # Not at once: a task that is cancelled before its first step never reaches its own clean-up.
-            asyncio.get_running_loop().call_soon(self._task.cancel)
+            self._task.cancel()
             return
         self._express.forget(self)
         self.exchange.status = self.exchange.status or 499
@@ -234,7 +257,10 @@ class _Carried:
         return self._connection.client(self._request, has_written=self._owed >= 0)
 
     def _resume(self, client: Client, work: Work) -> None:
-        self._task = self._express.resume(self._connection, client, self.exchange, work)
+        self._task = self._express.resume(self._connection, client, self.exchange, work, self._give_up)
+
+    def _give_up(self) -> None:
+        self._upstream.discard(self._link)
 
 
 def our_fields(request: Request, peer: Peer, trusted: Trusted, request_id: str) -> bytes:

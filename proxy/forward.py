@@ -13,19 +13,16 @@ import asyncio
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
-from proxy.config import Timeouts
+from proxy.config import Limits, Timeouts
 from proxy.connection import Answer, Connection, Framing
 from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamTimeout
 from proxy.exchange import Exchange
 from proxy.headers import Fields, request_head, response_head, tokens
 from proxy.hijack import Client, Written
 from proxy.hold import HELD, hold, send
+from proxy.patience import MIN_RATE
+from proxy.uploads import Uploads
 from proxy.upstream import Upstream
-
-MIN_RATE = 240
-"""Bytes a second that a request's body must bring on average, behind a grace of ``timeouts.body``: who sends a byte
-each minute would keep one of Dash's workers busy for ever. Precedents: Kestrel 240 behind 5 s, Apache 500 behind 20 s,
-nginx none (it collects the body first)."""
 
 _CONTINUE_PATIENCE = 1.0
 """Seconds to wait for an upstream's 100 before the gateway says it itself. curl waits as long for the gateway's."""
@@ -40,24 +37,27 @@ async def forward(
     upstream: Upstream,
     exchange: Exchange,
     timeouts: Timeouts,
+    limits: Limits,
+    uploads: Uploads,
     *,
     close: bool,
-    max_body: int | None = None,
 ) -> Written:
     """Carry one exchange to its end.
 
     target: the request target for the upstream. ours: the fields that the
     gateway adds. close: the client's connection must not be used again.
-    max_body: bytes of the request's body, transfer coding aside; None: any number.
+    limits: of them ``body`` and ``uploads_per_client``. uploads: where a
+    body that is still on its way is counted.
 
     GET and HEAD wait for an upstream that is away (``hold``). Raises
     ProxyError when there is no answer to relay. Cancelling it, which is what
     the client's leaving does, ends the exchange with the upstream.
     """
     head = client.head
-    body = _Body(client, exchange, max_body)
+    body = _Body(client, exchange, limits.body)
     message = request_head(head, target, ours, body=body.field) + body.at_once()
     if not body.is_whole:
+        exchange.upload = await uploads.claim(exchange.client, limits.uploads_per_client, timeouts.queue)
         return await _stream(client, message, body, upstream, exchange, timeouts, close=close)
 
     async def attempt() -> tuple[Connection, Answer]:
@@ -67,10 +67,8 @@ async def forward(
             raise too_slow(upstream.name, timeouts.response) from None
 
     connection, answer = await (hold(upstream, attempt) if head.method in HELD else attempt())
-    try:
+    with upstream.lent(connection):
         return await relay(client, connection, answer, exchange, close=close)
-    finally:
-        upstream.release(connection)
 
 
 async def _stream(
@@ -85,24 +83,27 @@ async def _stream(
 ) -> Written:
     """Carry an exchange whose request body is still on its way."""
     connection = await upstream.acquire()
-    pump = None
+    pump: asyncio.Task[None] | None = None
     try:
-        connection.begin(client.head.method, body.on_interim)
-        connection.write(message)
-        async with asyncio.timeout(None) as patience:
-            pump = body.pump(connection, timeouts, patience)
-            answer = await connection.head()
-        return await relay(client, connection, answer, exchange, close=close)
-    except TimeoutError:
-        raise too_slow(upstream.name, timeouts.response) from None
+        with upstream.lent(connection):
+            try:
+                connection.begin(client.head.method, body.on_interim)
+                connection.write(message)
+                async with asyncio.timeout(None) as patience:
+                    pump = body.pump(connection, timeouts, patience)
+                    answer = await connection.head()
+                return await relay(client, connection, answer, exchange, close=close)
+            except TimeoutError:
+                raise too_slow(upstream.name, timeouts.response) from None
+            finally:
+                if not body.is_sent:
+                    # The upstream still waits for the rest of this request, and would take the next one for it.
+                    connection.abort()
     finally:
-        if not body.is_sent:
-            # The upstream still waits for the rest of this request, and would take the next one for it.
-            connection.abort()
+        # Only now that the turn is given back: a second cancellation may come while this waits (issue 9, A1).
         if pump is not None and not pump.done():
             pump.cancel()
             await asyncio.wait([pump])
-        upstream.release(connection)
 
 
 def check_size(client: Client, max_body: int | None) -> None:
@@ -125,14 +126,13 @@ async def finish(
 
     Raises ProxyError; cancelling it ends the exchange with the upstream.
     """
-    try:
-        async with asyncio.timeout(timeouts.response):
-            answer = await connection.head()
-        return await relay(client, connection, answer, exchange, close=False)
-    except TimeoutError:
-        raise too_slow(upstream.name, timeouts.response) from None
-    finally:
-        upstream.release(connection)
+    with upstream.lent(connection):
+        try:
+            async with asyncio.timeout(timeouts.response):
+                answer = await connection.head()
+            return await relay(client, connection, answer, exchange, close=False)
+        except TimeoutError:
+            raise too_slow(upstream.name, timeouts.response) from None
 
 
 async def relay(client: Client, connection: Connection, answer: Answer, exchange: Exchange, *, close: bool) -> Written:
@@ -156,13 +156,15 @@ async def relay(client: Client, connection: Connection, answer: Answer, exchange
         )
         exchange.sent += len(piece)
         while not connection.is_complete:
-            await client.drain()
+            if client.is_slow:
+                connection.hold(True)  # else as much again would be read while it waits
+                await client.drain()
+                connection.hold(False)
             piece = await connection.read()
             exchange.sent += len(piece)
             if chunked:
                 piece = _chunk(piece) + (_LAST_CHUNK if connection.is_complete else b"")
             client.write(piece)
-        await client.drain()
     except Exception:
         client.cut(reset=not is_delimited)
         raise
@@ -228,10 +230,15 @@ class _Body:
             try:
                 await self._pump(connection, timeouts.body)
                 self.is_sent = True
+                if self._exchange.upload is not None:
+                    self._exchange.upload.release()
                 if not connection.has_head:
                     patience.reschedule(loop.time() + timeouts.response)
             except Exception as error:
                 connection.fail(error)
+            except asyncio.CancelledError:
+                connection.fail(ConnectionAbortedError("the request's body is sent no further"))
+                raise
 
         name = f"request body of {self._exchange.id}"
         return loop.create_task(run(), name=name)

@@ -8,6 +8,8 @@ carries, which is what the log wants.
 
 from __future__ import annotations
 
+import re
+
 _CLOSE = 0x8
 _MASKED = 0x80
 _ZERO_MASK = b"\0\0\0\0"
@@ -16,12 +18,36 @@ _SIZES = tuple((n & 0x7F if n & 0x7F < 126 else 2) + (6 if n & _MASKED else 2) f
 """By a frame's second byte: the size of the whole frame, or of its header where the size follows in 16 bits."""
 
 
+def _short_frames() -> re.Pattern[bytes]:
+    """Return the expression for any number of whole short frames, close frames left out.
+
+    A length of 7 bits says the size of most; those below 24 are also found where they are written in 16 or 64 bits,
+    which RFC 6455 forbids and a hostile client does. Short ones come first: to pass an alternative takes 3 ns.
+    """
+    sizes = []
+    for n in range(126):
+        for bit, mask in ((_MASKED, 4), (0, 0)):
+            sizes.append(re.escape(bytes((bit | n,))) + b".{%d}" % (n + mask))
+            if n == 7:
+                for form, length in ((126, 2), (127, 8)):
+                    longer = b"|".join(re.escape(n.to_bytes(length, "big")) + b".{%d}" % (n + mask) for n in range(24))
+                    sizes.append(re.escape(bytes((bit | form,))) + b"(?:%b)" % longer)
+    closes = b"".join(re.escape(bytes((n | _CLOSE,))) for n in range(0, 256, 16))
+    # Possessive: what it took it never gives back, so it is one pass.
+    return re.compile(rb"(?s)(?:[^%b](?:%b))*+" % (closes, b"|".join(sizes)))
+
+
+_SHORT_FRAMES = _short_frames()
+"""Costs 20 to 300 ns for a frame. The interpreter takes 1 us, so that a client that sends nothing but empty frames
+would stop everybody else's traffic (issue 9)."""
+
+
 class FrameCounter:
     """Follows one direction of a WebSocket connection.
 
     ``close_code`` is the code of the first close frame: None before, 1005 for
     a close frame that carries none (RFC 6455, 7.1.5). ``at_boundary`` says
-    whether the next byte begins a frame.
+    whether the next byte begins a frame; behind a close frame every byte does.
     """
 
     __slots__ = ("_close_bytes", "_header", "_mask", "_payload", "at_boundary", "close_code")
@@ -46,6 +72,8 @@ class FrameCounter:
     def _follow(self, data: bytes, size: int) -> int:
         position, last = 0, -1
         while position < size:
+            if self.close_code is not None and not self._payload and not self._header:
+                return size  # what follows a close frame is no frame (RFC 6455, section 5.5.1)
             if self._payload:
                 step = min(self._payload, size - position)
                 if self._close_bytes is not None:
@@ -54,6 +82,9 @@ class FrameCounter:
                 position += step
             else:
                 held = len(self._header)
+                if not held and (run := _SHORT_FRAMES.match(data, position)) is not None and run.end() > position:
+                    last = position = run.end()
+                    continue
                 header = (
                     self._header + data[position : position + 14 - held] if held else data[position : position + 14]
                 )

@@ -8,25 +8,34 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
 from aiohttp import web
 
 from proxy.auth import Refusal
-from proxy.config import Limits
+from proxy.config import Limits, Timeouts
 from proxy.connection import Answer, Connection
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
 from proxy.express import Express, Work
 from proxy.forward import check_size, forward, relay
 from proxy.handoff import Handoff
-from proxy.headers import Fields, client_address, forwarded_fields, request_head, response_head, upgrade_response_head
+from proxy.headers import (
+    Fields,
+    client_address,
+    forwarded_fields,
+    is_trusted,
+    request_head,
+    response_head,
+    upgrade_response_head,
+)
 from proxy.hijack import Carried, Client, Written
 from proxy.hijack import Connection as ClientConnection
 from proxy.hold import hold
 from proxy.lifecycle import Lifecycle, State
-from proxy.limits import Admission, TurnAway
+from proxy.limits import Admission, Lease, TurnAway
 from proxy.pages import PASSES, RETRY, as_json, is_navigation, page
 from proxy.patience import SlowReaders
 from proxy.plain import Request
@@ -34,6 +43,7 @@ from proxy.routing import Refuse, Upgrade, decide
 from proxy.rules import Rules
 from proxy.tunnel import IdleWatch, Leg, Tunnel
 from proxy.upgrade import shake_hands
+from proxy.uploads import Uploads
 from proxy.upstream import Upstream
 
 logger = logging.getLogger("proxy")
@@ -79,12 +89,14 @@ class Gateway:
         self._idle_watch = IdleWatch(rules.settings.timeouts.tunnel_idle, self._tunnels)
         self._slow_readers = SlowReaders(rules.settings.timeouts.send, self._legs)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
+        self.uploads = Uploads()
         self.handoff = Handoff(rules.settings.handoff_path(folder), observe, self._admission.websockets)
         self._prefix = os.urandom(6).hex()
         self._number = 0
         self._resumed: set[asyncio.Task[None]] = set()
         self._express = Express(
             rules,
+            self.uploads,
             record=self._record,
             end=self._end,
             resume=self._resume,
@@ -101,33 +113,52 @@ class Gateway:
         return self._express.offer(connection, request)
 
     async def _guard(self, client: Client, exchange: Exchange, work: Work) -> Written:
-        """Do the work of an exchange; whatever it ends in, the client has its answer and the record its end."""
-        written = Written(keep_alive=False)
+        """Do the work of an exchange; whatever it ends in, the client has its answer and the record its end.
+
+        It ends when the client has taken the answer, but for what may wait for it: nothing more of its connection is
+        served before (issue 9, A3).
+        """
+        written, is_taken = Written(keep_alive=False), False
         try:
-            written = await work
-        except ProxyError as error:
-            exchange.outcome = error.outcome
-            exchange.detail = error.detail or error.message
-            written = self._answer(client, exchange, error)
+            written = await self._answered(client, exchange, work)
+            if not (exchange.is_tunnel or exchange.is_handed_off):
+                await client.drain()
+            is_taken = True
         except (asyncio.CancelledError, ConnectionError) as error:
-            if exchange.outcome is not Outcome.SERVED:
-                is_cut = self._lifecycle.state is State.STOPPED or not client.is_gone
-                exchange.outcome = Outcome.STOPPING if is_cut else Outcome.CLIENT_GONE
-                if client.was_too_slow:
-                    exchange.outcome = Outcome.TOO_SLOW
-                exchange.status = exchange.status or 499
+            if not is_taken:
+                self._cut_short(client, exchange)
             if isinstance(error, asyncio.CancelledError):
                 raise
-        except Exception as error:
-            logger.exception("a fault of the gateway itself, in exchange %s", exchange.id)
-            written = self._answer(client, exchange, ProxyError("The gateway has failed.", advice="Its log says why."))
-            exchange.detail = repr(error)
         finally:
             if exchange.is_handed_off:
                 self._lifecycle.leave(exchange)
             elif not exchange.is_tunnel:
                 self._end(exchange)
         return written
+
+    def _cut_short(self, client: Client, exchange: Exchange) -> None:
+        """Note who ended an exchange whose answer the client does not have, unless it is known."""
+        if exchange.outcome in (Outcome.BUG, Outcome.SERVED):
+            is_cut = self._lifecycle.state is State.STOPPED or not client.is_gone
+            exchange.outcome = Outcome.STOPPING if is_cut else Outcome.CLIENT_GONE
+            if client.was_too_slow:
+                exchange.outcome = Outcome.TOO_SLOW
+            exchange.status = exchange.status or 499
+
+    async def _answered(self, client: Client, exchange: Exchange, work: Work) -> Written:
+        """Do the work of an exchange, and answer what goes wrong with it."""
+        try:
+            return await work
+        except ProxyError as error:
+            exchange.outcome = error.outcome
+            exchange.detail = error.detail or error.message
+            return self._answer(client, exchange, error)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            logger.exception("a fault of the gateway itself, in exchange %s", exchange.id)
+            exchange.detail = repr(error)
+            return self._answer(client, exchange, ProxyError("The gateway has failed.", advice="Its log says why."))
 
     def refuse_unreadable(self, request: web.BaseRequest, status: int, message: str) -> web.StreamResponse:
         """Answer what cannot be read as a request, or is too large or too slow to be read.
@@ -181,8 +212,7 @@ class Gateway:
         decision = decide(client.head, rules.table, client.peer)
         if isinstance(decision, Refuse):
             raise decision.error
-        max_body = rules.settings.limits.body
-        check_size(client, max_body)
+        check_size(client, rules.settings.limits.body)
         upstream = rules.upstreams[decision.upstream]
         exchange.upstream, exchange.route = decision.upstream, decision.route
         ours = forwarded_fields(client.head, client.peer, rules.settings.trusted_proxies, exchange.id)
@@ -208,34 +238,31 @@ class Gateway:
                 upstream,
                 exchange,
                 timeouts,
+                rules.settings.limits,
+                self.uploads,
                 close=decision.close,
-                max_body=max_body,
             )
         else:
-            answered = await self._answer_of(client, decision, ours, upstream, exchange, timeouts.handshake)
+            answered = await self._answer_of(client, decision, ours, upstream, exchange, timeouts)
             if answered is None:
                 return Written(keep_alive=False)
             connection, answer = answered
             if answer.status == 101:
                 return self._open_tunnel(client, upstream, connection, answer, exchange, rules.settings.buffer)
-            try:
+            with upstream.lent(connection):
                 written = await relay(client, connection, answer, exchange, close=False)
-            finally:
-                upstream.release(connection)
         return written
 
     async def _relay_refusal(self, client: Client, refusal: Refusal, exchange: Exchange, upstream: Upstream) -> Written:
         """Give the client what Dash has answered about it."""
         answer = refusal.answer
-        try:
+        with upstream.lent(refusal.connection):
             if client.head.method != "HEAD":
                 return await relay(client, refusal.connection, answer, exchange, close=False)
             # The question was a GET: its body is not for whoever asks with HEAD.
             client.write(response_head(answer.status, answer.reason, answer.headers, ours=((b"Connection", b"close"),)))
             exchange.status, exchange.outcome = answer.status, Outcome.SERVED
             return Written(keep_alive=False)
-        finally:
-            upstream.release(refusal.connection)
 
     async def _admit(self, exchange: Exchange, limits: Limits) -> None:
         """Count a WebSocket in before it is one; wait if its client is fast. Raises TooMany."""
@@ -249,7 +276,13 @@ class Gateway:
             await asyncio.sleep(verdict.delay)
 
     async def _answer_of(
-        self, client: Client, decision: Upgrade, ours: Fields, upstream: Upstream, exchange: Exchange, patience: float
+        self,
+        client: Client,
+        decision: Upgrade,
+        ours: Fields,
+        upstream: Upstream,
+        exchange: Exchange,
+        timeouts: Timeouts,
     ) -> tuple[Connection, Answer] | None:
         """Return what the upstream answers to a handshake; None when the service has taken the socket itself.
 
@@ -264,16 +297,16 @@ class Gateway:
                 if not is_first:
                     await self.handoff.greet()
                 is_first = False
-                if await self._hand_off(client, decision, ours, exchange, patience):
+                if await self._hand_off(client, decision, ours, exchange, timeouts):
                     return None
             if self._lifecycle.is_ending:  # it would be told to come back as soon as it is open
                 raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
-            return await shake_hands(client.head, decision.target, decision.key, ours, upstream, patience)
+            return await shake_hands(client.head, decision.target, decision.key, ours, upstream, timeouts.handshake)
 
         return await hold(upstream, attempt)
 
     async def _hand_off(
-        self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange, patience: float
+        self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange, timeouts: Timeouts
     ) -> bool:
         """Give the client's socket to the service, if it can be; False leaves everything to the tunnel."""
         if not self.handoff.is_on:
@@ -285,7 +318,13 @@ class Gateway:
         descriptor, leftover = client.hold()
         try:
             is_taken = await self.handoff.offer(
-                exchange, descriptor, head, leftover, is_secure=is_secure, patience=patience
+                exchange,
+                descriptor,
+                head,
+                leftover,
+                is_secure=is_secure,
+                patience=timeouts.handshake,
+                send=timeouts.send,
             )
         except BaseException:
             client.let_go()  # nothing more may be said on it
@@ -315,23 +354,41 @@ class Gateway:
         except ConnectionError:
             to_upstream.abort()
             raise
+        exchange.connection = client.take_slot()
+        try:
+            tunnel = Tunnel(
+                to_client,
+                to_upstream,
+                buffer=buffer,
+                hold=partial(self.hold, exchange.client),
+                on_end=self._on_tunnel_end,
+            )
+            self._tunnels[tunnel] = exchange
+            tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
+        except BaseException:
+            # Neither connection has a protocol that would tell of its end.
+            to_client.abort()
+            to_upstream.abort()
+            raise
         exchange.is_tunnel = True
         exchange.status = 101
-        exchange.connection = client.take_slot()
-        tunnel = Tunnel(
-            to_client,
-            to_upstream,
-            buffer=buffer,
-            on_end=self._on_tunnel_end,
-        )
-        self._tunnels[tunnel] = exchange
         self._idle_watch.wake()
         self._slow_readers.wake()
-        tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
         self._observe(exchange)
         if self._lifecycle.is_ending:  # the drain began while the upstream made up its mind
             tunnel.say_goodbye(1012, Outcome.DRAINED)
         return Written(keep_alive=False)
+
+    def hold(self, address: str, size: int) -> Lease | None:
+        """Count bytes that wait on a client's connection; None when they are more than may: then it is to be cut."""
+        settings = self._rules.settings
+        most = None if is_trusted(address, settings.trusted_proxies) else settings.limits.buffered_per_client
+        verdict = self._admission.buffer(address, size, most, time.monotonic())
+        if isinstance(verdict, TurnAway):
+            if verdict.notice:
+                logger.warning("%s", verdict.notice)
+            return None
+        return verdict.slot
 
     def _legs(self) -> Iterator[Leg]:
         for tunnel in self._tunnels:
@@ -345,20 +402,41 @@ class Gateway:
         self._end(exchange)
 
     def _resume(
-        self, connection: ClientConnection, client: Client, exchange: Exchange, work: Work
+        self,
+        connection: ClientConnection,
+        client: Client,
+        exchange: Exchange,
+        work: Work,
+        give_up: Callable[[], None],
     ) -> asyncio.Task[None]:
-        """Go on with an exchange that is not plain after all."""
+        """Go on with an exchange that is not plain after all.
+
+        give_up: gives back what the work would have; called when its task is cancelled before its first step, because
+        then nothing of it ever runs.
+        """
+        has_begun = False
 
         async def run() -> None:
+            nonlocal has_begun
+            has_begun = True
             written = Written(keep_alive=False)
             try:
                 written = await self._guard(client, exchange, work)
             finally:
                 connection.plain_ended(bool(written.keep_alive))
 
+        def ended(task: asyncio.Task[None]) -> None:
+            self._resumed.discard(task)
+            if not has_begun:
+                work.close()
+                give_up()
+                self._cut_short(client, exchange)
+                self._end(exchange)
+                connection.plain_ended(keep_alive=False)
+
         task = asyncio.get_running_loop().create_task(run(), name=f"exchange {exchange.id}")
         self._resumed.add(task)
-        task.add_done_callback(self._resumed.discard)
+        task.add_done_callback(ended)
         return task
 
     def _record_of(self, client: Client, rules: Rules) -> Exchange:
@@ -376,10 +454,9 @@ class Gateway:
 
     def _end(self, exchange: Exchange) -> None:
         exchange.ended = time.monotonic()
-        if exchange.slot is not None:
-            exchange.slot.release()
-        if exchange.connection is not None:
-            exchange.connection.release()
+        for lease in (exchange.slot, exchange.connection, exchange.upload):
+            if lease is not None:
+                lease.release()
         self._lifecycle.leave(exchange)
         self._observe(exchange)
 

@@ -13,12 +13,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from urllib.parse import unquote
 
 from proxy.config import MANY_READINGS, Auth
 from proxy.errors import ClientError
 from proxy.headers import Head
-from proxy.routing import is_under, without_port
+from proxy.routing import decoded, host_name, is_under
 
 _ENCODED_SLASH = re.compile(r"(?i)%2f|%5c")
 """Some servers split a path before they decode it."""
@@ -73,8 +72,8 @@ class Guards:
         if not self._rules:
             return None
         written = target.partition("?")[0]
-        path = unquote(written, errors="replace") if "%" in written else written
-        name = without_port(host.decode("latin-1").lower()).rstrip(".")
+        path = decoded(written) if "%" in written else written
+        name = host_name(host.decode("latin-1"))
         rules = [rule for rule in self._rules if rule.host is None or rule.host == name]
         if path.startswith("/") and not MANY_READINGS.search(path) and not _ENCODED_SLASH.search(written):
             return next((rule.guard for rule in rules if is_under(path, rule.path)), None)
@@ -113,4 +112,4 @@ def _made(name: str, rule: Auth) -> _Rule:
     if rule.ask is not None:
         copied = frozenset(field.lower().encode() for field in rule.copy_headers)
         guard = Guard(name, rule.ask, copied, rule.cache)
-    return _Rule(rule.path, rule.host.lower() if rule.host else None, guard)
+    return _Rule(rule.path, host_name(rule.host) if rule.host else None, guard)

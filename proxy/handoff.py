@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import socket
 import struct
 import sys
@@ -46,6 +45,9 @@ _AT_ONCE = 64
 
 _LAST_WORDS = 4096
 """Messages read from a service that is left; the kernel holds a few hundred."""
+
+_MOST_PLACES = 64
+"""Socket files of one service, one for each of its processes: as many as it makes."""
 
 _OF_THE_REQUEST = frozenset(("tls", "too large"))
 """Causes that lie in a handshake: others can be handed over meanwhile, so nothing is to be said when one is."""
@@ -118,7 +120,15 @@ class Handoff:
             channel.leave()
 
     async def offer(
-        self, exchange: Exchange, descriptor: int, head: bytes, leftover: bytes, *, is_secure: bool, patience: float
+        self,
+        exchange: Exchange,
+        descriptor: int,
+        head: bytes,
+        leftover: bytes,
+        *,
+        is_secure: bool,
+        patience: float,
+        send: float,
     ) -> bool:
         """Hand a socket over; tell whether it is the service's now.
 
@@ -127,7 +137,8 @@ class Handoff:
         socket; reading from it must have stopped. It stays the caller's, to
         be closed without a word when this returns True.
         head: the handshake as the upstream would get it. leftover: what was read behind it.
-        is_secure: the client's scheme is https. patience: seconds for the service to take the socket.
+        is_secure: the client's scheme is https. patience: seconds for the service to take the socket, and then
+        again for its app to answer. send: seconds within which the client must take some of what waits for it.
 
         False means that nothing has happened to the socket, and that the
         cause is counted. Behind an exception, and when this is cancelled, the
@@ -144,7 +155,7 @@ class Handoff:
         assert x.slot is not None, "a handshake is counted before it goes anywhere"
         about = wire.Socket(x.id, x.client, x.target, x.host, x.route, x.when)
         try:
-            data = wire.encode(wire.Open(about, is_secure, head, leftover))
+            data = wire.encode(wire.Open(about, is_secure, head, leftover, patience, send))
         except wire.WireError as error:
             return self.fall_back("too large", f"what is to be told of it is: {error}")
         try:
@@ -457,13 +468,20 @@ def _identity(place: Path) -> tuple[int, int]:
 
 
 def _places(path: Path) -> list[Path]:
-    """Return the socket files of a service: ``path`` and ``path.1``, ``path.2``, ... Raises OSError."""
-    pattern = re.compile(re.escape(path.name) + r"(?:\.[0-9]+)?")
+    """Return the socket files of a service: ``path`` and ``path.1``, ``path.2``, ... Raises OSError.
+
+    Each is asked for by its name: whoever may write into the folder may fill it with a million others.
+    """
+    names = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, _MOST_PLACES))]
+    return [name for name in names if _is_there(name)]
+
+
+def _is_there(path: Path) -> bool:
     try:
-        with os.scandir(path.parent) as entries:
-            return sorted(path.parent / entry.name for entry in entries if pattern.fullmatch(entry.name))
+        path.lstat()
     except FileNotFoundError:
-        return []
+        return False
+    return True
 
 
 def _peer(sock: socket.socket) -> tuple[int, int]:

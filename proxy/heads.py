@@ -34,7 +34,7 @@ class HeadLimits(NamedTuple):
         """Return those of the configuration."""
         return cls(limits.request_line, limits.header, limits.fields)
 
-    def exceeded_by(self, head: bytes, before: int = 0) -> Excess | None:
+    def exceeded_by(self, head: bytes | bytearray, before: int = 0) -> Excess | None:
         """Return what a head, or the beginning of one, exceeds; None as long as that is nothing.
 
         head: from its first byte, and no further than its end. before: how much of it was looked at before.

@@ -25,13 +25,16 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from proxy import tls
 from proxy.headers import Head, Peer, tokens
 from proxy.heads import HeadLimits
-from proxy.limits import Slot
-from proxy.patience import Deadlines, SlowReaders, waiting
+from proxy.limits import Lease, Slot
+from proxy.patience import LARGEST_READ, Deadlines, SlowReaders, largest_read, waiting, waits
 from proxy.plain import MAX_FIELDS, MAX_HEAD, Request, recognise_request
 from proxy.strict import RequestReader, Unreadable
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
 """Whether aiohttp parses with llhttp. Its pure-Python parser is laxer in ways that smuggle requests."""
+
+_PIECE = 16384
+"""Bytes of what is held that are looked at together; a head of the usual size, and a body that is not small, fit."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -125,6 +128,11 @@ class Client:
         if not self.is_gone and not self.has_written:
             self._protocol.write(data)
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether more waits for it than may."""
+        return self._protocol._paused
+
     async def drain(self) -> None:
         """Wait until the client takes more bytes. Raises ConnectionError when it leaves instead."""
         if self._protocol._paused:
@@ -158,7 +166,7 @@ class Client:
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         transport.pause_reading()
-        leftover, protocol._held = protocol._held, b""
+        leftover = protocol.take_held()
         protocol.transport = protocol._wire = None
         serving = protocol._task_handler
         assert serving is not None
@@ -180,13 +188,13 @@ class Client:
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         transport.pause_reading()
-        return transport.get_extra_info("socket").fileno(), self._protocol._held
+        self._protocol.is_lent = True
+        return transport.get_extra_info("socket").fileno(), bytes(self._protocol._held)
 
     def go_on(self) -> None:
         """Read on behind ``hold``: nobody took the connection."""
-        transport = self._protocol.transport
-        if transport is not None and not transport.is_closing() and not self._protocol._buffer_paused:
-            transport.resume_reading()
+        self._protocol.is_lent = False
+        self._protocol.read_on()
 
     def let_go(self) -> None:
         """Close this process's copy of the descriptor and nothing else: no FIN is sent where another has the socket."""
@@ -241,14 +249,19 @@ class Connection(RequestHandler):
         "_held",
         "_is_answered",
         "_is_broken",
+        "_is_full",
         "_is_narrow",
         "_limits",
         "_listener",
+        "_most",
         "_on_plain",
         "_on_unreadable",
         "_reader",
+        "_unread",
+        "_unsent",
         "_wire",
         "_written",
+        "is_lent",
         "peer",
         "slot",
         "was_too_slow",
@@ -275,14 +288,19 @@ class Connection(RequestHandler):
         self._is_narrow = limits.is_below(MAX_HEAD, MAX_FIELDS)  # whether a plain request could exceed them
         self._heads = heads
         self._carried: Carried | None = None
-        self._held = b""  # what came behind the request that is being served
+        self._held = bytearray()  # what came behind the request that is being served
         self._reader = RequestReader(limits)
         self._body = EMPTY_PAYLOAD  # of the request that aiohttp serves
         self._is_answered = False  # that request is, though its body may still come
+        self._is_full = False  # of what is held: reading is paused for it
         self._is_broken = False  # nothing more of this connection is read
         self._announced = announced
         self._wire: asyncio.Transport | None = None  # aiohttp forgets its own before the last bytes have left
         self._written = 0  # bytes that were given to it
+        self._most = 0  # bytes of one read, behind which others have a turn
+        self._unread: Lease | None = None  # what is held of what it sends is counted while reading is paused
+        self._unsent: Lease | None = None  # and what waits for it while that is too much
+        self.is_lent = False  # somebody else may read from the socket
         self.peer = Peer("-")
         self.was_too_slow = False
 
@@ -292,18 +310,38 @@ class Connection(RequestHandler):
         super().connection_made(transport)
         tls.bound(transport, self._read_bufsize)
         self._wire = self.transport
+        assert self._wire is not None
+        self._most = largest_read(self._wire)
         self._heads.begin(self)
 
     def data_received(self, data: bytes) -> None:
         """Offer a plain request to ``on_plain``; give everything else to aiohttp, if it can be read in one way only."""
         if not data:
             super().data_received(data)  # aiohttp itself calls, to be reminded of what it holds
-        elif self._is_broken:
-            pass
-        elif self._carried is not None or self._reader.is_whole:
-            self._hold(data)
-        elif self._reader.has_begun or not self._offer(data):
-            self._read(data)
+            return
+        if not self._is_broken:
+            taken = 0 if self._held or self._is_busy else self._take(data)
+            if taken < len(data):
+                self._hold(data[taken:])
+        if len(data) >= self._most and self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+            self._loop.call_soon(self.read_on)
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether a request is served, or the answers to those before are not read: nothing more is, meanwhile."""
+        return self._carried is not None or self._reader.is_whole or (self._paused and not self._reader.has_begun)
+
+    def _take(self, data: bytes) -> int:
+        """Serve the request that ``data`` begins or goes on with; return how many bytes of it that were."""
+        if self._reader.has_begun or not self._offer(data):
+            return self._read(data)
+        return len(data)
+
+    def read_on(self) -> None:
+        """Read again, where nothing stands against it."""
+        if not (self._reading_paused or self._buffer_paused):
+            self._resume_transport_reading()
 
     def _offer(self, data: bytes) -> bool:
         request = recognise_request(data)
@@ -317,14 +355,14 @@ class Connection(RequestHandler):
         self._request_count += 1
         return True
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: bytes) -> int:
         reader = self._reader
         had_begun, had_head = reader.has_begun, reader.has_head
         try:
             good, behind = reader.feed(data)
         except Unreadable as error:
             self._break(error, had_head)
-            return
+            return len(data)
         if not (had_begun or reader.has_head or self._request_count == 0):
             self._heads.begin(self)  # its first byte; the first head of all has its time from connecting
         if good:
@@ -335,8 +373,7 @@ class Connection(RequestHandler):
                     self._break_body(message.message)
                 elif not had_head:
                     self._body = body
-        if behind:
-            self._hold(behind)
+        return len(data) - len(behind)
 
     def _break(self, error: Unreadable, had_head: bool) -> None:
         """Read no more. A request that is served already ends with its body; otherwise the error is the answer."""
@@ -370,9 +407,11 @@ class Connection(RequestHandler):
         RFC 9112, section 9.6. What still comes is thrown away.
         """
         self._is_broken = True
-        self._held = b""
+        self.take_held()
         if self._buffer_paused:
             self._resume_reading_for_buffer()
+        else:
+            self.read_on()
         if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
         await asyncio.sleep(self._lingering_time)
@@ -432,7 +471,7 @@ class Connection(RequestHandler):
         if keep_alive:
             self._give_on_what_was_held()
         else:
-            self._held = b""
+            self.take_held()
             self.force_close()
 
     @property
@@ -453,6 +492,7 @@ class Connection(RequestHandler):
             self._carried is None
             and not self._reader.has_begun
             and self._is_between_requests
+            and not self._held
             and self._next_keepalive_close_time - self._keepalive_timeout <= since
         ):
             self.force_close()
@@ -467,20 +507,35 @@ class Connection(RequestHandler):
     def pause_writing(self) -> None:
         """The client is slow."""
         super().pause_writing()
+        if self._unsent is None and self._wire is not None:
+            self._unsent = self._count(waits(self._wire))
         if self._carried is not None:
             self._carried.client_is_slow(True)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         super().resume_writing()
+        _give_back(self._unsent)
+        self._unsent = None
         if self._carried is not None:
             self._carried.client_is_slow(False)
+        elif not self._reader.is_whole:
+            self._give_on_what_was_held()
+
+    def _count(self, size: int) -> Lease | None:
+        """Count bytes that wait on this connection; cut it where its client has too many of them."""
+        lease = self._listener.hold(self.peer.address, size)
+        if lease is None:
+            self._loop.call_soon(self.took_too_long)  # not in the middle of a write
+        return lease
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End; whoever carries a plain exchange is told."""
         self._heads.end(self)
         if self.slot is not None:
             self.slot.release()
+        _give_back(self._unsent)
+        _give_back(self._unread)
         carried, self._carried = self._carried, None
         self._wire = None
         super().connection_lost(exc)
@@ -494,19 +549,42 @@ class Connection(RequestHandler):
 
     def _hold(self, data: bytes) -> None:
         self._held += data
-        if len(self._held) >= self._read_bufsize and not self._buffer_paused:
-            self._pause_reading_for_buffer()
+        if len(self._held) >= self._read_bufsize and not self._is_full:
+            self._is_full = True
+            self._pause_transport_reading()
 
     def _give_on_what_was_held(self) -> None:
-        held, self._held = self._held, b""
-        if self._buffer_paused:
-            self._resume_reading_for_buffer()
-        if held:
-            self.data_received(held)
+        """Serve what came behind a request, in pieces: to copy all of it for each request would cost its square."""
+        while self._held and not self._is_busy and not self._is_broken:
+            del self._held[: self._take(bytes(self._held[:_PIECE]))]
+        if self._is_full and len(self._held) < self._read_bufsize:
+            self._is_full = False
+            self.read_on()
+
+    def take_held(self) -> bytes:
+        """Take what came behind the request that is being served."""
+        held, self._held = bytes(self._held), bytearray()
+        self._is_full = False
+        return held
+
+    def _pause_transport_reading(self) -> None:
+        super()._pause_transport_reading()
+        if self._unread is None and self.transport is not None:
+            # Of a body nobody says how much of it waits; and what its upstream is to take waits a second time.
+            body = 0 if self._body is EMPTY_PAYLOAD else 2 * (LARGEST_READ + 2 * self._read_bufsize)
+            self._unread = self._count(len(self._held) + body)
+
+    def _resume_transport_reading(self) -> None:
+        # aiohttp lets go of a pause for its own buffers alone; ours stand beside it.
+        if self._is_full or self.is_lent:
+            return
+        _give_back(self._unread)
+        self._unread = None
+        super()._resume_transport_reading()
 
     def _process_keepalive(self) -> None:
         # aiohttp sees neither, and would take the connection for idle.
-        if self._carried is not None or self._reader.has_begun:
+        if self._carried is not None or self._reader.has_begun or self._held:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
@@ -543,7 +621,8 @@ class Listener(web.Server):
     """aiohttp's low-level server: a factory of protocols for ``loop.create_server``.
 
     handler: called for each request. on_plain: offered each plain request
-    first; returns who carries it, or None to decline.
+    first; returns who carries it, or None to decline. hold: counts bytes that
+    wait on a connection of an address; None when they are too many.
     on_unreadable: called with the status and the reason when a request cannot
     be read at all; writes the answer. terms: what holds for clients.
 
@@ -556,6 +635,7 @@ class Listener(web.Server):
         *,
         on_plain: OnPlain = lambda connection, request: None,
         on_unreadable: OnUnreadable,
+        hold: Callable[[str, int], Lease | None],
         **terms: Unpack[Terms],
     ) -> None:
         super().__init__(
@@ -564,6 +644,7 @@ class Listener(web.Server):
             handler_cancellation=True,
         )
         self.is_leaving = False
+        self.hold = hold
         self.on_empty: Callable[[], None] = lambda: None
         self._heads = Deadlines[Connection](terms["head_timeout"], Connection.head_is_late)
         self._slow_readers = SlowReaders(terms["send_timeout"], self._clients)
@@ -636,6 +717,11 @@ class Listener(web.Server):
 def _reset(transport: asyncio.Transport) -> None:
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
+
+
+def _give_back(lease: Lease | None) -> None:
+    if lease is not None:
+        lease.release()
 
 
 def _wants_keep_alive(head: Head) -> bool:

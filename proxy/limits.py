@@ -16,8 +16,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from sys import intern
+from typing import Protocol
 
 from proxy.config import Limits, Settings
 from proxy.errors import TooMany
@@ -40,6 +41,9 @@ holds 160,000, and then the oldest are dropped as well."""
 _LONGEST = 64
 """Characters of an address, with a port and a zone; what is longer is none, and not worth remembering."""
 
+_NAT64 = IPv6Network("64:ff9b::/96")
+_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
+
 _RETRY = 5
 """Seconds after which a client that has all it may have is told to try again; nobody knows when one of them ends."""
 
@@ -54,21 +58,29 @@ _RESERVE = 64
 a quarter of all where that is less."""
 
 
+class Lease(Protocol):
+    """Something that an exchange has, and that must be given back at its end, however it ends."""
+
+    def release(self) -> None:
+        """Give it back. Safe to call again: then it does nothing."""
+
+
 class Slot:
-    """One of what a client has; it counts until it is released."""
+    """One of what a client has, or some bytes of it; it counts until it is released."""
 
-    __slots__ = ("_key", "_tally")
+    __slots__ = ("_count", "_key", "_tally")
 
-    def __init__(self, tally: Tally, key: str) -> None:
-        tally.enter(key)
+    def __init__(self, tally: Tally, key: str, count: int = 1) -> None:
+        tally.enter(key, count)
         self._tally: Tally | None = tally
         self._key = key
+        self._count = count
 
     def release(self) -> None:
         """Count it out. Safe to call again, and behind ``hand_over``: then it does nothing."""
         tally, self._tally = self._tally, None
         if tally is not None:
-            tally.leave(self._key)
+            tally.leave(self._key, self._count)
 
     def hand_over(self) -> str:
         """Return the client's key: whoever calls this counts it out, and ``release`` does nothing any more."""
@@ -96,10 +108,10 @@ class Tally:
         """Return how many one client has."""
         return self._counts.get(key, 0)
 
-    def enter(self, key: str) -> None:
-        """Count one in."""
-        self._counts[key] = self._counts.get(key, 0) + 1
-        self.total += 1
+    def enter(self, key: str, count: int = 1) -> None:
+        """Count some in."""
+        self._counts[key] = self._counts.get(key, 0) + count
+        self.total += count
 
     def leave(self, key: str, count: int = 1) -> None:
         """Count some out. Raises KeyError when the client does not have so many: then the books are wrong."""
@@ -181,6 +193,7 @@ class Admission:
     def __init__(self) -> None:
         self.connections = Tally()
         self.websockets = Tally()
+        self.buffered = Tally()  # bytes
         self._handshakes = Pace()
         self._notices: OrderedDict[tuple[str, str], float] = OrderedDict()
 
@@ -202,6 +215,26 @@ class Admission:
                 "connections_per_client",
                 f"{key} has {most} connections, the most that gateway.limits.connections_per_client allows, and gets "
                 "no more; if it is a proxy, name it in gateway.trusted_proxies",
+                now,
+            ),
+        )
+
+    def buffer(self, address: str, size: int, most: int | None, now: float) -> Admit | TurnAway:
+        """Decide whether so many bytes may wait for a client, or for an upstream to take them from it; count them.
+
+        address: of the client. most: ``buffered_per_client``; None for no limit. now: seconds of a monotonic clock.
+        """
+        key = client_key(address)
+        if most is None or self.buffered.of(key) + size <= most:
+            return Admit(Slot(self.buffered, key, size))
+        what = f"{self.buffered.of(key)} bytes wait on connections of {key} that are not read, and {size} more would"
+        return TurnAway(
+            TooMany("More waits for your address than may.", detail=what, retry_after=_RETRY),
+            self._notice(
+                key,
+                "buffered_per_client",
+                f"{what} exceed gateway.limits.buffered_per_client ({most}); such a connection is cut; "
+                "if it is a proxy, name it in gateway.trusted_proxies",
                 now,
             ),
         )
@@ -286,20 +319,20 @@ class Entrance:
         return room(self._settings().limits.connections, self._files)
 
     def admit(self, address: str, now: float) -> Admit | TurnAway:
-        """Decide on a connection, and count it. address: of the peer, or whom it announces. now: monotonic seconds.
+        """Decide on a connection, and count it. address: of the peer, or whom it announces. now: monotonic seconds."""
+        most = None if self.is_free(address) else self._settings().limits.connections_per_client
+        return self._admission.connection(address, most, now)
 
-        Of a trusted proxy the clients are many, and it is not limited.
-        """
-        settings = self._settings()
-        is_free = is_trusted(address, settings.trusted_proxies)
-        return self._admission.connection(address, None if is_free else settings.limits.connections_per_client, now)
+    def is_free(self, address: str) -> bool:
+        """Tell whether this is no client but a trusted proxy: its clients are many, and it has no limit of one."""
+        return is_trusted(address, self._settings().trusted_proxies)
 
 
 def client_key(address: str) -> str:
     """Return the name under which a client's things are counted.
 
     Of IPv6 the /64, which is what one customer gets (RFC 6177); an address
-    mapped from IPv4 is that one. Some proxies write a port behind the address
+    that stands for one of IPv4 (mapped, NAT64, 6to4, Teredo) is that one. Some proxies write a port behind the address
     in X-Forwarded-For. Whatever is no address is one client, ``unknown``: a
     name that is chosen freely would be a way around every limit.
     """
@@ -321,8 +354,22 @@ def _key(address: str) -> str:
         ip = ip_address(host)
     except ValueError:
         return "unknown"
-    client = ip if isinstance(ip, IPv4Address) else ip.ipv4_mapped or IPv6Network((int(ip) >> 64 << 64, 64))
+    client = ip if isinstance(ip, IPv4Address) else _within(ip) or IPv6Network((int(ip) >> 64 << 64, 64))
     return intern(str(client))  # one string for everything that a client has
+
+
+def _within(ip: IPv6Address) -> IPv4Address | IPv6Address | None:
+    """Return the IPv4 address that an IPv6 address stands for; None where it stands for itself.
+
+    Behind NAT64 all IPv4 clients come from one /64, and would be one client. A site with 6to4 has 65,536 of them, and
+    all clients of a Teredo server have one. None of these addresses can be chosen freely by who wants an answer: it
+    goes to the IPv4 address within.
+    """
+    if ip in _NAT64:
+        return IPv4Address(int(ip) & 0xFFFFFFFF)  # RFC 6052, section 2.2
+    if ip in _NAT64_LOCAL:
+        return ip  # RFC 8215: where in it the IPv4 address is, its network knows alone; each has one of these
+    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)  # RFC 3056, RFC 4380
 
 
 def capacity(wished: int | None, files: int) -> int:
@@ -332,6 +379,11 @@ def capacity(wished: int | None, files: int) -> int:
     left accepting pauses; None: as many as ``files`` allow, the number of them that this process may open.
     """
     return max(1, (files - min(_RESERVE, files // 4)) // 2) if wished is None else wished
+
+
+def admin_places(files: int) -> int:
+    """Return how many connections the admin listener may have: half of what is kept for what is no client."""
+    return max(1, min(_RESERVE, files // 4) // 2)
 
 
 def room(wished: int | None, files: int) -> str:

@@ -1,7 +1,9 @@
 """What an address means: sockets that are bound and listening, and the file of a unix socket.
 
 A socket file that a process left behind is replaced; one that somebody
-answers is not (asyncio would take it away from whoever it is).
+answers is not (asyncio would take it away from whoever it is). None is made
+in a folder in which somebody else may put another one in its place, and no
+link is followed to where one is made or removed (CWE-59, issue 9).
 """
 
 from __future__ import annotations
@@ -100,6 +102,7 @@ def _listening(family: int, name: tuple[object, ...]) -> socket.socket:
 
 
 def _bind_unix(path: str) -> Bound:
+    path = _in_safe_folder(path)
     _clear(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -116,14 +119,37 @@ def _bind_unix(path: str) -> Bound:
     return Bound([sock], path)
 
 
+def _in_safe_folder(path: str) -> str:
+    """Return a path without links in its folders, if they are ours or root's from the first one on. Raises OSError.
+
+    Who else may write into one of them could exchange it, or what is in it. In a folder with the sticky bit, such as
+    ``/tmp``, that holds for what is not their own, and so for us it is safe. The group of this process is believed:
+    its members may use the socket anyway. Precedent: sshd's StrictModes.
+    """
+    name = os.path.basename(path)
+    folder = os.path.realpath(os.path.dirname(path) or ".")
+    at = folder
+    while True:
+        status = os.stat(at)
+        if status.st_uid not in (0, os.geteuid()):
+            raise OSError(errno.EPERM, f"the folder {at} belongs to user {status.st_uid}, and not to this one or root")
+        writers = stat.S_IWOTH if status.st_gid in (0, os.getegid()) else stat.S_IWGRP | stat.S_IWOTH
+        if status.st_mode & writers and not status.st_mode & stat.S_ISVTX:
+            raise OSError(errno.EPERM, f"others may write into the folder {at}; take that right away (chmod go-w)")
+        if at == os.path.dirname(at):
+            return os.path.join(folder, name)
+        at = os.path.dirname(at)
+
+
 def _clear(path: str) -> None:
     """Remove the file of a process that is gone. Raises OSError when it is anything else."""
     try:
-        mode = os.stat(path).st_mode
+        mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise OSError(errno.EEXIST, "there is a file that is no socket")
+        what = "a symbolic link" if stat.S_ISLNK(mode) else "a file that is no socket"
+        raise OSError(errno.EEXIST, f"there is {what}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -144,7 +170,7 @@ def _identity(path: str | None) -> tuple[int, int] | None:
     if path is None:
         return None
     try:
-        status = os.stat(path)
+        status = os.lstat(path)
     except OSError:
         return None
     return status.st_dev, status.st_ino

@@ -17,6 +17,8 @@ import select
 import threading
 from collections import deque
 
+from proxy.log_format import EscapingFormatter
+
 logger = logging.getLogger("proxy")
 
 MOST = 1 << 20
@@ -117,11 +119,12 @@ class LogWriter:
 
 
 class LogHandler(logging.Handler):
-    """Gives the records of ``logging`` to a writer."""
+    """Gives the records of ``logging`` to a writer, of every logger there is: what is written is escaped here."""
 
     def __init__(self, writer: LogWriter) -> None:
         super().__init__()
         self._writer = writer
+        self.setFormatter(EscapingFormatter("%(levelname)s %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record; one that cannot be formatted is told as ``logging`` tells it, and disturbs nobody."""

@@ -1,9 +1,9 @@
-"""Other sites: whose pages may open a WebSocket to the ws service (RFC 6454, RFC 6455 section 10.2).
+"""Other sites: whose pages may open a WebSocket (RFC 6454, RFC 6455 section 10.2).
 
 Browsers let any page open a WebSocket to any server, with the user's cookies,
 and say only in ``Origin`` whose page it is. Nobody behind the gateway looks:
 Starlette and FastAPI do not. Dash does, for its own socket, which is why that
-one is left to it.
+one is left to it (``routing`` says which one it is).
 """
 
 from __future__ import annotations

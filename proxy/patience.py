@@ -1,13 +1,12 @@
 """Who is too slow: found by looking now and then, with one timer for everybody.
 
 ``Deadlines`` ends what has not come to its end in time. ``SlowReaders`` ends
-who takes nothing of what waits for it.
+who takes next to nothing of what waits for it.
 
-A reader may be as slow as it likes, as long as it takes something. What it
-has taken is what its own kernel has acknowledged: ours holds megabytes for
-it and takes more only when a third of that is free, which a phone on a bad
-line may need minutes for. Nothing is done per message, and nothing is kept
-of readers for whom nothing waits.
+What a reader has taken is what its own kernel has acknowledged: ours holds
+megabytes for it and takes more only when a third of that is free, which a
+phone on a bad line may need minutes for. Nothing is done per message, and
+nothing is kept of readers for whom nothing waits.
 """
 
 from __future__ import annotations
@@ -21,6 +20,14 @@ from itertools import takewhile
 from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
+
+LARGEST_READ = 262144
+"""Bytes that come in one piece at the most: what asyncio reads at once; uvloop reads 256,000."""
+
+MIN_RATE = 240
+"""Bytes a second that a client must bring of a body, or take of what waits for it, on average over its timeout: who
+sends or takes a byte each minute would keep one of Dash's workers, and our memory, for ever (issue 9, A3). No line is
+as slow as 2.4 kbit/s. Precedents: Kestrel 240 behind 5 s, both ways; Apache 500 behind 20 s; nginx none."""
 
 LOOKS = 4
 """Looks per patience: whoever exceeds it is found within another quarter."""
@@ -39,6 +46,21 @@ def waiting(transport: asyncio.Transport) -> int | None:
     except OSError:  # macOS does not say; there, progress is what our kernel takes
         return held
     return held + int(struct.unpack("i", answer)[0])
+
+
+def waits(transport: asyncio.Transport) -> int:
+    """Return how many bytes wait in this process to be sent; over TLS as much again may lie in the layer below."""
+    held = transport.get_write_buffer_size()
+    return held if transport.get_extra_info("sslcontext") is None else held + LARGEST_READ
+
+
+def largest_read(transport: asyncio.Transport) -> int:
+    """Return how many bytes of one read make it the last before everybody else has a turn.
+
+    The event loops read up to 250 KiB at once, and uvloop 32 times that from one connection when so much is there. What
+    TLS makes of a read may be much less: each of its records can hold a single byte.
+    """
+    return LARGEST_READ // 4 if transport.get_extra_info("sslcontext") is None else 1024
 
 
 class Reader(Protocol):
@@ -93,20 +115,21 @@ class Deadlines(Generic[T]):
 
 
 class SlowReaders:
-    """Ends readers that take nothing for too long.
+    """Ends readers that take less than ``MIN_RATE`` for too long, while something waits for them.
 
     patience: seconds. readers: called at each look for those to look at.
     """
 
     def __init__(self, patience: float, readers: Callable[[], Iterable[Reader]]) -> None:
         self._readers = readers
-        self._standing: dict[Reader, tuple[int, int]] = {}  # what it had taken, and for how many looks nothing more
+        self._standing: dict[Reader, tuple[int, int]] = {}  # what it had taken so many looks ago, and not enough since
         self._timer: asyncio.TimerHandle | None = None
         self.use(patience)
 
     def use(self, patience: float) -> None:
         """Have another patience from the next look on; looks that were in vain still count."""
         self._pause = max(patience / LOOKS, _SHORTEST)
+        self._enough = max(1, int(patience * MIN_RATE))
 
     def wake(self) -> None:
         """Begin to look, and go on while there are readers."""
@@ -121,11 +144,12 @@ class SlowReaders:
             taken = reader.taken()
             if taken is None:
                 continue
-            had, looks = before.get(reader, (-1, 0))
-            looks = looks + 1 if taken == had else 0
-            if looks >= LOOKS:
+            had, looks = before.get(reader, (taken, -1))
+            if taken - had >= self._enough:
+                had, looks = taken, -1
+            if looks + 1 >= LOOKS:
                 reader.took_too_long()
             else:
-                self._standing[reader] = taken, looks
+                self._standing[reader] = had, looks + 1
         if readers:
             self.wake()

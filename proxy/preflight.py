@@ -21,7 +21,7 @@ def objections(settings: Settings) -> Iterator[Objection]:
         )
     try:
         if settings.tls is not None:
-            tls.check(settings.tls)
+            tls.server_context(settings.tls)
     except TlsError as error:
         yield ("tls", error.key.rpartition(".")[2]), error.message
     try:

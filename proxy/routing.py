@@ -1,8 +1,9 @@
 """Which way a request goes: a pure function of its head and the table (design D1).
 
 Order: the user's routes, Dash's own WebSocket path, other WebSocket
-upgrades to ``ws``, everything else to ``dash``. What other sites' pages open
-to ``ws`` is refused.
+upgrades to ``ws``, everything else to ``dash``. Handshakes of other sites'
+pages are refused, whichever upstream they are for; the one that Dash judges
+itself is left to it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import base64
 import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address
 from urllib.parse import unquote
 
 from proxy.config import Route, Settings
@@ -21,8 +24,15 @@ from proxy.origins import SAME_ORIGIN, Origins
 DASH_SOCKET = "_dash-ws-callback"
 """The last segment of the path on which Dash >= 4.2 (FastAPI, Quart) carries callbacks, behind whatever prefix.
 
-Dash opens it on every page; sent to another service its callbacks hang.
+Dash opens it on every page; sent to another service its callbacks hang. So the last segment decides where a handshake
+goes. It does not decide who judges its origin: an endpoint in Dash's process whose path ends in a parameter would then
+be open to every page (issue 9).
 """
+
+
+_LISTS = frozenset((b"connection", b"sec-websocket-protocol", b"te", b"transfer-encoding", b"upgrade"))
+_MOST_MEMBERS = 100
+"""Members of those fields together. Precedents: Apache 100 fields, HAProxy 101; nobody limits members."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +88,17 @@ class _Rule:
 class Table:
     """The user's routes, longest path first, then the one with more conditions, then the first.
 
-    origins: whose pages may open a WebSocket to ``ws``.
+    origins: whose pages may open a WebSocket. dash_prefix: what Dash's own paths begin with, from slash to slash.
     """
 
-    def __init__(self, routes: Iterable[Route] = (), origins: Origins = SAME_ORIGIN) -> None:
+    def __init__(self, routes: Iterable[Route] = (), origins: Origins = SAME_ORIGIN, dash_prefix: str = "/") -> None:
         self.origins = origins
+        self._judged_by_dash = dash_prefix + DASH_SOCKET
         rules = [
             _Rule(
                 f"routes[{index}]",
                 route.path,
-                route.host.lower() if route.host else None,
+                host_name(route.host) if route.host else None,
                 route.subprotocol.encode() if route.subprotocol else None,
                 route.to,
             )
@@ -106,8 +117,8 @@ class Table:
         if "%" in path:
             # Uvicorn and Werkzeug decode before they route, so the decision is made on what they will see; what is
             # sent stays as it came.
-            path = unquote(path, errors="replace")
-        name = without_port(host.decode("latin-1").lower())
+            path = decoded(path)
+        name = host_name(host.decode("latin-1"))
         for rule in self._rules:
             if rule.matches(path, name, offered):
                 return rule.to, rule.name
@@ -117,10 +128,18 @@ class Table:
             return "dash", "dash socket"
         return "ws", "websocket"
 
+    def leaves_origin_to_dash(self, upstream: str, target: str) -> bool:
+        """Tell whether Dash itself judges the origin of a handshake: for its own path alone, and as Dash writes it.
+
+        upstream: where it goes. target: in origin form. The bytes are compared as they came. A spelling that only
+        means the same (encoded, with ``//``, dot segments or ``;``) may mean something else to whoever reads it next.
+        """
+        return upstream == "dash" and target.partition("?")[0] == self._judged_by_dash
+
 
 def make_table(settings: Settings) -> Table:
     """Return the table that settings mean."""
-    return Table(settings.routes, Origins(settings.origins, settings.trusted_proxies))
+    return Table(settings.routes, Origins(settings.origins, settings.trusted_proxies), settings.dash_prefix)
 
 
 def decide(head: Head, table: Table, peer: Peer = NOBODY) -> Decision:
@@ -129,6 +148,7 @@ def decide(head: Head, table: Table, peer: Peer = NOBODY) -> Decision:
     peer: who sends it, for whether its word about the client counts.
     """
     try:
+        _check_lists(head)
         _check_framing(head)
         target = _origin_form(head)
         upgrade = _asks_for_websocket(head)
@@ -145,11 +165,26 @@ def decide(head: Head, table: Table, peer: Peer = NOBODY) -> Decision:
     offered = [part.strip() for v in head.all(b"sec-websocket-protocol") for part in v.split(b",")] if upgrade else []
     upstream, rule = table.match(target, host, offered, upgrade=upgrade)
     if upgrade:
-        if upstream == "ws" and (refusal := table.origins.refusal(head, peer)):
+        if not table.leaves_origin_to_dash(upstream, target) and (refusal := table.origins.refusal(head, peer)):
             return Refuse(refusal)
         return Upgrade(upstream, rule, target, key)
     # aiohttp's parser stops at an upgrade that it does not know and drops what is pipelined behind it.
     return Forward(upstream, rule, target, close=other)
+
+
+def _check_lists(head: Head) -> None:
+    """Refuse fields that frame the message and its connection with more members than could mean anything.
+
+    Each is split into its members, some more than once, and a head may have room for 30,000 (issue 9).
+    """
+    members = 0
+    for name, value in head.headers:
+        commas = value.count(b",")
+        if commas and name.lower() in _LISTS:
+            members += commas + 1
+            if members > _MOST_MEMBERS:
+                what = ", ".join(field.decode() for field in sorted(_LISTS))
+                raise ClientError(f"The fields {what} have more than {_MOST_MEMBERS} members together.")
 
 
 def _check_framing(head: Head) -> None:
@@ -232,6 +267,12 @@ def _is_key(value: bytes) -> bool:
         return False
 
 
+@lru_cache(maxsize=8)  # routes and auth rules ask for the same one behind each other, and 16 KiB of %25 take 1 ms
+def decoded(path: str) -> str:
+    """Return a path as Uvicorn and Werkzeug decode it, once."""
+    return unquote(path, errors="replace")
+
+
 def is_under(path: str, prefix: str) -> bool:
     """Tell whether a path lies under a prefix, whole segments: ``/live/a`` under ``/live``, but not ``/lively``."""
     if not path.startswith(prefix):
@@ -239,8 +280,18 @@ def is_under(path: str, prefix: str) -> bool:
     return prefix.endswith("/") or len(path) == len(prefix) or path[len(prefix)] == "/"
 
 
-def without_port(host: str) -> str:
-    """Return a Host field's name, brackets kept."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+@lru_cache(maxsize=256)  # the same few names come again and again
+def host_name(host: str) -> str:
+    """Return the name in a Host field as it is compared: small letters, no port, no dot at the end, IPv6 in brackets.
+
+    ``Dash.Example.:8000`` is ``dash.example``: the dot ends an absolute name (RFC 1034, section 3.1). An IPv6 address
+    has one spelling (RFC 5952).
+    """
+    host = host.lower()
+    if not host.startswith("["):
+        return host.partition(":")[0].rstrip(".")
+    address = host[1:].partition("]")[0]
+    try:
+        return f"[{IPv6Address(address)}]"
+    except ValueError:  # with a zone, or none at all
+        return f"[{address}]"

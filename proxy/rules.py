@@ -13,30 +13,38 @@ from proxy.auth import ForwardAuth
 from proxy.config import Settings
 from proxy.guards import Guards
 from proxy.routing import Table, make_table
-from proxy.upstream import Upstream, make_upstreams
+from proxy.upstream import Upstream, Ways, make_upstreams
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
     """The settings, and what is made of them.
 
-    upstreams: by name. guards, auth: who is asked about, and how.
+    upstreams: by name. ways: how each of them is dealt with, once these rules are in force. guards, auth: who is asked
+    about, and how.
     """
 
     settings: Settings
     table: Table
     upstreams: Mapping[str, Upstream]
+    ways: Mapping[str, Ways]
     guards: Guards
     auth: ForwardAuth
+
+    def adapt_upstreams(self) -> None:
+        """Deal with the upstreams as these rules say: the part of putting them in place that others see at once."""
+        for name, upstream in self.upstreams.items():
+            upstream.adapt(**self.ways[name])
 
 
 def make_rules(settings: Settings, before: Rules | None = None) -> Rules:
     """Return the rules that settings mean. Raises TlsError when a file cannot be used that they name.
 
+    Everything that can fail is done here, and nothing that is in force is changed (issue 9).
     before: those of the reading of the config before; an upstream that they
-    share is one object, with what it knows.
+    share is one object, with what it knows, and keeps its ways until ``adapt_upstreams``.
     """
-    upstreams = make_upstreams(settings, before.upstreams if before else {})
-    guards = Guards(settings.auth)
+    table, guards = make_table(settings), Guards(settings.auth)
+    upstreams, ways = make_upstreams(settings, before.upstreams if before else {})
     auth = ForwardAuth(upstreams["dash"], guards.claims, settings.timeouts.auth)
-    return Rules(settings, make_table(settings), upstreams, guards, auth)
+    return Rules(settings, table, upstreams, ways, guards, auth)

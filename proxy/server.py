@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
 from proxy import notify, tls
 from proxy.access_log import AccessLog
-from proxy.admin import admin_app
+from proxy.admin import Admin
+from proxy.admin_listener import AdminListener
 from proxy.config import ConfigError, Settings
 from proxy.door import Door
 from proxy.drain import Drain
@@ -25,7 +24,7 @@ from proxy.headers import Trusted
 from proxy.heads import HeadLimits
 from proxy.hijack import HAS_C_PARSER, Listener, Terms
 from proxy.lifecycle import Lifecycle, State
-from proxy.limits import Admission, Entrance
+from proxy.limits import Admission, Entrance, admin_places
 from proxy.listen import Bound, bind
 from proxy.log_writer import LogWriter
 from proxy.reload import CannotApply, differences, merge
@@ -60,18 +59,22 @@ class Server:
             self._gateway.handle,
             on_plain=self._gateway.offer_plain,
             on_unreadable=self._gateway.refuse_unreadable,
+            hold=self._gateway.hold,
             **_terms(settings),
         )
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)
         self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
-        self.certificate = Certificate(settings.tls) if settings.tls else None
+        self.certificate = Certificate(tls.server_context(settings.tls)) if settings.tls else None
         self._bound: list[Bound] = []
-        self._doors: list[Door] = []
-        self._admin = web.AppRunner(
-            admin_app(self._lifecycle, lambda: self._gateway.rules.upstreams, admission),
-            access_log=None,
-            handle_signals=False,
+        self._door: Door | None = None
+        self._admin = Admin(
+            self._lifecycle,
+            lambda: self._gateway.rules.upstreams,
+            admission,
+            lambda: self._gateway.rules.settings.admin_hosts,
         )
+        self._admin_places = admin_places(files)
+        self._admin_listener: AdminListener | None = None
 
     async def start(self) -> None:
         """Listen. Raises ListenError, with nothing left open, when an address cannot be had."""
@@ -85,23 +88,22 @@ class Server:
             self._release()
             self._gateway.handoff.close()
             raise
-        await self._admin.setup()
-        admin = self._admin.server
-        assert admin is not None
         for upstream in self._gateway.rules.upstreams.values():
             upstream.start()
         public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
-        self._doors = [
-            Door(
-                public_sockets,
-                self._listener,
-                patience=settings.timeouts.head,
-                entrance=self.entrance,
-                certificate=self.certificate,
-                announcers=self._announcers if settings.proxy_protocol else None,
-            ),
-            Door(admin_sockets, lambda *_: admin(), patience=settings.timeouts.head),
-        ]
+        self._door = Door(
+            public_sockets,
+            self._listener,
+            patience=settings.timeouts.head,
+            entrance=self.entrance,
+            certificate=self.certificate,
+            announcers=self._announcers if settings.proxy_protocol else None,
+        )
+        self._admin_listener = AdminListener(
+            admin_sockets,
+            lambda head, is_unix: self._admin.answer(head, is_unix=is_unix),
+            places=self._admin_places,
+        )
         self._lifecycle.happen("listening")
 
     async def stop(self) -> None:
@@ -117,7 +119,9 @@ class Server:
 
         Cancelling it skips to the third step.
         """
-        public, admin = self._doors
+        public, admin = self._door, self._admin_listener
+        assert public is not None
+        assert admin is not None
         timeouts = self._gateway.rules.settings.timeouts
         event = "second signal"
         try:
@@ -143,9 +147,7 @@ class Server:
                 await upstream.closed()
             admin.close()
             self._release()
-            for door in self._doors:
-                await door.wait_closed()
-            await self._admin.cleanup()
+            await public.wait_closed()
 
     @property
     def state(self) -> State:
@@ -155,21 +157,26 @@ class Server:
     def reload(self, read: Settings) -> Settings:
         """Serve by other settings from here on, and log what that changes; returns those that are in force now.
 
-        Everything that can fail is made first. Exchanges under way keep
-        their rules, connections and tunnels are not touched.
+        All of it or nothing (issue 9): whatever can fail, files that are read
+        above all, is made once and before anything is put in place. Putting
+        in place assigns what was made. Exchanges under way keep their rules,
+        connections and tunnels are not touched.
         Raises CannotApply and TlsError, with nothing changed.
         """
         before = self._gateway.rules
         settings, staying = merge(before.settings, read)
-        if settings.tls is not None:
-            tls.check(settings.tls)
-        self._gateway.adopt(make_rules(settings, before))
-        self._listener.adapt(**_terms(settings))
-        if self.certificate is not None and settings.tls is not None:
-            self.certificate.reload(settings.tls)
-        for door in self._doors:
-            door.look_again()
+        context = None if settings.tls is None else tls.server_context(settings.tls)
+        terms = _terms(settings)
         changes = differences(before.settings, settings)
+        rules = make_rules(settings, before)
+        # From here on nothing reads, parses or refuses.
+        rules.adapt_upstreams()
+        self._gateway.adopt(rules)
+        self._listener.adapt(**terms)
+        if self.certificate is not None and context is not None:
+            self.certificate.context = context
+        if self._door is not None:
+            self._door.look_again()
         logger.info("the configuration was read again; %s", f"{len(changes)} changed" if changes else "nothing changed")
         for change in changes:
             logger.info("changed: gateway.%s", change)
@@ -227,8 +234,10 @@ async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: 
             logger.warning("SIGHUP is ignored: there is no config file to read again")
         else:
             notify.reloading()
-            _reload(server, log, read_again)
-            notify.ready()
+            try:
+                _reload(server, log, read_again)
+            finally:
+                notify.ready()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)

@@ -26,22 +26,13 @@ day: no mistake in the file."""
 
 
 class Certificate:
-    """The public listener's certificate and its key. Raises TlsError when the files cannot be used.
+    """The public listener's certificate and its key.
 
     ``context`` is for connections that come; those that are open keep the one that they began with.
     """
 
-    def __init__(self, files: Tls) -> None:
-        self.context = _load(files)
-
-    def reload(self, files: Tls) -> None:
-        """Read the files again, or others. Raises TlsError when they cannot be used; then the old ones stay."""
-        self.context = _load(files)
-
-
-def check(files: Tls) -> None:
-    """Raise TlsError when the files cannot be used as they are now."""
-    _load(files)
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.context = context
 
 
 def upstream_context(authorities: str | None) -> ssl.SSLContext:
@@ -56,6 +47,8 @@ def upstream_context(authorities: str | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=authorities)
     except ssl.SSLError as error:
         raise TlsError(key, f"{authorities} holds no certificate that can be used: {_words(error)}") from None
+    except OSError as error:  # it has gone since it was looked at
+        raise TlsError(key, f"{authorities} cannot be read: {(error.strerror or str(error)).lower()}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(_ALPN)
     # Python takes a connection that is simply cut for one that has ended; an answer might be a part of itself then
@@ -83,7 +76,11 @@ def why(error: ssl.SSLError) -> str:
     return f"TLS failed: {_words(error)}"
 
 
-def _load(files: Tls) -> ssl.SSLContext:
+def server_context(files: Tls) -> ssl.SSLContext:
+    """Return what the public listener speaks TLS with. Raises TlsError when the files cannot be used.
+
+    Somebody may exchange them while they are read; whatever comes of that is an error like any other.
+    """
     _read(files.certificate, "CERTIFICATE-----", "certificate", "gateway.tls.certificate")
     _read(files.key, "PRIVATE KEY-----", "private key", "gateway.tls.key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -102,7 +99,15 @@ def _load(files: Tls) -> ssl.SSLContext:
             raise TlsError("gateway.tls.key", message) from None
         message = f"{files.certificate} and {files.key} cannot be used: {_words(error)}"
         raise TlsError("gateway.tls.certificate", message) from None
-    _warn_of_refusal(context, files)
+    except OSError as error:
+        message = f"{files.certificate} and {files.key} cannot be read: {(error.strerror or str(error)).lower()}"
+        raise TlsError("gateway.tls.certificate", message) from None
+    try:
+        _warn_of_refusal(context, files)
+    except ssl.SSLError as error:
+        logger.warning("the certificate in %s may be refused by clients: %s", files.certificate, _words(error))
+    except OSError as error:
+        raise TlsError("gateway.tls.certificate", f"{files.certificate} cannot be read: {error.strerror}") from None
     return context
 
 

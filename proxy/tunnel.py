@@ -14,7 +14,8 @@ from enum import Enum
 
 from proxy.errors import Outcome
 from proxy.frames import FrameCounter, close_frame, is_one_frame
-from proxy.patience import waiting
+from proxy.limits import Lease
+from proxy.patience import largest_read, waiting, waits
 
 _COME_BACK = 1012
 """What a client hears whose upstream has vanished: "the service restarts". Without it, it would see 1006, after which
@@ -56,7 +57,7 @@ TRANSITIONS: dict[State, dict[str, State]] = {
 class Leg(asyncio.Protocol):
     """One side of the tunnel: what it receives goes to the other side."""
 
-    __slots__ = ("count", "frames", "is_lost", "other", "role", "transport", "tunnel")
+    __slots__ = ("count", "frames", "is_lost", "lease", "most", "other", "role", "transport", "tunnel")
 
     def __init__(self, tunnel: Tunnel, role: str, transport: asyncio.Transport) -> None:
         self.tunnel = tunnel
@@ -65,6 +66,8 @@ class Leg(asyncio.Protocol):
         self.frames = FrameCounter()
         self.count = 0
         self.is_lost = False
+        self.lease: Lease | None = None  # what waits for this side is counted while it is too much
+        self.most = largest_read(transport)
         self.other: Leg
 
     def data_received(self, data: bytes) -> None:
@@ -77,6 +80,8 @@ class Leg(asyncio.Protocol):
             if frames.close_code is not None:
                 self.tunnel.close_seen(self, frames.close_code)
         self.other.transport.write(data)
+        if size >= self.most:
+            self.tunnel.give_way(self)
 
     def taken(self) -> int | None:
         """Return how many bytes this side has taken, but for a constant; None when nothing waits for it."""
@@ -99,11 +104,22 @@ class Leg(asyncio.Protocol):
         """This side is slow: make the other one wait."""
         if not self.other.transport.is_closing():
             self.other.transport.pause_reading()
+        if self.lease is None:
+            self.lease = self.tunnel.hold(waits(self.transport))
+            if self.lease is None:
+                self.tunnel.exceeds()
 
     def resume_writing(self) -> None:
         """This side has caught up."""
+        self.let_go()
         if not self.other.transport.is_closing():
             self.other.transport.resume_reading()
+
+    def let_go(self) -> None:
+        """Count what waits for this side no more. Safe to call again."""
+        lease, self.lease = self.lease, None
+        if lease is not None:
+            lease.release()
 
 
 class _LeavingLeg(Leg):
@@ -119,6 +135,7 @@ class _LeavingLeg(Leg):
         self.frames = leg.frames
         self.count = leg.count
         self.is_lost = leg.is_lost
+        self.lease = leg.lease
         self.other = leg.other
         self._is_muted = False
 
@@ -139,6 +156,8 @@ class _LeavingLeg(Leg):
                 self.tunnel.send_close(self.other)
         if self.role == "client" and self.frames.close_code is not None:
             self.tunnel.close()
+        elif len(data) >= self.most:
+            self.tunnel.give_way(self)
 
 
 class Tunnel:
@@ -146,6 +165,7 @@ class Tunnel:
 
     client, upstream: transports, reading paused.
     buffer: bytes held for a slow reader before its sender is made to wait.
+    hold: counts bytes that wait for such a reader; None when they are too many.
     on_end: called once, when both connections are closed.
 
     ``outcome``, ``closed_by`` and ``close_code`` are for the record:
@@ -164,6 +184,7 @@ class Tunnel:
         "_was_reset",
         "close_code",
         "closed_by",
+        "hold",
         "outcome",
         "state",
     )
@@ -174,8 +195,10 @@ class Tunnel:
         upstream: asyncio.Transport,
         *,
         buffer: int,
+        hold: Callable[[int], Lease | None],
         on_end: Callable[[Tunnel], None],
     ) -> None:
+        self.hold = hold
         self._loop = asyncio.get_running_loop()
         self._client = Leg(self, "client", client)
         self._upstream = Leg(self, "upstream", upstream)
@@ -257,6 +280,24 @@ class Tunnel:
 
     # -- told by the legs
 
+    def give_way(self, leg: Leg) -> None:
+        """Read no more of one side until everybody else has had a turn."""
+        if not leg.transport.is_closing():
+            leg.transport.pause_reading()
+            self._loop.call_soon(self._read_on, leg.role)
+
+    def _read_on(self, role: str) -> None:
+        leg = self._client if role == "client" else self._upstream
+        # A slow reader goes on holding its sender back; what it counts says so.
+        if leg.other.lease is None and not leg.transport.is_closing():
+            leg.transport.resume_reading()
+
+    def exceeds(self) -> None:
+        """Cut both connections: more waits on the client's connections than may. No goodbye would be read."""
+        if self.outcome is None:
+            self.closed_by, self.close_code, self.outcome = "gateway", None, Outcome.TOO_SLOW
+        self._loop.call_soon(self.abort)  # not in the middle of a write
+
     def send_close(self, leg: Leg) -> None:
         """Write the goodbye to one side, unless nothing can be written to it any more."""
         assert self._farewell is not None
@@ -297,6 +338,7 @@ class Tunnel:
         """
         leg = self._client if role == "client" else self._upstream
         leg.is_lost = True
+        leg.let_go()
         if self._has_vanished(leg):
             self._bring_back(Outcome.UPSTREAM_CLOSED if exc is None else Outcome.RESET)
         elif exc is not None and not self.closed_by:

@@ -8,7 +8,8 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NotRequired, TypedDict, Unpack
 
 from proxy import config, tls
@@ -178,6 +179,14 @@ class Upstream:
             asyncio.get_running_loop().call_soon(self._keep, connection)
         else:
             self._keep(connection)
+
+    @contextmanager
+    def lent(self, connection: Connection) -> Iterator[None]:
+        """Take a connection back at the end of a ``with`` block, however it ends, before anything else can wait."""
+        try:
+            yield
+        finally:
+            self.release(connection)
 
     def discard(self, connection: Connection) -> None:
         """Take a connection back and close it. Safe to call twice."""
@@ -387,16 +396,18 @@ class _NotReached(Exception):
         return not (self.is_ours or self.is_unsafe)
 
 
-def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> dict[str, Upstream]:
-    """Return the configured upstreams by name. Raises TlsError when the authorities cannot be read.
+def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> tuple[dict[str, Upstream], dict[str, Ways]]:
+    """Return the configured upstreams by name, and how each is to be dealt with; nothing that exists is changed.
 
-    before: those of the reading of the config before; one that still has its address goes on, adapted.
+    before: those of the reading of the config before; one that still has its address goes on, and is to be adapted
+    to its new ways when these are put in place. Raises TlsError when the authorities cannot be read.
     """
     is_secure = {name: url.startswith("https:") for name, url in settings.upstreams}
     context = tls.upstream_context(settings.upstream_ca) if any(is_secure.values()) else None
-    upstreams = {}
+    upstreams: dict[str, Upstream] = {}
+    ways: dict[str, Ways] = {}
     for name, url in settings.upstreams:
-        ways: Ways = {
+        ways[name] = {
             "connect_timeout": settings.timeouts.connect,
             "idle": settings.timeouts.upstream_idle,
             "buffer": settings.buffer,
@@ -407,13 +418,9 @@ def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> dict[s
             "probes": settings.health,
             "path": getattr(settings.health, name),
         }
-        upstream = before.get(name)
-        if upstream is not None and upstream.url == url:
-            upstream.adapt(**ways)
-        else:
-            upstream = Upstream(name, url, **ways)
-        upstreams[name] = upstream
-    return upstreams
+        known = before.get(name)
+        upstreams[name] = Upstream(name, url, **ways[name]) if known is None or known.url != url else known
+    return upstreams, ways
 
 
 def split_url(url: str) -> tuple[str, int]:

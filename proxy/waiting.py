@@ -20,6 +20,66 @@ so that it gets warm before it gets busy. 1024 of them take half a second."""
 _Line = dict["asyncio.Future[None]", None]
 
 
+class Turns:
+    """So many at a time, and whoever comes later waits, first come, first served.
+
+    limit: how many. None: no limit.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._line: _Line = {}
+        self.taken = 0
+
+    def adapt(self, limit: int | None) -> None:
+        """Change the limit from here on; who waits keeps the place."""
+        self._limit = limit
+        while self._line and (limit is None or self.taken < limit):
+            self.taken += 1
+            self.leave()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._line)
+
+    def claim_at_once(self) -> bool:
+        """Take a turn if there is one, and nobody waits for it; tell whether."""
+        if self._line or (self._limit is not None and self.taken >= self._limit):
+            return False
+        self.taken += 1
+        return True
+
+    async def claim(self, seconds: float) -> None:
+        """Take a turn, behind those who came before. ``leave`` gives it back.
+
+        seconds: to wait for it. Raises TimeoutError when there is none in time. Cancelling gives up the place.
+        """
+        if self.claim_at_once():
+            return
+        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._line[ticket] = None
+        try:
+            async with asyncio.timeout(seconds):
+                await ticket
+        except BaseException:
+            if ticket.done() and not ticket.cancelled():  # called up, and gone in the same moment
+                self.leave()
+            raise
+        finally:
+            self._line.pop(ticket, None)
+
+    def leave(self) -> None:
+        """Give a turn to the next who waits, or back."""
+        while self._line:
+            ticket = next(iter(self._line))
+            del self._line[ticket]
+            if not ticket.done():
+                ticket.set_result(None)
+                return
+        self.taken -= 1
+
+
 class Room:
     """The requests that one upstream has, and those that wait for it.
 
@@ -29,26 +89,27 @@ class Room:
 
     def __init__(self, name: str, *, in_flight: int | None, places: int) -> None:
         self._name = name
-        self._turns: _Line = {}
+        self._turns = Turns(in_flight)
         self._askers: _Line = {}
         self._held: _Line = {}
         self._letting_go: asyncio.TimerHandle | None = None
         self._closed = ""  # what is said to whoever still comes
-        self.in_flight = 0
-        self.adapt(in_flight=in_flight, places=places)
+        self._places = places
 
     def adapt(self, *, in_flight: int | None, places: int) -> None:
         """Change what holds from here on; who waits already keeps the place."""
-        self._limit = in_flight
         self._places = places
-        while self._turns and (in_flight is None or self.in_flight < in_flight):
-            self.in_flight += 1
-            self.leave()
+        self._turns.adapt(in_flight)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests the upstream has."""
+        return self._turns.taken
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return len(self._turns) + len(self._askers) + len(self._held)
+        return self._turns.waiting + len(self._askers) + len(self._held)
 
     @property
     def awaits_return(self) -> bool:
@@ -59,10 +120,7 @@ class Room:
 
     def claim_at_once(self) -> bool:
         """Take a turn if there is one, and nobody waits for it; tell whether."""
-        if self._turns or (self._limit is not None and self.in_flight >= self._limit):
-            return False
-        self.in_flight += 1
-        return True
+        return self._turns.claim_at_once()
 
     async def claim(self, seconds: float) -> None:
         """Take a turn, behind those who came before. ``leave`` gives it back.
@@ -70,30 +128,17 @@ class Room:
         seconds: to wait for it. Raises UpstreamFull when there is none in
         time, or no place to wait. Cancelling gives up the place.
         """
-        if self.claim_at_once():
+        if self._turns.claim_at_once():
             return
-        ticket = self._stand(self._turns)
+        self._find_place()
         try:
-            async with asyncio.timeout(seconds):
-                await ticket
-        except BaseException as error:
-            if ticket.done() and not ticket.cancelled():  # called up, and gone in the same moment
-                self.leave()
-            if isinstance(error, TimeoutError):
-                raise self._full(f"had no room for another request within {seconds:g} s") from None
-            raise
-        finally:
-            self._turns.pop(ticket, None)
+            await self._turns.claim(seconds)
+        except TimeoutError:
+            raise self._full(f"had no room for another request within {seconds:g} s") from None
 
     def leave(self) -> None:
         """Give a turn to the next who waits, or back."""
-        while self._turns:
-            ticket = next(iter(self._turns))
-            del self._turns[ticket]
-            if not ticket.done():
-                ticket.set_result(None)
-                return
-        self.in_flight -= 1
+        self._turns.leave()
 
     # -- an upstream that is away
 
@@ -151,12 +196,15 @@ class Room:
             raise Stopping(self._closed, headers=[(b"Retry-After", b"1")])
 
     def _stand(self, line: _Line) -> asyncio.Future[None]:
-        is_needed = line is self._askers and not line  # where nobody asks, nobody finds out
-        if self.waiting >= self._places and not is_needed:
-            raise self._full(f"has {self.waiting} requests waiting for it, and no room for another")
+        if line is not self._askers or line:  # where nobody asks, nobody finds out
+            self._find_place()
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         line[ticket] = None
         return ticket
+
+    def _find_place(self) -> None:
+        if self.waiting >= self._places:
+            raise self._full(f"has {self.waiting} requests waiting for it, and no room for another")
 
     def _full(self, what: str) -> UpstreamFull:
         return UpstreamFull(

@@ -6,7 +6,7 @@ This room does the same with the head that the gateway has read. So there is
 no HTTP protocol behind an adopted socket, and a second request on it cannot
 be read by anybody.
 
-With ``server`` this is the room that knows uvicorn's inside.
+What holds for every WebSocket connection is ``connection``'s to know.
 """
 
 from __future__ import annotations
@@ -19,88 +19,92 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ws_service import wire
+from ws_service.connection import Connection, Resources, lent_state, library_class
 
 log = logging.getLogger(__name__)
 
 
-class Adopted(asyncio.Protocol):
-    """What an adopted socket adds to the WebSocket protocol of uvicorn, which stands behind it in the order of bases.
+class Adopted(Connection):
+    """A connection that the gateway has handed over.
+
+    message: what it said of it. adopted: the client's socket.
+    config, server_state, app_state: uvicorn's own, of the running server.
+    on_begin: called when it is a connection. on_end: called once behind that, with the report.
 
     ``about`` is what the log of a gateway must know of it.
     """
 
-    about: wire.Socket
-    transport: asyncio.Transport
-
-    def prepare(
+    def __init__(
         self,
         message: wire.Open,
         adopted: socket.socket,
+        resources: Resources,
         on_begin: Callable[[Adopted], None],
         on_end: Callable[[Adopted, wire.Ended], None],
+        *,
+        config: uvicorn.Config,
+        server_state: uvicorn.server.ServerState,
+        app_state: dict[str, Any],
     ) -> None:
-        """Give it what uvicorn's constructor does not take. To be called once, before it gets its transport.
-
-        on_begin: called when it is a connection of uvicorn. on_end: called once behind that, with the report.
-        """
+        library = library_class(config)(config=config, server_state=lent_state(server_state), app_state=app_state)
+        connections: set[Any] = server_state.connections
+        super().__init__(library, connections, resources, handshake=message.handshake, send=message.send)
         self.about = message.socket
         self._on_begin, self._on_end = on_begin, on_end
         self._socket = adopted
-        self._head, self._is_secure = message.head, message.is_secure
-        self._held = message.leftover
-        # Before there is a transport: uvloop keeps the method that it finds when it gets the protocol.
-        self.data_received = self._hold  # type: ignore[method-assign]
-        self._status = 0
-        self._has_client_ended = False
-        app: Any = self.app  # type: ignore[has-type]
+        self._message = message
         # The gateway has decided who the client is; what it wrote into the head must not be judged again.
-        self._inner = app.app if isinstance(app, ProxyHeadersMiddleware) else app
-        self.app = self._run
+        if isinstance(self._app, ProxyHeadersMiddleware):
+            self._app = self._app.app
+
+    @property
+    def name(self) -> str:
+        """The target of the handshake."""
+        return self.about.target
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Do what uvicorn does at an upgrade: feed the head to the WebSocket protocol."""
-        self._began = time.monotonic()
+        self._start = time.monotonic()
+        message = self._message
+        del self._message  # the head is held once, by the library
         self._before = _counts(self._socket)
         if self._before is not None:
-            self._before = (self._before[0] - len(self._held) - _unread(self._socket), self._before[1])
-        head, self._head = self._head, b""
+            self._before = (self._before[0] - len(message.leftover) - _unread(self._socket), self._before[1])
+        self.count_for(self.about.client)
+        super().connection_made(transport)
+        library = self._library
+        library.scheme = "wss" if message.is_secure else "ws"
+        known: tuple[str, int] | None = library.client
+        if known is not None and known[0] != self.about.client:
+            library.client = (self.about.client, 0)
+        if message.leftover:
+            self.keep(message.leftover)
         try:
-            super().connection_made(transport)
-            self.scheme = "wss" if self._is_secure else "ws"
-            known: tuple[str, int] | None = self.client  # type: ignore[has-type]
-            if known is not None and known[0] != self.about.client:
-                self.client = (self.about.client, 0)
-            super().data_received(_as_uvicorn_reads_it(head))
+            self.feed_head(_as_uvicorn_reads_it(message.head))
         except ValueError as error:
             log.error("the gateway has handed over what is no handshake: %s", error)
-            cast(asyncio.Transport, transport).abort()
-        except Exception:
-            log.exception("the handshake of %s cannot be served", self.about.target)
-            cast(asyncio.Transport, transport).abort()
+            self.abort()
+        except Exception as error:
+            self._failed("data_received", error)
         self._on_begin(self)
 
-    def eof_received(self) -> bool | None:
-        """Note who ended first."""
-        self._has_client_ended = True
-        return super().eof_received()
-
     def connection_lost(self, exc: Exception | None) -> None:
-        """Report the end, and let uvicorn end it."""
-        code, ending = self._close(exc)
+        """Report the end, and let the library end it."""
+        code, ending = self._close_seen(exc)
         counts = _counts(self._socket)
         received = sent = None
         if counts is not None and self._before is not None:
             received, sent = (max(0, now - then) for now, then in zip(counts, self._before, strict=True))
         report = wire.Ended(
             self.about,
-            time.monotonic() - self._began,
-            self._status or (500 if ending is wire.Ending.SERVICE else 499),
+            time.monotonic() - self._start,
+            self.status or (500 if ending is wire.Ending.SERVICE else 499),
             received,
             sent,
             code,
@@ -111,68 +115,24 @@ class Adopted(asyncio.Protocol):
         finally:
             self._on_end(self, report)
 
-    def _close(self, exc: Exception | None) -> tuple[int | None, wire.Ending]:
+    def _close_seen(self, exc: Exception | None) -> tuple[int | None, wire.Ending]:
         """Return the code of the first close frame, and who began the end.
 
         Both implementations on the library ``websockets`` keep the frames;
         wsproto keeps nothing, and the code stays unknown.
         """
-        holder = getattr(self, "conn", self)
+        holder = getattr(self._library, "conn", self._library)
         from_client, from_us = getattr(holder, "close_rcvd", None), getattr(holder, "close_sent", None)
         is_ours = not getattr(holder, "close_rcvd_then_sent", False)
         if from_client is not None and not (from_us is not None and is_ours):
             return from_client.code, wire.Ending.CLIENT
         if from_us is not None:
             return from_us.code, wire.Ending.SERVICE
-        if exc is not None:
+        if self.closed_with is not None:
+            return self.closed_with, wire.Ending.SERVICE
+        if exc is not None or self.was_reset:
             return None, wire.Ending.RESET
-        return None, wire.Ending.CLIENT if self._has_client_ended else wire.Ending.SERVICE
-
-    async def _run(self, scope: Any, receive: Any, send: Any) -> None:
-        """Run the app, and note what the handshake is answered with: the first message says it."""
-
-        def watched(message: Any) -> Any:
-            if self._status:
-                return send(message)
-            self._status = _ANSWERS.get(message["type"]) or message.get("status", 500)
-            return self._accept(send(message)) if self._status == 101 else send(message)
-
-        try:
-            await self._inner(scope, receive, watched)
-        finally:
-            self._status = self._status or 500
-
-    def _hold(self, data: bytes) -> None:
-        """Keep what the client sends before its handshake is accepted.
-
-        Of a handshake that is refused it is nothing that a WebSocket library
-        should read: a request that is pipelined behind would be a broken
-        frame, and spoil the answer.
-        """
-        self._held += data
-        if len(self._held) > wire.MAX_HEAD:
-            self.transport.pause_reading()
-
-    async def _accept(self, sending: Any) -> None:
-        """Accept, then read what was held, as if the client had waited for the 101."""
-        await sending
-        held, self._held = self._held, b""
-        del self.data_received
-        if not self.transport.is_closing():
-            self.transport.set_protocol(self)  # to be called by the method that is there now
-            self.transport.resume_reading()
-            if held:
-                self.data_received(held)
-
-
-_ANSWERS = {"websocket.accept": 101, "websocket.close": 403}
-
-
-def adopted_kind(config: uvicorn.Config) -> type[Any]:
-    """Return the class of adopted sockets: ``Adopted`` above uvicorn's WebSocket protocol, whichever is configured."""
-    protocol = config.ws_protocol_class
-    assert protocol is not None, "uvicorn[standard] brings a WebSocket library"
-    return type("AdoptedProtocol", (Adopted, protocol), {})
+        return None, wire.Ending.CLIENT if self.has_client_ended else wire.Ending.SERVICE
 
 
 def _as_uvicorn_reads_it(head: bytes) -> bytes:

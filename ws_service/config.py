@@ -70,10 +70,16 @@ class Settings(Section):
     app, or a router. The module is looked for beside the config file, then where Python looks. None: every
     handshake is refused. Danger: what the module does when it is imported happens in this process too."""
 
-    max_message: Annotated[Size, Field(ge=1024)] = 32 << 20
+    max_message: Annotated[Size, Field(ge=1024)] = 16 << 20
     """Bytes of the largest message that a client may send, all fragments together and inflated; a larger one
-    closes its socket with 1009. Danger: each client can make the service hold this much. Precedents:
+    closes its socket with 1009. Danger: inflating one takes the process 1 to 2 ms for each MiB. Precedents:
     websockets 1 MiB, uvicorn 16 MiB."""
+
+    memory_per_client: Annotated[Size, Field(ge=65536)] = 64 << 20
+    """Bytes that one client (an IPv4 address, an IPv6 /64) may make each process hold with all of its sockets
+    together, in messages that are not finished and messages that an endpoint has not taken, inflated; the socket
+    that would exceed it is closed with 1009. Below ``max_message`` it is the limit of a message too. Danger: many
+    users behind one address share it, and too little closes sockets of endpoints that receive slowly."""
 
     drain: Duration = 20.0
     """At a stop, for endpoints to end once their sockets are closed with 1012; then they are cancelled. 0

@@ -18,7 +18,8 @@ from typing import Any
 import uvicorn
 
 from ws_service import wire
-from ws_service.adopted import Adopted, adopted_kind
+from ws_service.adopted import Adopted
+from ws_service.connection import Resources
 from ws_service.socketfile import Claim
 
 log = logging.getLogger(__name__)
@@ -47,11 +48,17 @@ class Handoff:
     handed it over or, when that one is gone, another. While there is none,
     the sockets that live, and the ends, wait for the next that comes.
 
+    resources: what all connections of the process share.
     config, server_state, app_state: uvicorn's own, of the running server.
     """
 
     def __init__(
-        self, claim: Claim, config: uvicorn.Config, server_state: uvicorn.server.ServerState, app_state: dict[str, Any]
+        self,
+        claim: Claim,
+        resources: Resources,
+        config: uvicorn.Config,
+        server_state: uvicorn.server.ServerState,
+        app_state: dict[str, Any],
     ) -> None:
         self._claim = claim
         self._loop = asyncio.get_running_loop()
@@ -60,8 +67,8 @@ class Handoff:
         self._unheard: deque[wire.Ended] = deque(maxlen=_MAX_UNHEARD)
         self._adoptions: set[asyncio.Task[None]] = set()
         self._is_stopping = False
-        self._kind = adopted_kind(config)
-        self._made_of = {"config": config, "server_state": server_state, "app_state": app_state}
+        self._resources = resources
+        self._made_of: dict[str, Any] = {"config": config, "server_state": server_state, "app_state": app_state}
         self._is_breathless = False
         self._breath: asyncio.TimerHandle | None = None
         self._listen()
@@ -180,8 +187,9 @@ class Handoff:
             self._refuse(message, channel, "what arrived is no stream", [adopted.detach()])
             return
         adopted.setblocking(False)
-        protocol: Adopted = self._kind(**self._made_of)
-        protocol.prepare(message, adopted, lambda one: self._began(one, channel), self._ended)
+        protocol = Adopted(
+            message, adopted, self._resources, lambda one: self._began(one, channel), self._ended, **self._made_of
+        )
         task = self._loop.create_task(
             self._connect(protocol, adopted, channel), name=f"adoption of {message.socket.id}"
         )

@@ -35,10 +35,6 @@ from ws_service.errors import AppError
 
 log = logging.getLogger(__name__)
 
-DASH_CALLBACKS = "/_dash-ws-callback"
-"""The end of the path on which Dash >= 4.2 carries its own callbacks: they need the Dash process."""
-
-
 _ON_THE_WAY = ("ws_service", "importlib", "starlette", "fastapi", "contextlib")
 """Packages whose frames lead a traceback before the user's code begins."""
 
@@ -58,13 +54,6 @@ class Hosted:
         """Serve one scope. An exception of an endpoint is the server's to log, as it would be without us."""
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
-        elif scope["path"].endswith(DASH_CALLBACKS):
-            log.warning(
-                "refused %s: it is Dash's own socket and belongs to the Dash process; "
-                "check where the gateway's routes send it",
-                scope["path"],
-            )
-            await send({"type": "websocket.close", "code": 1008, "reason": "served by the Dash process"})
         else:
             await self._socket(scope, receive, send)
 
@@ -88,6 +77,7 @@ class Hosted:
                 return
             if message["type"] == "lifespan.startup.complete":
                 stage = "shutdown"
+                _refuse_dashs_sockets(self.app)  # it may have added its route at the startup
             await send(message)
 
         try:
@@ -118,6 +108,7 @@ def load(name: str, folder: Path) -> Hosted:
     for part in _tree(app):
         if isinstance(part, Starlette):
             _leave_out_dash_middleware(part)
+    _refuse_dashs_sockets(app)
     if not any(_serves_websockets(part) for part in _tree(app)):
         holder = f"{attr}.server" if app is _server(target) else attr
         advice = f'add one with @{holder}.websocket("/ws"), or leave ws_service.app out'
@@ -253,6 +244,25 @@ def _leave_out_dash_middleware(app: Starlette) -> None:
     if len(kept) != len(app.user_middleware):
         app.user_middleware[:] = kept
         app.middleware_stack = None  # built already, perhaps; Starlette builds it anew at the first scope
+
+
+def _refuse_dashs_sockets(app: Starlette) -> None:
+    """Refuse what Dash >= 4.2 carries its own callbacks on: they need the Dash process.
+
+    Its route is told by whose code serves it, and not by how a path ends:
+    an endpoint of the user's may have any path (issue 9).
+    """
+    for part in _tree(app):
+        if isinstance(part, WebSocketRoute) and _package(part.endpoint) == "dash":
+            part.app = _refuse_dashs_socket
+
+
+async def _refuse_dashs_socket(scope: Scope, receive: Receive, send: Send) -> None:
+    log.warning(
+        "refused %s: it is Dash's own socket and belongs to the Dash process; check where the gateway's routes send it",
+        scope["path"],
+    )
+    await send({"type": "websocket.close", "code": 1008, "reason": "served by the Dash process"})
 
 
 def _is_dash_middleware(entry: Middleware) -> bool:

@@ -27,7 +27,9 @@ from ws_service.config import Settings
 from ws_service.configfile import split_listen
 from ws_service.errors import ListenError
 from ws_service.handoff import Handoff
-from ws_service.socketfile import Claim, is_possible
+from ws_service.listener import GuardedHTTP, ListenerResources, Tunnelled
+from ws_service.plainlog import PlainFormatter
+from ws_service.socketfile import Claim, check_folder, is_possible
 
 log = logging.getLogger(__name__)
 
@@ -40,23 +42,36 @@ class Server(uvicorn.Server):
 
     address: what the ready line says.
     drain: seconds, as in the settings.
+    memory_per_client: bytes, as in the settings.
     claim: where the gateway hands sockets over. None: nowhere.
     """
 
-    def __init__(self, config: uvicorn.Config, *, address: str, drain: float, claim: Claim | None = None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        address: str,
+        drain: float,
+        memory_per_client: int,
+        claim: Claim | None = None,
+    ) -> None:
         super().__init__(config)
         self._address = address
         self._drain = drain
         self._claim = claim
         self._handoff: Handoff | None = None
+        self._memory_per_client = memory_per_client
+        self._resources: ListenerResources
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving, and say so once connections are really accepted."""
+        self._resources = ListenerResources(self._memory_per_client)
+        self.config.resources = self._resources  # type: ignore[attr-defined] # for the protocols that it makes
         await super().startup(sockets)
         if not self.started:
             return
         if self._claim is not None:
-            self._handoff = Handoff(self._claim, self.config, self.server_state, self.lifespan.state)
+            self._handoff = Handoff(self._claim, self._resources, self.config, self.server_state, self.lifespan.state)
             log.info("adopting sockets from the gateway on %s", self._claim.path)
         log.info("ws service ready on %s", self._address)
 
@@ -124,7 +139,13 @@ def run(app: ASGIApp, settings: Settings, sockets: list[socket.socket], claim: C
     Raises ListenError when another process began to listen in the meantime.
     """
     config = server_config(app, settings)
-    server = Server(config, address=spoken(settings.listen), drain=settings.drain, claim=claim)
+    server = Server(
+        config,
+        address=spoken(settings.listen),
+        drain=settings.drain,
+        memory_per_client=settings.memory_per_client,
+        claim=claim,
+    )
     try:
         server.run(sockets=sockets)
     except SystemExit:
@@ -144,7 +165,7 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 def options(settings: Settings) -> dict[str, Any]:
     """Return what uvicorn is told beside the app.
 
-    ``ws`` stays uvicorn's own choice. Its sans-I/O implementation, the one
+    Behind ``Tunnelled`` the WebSocket protocol stays uvicorn's own choice. Its sans-I/O implementation, the one
     chosen in new versions, drops empty messages and sends no pings in 0.41,
     where the older one is the default.
     """
@@ -154,7 +175,8 @@ def options(settings: Settings) -> dict[str, Any]:
         "access_log": False,
         "server_header": False,
         "lifespan": "on",
-        "ws": "auto",
+        "http": GuardedHTTP,
+        "ws": Tunnelled,
         "ws_max_size": settings.max_message,
         "ws_per_message_deflate": True,
         "proxy_headers": True,
@@ -244,6 +266,7 @@ def _bind_unix(listen: str, path: Path) -> socket.socket:
         raise ListenError(
             f"cannot listen on {listen}: {path} is there and is not a socket; remove it or choose another"
         )
+    check_folder(path.parent)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if _is_answered(path):
@@ -263,21 +286,24 @@ def _bind_unix(listen: str, path: Path) -> socket.socket:
 def _is_answered(path: Path) -> bool:
     """Is somebody behind the socket file? A process that crashed leaves one that nobody answers."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
             return False
+        except BlockingIOError:  # a full backlog has an owner
+            pass
         return True
 
 
 def set_up_logging() -> None:
-    """Write one line per event to standard error, uvicorn's warnings and the user's own messages alike.
+    """Write one line per event to standard error, uvicorn's warnings and the user's own messages alike, escaped.
 
     To be called again behind the import of the user's module: a
     ``logging.config`` call in there may have switched our loggers off.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(handler)

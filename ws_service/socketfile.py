@@ -7,12 +7,19 @@ import os
 import socket
 import stat
 import sys
+import time
 from pathlib import Path
 
 from ws_service.errors import ListenError
 
 MAX_WORKERS = 64
 """Places beside each other on one path: each worker has its own, and during a rolling restart two."""
+
+LOCK_WAIT = 5.0
+"""Seconds for the lock: whoever has it looks for a place, which takes milliseconds."""
+
+_RETRY = 0.02
+"""Seconds between two tries to take the lock: the system tells nobody when one becomes free, but by standing still."""
 
 
 class Claim:
@@ -67,26 +74,82 @@ def is_answered(path: Path) -> bool:
         return True
 
 
+def check_folder(folder: Path) -> None:
+    """Make sure that nobody else decides what is in a folder: its owner is this user or root, and who else may write is
+    kept from the files of others (the sticky bit). Raises OSError, whose ``strerror`` says what to do."""
+    status = folder.stat()
+    if status.st_uid not in (0, os.geteuid()):
+        raise PermissionError(
+            errno.EPERM,
+            f"the folder {folder} belongs to user {status.st_uid}, who could put anything in its place; "
+            f"use one that user {os.geteuid()} or root has made",
+        )
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        raise PermissionError(
+            errno.EPERM, f"everybody may write into the folder {folder}; take that right away (chmod o-w {folder})"
+        )
+
+
 class _Lock:
     """Held while a place is looked for, a moment: two workers that start at once must not remove each other's file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = path.with_name(f"{path.name}.lock")
 
     def __enter__(self) -> None:
-        import fcntl  # not on Windows, where nobody comes here
-
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        check_folder(self._path.parent)
+        self._file = self._open()
+        try:
+            self._take()
+        except BaseException:
+            os.close(self._file)
+            raise
 
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
 
+    def _open(self) -> int:
+        """Open the file of the lock. In a sticky folder somebody else may have put something in its place."""
+        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = os.open(self._path, flags, 0o600)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise self._refusal("is a symbolic link") from None
+            raise
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_uid in (0, os.geteuid()):
+            return descriptor
+        os.close(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            raise self._refusal(f"belongs to user {status.st_uid}")
+        raise self._refusal("is no file")
+
+    def _refusal(self, what: str) -> OSError:
+        return PermissionError(errno.EPERM, f"{self._path} {what}, and is to be a file of ours; remove it")
+
+    def _take(self) -> None:
+        import fcntl  # not on Windows, where nobody comes here
+
+        deadline = time.monotonic() + LOCK_WAIT
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise BlockingIOError(
+                        errno.EWOULDBLOCK,
+                        f"another process has held the lock {self._path} for {LOCK_WAIT:g} s; "
+                        f"find it with fuser {self._path} and end it",
+                    ) from None
+            time.sleep(_RETRY)
+
 
 def _bind(path: Path) -> socket.socket:
-    if path.exists():
-        if not stat.S_ISSOCK(path.stat().st_mode):
+    if path.is_symlink() or path.exists():
+        if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ListenError(
                 f"cannot listen on {path}: it is there and is not a socket; remove it, or change ws_service.handoff"
             )

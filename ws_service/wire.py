@@ -29,7 +29,7 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any, ClassVar
 
-VERSION = 1
+VERSION = 2
 
 MAX_HEAD = 65536
 """Bytes of a request's head and leftover that travel with a socket; more goes through the tunnel. Precedents for a
@@ -206,15 +206,18 @@ class Open:
 
     is_secure: the client's scheme is https as far as the gateway knows.
     head: the handshake, as an upstream would get it. leftover: the bytes
-    that were read behind it.
+    that were read behind it. handshake: seconds for the app to answer. send:
+    seconds within which the client must take some of what waits for it.
     """
 
-    layout: ClassVar = (SOCKET, FLAG, OCTETS, OCTETS)
+    layout: ClassVar = (SOCKET, FLAG, OCTETS, OCTETS, SECONDS, SECONDS)
 
     socket: Socket
     is_secure: bool
     head: bytes
     leftover: bytes
+    handshake: float
+    send: float
 
 
 @dataclass(frozen=True, slots=True)

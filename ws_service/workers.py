@@ -22,6 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.supervisors import multiprocess
 
+from ws_service import plainlog
 from ws_service.config import Settings
 from ws_service.errors import AppError, ListenError
 from ws_service.hosting import explain
@@ -44,7 +45,13 @@ class WorkerServer(Server):
     config: WorkerConfig
 
     def __init__(self, config: WorkerConfig) -> None:
-        super().__init__(config, address=spoken(config.settings.listen), drain=config.settings.drain)
+        settings = config.settings
+        super().__init__(
+            config,
+            address=spoken(settings.listen),
+            drain=settings.drain,
+            memory_per_client=settings.memory_per_client,
+        )
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Import the app, and serve. A worker that cannot start ends the service: the next one could not either."""
@@ -56,7 +63,7 @@ class WorkerServer(Server):
             set_up_logging()
             super().run(sockets)
         except AppError as error:
-            log.error(explain(error))
+            log.error(explain(error), extra=plainlog.LINES)
         except ListenError as error:
             log.error(str(error))
         except SystemExit:

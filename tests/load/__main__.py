@@ -13,7 +13,7 @@ from typing import Any
 
 import uvloop
 
-from tests.load import trials
+from tests.load import hold, stall, trials
 from tests.load.checks import Check, all_held, table
 
 GIB = 1 << 30
@@ -29,23 +29,46 @@ TRIALS: dict[str, Trial] = {
     "service": partial(trials.restart, name="service", is_polite=True),
 }
 
+TABLES: dict[str, Callable[..., Coroutine[Any, Any, list[Check]]]] = {
+    "stall": partial(stall.stall, seconds=5),
+    "hold": hold.hold,
+}
+"""Trials of many rows, which take a list of words of those that are wanted."""
+
+EVERY = [*TRIALS, *TABLES]
+
 
 def main() -> int:
     """Run the trials; return the exit code."""
     parser = argparse.ArgumentParser(prog="make load", description=__doc__)
-    parser.add_argument("trials", nargs="*", metavar="TRIAL", help=f"of {', '.join(TRIALS)}; all without one")
-    names = parser.parse_args().trials or list(TRIALS)
-    if unknown := sorted(set(names) - TRIALS.keys()):
-        parser.error(f"there is no trial {', '.join(unknown)}; there are {', '.join(TRIALS)}")
+    parser.add_argument(
+        "trials",
+        nargs="*",
+        metavar="TRIAL",
+        help=f"of {', '.join(EVERY)}; all without one. stall:WORDS and hold:WORDS are the rows whose names hold WORDS",
+    )
+    names = parser.parse_args().trials or EVERY
+    if unknown := sorted(name for name in names if chosen(name) is None):
+        parser.error(f"there is no trial {', '.join(unknown)}; there are {', '.join(EVERY)}")
     checks = []
     for name in names:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="load-") as folder:
-            found = uvloop.run(TRIALS[name](Path(folder)))
+            trial = chosen(name)
+            assert trial is not None
+            found = uvloop.run(trial(Path(folder)))
         print(f"{name}, {time.monotonic() - began:.0f} s", *found, sep="\n  ", flush=True)
         checks += found
     print(table(checks).rpartition("\n")[2])
     return 0 if all_held(checks) else 1
+
+
+def chosen(name: str) -> Trial | None:
+    """Return the trial of a name; None where there is none of it."""
+    name, colon, words = name.partition(":")
+    if name in TABLES:
+        return partial(TABLES[name], names=[words] if colon else [])
+    return None if colon else TRIALS.get(name)
 
 
 if __name__ == "__main__":

@@ -49,4 +49,6 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return "not measured"
     return f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:.3g}"

@@ -39,18 +39,25 @@ class Stage:
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.folder = folder
-        self.port, self.admin_port, self.origin_port, self.service_port = free_ports(4)
+        self.port, self.admin_port, self.origin_port, self.service_port, self.sink_port = free_ports(5)
         self.book = folder / "book"
+        folder.mkdir(exist_ok=True)
         self.book.touch()
         self._settings = settings
+        self.app = "echo:app"
         self._children: dict[str, Child] = {}
-        (folder / "echo.py").write_text((ROOT / "tests/system/apps/echo.py").read_text())
+        for app in ("tests/system/apps/echo.py", "tests/load/endpoints.py"):
+            (folder / Path(app).name).write_text((ROOT / app).read_text())
         self.configure()
 
     @property
     def pid(self) -> int:
         """The gateway's."""
-        return self._children["gateway"].session
+        return self.pid_of("gateway")
+
+    def pid_of(self, name: str) -> int:
+        """Return a process's number."""
+        return self._children[name].session
 
     @property
     def config(self) -> Path:
@@ -75,14 +82,19 @@ class Stage:
         service = {
             "listen": f"127.0.0.1:{self.service_port}",
             "handoff": "run/ws.sock",
-            "app": "echo:app",
+            "app": self.app,
             "drain": "2s",
         }
         self.config.write_text(json.dumps({"gateway": section, "ws_service": service}, indent=1))  # JSON is YAML
 
     async def start(self, name: str) -> None:
-        """Start ``gateway``, ``origin`` or ``service``, and wait until it listens."""
-        port = {"gateway": self.port, "origin": self.origin_port, "service": self.service_port}[name]
+        """Start ``gateway``, ``origin``, ``service`` or ``sink``, and wait until it listens."""
+        port = {
+            "gateway": self.port,
+            "origin": self.origin_port,
+            "service": self.service_port,
+            "sink": self.sink_port,
+        }[name]
         child = Child(name, self._argv(name), folder=self.folder, cores=EVERYWHERE, env={"PYTHONUNBUFFERED": "1"})
         self._children[name] = child
         await child.listening(port)
@@ -134,15 +146,22 @@ class Stage:
         """Return the gateway's proportional bytes."""
         return sum(_kib(self.pid, "Pss").values()) << 10
 
+    def abandon(self) -> None:
+        """End everything with SIGKILL: for processes that may be far too busy to hear."""
+        for name in list(self._children):
+            self.kill(name)
+
     def close(self) -> None:
         """End everything."""
-        for name in ("gateway", "service", "origin"):
+        for name in ("gateway", "service", "origin", "sink"):
             if name in self._children:
                 self.stop(name)
 
     def _argv(self, name: str) -> list[str]:
         if name == "origin":
             return python("-m", "tests.load.origin", str(self.origin_port), self.book)
+        if name == "sink":
+            return python("-m", "tests.load.sink", str(self.sink_port))
         return python("-m", {"gateway": "proxy", "service": "ws_service"}[name], "--config", self.config)
 
 

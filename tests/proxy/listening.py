@@ -138,6 +138,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
         gateway.handle,
         on_plain=lambda connection, request: rig.count(gateway.offer_plain(connection, request)),
         on_unreadable=gateway.refuse_unreadable,
+        hold=gateway.hold,
         limits=HeadLimits.of(settings.limits),
         head_timeout=settings.timeouts.head,
         send_timeout=settings.timeouts.send,

@@ -169,6 +169,15 @@ HAND_OVER = "hand over to ws through run/ws.sock, or tunnel to ws at http://127.
             ["GET", "ws://localhost/app/_dash-ws-callback"],
             "tunnel to dash at http://127.0.0.1:8050, by the rule 'dash socket'",
         ),
+        (
+            ["GET", "ws://localhost/_dash-ws-callback", "-H", "Origin: https://evil.example"],
+            "tunnel to dash at http://127.0.0.1:8050, by the rule 'dash socket'; "
+            "whose pages may open it is for Dash to say",
+        ),
+        (
+            ["GET", "ws://localhost/room/_dash-ws-callback", "-H", "Origin: https://evil.example"],
+            "refused with 403: Pages of https://evil.example may not open a WebSocket at localhost.",
+        ),
         (["GET", "/x", "-H", "Accept: a:b"], "forward to dash at http://127.0.0.1:8050, by the rule 'http'"),
     ],
 )

@@ -62,12 +62,14 @@ def test_the_defaults_are_the_ones_that_are_written_down() -> None:
         "proxy_protocol": False,
         "admin": "127.0.0.1:8001",
         "admin_public": False,
+        "admin_hosts": (),
         "upstreams": {"dash": "http://127.0.0.1:8050", "ws": "http://127.0.0.1:8765"},
         "upstream_ca": None,
         "handoff": "run/ws.sock",
         "routes": (),
         "trusted_proxies": (),
         "origins": ("same",),
+        "dash_prefix": "/",
         "auth": (),
         "access_log": "text",
         "limits": {
@@ -79,6 +81,8 @@ def test_the_defaults_are_the_ones_that_are_written_down() -> None:
             "connections_per_client": 1000,
             "websockets_per_client": 1000,
             "handshakes_per_second": 100,
+            "uploads_per_client": 3,
+            "buffered_per_client": "64MiB",
             "in_flight": 1024,
             "waiting": 1024,
         },
@@ -107,7 +111,7 @@ def test_the_defaults_are_the_ones_that_are_written_down() -> None:
             "dash": None,
             "ws": None,
         },
-        "buffer": "64KiB",
+        "buffer": "16KiB",
     }
 
 
@@ -617,6 +621,16 @@ def test_origins_and_auth_can_be_written(write: Write, tmp_path: Path) -> None:
         Auth(path="/login", ask=None),
         Auth(path="/admin", host="admin.example", ask="/auth?role=admin"),
     )
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["app", "/app", "app/", "", "//", "/a//b/", "/../", "/a/./", "/a;b/", "/a?b/", "/a%20b/", "/a b/", "/é/", "5"],
+)
+def test_a_prefix_of_dash_is_written_as_dash_has_it(write: Write, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(write(f"gateway:\n  dash_prefix: '{value}'\n"))
+    assert f"gateway.dash_prefix: {value!r} is no prefix of paths" in str(caught.value)
 
 
 @pytest.mark.parametrize(

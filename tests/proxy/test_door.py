@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from ipaddress import ip_network
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from proxy.config import Limits, Settings, Tls
 from proxy.door import Door
 from proxy.headers import Peer
 from proxy.limits import Admission, Entrance, Slot
-from proxy.tls import Certificate
+from proxy.tls import Certificate, server_context
 from tests.certificates import Authority
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -208,7 +209,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def certificate(authority: Authority) -> Certificate:
-    return Certificate(Tls(**authority.issue()))
+    return Certificate(server_context(Tls(**authority.issue())))
 
 
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -302,6 +303,113 @@ async def test_who_does_not_finish_its_handshake_is_closed(
     assert not warnings()
 
 
+def client_hello() -> bytes:
+    """Return the ClientHello of Python's own client."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+async def test_a_hello_may_come_byte_by_byte_and_in_a_few_records(
+    authority: Authority, certificate: Certificate, warnings: Warnings
+) -> None:
+    hello = client_hello()[5:]
+    cuts = (0, 1, 3, 4, 200, len(hello))
+    data = b"".join(b"\x16\x03\x01" + (b - a).to_bytes(2, "big") + hello[a:b] for a, b in pairwise(cuts))
+    async with hall(certificate=certificate) as place:
+        with closing(place.dial()) as caller:
+            caller.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for byte in data:
+                await caller.send(bytes((byte,)))
+                await asyncio.sleep(0)
+            assert (await caller.read())[:1] == b"\x16", "the server's flight"
+    assert not warnings()
+
+
+async def test_a_hello_that_is_too_large_is_refused_from_its_first_bytes(
+    certificate: Certificate, warnings: Warnings
+) -> None:
+    async with hall(certificate=certificate) as place:
+        for _ in range(3):
+            with closing(place.dial()) as caller:
+                await caller.send(b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfd")
+                assert await caller.is_turned_away()
+    assert warnings() == [
+        "a connection from 127.0.0.1 was closed: TLS failed: its ClientHello has 16385 bytes, more than 16384"
+    ]
+
+
+@pytest.mark.parametrize("part", [9, -1])
+async def test_who_ends_in_the_middle_of_a_hello_is_gone_at_once(
+    certificate: Certificate, part: int, warnings: Warnings
+) -> None:
+    async with hall(certificate=certificate) as place:
+        with closing(place.dial()) as caller:
+            await caller.send(client_hello()[:part])
+            caller.sock.shutdown(socket.SHUT_WR)
+            assert await caller.is_turned_away()
+    assert not warnings()
+
+
+async def test_of_one_client_few_handshakes_are_under_way_and_the_next_waits_for_its_turn(
+    authority: Authority, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.door._HANDSHAKES", 2)
+    hello = client_hello()
+    admission = Admission()
+    entrance = Entrance(admission, Settings, 1024)
+    async with hall(certificate=certificate, entrance=entrance) as place:
+        taken = [place.dial(), place.dial()]
+        for caller in taken:
+            await caller.send(hello)
+            assert await caller.read()
+        with closing(place.dial()) as waiting, closing(place.dial("127.0.0.2")) as another:
+            await waiting.send(hello)
+            await another.send(hello)
+            assert await another.read(), "another client has its own"
+            with pytest.raises(BlockingIOError):
+                waiting.sock.recv(1)
+            assert admission.connections.total == 4, "whoever waits counts as a connection"
+            taken[0].close()
+            assert await waiting.read(), "its turn has come"
+        taken[1].close()
+
+
+async def test_who_waits_for_its_turn_has_no_more_time_than_others(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.door._HANDSHAKES", 1)
+    hello = client_hello()
+    entrance = Entrance(Admission(), Settings, 1024)
+    loop = asyncio.get_running_loop()
+    async with hall(certificate=certificate, entrance=entrance, patience=0.3) as place:
+        began = loop.time()
+        with closing(place.dial()) as first, closing(place.dial()) as second:
+            for caller in (first, second):
+                await caller.send(hello)
+            assert await first.read()
+            assert await first.is_turned_away()
+            assert await second.is_turned_away()
+        assert loop.time() - began < 2
+        with closing(place.dial()) as third:
+            await third.send(hello)
+            assert await third.read(), "nothing is taken any more"
+
+
+async def test_a_trusted_proxy_has_any_number_of_handshakes(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.door._HANDSHAKES", 1)
+    entrance = Entrance(Admission(), lambda: Settings(trusted_proxies=("127.0.0.1",)), 1024)
+    async with hall(certificate=certificate, entrance=entrance) as place:
+        with closing(place.dial()) as first, closing(place.dial()) as second:
+            for caller in (first, second):
+                await caller.send(client_hello())
+                assert await caller.read()
+
+
 async def test_the_next_connection_gets_the_new_certificate_and_this_one_goes_on(
     authority: Authority, certificate: Certificate
 ) -> None:
@@ -309,7 +417,7 @@ async def test_the_next_connection_gets_the_new_certificate_and_this_one_goes_on
         seen = []
         before = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
         seen.append(before[1].get_extra_info("peercert")["serialNumber"])
-        certificate.reload(Tls(**authority.issue()))
+        certificate.context = server_context(Tls(**authority.issue()))
         after = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
         seen.append(after[1].get_extra_info("peercert")["serialNumber"])
         assert seen[0] != seen[1]
@@ -343,7 +451,7 @@ async def test_while_it_is_paused_nobody_comes_in_and_afterwards_everybody() -> 
 async def test_without_descriptors_it_pauses_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch, warnings: Warnings
 ) -> None:
-    monkeypatch.setattr("proxy.door._BREATH", 0.02)
+    monkeypatch.setattr("proxy.door.PAUSE", 0.02)
     tries = 0
     async with hall() as place:
         (listener,) = place.door._sockets
@@ -509,7 +617,7 @@ async def test_of_those_whom_a_proxy_announces_each_is_a_client() -> None:
 
 async def test_who_says_nothing_at_the_door_counts_until_it_is_turned_away(authority: Authority) -> None:
     counted = Counted()
-    certificate = Certificate(Tls(**authority.issue()))
+    certificate = Certificate(server_context(Tls(**authority.issue())))
     async with hall(entrance=counted.entrance, certificate=certificate, patience=0.05) as place:
         with closing(place.dial()) as silent:
             assert await silent.is_turned_away()

@@ -67,11 +67,14 @@ async def offer(
     head: bytes = HEAD,
     is_secure: bool = False,
     patience: float = 10,
+    send: float = 60,
 ) -> bool:
     record = exchange(id)
     record.slot = Slot(handoff.websockets, record.client)
     try:
-        return await handoff.offer(record, client.fileno(), head, b"left", is_secure=is_secure, patience=patience)
+        return await handoff.offer(
+            record, client.fileno(), head, b"left", is_secure=is_secure, patience=patience, send=send
+        )
     finally:
         record.slot.release()  # as at the end of every exchange
 
@@ -108,7 +111,7 @@ async def test_the_head_the_leftover_and_the_socket_itself_are_sent(
     async with connected(handoff, path) as (_, adopter):
         offering = asyncio.get_running_loop().create_task(offer(handoff, client, is_secure=True), name="offer")
         message, descriptors = await adopter.receive()
-        assert message == wire.Open(ABOUT, True, HEAD, b"left")
+        assert message == wire.Open(ABOUT, True, HEAD, b"left", 10, 60)
         assert len(descriptors) == 1
         assert os.fstat(descriptors[0]).st_ino == os.fstat(client.fileno()).st_ino, "it is the same socket"
         os.close(descriptors[0])
@@ -334,7 +337,7 @@ async def test_a_service_of_another_version_is_left_alone_until_it_is_replaced(
 
 
 @pytest.mark.parametrize(
-    "wrong", [b"\x01", b"nonsense", wire.encode(wire.Hello()), wire.encode(wire.Open(ABOUT, False, b"", b""))]
+    "wrong", [b"\x01", b"nonsense", wire.encode(wire.Hello()), wire.encode(wire.Open(ABOUT, False, b"", b"", 15, 60))]
 )
 async def test_what_cannot_be_read_or_is_out_of_place_ends_the_channel(
     wrong: bytes, handoff: Handoff, path: Path, caplog: pytest.LogCaptureFixture
@@ -474,3 +477,58 @@ async def test_without_a_descriptor_it_looks_again_later(tmp_path: Path) -> None
         handoff._look()
         await service.accept()
         handoff.close()
+
+
+# -- what another user of the host can put there
+
+
+@pytest.mark.timeout(20)
+async def test_a_service_whose_queue_is_full_holds_nobody_up(
+    handoff: Handoff, path: Path, client: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as owner:
+        owner.bind(str(path))
+        owner.listen(0)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
+            first.connect(str(path))
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await handoff.start()
+            assert not await offer(handoff, client)
+            assert loop.time() - began < 0.4
+    assert f"nobody answers on {path}" in caplog.text
+
+
+def put(kind: str, path: Path, stream: socket.socket) -> None:
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "file":
+        path.write_text("x")
+    elif kind == "link to itself":
+        path.symlink_to(path)
+    else:
+        stream.bind(str(path))
+        stream.listen()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["fifo", "folder", "file", "link to itself", "stream"])
+async def test_what_is_no_socket_of_a_service_holds_nobody_up(
+    handoff: Handoff, path: Path, client: socket.socket, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket(socket.AF_UNIX) as stream:
+        put(kind, path, stream)
+        await handoff.start()
+        assert not await offer(handoff, client)
+    assert f"nobody answers on {path}" in caplog.text
+
+
+async def test_many_files_with_such_names_are_not_all_dialled(handoff: Handoff, path: Path) -> None:
+    for number in range(1, 3000):
+        path.with_name(f"ws.sock.{number}").touch()
+    dialled: list[Path] = []
+    handoff._dial = dialled.append  # type: ignore[method-assign]
+    await handoff.start()
+    assert len(dialled) == 63

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from ipaddress import ip_network
 
 import pytest
@@ -511,3 +512,21 @@ def test_the_port_follows_the_scheme_that_a_trusted_proxy_names() -> None:
 def test_the_scheme_is_never_a_websocket_one(said: bytes, written: bytes) -> None:
     """Some proxies write ``wss`` on handshakes; what runs behind us knows ``http`` and ``https`` alone (design D2)."""
     assert ours((b"X-Forwarded-Proto", said), trusted=FRONT)[b"X-Forwarded-Proto"] == written
+
+
+def test_of_a_long_chain_of_proxies_so_many_are_looked_at_as_there_could_be() -> None:
+    near = b", ".join([b"10.0.0.1"] * 63)
+    nearer = head((b"X-Forwarded-For", b"203.0.113.9, " + near))
+    far = head((b"X-Forwarded-For", b"203.0.113.9, 10.0.0.1, " + near))
+    split = head((b"X-Forwarded-For", b"203.0.113.9, 10.0.0.1"), (b"X-Forwarded-For", near))
+    assert client_address(nearer, Peer("10.0.0.7"), FRONT) == "203.0.113.9"
+    assert client_address(far, Peer("10.0.0.7"), FRONT) == "10.0.0.1"
+    assert client_address(split, Peer("10.0.0.7"), FRONT) == "10.0.0.1"
+
+
+def test_a_chain_of_thousands_costs_little() -> None:
+    it = head((b"X-Forwarded-For", b",".join([b"10.0.0.1"] * 7000)))
+    began = time.process_time()
+    for _ in range(100):
+        client_address(it, Peer("10.0.0.7"), FRONT)
+    assert time.process_time() - began < 0.3  # 3 ms each; before, 20 to 26

@@ -18,6 +18,7 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from proxy.headers import Peer
 from proxy.heads import HeadLimits
 from proxy.hijack import HAS_C_PARSER, Carried, Client, Connection, Handler, Listener, OnPlain, Written
+from proxy.limits import Slot, Tally
 from proxy.plain import Request
 from tests.proxy.listening import HANDSHAKE
 
@@ -80,6 +81,7 @@ async def connected(
         handler,
         on_plain=on_plain,
         on_unreadable=lambda request, status, message: unreadable(request, status),
+        hold=lambda address, size: Slot(Tally(), address, size),
         limits=HeadLimits(16384, 65536, 128),
         head_timeout=head_timeout,
         send_timeout=send_timeout,

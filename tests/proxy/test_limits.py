@@ -39,6 +39,14 @@ def turned_away(verdict: Admit | TurnAway) -> TurnAway:
         ("203.0.113.7", "203.0.113.7"),
         ("203.0.113.7:51234", "203.0.113.7"),
         ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("64:ff9b::203.0.113.7", "203.0.113.7"),  # NAT64, RFC 6052
+        ("64:ff9b::cb00:7108", "203.0.113.8"),
+        ("64:ff9b:0:0:1::1", "64:ff9b::/64"),  # not of the /96
+        ("64:ff9b:1:abcd::203.0.113.7", "64:ff9b:1:abcd::cb00:7107"),  # a network's own NAT64, RFC 8215
+        ("64:ff9b:1:abcd::203.0.113.8", "64:ff9b:1:abcd::cb00:7108"),
+        ("2002:cb00:7107::1", "203.0.113.7"),  # 6to4, RFC 3056
+        ("2002:cb00:7107:ffff::1", "203.0.113.7"),
+        ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "192.0.2.45"),  # Teredo; the example of RFC 4380, section 4
         ("::FFFF:cb00:7107", "203.0.113.7"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::", "2001:db8:1:2::/64"),
@@ -110,6 +118,23 @@ def test_a_handshake_that_is_refused_for_its_number_costs_no_pace() -> None:
         turned_away(admission.websocket("203.0.113.7", few, 0.5))
     slot.release()
     assert admitted(admission.websocket("203.0.113.7", few, 1.0)).delay == 0
+
+
+def test_bytes_that_wait_are_counted_for_their_client_until_they_are_taken() -> None:
+    admission = Admission()
+    first = admitted(admission.buffer("203.0.113.7", 60, 100, 0.0)).slot
+    assert admission.buffered.of("203.0.113.7") == 60
+    refused = turned_away(admission.buffer("203.0.113.7", 41, 100, 0.0))
+    assert "60 bytes wait" in refused.notice
+    assert "gateway.limits.buffered_per_client (100)" in refused.notice
+    assert turned_away(admission.buffer("203.0.113.7", 41, 100, 1.0)).notice == "", "once a minute"
+    second = admitted(admission.buffer("203.0.113.7", 40, 100, 0.0)).slot
+    admitted(admission.buffer("203.0.113.8", 100, 100, 0.0)).slot.release()
+    admitted(admission.buffer("203.0.113.7", 1000, None, 0.0)).slot.release()
+    first.release()
+    first.release()
+    second.release()
+    assert (admission.buffered.total, admission.buffered.clients) == (0, 0)
 
 
 def test_more_than_there_are_cannot_leave() -> None:

@@ -103,3 +103,76 @@ async def test_the_socket_file_of_a_successor_is_left_alone(tmp_path: Path) -> N
 async def test_a_folder_that_is_not_there_and_a_path_that_is_too_long_are_refused(tmp_path: Path) -> None:
     assert "No such file" in await refusal(f"unix:{tmp_path}/none/gateway.sock")
     assert "path too long" in await refusal(f"unix:{tmp_path}/{'x' * 120}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's folder")
+async def test_in_a_folder_that_another_user_made_nothing_is_made(tmp_path: Path) -> None:
+    """Who made it could put another socket in its place (issue 9, A17)."""
+    folder = tmp_path / "theirs"
+    (folder / "below").mkdir(parents=True)
+    os.chown(folder, 65534, 65534)
+    for path in (folder / "x.sock", folder / "below" / "x.sock"):
+        assert f"{folder} belongs to user 65534, and not to this one or root" in await refusal(f"unix:{path}")
+        assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_safe"), [(0o700, True), (0o755, True), (0o775, True), (0o777, False), (0o757, False), (0o1777, True)]
+)
+async def test_a_folder_into_which_others_may_write_is_refused(tmp_path: Path, mode: int, is_safe: bool) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(mode)
+    address = f"unix:{folder}/x.sock"
+    if is_safe:
+        (await bind(address, "gateway.listen")).close()
+    else:
+        assert f"others may write into the folder {folder}; take that right away" in await refusal(address)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another group")
+async def test_another_group_that_may_write_is_others(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o770)
+    os.chown(folder, 0, 65534)
+    assert "others may write into the folder" in await refusal(f"unix:{folder}/x.sock")
+
+
+@pytest.mark.parametrize("exists", [True, False])
+async def test_a_link_in_the_place_of_the_socket_is_not_followed(tmp_path: Path, exists: bool) -> None:
+    target = tmp_path / "target"
+    if exists:
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(target))
+    link = tmp_path / "gateway.sock"
+    link.symlink_to(target)
+    assert "cannot be listened on (there is a symbolic link)" in await refusal(f"unix:{link}")
+    assert link.is_symlink() and target.exists() == exists
+
+
+async def test_a_link_that_takes_the_place_of_the_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.sock"
+    bound = await bind(f"unix:{path}", "gateway.listen")
+    path.rename(tmp_path / "moved")
+    path.symlink_to(tmp_path / "moved")
+    bound.close()
+    assert path.is_symlink()
+
+
+async def test_a_folder_may_be_reached_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to("run")
+    bound = await bind(f"unix:{tmp_path}/link/x.sock", "gateway.listen")
+    assert (tmp_path / "run" / "x.sock").exists()
+    bound.close()
+    assert not (tmp_path / "run" / "x.sock").exists()
+
+
+async def test_a_socket_whose_queue_is_full_is_somebodys_and_holds_nobody_up(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.sock"
+    with socket.socket(socket.AF_UNIX) as owner, socket.socket(socket.AF_UNIX) as first:
+        owner.bind(str(path))
+        owner.listen(0)
+        first.connect(str(path))
+        assert "is already in use" in await refusal(f"unix:{path}")

@@ -220,10 +220,24 @@ def test_a_record_becomes_a_line_whatever_it_holds() -> None:
     with pipe() as (reader, end):
         with writing(end) as writer:
             handler = LogHandler(writer)
-            handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
             handler.handle(logging.LogRecord("proxy", logging.INFO, "", 0, "a %s \udc80", ("ü",), None))
         expected = "INFO a ü \\udc80\n".encode()
         assert read(reader, len(expected)) == expected
+
+
+def test_a_record_and_its_traceback_are_escaped_whichever_logger_they_come_from() -> None:
+    with pipe() as (reader, end):
+        with writing(end) as writer:
+            handler = LogHandler(writer)
+            try:
+                raise ValueError("x\nERROR forged\x1b[2J")
+            except ValueError as error:
+                told = (ValueError, error, error.__traceback__)
+            handler.handle(logging.LogRecord("asyncio", logging.ERROR, "", 0, "a\r\n%s", ("\x85",), told))
+        lines = os.read(reader, 65536).decode().split("\n")
+    assert lines[0] == "ERROR a\\x0d\\x0a\\x85"
+    assert all(line.startswith("  ") for line in lines[1:-1])
+    assert lines[-3:] == ["  ValueError: x", "  ERROR forged\\x1b[2J", ""]
 
 
 def test_a_record_that_cannot_be_formatted_disturbs_nobody(capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,5 +246,5 @@ def test_a_record_that_cannot_be_formatted_disturbs_nobody(capsys: pytest.Captur
             handler = LogHandler(writer)
             handler.handle(logging.LogRecord("proxy", logging.INFO, "", 0, "%d", ("no number",), None))
             handler.handle(logging.LogRecord("proxy", logging.INFO, "", 0, "next", (), None))
-        assert read(reader, 5) == b"next\n"
+        assert read(reader, 10) == b"INFO next\n"
     assert "--- Logging error ---" in capsys.readouterr().err

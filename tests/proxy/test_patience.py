@@ -1,4 +1,4 @@
-"""Readers that take something are left alone, readers that take nothing are ended, all with one timer."""
+"""Readers that take enough are left alone, readers that take next to nothing are ended, all with one timer."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Pile:
         self.has_taken = 0
         self.ended_at = 0.0
         self.looks = 0
-        self.is_eager = False
+        self.pace = 0
+        """Bytes that it takes between two looks."""
         self.ended = asyncio.Event()
 
     def taken(self) -> int | None:
         self.looks += 1
-        if self.is_eager:
-            self.has_taken += 1
+        self.has_taken += self.pace
         return self.has_taken if self.waiting else None
 
     def took_too_long(self) -> None:
@@ -43,9 +43,10 @@ async def test_who_takes_nothing_is_ended_in_time() -> None:
     assert reader.looks == 5, "one look to see it, four for the patience, and one timer for both calls"
 
 
-async def test_who_takes_a_byte_now_and_then_or_has_nothing_to_take_is_not() -> None:
+async def test_who_takes_enough_or_has_nothing_to_take_is_not() -> None:
+    """240 bytes a second: 48 in a patience of 0.2 s, however they come."""
     eager, idle, stuck = Pile(waiting=1), Pile(), Pile(waiting=1)
-    eager.is_eager = True
+    eager.pace = 16
     slow = SlowReaders(0.2, lambda: [] if stuck.ended.is_set() else [eager, idle, stuck])
     slow.wake()
     async with asyncio.timeout(10):
@@ -54,12 +55,22 @@ async def test_who_takes_a_byte_now_and_then_or_has_nothing_to_take_is_not() -> 
     assert not idle.ended.is_set()
 
 
+async def test_who_takes_a_byte_now_and_then_is_ended_like_who_takes_nothing() -> None:
+    """Otherwise its memory, and its upstream's worker, would be its own for as long as it likes (issue 9, A3)."""
+    reader = Pile(waiting=1)
+    reader.pace = 1
+    SlowReaders(0.4, lambda: [] if reader.ended.is_set() else [reader]).wake()
+    async with asyncio.timeout(10):
+        await reader.ended.wait()
+    assert reader.looks == 5
+
+
 async def test_standing_counts_anew_after_progress() -> None:
     reader = Pile(waiting=1)
 
     def step() -> list[Pile]:
         if reader.looks == 3:
-            reader.has_taken = 1
+            reader.has_taken = 48
         return [] if reader.ended.is_set() else [reader]
 
     SlowReaders(0.2, step).wake()

@@ -50,8 +50,8 @@ def way(head: Head, to: Table = BUILT_IN) -> tuple[str, str]:
     return decision.upstream, decision.route
 
 
-def refusal(head: Head) -> tuple[int, str]:
-    decision = decide(head, BUILT_IN)
+def refusal(head: Head, to: Table = BUILT_IN) -> tuple[int, str]:
+    decision = decide(head, to)
     assert isinstance(decision, Refuse), decision
     return decision.error.status, decision.error.message
 
@@ -436,6 +436,19 @@ def test_a_refusal_has_a_sentence_for_the_client_and_is_the_clients_fault() -> N
     assert decision.error.message.endswith(".")
 
 
+@pytest.mark.parametrize("name", [b"Connection", b"TE", b"Upgrade", b"Transfer-Encoding", b"Sec-WebSocket-Protocol"])
+def test_fields_about_the_connection_have_no_more_members_than_could_mean_anything(name: bytes) -> None:
+    few = get("/", HOST, (name, b"a" + b",a" * 99))
+    assert not isinstance(decision := decide(few, BUILT_IN), Refuse) or "members" not in decision.error.message
+    for fields in ([(name, b"a" + b",a" * 100)], [(name.lower(), b"a,a")] * 51, [(name, b"," * 30_000)]):
+        status, message = refusal(get("/", HOST, *fields))
+        assert (status, message[-36:]) == (400, "have more than 100 members together.")
+
+
+def test_other_fields_may_have_any_number_of_members() -> None:
+    assert way(get("/", HOST, (b"Accept", b"a," * 5000))) == ("dash", "http")
+
+
 # -- anything at all
 
 LATIN = st.text(st.characters(max_codepoint=255), max_size=30)
@@ -528,9 +541,56 @@ def test_another_sites_page_opens_no_websocket_to_the_service() -> None:
     assert way(websocket("/live", FOREIGN), Table(origins=Origins(("https://evil.example",)))) == ("ws", "websocket")
 
 
-def test_what_goes_to_dash_is_dashs_to_judge() -> None:
+def test_dashs_own_websocket_is_dashs_to_judge_behind_its_prefix_alone() -> None:
+    below = make_table(Settings(dash_prefix="/team/app/"))
     assert way(websocket("/_dash-ws-callback", FOREIGN)) == ("dash", "dash socket")
-    assert way(websocket("/x", FOREIGN), table({"path": "/x", "to": "dash"})) == ("dash", "routes[0]")
+    assert way(websocket("/_dash-ws-callback?renderer=1", FOREIGN)) == ("dash", "dash socket")
+    assert way(websocket("/team/app/_dash-ws-callback", FOREIGN), below) == ("dash", "dash socket")
+    for target, where in (("/team/app/_dash-ws-callback", BUILT_IN), ("/_dash-ws-callback", below)):
+        assert refusal(websocket(target, FOREIGN), where)[0] == 403
+        assert way(websocket(target, (b"Origin", b"http://dash.example:8000")), where) == ("dash", "dash socket")
+
+
+@pytest.mark.parametrize("prefix", ["/", "/app/"])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "room/_dash-ws-callback",
+        "room%2F_dash-ws-callback",
+        "/_dash-ws-callback",
+        "./_dash-ws-callback",
+        "room/../_dash-ws-callback",
+        "%2e/_dash-ws-callback",
+        "%5Fdash-ws-callback",
+        "_dash-ws-callbac%6B",
+        "_dash%252dws-callback/../_dash-ws-callback",
+        ";a/_dash-ws-callback",
+        ";/_dash-ws-callback?/_dash-ws-callback",
+    ],
+)
+def test_no_other_spelling_of_dashs_path_is_left_to_dash(prefix: str, spelling: str) -> None:
+    where = make_table(Settings(dash_prefix=prefix, routes=(Route(path="/", to="dash"),)))
+    assert refusal(websocket(prefix + spelling, FOREIGN), where)[0] == 403
+
+
+def test_a_socket_that_a_route_sends_to_dash_is_asked_for_its_origin() -> None:
+    mine = table({"path": "/x", "to": "dash"}, {"path": "/_dash-ws-callback", "to": "ws"})
+    assert refusal(websocket("/x", FOREIGN), mine)[0] == 403
+    assert refusal(websocket("/_dash-ws-callback", FOREIGN), mine)[0] == 403
+    assert way(websocket("/x", (b"Origin", b"http://dash.example:8000")), mine) == ("dash", "routes[0]")
+
+
+@pytest.mark.parametrize(
+    ("condition", "host"),
+    [
+        ("dash.example", b"dash.example."),
+        ("dash.example.", b"DASH.example:8000"),
+        ("[::1]", b"[0:0:0:0:0:0:0:1]:8000"),
+        ("[2001:DB8:0::1]", b"[2001:db8::1]"),
+    ],
+)
+def test_a_host_has_one_name_however_it_is_written(condition: str, host: bytes) -> None:
+    assert table({"host": condition, "to": "ws"}).match("/", host, [], upgrade=False) == ("ws", "routes[0]")
 
 
 def test_plain_http_may_come_from_any_page() -> None:

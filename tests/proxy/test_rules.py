@@ -29,3 +29,13 @@ async def test_an_upstream_with_the_same_url_is_the_same_object_and_another_is_n
     assert after.upstreams["dash"] is not before.upstreams["dash"]
     assert after.upstreams["dash"].url == "http://127.0.0.1:1"
     assert before.upstreams["dash"].url == "http://127.0.0.1:8050", "who began with it ends with it"
+
+
+async def test_making_rules_changes_nothing_that_is_in_force_until_they_are_put_in_place() -> None:
+    before = make_rules(Settings())
+    dash = before.upstreams["dash"]
+    after = make_rules(Settings.model_validate({"timeouts": {"hold": "3s"}}), before)
+    assert after.upstreams["dash"] is dash
+    assert dash.hold_seconds == 15
+    after.adapt_upstreams()
+    assert dash.hold_seconds == 3

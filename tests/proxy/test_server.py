@@ -117,9 +117,88 @@ async def test_a_reload_applies_what_it_can_and_names_what_takes_a_restart(caplo
     assert [record.getMessage() for record in caplog.records if record.module == "server"] == [
         "the configuration was read again; 2 changed",
         "changed: gateway.routes: [] -> [{'path': '/a', 'host': None, 'subprotocol': None, 'to': 'ws'}]",
-        "changed: gateway.buffer: 64KiB -> 4KiB",
+        "changed: gateway.buffer: 16KiB -> 4KiB",
         "takes a restart: gateway.handoff: run/ws.sock -> off",
     ]
+    await server.stop()
+
+
+STEPS = (
+    "proxy.server.merge",
+    "proxy.server.tls.server_context",
+    "proxy.server.HeadLimits.of",
+    "proxy.server.differences",
+    "proxy.server.make_rules",
+    "proxy.rules.make_table",
+    "proxy.rules.Guards",
+    "proxy.rules.make_upstreams",
+    "proxy.upstream.tls.upstream_context",
+    "proxy.upstream.Upstream.__init__",
+    "proxy.rules.ForwardAuth",
+    "proxy.routing.Origins",
+)
+"""Everything that a reload makes. A step that is new belongs here."""
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_reload_that_fails_at_any_step_changes_nothing(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority(tmp_path)
+    files = authority.issue()
+    before = settings(tls=files, upstreams={"ws": "https://localhost:1"}, upstream_ca=str(authority.file))
+    server = Server(before, lambda _: None)
+    await server.start()
+    read = Settings.model_validate(
+        before.model_dump(mode="json")
+        | {
+            "tls": authority.issue(file="other"),
+            "upstreams": {"dash": "http://127.0.0.1:9", "ws": "https://localhost:1"},
+            "limits": {"request_line": "2KiB", "in_flight": 7, "connections": 3},
+            "timeouts": {"hold": "1s", "head": "2s", "send": "3s", "keepalive": "4s", "tunnel_idle": "5s"},
+            "health": {"interval": "9s", "timeout": "8s", "fails": 7, "ws": "/healthz"},
+            "origins": ["any"],
+            "auth": [{"ask": "/auth"}],
+            "routes": [{"path": "/x", "to": "ws"}],
+            "access_log": "json",
+            "buffer": "8KiB",
+        }
+    )
+
+    def in_force() -> list[object]:
+        rules, listener = server._gateway.rules, server._listener
+        kept = [vars(upstream).copy() for upstream in rules.upstreams.values()]
+        parts = [(vars(upstream.health), upstream.room.in_flight) for upstream in rules.upstreams.values()]
+        assert server.certificate is not None
+        return [
+            rules,
+            rules.upstreams["dash"],
+            [{key: value for key, value in each.items() if not key.startswith("__")} for each in kept],
+            [{**health} for health, _ in parts],
+            listener._options.copy(),
+            listener._heads._patience,
+            listener._slow_readers._pause,
+            server._gateway._slow_readers._pause,
+            server.certificate.context,
+            server.entrance.room,
+        ]
+
+    before_it = in_force()
+    lines = len(caplog.records)
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(f"{step} fails")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step, fail)
+        with pytest.raises(RuntimeError, match="fails"):
+            server.reload(read)
+    assert in_force() == before_it
+    assert not [line for line in caplog.records[lines:] if "read again" in line.getMessage()]
+    now = server.reload(read)  # and without the fault all of it changes
+    assert now.access_log == "json"
+    after = in_force()
+    assert all(one != other for one, other in zip(before_it, after, strict=True))
     await server.stop()
 
 

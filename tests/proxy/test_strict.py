@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from itertools import pairwise
 from random import Random
 
@@ -60,7 +61,60 @@ def test_requests_are_told_apart() -> None:
 def test_a_head_is_given_on_as_a_whole_and_a_body_as_it_comes() -> None:
     assert read(POST[:20]) == ([b""], "open")
     assert read(POST[:20], POST[20:-1]) == ([POST[:-1]], "open")
-    assert read(CHUNKED + b"3\r\na") == ([CHUNKED + b"3\r\na"], "open")
+    assert read(CHUNKED + b"3\r\na") == ([CHUNKED + b"1\r\na\r\n"], "open")
+
+
+def test_chunks_that_come_together_are_one_for_the_parser() -> None:
+    assert read(CHUNKED + b"1\r\na\r\n" * 3 + b"2;x=y\r\nbc\r\n0\r\n\r\n") == (
+        [CHUNKED + b"5\r\naaabc\r\n0\r\n\r\n", b""],
+        "whole",
+    )
+
+
+def test_a_body_may_be_in_small_chunks_as_long_as_it_is_not_mostly_framing() -> None:
+    assert read(CHUNKED + b"5\r\nabcde\r\n" * 100_000 + b"0\r\n\r\n")[1] == "whole"
+    assert read(CHUNKED + b"1\r\na\r\n" * 4096 + b"0\r\n\r\n")[1] == "whole"
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])
+@pytest.mark.parametrize("chunk", [b"1\r\na\r\n", b'1;a="b"\r\na\r\n', b"000000000000004\r\nabcd\r\n"])
+def test_a_body_that_is_mostly_framing_is_refused(chunk: bytes, size: int) -> None:
+    stream = CHUNKED + chunk * 5000
+    pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+    assert read(*pieces)[1] == "400 a chunked body whose chunks are mostly framing; larger chunks are needed"
+
+
+HOSTILE = {
+    "tiny chunks": (CHUNKED, b"5\r\nabcde\r\n"),
+    "empty lines": (b"", b"\r\n"),
+    "a long field": (b"GET /a HTTP/1.1\r\nHost: x\r\nA: ", b"a"),
+    "a long request line": (b"GET /", b"a"),
+    "many short fields": (b"GET /a HTTP/1.1\r\n", b"A:\r\n"),
+    "a body": (POST[:-3].replace(b": 3", b": 999999"), b"a"),
+}
+
+
+@pytest.mark.parametrize("size", [1, 13, 1 << 18])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_twice_the_bytes_take_twice_the_time(name: str, size: int) -> None:
+    """A reader that looks at everything again for each piece takes four times as long for twice the bytes."""
+    begin, repeated = HOSTILE[name]
+    limits = HeadLimits(1 << 20, 1 << 20, 1 << 20)
+
+    def seconds(count: int) -> float:
+        stream = begin + repeated * (count // len(repeated))
+        pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+        best = 9.0
+        for _ in range(3):
+            reader = RequestReader(limits)
+            before = time.process_time()
+            for piece in pieces:
+                reader.feed(piece)
+            best = min(best, time.process_time() - before)
+        return best
+
+    count = 30_000 if size == 1 else 400_000
+    assert seconds(2 * count) < 3 * seconds(count) + 0.005
 
 
 def test_empty_lines_before_a_request_are_nothing() -> None:
@@ -173,9 +227,22 @@ def test_any_cut_of_a_stream_is_read_the_same(stream: bytes, cuts: list[int]) ->
     whole, verdict = read(stream)
     in_parts, verdict_in_parts = read(*pieces)
     assert verdict_in_parts[:3] == verdict[:3]
-    assert in_parts[:-1] == whole[:-1]
+    assert [unchunked(request) for request in in_parts[:-1]] == [unchunked(request) for request in whole[:-1]]
     if verdict in ("open", "whole"):
-        assert in_parts == whole
+        assert unchunked(in_parts[-1]) == unchunked(whole[-1])
+
+
+def unchunked(request: bytes) -> bytes:
+    """Return a request, or the beginning of one, with its chunks joined: how they are cut says nothing."""
+    head, end, rest = request.partition(b"\r\n\r\n")
+    if b"\nTransfer-Encoding: chunked" not in head:
+        return request
+    body = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        body += rest[: int(size, 16)] or b"<end>"
+        rest = rest[int(size, 16) + 2 :]
+    return head + end + body
 
 
 @settings(max_examples=200, deadline=None)

@@ -6,13 +6,13 @@ import logging
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from proxy.config import Tls
 from proxy.errors import TlsError
-from proxy.tls import Certificate, check, upstream_context, why
+from proxy.tls import Certificate, server_context, upstream_context, why
 from tests.certificates import Authority, encrypt
 
 
@@ -47,11 +47,11 @@ def meet(server: ssl.SSLContext, client: ssl.SSLContext, name: str = "localhost"
 def test_a_client_that_knows_the_authority_is_met_with_the_newest_version_and_http11(authority: Authority) -> None:
     client = authority.client()
     client.set_alpn_protocols(["h2", "http/1.1"])
-    assert meet(Certificate(Tls(**authority.issue())).context, client)[:2] == ("TLSv1.3", "http/1.1")
+    assert meet(server_context(Tls(**authority.issue())), client)[:2] == ("TLSv1.3", "http/1.1")
 
 
 def test_12_is_the_oldest_version(authority: Authority) -> None:
-    server = Certificate(Tls(**authority.issue())).context
+    server = server_context(Tls(**authority.issue()))
     assert server.minimum_version == upstream_context(None).minimum_version == ssl.TLSVersion.TLSv1_2
     client = authority.client()
     client.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -59,14 +59,14 @@ def test_12_is_the_oldest_version(authority: Authority) -> None:
 
 
 def test_nobody_may_ask_for_a_second_handshake(authority: Authority) -> None:
-    assert Certificate(Tls(**authority.issue())).context.options & ssl.OP_NO_RENEGOTIATION
+    assert server_context(Tls(**authority.issue())).options & ssl.OP_NO_RENEGOTIATION
 
 
 def test_a_file_that_is_not_there_is_named(authority: Authority, tmp_path: Path) -> None:
     files = authority.issue()
     for key in ("certificate", "key"):
         with pytest.raises(TlsError, match=r"gone\.pem cannot be read: no such file") as caught:
-            check(Tls(**{**files, key: str(tmp_path / "gone.pem")}))
+            server_context(Tls(**{**files, key: str(tmp_path / "gone.pem")}))
         assert caught.value.key == f"gateway.tls.{key}"
 
 
@@ -75,7 +75,7 @@ def test_a_file_that_is_something_else_is_named(authority: Authority, tmp_path: 
     (tmp_path / "notes.txt").write_text("not PEM")
     for key, noun in (("certificate", "certificate"), ("key", "private key")):
         with pytest.raises(TlsError, match=rf"notes\.txt holds no {noun} in PEM form") as caught:
-            check(Tls(**{**files, key: str(tmp_path / "notes.txt")}))
+            server_context(Tls(**{**files, key: str(tmp_path / "notes.txt")}))
         assert caught.value.key == f"gateway.tls.{key}"
 
 
@@ -83,26 +83,26 @@ def test_a_file_that_only_looks_like_pem_is_named(authority: Authority, tmp_path
     files = authority.issue()
     Path(files["certificate"]).write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     with pytest.raises(TlsError, match=r"server\.pem and .*server\.key cannot be used: ") as caught:
-        check(Tls(**files))
+        server_context(Tls(**files))
     assert "_ssl.c" not in str(caught.value)
 
 
 def test_a_key_of_another_certificate_is_said_to_be_one(authority: Authority) -> None:
     files = {**authority.issue(), "key": authority.issue(file="other")["key"]}
     with pytest.raises(TlsError, match=r"other\.key does not belong to the certificate in .*server\.pem"):
-        check(Tls(**files))
+        server_context(Tls(**files))
 
 
 def test_nobody_is_asked_for_a_passphrase(authority: Authority) -> None:
     files = authority.issue()
     encrypt(Path(files["key"]))
     with pytest.raises(TlsError, match=r"server\.key is encrypted") as caught:
-        check(Tls(**files))
+        server_context(Tls(**files))
     assert caught.value.key == "gateway.tls.key"
 
 
 def test_a_good_certificate_is_no_news(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
-    check(Tls(**authority.issue()))
+    server_context(Tls(**authority.issue()))
     assert not caplog.records
 
 
@@ -113,32 +113,60 @@ def test_a_certificate_of_another_time_is_used_with_a_warning(
     now, day = datetime.now(UTC), timedelta(days=1)
     files = authority.issue(not_before=now + begins * day, not_after=now + ends * day)
     with caplog.at_level(logging.WARNING, "proxy"):
-        check(Tls(**files))
+        server_context(Tls(**files))
     assert [record.getMessage() for record in caplog.records] == [f"the certificate in {files['certificate']} {words}"]
 
 
+def test_a_file_that_is_exchanged_while_it_is_read_is_named_or_used(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each step opens the files anew: they may be gone, half written or of another pair at any of them (issue 9)."""
+    files, other = authority.issue(), authority.issue(file="other")
+    good = {path: Path(path).read_bytes() for path in files.values()}
+    contents = {"gone": None, "empty": b"", "another": Path(other["certificate"]).read_bytes()}
+    steps = ("load_cert_chain", "load_verify_locations")
+    for step in steps:
+        for content in contents.values():
+            for path in files.values():
+                for name, data in good.items():
+                    Path(name).write_bytes(data)
+                real = getattr(ssl.SSLContext, step)
+
+                def exchanged(*args: object, real: Any = real, path: str = path, content: Any = content) -> object:
+                    Path(path).unlink()
+                    if content is not None:
+                        Path(path).write_bytes(content)
+                    return real(*args)
+
+                with monkeypatch.context() as patch:
+                    patch.setattr(ssl.SSLContext, step, exchanged)
+                    try:
+                        server_context(Tls(**files))
+                    except TlsError as error:
+                        assert error.key.startswith("gateway.tls.")
+
+
 def test_a_new_certificate_is_for_those_who_come_after_it(authority: Authority) -> None:
-    files = authority.issue()
-    certificate = Certificate(Tls(**files))
+    certificate = Certificate(server_context(Tls(**authority.issue())))
     before = certificate.context
     first = meet(before, authority.client())
-    certificate.reload(Tls(**authority.issue()))
+    certificate.context = server_context(Tls(**authority.issue()))
     assert meet(certificate.context, authority.client()).serial != first.serial
     assert meet(before, authority.client()).serial == first.serial
 
 
 def test_a_new_certificate_that_is_wrong_changes_nothing(authority: Authority) -> None:
     files = authority.issue()
-    certificate = Certificate(Tls(**files))
+    certificate = Certificate(server_context(Tls(**files)))
     first = meet(certificate.context, authority.client())
     Path(files["key"]).write_bytes(Path(authority.issue(file="other")["key"]).read_bytes())
     with pytest.raises(TlsError, match="does not belong"):
-        certificate.reload(Tls(**files))
+        server_context(Tls(**files))
     assert meet(certificate.context, authority.client()) == first
 
 
 def test_an_upstream_is_believed_by_name_and_by_authority(authority: Authority, tmp_path: Path) -> None:
-    server = Certificate(Tls(**authority.issue("localhost"))).context
+    server = server_context(Tls(**authority.issue("localhost")))
     ours = upstream_context(str(authority.file))
     assert meet(server, ours).alpn == "http/1.1"
     with pytest.raises(ssl.SSLCertVerificationError) as wrong_name:

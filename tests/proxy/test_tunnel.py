@@ -12,6 +12,7 @@ import pytest
 
 from proxy.errors import Outcome
 from proxy.frames import close_frame
+from proxy.limits import Admission, Admit, Lease, Tally
 from proxy.tunnel import IdleWatch, State, Tunnel
 
 HELLO = b"\x81\x02hi"  # a whole text frame of a server
@@ -63,8 +64,16 @@ class End:
 class Rig:
     """A tunnel with both its far ends."""
 
-    def __init__(self, tunnel: Tunnel, client: End, upstream: End, ended: asyncio.Event) -> None:
+    def __init__(self, tunnel: Tunnel, client: End, upstream: End, ended: asyncio.Event, buffered: Tally) -> None:
         self.tunnel, self.client, self.upstream, self._ended = tunnel, client, upstream, ended
+        self.buffered = buffered
+
+    async def buffers(self) -> int:
+        """Wait until bytes wait for a side that is slow; return how many."""
+        async with asyncio.timeout(10):
+            while not self.buffered.total:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.001)
+        return self.buffered.total
 
     async def ended(self) -> Tunnel:
         async with asyncio.timeout(10):
@@ -77,6 +86,7 @@ async def rig(
     *,
     idle: float = 60,
     buffer: int = 65536,
+    most: int | None = None,
     answer: bytes = b"",
     from_upstream: bytes = b"",
     from_client: bytes = b"",
@@ -91,12 +101,18 @@ async def rig(
         calls.append(tunnel)
         ended.set()
 
-    tunnel = Tunnel(client_transport, upstream_transport, buffer=buffer, on_end=on_end)
+    admission = Admission()
+
+    def hold(size: int) -> Lease | None:
+        verdict = admission.buffer("192.0.2.1", size, most, 0.0)
+        return verdict.slot if isinstance(verdict, Admit) else None
+
+    tunnel = Tunnel(client_transport, upstream_transport, buffer=buffer, hold=hold, on_end=on_end)
     tunnel.open(answer, from_upstream, from_client)
     watched = [tunnel]
     IdleWatch(idle, watched).wake()
     try:
-        yield Rig(tunnel, client, upstream, ended)
+        yield Rig(tunnel, client, upstream, ended, admission.buffered)
     finally:
         tunnel.abort()
         client.close()
@@ -104,6 +120,7 @@ async def rig(
         async with asyncio.timeout(10):
             await ended.wait()
         assert calls == [tunnel], "the end is told once"
+        assert admission.buffered.total == 0, "and what waited is counted out"
 
 
 async def _leg() -> tuple[asyncio.Transport, End]:
@@ -227,6 +244,53 @@ async def test_an_upstream_whose_client_vanishes_gets_no_word_of_ours() -> None:
     async with rig() as r:
         r.client.end()
         assert await r.upstream.receive_all() == b""
+
+
+@pytest.mark.parametrize("role", ["client", "upstream"])
+async def test_what_waits_for_a_slow_side_is_counted_until_it_is_taken(role: str) -> None:
+    async with rig(buffer=4096) as r:
+        slow, fast = (r.client, r.upstream) if role == "client" else (r.upstream, r.client)
+        data = b"\x82\x7f" + (16 << 20).to_bytes(8, "big") + bytes(16 << 20)
+        sending = asyncio.get_running_loop().create_task(fast.send(data), name="sender")
+        assert 4096 < await r.buffers() < 1 << 20
+        assert await slow.receive(len(data)) == data
+        await sending
+        async with asyncio.timeout(10):
+            while r.buffered.total:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("ending", ["goodbye", "reset"])
+async def test_what_waits_is_counted_out_when_the_tunnel_ends(ending: str) -> None:
+    async with rig(buffer=4096) as r:
+        data = b"\x82\x7f" + (16 << 20).to_bytes(8, "big") + bytes(16 << 20)
+        sending = asyncio.get_running_loop().create_task(r.upstream.send(data), name="sender")
+        await r.buffers()
+        if ending == "goodbye":
+            r.tunnel.say_goodbye(1012, Outcome.DRAINED)
+            r.tunnel.abort()
+        else:
+            r.client.reset()
+        await r.ended()
+        sending.cancel()
+
+
+async def test_a_side_for_which_more_waits_than_may_is_cut_with_its_tunnel() -> None:
+    async with rig(buffer=4096, most=1024) as r:
+        data = b"\x82\x7f" + (16 << 20).to_bytes(8, "big") + bytes(16 << 20)
+        sending = asyncio.get_running_loop().create_task(r.upstream.send(data), name="sender")
+        tunnel = await r.ended()
+        assert (tunnel.outcome, tunnel.closed_by) == (Outcome.TOO_SLOW, "gateway")
+        sending.cancel()
+
+
+async def test_a_side_that_sends_a_lot_lets_others_have_a_turn() -> None:
+    """uvloop would read a stream 32 times before others have one; a pause ends that, and reading goes on by itself."""
+    async with rig(buffer=1 << 30) as r:
+        data = b"\x82\x7f" + (8 << 20).to_bytes(8, "big") + bytes(8 << 20)
+        sending = asyncio.get_running_loop().create_task(r.upstream.send(data), name="sender")
+        assert await r.client.receive(len(data)) == data
+        await sending
 
 
 @pytest.mark.parametrize("role", ["client", "upstream"])

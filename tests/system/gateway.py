@@ -41,7 +41,13 @@ from tests.processes import Process, free_ports, python, running
 DEADLINE = 10.0
 """Seconds that any single wait may last. Generous, because only a failure waits that long."""
 
-PER_CLIENT = ("connections_per_client", "websockets_per_client", "handshakes_per_second")
+PER_CLIENT = (
+    "connections_per_client",
+    "websockets_per_client",
+    "handshakes_per_second",
+    "uploads_per_client",
+    "buffered_per_client",
+)
 """The limits of one client, off for every play that does not set its own."""
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="

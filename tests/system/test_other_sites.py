@@ -8,12 +8,23 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.processes import free_port, running
 from tests.system.browser import Tab
-from tests.system.gateway import Gateway, Message, Wire, answer, handshake, running_gateway, serving, switching
+from tests.system.gateway import (
+    Gateway,
+    Message,
+    Origin,
+    Wire,
+    answer,
+    handshake,
+    running_gateway,
+    serving,
+    switching,
+)
 from tests.system.handoff import running_service
 from tests.system.test_dash_today import wait_until_listening
 
@@ -128,6 +139,43 @@ def test_whoever_is_no_browser_says_no_origin(site: Site) -> None:
     client = site.gateways["tunnelling"].dial()
     client.send(handshake("/echo"))
     assert client.read_head().startswith(b"HTTP/1.1 101 ")
+
+
+# -- sockets of Dash's own process
+
+
+@pytest.mark.parametrize("prefix", ["/", "/team/app/"])
+def test_a_socket_in_dashs_process_whose_path_only_ends_as_dashs_is_not_left_to_dash(
+    tmp_path: Path, prefix: str
+) -> None:
+    """``@server.websocket("/room/{name}")`` in a Dash app; Dash judges the origin of its own path alone (issue 9)."""
+    settings: dict[str, object] = {"routes": [{"path": "/chat", "to": "dash"}]}
+    if prefix != "/":  # the default
+        settings["dash_prefix"] = prefix
+    with (
+        serving(accept_all) as dash,
+        Origin() as ws,
+        running_gateway(tmp_path, dash=dash, ws=ws.url, **settings) as gateway,
+    ):
+
+        def status(target: str, origin: str) -> int | None:
+            with gateway.dial() as client:
+                client.send(handshake(target, f"Origin: {origin}", "Cookie: session=victim"))
+                return Message(client.read_head()).status
+
+        own = f"{prefix}_dash-ws-callback"
+        assert status(own, "https://evil.example") == 101, "Dash's own socket is Dash's to judge"
+        for target in (
+            f"{prefix}room/_dash-ws-callback",
+            f"{prefix}room%2F_dash-ws-callback",
+            f"/{own}",
+            f"{prefix}%5Fdash-ws-callback",
+            f"{prefix}x/../_dash-ws-callback",
+            "/chat",
+        ):
+            assert status(target, "https://evil.example") == 403, target
+            assert status(target, "http://example.com") == 101, target
+        assert not ws.has_visitor()
 
 
 # -- behind a proxy that ends TLS

@@ -8,12 +8,13 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.certificates import Authority
 from tests.processes import free_ports, python, running
 from tests.system.gateway import (
     DEADLINE,
@@ -254,6 +255,63 @@ def test_while_it_starts_a_reload_is_ignored_and_does_not_kill_it(tmp_path: Path
                 process.send(signal.SIGHUP)
                 process.wait_for("^WARNING SIGHUP is ignored: the gateway is starting")
                 process.wait_for("gateway ready")
+
+
+# -- the certificate
+
+
+def test_while_certificate_and_key_are_exchanged_the_log_always_says_what_is_in_force(tmp_path: Path) -> None:
+    """A renewal that a reload meets in the middle: all of the new settings hold, or none (issue 9, A16)."""
+    authority = Authority(tmp_path)
+    files, pairs = authority.issue(), [authority.issue(file=name) for name in ("one", "two")]
+    contents = [{key: Path(pair[key]).read_bytes() for key in pair} for pair in pairs]
+    stopped = threading.Event()
+    exchanges = 0
+
+    def exchange() -> None:
+        nonlocal exchanges
+        while not stopped.is_set():
+            for content in contents:
+                for key in ("certificate", "key"):
+                    fresh = tmp_path / "fresh"
+                    fresh.write_bytes(content[key])
+                    fresh.replace(files[key])
+                    stopped.wait(0.001)
+                exchanges += 1
+
+    def says(name: bytes) -> Callable[[Wire], None]:
+        def play(wire: Wire) -> None:
+            while True:
+                wire.read_head()
+                wire.send(answer("200 OK", body=name))
+
+        return play
+
+    with (
+        serving(says(b"one")) as one,
+        serving(says(b"two")) as two,
+        running_gateway(tmp_path, dash=one, tls=files) as gateway,
+    ):
+        client = gateway.dial()
+        client.sock = authority.client().wrap_socket(client.sock, server_hostname="localhost")
+        renewal = threading.Thread(target=exchange, name="renewal")
+        renewal.start()
+        in_force, kept, changed = b"one", 0, 0
+        try:
+            for number in range(120):
+                wanted = (b"two", b"one")[number % 2]
+                change(gateway, upstreams=dict.fromkeys(("dash", "ws"), {b"one": one, b"two": two}[wanted]))
+                said = reload(gateway)
+                if "cannot be used; the one before stays in force" in said:
+                    kept += 1
+                else:
+                    in_force, changed = wanted, changed + 1
+                client.send(request("GET /"))
+                assert client.read_message().body == in_force, f"reload {number}: the log says otherwise:\n{said}"
+        finally:
+            stopped.set()
+            renewal.join()
+        assert min(kept, changed) > 5, f"{kept} kept, {changed} changed, {exchanges} exchanges: no proof"
 
 
 # -- again and again

@@ -293,6 +293,63 @@ def test_silent_clients_and_garbage_cost_little_and_disturb_nobody(
     assert len(re.findall("was closed: TLS failed", gateway.process.output)) <= 1
 
 
+def client_hello(padding: int) -> bytes:
+    """Return the records of a ClientHello, Python's own, padded with so many bytes (RFC 7685)."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    body = outgoing.read()[9:]
+    at = 34  # behind the version and the random: session, suites, compression, and then the extensions' size
+    at += 1 + body[at]
+    at += 2 + int.from_bytes(body[at : at + 2], "big")
+    at += 1 + body[at]
+    size = int.from_bytes(body[at : at + 2], "big") + 4 + padding
+    body = (
+        body[:at] + size.to_bytes(2, "big") + body[at + 2 :] + b"\0\x15" + padding.to_bytes(2, "big") + bytes(padding)
+    )
+    message = b"\1" + len(body).to_bytes(3, "big") + body
+    pieces = [message[start : start + 16384] for start in range(0, len(message), 16384)]
+    return b"".join(b"\x16\x03\x01" + len(piece).to_bytes(2, "big") + piece for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("padding", "left_out"),
+    [(60_000, 10), (15_000, 10), (15_000, 0)],
+    ids=["too large", "as large as may be and not finished", "as large as may be and then nothing"],
+)
+def test_unfinished_handshakes_of_one_client_hold_little_and_it_is_given_back(
+    gateway: Gateway, origin: Origin, authority: Authority, padding: int, left_out: int
+) -> None:
+    """Before, each of them held 57 to 474 KiB (issue 9, A15)."""
+    hello = client_hello(padding)
+    hello = hello[: len(hello) - left_out]
+    dial(gateway, authority).close()
+    process = psutil.Process(gateway.process.pid)
+    before, files = process.memory_info().rss, process.num_fds()
+    crowd = [gateway.dial() for _ in range(400)]
+    for wire in crowd:
+        with suppress(OSError):  # it may be closed already
+            wire.send(hello)
+    neighbour = socket.create_connection(("127.0.0.1", gateway.port), DEADLINE, ("127.0.0.2", 0))
+    client = Wire(authority.client().wrap_socket(neighbour, server_hostname="localhost"))
+    client.send(request("GET /"))
+    upstream = origin.accept()
+    upstream.read_message()
+    upstream.send(answer("200 OK", body=b"hi"))
+    assert client.read_message().body == b"hi"
+    assert process.memory_info().rss - before < 8 * MIB, "more than 20 KiB each"
+    for wire in crowd:
+        wire.read_to_cut()  # behind timeouts.head at the latest
+    client.close()
+    upstream.close()
+    dial(gateway, authority).close()
+    deadline = time.monotonic() + DEADLINE
+    while process.num_fds() > files + 1:
+        assert time.monotonic() < deadline, "connections that have ended are still open"
+        time.sleep(0.01)  # only /proc tells
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl; on Debian: apt install openssl")
 def test_openssls_client_is_refused_what_is_unsafe(gateway: Gateway) -> None:
     def client(*options: str, say: str = "") -> str:

@@ -21,7 +21,12 @@ class Threaded(server.Server):
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         address = server.spoken(settings.listen)
-        super().__init__(server.server_config(app, settings), address=address, drain=settings.drain)
+        super().__init__(
+            server.server_config(app, settings),
+            address=address,
+            drain=settings.drain,
+            memory_per_client=settings.memory_per_client,
+        )
         self.is_settled = threading.Event()
 
     async def startup(self, sockets: object = None) -> None:

@@ -13,7 +13,8 @@ import pytest
 import uvloop
 
 from tests.ws_service.adopting import Peer, close_frame, head, parts, tcp, text_frame
-from ws_service.adopted import Adopted, adopted_kind
+from ws_service.adopted import Adopted
+from ws_service.connection import Resources
 from ws_service.wire import Ended, Ending, Open, Socket
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -38,6 +39,7 @@ class Rig:
         self.peer = peer
         self.made_of = made_of
         self.begun: list[Adopted] = []
+        self.resources = Resources(64 << 20)
         self.report: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
 
     async def ended(self) -> Ended:
@@ -53,14 +55,17 @@ async def adopted(
     leftover: bytes = b"",
     client: str = "127.0.0.1",
     is_secure: bool = False,
+    handshake: float = 15,
+    send: float = 60,
 ) -> AsyncIterator[Rig]:
     made_of = parts(ws=ws)
     async with tcp() as (sock, peer):
         rig = Rig(peer, made_of)
-        protocol = adopted_kind(made_of["config"])(**made_of)
         about = Socket("x1", client, target, "example.com", "websocket", 1.0)
-        message = Open(about, is_secure, head(target, *fields), leftover)
-        protocol.prepare(message, sock, rig.begun.append, lambda _, report: rig.report.set_result(report))
+        message = Open(about, is_secure, head(target, *fields), leftover, handshake, send)
+        protocol = Adopted(
+            message, sock, rig.resources, rig.begun.append, lambda _, report: rig.report.set_result(report), **made_of
+        )
         await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
         yield rig
         peer.writer.transport.abort()
@@ -193,10 +198,11 @@ async def test_nonsense_is_no_connection(ws: str) -> None:
     made_of = parts(ws=ws)
     async with tcp() as (sock, peer):
         report: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-        protocol = adopted_kind(made_of["config"])(**made_of)
         about = Socket("x1", "-", "/", "", "", 1.0)
-        message = Open(about, False, b"\x16\x03\x01\r\n\r\n\r\n", b"")
-        protocol.prepare(message, sock, lambda _: None, lambda _, told: report.set_result(told))
+        message = Open(about, False, b"\x16\x03\x01\r\n\r\n\r\n", b"", 15, 60)
+        protocol = Adopted(
+            message, sock, Resources(64 << 20), lambda _: None, lambda _, told: report.set_result(told), **made_of
+        )
         await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
         await peer.rest()
         async with asyncio.timeout(10):
@@ -208,9 +214,10 @@ async def test_a_unix_socket_has_no_client_and_no_bytes() -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     report: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-    protocol = adopted_kind(made_of["config"])(**made_of)
-    message = Open(Socket("x1", "unix", "/echo", "example.com", "websocket", 1.0), False, head(), b"")
-    protocol.prepare(message, ours, lambda _: None, lambda _, told: report.set_result(told))
+    message = Open(Socket("x1", "unix", "/echo", "example.com", "websocket", 1.0), False, head(), b"", 15, 60)
+    protocol = Adopted(
+        message, ours, Resources(64 << 20), lambda _: None, lambda _, told: report.set_result(told), **made_of
+    )
     await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, ours)
     reader, writer = await asyncio.open_unix_connection(sock=theirs)
     peer = Peer(reader, writer)

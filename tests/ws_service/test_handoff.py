@@ -18,6 +18,7 @@ from tests.processes import no_descriptor_left
 from tests.ws_service.adopting import Peer, close_frame, head, parts, tcp
 from ws_service import handoff as module
 from ws_service import wire
+from ws_service.connection import Resources
 from ws_service.handoff import Handoff
 from ws_service.socketfile import Claim, is_possible
 
@@ -75,7 +76,7 @@ class Rig:
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     claim = Claim(tmp_path / "ws.sock")
     made_of = parts()
-    rig = Rig(claim.path, Handoff(claim, **made_of), made_of)
+    rig = Rig(claim.path, Handoff(claim, Resources(64 << 20), **made_of), made_of)
     yield rig
     for gateway in rig.gateways:
         gateway.close()
@@ -84,7 +85,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 def opening(id: str, target: str = "/echo") -> wire.Open:
     about = wire.Socket(id, "127.0.0.1", target, "example.com", "websocket", 1.0)
-    return wire.Open(about, False, head(target), b"")
+    return wire.Open(about, False, head(target), b"", 15, 60)
 
 
 @asynccontextmanager
@@ -178,7 +179,7 @@ async def test_a_client_that_has_gone_already_is_adopted_and_ends(rig: Rig) -> N
 
 @pytest.mark.parametrize(
     "wrong",
-    [b"\x01", b"nonsense", b"\x02" + wire.encode(wire.Hello())[1:], wire.encode(wire.Adopted("x1")), bytes(200_000)],
+    [b"\x02", b"nonsense", b"\x01" + wire.encode(wire.Hello())[1:], wire.encode(wire.Adopted("x1")), bytes(200_000)],
     ids=["cut", "nonsense", "another version", "out of place", "too large"],
 )
 async def test_what_cannot_be_read_ends_the_channel_with_one_line(

@@ -328,6 +328,23 @@ def test_the_callback_socket_of_dash_is_refused_and_the_log_says_why(
     assert "it is Dash's own socket and belongs to the Dash process" in caplog.text
 
 
+def test_an_endpoint_whose_path_ends_like_dashs_keeps_it(tmp_path: Path) -> None:
+    """Its own code tells Dash's socket, not the end of a path (issue 9)."""
+    source = """
+        from fastapi import FastAPI, WebSocket
+
+        app = FastAPI()
+
+        @app.websocket("/room/{name}")
+        async def room(websocket: WebSocket, name: str):
+            await websocket.accept()
+            await websocket.send_text(name)
+    """
+    with modules(tmp_path, rooms=source) as folder, serving(load("rooms:app", folder)) as address:
+        with connect(f"ws://{address}/room/_dash-ws-callback") as client:
+            assert client.recv() == "_dash-ws-callback"
+
+
 ROUTERS = """
     from contextlib import asynccontextmanager
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ws_service import socketfile as module
 from ws_service.errors import ListenError
 from ws_service.socketfile import Claim, is_answered, is_possible, place
 
@@ -106,3 +108,73 @@ def test_workers_that_start_at_once_get_a_place_each(path: Path) -> None:
     for claim in claims:
         claim.release()
     assert os.listdir(path.parent) == ["ws.sock.lock"]
+
+
+# -- what another local user can do (issue 9: A17)
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give a file to another user")
+
+STRANGER = 54321
+
+
+@needs_root
+def test_a_folder_of_another_user_is_refused(path: Path) -> None:
+    path.parent.mkdir()
+    os.chown(path.parent, STRANGER, -1)
+    with pytest.raises(PermissionError, match=f"belongs to user {STRANGER}.* use one that user 0 or root has made"):
+        Claim(path)
+    assert os.listdir(path.parent) == []
+
+
+def test_a_folder_that_everybody_may_write_into_is_refused_unless_it_is_sticky(path: Path) -> None:
+    path.parent.mkdir()
+    path.parent.chmod(0o777)
+    with pytest.raises(PermissionError, match="everybody may write into the folder"):
+        Claim(path)
+    path.parent.chmod(0o1777)
+    Claim(path).release()
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir()
+    victim = tmp_path / "victim"
+    path.with_name("ws.sock.lock").symlink_to(victim)
+    with pytest.raises(PermissionError, match=r"ws\.sock\.lock is a symbolic link.* remove it"):
+        Claim(path)
+    assert not victim.exists()
+
+
+def test_a_pipe_in_the_place_of_the_lock_is_refused(path: Path) -> None:
+    path.parent.mkdir()
+    os.mkfifo(path.with_name("ws.sock.lock"))
+    with pytest.raises(PermissionError, match="is no file"):
+        Claim(path)
+
+
+@needs_root
+def test_a_lock_of_another_user_is_refused(path: Path) -> None:
+    path.parent.mkdir()
+    lock = path.with_name("ws.sock.lock")
+    lock.touch()
+    os.chown(lock, STRANGER, -1)
+    with pytest.raises(PermissionError, match=f"belongs to user {STRANGER}"):
+        Claim(path)
+
+
+def test_a_lock_that_is_held_is_waited_for_and_then_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCK_WAIT", 0.1)
+    path.parent.mkdir()
+    with path.with_name("ws.sock.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(BlockingIOError, match=r"has held the lock .*ws\.sock\.lock for 0\.1 s; find it with fuser"):
+            Claim(path)
+        assert len(os.listdir("/proc/self/fd")) == before
+    Claim(path).release()
+
+
+def test_a_link_in_the_place_of_the_socket_is_left_alone(path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ListenError, match="is there and is not a socket"):
+        Claim(path)

@@ -1,0 +1,96 @@
+"""What a client says, in the service's log: text on one line, whoever logs it (issue 9: A9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.gateway import Gateway, frame, handshake
+from tests.system.handoff import MASK, TEXT, Service, gateway_for, running_service
+
+APP = """
+import asyncio
+import logging
+from fastapi import FastAPI, WebSocket
+
+app = FastAPI()
+log = logging.getLogger("app")
+
+@app.websocket("/said")
+async def said(websocket: WebSocket, what: str):
+    await websocket.accept()
+    log.warning("asked for " + what)
+    raise RuntimeError("no such thing: " + what)
+
+@app.websocket("/feed")
+async def feed(websocket: WebSocket):
+    await websocket.accept()
+    while True:
+        await websocket.send_text("news")
+        await asyncio.sleep(0.01)
+
+@app.websocket("/ask")
+async def ask(websocket: WebSocket):
+    await websocket.accept()
+    while True:
+        await websocket.receive_text()
+"""
+
+HOSTILE = "%0d%0a2026-01-01%20INFO%20forged%1b]0;owned%07%c2%9b2J%e2%80%a8%e2%80%ae"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running_service(tmp_path_factory.mktemp("service"), app=APP) as service:
+        yield service
+
+
+@pytest.fixture(params=["run/ws.sock", "off"])
+def gateway(request: pytest.FixtureRequest, tmp_path: Path, service: Service) -> Iterator[Gateway]:
+    more = {"handoff": "off"} if request.param == "off" else {}
+    with gateway_for(tmp_path, service, **more) as gateway:
+        if request.param != "off":
+            gateway.process.wait_for("takes WebSockets over")
+        yield gateway
+
+
+def test_what_a_client_says_makes_no_line_and_moves_no_terminal(service: Service, gateway: Gateway) -> None:
+    before = len(service.process.output)
+    client = gateway.dial()
+    client.send(handshake(f"/said?what={HOSTILE}"))
+    client.read_head()
+    service.process.wait_for("RuntimeError: no such thing", after=before, timeout=10)
+    output = service.process.output[before:]
+    assert r"asked for \r\n2026-01-01 INFO forged\x1b]0;owned\x07\x9b2J\u2028\u202e" in output
+    assert r"RuntimeError: no such thing: \r\n2026-01-01 INFO forged\x1b]0;owned" in output
+    assert "Traceback (most recent call last):\n" in output, "its own lines stay"
+    assert not [line for line in output.splitlines() if line.startswith("2026-01-01")]
+    assert not set(output) & set("\r\x1b\x07\x9b\u2028\u202e")
+
+
+@pytest.mark.parametrize("path", ["/feed", "/ask"])
+@pytest.mark.parametrize("end", ["reset", "close frame"])
+def test_an_endpoint_that_goes_on_without_its_client_is_a_line_and_no_traceback(
+    service: Service, gateway: Gateway, path: str, end: str
+) -> None:
+    before = len(service.process.output)
+    for _ in range(20):
+        client = gateway.dial()
+        client.send(handshake(path))
+        assert client.read_head().startswith(b"HTTP/1.1 101 ")
+        if path == "/ask":  # the other one reads nothing, so a message would keep the close frame waiting
+            client.send(frame(TEXT, b"hello", mask=MASK))
+        if end == "reset":
+            client.reset()
+        else:
+            client.send(frame(0x8, b"\x03\xe8", mask=MASK))
+            client.read_to_cut()
+    gateway.process.wait_for_count("closed", 20)
+    last = gateway.dial()
+    last.send(handshake("/said?what=the-end"))
+    service.process.wait_for("RuntimeError: no such thing: the-end", after=before)
+    output = service.process.output[before:]
+    assert output.count("Traceback") == 1, "the last one's, which is the app's own fault"
+    assert output.count("the endpoint went on when its client had gone") <= 2

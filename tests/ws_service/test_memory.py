@@ -1,0 +1,135 @@
+"""What a client holds: counted frame by frame, inflated, over all of its sockets, and back to nothing."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+from websockets.exceptions import PayloadTooBig
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
+
+from ws_service import memory as module
+from ws_service.memory import FRAME_COST, MESSAGE_COST, ClientMemory, CountedFrames, SocketMemory, client_of
+
+LIMIT = 100_000
+
+
+@pytest.fixture
+def clients() -> ClientMemory:
+    return ClientMemory(LIMIT)
+
+
+def socket_of(clients: ClientMemory, address: str = "203.0.113.7") -> SocketMemory:
+    return SocketMemory(clients.enter(address), lambda: None)
+
+
+def arrive(socket: SocketMemory, counted: CountedFrames, frame: Frame, max_size: int | None = None) -> Frame:
+    """Count the bytes of a frame, as reading does, and decode it."""
+    size = len(frame.data)
+    socket.add(size + (6 if size < 126 else 8 if size < 65536 else 14))
+    return counted.decode(frame, max_size=max_size)
+
+
+def deflate() -> PerMessageDeflate:
+    return PerMessageDeflate(False, False, 12, 12)
+
+
+def packed(data: bytes) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -12)
+    return packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("unix", "unix"),
+        ("", ""),
+    ],
+)
+def test_a_client_is_an_address_or_the_64_of_one(address: str, client: str) -> None:
+    assert client_of(address) == client
+
+
+def test_a_message_counts_until_the_endpoint_takes_it(clients: ClientMemory) -> None:
+    socket = socket_of(clients)
+    counted = CountedFrames([], socket)
+    arrive(socket, counted, Frame(Opcode.BINARY, b"x" * 1000, fin=False))
+    assert socket.held == 1000 + FRAME_COST
+    assert socket.is_unfinished
+    arrive(socket, counted, Frame(Opcode.PING, b"hello"))
+    arrive(socket, counted, Frame(Opcode.CONT, b"", fin=False))
+    assert socket.held == 1000 + 2 * FRAME_COST, "an empty fragment costs too"
+    arrive(socket, counted, Frame(Opcode.CONT, b"y" * 500))
+    assert not socket.is_unfinished
+    assert socket.finished == 1
+    assert socket.held == 1500 + 3 * FRAME_COST + MESSAGE_COST
+    socket.taken()
+    assert socket.held == 0
+    socket.taken()
+    assert socket.held == 0, "an event that is no message"
+
+
+def test_compressed_bytes_count_as_what_they_become(clients: ClientMemory) -> None:
+    socket = socket_of(clients)
+    frame = Frame(Opcode.BINARY, packed(bytes(50_000)), fin=False, rsv1=True)
+    assert len(arrive(socket, CountedFrames([deflate()], socket), frame).data) == 50_000
+    assert socket.held == 50_000 + FRAME_COST
+
+
+def test_the_frame_that_would_be_too_much_is_not_inflated_and_nothing_is_kept_of_it(clients: ClientMemory) -> None:
+    one, other = socket_of(clients), socket_of(clients)
+    bomb = Frame(Opcode.BINARY, packed(bytes(60_000)), fin=False, rsv1=True)
+    arrive(one, CountedFrames([deflate()], one), bomb)
+    with pytest.raises(PayloadTooBig) as caught:
+        arrive(other, CountedFrames([deflate()], other), bomb)
+    assert other.is_too_much
+    assert not one.is_too_much
+    assert caught.value.__context__ is None, "it would keep what was inflated"
+    assert other.held < 1000
+    innocent = socket_of(clients, "203.0.113.8")
+    arrive(innocent, CountedFrames([deflate()], innocent), bomb)
+
+
+def test_a_message_over_the_limit_of_messages_is_the_librarys_to_say(clients: ClientMemory) -> None:
+    socket = socket_of(clients)
+    with pytest.raises(PayloadTooBig):
+        arrive(
+            socket,
+            CountedFrames([deflate()], socket),
+            Frame(Opcode.BINARY, packed(bytes(5000)), rsv1=True),
+            max_size=1000,
+        )
+    assert not socket.is_too_much
+
+
+def test_a_socket_that_ends_takes_everything_with_it(clients: ClientMemory) -> None:
+    one, other = socket_of(clients), socket_of(clients)
+    assert one.add(LIMIT - 10)
+    assert not other.add(11)
+    assert other.account.held == LIMIT + 1
+    one.close()
+    assert other.account.held == 11
+    assert other.add(100)
+    other.close()
+    assert len(clients) == 0
+
+
+def test_what_was_dear_is_waited_for(clients: ClientMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_DEAR", 0.0)
+    socket = socket_of(clients)
+    assert socket.account.free_at == 0
+    arrive(socket, CountedFrames([deflate()], socket), Frame(Opcode.BINARY, packed(bytes(50_000)), rsv1=True))
+    assert socket.account.free_at > 0
+    assert socket_of(clients, "203.0.113.8").account.free_at == 0, "its client alone"
+
+
+def test_what_is_sent_goes_through_the_extensions(clients: ClientMemory) -> None:
+    counted = CountedFrames([deflate()], socket_of(clients))
+    assert counted.name == "permessage-deflate"
+    assert counted.encode(Frame(Opcode.TEXT, b"hello")).rsv1

@@ -1,0 +1,687 @@
+"""One client's WebSocket connection: it owns the socket, and lends uvicorn's WebSocket protocol a transport.
+
+The protocol is uvicorn's own, unmodified, whichever is configured. What it
+does not do is done around it: deadlines, bounded work per turn of the loop,
+a bound on what a client makes us hold, and that whatever fails in one
+connection ends this one alone (issue 9).
+
+What has been read and cannot be fed at the moment is kept, and reading
+pauses while anything is kept: at most one read of each connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, cast
+
+import uvicorn
+
+from ws_service.frames import FrameCutter
+from ws_service.memory import ClientMemory, CountedFrames, SocketMemory
+from ws_service.sweep import Sweep
+
+log = logging.getLogger(__name__)
+
+READ_SIZE = 32768
+"""Bytes of one read. uvloop's own 250 KB, kept for each of a thousand sockets, would be 250 MB."""
+
+WRITE_MARK = 32768
+"""Bytes that wait for a client before nothing more is read from it. Precedents: asyncio 64 KiB, nginx 32 KiB."""
+
+MAX_EARLY = 16384
+"""Bytes kept of what a client sends before its handshake is accepted."""
+
+TURN = 256
+"""Frames fed to the library before everybody else has a turn: 2 to 4 ms, at 6 to 15 µs for each."""
+
+PIECE = 32
+"""Frames fed at once. The library says behind a piece, and not within it, that it wants no more."""
+
+MIN_RATE = 240
+"""Bytes a second that a client must take, or bring of a message that it has begun. Precedent: Kestrel 240 bytes a
+second."""
+
+UNFINISHED = 60.0
+"""Seconds within which a message that has begun must end, or go on at ``MIN_RATE``. Precedent: nginx
+client_body_timeout 60s."""
+
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""Seconds, seconds, count, as the gateway has them: a client that vanished is noticed within two minutes."""
+
+
+class Resources:
+    """What the connections of one process share.
+
+    memory_limit: bytes that the sockets of one client may make the process hold, as in the settings.
+    """
+
+    def __init__(self, memory_limit: int) -> None:
+        self.sweep = Sweep()
+        self.memory = ClientMemory(memory_limit)
+        self.buffer = memoryview(bytearray(READ_SIZE))
+        """Whatever is read is read into it, and copied before anything else is read."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A WebSocket connection, from the moment in which its handshake's head is there.
+
+    library: a WebSocket protocol of uvicorn, which has had no transport yet.
+    connections: uvicorn's own set of what to close at a stop.
+    handshake: seconds for the app to answer. None: whoever sent the head here cuts it.
+    send: seconds within which a client must take some of what waits for it,
+        at ``MIN_RATE`` on average. None: whoever stands in between cuts it.
+    """
+
+    def __init__(
+        self,
+        library: Any,
+        connections: set[Any],
+        resources: Resources,
+        *,
+        handshake: float | None,
+        send: float | None,
+    ) -> None:
+        self._library = library
+        self._connections = connections
+        self._resources = resources
+        self._handshake, self._send = handshake, send
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._lent: LentTransport
+        self._app = library.app
+        library.app = self._run
+        self._memory: SocketMemory | None = None
+        self._cutter = FrameCutter()
+        self._pending = b""  # read, and not fed
+        self._is_accepted = False
+        self._is_library_full = False
+        self._is_client_slow = False
+        self._is_paused = False
+        self._is_scheduled = False
+        self._is_lost = False
+        self._later: asyncio.TimerHandle | None = None
+        self._written = 0
+        self._fed = 0
+        self._began = 0.0
+        self._slow: tuple[float, int] | None = None  # since when something waits, and what was taken then
+        self._unfinished: tuple[float, int, int] | None = None  # since when, and what had come then
+        self._ended: tuple[float, int] | None = None  # since when the client has ended, and what was fed then
+        self.status = 0
+        """What the handshake was answered with; 0 before."""
+        self.closed_with: int | None = None
+        """The code of a close frame that this class wrote, and not the library."""
+        self.has_client_ended = False
+        self.was_reset = False
+
+    # -- what a log line calls it
+
+    @property
+    def name(self) -> str:
+        """The target of the handshake, for a line in the log."""
+        scope = getattr(self._library, "scope", None)
+        return str(scope["path"]) if scope else "?"
+
+    # -- told by the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Lend the library a transport."""
+        self._transport = transport = cast(asyncio.Transport, transport)
+        self._began = self._loop.time()
+        transport.set_write_buffer_limits(high=WRITE_MARK)
+        _keep_alive(transport.get_extra_info("socket"))
+        self._connections.add(self)
+        self._resources.sweep.enter(self)
+        self._resources.sweep.watch(self)
+        self._lent = LentTransport(self, transport)
+        self._call("connection_made", self._lent)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to read to."""
+        return self._resources.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        self._receive(bytes(self._resources.buffer[:nbytes]))
+
+    def eof_received(self) -> bool | None:
+        """Note who ended first."""
+        self.has_client_ended = True
+        keep = self._call("eof_received")
+        return bool(keep)
+
+    def pause_writing(self) -> None:
+        """Read nothing more of a client that does not read: pings would become pongs without end."""
+        self._is_client_slow = True
+        self._resources.sweep.watch(self)
+        self._call("pause_writing")
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._is_client_slow = False
+        self._call("resume_writing")
+        self._go_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the library's part, whatever it makes of it."""
+        self._is_lost = True
+        self.was_reset = self.was_reset or exc is not None
+        self._pending = b""
+        if self._later is not None:
+            self._later.cancel()
+        self._resources.sweep.leave(self)
+        self._connections.discard(self)
+        self._call("connection_lost", exc)
+        self._forget_traces()
+        if self._memory is not None:
+            self._memory.close()
+
+    # -- told by uvicorn
+
+    def shutdown(self) -> None:
+        """Close at a stop: 1012, or a 503 where the handshake waits for its answer."""
+        if self.status == 0:
+            self._answer(503, "The service stops; come back in a moment.")
+        else:
+            self._call("shutdown")
+
+    # -- told by the library, through its transport
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write for the library."""
+        if self._transport.is_closing():
+            return
+        self._written += len(data)
+        self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Feed the library nothing more until it says so."""
+        self._is_library_full = True
+
+    def resume_reading(self) -> None:
+        """Feed it again."""
+        self._is_library_full = False
+        self._go_on()
+
+    def close(self) -> None:
+        """Close for the library, behind what is still on its way."""
+        self._transport.close()
+        self._resources.sweep.watch(self)
+
+    def abort(self) -> None:
+        """Cut."""
+        self._transport.abort()
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the library wants to be fed."""
+        return not self._is_library_full
+
+    # -- told by the sweep
+
+    def look(self, now: float) -> bool:
+        """Act on what is late."""
+        if self._is_lost:
+            return False
+        is_waiting = self.status == 0
+        if is_waiting and self._handshake is not None and now - self._began > self._handshake:
+            log.warning("%s: the endpoint did not answer the handshake within %g s", self.name, self._handshake)
+            self._answer(504, f"The endpoint did not answer the handshake within {self._handshake:g} s.")
+        is_unsent = self._check_sending(now)
+        is_unfinished = self._check_unfinished(now)
+        return is_waiting or is_unsent or is_unfinished or self._is_paused
+
+    def deaf_descriptor(self) -> int | None:
+        """Return the descriptor while nothing is read from it."""
+        if not self._is_paused or self._transport.is_closing():
+            return None
+        return int(self._transport.get_extra_info("socket").fileno())
+
+    def peer_ended(self, is_reset: bool, now: float) -> None:
+        """End what nobody is behind any more: at once, or when nothing is fed of what the client left."""
+        if is_reset or not self._is_accepted:
+            self.was_reset, self.has_client_ended = is_reset, not is_reset
+            self.abort()
+            return
+        if self._ended is None or self._ended[1] != self._fed:
+            self._ended = now, self._fed
+        elif now - self._ended[0] > (UNFINISHED if self._send is None else self._send):
+            self.has_client_ended = True
+            self.abort()
+
+    def has_unsent(self) -> bool:
+        """Tell whether something waits in this process to be taken."""
+        return not self._is_lost and self._transport.get_write_buffer_size() > 0
+
+    # -- the app
+
+    async def _run(self, scope: Any, receive: Any, send: Any) -> None:
+        """Run the app; note what the handshake is answered with, and what the app takes."""
+
+        def watched(message: Any) -> Any:
+            if self.status:
+                return send(message)
+            self.status = _ANSWERS.get(message["type"]) or message.get("status", 500)
+            return self._accept(scope, send(message)) if self.status == 101 else send(message)
+
+        async def taken() -> Any:
+            message = await receive()
+            if message["type"] == "websocket.receive" and self._memory is not None:
+                self._memory.taken()
+            return message
+
+        try:
+            await self._app(scope, taken, watched)
+        except Exception as error:
+            if not (self._is_gone and _is_about_the_end(error)):
+                raise
+            partings.note(self.name, error)
+        finally:
+            self.status = self.status or 500
+
+    async def _accept(self, scope: Any, sending: Any) -> None:
+        """Accept, then read what was held, as if the client had waited for the 101."""
+        await sending
+        completed = getattr(self._library, "handshake_completed_event", None)
+        if completed is not None:  # the older implementation answers in a task of its own
+            await completed.wait()
+        if self._is_lost or self._transport.is_closing():
+            return
+        early, self._pending = self._pending, b""
+        if self._memory is None:
+            client = scope.get("client")
+            self.count_for(client[0] if client else "unix")
+        else:
+            self._memory.add(-len(early))
+        assert self._memory is not None
+        extensions = getattr(getattr(self._library, "conn", self._library), "extensions", None)
+        if isinstance(extensions, list):  # not wsproto: there, what is fed is counted, and no more
+            extensions[:] = [CountedFrames(list(extensions), self._memory)]
+        self._is_accepted = True
+        self._resume()
+        if early:
+            self._receive(early)
+
+    def count_for(self, address: str) -> None:
+        """Say which client's memory it takes. Once."""
+        self._memory = SocketMemory(self._resources.memory.enter(address), self._watch)
+
+    # -- feeding
+
+    def feed_head(self, head: bytes) -> None:
+        """Give the library the head of the handshake. Raises whatever the library raises."""
+        self._library.data_received(head)
+        if getattr(self._library, "handshake_initiated", True) is False and not self._transport.is_closing():
+            # uvicorn drops the exception of a head that its library cannot parse, and answers nothing.
+            self.status = 400
+            self._answer(400, "The WebSocket library cannot read this handshake: too many fields, or one too long.")
+
+    def keep(self, data: bytes) -> None:
+        """Keep what comes before the handshake is accepted.
+
+        Of a handshake that is refused it is nothing that a WebSocket library
+        should read: a request that is pipelined behind would be a broken
+        frame, and spoil the answer.
+        """
+        self._pending += data
+        if self._memory is not None and not self._memory.add(len(data)):
+            self._pending = b""
+            self._say_too_much()
+            self._answer(429, "This client holds too much in messages that are not finished or not read.")
+        elif len(self._pending) > MAX_EARLY:
+            self._pause()
+
+    def _receive(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return
+        memory = self._memory
+        if not self._is_accepted:
+            self.keep(data)
+            return
+        assert memory is not None
+        if not memory.add(len(data)):
+            self._pending = b""
+            self._holds_too_much()
+        elif self._pending or self._is_library_full or self._is_client_slow:
+            self._pending += data
+            self._pause()
+        elif self._cutter.is_one(data):
+            self._give(data)
+        else:
+            self._pending = data
+            self._feed()
+
+    def _feed(self) -> None:
+        """Feed what may be fed in one turn of the loop."""
+        self._is_scheduled = False
+        if self._memory is not None and (delay := self._memory.account.free_at - time.monotonic()) > 0:
+            self._pause()
+            self._is_scheduled = True
+            self._later = self._loop.call_later(delay, self._feed)
+            return
+        data, position, turn = self._pending, 0, TURN
+        while position < len(data) and turn > 0 and self._may_feed:
+            end, left = self._cutter.cut(data, position, PIECE)
+            turn -= PIECE - left
+            piece = data[position:end] if position or end < len(data) else data
+            position = end
+            self._give(piece)
+        self._pending = data[position:] if position else data
+        if self._transport.is_closing():
+            self._pending = b""
+        elif self._pending:
+            self._pause()
+            self._go_on()
+        else:
+            self._resume()
+        if not self._cutter.at_boundary:
+            self._watch()
+
+    def _give(self, data: bytes) -> None:
+        self._fed += len(data)
+        try:
+            self._library.data_received(data)
+        except Exception as error:
+            self._failed("data_received", error)
+        memory = self._memory
+        if memory is not None and memory.is_too_much:
+            memory.is_too_much = False
+            self._say_too_much()
+            self._forget_traces()
+
+    def _forget_traces(self) -> None:
+        """Let go of the frames of a parser that failed: the library keeps its exception, which keeps the message."""
+        holder = getattr(self._library, "conn", self._library)
+        for name in ("parser_exc", "transfer_data_exc"):
+            error = getattr(holder, name, None)
+            if isinstance(error, BaseException):
+                error.__traceback__ = None
+
+    @property
+    def _may_feed(self) -> bool:
+        return not (self._is_library_full or self._is_client_slow or self._transport.is_closing())
+
+    @property
+    def _is_gone(self) -> bool:
+        return self._is_lost or self._transport.is_closing()
+
+    def _go_on(self) -> None:
+        """Feed in the next turn of the loop, if there is anything to feed."""
+        if self._pending and self._is_accepted and not self._is_scheduled and self._may_feed:
+            self._is_scheduled = True
+            self._loop.call_soon(self._feed)
+
+    def _pause(self) -> None:
+        if not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
+            self._watch()
+
+    def _resume(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _watch(self) -> None:
+        self._resources.sweep.watch(self)
+
+    # -- what is too much, or too late
+
+    def _check_sending(self, now: float) -> bool:
+        if not self._transport.get_write_buffer_size():
+            self._slow = None
+            return False
+        taken = self._written - _waiting(self._transport)
+        if self._slow is None:
+            self._slow = now, taken
+        elif self._send is not None and now - self._slow[0] >= self._send:
+            since, before = self._slow
+            if taken - before < MIN_RATE * (now - since):
+                log.info("%s: the client took %d bytes in %g s; it is cut", self.name, taken - before, now - since)
+                self.abort()
+            self._slow = now, taken
+        return True
+
+    def _check_unfinished(self, now: float) -> bool:
+        memory = self._memory
+        if memory is None or self._transport.is_closing() or not self._is_accepted:
+            return False
+        if self._cutter.at_boundary and not memory.is_unfinished:
+            self._unfinished = None
+            return False
+        finished = memory.finished
+        if self._unfinished is None or self._unfinished[2] != finished or not self._may_feed:
+            self._unfinished = now, self._fed, finished
+        elif now - self._unfinished[0] >= UNFINISHED:
+            since, before, _ = self._unfinished
+            if self._fed - before < MIN_RATE * (now - since):
+                log.info("%s: the client began a message and did not finish it; closed with 1008", self.name)
+                self._close(1008, "unfinished message")
+            self._unfinished = now, self._fed, finished
+        return True
+
+    def _holds_too_much(self) -> None:
+        self._say_too_much()
+        self._close(1009, "too much held for this client")
+
+    def _say_too_much(self) -> None:
+        assert self._memory is not None
+        account = self._memory.account
+        log.warning(
+            "%s: client %s holds %d KiB in unfinished and unread messages on %d sockets, and may hold %d; this socket "
+            "is closed with 1009. ws_service.memory_per_client sets it",
+            self.name,
+            account.client,
+            account.held >> 10,
+            account.sockets,
+            account.limit >> 10,
+        )
+
+    def _close(self, code: int, reason: str) -> None:
+        """Close on our own account. Both libraries write whole frames, so a frame of ours fits behind them."""
+        payload = struct.pack("!H", code) + reason.encode()
+        self.closed_with = code
+        self.write(bytes((0x88, len(payload))) + payload)
+        self.close()
+
+    def _answer(self, status: int, message: str) -> None:
+        """Answer a handshake that the app, or the library, does not answer, and close."""
+        self.status = self.status or status
+        if self._written:  # in the middle of an answer
+            self.abort()
+            return
+        body = json.dumps({"error": HTTPStatus(status).phrase.lower(), "message": message}).encode()
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+        )
+        self.write(head.encode() + body)
+        self.close()
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        """Call the library. Whatever it raises ends this connection alone, with one line."""
+        try:
+            return getattr(self._library, method)(*arguments)
+        except Exception as error:
+            self._failed(method, error)
+            return None
+
+    def _failed(self, method: str, error: Exception) -> None:
+        log.error(
+            "%s: the WebSocket library failed in %s (%s: %s); this socket is cut, others are not touched",
+            self.name,
+            method,
+            type(error).__name__,
+            error,
+        )
+        self._transport.abort()
+
+
+class LentTransport(asyncio.Transport):
+    """What the library writes to, closes and pauses: the client's transport, as far as its connection lets it."""
+
+    def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._connection = connection
+        self._transport = transport
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what the client's transport knows."""
+        return self._transport.get_extra_info(name, default)
+
+    def is_closing(self) -> bool:
+        """Tell whether the client's connection is closed, or about to be."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close behind what is still on its way."""
+        self._connection.close()
+
+    def abort(self) -> None:
+        """Cut."""
+        self._connection.abort()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Refuse: the socket belongs to its connection. Raises RuntimeError."""
+        raise RuntimeError("the socket belongs to its connection")
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return the connection."""
+        return self._connection
+
+    def is_reading(self) -> bool:
+        """Tell whether the library wants to be fed."""
+        return self._connection.is_reading
+
+    def pause_reading(self) -> None:
+        """Feed the library nothing more."""
+        self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Feed it again."""
+        self._connection.resume_reading()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set marks in bytes, but none above ``WRITE_MARK``."""
+        high = WRITE_MARK if high is None else min(high, WRITE_MARK)
+        self._transport.set_write_buffer_limits(high=high, low=None if low is None else min(low, high))
+
+    def get_write_buffer_size(self) -> int:
+        """Return the bytes that wait."""
+        return self._transport.get_write_buffer_size()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the marks in bytes, low and high."""
+        return self._transport.get_write_buffer_limits()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write, and count."""
+        self._connection.write(data)
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Write all."""
+        self._connection.write(b"".join(list_of_data))
+
+    def write_eof(self) -> None:
+        """End this direction."""
+        self._transport.write_eof()
+
+    def can_write_eof(self) -> bool:
+        """Tell whether one direction can end alone."""
+        return self._transport.can_write_eof()
+
+
+_ANSWERS = {"websocket.accept": 101, "websocket.close": 403}
+
+
+class Partings:
+    """Lines for endpoints that go on when their client has gone: one a while, with a count, and no traceback."""
+
+    PERIOD = 10.0
+    """Seconds between two lines."""
+
+    def __init__(self) -> None:
+        self._last = -self.PERIOD
+        self._unsaid = 0
+
+    def note(self, name: str, error: BaseException) -> None:
+        """Count one, and say so when the last line was a while ago."""
+        now = asyncio.get_running_loop().time()
+        self._unsaid += 1
+        if now - self._last < self.PERIOD:
+            return
+        log.info(
+            "%s: the endpoint went on when its client had gone (%s); %d since the last line like this",
+            name,
+            type(error).__name__,
+            self._unsaid,
+        )
+        self._last, self._unsaid = now, 0
+
+
+partings = Partings()
+
+_LIBRARIES = ("starlette", "uvicorn", "websockets", "wsproto")
+
+
+def _is_about_the_end(error: BaseException) -> bool:
+    """Tell whether an exception says no more than that the client has gone: raised by a library, not by the app."""
+    if type(error).__name__ in ("WebSocketDisconnect", "ClientDisconnected", "ConnectionClosedOK"):
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] in _LIBRARIES
+
+
+def library_class(config: uvicorn.Config) -> type[Any]:
+    """Return uvicorn's WebSocket protocol of a configuration, also where that names a class around it."""
+    protocol: Any = config.ws_protocol_class
+    assert protocol is not None, "uvicorn[standard] brings a WebSocket library"
+    around = getattr(protocol, "library", None)
+    kind: type[Any] = protocol if around is None else around()
+    return kind
+
+
+def lent_state(server_state: Any) -> Any:
+    """Return a state for the library with a set of connections of its own: at a stop uvicorn asks ours, and ours it."""
+    state = uvicorn.server.ServerState()
+    state.tasks = server_state.tasks
+    state.default_headers = server_state.default_headers
+    return state
+
+
+def _waiting(transport: asyncio.Transport) -> int:
+    """Return how many bytes the client has not acknowledged."""
+    held = transport.get_write_buffer_size()
+    if sys.platform == "win32":
+        return held
+    import fcntl  # not on Windows
+    import termios
+
+    try:
+        answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:  # macOS does not say; there, progress is what our kernel takes
+        return held
+    return held + int(struct.unpack("i", answer)[0])
+
+
+def _keep_alive(sock: socket.socket | None) -> None:
+    if sock is None or sock.family == getattr(socket, "AF_UNIX", None):
+        return
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    except OSError:  # a client that has gone already; reading says so
+        log.debug("no keep-alive for a socket that is broken")

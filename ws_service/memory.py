@@ -1,0 +1,234 @@
+"""What one client makes the service hold, counted over all of its sockets.
+
+A message counts from its first byte to the moment in which the endpoint
+takes it, by what it inflates to, with what its objects cost besides: an
+empty frame costs memory too. What the library ``websockets`` inflates is
+counted frame by frame, by an extension of ours in its list, so that it stops
+before the frame that would be too much.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+
+from websockets.exceptions import PayloadTooBig
+from websockets.extensions.base import Extension
+from websockets.frames import CTRL_OPCODES, Frame
+
+FRAME_COST = 128
+"""Bytes that a fragment takes beside its payload: an object and its place in a list."""
+
+MESSAGE_COST = 512
+"""Bytes that a message takes beside its payload: an event of ASGI and its place in a queue."""
+
+_DEAR = 0.002
+"""Seconds of inflating behind which its client has to wait before more is fed of any of its sockets."""
+
+_SHARE = 4
+"""Times as long as that it waits: so one client takes a fifth of the loop at the most by what it has compressed."""
+
+
+def client_of(address: str) -> str:
+    """Return whom an address is counted for: itself, and of IPv6 the /64 that one customer has (RFC 6177)."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Address(int(parsed) >> 64 << 64)) + "/64"
+
+
+class ClientMemory:
+    """The accounts of all clients that have sockets.
+
+    limit: bytes that one client's sockets may hold together.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._accounts: dict[str, Account] = {}
+
+    def enter(self, address: str) -> Account:
+        """Return the account of a client, with one more socket on it. To be given back with ``Account.leave``."""
+        key = client_of(address)
+        account = self._accounts.get(key)
+        if account is None:
+            account = self._accounts[key] = Account(key, self)
+        account.sockets += 1
+        return account
+
+    def forget(self, account: Account) -> None:
+        """Drop an account that no socket is on."""
+        self._accounts.pop(account.client, None)
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+
+class Account:
+    """What the sockets of one client hold.
+
+    ``held`` is in bytes. ``client`` is whom the address was counted for.
+    ``free_at`` is when its sockets may be fed again, in seconds of ``time.monotonic``.
+    """
+
+    __slots__ = ("_owner", "client", "free_at", "held", "sockets")
+
+    def __init__(self, client: str, owner: ClientMemory) -> None:
+        self.client = client
+        self._owner = owner
+        self.sockets = 0
+        self.held = 0
+        self.free_at = 0.0
+
+    def spend(self, seconds: float) -> None:
+        """Make the client wait for what one of its frames has cost."""
+        self.free_at = max(self.free_at, time.monotonic()) + _SHARE * seconds
+
+    @property
+    def limit(self) -> int:
+        """Bytes that may be held."""
+        return self._owner.limit
+
+    @property
+    def left(self) -> int:
+        """Bytes that may be held in addition; below 0 it is too much already."""
+        return self._owner.limit - self.held
+
+    def leave(self, held: int) -> None:
+        """Take a socket off, with what it held."""
+        self.held -= held
+        self.sockets -= 1
+        if not self.sockets:
+            self._owner.forget(self)
+
+
+class SocketMemory:
+    """What one socket holds: bytes that no frame has been made of, messages that are not finished, and not taken.
+
+    on_unfinished: called when a message begins and is not finished with its first frame.
+
+    ``is_too_much`` is set once a frame was refused.
+    """
+
+    __slots__ = ("_account", "_on_unfinished", "_part", "_unread", "finished", "held", "is_too_much")
+
+    def __init__(self, account: Account, on_unfinished: Callable[[], None]) -> None:
+        self._account = account
+        self._on_unfinished = on_unfinished
+        self._part = 0  # what the message under way holds; 0 between messages
+        self._unread: deque[int] = deque()
+        self.held = 0
+        self.finished = 0
+        """Messages that have come to their end."""
+        self.is_too_much = False
+
+    @property
+    def account(self) -> Account:
+        """Whose memory it is."""
+        return self._account
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a message has begun and not ended."""
+        return self._part > 0
+
+    @property
+    def left(self) -> int:
+        """Bytes that the client may hold in addition."""
+        return self._account.left
+
+    def add(self, size: int) -> bool:
+        """Count bytes; negative ones are no longer held. Returns whether the client may hold what it holds."""
+        self.held += size
+        self._account.held += size
+        return self._account.left >= 0
+
+    def frame(self, wire: int, payload: int, is_final: bool) -> None:
+        """Note that a data frame was made of bytes that were counted.
+
+        wire: bytes that it took. payload: bytes that it inflated to.
+        """
+        self._part += payload + FRAME_COST
+        size = payload + FRAME_COST - wire
+        if is_final:
+            size += MESSAGE_COST
+            self._unread.append(self._part + MESSAGE_COST)
+            self._part = 0
+            self.finished += 1
+        elif self._part == payload + FRAME_COST:
+            self._on_unfinished()
+        self.add(size)
+
+    def taken(self) -> None:
+        """Note that the endpoint has taken the oldest message."""
+        if self._unread:
+            self.add(-self._unread.popleft())
+
+    def close(self) -> None:
+        """Count nothing more."""
+        self._account.leave(self.held)
+        self.held = 0
+
+
+class CountedFrames(Extension):
+    """Stands in the place of a connection's extensions, passes each frame through them, and counts what comes out.
+
+    inner: the extensions that were negotiated, in their order.
+    """
+
+    def __init__(self, inner: list[Extension], memory: SocketMemory) -> None:
+        self._inner = inner
+        self._memory = memory
+        self.name = inner[0].name if inner else "x-counted"  # type: ignore[assignment]
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        """Decode a frame. Raises PayloadTooBig when the client would hold more than it may; websockets says 1009."""
+        size = len(frame.data)
+        wire = size + (6 if size < 126 else 8 if size < 65536 else 14)
+        memory = self._memory
+        if frame.opcode in CTRL_OPCODES:
+            memory.add(-wire)
+            for extension in reversed(self._inner):
+                frame = extension.decode(frame, max_size=max_size)
+            return frame
+        left = memory.left + wire - FRAME_COST - MESSAGE_COST
+        allowed = left if max_size is None else min(left, max_size)
+        if self._inner:
+            began = time.monotonic()
+            inflated = self._inflate(frame, allowed) if left > 0 else None
+            spent = time.monotonic() - began
+            if spent > _DEAR:
+                memory.account.spend(spent)
+        else:
+            inflated = frame if size <= allowed else None
+        if inflated is None or len(inflated.data) > left:
+            memory.is_too_much = left <= allowed
+            raise PayloadTooBig(None, max(0, allowed))  # and the library closes with 1009
+        memory.frame(wire, len(inflated.data), inflated.fin)
+        return inflated
+
+    def _inflate(self, frame: Frame, allowed: int) -> Frame | None:
+        """Return what the extensions make of a frame; None when it is more than allowed.
+
+        Their exception would hold what they had inflated for as long as the
+        connection keeps it, so it ends here.
+        """
+        try:
+            for extension in reversed(self._inner):
+                frame = extension.decode(frame, max_size=allowed)
+        except PayloadTooBig:
+            return None
+        return frame
+
+    def encode(self, frame: Frame) -> Frame:
+        """Encode a frame."""
+        for extension in self._inner:
+            frame = extension.encode(frame)
+        return frame

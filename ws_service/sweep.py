@@ -1,0 +1,100 @@
+"""One timer for every connection: who is late, who takes nothing, and who has left without being read.
+
+A transport that does not read notices neither an end nor a reset, so those
+that are paused are asked for with poll(2). Connections that have nothing to
+wait for cost nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import select
+from typing import Protocol
+
+log = logging.getLogger(__name__)
+
+PERIOD = 1.0
+"""Seconds between two sweeps."""
+
+_FULL = 10
+"""Sweeps between two that look for unsent bytes at every connection: a buffer below its mark tells nobody."""
+
+_ENDED = getattr(select, "POLLRDHUP", 0)
+RESET = select.POLLERR | select.POLLHUP if hasattr(select, "poll") else 0
+"""What poll(2) says of a connection that was reset, or has ended in both directions."""
+
+
+class Watched(Protocol):
+    """A connection that the sweep looks at."""
+
+    def look(self, now: float) -> bool:
+        """Act on what is late. now: seconds of the loop's clock. Returns whether it has to be looked at again."""
+
+    def deaf_descriptor(self) -> int | None:
+        """Return the descriptor of a connection that does not read at the moment; None while it does."""
+
+    def peer_ended(self, is_reset: bool, now: float) -> None:
+        """Hear that the other side has ended, which reading would have told. Told at each sweep."""
+
+    def has_unsent(self) -> bool:
+        """Tell whether bytes wait in this process for the other side to take some."""
+
+
+class Sweep:
+    """Looks at the connections that have said that there is something to wait for."""
+
+    def __init__(self) -> None:
+        self._all: set[Watched] = set()
+        self._watched: dict[Watched, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._count = 0
+
+    def enter(self, one: Watched) -> None:
+        """Know a connection from now on."""
+        self._all.add(one)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PERIOD, self._sweep)
+
+    def watch(self, one: Watched) -> None:
+        """Look at a connection until it says that it is enough. Only those that have entered."""
+        if one in self._all:
+            self._watched[one] = None
+
+    def leave(self, one: Watched) -> None:
+        """Forget a connection. Safe to call twice."""
+        self._all.discard(one)
+        self._watched.pop(one, None)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        self._count += 1
+        now = loop.time()
+        if self._count % _FULL == 0:
+            self._watched.update((one, None) for one in self._all if one.has_unsent())
+        self._ask_for_ends(now)
+        for one in list(self._watched):
+            try:
+                if not one.look(now):
+                    self._watched.pop(one, None)
+            except Exception:  # one connection's fault must not be the end of everybody's deadlines
+                log.exception("the sweep cannot look at a connection; it is looked at no more")
+                self._watched.pop(one, None)
+        if self._all and self._timer is None:
+            self._timer = loop.call_later(PERIOD, self._sweep)
+
+    def _ask_for_ends(self, now: float) -> None:
+        deaf = {number: one for one in self._watched if (number := one.deaf_descriptor()) is not None and number >= 0}
+        if not deaf or not hasattr(select, "poll"):
+            return
+        poll = select.poll()
+        for number in deaf:
+            poll.register(number, _ENDED)  # POLLERR and POLLHUP are told unasked
+        for number, events in poll.poll(0):
+            if events & select.POLLNVAL:
+                continue
+            deaf[number].peer_ended(bool(events & RESET), now)
