@@ -101,11 +101,16 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
     for upstream in {*upstreams_of(server), *also}:
         room, name = upstream.room, upstream.name
         left[f"turns of {name}"] = room.in_flight
-        left[f"waiting for a turn of {name}"] = len(room._turns)
+        left[f"waiting for a turn of {name}"] = room._turns.waiting
         left[f"waiting for news of {name}"] = len(room._askers)
         left[f"waiting for the return of {name}"] = len(room._held)
     admission = server.entrance._admission
-    for name, tally in (("connections", admission.connections), ("WebSockets", admission.websockets)):
+    tallies = {
+        "connections": admission.connections,
+        "WebSockets": admission.websockets,
+        "buffered bytes": admission.buffered,
+    }
+    for name, tally in tallies.items():
         left[f"{name} counted"] = tally.total
         left[f"clients with {name}"] = len(tally._counts)
     left["tunnels"] = len(gateway._tunnels)
@@ -119,8 +124,10 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
                 readers._timer.cancel()
             readers._look()
         left["slow readers"] += len(readers._standing)
-    for door in server._doors:
-        left["arrivals"] += len(door._arrivals)
+    left["uploads"], left["clients with uploads"] = gateway.uploads.total, gateway.uploads.clients
+    if server._door is not None:
+        left["arrivals"] = len(server._door._arrivals)
+        left["clients with TLS handshakes"] = len(server._door._handshakes._of)
     handoff = gateway.handoff
     for channel in {*handoff._channels.values(), *handoff._leaving}:
         left["sockets in doubt"] += len(channel._doubtful)
@@ -139,6 +146,8 @@ def left_in_service(handoff: Handoff) -> list[str]:
         "reports not heard": len(handoff._unheard),
         "connections of uvicorn": len(state.connections),
         "tasks of uvicorn": len(state.tasks),
+        "clients with memory": len(handoff._resources.memory),
+        "sockets swept": len(handoff._resources.sweep),
     }
     return [f"{what}: {count}" for what, count in left.items() if count]
 

@@ -14,6 +14,7 @@ from tests.leases.peers import Ended, Peer
 from tests.proxy.listening import SWITCH
 from tests.ws_service.adopting import application, parts
 from ws_service import wire
+from ws_service.connection import Resources
 from ws_service.handoff import Handoff
 from ws_service.socketfile import Claim
 
@@ -153,7 +154,7 @@ class RealService:
         self.values: dict[str, Any] = {"handoff": str(self._path)}
 
     async def open(self) -> None:
-        self._handoff = Handoff(Claim(self._path), **parts(application, ws=self._implementation))
+        self._handoff = Handoff(Claim(self._path), Resources(64 << 20), **parts(application, ws=self._implementation))
 
     async def ready(self) -> None:
         if not self._rig.is_stopped and not self._rig.is_spent:
