@@ -860,8 +860,8 @@ ADOPTS: dict[str, Any] = {"companion": lambda rig: FakeService(rig, "adopt"), "a
 SERVES: dict[str, Any] = {
     "companion": RealService,
     "also": ("channel ends", "service stops"),
-    # uvicorn says so of an endpoint that is cancelled, and of one that sends to a client that has left; the service of a
-    # library that fails at a stop.
+    # uvicorn says so of an endpoint that is cancelled, and of one that sends to a client that has left; the service
+    # says so of a library that fails at a stop.
     "allowed": ("Exception in ASGI application", "ASGI callable returned", "others are not touched"),
 }
 
