@@ -802,6 +802,32 @@ async def handshake_that_waits_for_its_turn(play: Play) -> None:
     play.expect((await second.head()).startswith(b"HTTP/1.1 101"), "no 101")
 
 
+@way("queue", "body in pieces", values={"limits": {"uploads_per_client": 1, "handshakes_per_second": None}})
+async def upload_that_waits_for_another(play: Play) -> None:
+    first, second = await play.connect(), await play.connect()
+    for client in (first, second):
+        client.send(get("/ok", "Content-Length: 4", method="POST") + b"ab")
+        await play.quiet()
+    first.send(b"cd")
+    play.expect((await first.message()).startswith(b"HTTP/1.1 200"), "no 200")
+    await play.quiet()
+    second.send(b"cd")
+    play.expect((await second.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way(
+    "queue",
+    "body in pieces",
+    values={"limits": {"uploads_per_client": 1, "handshakes_per_second": None}, "timeouts": {"queue": "40ms"}},
+)
+async def upload_that_waits_in_vain(play: Play) -> None:
+    first, second = await play.connect(), await play.connect()
+    for client in (first, second):
+        client.send(get("/ok", "Content-Length: 4", method="POST") + b"ab")
+        await play.quiet()
+    play.expect((await second.message()).startswith(b"HTTP/1.1 429"), "no 429")
+
+
 # -- the listener
 
 
