@@ -37,7 +37,8 @@ def reports(request: pytest.FixtureRequest) -> Iterator[list[Report]]:
     left = sum(len(report.left_over) for report in collected)
     missed = sum(len(report.not_reached) for report in collected)
     done = f"{len(collected)} ways, {awaits} awaits, {runs} disturbed runs, {missed} not reached, {left} left over"
-    request.config.get_terminal_writer().line(f"\nleases: {done}")
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\nleases: {done}")
 
 
 @pytest.mark.parametrize(("way", "loop"), RUNS, ids=[f"{way.name.replace(' ', '-')}-{loop}" for way, loop in RUNS])
