@@ -23,7 +23,7 @@ import uvloop
 from proxy.config import Settings
 from proxy.server import Server
 from tests.leases import ledger
-from tests.leases.peers import Ended, Origin, Peer, Script, connect
+from tests.leases.peers import Ended, Origin, Peer, Script, connect, connect_unix
 from tests.leases.stage import Await, Run, Stage, Watched, watched_method
 from tests.processes import free_port
 
@@ -74,6 +74,16 @@ class Play:
         """Return a new connection to the gateway. options: of ``peers.connect``; TLS is spoken where the way has it."""
         try:
             peer = await connect(self.stage, self.rig.port, **self.rig.tls_options | options)
+        except OSError as error:
+            raise Ended(f"no connection: {error}") from error
+        self.clients.append(peer)
+        return peer
+
+    async def connect_to_admin(self) -> Peer:
+        """Return a new connection to the admin listener."""
+        path = self.rig.values["admin"].removeprefix("unix:")
+        try:
+            peer = await connect_unix(self.stage, path)
         except OSError as error:
             raise Ended(f"no connection: {error}") from error
         self.clients.append(peer)
@@ -506,16 +516,18 @@ class Harness:
         loop = asyncio.get_running_loop()
         loop.set_task_factory(self._stage.factory)
         loop.set_exception_handler(self._faults.of_the_loop)
-        methods = list(ledger.watched_methods())
-        for kind, name in methods:
-            assert name not in kind.__dict__, f"{kind.__name__} has a {name} of its own; it would be lost here"
+        methods = [(kind, name, kind.__dict__.get(name)) for kind, name in ledger.watched_methods()]
+        for kind, name, _ in methods:
             setattr(kind, name, watched_method(self._stage, getattr(kind, name)))
         try:
             with self._faults.listening():
                 await self._run()
         finally:
-            for kind, name in methods:
-                delattr(kind, name)
+            for kind, name, own in methods:
+                if own is None:
+                    delattr(kind, name)
+                else:
+                    setattr(kind, name, own)
             loop.set_task_factory(None)
         return self.report
 

@@ -128,6 +128,9 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
     if server._door is not None:
         left["arrivals"] = len(server._door._arrivals)
         left["clients with TLS handshakes"] = len(server._door._handshakes._of)
+    if server._admin_listener is not None:
+        left["admin connections"] = len(server._admin_listener._connections)
+        left["admin heads waited for"] = len(server._admin_listener._deadlines._since)
     handoff = gateway.handoff
     for channel in {*handoff._channels.values(), *handoff._leaving}:
         left["sockets in doubt"] += len(channel._doubtful)

@@ -282,3 +282,9 @@ async def connect(stage: Stage, port: int, *, small: bool = False, **options: An
         return peer
     _, peer = await loop.create_connection(lambda: Peer(stage, "client"), "127.0.0.1", port, **options)
     return peer
+
+
+async def connect_unix(stage: Stage, path: str) -> Peer:
+    """Return a client's end of a new connection to a unix socket."""
+    _, peer = await asyncio.get_running_loop().create_unix_connection(lambda: Peer(stage, "client"), path)
+    return peer

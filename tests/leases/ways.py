@@ -880,6 +880,15 @@ async def get_behind_a_proxy_header(play: Play) -> None:
     play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
 
 
+@way("ordinary")
+async def question_to_admin(play: Play) -> None:
+    client = await play.connect_to_admin()
+    client.send(b"GET /readyz HTTP/1.1\r\n")
+    await play.quiet()
+    client.send(b"Host: localhost\r\n\r\n")
+    play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
 # -- hand-off
 
 ADOPTS: dict[str, Any] = {"companion": lambda rig: FakeService(rig, "adopt"), "also": ("channel ends", "service stops")}
