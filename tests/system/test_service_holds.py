@@ -63,7 +63,7 @@ TINY = {
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    with running_service(tmp_path, app=APP) as service:
+    with running_service(tmp_path, app=APP, drain="1s") as service:
         yield service
 
 
@@ -163,7 +163,7 @@ class Flood:
 @pytest.mark.parametrize("kind", TINY)
 def test_tiny_frames_of_one_client_do_not_keep_another_waiting(tmp_path: Path, kind: str) -> None:
     """A13's kind, on this side: a read of uvloop's was 250 KB, and every frame in it was followed in one turn."""
-    with running_service(tmp_path, app=APP) as service, gateway_for(tmp_path, service) as gateway:
+    with running_service(tmp_path, app=APP, drain="1s") as service, gateway_for(tmp_path, service) as gateway:
         other = open_socket(gateway, "/echo")
         hostile = open_socket(gateway, "/take")
         if kind == "fragments of one byte":
