@@ -18,7 +18,7 @@ from tests.system.handoff import MASK, Service, code_of, echoes, gateway_for, op
 
 MIB = 1 << 20
 
-BUDGET = 64 * MIB
+BUDGET = 48 * MIB
 """ws_service.memory_per_client, by default."""
 
 APP = """
