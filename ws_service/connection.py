@@ -317,7 +317,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def count_for(self, address: str) -> None:
         """Say which client's memory it takes. Once."""
-        self._memory = SocketMemory(self._resources.memory.enter(address), self._watch)
+        self._memory = SocketMemory(self._resources.memory.account(address), self._watch, self._holds_too_much)
 
     # -- feeding
 
@@ -353,7 +353,6 @@ class Connection(asyncio.BufferedProtocol):
             return
         assert memory is not None
         if not memory.add(len(data)):
-            self._pending = b""
             self._holds_too_much()
         elif self._pending or self._is_library_full or self._is_client_slow:
             self._pending += data
@@ -482,20 +481,25 @@ class Connection(asyncio.BufferedProtocol):
         return True
 
     def _holds_too_much(self) -> None:
+        self._pending = b""
         self._say_too_much()
-        self._close(1009, "too much held for this client")
+        if self._transport.get_write_buffer_size():  # a close would wait for the client, and hold on
+            self.closed_with = 1009
+            self.abort()
+        else:
+            self._close(1009, "too much held for this client")
 
     def _say_too_much(self) -> None:
         assert self._memory is not None
         account = self._memory.account
         log.warning(
-            "%s: client %s holds %d KiB in unfinished and unread messages on %d sockets, and may hold %d; this socket "
-            "is closed with 1009. ws_service.memory_per_client sets it",
+            "%s: client %s would hold more than %d KiB in unfinished and unread messages on %d sockets; this socket, "
+            "with %d KiB, is closed with 1009. ws_service.memory_per_client sets it",
             self.name,
             account.client,
-            account.held >> 10,
-            account.sockets,
             account.limit >> 10,
+            len(account.sockets),
+            self._memory.held >> 10,
         )
 
     def _close(self, code: int, reason: str) -> None:
