@@ -36,11 +36,16 @@ class FrameCutter:
         return not self._payload and not self._header
 
     def is_one(self, data: bytes) -> bool:
-        """Tell whether ``data`` is one small message and nothing else: then it need not be followed."""
+        """Tell whether ``data`` is one whole message and nothing else, and not a large compressed one.
+
+        Then it need not be followed.
+        """
         size = len(data)
-        return (
-            self.at_boundary and size < 132 and size >= 6 and data[0] & _FINAL > 0 and data[1] == _MASKED | (size - 6)
-        )
+        if size < 6 or self._payload or self._header or not data[0] & _FINAL:
+            return False
+        if size < 132:
+            return data[1] == _MASKED | (size - 6)
+        return data[1] == _MASKED | 126 and not data[0] & _COMPRESSED and int.from_bytes(data[2:4], "big") == size - 8
 
     def cut(self, data: bytes, start: int, budget: int) -> tuple[int, int]:
         """Follow ``data`` from ``start``; return where the piece ends, and what is left of the budget.

@@ -37,6 +37,12 @@ _AT_ONCE = 64
 _BREATH = 0.5
 """Seconds between two tries to accept a gateway while descriptors are out."""
 
+_MAX_CHANNELS = 64
+"""Gateways at once. During a rolling restart there are two; a crowd is somebody's fault."""
+
+_GREETING = 5.0
+"""Seconds for a gateway to greet, which it does as it connects."""
+
 _LAST_REPORTS = 1.0
 """Seconds for the last reports to go out when the service stops."""
 
@@ -134,6 +140,10 @@ class Handoff:
                     uid,
                     os.geteuid(),
                 )
+                accepted.close()
+                continue
+            if len(self._channels) >= _MAX_CHANNELS:
+                log.error("refused process %d: %d gateways are connected already", pid, len(self._channels))
                 accepted.close()
                 continue
             self._channels.add(_Channel(accepted, pid, self))
@@ -247,6 +257,7 @@ class _Channel:
         self.is_told = asyncio.Event()
         """Whether every report is with the kernel."""
         self.is_told.set()
+        self._greeting = self._loop.call_later(_GREETING, self._is_silent)
         self._loop.add_reader(sock.fileno(), self._readable)
 
     def send(self, message: wire.Message) -> None:
@@ -273,11 +284,15 @@ class _Channel:
             return
         if why:
             log.error("the channel to the gateway (process %d) ends: %s", self._pid, why)
+        self._greeting.cancel()
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
         self.is_told.set()
         self._give_back()
+
+    def _is_silent(self) -> None:
+        self.end(f"it did not greet within {_GREETING:g} s")
 
     def _give_back(self) -> None:
         unsent = [message for _, message in self._queue]
@@ -329,6 +344,7 @@ class _Channel:
         """Do what a message asks; takes out of ``descriptors`` what it makes its own."""
         if isinstance(message, wire.Hello) and not self.is_greeted:
             self.is_greeted = True
+            self._greeting.cancel()
             self._owner.greeted(self)
         elif isinstance(message, wire.Open) and self.is_greeted:
             given, descriptors[:] = list(descriptors), []

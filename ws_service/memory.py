@@ -24,6 +24,9 @@ FRAME_COST = 128
 MESSAGE_COST = 512
 """Bytes that a message takes beside its payload: an event of ASGI and its place in a queue."""
 
+_LEAST = 65536
+"""Bytes of room that are made for a compressed frame, whose size nobody knows before."""
+
 _DEAR = 0.002
 """Seconds of inflating behind which its client has to wait before more is fed of any of its sockets."""
 
@@ -54,13 +57,12 @@ class ClientMemory:
         self.limit = limit
         self._accounts: dict[str, Account] = {}
 
-    def enter(self, address: str) -> Account:
-        """Return the account of a client, with one more socket on it. To be given back with ``Account.leave``."""
+    def account(self, address: str) -> Account:
+        """Return the account of a client. It is forgotten with its last socket."""
         key = client_of(address)
         account = self._accounts.get(key)
         if account is None:
             account = self._accounts[key] = Account(key, self)
-        account.sockets += 1
         return account
 
     def forget(self, account: Account) -> None:
@@ -80,10 +82,12 @@ class Account:
 
     __slots__ = ("_owner", "client", "free_at", "held", "sockets")
 
+    sockets: set[SocketMemory]
+
     def __init__(self, client: str, owner: ClientMemory) -> None:
         self.client = client
         self._owner = owner
-        self.sockets = 0
+        self.sockets = set()
         self.held = 0
         self.free_at = 0.0
 
@@ -101,10 +105,21 @@ class Account:
         """Bytes that may be held in addition; below 0 it is too much already."""
         return self._owner.limit - self.held
 
-    def leave(self, held: int) -> None:
+    def make_room(self, asking: SocketMemory, size: int) -> None:
+        """Close the sockets that hold most, until one more may hold ``size`` bytes more, or is the largest itself.
+
+        So a neighbour behind the same address who holds little is not closed for one who holds much.
+        """
+        while self.left < size:
+            largest = max(self.sockets, key=_held)
+            if largest is asking or largest.held <= asking.held + size:
+                return
+            largest.evict()
+
+    def leave(self, socket: SocketMemory) -> None:
         """Take a socket off, with what it held."""
-        self.held -= held
-        self.sockets -= 1
+        self.held -= socket.held
+        self.sockets.discard(socket)
         if not self.sockets:
             self._owner.forget(self)
 
@@ -113,21 +128,35 @@ class SocketMemory:
     """What one socket holds: bytes that no frame has been made of, messages that are not finished, and not taken.
 
     on_unfinished: called when a message begins and is not finished with its first frame.
+    on_evicted: called when the socket has to go, because it holds most of what is too much.
 
     ``is_too_much`` is set once a frame was refused.
     """
 
-    __slots__ = ("_account", "_on_unfinished", "_part", "_unread", "finished", "held", "is_too_much")
+    __slots__ = (
+        "_account",
+        "_is_closed",
+        "_on_evicted",
+        "_on_unfinished",
+        "_part",
+        "_unread",
+        "finished",
+        "held",
+        "is_too_much",
+    )
 
-    def __init__(self, account: Account, on_unfinished: Callable[[], None]) -> None:
+    def __init__(self, account: Account, on_unfinished: Callable[[], None], on_evicted: Callable[[], None]) -> None:
         self._account = account
         self._on_unfinished = on_unfinished
+        self._on_evicted = on_evicted
+        self._is_closed = False
         self._part = 0  # what the message under way holds; 0 between messages
         self._unread: deque[int] = deque()
         self.held = 0
         self.finished = 0
         """Messages that have come to their end."""
         self.is_too_much = False
+        account.sockets.add(self)
 
     @property
     def account(self) -> Account:
@@ -139,16 +168,21 @@ class SocketMemory:
         """Whether a message has begun and not ended."""
         return self._part > 0
 
-    @property
-    def left(self) -> int:
-        """Bytes that the client may hold in addition."""
-        return self._account.left
-
     def add(self, size: int) -> bool:
         """Count bytes; negative ones are no longer held. Returns whether the client may hold what it holds."""
+        if self._is_closed:
+            return True
         self.held += size
         self._account.held += size
+        if size > 0 and self._account.left < 0:
+            self._account.make_room(self, 0)
         return self._account.left >= 0
+
+    def has_room(self, size: int) -> int:
+        """Return how many bytes more the client may hold; others of its sockets go for ``size`` of them if need be."""
+        if self._account.left < size and not self._is_closed:
+            self._account.make_room(self, size)
+        return self._account.left
 
     def frame(self, wire: int, payload: int, is_final: bool) -> None:
         """Note that a data frame was made of bytes that were counted.
@@ -171,10 +205,21 @@ class SocketMemory:
         if self._unread:
             self.add(-self._unread.popleft())
 
+    def evict(self) -> None:
+        """Have the socket closed; what it holds counts no more."""
+        self._on_evicted()
+        self.close()
+
     def close(self) -> None:
-        """Count nothing more."""
-        self._account.leave(self.held)
-        self.held = 0
+        """Count nothing more. Safe to call twice."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._account.leave(self)
+            self.held = 0
+
+
+def _held(socket: SocketMemory) -> int:
+    return socket.held
 
 
 class CountedFrames(Extension):
@@ -198,7 +243,8 @@ class CountedFrames(Extension):
             for extension in reversed(self._inner):
                 frame = extension.decode(frame, max_size=max_size)
             return frame
-        left = memory.left + wire - FRAME_COST - MESSAGE_COST
+        costs = FRAME_COST + MESSAGE_COST - wire
+        left = memory.has_room(max(size, _LEAST if self._inner else 0) + costs) - costs
         allowed = left if max_size is None else min(left, max_size)
         if self._inner:
             began = time.monotonic()

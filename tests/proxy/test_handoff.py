@@ -321,14 +321,14 @@ async def test_a_service_of_another_version_is_left_alone_until_it_is_replaced(
         adopting = asyncio.get_running_loop().create_task(service.accept(greet=False), name="accept")
         starting = asyncio.get_running_loop().create_task(handoff.start(), name="start")
         adopter = await adopting
-        await adopter.send(b"\x02" + wire.encode(wire.Hello())[1:])
+        await adopter.send(b"\x01" + wire.encode(wire.Hello())[1:])
         await starting
         assert await adopter.has_ended()
         for _ in range(3):
             assert not await offer(handoff, client)
     assert handoff.fallbacks == {"not understood": 3}
     channel_ends, tunnelled = told(caplog)
-    assert "it is in version 2 of the protocol, and this is version 1" in channel_ends
+    assert "it is in version 1 of the protocol, and this is version 2" in channel_ends
     assert "is not understood" in tunnelled
     async with place(path) as service:
         handoff._look()
@@ -337,7 +337,7 @@ async def test_a_service_of_another_version_is_left_alone_until_it_is_replaced(
 
 
 @pytest.mark.parametrize(
-    "wrong", [b"\x01", b"nonsense", wire.encode(wire.Hello()), wire.encode(wire.Open(ABOUT, False, b"", b"", 15, 60))]
+    "wrong", [b"\x02", b"nonsense", wire.encode(wire.Hello()), wire.encode(wire.Open(ABOUT, False, b"", b"", 15, 60))]
 )
 async def test_what_cannot_be_read_or_is_out_of_place_ends_the_channel(
     wrong: bytes, handoff: Handoff, path: Path, caplog: pytest.LogCaptureFixture

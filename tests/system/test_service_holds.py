@@ -18,7 +18,7 @@ from tests.system.handoff import MASK, Service, code_of, echoes, gateway_for, op
 
 MIB = 1 << 20
 
-BUDGET = 64 * MIB
+BUDGET = 48 * MIB
 """ws_service.memory_per_client, by default."""
 
 APP = """
@@ -63,7 +63,7 @@ TINY = {
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    with running_service(tmp_path, app=APP) as service:
+    with running_service(tmp_path, app=APP, drain="1s") as service:
         yield service
 
 
@@ -87,7 +87,7 @@ def test_messages_that_are_never_finished_are_bounded_for_a_client(service: Serv
     clients = [open_socket(gateway, "/take", DEFLATE) for _ in range(40)]
     for client in clients:
         client.send(bomb(15 * MIB))
-    service.process.wait_for("this socket is closed with 1009", timeout=20)
+    service.process.wait_for("is closed with 1009", timeout=20)
     assert echoes(other, "the socket of the same client that holds nothing lives")
     assert resident(service) - before < BUDGET + 40 * MIB
     closed = [client for client in clients if client.has_something()]
@@ -105,7 +105,7 @@ def test_empty_fragments_cost_too(service: Service, gateway: Gateway) -> None:
     with contextlib.suppress(OSError):
         for _ in range(4000):
             client.sock.sendall(frame(0x0, fin=False, mask=MASK) * 1000)
-    service.process.wait_for("this socket is closed with 1009", timeout=30)
+    service.process.wait_for("is closed with 1009", timeout=30)
     assert resident(service) - before < BUDGET + 40 * MIB
 
 
@@ -117,7 +117,7 @@ def test_frames_that_are_not_finished_count_as_they_come(service: Service, gatew
         client.sock.settimeout(10)
         with contextlib.suppress(OSError):
             client.sock.sendall(head + bytes(10 * MIB))
-    service.process.wait_for("this socket is closed with 1009", timeout=20)
+    service.process.wait_for("is closed with 1009", timeout=20)
     assert resident(service) - before < BUDGET + 60 * MIB
 
 
@@ -163,7 +163,7 @@ class Flood:
 @pytest.mark.parametrize("kind", TINY)
 def test_tiny_frames_of_one_client_do_not_keep_another_waiting(tmp_path: Path, kind: str) -> None:
     """A13's kind, on this side: a read of uvloop's was 250 KB, and every frame in it was followed in one turn."""
-    with running_service(tmp_path, app=APP) as service, gateway_for(tmp_path, service) as gateway:
+    with running_service(tmp_path, app=APP, drain="1s") as service, gateway_for(tmp_path, service) as gateway:
         other = open_socket(gateway, "/echo")
         hostile = open_socket(gateway, "/take")
         if kind == "fragments of one byte":

@@ -68,12 +68,15 @@ def test_a_compressed_frame_counts_by_its_size_and_so_do_its_continuations() -> 
     assert cutter.cut(packed + more, 0, 10) == (len(packed), -1), "the next one waits for the next turn"
 
 
-def test_one_small_message_need_not_be_followed() -> None:
+def test_one_message_need_not_be_followed() -> None:
     cutter = FrameCutter()
     assert cutter.is_one(frame(0x1, b"x" * 125, mask=MASK))
     assert cutter.is_one(frame(0x1, b"", mask=MASK))
+    assert cutter.is_one(frame(0x1, bytes(30_000), mask=MASK))
     for other in (
-        frame(0x1, b"x" * 126, mask=MASK),
+        frame(0x1, b"x" * 126, mask=MASK) + b"\x81",
+        frame(0x1, b"x" * 126, rsv=4, mask=MASK),
+        frame(0x1, bytes(70_000), mask=MASK),
         frame(0x1, b"x", mask=b""),
         frame(0x1, b"x", fin=False, mask=MASK),
         frame(0x1, b"", mask=MASK) * 2,

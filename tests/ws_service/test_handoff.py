@@ -206,6 +206,31 @@ async def test_nothing_is_adopted_before_the_greeting(rig: Rig) -> None:
     assert await gateway.receive() is None
 
 
+async def test_who_does_not_greet_is_cut(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_GREETING", 0.05)
+    greeted, silent = await rig.gateway(), rig.dial()
+    assert await silent.receive() is None
+    assert "ends: it did not greet within 0.05 s" in caplog.text
+    greeted.send(opening("x1"))
+    assert isinstance(await greeted.receive(), wire.Refused), "who has greeted may be silent"
+
+
+async def test_there_are_so_many_gateways_and_no_more(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_MAX_CHANNELS", 2)
+    first, second = await rig.gateway(), await rig.gateway()
+    assert await rig.dial().receive() is None
+    assert "2 gateways are connected already" in caplog.text
+    first.close()
+    while len(rig.handoff._channels) > 1:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    assert await rig.dial().greet() == 0
+    second.close()
+
+
 async def test_two_greetings_are_one_too_many(rig: Rig) -> None:
     gateway = await rig.gateway()
     gateway.send(wire.Hello())

@@ -21,7 +21,7 @@ def clients() -> ClientMemory:
 
 
 def socket_of(clients: ClientMemory, address: str = "203.0.113.7") -> SocketMemory:
-    return SocketMemory(clients.enter(address), lambda: None)
+    return SocketMemory(clients.account(address), lambda: None, lambda: None)
 
 
 def arrive(socket: SocketMemory, counted: CountedFrames, frame: Frame, max_size: int | None = None) -> Frame:
@@ -110,13 +110,30 @@ def test_a_message_over_the_limit_of_messages_is_the_librarys_to_say(clients: Cl
 
 def test_a_socket_that_ends_takes_everything_with_it(clients: ClientMemory) -> None:
     one, other = socket_of(clients), socket_of(clients)
-    assert one.add(LIMIT - 10)
-    assert not other.add(11)
-    assert other.account.held == LIMIT + 1
+    assert one.add(1000)
+    assert other.add(11)
+    assert other.account.held == 1011
     one.close()
     assert other.account.held == 11
     assert other.add(100)
     other.close()
+    assert len(clients) == 0
+
+
+def test_the_socket_that_holds_most_goes_and_not_the_one_that_comes_next(clients: ClientMemory) -> None:
+    gone: list[str] = []
+    account = clients.account("203.0.113.7")
+    large, small = (SocketMemory(account, lambda: None, lambda name=name: gone.append(name)) for name in ("L", "S"))
+    assert large.add(LIMIT - 100)
+    arrive(small, CountedFrames([], small), Frame(Opcode.TEXT, b"hello"))
+    assert gone == ["L"]
+    assert account.held == small.held > 0
+    assert large.add(50)
+    assert large.held == 0, "it counts no more"
+    assert not small.add(LIMIT)
+    assert gone == ["L"], "nobody goes for the largest itself"
+    large.close()
+    small.close()
     assert len(clients) == 0
 
 

@@ -1,0 +1,310 @@
+"""What is done around the library: deadlines, turns, bounds, and that its faults end one connection alone."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvloop
+
+from tests.ws_service.adopting import MASK, Peer, head, parts, tcp
+from tests.ws_service.adopting import text_frame as text
+from ws_service import connection as module
+from ws_service import sweep
+from ws_service.connection import Connection, Partings, Resources, lent_state, library_class
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+IMPLEMENTATIONS = ["websockets", "websockets-sansio", "wsproto"]
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+def ws(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    return request.param()  # type: ignore[no-any-return]
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PERIOD", 0.05)
+
+
+class App:
+    """Accepts, and takes messages as fast as it is told to."""
+
+    def __init__(self, *, accepts: bool = True, sends: int = 0) -> None:
+        self.accepts, self.sends = accepts, sends
+        self.may_take = asyncio.Event()
+        self.heard: list[Any] = []
+        self.error: BaseException | None = None
+        self._changed = asyncio.Event()
+
+    async def has_heard(self) -> None:
+        """Wait for the next message."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        if not self.accepts:
+            assert (await receive())["type"] == "websocket.disconnect"
+            return
+        await send({"type": "websocket.accept"})
+        for _ in range(self.sends):
+            await send({"type": "websocket.send", "bytes": bytes(100_000)})
+        await self.may_take.wait()
+        while (message := await receive())["type"] == "websocket.receive":
+            self.heard.append(message.get("text") if message.get("text") is not None else message["bytes"])
+            self._changed.set()
+        if self.error is not None:
+            raise self.error
+
+
+class Rig:
+    def __init__(self, peer: Peer, connection: Connection, resources: Resources, made_of: dict[str, Any]) -> None:
+        self.peer, self.connection, self.resources, self.made_of = peer, connection, resources, made_of
+
+    async def ended(self) -> None:
+        async with asyncio.timeout(10):
+            while self.made_of["server_state"].connections:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def connected(
+    app: App,
+    ws: str = "websockets-sansio",
+    *fields: str,
+    limit: int = 64 << 20,
+    handshake: float | None = 15,
+    send: float | None = 60,
+) -> AsyncIterator[Rig]:
+    made_of = parts(app, ws=ws, ws_per_message_deflate=True)
+    config, state = made_of["config"], made_of["server_state"]
+    async with tcp() as (sock, peer):
+        resources = Resources(limit)
+        library = library_class(config)(config=config, server_state=lent_state(state), app_state=made_of["app_state"])
+        connection = Connection(library, state.connections, resources, handshake=handshake, send=send)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
+        connection.feed_head(head("/x", *fields).replace(b"UPGRADE", b"upgrade"))
+        rig = Rig(peer, connection, resources, made_of)
+        yield rig
+        peer.writer.transport.abort()
+        app.may_take.set()
+        await rig.ended()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*state.tasks, return_exceptions=True)
+        assert len(resources.sweep) == len(resources.memory) == 0, "everything is given back"
+
+
+def fragment(first: int, payload: bytes) -> bytes:
+    size = len(payload)
+    length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + struct.pack("!H", size)
+    return bytes((first,)) + length + MASK + bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
+
+
+async def test_messages_come_whole_and_in_order_however_many_are_sent_at_once(ws: str) -> None:
+    app = App()
+    async with connected(app, ws) as rig:
+        await rig.peer.head()
+        sent = [str(number) for number in range(2000)]
+        rig.peer.writer.write(b"".join(map(text, sent)) + fragment(0x82, b"x" * 60_000) + text("last"))
+        app.may_take.set()
+        async with asyncio.timeout(20):
+            while len(app.heard) < 2002:
+                await app.has_heard()
+        assert app.heard == [*sent, b"x" * 60_000, "last"]
+        assert rig.connection._memory is not None
+        if ws != "wsproto":
+            assert rig.connection._memory.held == 0
+
+
+async def test_an_endpoint_that_takes_nothing_leaves_the_rest_in_the_kernel() -> None:
+    async with connected(App()) as rig:
+        await rig.peer.head()
+        for _ in range(200):
+            rig.peer.writer.write(fragment(0x82, b"x" * 1000) * 10)
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        memory = rig.connection._memory
+        assert memory is not None
+        assert rig.connection._is_paused
+        assert memory.held < 2 * module.READ_SIZE + module.PIECE * 2000
+
+
+async def test_no_turn_feeds_more_than_so_many_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = App()
+    async with connected(app) as rig:
+        await rig.peer.head()
+        fed: list[int] = []
+        feed = rig.connection._feed
+
+        def counted() -> None:
+            before = rig.connection._fed
+            feed()
+            fed.append(rig.connection._fed - before)
+
+        monkeypatch.setattr(rig.connection, "_feed", counted)
+        ping = fragment(0x89, b"")
+        rig.peer.writer.write(ping * 3000 + text("behind them"))
+        app.may_take.set()
+        async with asyncio.timeout(10):
+            while not app.heard:
+                await app.has_heard()
+        assert max(fed) <= module.TURN * len(ping)
+        assert len(fed) >= 3000 // module.TURN
+
+
+async def test_a_client_that_takes_nothing_is_cut() -> None:
+    async with connected(App(sends=10_000), send=0.3) as rig:
+        await rig.peer.head()
+        rig.peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await rig.ended()
+
+
+async def test_a_handshake_that_is_not_answered_is_a_504(ws: str) -> None:
+    async with connected(App(accepts=False), ws, handshake=0.1) as rig:
+        answer = await rig.peer.rest()
+        assert answer.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
+        assert b"did not answer the handshake within 0.1 s" in answer
+        assert rig.connection.status == 504
+
+
+async def test_without_a_deadline_it_waits(ws: str) -> None:
+    async with connected(App(accepts=False), ws, handshake=None) as rig:
+        await asyncio.sleep(0.2)
+        assert len(rig.resources.sweep) == 1
+
+
+@pytest.mark.parametrize("early", [100, 100_000])
+async def test_a_client_that_leaves_before_the_answer_is_noticed(early: int) -> None:
+    async with connected(App(accepts=False)) as rig:
+        rig.peer.writer.write(bytes(early))
+        await rig.peer.writer.drain()
+        await asyncio.sleep(0.05)
+        rig.peer.writer.close()
+        await rig.ended()
+
+
+async def test_a_head_that_the_library_cannot_read_is_a_400() -> None:
+    async with connected(App(), "websockets-sansio", "X-Long: " + "x" * 10_000) as rig:
+        assert (await rig.peer.rest()).startswith(b"HTTP/1.1 400 ")
+        assert rig.connection.status == 400
+
+
+@pytest.mark.parametrize("method", ["data_received", "shutdown", "connection_lost"])
+async def test_what_the_library_raises_ends_this_connection_with_a_line(
+    method: str, ws: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise AssertionError("a state that cannot be")
+
+    app = App()
+    async with connected(app, ws) as rig:
+        await rig.peer.head()
+        lose = rig.connection._library.connection_lost
+        monkeypatch.setattr(rig.connection._library, method, fails)
+        if method == "shutdown":
+            rig.connection.shutdown()
+        elif method == "data_received":
+            rig.peer.say("hello")
+        else:
+            rig.peer.writer.transport.abort()
+        await rig.ended()
+        assert f"the WebSocket library failed in {method} (AssertionError: a state that cannot be)" in caplog.text
+        if method == "connection_lost":
+            lose(None)
+
+
+async def test_a_stop_before_the_answer_is_a_503() -> None:
+    async with connected(App(accepts=False)) as rig:
+        rig.connection.shutdown()
+        assert (await rig.peer.rest()).startswith(b"HTTP/1.1 503 ")
+
+
+async def test_an_unfinished_message_has_a_deadline(monkeypatch: pytest.MonkeyPatch, ws: str) -> None:
+    if ws == "wsproto":
+        pytest.skip("its frames are not counted")
+    monkeypatch.setattr(module, "UNFINISHED", 0.2)
+    async with connected(App(), ws) as rig:
+        await rig.peer.head()
+        rig.peer.writer.write(fragment(0x01, b"begun"))
+        assert await rig.peer.frame() == (8, b"\x03\xf0unfinished message")
+        assert rig.connection.closed_with == 1008
+
+
+async def test_a_frame_whose_end_does_not_come_has_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNFINISHED", 0.2)
+    async with connected(App()) as rig:
+        await rig.peer.head()
+        rig.peer.writer.write(text("never whole")[:-1])
+        assert (await rig.peer.frame())[1].startswith(b"\x03\xf0")
+
+
+async def test_who_holds_too_much_is_told_1009(ws: str, caplog: pytest.LogCaptureFixture) -> None:
+    app = App()
+    async with connected(app, ws, limit=100_000) as rig:
+        await rig.peer.head()
+        for _ in range(100):
+            rig.peer.writer.write(fragment(0x02 if not _ else 0x00, b"x" * 10_000))
+        opcode, payload = await rig.peer.frame()
+        assert (opcode, payload[:2]) == (8, b"\x03\xf1")
+        assert "ws_service.memory_per_client sets it" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "is_said"),
+    [(RuntimeError("the app's own"), True), (type("WebSocketDisconnect", (Exception,), {})(), False)],
+)
+async def test_an_endpoints_own_fault_is_told_when_its_client_has_gone(
+    error: Exception, is_said: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "partings", Partings())
+    caplog.set_level("INFO")
+    app = App()
+    app.error = error
+    app.may_take.set()
+    async with connected(app) as rig:
+        await rig.peer.head()
+    assert ("Exception in ASGI application" in caplog.text) is is_said
+    assert ("the endpoint went on when its client had gone" in caplog.text) is not is_said
+
+
+async def test_partings_are_told_now_and_then(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    partings = Partings()
+    for _ in range(5):
+        partings.note("/x", RuntimeError())
+    assert len(caplog.messages) == 1
+    monkeypatch.setattr(Partings, "PERIOD", 0.0)
+    partings.note("/x", RuntimeError())
+    assert caplog.messages[1].endswith("5 since the last line like this")
+
+
+async def test_the_lent_transport_is_the_clients_but_for_its_protocol() -> None:
+    async with connected(App()) as rig:
+        await rig.peer.head()
+        lent = rig.connection._lent
+        assert lent.get_protocol() is rig.connection
+        assert lent.get_extra_info("peername") is not None
+        lent.set_write_buffer_limits(high=1 << 30)
+        assert lent.get_write_buffer_limits()[1] == module.WRITE_MARK
+        assert lent.is_reading()
+        lent.pause_reading()
+        assert not lent.is_reading()
+        lent.resume_reading()
+        lent.writelines([b"\x8a\x00", b"\x8a\x00"])
+        assert [await rig.peer.frame() for _ in range(2)] == [(10, b"")] * 2
+        assert lent.can_write_eof()
+        with pytest.raises(RuntimeError):
+            lent.set_protocol(asyncio.Protocol())

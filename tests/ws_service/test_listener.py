@@ -1,0 +1,116 @@
+"""The service's own listener: a head has a deadline, silence has a cap, and a WebSocket has neither."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvloop
+
+from tests.ws_service.adopting import Peer, application, close_frame, head, parts
+from ws_service import listener as module
+from ws_service.listener import GuardedHTTP, ListenerResources, Tunnelled
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    return request.param()  # type: ignore[no-any-return]
+
+
+async def both(scope: dict[str, object], receive: object, send: object) -> None:
+    if scope["type"] == "websocket":
+        await application(scope, receive, send)
+        return
+    await send({"type": "http.response.start", "status": 204, "headers": []})  # type: ignore[operator]
+    await send({"type": "http.response.body", "body": b""})  # type: ignore[operator]
+
+
+class Rig:
+    def __init__(self, port: int, resources: ListenerResources) -> None:
+        self.port, self.resources = port, resources
+        self.peers: list[Peer] = []
+
+    async def dial(self) -> Peer:
+        self.peers.append(Peer(*await asyncio.open_connection("127.0.0.1", self.port)))
+        return self.peers[-1]
+
+    async def counts(self, silent: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.resources.arrivals) != silent:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[Rig]:
+    made_of = parts(both, http=GuardedHTTP)
+    made_of["config"].ws_protocol_class = Tunnelled
+    made_of["config"].resources = resources = ListenerResources(64 << 20)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: GuardedHTTP(**made_of), "127.0.0.1", 0)
+    rig = Rig(server.sockets[0].getsockname()[1], resources)
+    yield rig
+    for peer in rig.peers:
+        peer.writer.transport.abort()
+    server.close()
+    await rig.counts(0)
+    async with asyncio.timeout(10):
+        while made_of["server_state"].connections:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*made_of["server_state"].tasks, return_exceptions=True)
+    assert len(resources.sweep) == len(resources.memory) == 0
+
+
+async def test_a_head_that_does_not_come_has_a_deadline_before_and_behind_a_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "HEAD", 0.2)
+    monkeypatch.setattr(module, "_PERIOD", 0.05)
+    async with listening() as rig:
+        silent, second = await rig.dial(), await rig.dial()
+        second.writer.write(HEALTH)
+        assert (await second.head()).startswith(b"HTTP/1.1 204 ")
+        second.writer.write(HEALTH[:10])
+        assert await silent.rest() == b""
+        assert await second.rest() == b""
+
+
+async def test_the_oldest_that_is_silent_goes_for_the_next(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "MAX_SILENT", 2)
+    async with listening() as rig:
+        oldest = await rig.dial()
+        await rig.counts(1)
+        others = [await rig.dial() for _ in range(2)]
+        assert await oldest.rest() == b""
+        for peer in others:
+            peer.writer.write(HEALTH)
+            assert (await peer.head()).startswith(b"HTTP/1.1 204 ")
+        assert len([line for line in caplog.messages if "say nothing; the oldest are closed" in line]) == 1
+
+
+async def test_a_websocket_is_waited_for_no_more_and_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEAD", 0.1)
+    monkeypatch.setattr(module, "_PERIOD", 0.02)
+    async with listening() as rig:
+        peer = await rig.dial()
+        peer.writer.write(head("/echo", "X-Forwarded-For: 203.0.113.9"))
+        assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
+        assert len(rig.resources.arrivals) == 0
+        assert len(rig.resources.sweep) == 1
+        await peer.frame()
+        silent = await rig.dial()
+        assert await silent.rest() == b"", "the time of a head has passed"
+        for text in ("one", "two", "x" * 100):
+            peer.say(text)
+            assert await peer.frame() == (1, text.encode())
+        account = rig.resources.memory.account("203.0.113.9")
+        assert len(account.sockets) == 1, "the gateway's word for who it is"
+        peer.writer.write(close_frame(1000))
+        assert (await peer.frame())[0] == 8
