@@ -1,8 +1,8 @@
 """One client that makes others hold things, in a process of its own.
 
 ``python -m tests.load.holds PORT ADMIN_PORT SERVICE_PORT PACE KIND=COUNT...``: so many connections of each kind, all
-from one address; PACE handshakes a second behind the first hundred, 0 for as many as there are. Prints ``ready`` once everybody has come and has done the first of what is meant to be held; goes on until
-its input ends, and says what it has done (JSON).
+from one address; PACE handshakes a second behind the first hundred, 0 for as many as there are. Prints ``ready`` once
+everybody has come; goes on until its input ends, and says what it has done (JSON).
 
 Nothing is read that need not be, and the kernel may take as little as it can for us: what is held is held by others.
 """

@@ -2,8 +2,8 @@
 
 The rows are those of ``make load ARGS=hold``, which has as many connections as one address may have by default. Here
 are fewer of each. What each connection has for itself is counted for all that there might be; what is bounded for the
-client as a whole is looked at as it is, with so many that the bound is reached. Every row has processes of its own, because memory that was given back
-once would be used again without being seen.
+client as a whole is looked at as it is, with so many connections that the bound is reached. Every row has processes of
+its own, because memory that was given back once would be used again without being seen.
 """
 
 from __future__ import annotations
