@@ -27,8 +27,8 @@ EACH = {
 """Of each kind so many connections, each of which has a bound of its own."""
 
 TOGETHER = {
-    "unread downloads": 500,
-    "unread downloads over TLS": 250,
+    "unread downloads": 1000,
+    "unread downloads over TLS": 400,
     "unread answers: 200": 50,
     "unread answers: 429": 50,
     "unread answers: 503": 50,
@@ -36,7 +36,7 @@ TOGETHER = {
     "long chunked bodies that Dash does not read": 700,
     "requests behind one that Dash does not answer": 700,
     "requests of 80 KB held for Dash": 600,
-    "tunnels whose client does not read": 700,
+    "tunnels whose client does not read": 1000,
     "handed over: handshakes that are not accepted": 600,
     "handed over: unfinished messages of 30 MiB, deflated": 40,
     "handed over: unfinished messages of 30 MiB": 40,
