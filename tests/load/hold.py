@@ -42,6 +42,9 @@ LONGEST = 40.0
 TICK = 0.1
 """Seconds between two looks."""
 
+PACE = 90.0
+"""Handshakes a second: below what one client may have."""
+
 PATIENCE = 60.0
 """Seconds for a thousand WebSockets to be opened at the pace that one client may have."""
 
@@ -124,18 +127,21 @@ async def hold_one(
     quiet: float = QUIET,
     longest: float = LONGEST,
     enough: float = ENOUGH,
+    pace: float = PACE,
 ) -> Held:
     """Let one client have so many connections of each kind, and look at what is held.
 
     after: seconds between their end and the last look. seconds: for which they stay at least; None: what the kinds
     need. quiet: seconds without growth that end a row. longest: seconds that end it in any case. enough: MiB that do.
+    pace: handshakes a second; 0 for as many as there are, with the limit for them lifted.
     """
     kinds = [KINDS[kind] for kind in counts]
-    async with staged_for(folder, kinds) as (stage, processes):
+    async with staged_for(folder, kinds, is_paced=pace > 0) as (stage, processes):
         base = memory(stage, processes)
         worst = dict(base)
         ports = map(str, (stage.port, stage.admin_port, stage.service_port))
-        client = await Worker.start("tests.load.holds", *ports, *(f"{kind}={count}" for kind, count in counts.items()))
+        words = (f"{kind}={count}" for kind, count in counts.items())
+        client = await Worker.start("tests.load.holds", *ports, str(pace), *words)
         watching = asyncio.get_running_loop().create_task(watch(stage, worst, enough), name="memory at the worst")
         least = max(kind.seconds for kind in kinds) if seconds is None else seconds
         staying = asyncio.get_running_loop().create_task(
@@ -201,12 +207,17 @@ def resident(pid: int) -> float:
 
 
 @asynccontextmanager
-async def staged_for(folder: Path, kinds: Collection[Kind]) -> AsyncIterator[tuple[Stage, Collection[str]]]:
+async def staged_for(
+    folder: Path, kinds: Collection[Kind], *, is_paced: bool = True
+) -> AsyncIterator[tuple[Stage, Collection[str]]]:
     """Run a gateway with the default limits, a sink in Dash's place, and a service if one is needed; say which."""
     stage = Stage(folder, {})
     stage.app = "endpoints:app"
     needs = frozenset[str]().union(*(kind.needs for kind in kinds))
-    settings: dict[str, Any] = {"limits": {}, "routes": [{"path": "/to", "to": "dash"}]}
+    settings: dict[str, Any] = {
+        "limits": {} if is_paced else {"handshakes_per_second": None},
+        "routes": [{"path": "/to", "to": "dash"}],
+    }
     upstreams = {"dash": f"http://127.0.0.1:{stage.sink_port}", "ws": f"http://127.0.0.1:{stage.service_port}"}
     for kind in kinds:
         upstreams |= kind.settings.get("upstreams", {})

@@ -1,8 +1,8 @@
 """One client that makes others hold things, in a process of its own.
 
-``python -m tests.load.holds PORT ADMIN_PORT SERVICE_PORT KIND=COUNT...``: so many connections of each kind, all from
-one address. Prints ``ready`` once everybody has come and has done the first of what is meant to be held; goes on until
-its input ends, and says what it has done (JSON).
+``python -m tests.load.holds PORT ADMIN_PORT SERVICE_PORT PACE KIND=COUNT...``: so many connections of each kind, all
+from one address; PACE handshakes a second behind the first hundred, 0 for as many as there are. Prints ``ready`` once
+everybody has come; goes on until its input ends, and says what it has done (JSON).
 
 Nothing is read that need not be, and the kernel may take as little as it can for us: what is held is held by others.
 """
@@ -34,9 +34,6 @@ DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 
 RECEIVE_BUFFER = 4096
 
-HANDSHAKES = 90.0
-"""A second: below the limit of one client."""
-
 AT_ONCE = 100
 """Handshakes that need not be paced."""
 
@@ -52,9 +49,13 @@ class Refused(Exception):
 
 
 class Visit:
-    """One client with its connections. port: of the gateway, then of its admin listener and of the service."""
+    """One client with its connections. port: of the gateway, then of its admin listener and of the service.
 
-    def __init__(self, port: int, admin_port: int, service_port: int) -> None:
+    pace: handshakes a second; 0 for any number.
+    """
+
+    def __init__(self, port: int, admin_port: int, service_port: int, pace: float) -> None:
+        self._pace = pace
         self.port, self.admin_port, self.service_port = port, admin_port, service_port
         self.sent = self.refused = 0
         self.expected = 0
@@ -87,7 +88,8 @@ class Visit:
     async def their_turn(self) -> None:
         """Wait until one handshake more is within what a client may have each second."""
         self._shaken += 1
-        await asyncio.sleep(max(0, self._shaken - AT_ONCE) / HANDSHAKES)
+        if self._pace:
+            await asyncio.sleep(max(0, self._shaken - AT_ONCE) / self._pace)
 
     async def send(self, sock: socket.socket, data: bytes) -> None:
         """Send all of it, as long as it takes. Raises Refused when nobody takes it."""
@@ -468,11 +470,11 @@ MIX = {
 """Everything at once: as many connections and WebSockets as one client may have."""
 
 
-async def main(port: str, admin_port: str, service_port: str, *kinds: str) -> None:
+async def main(port: str, admin_port: str, service_port: str, pace: str, *kinds: str) -> None:
     """Hold until the input ends."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    visit = Visit(int(port), int(admin_port), int(service_port))
+    visit = Visit(int(port), int(admin_port), int(service_port), float(pace))
 
     async def do(act: Act) -> None:
         try:

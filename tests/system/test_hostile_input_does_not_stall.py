@@ -97,7 +97,7 @@ async def test_nobody_waits_for_one_client(scenes: Scenes, name: str) -> None:
     if max(slowest.values()) > MOST or faults:
         await scenes.spoil(given)
     assert max(slowest.values()) <= MOST, f"p95 in seconds: {slowest}; {poured}"
-    assert poured["taken"] > 10_000, f"the input has hardly come in: {poured}"
+    assert poured["taken"] > 1000, f"the input has hardly come in: {poured}"
     assert not faults, faults
 
 
