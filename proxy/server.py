@@ -251,7 +251,6 @@ async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: 
     notify.ready()
     await asked.wait()
     notify.stopping()
-    logger.info("stopping; a second signal stops at once")
     await _stop(server, insisted)
 
 
@@ -259,6 +258,8 @@ async def _stop(server: Server, insisted: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     stopping = loop.create_task(server.stop(), name="stop of the gateway")
     second = loop.create_task(insisted.wait(), name="second signal")
+    await asyncio.sleep(0)  # the stop's first step: whoever reads the line finds /readyz to say the same
+    logger.info("stopping; a second signal stops at once")
     await asyncio.wait({stopping, second}, return_when=asyncio.FIRST_COMPLETED)
     second.cancel()
     if not stopping.done():
