@@ -360,7 +360,7 @@ async def answer_that_is_no_http(play: Play) -> None:
     await _ask_for(play, get("/nonsense"), 502)
 
 
-@way("ordinary", values={"timeouts": {"response": "40ms"}})
+@way("ordinary", values={"timeouts": {"response": "30ms"}})
 async def upstream_that_never_answers(play: Play) -> None:
     await _ask_for(play, get("/never"), 504)
 
@@ -423,7 +423,7 @@ async def upload_that_is_left_half_way(play: Play) -> None:
     client.reset()
 
 
-@way("body in pieces", values={"timeouts": {"body": "40ms"}})
+@way("body in pieces", values={"timeouts": {"body": "30ms"}})
 async def upload_that_stops_coming(play: Play) -> None:
     client = await play.connect()
     client.send(get("/ok", "Content-Length: 100", method="POST") + b"x")
@@ -541,7 +541,7 @@ async def head_that_is_too_large(play: Play) -> None:
     play.expect((await client.message()).startswith(b"HTTP/1.1 414"), "no 414")
 
 
-@way("ordinary", values={"timeouts": {"head": "40ms"}})
+@way("ordinary", values={"timeouts": {"head": "30ms"}})
 async def head_that_is_late(play: Play) -> None:
     client = await play.connect()
     client.send(b"GET / HTTP/1.1\r\n")
@@ -629,7 +629,7 @@ async def handshake_that_is_accepted_wrongly(play: Play) -> None:
     play.expect((await client.message()).startswith(b"HTTP/1.1 502"), "no 502")
 
 
-@way("refused handshake", values={"timeouts": {"handshake": "40ms"}})
+@way("refused handshake", values={"timeouts": {"handshake": "30ms"}})
 async def handshake_that_nobody_answers(play: Play) -> None:
     client = await play.connect()
     client.send(handshake("/never"))
@@ -690,7 +690,7 @@ async def guarded_post_that_is_refused(play: Play) -> None:
     play.expect((await client.message()).startswith(b"HTTP/1.1 401"), "no 401")
 
 
-@way("auth", values={"auth": [_rule("/guarded", "/ask-never")], "timeouts": {"auth": "40ms"}})
+@way("auth", values={"auth": [_rule("/guarded", "/ask-never")], "timeouts": {"auth": "30ms"}})
 async def guarded_get_that_nobody_judges(play: Play) -> None:
     await _ask_for(play, get("/guarded"), 504)
 
@@ -766,7 +766,7 @@ async def get_that_waits_for_its_turn(play: Play) -> None:
         play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
 
 
-@way("queue", values={"limits": {"in_flight": 1, "handshakes_per_second": None}, "timeouts": {"queue": "40ms"}})
+@way("queue", values={"limits": {"in_flight": 1, "handshakes_per_second": None}, "timeouts": {"queue": "30ms"}})
 async def get_whose_turn_never_comes(play: Play) -> None:
     first, second = await play.connect(), await play.connect()
     first.send(get("/gated"))
@@ -818,7 +818,7 @@ async def upload_that_waits_for_another(play: Play) -> None:
 @way(
     "queue",
     "body in pieces",
-    values={"limits": {"uploads_per_client": 1, "handshakes_per_second": None}, "timeouts": {"queue": "40ms"}},
+    values={"limits": {"uploads_per_client": 1, "handshakes_per_second": None}, "timeouts": {"queue": "30ms"}},
 )
 async def upload_that_waits_in_vain(play: Play) -> None:
     first, second = await play.connect(), await play.connect()
@@ -919,7 +919,7 @@ async def socket_that_is_refused(play: Play) -> None:
     "hand-off",
     companion=lambda rig: FakeService(rig, "be silent"),
     also=("channel ends", "service stops"),
-    values={"timeouts": {"handshake": "40ms"}},
+    values={"timeouts": {"handshake": "30ms"}},
 )
 async def socket_whose_service_says_nothing(play: Play) -> None:
     client = await play.connect()
@@ -1004,7 +1004,7 @@ async def adopted_socket_whose_endpoint_fails(play: Play) -> None:
 @way(
     "hold",
     companion=FullUpstream,
-    values={"timeouts": {"hold": "0s", "connect": "40ms"}, "health": {"timeout": "40ms"}},
+    values={"timeouts": {"hold": "0s", "connect": "30ms"}, "health": {"timeout": "30ms"}},
 )
 async def handshake_whose_upstream_takes_no_connection(play: Play) -> None:
     client = await play.connect()
