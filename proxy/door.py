@@ -80,13 +80,17 @@ _WRONG_DOOR = (
 
 @dataclass(slots=True)
 class _Arrival:
-    """Somebody at the door. who: as far as it is known. slot: what it counts as. is_in: its protocol has it."""
+    """Somebody at the door. who: as far as it is known. slot: what it counts as. is_in: its protocol has it.
+
+    protocol: made already; from then on the descriptor belongs to its transport.
+    """
 
     sock: socket.socket
     who: str
     announced: Peer | None = None
     slot: Slot | None = None
     is_in: bool = False
+    protocol: asyncio.Protocol | None = None
 
 
 class Door:
@@ -214,7 +218,7 @@ class Door:
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         arrival = self._arrivals.pop(task)
-        if task.cancelled():  # also before its first step, where it could not do it itself
+        if task.cancelled() and arrival.protocol is None:  # also before its first step, where it could not do it itself
             arrival.sock.close()
         if not arrival.is_in and arrival.slot is not None:
             arrival.slot.release()
@@ -250,13 +254,23 @@ class Door:
             self._turned_away(arrival.who, error)
 
     async def _hand_in(self, arrival: _Arrival, tls: ssl.SSLContext | None = None, patience: float = 0.0) -> None:
-        await self._loop.connect_accepted_socket(
-            lambda: self._welcome(arrival.announced, arrival.slot),
-            arrival.sock,
-            ssl=tls,
-            ssl_handshake_timeout=None if tls is None else patience,
-            ssl_shutdown_timeout=None if tls is None else _GOODBYE,
-        )
+        def make() -> asyncio.Protocol:
+            arrival.protocol = self._welcome(arrival.announced, arrival.slot)
+            return arrival.protocol
+
+        try:
+            await self._loop.connect_accepted_socket(
+                make,
+                arrival.sock,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else patience,
+                ssl_shutdown_timeout=None if tls is None else _GOODBYE,
+            )
+        except asyncio.CancelledError:
+            if getattr(arrival.protocol, "transport", None) is not None:
+                # uvloop closes the transport of a connection that is cancelled here, and tells its protocol nothing.
+                arrival.protocol.connection_lost(None)  # type: ignore[union-attr]
+            raise
         arrival.is_in = True
 
     def _handshake_key(self, arrival: _Arrival) -> str | None:

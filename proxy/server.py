@@ -117,11 +117,10 @@ class Server:
         3. ``timeouts.drain`` seconds behind that, whatever is left is cut; sockets that were handed over are the
            service's, and live on.
 
-        Cancelling it skips to the third step.
+        Cancelling it skips to the third step, which is never left out: it takes a second or two.
         """
-        public, admin = self._door, self._admin_listener
+        public = self._door
         assert public is not None
-        assert admin is not None
         timeouts = self._gateway.rules.settings.timeouts
         event = "second signal"
         try:
@@ -136,18 +135,26 @@ class Server:
                 upstream.room.close()
             event = await self._drain.run(timeouts, public.wait_closed())
         finally:
-            public.close()
-            self._lifecycle.happen(event)
-            await self._drain.cut()
-            if self._gateway.handoff.live:
-                logger.info("sockets that were handed over live on: %d", self._gateway.handoff.live)
-            self._gateway.handoff.close()
-            for upstream in self._gateway.rules.upstreams.values():
-                upstream.close()
-                await upstream.closed()
-            admin.close()
-            self._release()
-            await public.wait_closed()
+            ending = asyncio.get_running_loop().create_task(self._end(event), name="end of the gateway")
+            await _to_its_end(ending)
+
+    async def _end(self, event: str) -> None:
+        """Cut what is left, and give everything back that a process has."""
+        public, admin = self._door, self._admin_listener
+        assert public is not None
+        assert admin is not None
+        public.close()
+        self._lifecycle.happen(event)
+        await self._drain.cut()
+        if self._gateway.handoff.live:
+            logger.info("sockets that were handed over live on: %d", self._gateway.handoff.live)
+        self._gateway.handoff.close()
+        for upstream in self._gateway.rules.upstreams.values():
+            upstream.close()
+            await upstream.closed()
+        admin.close()
+        self._release()
+        await public.wait_closed()
 
     @property
     def state(self) -> State:
@@ -197,6 +204,19 @@ class Server:
     def _release(self) -> None:
         while self._bound:
             self._bound.pop().close()
+
+
+async def _to_its_end(task: asyncio.Task[None]) -> None:
+    """Wait for a task that no cancellation of its owner may cut short; the cancellation goes on behind it."""
+    was_cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            was_cancelled = True
+    task.result()
+    if was_cancelled:
+        raise asyncio.CancelledError
 
 
 async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[[], Settings] | None = None) -> None:
