@@ -75,7 +75,7 @@ class Settings(Section):
     closes its socket with 1009. Danger: inflating one takes the process 1 to 2 ms for each MiB. Precedents:
     websockets 1 MiB, uvicorn 16 MiB."""
 
-    memory_per_client: Annotated[Size, Field(ge=65536)] = 48 << 20
+    memory_per_client: Annotated[Size, Field(ge=65536)] = 32 << 20
     """Bytes that one client (an IPv4 address, an IPv6 /64) may make each process hold with all of its sockets
     together, in messages that are not finished and messages that an endpoint has not taken, inflated; the socket
     that would exceed it is closed with 1009. Below ``max_message`` it is the limit of a message too. Danger: many

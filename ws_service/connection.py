@@ -402,7 +402,10 @@ class Connection(asyncio.BufferedProtocol):
             self._forget_traces()
 
     def _drop_unread(self) -> None:
-        """Empty the library's own buffer of a client that held too much: it would be copied into an exception."""
+        """Empty the library's own buffers of a client that held too much: one would be copied into an exception."""
+        fragments = getattr(self._library, "frames", None)
+        if isinstance(fragments, list):
+            fragments.clear()
         reader = getattr(getattr(self._library, "conn", self._library), "reader", None)
         buffer = getattr(reader, "buffer", None) or getattr(reader, "_buffer", None)
         if isinstance(buffer, bytearray):
@@ -483,6 +486,7 @@ class Connection(asyncio.BufferedProtocol):
     def _holds_too_much(self) -> None:
         self._pending = b""
         self._say_too_much()
+        self._drop_unread()  # now: what is closed ends a turn later, and a turn may read megabytes
         if self._transport.get_write_buffer_size():  # a close would wait for the client, and hold on
             self.closed_with = 1009
             self.abort()

@@ -170,16 +170,16 @@ def test_a_client_that_reads_nothing_is_cut_and_is_not_held_for(service: Service
 
 def test_a_client_that_takes_a_trickle_is_slow_too(service: Service, gateway: Gateway) -> None:
     client = gateway.dial(receive_buffer=4096)
-    client.send(handshake("/talker"))
+    client.send(handshake("/talker?trickle"))
     client.read_head()
     with contextlib.suppress(OSError, AssertionError):
         for _ in range(200):  # ten bytes a second and never nothing, for longer than the deadline
             client.sock.settimeout(5)
             if not client.sock.recv(1):
                 break
-            if threading.Event().wait(0.1) or "hand-off closed" in gateway.process.output:
+            if threading.Event().wait(0.1) or 'trickle" 101 hand-off closed' in gateway.process.output:
                 break
-    gateway.process.wait_for(r'"GET /talker" 101 hand-off closed', timeout=10)
+    gateway.process.wait_for(r'"GET /talker\?trickle" 101 hand-off closed', timeout=10)
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])
