@@ -25,6 +25,7 @@ import httptools
 from proxy import tls
 from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost
 from proxy.headers import Fields
+from proxy.reads import BoundedReads
 
 MAX_HEAD = 65536
 """Bytes of an answer's head and the interim answers before it. Precedents: nginx 4-8 KiB (a known trap for large
@@ -85,7 +86,7 @@ class PlainListener(Protocol):
         """Hear that the connection has ended, before ``end_plain`` was called."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(BoundedReads):
     """A connection to an upstream, carrying one exchange at a time.
 
     ``begin``, ``write``, ``await head()``, then ``await read()`` until it

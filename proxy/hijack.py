@@ -26,8 +26,9 @@ from proxy import tls
 from proxy.headers import Head, Peer, tokens
 from proxy.heads import HeadLimits
 from proxy.limits import Lease, Slot
-from proxy.patience import LARGEST_READ, Deadlines, SlowReaders, largest_read, waiting, waits
+from proxy.patience import Deadlines, SlowReaders, waiting, waits
 from proxy.plain import MAX_FIELDS, MAX_HEAD, Request, recognise_request
+from proxy.reads import READ_SIZE, last_read
 from proxy.strict import RequestReader, Unreadable
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
@@ -311,7 +312,8 @@ class Connection(RequestHandler):
         tls.bound(transport, self._read_bufsize)
         self._wire = self.transport
         assert self._wire is not None
-        self._most = largest_read(self._wire)
+        self._wire.set_write_buffer_limits(high=self._read_bufsize)
+        self._most = last_read(self._wire)
         self._heads.begin(self)
 
     def data_received(self, data: bytes) -> None:
@@ -571,7 +573,7 @@ class Connection(RequestHandler):
         super()._pause_transport_reading()
         if self._unread is None and self.transport is not None:
             # Of a body nobody says how much of it waits; and what its upstream is to take waits a second time.
-            body = 0 if self._body is EMPTY_PAYLOAD else 2 * (LARGEST_READ + 2 * self._read_bufsize)
+            body = 0 if self._body is EMPTY_PAYLOAD else 2 * (READ_SIZE + 2 * self._read_bufsize)
             self._unread = self._count(len(self._held) + body)
 
     def _resume_transport_reading(self) -> None:

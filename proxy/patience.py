@@ -19,10 +19,9 @@ from collections.abc import Callable, Iterable
 from itertools import takewhile
 from typing import Generic, Protocol, TypeVar
 
-T = TypeVar("T")
+from proxy.reads import READ_SIZE
 
-LARGEST_READ = 262144
-"""Bytes that come in one piece at the most: what asyncio reads at once; uvloop reads 256,000."""
+T = TypeVar("T")
 
 MIN_RATE = 240
 """Bytes a second that a client must bring of a body, or take of what waits for it, on average over its timeout: who
@@ -49,18 +48,13 @@ def waiting(transport: asyncio.Transport) -> int | None:
 
 
 def waits(transport: asyncio.Transport) -> int:
-    """Return how many bytes wait in this process to be sent; over TLS as much again may lie in the layer below."""
-    held = transport.get_write_buffer_size()
-    return held if transport.get_extra_info("sslcontext") is None else held + LARGEST_READ
+    """Return how many bytes are held in this process for what waits to be sent.
 
-
-def largest_read(transport: asyncio.Transport) -> int:
-    """Return how many bytes of one read make it the last before everybody else has a turn.
-
-    The event loops read up to 250 KiB at once, and uvloop 32 times that from one connection when so much is there. What
-    TLS makes of a read may be much less: each of its records can hold a single byte.
+    More than the transport says: it keeps a piece whole until the last of its bytes has left, and over TLS as much
+    again lies in the layer below.
     """
-    return LARGEST_READ // 4 if transport.get_extra_info("sslcontext") is None else 1024
+    held = transport.get_write_buffer_size() + READ_SIZE
+    return held if transport.get_extra_info("sslcontext") is None else 2 * held
 
 
 class Reader(Protocol):

@@ -15,7 +15,8 @@ from enum import Enum
 from proxy.errors import Outcome
 from proxy.frames import FrameCounter, close_frame, is_one_frame
 from proxy.limits import Lease
-from proxy.patience import largest_read, waiting, waits
+from proxy.patience import waiting, waits
+from proxy.reads import BoundedReads, last_read
 
 _COME_BACK = 1012
 """What a client hears whose upstream has vanished: "the service restarts". Without it, it would see 1006, after which
@@ -54,7 +55,7 @@ TRANSITIONS: dict[State, dict[str, State]] = {
 """State, what happens, next state. An end is half of a close: the other direction goes on."""
 
 
-class Leg(asyncio.Protocol):
+class Leg(BoundedReads):
     """One side of the tunnel: what it receives goes to the other side."""
 
     __slots__ = ("count", "frames", "is_lost", "lease", "most", "other", "role", "transport", "tunnel")
@@ -67,7 +68,7 @@ class Leg(asyncio.Protocol):
         self.count = 0
         self.is_lost = False
         self.lease: Lease | None = None  # what waits for this side is counted while it is too much
-        self.most = largest_read(transport)
+        self.most = last_read(transport)
         self.other: Leg
 
     def data_received(self, data: bytes) -> None:
