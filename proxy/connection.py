@@ -25,7 +25,7 @@ import httptools
 from proxy import tls
 from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost
 from proxy.headers import Fields
-from proxy.reads import BoundedReads
+from proxy.reads import READ_SIZE, give_way
 
 MAX_HEAD = 65536
 """Bytes of an answer's head and the interim answers before it. Precedents: nginx 4-8 KiB (a known trap for large
@@ -86,7 +86,7 @@ class PlainListener(Protocol):
         """Hear that the connection has ended, before ``end_plain`` was called."""
 
 
-class Connection(BoundedReads):
+class Connection(asyncio.Protocol):
     """A connection to an upstream, carrying one exchange at a time.
 
     ``begin``, ``write``, ``await head()``, then ``await read()`` until it
@@ -105,6 +105,7 @@ class Connection(BoundedReads):
         self._writable: asyncio.Future[None] | None = None
         self._listener: PlainListener | None = None
         self._idle = True
+        self._is_held = self._reading_paused = False
         self.idle_since = 0.0
         self.is_reused = False
         self.has_tls = False
@@ -126,8 +127,11 @@ class Connection(BoundedReads):
 
     def hold(self, is_held: bool) -> None:
         """Make the upstream wait, or let it go on."""
-        if self._transport is not None and not self.is_closing:
-            (self._transport.pause_reading if is_held else self._transport.resume_reading)()
+        self._is_held = is_held
+        if not is_held:
+            self._read_on()
+        elif self._transport is not None and not self.is_closing:
+            self._transport.pause_reading()
 
     # -- the exchange
 
@@ -153,7 +157,7 @@ class Connection(BoundedReads):
         self._bodiless = 0
         self._pieces: deque[bytes] = deque()
         self._held = 0
-        self._reading_paused = False
+        self._is_held = self._reading_paused = False
         self._complete = False
         self._reusable = False
         self._error: UpstreamError | Exception | None = None
@@ -197,8 +201,7 @@ class Connection(BoundedReads):
         self._held = 0
         if self._reading_paused:
             self._reading_paused = False
-            if self._transport is not None and not self.is_closing:
-                self._transport.resume_reading()
+            self._read_on()
         return data
 
     async def read(self) -> bytes:
@@ -282,6 +285,9 @@ class Connection(BoundedReads):
 
     def data_received(self, data: bytes) -> None:
         """Parse; hold the body back when whoever reads it is slower."""
+        if len(data) >= READ_SIZE and self._transport is not None and not self.is_closing:
+            give_way(self._transport, self, len(data))
+            self._loop.call_soon(self._read_on)
         if self._listener is not None:
             self._listener.answered(data)
             return
@@ -310,6 +316,11 @@ class Connection(BoundedReads):
             # Trailers, or extensions of chunks: llhttp takes them without end, and holds a trailer until it is whole.
             self._break(f"sent more than {_MAX_BODILESS} bytes without a body in them")
         self._wake()
+
+    def _read_on(self) -> None:
+        if not (self._is_held or self._reading_paused or self.is_closing):
+            assert self._transport is not None
+            self._transport.resume_reading()
 
     def eof_received(self) -> None:
         """Take the upstream's end as the end of a body that has no other."""
@@ -437,8 +448,7 @@ class Connection(BoundedReads):
             self._break("switched protocols, which nobody had asked for")
             return
         self._answer = self._switching
-        if self._transport is not None:
-            self._transport.pause_reading()
+        self.hold(True)
         self._leftover = leftover
         self._reusable = False
         self._complete = True

@@ -35,7 +35,7 @@ from proxy.tls import Certificate, why
 
 logger = logging.getLogger("proxy")
 
-Welcome = Callable[[Peer | None, Slot | None], asyncio.BaseProtocol]
+Welcome = Callable[[Peer | None, Slot | None], asyncio.Protocol]
 """Makes the protocol of a connection. It is told who the client is where a proxy in front has announced it (None: the
 transport knows), and what the connection counts as, to be released at its end (None: nobody counts)."""
 
@@ -90,7 +90,7 @@ class _Arrival:
     announced: Peer | None = None
     slot: Slot | None = None
     is_in: bool = False
-    protocol: asyncio.BaseProtocol | None = None
+    protocol: asyncio.Protocol | None = None
 
 
 class Door:
@@ -254,7 +254,7 @@ class Door:
             self._turned_away(arrival.who, error)
 
     async def _hand_in(self, arrival: _Arrival, tls: ssl.SSLContext | None = None, patience: float = 0.0) -> None:
-        def make() -> asyncio.BaseProtocol:
+        def make() -> asyncio.Protocol:
             arrival.protocol = self._welcome(arrival.announced, arrival.slot)
             return arrival.protocol
 

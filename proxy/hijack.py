@@ -28,7 +28,7 @@ from proxy.heads import HeadLimits
 from proxy.limits import Lease, Slot
 from proxy.patience import Deadlines, SlowReaders, waiting, waits
 from proxy.plain import MAX_FIELDS, MAX_HEAD, Request, recognise_request
-from proxy.reads import READ_SIZE, last_read
+from proxy.reads import READ_SIZE, give_way, last_read
 from proxy.strict import RequestReader, Unreadable
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
@@ -326,7 +326,7 @@ class Connection(RequestHandler):
             if taken < len(data):
                 self._hold(data[taken:])
         if len(data) >= self._most and self.transport is not None and not self.transport.is_closing():
-            self.transport.pause_reading()
+            give_way(self.transport, self, len(data))
             self._loop.call_soon(self.read_on)
 
     @property

@@ -27,7 +27,6 @@ from proxy.lifecycle import Lifecycle, State
 from proxy.limits import Admission, Entrance, admin_places
 from proxy.listen import Bound, bind
 from proxy.log_writer import LogWriter
-from proxy.reads import ReadsFor
 from proxy.reload import CannotApply, differences, merge
 from proxy.rules import make_rules
 from proxy.tls import Certificate
@@ -94,7 +93,7 @@ class Server:
         public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
         self._door = Door(
             public_sockets,
-            lambda announced, slot: ReadsFor(self._listener(announced, slot)),
+            self._listener,
             patience=settings.timeouts.head,
             entrance=self.entrance,
             certificate=self.certificate,

@@ -16,7 +16,7 @@ from proxy.errors import Outcome
 from proxy.frames import FrameCounter, close_frame, is_one_frame
 from proxy.limits import Lease
 from proxy.patience import waiting, waits
-from proxy.reads import BoundedReads, last_read
+from proxy.reads import give_way, last_read
 
 _COME_BACK = 1012
 """What a client hears whose upstream has vanished: "the service restarts". Without it, it would see 1006, after which
@@ -55,7 +55,7 @@ TRANSITIONS: dict[State, dict[str, State]] = {
 """State, what happens, next state. An end is half of a close: the other direction goes on."""
 
 
-class Leg(BoundedReads):
+class Leg(asyncio.Protocol):
     """One side of the tunnel: what it receives goes to the other side."""
 
     __slots__ = ("count", "frames", "is_lost", "lease", "most", "other", "role", "transport", "tunnel")
@@ -82,7 +82,7 @@ class Leg(BoundedReads):
                 self.tunnel.close_seen(self, frames.close_code)
         self.other.transport.write(data)
         if size >= self.most:
-            self.tunnel.give_way(self)
+            self.tunnel.give_way(self, size)
 
     def taken(self) -> int | None:
         """Return how many bytes this side has taken, but for a constant; None when nothing waits for it."""
@@ -158,7 +158,7 @@ class _LeavingLeg(Leg):
         if self.role == "client" and self.frames.close_code is not None:
             self.tunnel.close()
         elif len(data) >= self.most:
-            self.tunnel.give_way(self)
+            self.tunnel.give_way(self, len(data))
 
 
 class Tunnel:
@@ -281,10 +281,10 @@ class Tunnel:
 
     # -- told by the legs
 
-    def give_way(self, leg: Leg) -> None:
-        """Read no more of one side until everybody else has had a turn."""
+    def give_way(self, leg: Leg, size: int) -> None:
+        """Read no more of one side until everybody else has had a turn. size: bytes of its last read."""
         if not leg.transport.is_closing():
-            leg.transport.pause_reading()
+            give_way(leg.transport, leg, size)
             self._loop.call_soon(self._read_on, leg.role)
 
     def _read_on(self, role: str) -> None:
