@@ -364,6 +364,7 @@ class Gateway:
                 on_end=self._on_tunnel_end,
             )
             self._tunnels[tunnel] = exchange
+            client.watch_tls(to_client, lambda: tunnel.bytes_from_client, tunnel.abort)
             tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
         except BaseException:
             # Neither connection has a protocol that would tell of its end.

@@ -30,6 +30,7 @@ from proxy.patience import Deadlines, SlowReaders, waiting, waits
 from proxy.plain import MAX_FIELDS, MAX_HEAD, Request, recognise_request
 from proxy.reads import READ_SIZE, give_way, last_read
 from proxy.strict import RequestReader, Unreadable
+from proxy.tls_watch import TlsWatch
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
 """Whether aiohttp parses with llhttp. Its pure-Python parser is laxer in ways that smuggle requests."""
@@ -174,6 +175,15 @@ class Client:
         serving.add_done_callback(lambda _: protocol.connection_lost(None))
         return transport, leftover
 
+    def watch_tls(self, transport: asyncio.Transport, received: Callable[[], int], cut: Callable[[], None]) -> None:
+        """Go on watching a connection that was taken, if TLS ends in this process.
+
+        received: returns the bytes that have come from it since. cut: ends it.
+        """
+        if transport.get_extra_info("sslcontext") is not None:
+            before = self._protocol.received()
+            self._protocol.tls_watch.watch(transport, lambda: before + received(), cut)
+
     def take_slot(self) -> Slot | None:
         """Take what the connection counts as, for whoever knows its end behind ``take``; None where nobody counts."""
         slot, self._protocol.slot = self._protocol.slot, None
@@ -258,6 +268,7 @@ class Connection(RequestHandler):
         "_on_plain",
         "_on_unreadable",
         "_reader",
+        "_received",
         "_unread",
         "_unsent",
         "_wire",
@@ -298,6 +309,7 @@ class Connection(RequestHandler):
         self._announced = announced
         self._wire: asyncio.Transport | None = None  # aiohttp forgets its own before the last bytes have left
         self._written = 0  # bytes that were given to it
+        self._received = 0  # bytes that came from it
         self._most = 0  # bytes of one read, behind which others have a turn
         self._unread: Lease | None = None  # what is held of what it sends is counted while reading is paused
         self._unsent: Lease | None = None  # and what waits for it while that is too much
@@ -314,6 +326,8 @@ class Connection(RequestHandler):
         assert self._wire is not None
         self._wire.set_write_buffer_limits(high=self._read_bufsize)
         self._most = last_read(self._wire)
+        if self._wire.get_extra_info("sslcontext") is not None:
+            self.tls_watch.watch(self._wire, self.received, self.took_too_long)
         self._heads.begin(self)
 
     def data_received(self, data: bytes) -> None:
@@ -321,6 +335,7 @@ class Connection(RequestHandler):
         if not data:
             super().data_received(data)  # aiohttp itself calls, to be reminded of what it holds
             return
+        self._received += len(data)
         if not self._is_broken:
             taken = 0 if self._held or self._is_busy else self._take(data)
             if taken < len(data):
@@ -445,6 +460,10 @@ class Connection(RequestHandler):
         left = None if self._wire is None else waiting(self._wire)
         return None if left is None else self._written - left
 
+    def received(self) -> int:
+        """Return how many bytes have come from the client."""
+        return self._received
+
     def took_too_long(self) -> None:
         """Cut the client, with what waits for it: a reset, so that the kernel lets go of its part too."""
         self.was_too_slow = True
@@ -475,6 +494,11 @@ class Connection(RequestHandler):
         else:
             self.take_held()
             self.force_close()
+
+    @property
+    def tls_watch(self) -> TlsWatch:
+        """Where connections over TLS are watched."""
+        return self._listener.tls_watch
 
     @property
     def is_leaving(self) -> bool:
@@ -646,6 +670,7 @@ class Listener(web.Server):
             handler_cancellation=True,
         )
         self.is_leaving = False
+        self.tls_watch = TlsWatch()
         self.hold = hold
         self.on_empty: Callable[[], None] = lambda: None
         self._heads = Deadlines[Connection](terms["head_timeout"], Connection.head_is_late)
