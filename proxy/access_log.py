@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from proxy.exchange import Exchange
-from proxy.log_format import shortened
+from ws_service.plainlog import shortened
 
 _PATIENCE = 0.05
 """Seconds that a line may wait for others. Precedent: nginx without ``buffer=`` writes each at once."""

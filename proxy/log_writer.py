@@ -17,7 +17,7 @@ import select
 import threading
 from collections import deque
 
-from proxy.log_format import EscapingFormatter
+from ws_service.plainlog import PlainFormatter
 
 logger = logging.getLogger("proxy")
 
@@ -124,7 +124,7 @@ class LogHandler(logging.Handler):
     def __init__(self, writer: LogWriter) -> None:
         super().__init__()
         self._writer = writer
-        self.setFormatter(EscapingFormatter("%(levelname)s %(message)s"))
+        self.setFormatter(PlainFormatter("%(levelname)s %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record; one that cannot be formatted is told as ``logging`` tells it, and disturbs nobody."""

@@ -1,9 +1,10 @@
 """Log lines in which what a client said is text and nothing else: no line of its own, no command to a terminal.
 
 A path, a field or a message may hold line ends, escape codes (ECMA-48) and
-characters that turn the direction of what follows. Whoever logs one, ours,
-uvicorn or the user's endpoint, in a message or in the text of an exception:
-here it is escaped, in the one place through which every line goes.
+characters that turn the direction of what follows (CWE-117, CVE-2021-42574).
+Whoever logs one, the gateway, the service, uvicorn or the user's endpoint, in
+a message or in the text of an exception: here it is escaped and its length
+bounded, in the one place through which every line goes (issue 9).
 """
 
 from __future__ import annotations
@@ -31,13 +32,27 @@ _UNPRINTABLE = re.compile(
 
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
+_LONGEST = 8192
+"""Characters of a line before it is escaped. Precedents: rsyslog 8KiB, systemd-journald 48KiB."""
+
 _MAX_CHAIN = 16
 """Exceptions of one chain, or of one group, that are written."""
 
 
 def escaped(text: str) -> str:
     """Return ``text`` with everything written out that is no visible character; what is visible stays as it is."""
+    if text.isascii() and text.isprintable():
+        return text
     return _UNPRINTABLE.sub(_escape, text)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of so many characters at most, and behind it how many there were, if there were more."""
+    return text if len(text) <= most else f"{text[:most]}...({len(text)} bytes)"
+
+
+def _line(text: str) -> str:
+    return escaped(shortened(text, _LONGEST))
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -59,16 +74,16 @@ class PlainFormatter(logging.Formatter):
         """Return the lines of a record, without the last line end."""
         message = record.getMessage().strip("\r\n")
         if getattr(record, _MARK, False) or (record.name == "uvicorn.error" and record.module == "on"):
-            record.message = "\n".join(map(escaped, message.split("\n")))
+            record.message = "\n".join(map(_line, message.split("\n")))
         else:
-            record.message = escaped(message)
+            record.message = _line(message)
         if self.usesTime():
             record.asctime = self.formatTime(record, self.datefmt)
         lines = [self.formatMessage(record)]
         if record.exc_info and record.exc_info[1] is not None:
             lines += trace(record.exc_info[1])
         if record.stack_info:
-            lines += map(escaped, record.stack_info.split("\n"))
+            lines += map(_line, record.stack_info.split("\n"))
         return "\n".join(lines)
 
 
@@ -100,7 +115,7 @@ def _lines(error: BaseException) -> Iterator[str]:
     if error.__traceback__ is not None:
         yield "Traceback (most recent call last):"
         for entry in traceback.format_tb(error.__traceback__):
-            yield from map(escaped, entry.rstrip("\n").split("\n"))
+            yield from map(_line, entry.rstrip("\n").split("\n"))
     kind = type(error)
     name = (
         kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
@@ -109,9 +124,9 @@ def _lines(error: BaseException) -> Iterator[str]:
         text = str(error)
     except Exception as failure:
         text = f"<its text cannot be made: {type(failure).__name__}>"
-    yield escaped(f"{name}: {text}" if text else name)
+    yield _line(f"{name}: {text}" if text else name)
     for note in getattr(error, "__notes__", ()):
-        yield escaped(str(note))
+        yield _line(str(note))
     if isinstance(error, BaseExceptionGroup):
         for number, part in enumerate(error.exceptions[:_MAX_CHAIN], 1):
             yield f"  +- {number} of {len(error.exceptions)}"

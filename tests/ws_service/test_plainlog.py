@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ws_service.plainlog import LINES, PlainFormatter, escaped, trace
+from ws_service.plainlog import LINES, PlainFormatter, escaped, shortened, trace
 
 
 def record(message: str, *arguments: object, name: str = "ws_service", **more: object) -> logging.LogRecord:
@@ -50,6 +50,17 @@ def test_whatever_is_said_is_one_line_that_can_be_encoded(said: str) -> None:
 def test_a_message_is_one_line_whoever_put_it_together() -> None:
     assert written(record("refused %s", "/a\n2026 INFO forged")) == [r"ERROR refused /a\n2026 INFO forged"]
     assert written(record("refused /a\n2026 INFO forged", name="app")) == [r"ERROR refused /a\n2026 INFO forged"]
+
+
+def test_what_is_long_is_cut_and_says_so() -> None:
+    assert shortened("abc", 3) == "abc"
+    assert shortened("abcd", 3) == "abc...(4 bytes)"
+    assert len(written(record("%s", "a" * 100_000))[0]) < 10_000
+    assert len(written(record("%s", "\n" * 100_000))[0]) < 40_000
+
+
+def test_a_stack_is_escaped_as_well() -> None:
+    assert written(record("here", stack_info="Stack:\n  a\x1b")) == ["ERROR here", "Stack:", r"  a\x1b"]
 
 
 def test_an_end_of_line_at_the_end_is_none() -> None:
