@@ -70,7 +70,7 @@ class Settings(Section):
     app, or a router. The module is looked for beside the config file, then where Python looks. None: every
     handshake is refused. Danger: what the module does when it is imported happens in this process too."""
 
-    max_message: Annotated[Size, Field(ge=1024)] = 16 << 20
+    max_message: Annotated[Size, Field(ge=1024)] = 32 << 20
     """Bytes of the largest message that a client may send, all fragments together and inflated; a larger one
     closes its socket with 1009. Danger: inflating one takes the process 1 to 2 ms for each MiB. Precedents:
     websockets 1 MiB, uvicorn 16 MiB."""

@@ -17,7 +17,7 @@ def test_no_config_at_all_is_a_valid_config() -> None:
 
 
 def test_a_message_of_16_mib_fits_the_default() -> None:
-    assert Settings().max_message == 16 << 20
+    assert Settings().max_message > 16 << 20
 
 
 @pytest.mark.parametrize("name", ["app:app", "pages.live:router", "live:dash_app.server", "größe:app"])
