@@ -34,7 +34,7 @@ class Admin:
     """What ``gateway.admin`` answers.
 
     current_upstreams: asked anew each time, because a reload may replace them. hosts: asked anew each time: the names
-    of ``gateway.admin_hosts``.
+    of ``gateway.admin_hosts``. uploads: asked anew each time: bodies that are on their way to an upstream.
 
     ``/healthz``: 200 while the process lives.
     ``/readyz``: 200 while new clients may come, 503 while it starts or stops.
@@ -43,8 +43,9 @@ class Admin:
     of service would cut off the other upstream's clients too. Nothing is
     tried for the answer: however often it is asked, no upstream notices.
     It also says how many connections clients have, how many WebSockets,
-    those that were handed over too, and how many tasks the event loop has:
-    at rest none of them grows.
+    those that were handed over too, how many uploads, how many bytes wait on
+    stuck connections, and how many tasks the event loop has: at rest none of
+    them grows.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class Admin:
         current_upstreams: Callable[[], Mapping[str, Upstream]],
         admission: Admission,
         hosts: Callable[[], Iterable[str]] = tuple,
+        uploads: Callable[[], int] = int,
     ) -> None:
         self._lifecycle = lifecycle
         self._current_upstreams = current_upstreams
         self._admission = admission
         self._hosts = hosts
+        self._uploads = uploads
 
     def answer(self, head: bytes, *, is_unix: bool) -> bytes:
         """Return the answer to a request.
@@ -101,6 +104,8 @@ class Admin:
                 "in_flight": len(lifecycle.in_flight),
                 "connections": admission.connections.total,
                 "websockets": admission.websockets.total,
+                "uploads": self._uploads(),
+                "buffered": admission.buffered.total,
                 "tasks": len(asyncio.all_tasks()),
                 "upstreams": {name: _about(upstream) for name, upstream in self._current_upstreams().items()},
             }

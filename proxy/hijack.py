@@ -38,6 +38,9 @@ HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParse
 _PIECE = 16384
 """Bytes of what is held that are looked at together; a head of the usual size, and a body that is not small, fit."""
 
+_LONGEST_CONNECTION = 4096
+"""Bytes of Connection fields that are read; a longer list is refused by the routing, or ends its connection."""
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -753,7 +756,10 @@ def _give_back(lease: Lease | None) -> None:
 
 def _wants_keep_alive(head: Head) -> bool:
     """Ask Connection alone (RFC 9112, section 9.3): llhttp believes Proxy-Connection too."""
-    options = tokens(head.all(b"connection"))
+    values = head.all(b"connection")
+    if sum(map(len, values)) > _LONGEST_CONNECTION:
+        return False
+    options = tokens(values)
     return b"close" not in options and (head.version >= (1, 1) or b"keep-alive" in options)
 
 

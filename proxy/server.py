@@ -72,6 +72,7 @@ class Server:
             lambda: self._gateway.rules.upstreams,
             admission,
             lambda: self._gateway.rules.settings.admin_hosts,
+            lambda: self._gateway.uploads.total,
         )
         self._admin_places = admin_places(files)
         self._admin_listener: AdminListener | None = None

@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from tests.fuzz.client import FuzzClient
 from tests.fuzz.grammar import write_play
 from tests.fuzz.judge import Judge
 from tests.processes import Process, free_ports, python, running
 from tests.strict_origin import StrictOrigin
+from tests.system.gateway import PER_CLIENT
 from ws_service import wire
 
 AT_ONCE = 64
@@ -142,7 +144,7 @@ def gateway_process(folder: Path, dash: str, ws: str, handoff: str) -> Iterator[
         "handoff": handoff,
         "access_log": "json",
         # Every client has the same address here.
-        "limits": {"connections_per_client": None, "websockets_per_client": None, "handshakes_per_second": None},
+        "limits": dict.fromkeys(PER_CLIENT),
     }
     config, log = folder / "gateway.yaml", folder / "access.log"
     config.write_text(json.dumps({"gateway": settings}))
@@ -216,7 +218,7 @@ async def _warm_up(gateway: Running, origins: tuple[StrictOrigin, ...]) -> None:
     await _rest(gateway, origins)
 
 
-async def _rest(gateway: Running, origins: tuple[StrictOrigin, ...]) -> dict[str, object]:
+async def _rest(gateway: Running, origins: tuple[StrictOrigin, ...]) -> dict[str, Any]:
     """Drop the upstreams' connections, and return what the gateway says of itself; its own connection for that ends."""
     for origin in origins:
         origin.hang_up()
@@ -230,14 +232,23 @@ async def _check_at_rest(gateway: Running, judge: Judge, origins: tuple[StrictOr
     deadline = time.monotonic() + 10
     while True:
         state, descriptors = await _rest(gateway, origins), gateway.descriptors
-        if (state["in_flight"] == 0 and descriptors <= base) or time.monotonic() > deadline:
+        left = _leases(state)
+        if (not left and descriptors <= base) or time.monotonic() > deadline:
             break
-    if state["in_flight"]:
-        judge.fail("exchanges are left behind", None, state)
+    if left:
+        judge.fail(f"something was not given back: {left}", None, state)
     if descriptors > base:
         judge.fail("descriptors are left behind", None, f"{base} before, {descriptors} behind: {gateway.files()}")
     if (await asyncio.to_thread(gateway.ask, "/healthz"))["status"] != "alive":
         judge.fail("the gateway is not healthy", None)
+
+
+def _leases(state: dict[str, Any]) -> dict[str, int]:
+    """Return what is counted and not given back, by name."""
+    counts = {name: state[name] for name in ("in_flight", "connections", "websockets", "uploads", "buffered")}
+    for name, upstream in state["upstreams"].items():
+        counts |= {f"{name} {what}": upstream[what] for what in ("in_flight", "waiting")}
+    return {name: count for name, count in counts.items() if count}
 
 
 def run(folder: Path, **options: object) -> Verdict:

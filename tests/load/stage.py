@@ -27,6 +27,8 @@ LIMITS = {
     "connections_per_client": None,
     "websockets_per_client": None,
     "handshakes_per_second": None,
+    "uploads_per_client": None,
+    "buffered_per_client": None,
 }
 """No limits for one client: the load comes from few addresses, and what one may take is another test's question."""
 
