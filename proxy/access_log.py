@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from proxy.exchange import Exchange
-from ws_service.plainlog import shortened
+from ws_service.plainlog import escaped, shortened
 
 _PATIENCE = 0.05
 """Seconds that a line may wait for others. Precedent: nginx without ``buffer=`` writes each at once."""
@@ -100,8 +100,7 @@ def text_line(exchange: Exchange) -> str:
         asked = asked.replace("\\", "\\x5c").replace('"', "\\x22")
     what = f'"{asked}" {x.status or "-"}'
     line = f"{_time(x)} {client} {what}{event}{way}{numbers}{by}{detail} id={x.id}"
-    # Whatever came from outside may hold line ends and escape codes.
-    return line if line.isascii() and line.isprintable() else ascii(line)[1:-1]
+    return line if line.isascii() and line.isprintable() else escaped(line).encode("ascii", "backslashreplace").decode()
 
 
 def json_line(exchange: Exchange) -> str:

@@ -82,7 +82,7 @@ class Admin:
         if hosts and not is_unix and not is_answered(hosts[0].decode("latin-1"), self._hosts()):
             return _error(
                 403,
-                "Health is told to who asks by an IP address or as localhost, and by no other name.",
+                "Health is answered by an IP address, as localhost, and by the names in gateway.admin_hosts.",
                 advice="For whoever runs this: if this name should be answered, add it to gateway.admin_hosts.",
             )
         told = self._told(target.partition(b"?")[0])

@@ -170,7 +170,10 @@ AskedPath = Annotated[str | None, BeforeValidator(_path)]
 def _prefix(value: object) -> object:
     if isinstance(value, str) and re.fullmatch(r"/(?:[!-~]*/)?", value) and not MANY_READINGS.search(value):
         return value
-    raise ValueError(f"{value!r} is no prefix of paths; write one that begins and ends with /, as Dash has it: /app/")
+    raise ValueError(
+        f"{value!r} is not a path prefix; write Dash's requests_pathname_prefix, which begins and ends with / and has "
+        "no //, dot segments, ?, #, ; or percent-encoding: /app/"
+    )
 
 
 PathPrefix = Annotated[str, BeforeValidator(_prefix)]
@@ -349,8 +352,9 @@ class Limits(Section):
     429. Precedents: nginx limit_req (off by default) with burst."""
 
     uploads_per_client: Annotated[int, Field(ge=1)] | None = 3
-    """Requests of one client whose body is still on its way to an upstream; the next ones wait for ``timeouts.queue``,
-    then 429. A body that comes with its head is not counted. Danger: a body that stops coming keeps one of Dash's
+    """Requests of one client whose body is still on its way to an upstream; the next ones wait for ``timeouts.body``,
+    then 429. A body that is here when its upstream is asked is not counted: one of up to twice ``buffer`` has 250 ms for
+    that. Peers in ``trusted_proxies`` have no such limit; ``null`` is none. Danger: a body that stops coming keeps one of Dash's
     workers for ``timeouts.body``, so keep it below their number; an office behind one address shares it. Precedents:
     nginx none (it collects bodies on disk first)."""
 
@@ -498,8 +502,8 @@ class Settings(Section):
     health: Health = Health()
 
     buffer: Annotated[Size, Field(ge=4096)] = 16384
-    """Bytes held per direction of an exchange before the sender is made to wait; what was read last comes to that, 256
-    KiB at most. Precedents: nginx 4KiB to 64KiB, HAProxy 16KiB."""
+    """Bytes held per direction of an exchange before the sender is made to wait; what was read last comes to that, 64
+    KiB, and 256 KiB once on each connection. Precedents: nginx 4KiB to 64KiB, HAProxy 16KiB."""
 
     def handoff_path(self, folder: Path) -> Path | None:
         """Return ``handoff`` as a path; None where it is off. folder: of the config file."""

@@ -52,7 +52,8 @@ class Outcome(Enum):
     RESET = "reset"
 
     TOO_SLOW = "too slow"
-    """One side took nothing of what waited for it, for ``timeouts.send``; a tunnel's, or a client's of an answer."""
+    """One side took less than 240 bytes a second of what waited for it, for ``timeouts.send``; a tunnel's, or a client's of
+    an answer. Or more waited on its client's connections than ``limits.buffered_per_client``; the log names the client."""
 
 
 class ProxyError(Exception):

@@ -108,8 +108,7 @@ class Express:
             ours,
             upstream,
             exchange,
-            settings.timeouts,
-            settings.limits,
+            settings,
             self._uploads,
             close=False,
         )

@@ -9,20 +9,26 @@ are produced.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
-from proxy.config import Limits, Timeouts
+from proxy.config import Settings, Timeouts
 from proxy.connection import Answer, Connection, Framing
 from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamTimeout
 from proxy.exchange import Exchange
-from proxy.headers import Fields, request_head, response_head, tokens
+from proxy.headers import Fields, is_trusted, request_head, response_head, tokens
 from proxy.hijack import Client, Written
 from proxy.hold import HELD, hold, send
 from proxy.patience import MIN_RATE
 from proxy.uploads import Uploads
 from proxy.upstream import Upstream
+
+_MOMENT = 0.25
+"""Seconds that are waited for a small body, as a callback has; browsers send it in segments of its own after the head.
+What is not here by then is an upload, and counts as one. An upstream that answers before the body's end is heard no
+later than that."""
 
 _CONTINUE_PATIENCE = 1.0
 """Seconds to wait for an upstream's 100 before the gateway says it itself. curl waits as long for the gateway's."""
@@ -36,8 +42,7 @@ async def forward(
     ours: Fields,
     upstream: Upstream,
     exchange: Exchange,
-    timeouts: Timeouts,
-    limits: Limits,
+    settings: Settings,
     uploads: Uploads,
     *,
     close: bool,
@@ -46,18 +51,21 @@ async def forward(
 
     target: the request target for the upstream. ours: the fields that the
     gateway adds. close: the client's connection must not be used again.
-    limits: of them ``body`` and ``uploads_per_client``. uploads: where a
-    body that is still on its way is counted.
+    uploads: where a body that is still on its way is counted.
 
     GET and HEAD wait for an upstream that is away (``hold``). Raises
     ProxyError when there is no answer to relay. Cancelling it, which is what
     the client's leaving does, ends the exchange with the upstream.
     """
-    head = client.head
+    head, timeouts, limits = client.head, settings.timeouts, settings.limits
     body = _Body(client, exchange, limits.body)
+    if not body.is_whole:
+        await body.arrive()
     message = request_head(head, target, ours, body=body.field) + body.at_once()
     if not body.is_whole:
-        exchange.upload = await uploads.claim(exchange.client, limits.uploads_per_client, timeouts.queue)
+        is_free = is_trusted(exchange.client, settings.trusted_proxies)
+        most = None if is_free else limits.uploads_per_client
+        exchange.upload = await uploads.claim(exchange.client, most, timeouts.body)
         return await _stream(client, message, body, upstream, exchange, timeouts, close=close)
 
     async def attempt() -> tuple[Connection, Answer]:
@@ -202,6 +210,18 @@ class _Body:
         self.field = b"Transfer-Encoding: chunked" if self._chunked else b""
         expects = client.head.version >= (1, 1) and b"100-continue" in tokens(client.head.all(b"expect"))
         self._may_continue = asyncio.Event() if expects and not self.is_whole else None
+
+    async def arrive(self) -> None:
+        """Wait a moment for a small body whose length is known, so that it need not be counted as an upload."""
+        body, length = self._client.body, self._client.head.get(b"content-length") or b""
+        _, most = body.get_read_buffer_limits()  # more would not be read before it is taken
+        if self._may_continue is not None or not length.isdigit() or int(length) > most:
+            return
+        # A body that is broken is told by whoever reads it.
+        with suppress(TimeoutError, RequestPayloadError, HttpProcessingError):
+            async with asyncio.timeout(_MOMENT):
+                await body.wait_eof()
+        self.is_whole = self.is_sent = body.is_eof()
 
     def at_once(self) -> bytes:
         """Return the body, framed, if the whole of it has arrived with the head; nothing otherwise."""

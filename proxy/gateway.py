@@ -229,7 +229,6 @@ class Gateway:
                 return await self._relay_refusal(client, word, exchange, rules.upstreams["dash"])
             ours = (*ours, *word)
         client.head = rules.guards.without_claims(client.head)
-        timeouts = rules.settings.timeouts
         if not isinstance(decision, Upgrade):
             written = await forward(
                 client,
@@ -237,8 +236,7 @@ class Gateway:
                 ours,
                 upstream,
                 exchange,
-                timeouts,
-                rules.settings.limits,
+                rules.settings,
                 self.uploads,
                 close=decision.close,
             )
@@ -455,10 +453,10 @@ class Gateway:
 
     def _end(self, exchange: Exchange) -> None:
         exchange.ended = time.monotonic()
+        self._lifecycle.leave(exchange)
         for lease in (exchange.slot, exchange.connection, exchange.upload):
             if lease is not None:
                 lease.release()
-        self._lifecycle.leave(exchange)
         self._observe(exchange)
 
     def _answer(self, client: Client, exchange: Exchange, error: ProxyError) -> Written:

@@ -441,6 +441,10 @@ class _Channel:
     def _left(self) -> None:
         if self._is_leaving:
             pass
+        elif not self._is_greeted:
+            why = "it ended before its greeting; it may be another version: restart both programs"
+            logger.warning("the ws service on %s (process %d) is not understood: %s", self.place, self.pid, why)
+            self._owner.shun(self.place, why)
         elif self.live:
             logger.warning(
                 "the ws service (process %d) is gone, and %d sockets that were handed over to it with it",

@@ -581,6 +581,7 @@ class Connection(RequestHandler):
         if len(self._held) >= self._read_bufsize and not self._is_full:
             self._is_full = True
             self._pause_transport_reading()
+            self._count_unread(len(self._held))
 
     def _give_on_what_was_held(self) -> None:
         """Serve what came behind a request, in pieces: to copy all of it for each request would cost its square."""
@@ -596,12 +597,15 @@ class Connection(RequestHandler):
         self._is_full = False
         return held
 
-    def _pause_transport_reading(self) -> None:
-        super()._pause_transport_reading()
+    def pause_reading(self) -> None:
+        """Hear from aiohttp that a body comes faster than it is taken."""
+        super().pause_reading()
+        # Nobody says how much of it waits; and what its upstream is to take waits a second time.
+        self._count_unread(2 * (READ_SIZE + 2 * self._read_bufsize))
+
+    def _count_unread(self, size: int) -> None:
         if self._unread is None and self.transport is not None:
-            # Of a body nobody says how much of it waits; and what its upstream is to take waits a second time.
-            body = 0 if self._body is EMPTY_PAYLOAD else 2 * (READ_SIZE + 2 * self._read_bufsize)
-            self._unread = self._count(len(self._held) + body)
+            self._unread = self._count(size)
 
     def _resume_transport_reading(self) -> None:
         # aiohttp lets go of a pause for its own buffers alone; ours stand beside it.

@@ -109,12 +109,16 @@ class Tally:
         return self._counts.get(key, 0)
 
     def enter(self, key: str, count: int = 1) -> None:
-        """Count some in."""
+        """Count some in; none is nothing to count."""
+        if not count:
+            return
         self._counts[key] = self._counts.get(key, 0) + count
         self.total += count
 
     def leave(self, key: str, count: int = 1) -> None:
         """Count some out. Raises KeyError when the client does not have so many: then the books are wrong."""
+        if not count:
+            return
         left = self._counts[key] - count
         if left < 0:
             raise KeyError(f"{key} has {left + count}, and {count} are to leave")

@@ -101,11 +101,14 @@ class Deadlines(Generic[T]):
         loop = asyncio.get_running_loop()
         latest = loop.time() - self._patience
         self._timer = None
-        for one in [one for one, _ in takewhile(lambda item: item[1] <= latest, self._since.items())]:
-            del self._since[one]
-            self._on_late(one)
-        if self._since and self._timer is None:
-            self._timer = loop.call_later(self._pause, self._look)
+        late = [one for one, _ in takewhile(lambda item: item[1] <= latest, self._since.items())]
+        try:
+            for one in late:
+                if self._since.pop(one, None) is not None:  # else the one before has ended it
+                    self._on_late(one)
+        finally:
+            if self._since and self._timer is None:
+                self._timer = loop.call_later(self._pause, self._look)
 
 
 class SlowReaders:

@@ -3,15 +3,23 @@
 Bodies are streamed, so a client that sends a byte now and then keeps one of
 Dash's workers until ``timeouts.body`` ends it. nginx collects a whole body,
 on disk if need be, before it asks an upstream. Here one client can keep only
-a few of them (issue 9, A10). A body that is here as soon as its head is not
-counted: its upstream waits for nobody.
+a few of them (issue 9, A10). A body that is here when its upstream is asked
+is not counted: nobody waits for it.
 """
 
 from __future__ import annotations
 
+import logging
+import time
+
 from proxy.errors import TooMany
 from proxy.limits import client_key
 from proxy.waiting import Turns
+
+logger = logging.getLogger("proxy")
+
+_QUIET = 60.0
+"""Seconds between two lines in the log."""
 
 
 class Upload:
@@ -35,6 +43,7 @@ class Uploads:
 
     def __init__(self) -> None:
         self._clients: dict[str, Turns] = {}
+        self._said = float("-inf")
 
     @property
     def total(self) -> int:
@@ -59,6 +68,9 @@ class Uploads:
             await turns.claim(seconds)
         except TimeoutError:
             what = f"{key} has {most} uploads under way, the most that gateway.limits.uploads_per_client allows"
+            if time.monotonic() - self._said >= _QUIET:
+                self._said = time.monotonic()
+                logger.warning("%s; if it is a proxy, name it in gateway.trusted_proxies", what)
             raise TooMany(
                 "Your address sends as many request bodies here as one client may at a time.",
                 advice="Try again when one of them has ended.",

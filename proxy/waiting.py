@@ -53,7 +53,8 @@ class Turns:
     async def claim(self, seconds: float) -> None:
         """Take a turn, behind those who came before. ``leave`` gives it back.
 
-        seconds: to wait for it. Raises TimeoutError when there is none in time. Cancelling gives up the place.
+        seconds: to wait for it; 0 does not wait. Raises TimeoutError when there is none in time. Cancelling gives up
+        the place.
         """
         if self.claim_at_once():
             return
@@ -70,8 +71,8 @@ class Turns:
             self._line.pop(ticket, None)
 
     def leave(self) -> None:
-        """Give a turn to the next who waits, or back."""
-        while self._line:
+        """Give a turn to the next who waits, or back where there are fewer turns now."""
+        while self._line and (self._limit is None or self.taken <= self._limit):
             ticket = next(iter(self._line))
             del self._line[ticket]
             if not ticket.done():

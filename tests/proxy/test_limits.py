@@ -131,6 +131,9 @@ def test_bytes_that_wait_are_counted_for_their_client_until_they_are_taken() -> 
     second = admitted(admission.buffer("203.0.113.7", 40, 100, 0.0)).slot
     admitted(admission.buffer("203.0.113.8", 100, 100, 0.0)).slot.release()
     admitted(admission.buffer("203.0.113.7", 1000, None, 0.0)).slot.release()
+    nothing = [admitted(admission.buffer("203.0.113.9", 0, 100, 0.0)).slot for _ in range(2)]
+    for slot in nothing:
+        slot.release()  # the first one must not take the client away from the second
     first.release()
     first.release()
     second.release()

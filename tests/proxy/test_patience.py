@@ -153,3 +153,19 @@ async def test_another_patience_holds_for_those_that_have_begun() -> None:
     await asyncio.sleep(0.4)
     assert late == []
     deadlines.end("one")
+
+
+async def test_what_is_late_may_end_what_is_late_as_well() -> None:
+    late: list[str] = []
+
+    def on_late(one: str) -> None:
+        late.append(one)
+        deadlines.end("second")
+
+    deadlines = Deadlines[str](0.05, on_late)
+    for one in ("first", "second", "third"):
+        deadlines.begin(one)
+    async with asyncio.timeout(10):
+        while len(late) < 2:  # noqa: ASYNC110 - it tells the list
+            await asyncio.sleep(0.01)
+    assert late == ["first", "third"]

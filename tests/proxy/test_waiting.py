@@ -213,3 +213,21 @@ async def test_a_larger_limit_lets_those_in_who_wait() -> None:
     turns.adapt(None)
     await waiting[1]
     assert (turns.taken, turns.waiting) == (3, 0)
+
+
+async def test_a_smaller_limit_holds_although_others_wait() -> None:
+    turns = Turns(3)
+    for _ in range(3):
+        await turns.claim(0)
+    waiting = await begun(turns.claim(10), turns.claim(10))
+    turns.adapt(1)
+    turns.leave()
+    turns.leave()
+    await settle()
+    assert (turns.taken, turns.waiting) == (1, 2)
+    turns.leave()
+    await waiting[0]
+    assert (turns.taken, turns.waiting) == (1, 1)
+    await gone(waiting[1:])
+    turns.leave()
+    assert turns.taken == 0
