@@ -353,10 +353,10 @@ class Limits(Section):
 
     uploads_per_client: Annotated[int, Field(ge=1)] | None = 3
     """Requests of one client whose body is still on its way to an upstream; the next ones wait for ``timeouts.body``,
-    then 429. A body that is here when its upstream is asked is not counted: one of up to twice ``buffer`` has 250 ms for
-    that. Peers in ``trusted_proxies`` have no such limit; ``null`` is none. Danger: a body that stops coming keeps one of Dash's
-    workers for ``timeouts.body``, so keep it below their number; an office behind one address shares it. Precedents:
-    nginx none (it collects bodies on disk first)."""
+    then 429. A body that is here when its upstream is asked is not counted: one of up to twice ``buffer`` has 250 ms
+    for that. Peers in ``trusted_proxies`` have no such limit; null is none. Danger: a body that stops coming keeps one
+    of Dash's workers for ``timeouts.body``, so keep it below their number; an office behind one address shares it.
+    Precedents: nginx none (it collects bodies on disk first)."""
 
     buffered_per_client: Size | None = 64 << 20
     """Bytes that wait in the gateway on connections of one client that are stuck, because one of their ends reads

@@ -52,8 +52,9 @@ class Outcome(Enum):
     RESET = "reset"
 
     TOO_SLOW = "too slow"
-    """One side took less than 240 bytes a second of what waited for it, for ``timeouts.send``; a tunnel's, or a client's of
-    an answer. Or more waited on its client's connections than ``limits.buffered_per_client``; the log names the client."""
+    """One side took less than 240 bytes a second of what waited for it, for ``timeouts.send``; a tunnel's, or a
+    client's of an answer. Or more waited on its client's connections than ``limits.buffered_per_client``; the log says
+    for whom."""
 
 
 class ProxyError(Exception):

@@ -241,7 +241,7 @@ class Gateway:
                 close=decision.close,
             )
         else:
-            answered = await self._answer_of(client, decision, ours, upstream, exchange, timeouts)
+            answered = await self._answer_of(client, decision, ours, upstream, exchange, rules.settings.timeouts)
             if answered is None:
                 return Written(keep_alive=False)
             connection, answer = answered
