@@ -20,7 +20,7 @@ ALL = 1000
 
 EACH = {
     "half heads of 80 KB": 100,
-    "TLS hellos of 130 KB, unfinished": 100,
+    "TLS hellos of 15 KB, unfinished": 100,
     "handed over: idle with deflate": 100,
     "handed over: unread pongs": 20,
 }
@@ -55,7 +55,7 @@ LARGE = {
     "unread answers: 403",
     "requests of 80 KB that Dash does not answer",
     "lines of 16 KB for a log that is not read",
-    "TLS hellos of 15 KB, unfinished",
+    "TLS hellos of 130 KB, unfinished",
     "TLS hellos in records of 1 byte, unfinished",
     "silent behind a TLS handshake",
     "silent connections to the admin port",
