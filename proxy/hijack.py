@@ -428,10 +428,8 @@ class Connection(RequestHandler):
         """
         self._is_broken = True
         self.take_held()
-        if self._buffer_paused:
-            self._resume_reading_for_buffer()
-        else:
-            self.read_on()
+        self._buffer_paused = self._reading_paused = False  # also for a body that nobody takes any more
+        self.read_on()
         if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
         await asyncio.sleep(self._lingering_time)
@@ -544,8 +542,8 @@ class Connection(RequestHandler):
     def resume_writing(self) -> None:
         """The client has caught up."""
         super().resume_writing()
-        _give_back(self._unsent)
-        self._unsent = None
+        lease, self._unsent = self._unsent, None
+        _give_back(lease)
         if self._carried is not None:
             self._carried.client_is_slow(False)
         elif not self._reader.is_whole:
@@ -561,13 +559,11 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """End; whoever carries a plain exchange is told."""
         self._heads.end(self)
-        if self.slot is not None:
-            self.slot.release()
-        _give_back(self._unsent)
-        _give_back(self._unread)
         carried, self._carried = self._carried, None
         self._wire = None
         super().connection_lost(exc)
+        for lease in (self.slot, self._unsent, self._unread):
+            _give_back(lease)
         if carried is not None:
             carried.client_left()
 
@@ -611,9 +607,9 @@ class Connection(RequestHandler):
         # aiohttp lets go of a pause for its own buffers alone; ours stand beside it.
         if self._is_full or self.is_lent:
             return
-        _give_back(self._unread)
-        self._unread = None
+        lease, self._unread = self._unread, None
         super()._resume_transport_reading()
+        _give_back(lease)
 
     def _process_keepalive(self) -> None:
         # aiohttp sees neither, and would take the connection for idle.
