@@ -17,7 +17,6 @@ import logging
 import socket
 import struct
 import sys
-import time
 import traceback
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -26,6 +25,7 @@ from typing import Any, cast
 import uvicorn
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
+from ws_service.feeding import SLICE, Feeder
 from ws_service.frames import FrameCutter
 from ws_service.memory import ClientMemory, CountedFrames, SocketMemory
 from ws_service.sweep import Sweep
@@ -40,12 +40,6 @@ WRITE_MARK = 32768
 
 MAX_EARLY = 16384
 """Bytes kept of what a client sends before its handshake is accepted."""
-
-TURN = 128
-"""Frames fed to the library before everybody else has a turn: 1 to 2 ms, at 6 to 15 µs for each."""
-
-PIECE = 32
-"""Frames fed at once. The library says behind a piece, and not within it, that it wants no more."""
 
 MIN_RATE = 240
 """Bytes a second that a client must take, or bring of a message that it has begun. Precedent: Kestrel 240 bytes a
@@ -67,6 +61,7 @@ class Resources:
 
     def __init__(self, memory_limit: int) -> None:
         self.sweep = Sweep()
+        self.feeder = Feeder()
         self.memory = ClientMemory(memory_limit)
         self.buffer = memoryview(bytearray(READ_SIZE))
         """Whatever is read is read into it, and copied before anything else is read."""
@@ -109,9 +104,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_library_full = False
         self._is_client_slow = False
         self._is_paused = False
-        self._is_scheduled = False
         self._is_lost = False
-        self._later: asyncio.TimerHandle | None = None
         self._written = 0
         self._fed = 0
         self._began = 0.0
@@ -178,9 +171,9 @@ class Connection(asyncio.BufferedProtocol):
         self._is_lost = True
         self.was_reset = self.was_reset or exc is not None
         self._pending = b""
-        if self._later is not None:
-            self._later.cancel()
         self._resources.sweep.leave(self)
+        if self._memory is not None:
+            self._resources.feeder.leave(self._memory.account, self)
         self._connections.discard(self)
         if self.closed_with is not None:
             self._drop_unread()
@@ -354,31 +347,24 @@ class Connection(asyncio.BufferedProtocol):
         assert memory is not None
         if not memory.add(len(data)):
             self._holds_too_much()
-        elif self._pending or self._is_library_full or self._is_client_slow:
+        elif self._pending or not self._may_feed or self._resources.feeder.left <= 0 or memory.account.delay() > 0:
             self._pending += data
             self._pause()
+            self._go_on()
         elif self._cutter.is_one(data):
+            self._resources.feeder.spend(1)
             self._give(data)
         else:
             self._pending = data
-            self._feed()
+            self._resources.feeder.spend(self.feed())
 
-    def _feed(self) -> None:
-        """Feed what may be fed in one turn of the loop."""
-        self._is_scheduled = False
-        if self._memory is not None and (delay := self._memory.account.free_at - time.monotonic()) > 0:
-            self._pause()
-            self._is_scheduled = True
-            self._later = self._loop.call_later(delay, self._feed)
-            return
-        data, position, turn = self._pending, 0, TURN
-        while position < len(data) and turn > 0 and self._may_feed:
-            end, left = self._cutter.cut(data, position, PIECE)
-            turn -= PIECE - left
-            piece = data[position:end] if position or end < len(data) else data
-            position = end
-            self._give(piece)
-        self._pending = data[position:] if position else data
+    def feed(self) -> int:
+        """Feed a slice of what waits, if it may be fed; return what it counts. Told by the feeder."""
+        data, left = self._pending, SLICE
+        if data and self._may_feed:
+            end, left = self._cutter.cut(data, 0, SLICE)
+            self._pending = data[end:]
+            self._give(data[:end])
         if self._transport.is_closing():
             self._pending = b""
         elif self._pending:
@@ -388,6 +374,7 @@ class Connection(asyncio.BufferedProtocol):
             self._resume()
         if not self._cutter.at_boundary:
             self._watch()
+        return max(1, SLICE - left)
 
     def _give(self, data: bytes) -> None:
         self._fed += len(data)
@@ -428,10 +415,10 @@ class Connection(asyncio.BufferedProtocol):
         return self._is_lost or self._transport.is_closing()
 
     def _go_on(self) -> None:
-        """Feed in the next turn of the loop, if there is anything to feed."""
-        if self._pending and self._is_accepted and not self._is_scheduled and self._may_feed:
-            self._is_scheduled = True
-            self._loop.call_soon(self._feed)
+        """Have the feeder feed when it is our turn, if there is anything to feed. Safe to call while we wait for it."""
+        if self._pending and self._is_accepted and self._may_feed:
+            assert self._memory is not None
+            self._resources.feeder.enter(self._memory.account, self)
 
     def _pause(self) -> None:
         if not self._is_paused:

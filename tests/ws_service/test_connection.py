@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.ws_service.adopting import text_frame as text
 from ws_service import connection as module
 from ws_service import sweep
 from ws_service.connection import Connection, Partings, Resources, lent_state, library_class
+from ws_service.feeding import SLICE, TURN
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -86,11 +88,12 @@ async def connected(
     limit: int = 64 << 20,
     handshake: float | None = 15,
     send: float | None = 60,
+    shared: Resources | None = None,
 ) -> AsyncIterator[Rig]:
     made_of = parts(app, ws=ws, ws_per_message_deflate=True)
     config, state = made_of["config"], made_of["server_state"]
     async with tcp() as (sock, peer):
-        resources = Resources(limit)
+        resources = Resources(limit) if shared is None else shared
         library = library_class(config)(config=config, server_state=lent_state(state), app_state=made_of["app_state"])
         connection = Connection(library, state.connections, resources, handshake=handshake, send=send)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
@@ -102,7 +105,8 @@ async def connected(
         await rig.ended()
         async with asyncio.timeout(10):
             await asyncio.gather(*state.tasks, return_exceptions=True)
-        assert len(resources.sweep) == len(resources.memory) == 0, "everything is given back"
+        if shared is None:
+            assert len(resources.sweep) == len(resources.memory) == len(resources.feeder) == 0, "all is given back"
 
 
 def fragment(first: int, payload: bytes) -> bytes:
@@ -137,30 +141,90 @@ async def test_an_endpoint_that_takes_nothing_leaves_the_rest_in_the_kernel() ->
         memory = rig.connection._memory
         assert memory is not None
         assert rig.connection._is_paused
-        assert memory.held < 2 * module.READ_SIZE + module.PIECE * 2000
+        assert memory.held < 2 * module.READ_SIZE + SLICE * 2000
 
 
-async def test_no_turn_feeds_more_than_so_many_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_turn_feeds_more_than_so_many_frames_however_many_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     app = App()
+    ping = fragment(0x89, b"")
+    async with AsyncExitStack() as stack:
+        resources = Resources(64 << 20)
+        rigs = [await stack.enter_async_context(connected(app, shared=resources)) for _ in range(12)]
+        for rig in rigs:
+            await rig.peer.head()
+        fed: list[int] = []
+        begin = resources.feeder._turn
+
+        def turn() -> None:
+            fed.append(sum(rig.connection._fed for rig in rigs))
+            begin()
+
+        monkeypatch.setattr(resources.feeder, "_turn", turn)
+        for rig in rigs:
+            rig.peer.writer.write(ping * 500 + text("behind them"))
+        app.may_take.set()
+        async with asyncio.timeout(20):
+            while len(app.heard) < len(rigs):
+                await app.has_heard()
+        steps = [after - before for before, after in pairwise(fed)]
+        assert max(steps) <= (TURN + SLICE) * len(ping)
+        assert len(resources.feeder) == 0
+
+
+async def test_what_is_read_when_the_turn_is_used_up_comes_in_the_next(ws: str) -> None:
+    app = App()
+    app.may_take.set()
+    async with connected(app, ws) as rig:
+        await rig.peer.head()
+        for number in range(3):
+            rig.resources.feeder.spend(TURN)
+            await asyncio.sleep(0)
+            rig.resources.feeder.spend(TURN)
+            rig.connection._receive(text(str(number)))
+            assert rig.connection._is_paused
+            async with asyncio.timeout(10):
+                await app.has_heard()
+            assert not rig.connection._is_paused
+        assert app.heard == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("why", ["library", "client"])
+async def test_who_may_not_be_fed_when_its_turn_comes_is_fed_behind_it(why: str) -> None:
+    app = App()
+    app.may_take.set()
     async with connected(app) as rig:
         await rig.peer.head()
-        fed: list[int] = []
-        feed = rig.connection._feed
-
-        def counted() -> None:
-            before = rig.connection._fed
-            feed()
-            fed.append(rig.connection._fed - before)
-
-        monkeypatch.setattr(rig.connection, "_feed", counted)
-        ping = fragment(0x89, b"")
-        rig.peer.writer.write(ping * 3000 + text("behind them"))
-        app.may_take.set()
+        connection, feeder = rig.connection, rig.resources.feeder
+        feeder.spend(TURN)
+        connection._receive(text("kept"))
+        assert len(feeder) == 1
+        stop, go = {
+            "library": (connection.pause_reading, connection.resume_reading),
+            "client": (connection.pause_writing, connection.resume_writing),
+        }[why]
+        stop()
+        while len(feeder):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        assert app.heard == []
+        go()
         async with asyncio.timeout(10):
-            while not app.heard:
-                await app.has_heard()
-        assert max(fed) <= module.TURN * len(ping)
-        assert len(fed) >= 3000 // module.TURN
+            await app.has_heard()
+
+
+async def test_a_client_that_owes_waits_with_all_of_its_sockets_also_for_single_messages(ws: str) -> None:
+    app = App()
+    app.may_take.set()
+    async with connected(app, ws) as rig:
+        await rig.peer.head()
+        assert rig.connection._memory is not None
+        account = rig.connection._memory.account
+        account.spend(0.06)
+        rig.connection._receive(text("a single one"))
+        assert app.heard == []
+        assert rig.connection._is_paused
+        async with asyncio.timeout(10):
+            await app.has_heard()
+        assert account.delay() == 0
 
 
 async def test_a_client_that_takes_nothing_is_cut() -> None:

@@ -137,13 +137,66 @@ def test_the_socket_that_holds_most_goes_and_not_the_one_that_comes_next(clients
     assert len(clients) == 0
 
 
-def test_what_was_dear_is_waited_for(clients: ClientMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_DEAR", 0.0)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that it is: half a millisecond later at each look."""
+    now = [1000.0]
+
+    def monotonic() -> float:
+        now[0] += 0.0005
+        return now[0]
+
+    monkeypatch.setattr(module.time, "monotonic", monotonic)
+    return now
+
+
+def test_every_compressed_frame_is_paid_for_however_small(clients: ClientMemory, clock: list[float]) -> None:
     socket = socket_of(clients)
-    assert socket.account.free_at == 0
-    arrive(socket, CountedFrames([deflate()], socket), Frame(Opcode.BINARY, packed(bytes(50_000)), rsv1=True))
-    assert socket.account.free_at > 0
-    assert socket_of(clients, "203.0.113.8").account.free_at == 0, "its client alone"
+    counted = CountedFrames([PerMessageDeflate(True, True, 12, 12)], socket)
+    assert socket.account.delay() == 0
+    began, frames = clock[0], 0
+    while clock[0] - began < 1:
+        clock[0] += socket.account.delay()
+        arrive(socket, counted, Frame(Opcode.BINARY, packed(b"small"), rsv1=True))
+        socket.taken()
+        frames += 1
+    spent = frames * 0.0005
+    assert 0.1 < spent < 0.21
+    assert socket.account.delay() > 0
+    assert socket_of(clients, "203.0.113.8").account.delay() == 0, "its client alone"
+
+
+def test_a_burst_is_not_waited_for(clients: ClientMemory, clock: list[float]) -> None:
+    socket = socket_of(clients)
+    counted = CountedFrames([PerMessageDeflate(True, True, 12, 12)], socket)
+    for _ in range(4):
+        assert socket.account.delay() == 0
+        arrive(socket, counted, Frame(Opcode.BINARY, packed(b"small"), rsv1=True))
+        socket.taken()
+
+
+def test_what_a_client_owes_is_known_behind_its_last_socket(clients: ClientMemory, clock: list[float]) -> None:
+    socket = socket_of(clients)
+    socket.account.spend(1.0)
+    socket.close()
+    assert (len(clients), clients.owing) == (0, 1)
+    again = socket_of(clients)
+    assert 4.9 < again.account.delay() < 5
+    assert clients.owing == 0
+    again.close()
+    clock[0] += 5
+    assert clients.owing == 0, "it owes nothing"
+    assert socket_of(clients).account.delay() == 0
+
+
+def test_of_those_that_owe_so_many_are_known(clients: ClientMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_REMEMBERED", 3)
+    for number in range(10):
+        socket = socket_of(clients, f"203.0.113.{number}")
+        socket.account.spend(1000.0)
+        socket.close()
+    assert clients.owing == 3
+    assert socket_of(clients, "203.0.113.9").account.delay() > 0, "the last ones"
 
 
 def test_what_is_sent_goes_through_the_extensions(clients: ClientMemory) -> None:
