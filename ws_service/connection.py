@@ -27,6 +27,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 
 from ws_service.feeding import SLICE, Feeder
 from ws_service.frames import FrameCutter
+from ws_service.limited_log import LimitedLog
 from ws_service.memory import ClientMemory, CountedFrames, SocketMemory
 from ws_service.sweep import Sweep
 
@@ -62,6 +63,8 @@ class Resources:
     def __init__(self, memory_limit: int) -> None:
         self.sweep = Sweep()
         self.feeder = Feeder()
+        self.log = LimitedLog(log)
+        """For whatever a client can cause."""
         self.memory = ClientMemory(memory_limit)
         self.buffer = memoryview(bytearray(READ_SIZE))
         """Whatever is read is read into it, and copied before anything else is read."""
@@ -231,7 +234,7 @@ class Connection(asyncio.BufferedProtocol):
             return False
         is_waiting = self.status == 0
         if is_waiting and self._handshake is not None and now - self._began > self._handshake:
-            log.warning("%s: the endpoint did not answer the handshake within %g s", self.name, self._handshake)
+            self._say("504", "the endpoint did not answer the handshake within %g s", self._handshake)
             self._answer(504, f"The endpoint did not answer the handshake within {self._handshake:g} s.")
         is_unsent = self._check_sending(now)
         is_unfinished = self._check_unfinished(now)
@@ -281,7 +284,12 @@ class Connection(asyncio.BufferedProtocol):
         except Exception as error:
             if not (self._is_gone and _is_about_the_end(error)):
                 raise
-            partings.note(self.name, error)
+            self._say(
+                "parting",
+                "the endpoint went on when its client had gone (%s)",
+                type(error).__name__,
+                level=logging.INFO,
+            )
         finally:
             self.status = self.status or 500
 
@@ -332,7 +340,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pending += data
         if self._memory is not None and not self._memory.add(len(data)):
             self._pending = b""
-            self._say_too_much()
+            self._say_too_much("answered with 429")
             self._answer(429, "This client holds too much in messages that are not finished or not read.")
         elif len(self._pending) > MAX_EARLY:
             self._pause()
@@ -447,7 +455,13 @@ class Connection(asyncio.BufferedProtocol):
         elif self._send is not None and now - self._slow[0] >= self._send:
             since, before = self._slow
             if taken - before < MIN_RATE * (now - since):
-                log.info("%s: the client took %d bytes in %g s; it is cut", self.name, taken - before, now - since)
+                self._say(
+                    "slow",
+                    "the client took %d bytes in %g s; it is cut",
+                    taken - before,
+                    now - since,
+                    level=logging.INFO,
+                )
                 self.abort()
             self._slow = now, taken
         return True
@@ -465,7 +479,11 @@ class Connection(asyncio.BufferedProtocol):
         elif now - self._unfinished[0] >= UNFINISHED:
             since, before, _ = self._unfinished
             if self._fed - before < MIN_RATE * (now - since):
-                log.info("%s: the client began a message and did not finish it; closed with 1008", self.name)
+                self._say(
+                    "unfinished",
+                    "the client began a message and did not finish it; closed with 1008",
+                    level=logging.INFO,
+                )
                 self._close(1008, "unfinished message")
             self._unfinished = now, self._fed, finished
         return True
@@ -480,18 +498,23 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._close(1009, "too much held for this client")
 
-    def _say_too_much(self) -> None:
+    def _say_too_much(self, end: str = "closed with 1009") -> None:
         assert self._memory is not None
         account = self._memory.account
-        log.warning(
-            "%s: client %s would hold more than %d KiB in unfinished and unread messages on %d sockets; this socket, "
-            "with %d KiB, is closed with 1009. ws_service.memory_per_client sets it",
-            self.name,
+        self._say(
+            end,
+            "client %s would hold more than %d KiB in unfinished and unread messages on %d sockets; this socket, "
+            "with %d KiB, is %s. ws_service.memory_per_client sets it",
             account.client,
             account.limit >> 10,
             len(account.sockets),
             self._memory.held >> 10,
+            end,
         )
+
+    def _say(self, kind: str, sentence: str, *arguments: object, level: int = logging.WARNING) -> None:
+        """Write a line about this socket, unless one of its kind was written lately: a client may have thousands."""
+        self._resources.log.say(kind, level, f"%s: {sentence}", self.name, *arguments)
 
     def _close(self, code: int, reason: str) -> None:
         """Close on our own account. Both libraries write whole frames, so a frame of ours fits behind them."""
@@ -523,12 +546,13 @@ class Connection(asyncio.BufferedProtocol):
             return None
 
     def _failed(self, method: str, error: Exception) -> None:
-        log.error(
-            "%s: the WebSocket library failed in %s (%s: %s); this socket is cut, others are not touched",
-            self.name,
+        self._say(
+            "failed",
+            "the WebSocket library failed in %s (%s: %s); this socket is cut, others are not touched",
             method,
             type(error).__name__,
             error,
+            level=logging.ERROR,
         )
         self._transport.abort()
 
@@ -609,33 +633,6 @@ class LentTransport(asyncio.Transport):
 
 _ANSWERS = {"websocket.accept": 101, "websocket.close": 403}
 
-
-class Partings:
-    """Lines for endpoints that go on when their client has gone: one a while, with a count, and no traceback."""
-
-    PERIOD = 10.0
-    """Seconds between two lines."""
-
-    def __init__(self) -> None:
-        self._last = -self.PERIOD
-        self._unsaid = 0
-
-    def note(self, name: str, error: BaseException) -> None:
-        """Count one, and say so when the last line was a while ago."""
-        now = asyncio.get_running_loop().time()
-        self._unsaid += 1
-        if now - self._last < self.PERIOD:
-            return
-        log.info(
-            "%s: the endpoint went on when its client had gone (%s); %d since the last line like this",
-            name,
-            type(error).__name__,
-            self._unsaid,
-        )
-        self._last, self._unsaid = now, 0
-
-
-partings = Partings()
 
 _LIBRARIES = ("starlette", "uvicorn", "websockets", "wsproto")
 

@@ -16,7 +16,7 @@ from tests.ws_service.adopting import MASK, Peer, head, parts, tcp
 from tests.ws_service.adopting import text_frame as text
 from ws_service import connection as module
 from ws_service import sweep
-from ws_service.connection import Connection, Partings, Resources, lent_state, library_class
+from ws_service.connection import Connection, Resources, lent_state, library_class
 from ws_service.feeding import SLICE, TURN
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -329,9 +329,8 @@ async def test_who_holds_too_much_is_told_1009(ws: str, caplog: pytest.LogCaptur
     [(RuntimeError("the app's own"), True), (type("WebSocketDisconnect", (Exception,), {})(), False)],
 )
 async def test_an_endpoints_own_fault_is_told_when_its_client_has_gone(
-    error: Exception, is_said: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    error: Exception, is_said: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "partings", Partings())
     caplog.set_level("INFO")
     app = App()
     app.error = error
@@ -342,17 +341,48 @@ async def test_an_endpoints_own_fault_is_told_when_its_client_has_gone(
     assert ("the endpoint went on when its client had gone" in caplog.text) is not is_said
 
 
-async def test_partings_are_told_now_and_then(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["504", "too much", "failed", "unfinished", "parting"])
+async def test_what_a_client_can_cause_on_every_socket_is_said_once(
+    kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO")
-    partings = Partings()
-    for _ in range(5):
-        partings.note("/x", RuntimeError())
-    assert len(caplog.messages) == 1
-    monkeypatch.setattr(Partings, "PERIOD", 0.0)
-    partings.note("/x", RuntimeError())
-    assert caplog.messages[1].endswith("5 since the last line like this")
+    app = App(accepts=kind != "504")
+    if kind == "parting":
+        app.error = type("WebSocketDisconnect", (Exception,), {})()
+        app.may_take.set()
+    if kind == "unfinished":
+        monkeypatch.setattr(module, "UNFINISHED", 0.2)
+    async with AsyncExitStack() as stack:
+        resources = Resources(100_000)
+        for _ in range(3):
+            rig = await stack.enter_async_context(connected(app, shared=resources, handshake=0.1))
+            if kind == "504":
+                assert b" 504 " in await rig.peer.rest()
+                continue
+            await rig.peer.head()
+            if kind == "too much":
+                rig.peer.writer.write(fragment(0x02, b"x" * 60_000) + fragment(0x00, b"x" * 60_000))
+                await rig.ended()
+            elif kind == "failed":
+                rig.connection._failed("data_received", ValueError("x"))
+            elif kind == "unfinished":
+                rig.peer.writer.write(fragment(0x01, b"begun"))
+                await rig.peer.frame()
+                rig.peer.writer.transport.abort()
+                await rig.ended()
+    said = [record.getMessage() for record in caplog.records if record.name == "ws_service.connection"]
+    assert len(said) == 1, said
+
+
+async def test_a_handshake_of_a_client_that_holds_too_much_is_a_429_in_the_log_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with connected(App(accepts=False), limit=1000) as rig:
+        rig.connection.count_for("203.0.113.7")
+        rig.peer.writer.write(bytes(5000))
+        assert (await rig.peer.rest()).startswith(b"HTTP/1.1 429 ")
+        assert "is answered with 429. ws_service.memory_per_client" in caplog.text
+        assert "1009" not in caplog.text
 
 
 async def test_the_lent_transport_is_the_clients_but_for_its_protocol() -> None:
