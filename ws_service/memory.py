@@ -12,11 +12,12 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 
 from websockets.exceptions import PayloadTooBig
 from websockets.extensions.base import Extension
 from websockets.frames import CTRL_OPCODES, Frame
+
+from ws_service.clients import client_key
 
 FRAME_COST = 128
 """Bytes that a fragment takes beside its payload: an object and its place in a list."""
@@ -37,19 +38,6 @@ _REMEMBERED = 16384
 """Clients without a socket whose inflating is not paid for yet: 3 MiB. Of more, those that left last."""
 
 
-def client_of(address: str) -> str:
-    """Return whom an address is counted for: itself, and of IPv6 the /64 that one customer has (RFC 6177)."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(IPv6Address(int(parsed) >> 64 << 64)) + "/64"
-
-
 class ClientMemory:
     """The accounts of all clients that have sockets.
 
@@ -63,7 +51,7 @@ class ClientMemory:
 
     def account(self, address: str) -> Account:
         """Return the account of a client. It is forgotten behind its last socket, as soon as it owes nothing."""
-        key = client_of(address)
+        key = client_key(address)
         account = self._accounts.get(key)
         if account is None:
             self._forget_paid()

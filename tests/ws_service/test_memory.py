@@ -10,7 +10,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
 from ws_service import memory as module
-from ws_service.memory import FRAME_COST, MESSAGE_COST, ClientMemory, CountedFrames, SocketMemory, client_of
+from ws_service.memory import FRAME_COST, MESSAGE_COST, ClientMemory, CountedFrames, SocketMemory
 
 LIMIT = 100_000
 
@@ -41,19 +41,21 @@ def packed(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("address", "client"),
+    ("one", "other", "is_same"),
     [
-        ("203.0.113.7", "203.0.113.7"),
-        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:203.0.113.7", "203.0.113.7"),
-        ("unix", "unix"),
-        ("", ""),
+        ("203.0.113.7", "203.0.113.8", False),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2:ffff::", True),
+        ("64:ff9b::203.0.113.7", "64:ff9b::203.0.113.8", False),
+        ("64:ff9b::203.0.113.7", "203.0.113.7", True),
+        ("203.0.113.7:1", "203.0.113.7:2", True),
+        ("chosen freely", "chosen as freely", True),
+        ("unix", "chosen freely", False),
     ],
 )
-def test_a_client_is_an_address_or_the_64_of_one(address: str, client: str) -> None:
-    assert client_of(address) == client
+def test_an_account_is_that_of_a_client_as_the_gateway_counts_it(
+    clients: ClientMemory, one: str, other: str, is_same: bool
+) -> None:
+    assert (clients.account(one) is clients.account(other)) is is_same
 
 
 def test_a_message_counts_until_the_endpoint_takes_it(clients: ClientMemory) -> None:
