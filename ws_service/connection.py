@@ -1,12 +1,14 @@
 """One client's WebSocket connection: it owns the socket, and lends uvicorn's WebSocket protocol a transport.
 
-The protocol is uvicorn's own, unmodified, whichever is configured. What it
-does not do is done around it: deadlines, bounded work per turn of the loop,
+The protocol is uvicorn's own, unmodified: one of the two that are made of the
+library ``websockets``, without which the service does not run. What it does
+not do is done around it: deadlines, bounded work per turn of the loop,
 a bound on what a client makes us hold, and that whatever fails in one
 connection ends this one alone (issue 9).
 
 What has been read and cannot be fed at the moment is kept, and reading
-pauses while anything is kept: at most one read of each connection.
+pauses while anything is kept: at most one read of each connection, and before
+the accept ``MAX_EARLY`` besides.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import uvicorn
+from websockets.extensions.base import Extension
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 from ws_service.feeding import SLICE, Feeder
@@ -308,9 +311,8 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._memory.add(-len(early))
         assert self._memory is not None
-        extensions = getattr(getattr(self._library, "conn", self._library), "extensions", None)
-        if isinstance(extensions, list):  # not wsproto: there, what is fed is counted, and no more
-            extensions[:] = [CountedFrames(list(extensions), self._memory)]
+        extensions: list[Extension] = getattr(self._library, "conn", self._library).extensions
+        extensions[:] = [CountedFrames(list(extensions), self._memory)]
         self._is_accepted = True
         self._resume()
         if early:
@@ -634,7 +636,7 @@ class LentTransport(asyncio.Transport):
 _ANSWERS = {"websocket.accept": 101, "websocket.close": 403}
 
 
-_LIBRARIES = ("starlette", "uvicorn", "websockets", "wsproto")
+_LIBRARIES = ("starlette", "uvicorn", "websockets")
 
 
 def _is_about_the_end(error: BaseException) -> bool:

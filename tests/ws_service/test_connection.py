@@ -21,7 +21,7 @@ from ws_service.feeding import SLICE, TURN
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-IMPLEMENTATIONS = ["websockets", "websockets-sansio", "wsproto"]
+IMPLEMENTATIONS = ["websockets", "websockets-sansio"]
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
@@ -127,8 +127,7 @@ async def test_messages_come_whole_and_in_order_however_many_are_sent_at_once(ws
                 await app.has_heard()
         assert app.heard == [*sent, b"x" * 60_000, "last"]
         assert rig.connection._memory is not None
-        if ws != "wsproto":
-            assert rig.connection._memory.held == 0
+        assert rig.connection._memory.held == 0
 
 
 async def test_an_endpoint_that_takes_nothing_leaves_the_rest_in_the_kernel() -> None:
@@ -295,8 +294,6 @@ async def test_a_stop_before_the_answer_is_a_503() -> None:
 
 
 async def test_an_unfinished_message_has_a_deadline(monkeypatch: pytest.MonkeyPatch, ws: str) -> None:
-    if ws == "wsproto":
-        pytest.skip("its frames are not counted")
     monkeypatch.setattr(module, "UNFINISHED", 0.2)
     async with connected(App(), ws) as rig:
         await rig.peer.head()
