@@ -15,14 +15,12 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from sys import intern
 from typing import Protocol
 
 from proxy.config import Limits, Settings
 from proxy.errors import TooMany
 from proxy.headers import is_trusted
+from ws_service.clients import client_key as client_key  # the service counts under the same names
 
 _BURST = 1.0
 """Seconds whose handshakes a client may have at once: what it did not use in the last second is not lost. A page that
@@ -37,12 +35,6 @@ _EARLY = 0.0005
 _REMEMBERED = 16384
 """Clients whose pace is known, about 2.5 MiB; of more, those that were heard last. Precedent: nginx's zone of 10 MiB
 holds 160,000, and then the oldest are dropped as well."""
-
-_LONGEST = 64
-"""Characters of an address, with a port and a zone; what is longer is none, and not worth remembering."""
-
-_NAT64 = IPv6Network("64:ff9b::/96")
-_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
 
 _RETRY = 5
 """Seconds after which a client that has all it may have is told to try again; nobody knows when one of them ends."""
@@ -330,50 +322,6 @@ class Entrance:
     def is_free(self, address: str) -> bool:
         """Tell whether this is no client but a trusted proxy: its clients are many, and it has no limit of one."""
         return is_trusted(address, self._settings().trusted_proxies)
-
-
-def client_key(address: str) -> str:
-    """Return the name under which a client's things are counted.
-
-    Of IPv6 the /64, which is what one customer gets (RFC 6177); an address
-    that stands for one of IPv4 (mapped, NAT64, 6to4, Teredo) is that one. Some proxies write a port behind the address
-    in X-Forwarded-For. Whatever is no address is one client, ``unknown``: a
-    name that is chosen freely would be a way around every limit.
-    """
-    return _key(address) if len(address) <= _LONGEST else "unknown"
-
-
-@lru_cache(
-    maxsize=1024
-)  # the same clients come again and again, and reading an IPv6 address takes as long as an accept
-def _key(address: str) -> str:
-    if address == "unix":
-        return address
-    host = address.partition("%")[0]  # fe80::1%eth0
-    if host.startswith("["):
-        host = host[1:].partition("]")[0]
-    elif host.count(":") == 1:
-        host = host.partition(":")[0]
-    try:
-        ip = ip_address(host)
-    except ValueError:
-        return "unknown"
-    client = ip if isinstance(ip, IPv4Address) else _within(ip) or IPv6Network((int(ip) >> 64 << 64, 64))
-    return intern(str(client))  # one string for everything that a client has
-
-
-def _within(ip: IPv6Address) -> IPv4Address | IPv6Address | None:
-    """Return the IPv4 address that an IPv6 address stands for; None where it stands for itself.
-
-    Behind NAT64 all IPv4 clients come from one /64, and would be one client. A site with 6to4 has 65,536 of them, and
-    all clients of a Teredo server have one. None of these addresses can be chosen freely by who wants an answer: it
-    goes to the IPv4 address within.
-    """
-    if ip in _NAT64:
-        return IPv4Address(int(ip) & 0xFFFFFFFF)  # RFC 6052, section 2.2
-    if ip in _NAT64_LOCAL:
-        return ip  # RFC 8215: where in it the IPv4 address is, its network knows alone; each has one of these
-    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)  # RFC 3056, RFC 4380
 
 
 def capacity(wished: int | None, files: int) -> int:

@@ -13,9 +13,11 @@ import errno
 import os
 import socket
 import stat
+from pathlib import Path
 
 from proxy.config import split_listen
 from proxy.errors import ListenError
+from ws_service.folders import safe_folder
 
 _BACKLOG = 2048
 """Connections that wait to be accepted; the kernel caps it (somaxconn). Precedents: nginx 511, uvicorn 2048."""
@@ -102,7 +104,7 @@ def _listening(family: int, name: tuple[object, ...]) -> socket.socket:
 
 
 def _bind_unix(path: str) -> Bound:
-    path = _in_safe_folder(path)
+    path = os.path.join(safe_folder(Path(os.path.dirname(path))), os.path.basename(path))
     _clear(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -117,28 +119,6 @@ def _bind_unix(path: str) -> Bound:
         sock.close()
         raise
     return Bound([sock], path)
-
-
-def _in_safe_folder(path: str) -> str:
-    """Return a path without links in its folders, if they are ours or root's from the first one on. Raises OSError.
-
-    Who else may write into one of them could exchange it, or what is in it. In a folder with the sticky bit, such as
-    ``/tmp``, that holds for what is not their own, and so for us it is safe. The group of this process is believed:
-    its members may use the socket anyway. Precedent: sshd's StrictModes.
-    """
-    name = os.path.basename(path)
-    folder = os.path.realpath(os.path.dirname(path) or ".")
-    at = folder
-    while True:
-        status = os.stat(at)
-        if status.st_uid not in (0, os.geteuid()):
-            raise OSError(errno.EPERM, f"the folder {at} belongs to user {status.st_uid}, and not to this one or root")
-        writers = stat.S_IWOTH if status.st_gid in (0, os.getegid()) else stat.S_IWGRP | stat.S_IWOTH
-        if status.st_mode & writers and not status.st_mode & stat.S_ISVTX:
-            raise OSError(errno.EPERM, f"others may write into the folder {at}; take that right away (chmod go-w)")
-        if at == os.path.dirname(at):
-            return os.path.join(folder, name)
-        at = os.path.dirname(at)
 
 
 def _clear(path: str) -> None:

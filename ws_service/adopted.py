@@ -118,8 +118,7 @@ class Adopted(Connection):
     def _close_seen(self, exc: Exception | None) -> tuple[int | None, wire.Ending]:
         """Return the code of the first close frame, and who began the end.
 
-        Both implementations on the library ``websockets`` keep the frames;
-        wsproto keeps nothing, and the code stays unknown.
+        Both implementations of uvicorn on the library ``websockets`` keep the frames.
         """
         holder = getattr(self._library, "conn", self._library)
         from_client, from_us = getattr(holder, "close_rcvd", None), getattr(holder, "close_sent", None)

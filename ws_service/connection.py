@@ -1,12 +1,14 @@
 """One client's WebSocket connection: it owns the socket, and lends uvicorn's WebSocket protocol a transport.
 
-The protocol is uvicorn's own, unmodified, whichever is configured. What it
-does not do is done around it: deadlines, bounded work per turn of the loop,
+The protocol is uvicorn's own, unmodified: one of the two that are made of the
+library ``websockets``, without which the service does not run. What it does
+not do is done around it: deadlines, bounded work per turn of the loop,
 a bound on what a client makes us hold, and that whatever fails in one
 connection ends this one alone (issue 9).
 
 What has been read and cannot be fed at the moment is kept, and reading
-pauses while anything is kept: at most one read of each connection.
+pauses while anything is kept: at most one read of each connection, and before
+the accept ``MAX_EARLY`` besides.
 """
 
 from __future__ import annotations
@@ -17,16 +19,18 @@ import logging
 import socket
 import struct
 import sys
-import time
 import traceback
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, cast
 
 import uvicorn
+from websockets.extensions.base import Extension
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
+from ws_service.feeding import SLICE, Feeder
 from ws_service.frames import FrameCutter
+from ws_service.limited_log import LimitedLog
 from ws_service.memory import ClientMemory, CountedFrames, SocketMemory
 from ws_service.sweep import Sweep
 
@@ -40,12 +44,6 @@ WRITE_MARK = 32768
 
 MAX_EARLY = 16384
 """Bytes kept of what a client sends before its handshake is accepted."""
-
-TURN = 128
-"""Frames fed to the library before everybody else has a turn: 1 to 2 ms, at 6 to 15 µs for each."""
-
-PIECE = 32
-"""Frames fed at once. The library says behind a piece, and not within it, that it wants no more."""
 
 MIN_RATE = 240
 """Bytes a second that a client must take, or bring of a message that it has begun. Precedent: Kestrel 240 bytes a
@@ -67,6 +65,9 @@ class Resources:
 
     def __init__(self, memory_limit: int) -> None:
         self.sweep = Sweep()
+        self.feeder = Feeder()
+        self.log = LimitedLog(log)
+        """For whatever a client can cause."""
         self.memory = ClientMemory(memory_limit)
         self.buffer = memoryview(bytearray(READ_SIZE))
         """Whatever is read is read into it, and copied before anything else is read."""
@@ -109,9 +110,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_library_full = False
         self._is_client_slow = False
         self._is_paused = False
-        self._is_scheduled = False
         self._is_lost = False
-        self._later: asyncio.TimerHandle | None = None
         self._written = 0
         self._fed = 0
         self._began = 0.0
@@ -178,9 +177,9 @@ class Connection(asyncio.BufferedProtocol):
         self._is_lost = True
         self.was_reset = self.was_reset or exc is not None
         self._pending = b""
-        if self._later is not None:
-            self._later.cancel()
         self._resources.sweep.leave(self)
+        if self._memory is not None:
+            self._resources.feeder.leave(self._memory.account, self)
         self._connections.discard(self)
         if self.closed_with is not None:
             self._drop_unread()
@@ -238,7 +237,7 @@ class Connection(asyncio.BufferedProtocol):
             return False
         is_waiting = self.status == 0
         if is_waiting and self._handshake is not None and now - self._began > self._handshake:
-            log.warning("%s: the endpoint did not answer the handshake within %g s", self.name, self._handshake)
+            self._say("504", "the endpoint did not answer the handshake within %g s", self._handshake)
             self._answer(504, f"The endpoint did not answer the handshake within {self._handshake:g} s.")
         is_unsent = self._check_sending(now)
         is_unfinished = self._check_unfinished(now)
@@ -288,7 +287,12 @@ class Connection(asyncio.BufferedProtocol):
         except Exception as error:
             if not (self._is_gone and _is_about_the_end(error)):
                 raise
-            partings.note(self.name, error)
+            self._say(
+                "parting",
+                "the endpoint went on when its client had gone (%s)",
+                type(error).__name__,
+                level=logging.INFO,
+            )
         finally:
             self.status = self.status or 500
 
@@ -307,9 +311,8 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._memory.add(-len(early))
         assert self._memory is not None
-        extensions = getattr(getattr(self._library, "conn", self._library), "extensions", None)
-        if isinstance(extensions, list):  # not wsproto: there, what is fed is counted, and no more
-            extensions[:] = [CountedFrames(list(extensions), self._memory)]
+        extensions: list[Extension] = getattr(self._library, "conn", self._library).extensions
+        extensions[:] = [CountedFrames(list(extensions), self._memory)]
         self._is_accepted = True
         self._resume()
         if early:
@@ -339,7 +342,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pending += data
         if self._memory is not None and not self._memory.add(len(data)):
             self._pending = b""
-            self._say_too_much()
+            self._say_too_much("answered with 429")
             self._answer(429, "This client holds too much in messages that are not finished or not read.")
         elif len(self._pending) > MAX_EARLY:
             self._pause()
@@ -354,31 +357,24 @@ class Connection(asyncio.BufferedProtocol):
         assert memory is not None
         if not memory.add(len(data)):
             self._holds_too_much()
-        elif self._pending or self._is_library_full or self._is_client_slow:
+        elif self._pending or not self._may_feed or self._resources.feeder.left <= 0 or memory.account.delay() > 0:
             self._pending += data
             self._pause()
+            self._go_on()
         elif self._cutter.is_one(data):
+            self._resources.feeder.spend(1)
             self._give(data)
         else:
             self._pending = data
-            self._feed()
+            self._resources.feeder.spend(self.feed())
 
-    def _feed(self) -> None:
-        """Feed what may be fed in one turn of the loop."""
-        self._is_scheduled = False
-        if self._memory is not None and (delay := self._memory.account.free_at - time.monotonic()) > 0:
-            self._pause()
-            self._is_scheduled = True
-            self._later = self._loop.call_later(delay, self._feed)
-            return
-        data, position, turn = self._pending, 0, TURN
-        while position < len(data) and turn > 0 and self._may_feed:
-            end, left = self._cutter.cut(data, position, PIECE)
-            turn -= PIECE - left
-            piece = data[position:end] if position or end < len(data) else data
-            position = end
-            self._give(piece)
-        self._pending = data[position:] if position else data
+    def feed(self) -> int:
+        """Feed a slice of what waits, if it may be fed; return what it counts. Told by the feeder."""
+        data, left = self._pending, SLICE
+        if data and self._may_feed:
+            end, left = self._cutter.cut(data, 0, SLICE)
+            self._pending = data[end:]
+            self._give(data[:end])
         if self._transport.is_closing():
             self._pending = b""
         elif self._pending:
@@ -388,6 +384,7 @@ class Connection(asyncio.BufferedProtocol):
             self._resume()
         if not self._cutter.at_boundary:
             self._watch()
+        return max(1, SLICE - left)
 
     def _give(self, data: bytes) -> None:
         self._fed += len(data)
@@ -428,10 +425,10 @@ class Connection(asyncio.BufferedProtocol):
         return self._is_lost or self._transport.is_closing()
 
     def _go_on(self) -> None:
-        """Feed in the next turn of the loop, if there is anything to feed."""
-        if self._pending and self._is_accepted and not self._is_scheduled and self._may_feed:
-            self._is_scheduled = True
-            self._loop.call_soon(self._feed)
+        """Have the feeder feed when it is our turn, if there is anything to feed. Safe to call while we wait for it."""
+        if self._pending and self._is_accepted and self._may_feed:
+            assert self._memory is not None
+            self._resources.feeder.enter(self._memory.account, self)
 
     def _pause(self) -> None:
         if not self._is_paused:
@@ -460,7 +457,13 @@ class Connection(asyncio.BufferedProtocol):
         elif self._send is not None and now - self._slow[0] >= self._send:
             since, before = self._slow
             if taken - before < MIN_RATE * (now - since):
-                log.info("%s: the client took %d bytes in %g s; it is cut", self.name, taken - before, now - since)
+                self._say(
+                    "slow",
+                    "the client took %d bytes in %g s; it is cut",
+                    taken - before,
+                    now - since,
+                    level=logging.INFO,
+                )
                 self.abort()
             self._slow = now, taken
         return True
@@ -478,7 +481,11 @@ class Connection(asyncio.BufferedProtocol):
         elif now - self._unfinished[0] >= UNFINISHED:
             since, before, _ = self._unfinished
             if self._fed - before < MIN_RATE * (now - since):
-                log.info("%s: the client began a message and did not finish it; closed with 1008", self.name)
+                self._say(
+                    "unfinished",
+                    "the client began a message and did not finish it; closed with 1008",
+                    level=logging.INFO,
+                )
                 self._close(1008, "unfinished message")
             self._unfinished = now, self._fed, finished
         return True
@@ -493,18 +500,23 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._close(1009, "too much held for this client")
 
-    def _say_too_much(self) -> None:
+    def _say_too_much(self, end: str = "closed with 1009") -> None:
         assert self._memory is not None
         account = self._memory.account
-        log.warning(
-            "%s: client %s would hold more than %d KiB in unfinished and unread messages on %d sockets; this socket, "
-            "with %d KiB, is closed with 1009. ws_service.memory_per_client sets it",
-            self.name,
+        self._say(
+            end,
+            "client %s would hold more than %d KiB in unfinished and unread messages on %d sockets; this socket, "
+            "with %d KiB, is %s. ws_service.memory_per_client sets it",
             account.client,
             account.limit >> 10,
             len(account.sockets),
             self._memory.held >> 10,
+            end,
         )
+
+    def _say(self, kind: str, sentence: str, *arguments: object, level: int = logging.WARNING) -> None:
+        """Write a line about this socket, unless one of its kind was written lately: a client may have thousands."""
+        self._resources.log.say(kind, level, f"%s: {sentence}", self.name, *arguments)
 
     def _close(self, code: int, reason: str) -> None:
         """Close on our own account. Both libraries write whole frames, so a frame of ours fits behind them."""
@@ -536,12 +548,13 @@ class Connection(asyncio.BufferedProtocol):
             return None
 
     def _failed(self, method: str, error: Exception) -> None:
-        log.error(
-            "%s: the WebSocket library failed in %s (%s: %s); this socket is cut, others are not touched",
-            self.name,
+        self._say(
+            "failed",
+            "the WebSocket library failed in %s (%s: %s); this socket is cut, others are not touched",
             method,
             type(error).__name__,
             error,
+            level=logging.ERROR,
         )
         self._transport.abort()
 
@@ -623,34 +636,7 @@ class LentTransport(asyncio.Transport):
 _ANSWERS = {"websocket.accept": 101, "websocket.close": 403}
 
 
-class Partings:
-    """Lines for endpoints that go on when their client has gone: one a while, with a count, and no traceback."""
-
-    PERIOD = 10.0
-    """Seconds between two lines."""
-
-    def __init__(self) -> None:
-        self._last = -self.PERIOD
-        self._unsaid = 0
-
-    def note(self, name: str, error: BaseException) -> None:
-        """Count one, and say so when the last line was a while ago."""
-        now = asyncio.get_running_loop().time()
-        self._unsaid += 1
-        if now - self._last < self.PERIOD:
-            return
-        log.info(
-            "%s: the endpoint went on when its client had gone (%s); %d since the last line like this",
-            name,
-            type(error).__name__,
-            self._unsaid,
-        )
-        self._last, self._unsaid = now, 0
-
-
-partings = Partings()
-
-_LIBRARIES = ("starlette", "uvicorn", "websockets", "wsproto")
+_LIBRARIES = ("starlette", "uvicorn", "websockets")
 
 
 def _is_about_the_end(error: BaseException) -> bool:

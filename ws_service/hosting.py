@@ -32,8 +32,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 from ws_service.errors import AppError
+from ws_service.limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
+limited = LimitedLog(log)
+"""For whatever a client can cause."""
 
 _ON_THE_WAY = ("ws_service", "importlib", "starlette", "fastapi", "contextlib")
 """Packages whose frames lead a traceback before the user's code begins."""
@@ -258,7 +261,9 @@ def _refuse_dashs_sockets(app: Starlette) -> None:
 
 
 async def _refuse_dashs_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    log.warning(
+    limited.say(
+        "dash",
+        logging.WARNING,
         "refused %s: it is Dash's own socket and belongs to the Dash process; check where the gateway's routes send it",
         scope["path"],
     )

@@ -17,8 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ws_service.connection import Connection, Resources, lent_state
-
-log = logging.getLogger(__name__)
+from ws_service.limited_log import LimitedLog
 
 HEAD = 15.0
 """Seconds for the head of a request, from connecting or from the end of the request before it. The gateway leaves an
@@ -30,28 +29,31 @@ MAX_SILENT = 256
 _PERIOD = 1.0
 """Seconds between two looks for late ones; one timer for all."""
 
-_QUIET = 60.0
-"""Seconds between two lines about connections that were closed for others."""
-
 
 class Arrivals:
-    """The connections whose next head has not come yet, the oldest first."""
+    """The connections whose next head has not come yet, the oldest first.
 
-    def __init__(self) -> None:
+    limited_log: for whatever a client can cause.
+    """
+
+    def __init__(self, limited_log: LimitedLog) -> None:
+        self._log = limited_log
         self._since: dict[GuardedHTTP, float] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._said = -_QUIET
 
     def wait(self, one: GuardedHTTP) -> None:
         """Count from now; close the oldest when there are too many."""
         loop = asyncio.get_running_loop()
         self._since.pop(one, None)
-        self._since[one] = now = loop.time()
+        self._since[one] = loop.time()
         if len(self._since) > MAX_SILENT:
             self._close([next(iter(self._since))])
-            if now - self._said > _QUIET:
-                self._said = now
-                log.warning("more than %d connections say nothing; the oldest are closed for new ones", MAX_SILENT)
+            self._log.say(
+                "silent",
+                logging.WARNING,
+                "more than %d connections say nothing; the oldest are closed for new ones",
+                MAX_SILENT,
+            )
         if self._timer is None:
             self._timer = loop.call_later(_PERIOD, self._look)
 
@@ -142,4 +144,4 @@ class ListenerResources(Resources):
 
     def __init__(self, memory_limit: int) -> None:
         super().__init__(memory_limit)
-        self.arrivals = Arrivals()
+        self.arrivals = Arrivals(self.log)

@@ -10,13 +10,14 @@ before the frame that would be too much.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 
 from websockets.exceptions import PayloadTooBig
 from websockets.extensions.base import Extension
 from websockets.frames import CTRL_OPCODES, Frame
+
+from ws_service.clients import client_key
 
 FRAME_COST = 128
 """Bytes that a fragment takes beside its payload: an object and its place in a list."""
@@ -27,24 +28,14 @@ MESSAGE_COST = 512
 _LEAST = 65536
 """Bytes of room that are made for a compressed frame, whose size nobody knows before."""
 
-_DEAR = 0.002
-"""Seconds of inflating behind which its client has to wait before more is fed of any of its sockets."""
+_BURST = 0.002
+"""Seconds of inflating that a client may have at once."""
 
-_SHARE = 4
-"""Times as long as that it waits: so one client takes a fifth of the loop at the most by what it has compressed."""
+_SHARE = 5
+"""One client takes a fifth of the loop at the most by what it has compressed, over all of its sockets and frames."""
 
-
-def client_of(address: str) -> str:
-    """Return whom an address is counted for: itself, and of IPv6 the /64 that one customer has (RFC 6177)."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(IPv6Address(int(parsed) >> 64 << 64)) + "/64"
+_REMEMBERED = 16384
+"""Clients without a socket whose inflating is not paid for yet: 3 MiB. Of more, those that left last."""
 
 
 class ClientMemory:
@@ -56,18 +47,37 @@ class ClientMemory:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._accounts: dict[str, Account] = {}
+        self._owing: OrderedDict[str, Account] = OrderedDict()
 
     def account(self, address: str) -> Account:
-        """Return the account of a client. It is forgotten with its last socket."""
-        key = client_of(address)
+        """Return the account of a client. It is forgotten behind its last socket, as soon as it owes nothing."""
+        key = client_key(address)
         account = self._accounts.get(key)
         if account is None:
-            account = self._accounts[key] = Account(key, self)
+            self._forget_paid()
+            account = self._owing.pop(key) if key in self._owing else Account(key, self)
+            self._accounts[key] = account
         return account
 
-    def forget(self, account: Account) -> None:
-        """Drop an account that no socket is on."""
-        self._accounts.pop(account.client, None)
+    def leave(self, account: Account) -> None:
+        """Hear that an account has no socket left."""
+        del self._accounts[account.client]
+        self._forget_paid()
+        if account.free_at > time.monotonic():  # a new socket would be a way around what it owes
+            self._owing[account.client] = account
+            if len(self._owing) > _REMEMBERED:
+                self._owing.popitem(last=False)
+
+    @property
+    def owing(self) -> int:
+        """Clients that have no socket and are remembered for what they owe."""
+        self._forget_paid()
+        return len(self._owing)
+
+    def _forget_paid(self) -> None:
+        now = time.monotonic()
+        while self._owing and next(iter(self._owing.values())).free_at <= now:
+            self._owing.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._accounts)
@@ -77,7 +87,7 @@ class Account:
     """What the sockets of one client hold.
 
     ``held`` is in bytes. ``client`` is whom the address was counted for.
-    ``free_at`` is when its sockets may be fed again, in seconds of ``time.monotonic``.
+    ``free_at`` is when what its frames have cost is paid for, in seconds of ``time.monotonic``.
     """
 
     __slots__ = ("_owner", "client", "free_at", "held", "sockets")
@@ -92,8 +102,14 @@ class Account:
         self.free_at = 0.0
 
     def spend(self, seconds: float) -> None:
-        """Make the client wait for what one of its frames has cost."""
+        """Count what one of its frames has cost (GCRA: each second of inflating takes ``_SHARE`` seconds to pay)."""
         self.free_at = max(self.free_at, time.monotonic()) + _SHARE * seconds
+
+    def delay(self) -> float:
+        """Return the seconds for which none of its sockets is fed: until it owes no more than a burst."""
+        if not self.free_at:  # it has sent nothing that is compressed
+            return 0.0
+        return max(0.0, self.free_at - time.monotonic() - _SHARE * _BURST)
 
     @property
     def limit(self) -> int:
@@ -121,7 +137,7 @@ class Account:
         self.held -= socket.held
         self.sockets.discard(socket)
         if not self.sockets:
-            self._owner.forget(self)
+            self._owner.leave(self)
 
 
 class SocketMemory:
@@ -249,9 +265,7 @@ class CountedFrames(Extension):
         if self._inner:
             began = time.monotonic()
             inflated = self._inflate(frame, allowed) if left > 0 else None
-            spent = time.monotonic() - began
-            if spent > _DEAR:
-                memory.account.spend(spent)
+            memory.account.spend(time.monotonic() - began)
         else:
             inflated = frame if size <= allowed else None
         if inflated is None or len(inflated.data) > left:

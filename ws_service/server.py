@@ -26,10 +26,11 @@ from starlette.types import ASGIApp
 from ws_service.config import Settings
 from ws_service.configfile import split_listen
 from ws_service.errors import ListenError
+from ws_service.folders import safe_folder
 from ws_service.handoff import Handoff
 from ws_service.listener import GuardedHTTP, ListenerResources, Tunnelled
 from ws_service.plainlog import PlainFormatter
-from ws_service.socketfile import Claim, check_folder, is_possible
+from ws_service.socketfile import Claim, is_answered, is_possible
 
 log = logging.getLogger(__name__)
 
@@ -262,14 +263,14 @@ def bind_tcp(host: str, port: int) -> list[socket.socket]:
 
 
 def _bind_unix(listen: str, path: Path) -> socket.socket:
+    path = safe_folder(path.parent) / path.name
     if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
         raise ListenError(
             f"cannot listen on {listen}: {path} is there and is not a socket; remove it or choose another"
         )
-    check_folder(path.parent)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if _is_answered(path):
+        if is_answered(path, socket.SOCK_STREAM):
             raise _taken(listen)
         path.unlink(missing_ok=True)
         before = os.umask(0o117)
@@ -281,19 +282,6 @@ def _bind_unix(listen: str, path: Path) -> socket.socket:
         bound.close()
         raise
     return bound
-
-
-def _is_answered(path: Path) -> bool:
-    """Is somebody behind the socket file? A process that crashed leaves one that nobody answers."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except BlockingIOError:  # a full backlog has an owner
-            pass
-        return True
 
 
 def set_up_logging() -> None:

@@ -11,6 +11,10 @@ import time
 from pathlib import Path
 
 from ws_service.errors import ListenError
+from ws_service.folders import safe_folder
+
+HANDOFF = socket.SOCK_SEQPACKET
+"""The kind of socket that sockets are handed over on: what is sent at once arrives at once."""
 
 MAX_WORKERS = 64
 """Places beside each other on one path: each worker has its own, and during a rolling restart two."""
@@ -31,10 +35,12 @@ class Claim:
     """
 
     def __init__(self, path: Path, slots: int = 1) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = safe_folder(path.parent) / path.name
         with _Lock(path):
             for number in range(slots):
                 self.path = place(path, number)
-                if not is_answered(self.path):
+                if not is_answered(self.path, HANDOFF):
                     self.socket = _bind(self.path)
                     return
         raise taken(path)
@@ -57,9 +63,12 @@ def taken(path: Path) -> ListenError:
     return ListenError(f"{path} is answered by another ws service already; stop that one, or change ws_service.handoff")
 
 
-def is_answered(path: Path) -> bool:
-    """Is somebody behind the socket file? A process that crashed leaves one that nobody answers."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+def is_answered(path: Path, kind: socket.SocketKind) -> bool:
+    """Is somebody behind the socket file? A process that crashed leaves one that nobody answers.
+
+    kind: of the socket, stream or ``HANDOFF``; one of another kind counts as answered. Raises OSError.
+    """
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.setblocking(False)
         try:
             probe.connect(str(path))
@@ -68,26 +77,9 @@ def is_answered(path: Path) -> bool:
         except BlockingIOError:  # a full backlog has an owner
             pass
         except OSError as error:
-            if error.errno != errno.EPROTOTYPE:  # a socket of another kind: _bind says so
+            if error.errno != errno.EPROTOTYPE:  # somebody answers, on a socket of another kind
                 raise
-            return False
         return True
-
-
-def check_folder(folder: Path) -> None:
-    """Make sure that nobody else decides what is in a folder: its owner is this user or root, and who else may write is
-    kept from the files of others (the sticky bit). Raises OSError, whose ``strerror`` says what to do."""
-    status = folder.stat()
-    if status.st_uid not in (0, os.geteuid()):
-        raise PermissionError(
-            errno.EPERM,
-            f"the folder {folder} belongs to user {status.st_uid}, who could put anything in its place; "
-            f"use one that user {os.geteuid()} or root has made",
-        )
-    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        raise PermissionError(
-            errno.EPERM, f"everybody may write into the folder {folder}; take that right away (chmod o-w {folder})"
-        )
 
 
 class _Lock:
@@ -97,8 +89,6 @@ class _Lock:
         self._path = path.with_name(f"{path.name}.lock")
 
     def __enter__(self) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        check_folder(self._path.parent)
         self._file = self._open()
         try:
             self._take()
@@ -154,7 +144,7 @@ def _bind(path: Path) -> socket.socket:
                 f"cannot listen on {path}: it is there and is not a socket; remove it, or change ws_service.handoff"
             )
         path.unlink()
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    bound = socket.socket(socket.AF_UNIX, HANDOFF)
     before = os.umask(0o177)
     try:
         bound.bind(str(path))

@@ -10,9 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
-from typing import Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, TypeVar
 
 log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
 
 PERIOD = 1.0
 """Seconds between two sweeps."""
@@ -72,23 +76,38 @@ class Sweep:
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = None
+        try:
+            self._look_at_all(loop.time())
+        finally:  # whatever it was: without a timer nobody would have a deadline any more
+            if self._all and self._timer is None:
+                self._timer = loop.call_later(PERIOD, self._sweep)
+
+    def _look_at_all(self, now: float) -> None:
         self._count += 1
-        now = loop.time()
         if self._count % _FULL == 0:
-            self._watched.update((one, None) for one in self._all if one.has_unsent())
+            for one in list(self._all):
+                if self._ask(one, one.has_unsent):
+                    self.watch(one)
         self._ask_for_ends(now)
         for one in list(self._watched):
-            try:
-                if not one.look(now):
-                    self._watched.pop(one, None)
-            except Exception:  # one connection's fault must not be the end of everybody's deadlines
-                log.exception("the sweep cannot look at a connection; it is looked at no more")
+            if not self._ask(one, partial(one.look, now)):
                 self._watched.pop(one, None)
-        if self._all and self._timer is None:
-            self._timer = loop.call_later(PERIOD, self._sweep)
+
+    def _ask(self, one: Watched, question: Callable[[], _Answer]) -> _Answer | None:
+        """Ask a connection something. One connection's fault must not be the end of everybody's deadlines."""
+        try:
+            return question()
+        except Exception:
+            log.exception("the sweep cannot look at a connection; it is looked at no more")
+            self.leave(one)
+            return None
 
     def _ask_for_ends(self, now: float) -> None:
-        deaf = {number: one for one in self._watched if (number := one.deaf_descriptor()) is not None and number >= 0}
+        deaf: dict[int, Watched] = {}
+        for one in list(self._watched):
+            number = self._ask(one, one.deaf_descriptor)
+            if number is not None and number >= 0:
+                deaf[number] = one
         if not deaf or not hasattr(select, "poll"):
             return
         poll = select.poll()
@@ -97,4 +116,5 @@ class Sweep:
         for number, events in poll.poll(0):
             if events & select.POLLNVAL:
                 continue
-            deaf[number].peer_ended(bool(events & RESET), now)
+            one = deaf[number]
+            self._ask(one, partial(one.peer_ended, bool(events & RESET), now))

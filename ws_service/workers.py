@@ -27,7 +27,7 @@ from ws_service.config import Settings
 from ws_service.errors import AppError, ListenError
 from ws_service.hosting import explain
 from ws_service.server import Server, claim, options, set_up_logging, spoken
-from ws_service.socketfile import MAX_WORKERS, is_answered, is_possible, taken
+from ws_service.socketfile import HANDOFF, MAX_WORKERS, is_answered, is_possible, taken
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def run(make: Callable[[], ASGIApp], settings: Settings, folder: Path, sockets: 
     """
     path = folder / settings.handoff
     with contextlib.suppress(OSError):  # a path that cannot be: each worker says so
-        if settings.handoff != "off" and is_possible() and is_answered(path):
+        if settings.handoff != "off" and is_possible() and is_answered(path, HANDOFF):
             raise taken(path)
     config = WorkerConfig(make, **options(settings))
     config.settings, config.folder = settings, folder

@@ -144,17 +144,16 @@ class FakeService:
 
 
 class RealService:
-    """The service's own hand-off and uvicorn's protocols, in the same loop. implementation: of WebSockets."""
+    """The service's own hand-off and uvicorn's protocols, in the same loop."""
 
-    def __init__(self, rig: Rig, implementation: str = "auto") -> None:
+    def __init__(self, rig: Rig) -> None:
         self._rig = rig
         self._path = rig.folder / f"real-{os.urandom(4).hex()}.sock"
-        self._implementation = implementation
         self._handoff: Handoff | None = None
         self.values: dict[str, Any] = {"handoff": str(self._path)}
 
     async def open(self) -> None:
-        self._handoff = Handoff(Claim(self._path), Resources(64 << 20), **parts(application, ws=self._implementation))
+        self._handoff = Handoff(Claim(self._path), Resources(64 << 20), **parts(application, ws="auto"))
 
     async def ready(self) -> None:
         if not self._rig.is_stopped and not self._rig.is_spent:

@@ -957,16 +957,6 @@ async def adopted_socket_that_the_client_closes(play: Play) -> None:
     client.end()
 
 
-@way("service", "hand-off", **SERVES | {"companion": lambda rig: RealService(rig, "wsproto")})
-async def adopted_socket_of_wsproto(play: Play) -> None:
-    client = await _served(play, "/echo", 101)
-    client.send(MESSAGE)
-    await client.until(b"\x81\x02hi")
-    client.send(CLOSE)
-    await client.until(CLOSE_OF_SERVER)
-    client.end()
-
-
 @way("service", "hand-off", **SERVES)
 async def adopted_socket_that_the_endpoint_closes(play: Play) -> None:
     client = await _served(play, "/close", 101)

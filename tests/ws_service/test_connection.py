@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,11 +16,12 @@ from tests.ws_service.adopting import MASK, Peer, head, parts, tcp
 from tests.ws_service.adopting import text_frame as text
 from ws_service import connection as module
 from ws_service import sweep
-from ws_service.connection import Connection, Partings, Resources, lent_state, library_class
+from ws_service.connection import Connection, Resources, lent_state, library_class
+from ws_service.feeding import SLICE, TURN
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-IMPLEMENTATIONS = ["websockets", "websockets-sansio", "wsproto"]
+IMPLEMENTATIONS = ["websockets", "websockets-sansio"]
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
@@ -86,11 +88,12 @@ async def connected(
     limit: int = 64 << 20,
     handshake: float | None = 15,
     send: float | None = 60,
+    shared: Resources | None = None,
 ) -> AsyncIterator[Rig]:
     made_of = parts(app, ws=ws, ws_per_message_deflate=True)
     config, state = made_of["config"], made_of["server_state"]
     async with tcp() as (sock, peer):
-        resources = Resources(limit)
+        resources = Resources(limit) if shared is None else shared
         library = library_class(config)(config=config, server_state=lent_state(state), app_state=made_of["app_state"])
         connection = Connection(library, state.connections, resources, handshake=handshake, send=send)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
@@ -102,7 +105,8 @@ async def connected(
         await rig.ended()
         async with asyncio.timeout(10):
             await asyncio.gather(*state.tasks, return_exceptions=True)
-        assert len(resources.sweep) == len(resources.memory) == 0, "everything is given back"
+        if shared is None:
+            assert len(resources.sweep) == len(resources.memory) == len(resources.feeder) == 0, "all is given back"
 
 
 def fragment(first: int, payload: bytes) -> bytes:
@@ -123,8 +127,7 @@ async def test_messages_come_whole_and_in_order_however_many_are_sent_at_once(ws
                 await app.has_heard()
         assert app.heard == [*sent, b"x" * 60_000, "last"]
         assert rig.connection._memory is not None
-        if ws != "wsproto":
-            assert rig.connection._memory.held == 0
+        assert rig.connection._memory.held == 0
 
 
 async def test_an_endpoint_that_takes_nothing_leaves_the_rest_in_the_kernel() -> None:
@@ -137,30 +140,90 @@ async def test_an_endpoint_that_takes_nothing_leaves_the_rest_in_the_kernel() ->
         memory = rig.connection._memory
         assert memory is not None
         assert rig.connection._is_paused
-        assert memory.held < 2 * module.READ_SIZE + module.PIECE * 2000
+        assert memory.held < 2 * module.READ_SIZE + SLICE * 2000
 
 
-async def test_no_turn_feeds_more_than_so_many_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_turn_feeds_more_than_so_many_frames_however_many_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     app = App()
+    ping = fragment(0x89, b"")
+    async with AsyncExitStack() as stack:
+        resources = Resources(64 << 20)
+        rigs = [await stack.enter_async_context(connected(app, shared=resources)) for _ in range(12)]
+        for rig in rigs:
+            await rig.peer.head()
+        fed: list[int] = []
+        begin = resources.feeder._turn
+
+        def turn() -> None:
+            fed.append(sum(rig.connection._fed for rig in rigs))
+            begin()
+
+        monkeypatch.setattr(resources.feeder, "_turn", turn)
+        for rig in rigs:
+            rig.peer.writer.write(ping * 500 + text("behind them"))
+        app.may_take.set()
+        async with asyncio.timeout(20):
+            while len(app.heard) < len(rigs):
+                await app.has_heard()
+        steps = [after - before for before, after in pairwise(fed)]
+        assert max(steps) <= (TURN + SLICE) * len(ping)
+        assert len(resources.feeder) == 0
+
+
+async def test_what_is_read_when_the_turn_is_used_up_comes_in_the_next(ws: str) -> None:
+    app = App()
+    app.may_take.set()
+    async with connected(app, ws) as rig:
+        await rig.peer.head()
+        for number in range(3):
+            rig.resources.feeder.spend(TURN)
+            await asyncio.sleep(0)
+            rig.resources.feeder.spend(TURN)
+            rig.connection._receive(text(str(number)))
+            assert rig.connection._is_paused
+            async with asyncio.timeout(10):
+                await app.has_heard()
+            assert not rig.connection._is_paused
+        assert app.heard == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("why", ["library", "client"])
+async def test_who_may_not_be_fed_when_its_turn_comes_is_fed_behind_it(why: str) -> None:
+    app = App()
+    app.may_take.set()
     async with connected(app) as rig:
         await rig.peer.head()
-        fed: list[int] = []
-        feed = rig.connection._feed
-
-        def counted() -> None:
-            before = rig.connection._fed
-            feed()
-            fed.append(rig.connection._fed - before)
-
-        monkeypatch.setattr(rig.connection, "_feed", counted)
-        ping = fragment(0x89, b"")
-        rig.peer.writer.write(ping * 3000 + text("behind them"))
-        app.may_take.set()
+        connection, feeder = rig.connection, rig.resources.feeder
+        feeder.spend(TURN)
+        connection._receive(text("kept"))
+        assert len(feeder) == 1
+        stop, go = {
+            "library": (connection.pause_reading, connection.resume_reading),
+            "client": (connection.pause_writing, connection.resume_writing),
+        }[why]
+        stop()
+        while len(feeder):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        assert app.heard == []
+        go()
         async with asyncio.timeout(10):
-            while not app.heard:
-                await app.has_heard()
-        assert max(fed) <= module.TURN * len(ping)
-        assert len(fed) >= 3000 // module.TURN
+            await app.has_heard()
+
+
+async def test_a_client_that_owes_waits_with_all_of_its_sockets_also_for_single_messages(ws: str) -> None:
+    app = App()
+    app.may_take.set()
+    async with connected(app, ws) as rig:
+        await rig.peer.head()
+        assert rig.connection._memory is not None
+        account = rig.connection._memory.account
+        account.spend(0.06)
+        rig.connection._receive(text("a single one"))
+        assert app.heard == []
+        assert rig.connection._is_paused
+        async with asyncio.timeout(10):
+            await app.has_heard()
+        assert account.delay() == 0
 
 
 async def test_a_client_that_takes_nothing_is_cut() -> None:
@@ -231,8 +294,6 @@ async def test_a_stop_before_the_answer_is_a_503() -> None:
 
 
 async def test_an_unfinished_message_has_a_deadline(monkeypatch: pytest.MonkeyPatch, ws: str) -> None:
-    if ws == "wsproto":
-        pytest.skip("its frames are not counted")
     monkeypatch.setattr(module, "UNFINISHED", 0.2)
     async with connected(App(), ws) as rig:
         await rig.peer.head()
@@ -265,9 +326,8 @@ async def test_who_holds_too_much_is_told_1009(ws: str, caplog: pytest.LogCaptur
     [(RuntimeError("the app's own"), True), (type("WebSocketDisconnect", (Exception,), {})(), False)],
 )
 async def test_an_endpoints_own_fault_is_told_when_its_client_has_gone(
-    error: Exception, is_said: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    error: Exception, is_said: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "partings", Partings())
     caplog.set_level("INFO")
     app = App()
     app.error = error
@@ -278,17 +338,48 @@ async def test_an_endpoints_own_fault_is_told_when_its_client_has_gone(
     assert ("the endpoint went on when its client had gone" in caplog.text) is not is_said
 
 
-async def test_partings_are_told_now_and_then(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["504", "too much", "failed", "unfinished", "parting"])
+async def test_what_a_client_can_cause_on_every_socket_is_said_once(
+    kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO")
-    partings = Partings()
-    for _ in range(5):
-        partings.note("/x", RuntimeError())
-    assert len(caplog.messages) == 1
-    monkeypatch.setattr(Partings, "PERIOD", 0.0)
-    partings.note("/x", RuntimeError())
-    assert caplog.messages[1].endswith("5 since the last line like this")
+    app = App(accepts=kind != "504")
+    if kind == "parting":
+        app.error = type("WebSocketDisconnect", (Exception,), {})()
+        app.may_take.set()
+    if kind == "unfinished":
+        monkeypatch.setattr(module, "UNFINISHED", 0.2)
+    async with AsyncExitStack() as stack:
+        resources = Resources(100_000)
+        for _ in range(3):
+            rig = await stack.enter_async_context(connected(app, shared=resources, handshake=0.1))
+            if kind == "504":
+                assert b" 504 " in await rig.peer.rest()
+                continue
+            await rig.peer.head()
+            if kind == "too much":
+                rig.peer.writer.write(fragment(0x02, b"x" * 60_000) + fragment(0x00, b"x" * 60_000))
+                await rig.ended()
+            elif kind == "failed":
+                rig.connection._failed("data_received", ValueError("x"))
+            elif kind == "unfinished":
+                rig.peer.writer.write(fragment(0x01, b"begun"))
+                await rig.peer.frame()
+                rig.peer.writer.transport.abort()
+                await rig.ended()
+    said = [record.getMessage() for record in caplog.records if record.name == "ws_service.connection"]
+    assert len(said) == 1, said
+
+
+async def test_a_handshake_of_a_client_that_holds_too_much_is_a_429_in_the_log_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with connected(App(accepts=False), limit=1000) as rig:
+        rig.connection.count_for("203.0.113.7")
+        rig.peer.writer.write(bytes(5000))
+        assert (await rig.peer.rest()).startswith(b"HTTP/1.1 429 ")
+        assert "is answered with 429. ws_service.memory_per_client" in caplog.text
+        assert "1009" not in caplog.text
 
 
 async def test_the_lent_transport_is_the_clients_but_for_its_protocol() -> None:

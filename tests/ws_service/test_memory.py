@@ -10,7 +10,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
 from ws_service import memory as module
-from ws_service.memory import FRAME_COST, MESSAGE_COST, ClientMemory, CountedFrames, SocketMemory, client_of
+from ws_service.memory import FRAME_COST, MESSAGE_COST, ClientMemory, CountedFrames, SocketMemory
 
 LIMIT = 100_000
 
@@ -41,19 +41,21 @@ def packed(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("address", "client"),
+    ("one", "other", "is_same"),
     [
-        ("203.0.113.7", "203.0.113.7"),
-        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:203.0.113.7", "203.0.113.7"),
-        ("unix", "unix"),
-        ("", ""),
+        ("203.0.113.7", "203.0.113.8", False),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2:ffff::", True),
+        ("64:ff9b::203.0.113.7", "64:ff9b::203.0.113.8", False),
+        ("64:ff9b::203.0.113.7", "203.0.113.7", True),
+        ("203.0.113.7:1", "203.0.113.7:2", True),
+        ("chosen freely", "chosen as freely", True),
+        ("unix", "chosen freely", False),
     ],
 )
-def test_a_client_is_an_address_or_the_64_of_one(address: str, client: str) -> None:
-    assert client_of(address) == client
+def test_an_account_is_that_of_a_client_as_the_gateway_counts_it(
+    clients: ClientMemory, one: str, other: str, is_same: bool
+) -> None:
+    assert (clients.account(one) is clients.account(other)) is is_same
 
 
 def test_a_message_counts_until_the_endpoint_takes_it(clients: ClientMemory) -> None:
@@ -137,13 +139,66 @@ def test_the_socket_that_holds_most_goes_and_not_the_one_that_comes_next(clients
     assert len(clients) == 0
 
 
-def test_what_was_dear_is_waited_for(clients: ClientMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_DEAR", 0.0)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that it is: half a millisecond later at each look."""
+    now = [1000.0]
+
+    def monotonic() -> float:
+        now[0] += 0.0005
+        return now[0]
+
+    monkeypatch.setattr(module.time, "monotonic", monotonic)
+    return now
+
+
+def test_every_compressed_frame_is_paid_for_however_small(clients: ClientMemory, clock: list[float]) -> None:
     socket = socket_of(clients)
-    assert socket.account.free_at == 0
-    arrive(socket, CountedFrames([deflate()], socket), Frame(Opcode.BINARY, packed(bytes(50_000)), rsv1=True))
-    assert socket.account.free_at > 0
-    assert socket_of(clients, "203.0.113.8").account.free_at == 0, "its client alone"
+    counted = CountedFrames([PerMessageDeflate(True, True, 12, 12)], socket)
+    assert socket.account.delay() == 0
+    began, frames = clock[0], 0
+    while clock[0] - began < 1:
+        clock[0] += socket.account.delay()
+        arrive(socket, counted, Frame(Opcode.BINARY, packed(b"small"), rsv1=True))
+        socket.taken()
+        frames += 1
+    spent = frames * 0.0005
+    assert 0.1 < spent < 0.21
+    assert socket.account.delay() > 0
+    assert socket_of(clients, "203.0.113.8").account.delay() == 0, "its client alone"
+
+
+def test_a_burst_is_not_waited_for(clients: ClientMemory, clock: list[float]) -> None:
+    socket = socket_of(clients)
+    counted = CountedFrames([PerMessageDeflate(True, True, 12, 12)], socket)
+    for _ in range(4):
+        assert socket.account.delay() == 0
+        arrive(socket, counted, Frame(Opcode.BINARY, packed(b"small"), rsv1=True))
+        socket.taken()
+
+
+def test_what_a_client_owes_is_known_behind_its_last_socket(clients: ClientMemory, clock: list[float]) -> None:
+    socket = socket_of(clients)
+    socket.account.spend(1.0)
+    socket.close()
+    assert (len(clients), clients.owing) == (0, 1)
+    again = socket_of(clients)
+    assert 4.9 < again.account.delay() < 5
+    assert clients.owing == 0
+    again.close()
+    clock[0] += 5
+    assert clients.owing == 0, "it owes nothing"
+    assert socket_of(clients).account.delay() == 0
+
+
+def test_of_those_that_owe_so_many_are_known(clients: ClientMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_REMEMBERED", 3)
+    for number in range(10):
+        socket = socket_of(clients, f"203.0.113.{number}")
+        socket.account.spend(1000.0)
+        socket.close()
+    assert clients.owing == 3
+    assert socket_of(clients, "203.0.113.9").account.delay() > 0, "the last ones"
 
 
 def test_what_is_sent_goes_through_the_extensions(clients: ClientMemory) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from ws_service import socketfile as module
 from ws_service.errors import ListenError
-from ws_service.socketfile import Claim, is_answered, is_possible, place
+from ws_service.socketfile import HANDOFF, Claim, is_answered, is_possible, place
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason="sockets are handed over on Linux alone")
 
@@ -27,11 +27,11 @@ def test_the_file_and_its_folder_are_for_their_owner_alone(path: Path) -> None:
     claim = Claim(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert is_answered(path)
+    assert is_answered(path, HANDOFF)
     claim.release()
     claim.release()
     assert not path.exists()
-    assert not is_answered(path)
+    assert not is_answered(path, HANDOFF)
 
 
 def test_a_file_that_a_crashed_service_left_is_replaced(path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_file_that_a_crashed_service_left_is_replaced(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as crashed:
         crashed.bind(str(path))
     claim = Claim(path)
-    assert is_answered(path)
+    assert is_answered(path, HANDOFF)
     claim.release()
 
 
@@ -47,7 +47,7 @@ def test_a_path_that_somebody_answers_is_not_taken(path: Path) -> None:
     claim = Claim(path)
     with pytest.raises(ListenError, match="is answered by another ws service already; stop that one, or change"):
         Claim(path)
-    assert is_answered(path)
+    assert is_answered(path, HANDOFF)
     claim.release()
 
 
@@ -60,7 +60,7 @@ def test_a_full_backlog_has_an_owner(path: Path) -> None:
         for sock in waiting:
             sock.setblocking(False)
             sock.connect_ex(str(path))
-        assert is_answered(path)
+        assert is_answered(path, HANDOFF)
         for sock in waiting:
             sock.close()
 
@@ -102,7 +102,7 @@ def test_workers_that_start_at_once_get_a_place_each(path: Path) -> None:
     for thread in threads:
         thread.join(10)
     assert sorted(claim.path for claim in claims) == sorted(place(path, number) for number in range(8))
-    assert all(is_answered(claim.path) for claim in claims)
+    assert all(is_answered(claim.path, HANDOFF) for claim in claims)
     with pytest.raises(ListenError):
         Claim(path, slots=8)
     for claim in claims:
@@ -121,7 +121,7 @@ STRANGER = 54321
 def test_a_folder_of_another_user_is_refused(path: Path) -> None:
     path.parent.mkdir()
     os.chown(path.parent, STRANGER, -1)
-    with pytest.raises(PermissionError, match=f"belongs to user {STRANGER}.* use one that user 0 or root has made"):
+    with pytest.raises(PermissionError, match=f"belongs to user {STRANGER}, and not to this one or root; use another"):
         Claim(path)
     assert os.listdir(path.parent) == []
 
@@ -129,7 +129,7 @@ def test_a_folder_of_another_user_is_refused(path: Path) -> None:
 def test_a_folder_that_everybody_may_write_into_is_refused_unless_it_is_sticky(path: Path) -> None:
     path.parent.mkdir()
     path.parent.chmod(0o777)
-    with pytest.raises(PermissionError, match="everybody may write into the folder"):
+    with pytest.raises(PermissionError, match="others may write into the folder"):
         Claim(path)
     path.parent.chmod(0o1777)
     Claim(path).release()

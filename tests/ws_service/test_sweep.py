@@ -13,9 +13,9 @@ from ws_service.sweep import Sweep
 
 
 class Watched:
-    def __init__(self, sock: socket.socket | None = None, *, looks: int = 1, fails: bool = False) -> None:
+    def __init__(self, sock: socket.socket | None = None, *, looks: int = 1, fails: str = "") -> None:
         self.sock, self.left, self.fails = sock, looks, fails
-        self.looks = 0
+        self.looks = self.faults = 0
         self.ends: list[bool] = []
         self.unsent = False
         self.seen = asyncio.Event()
@@ -23,18 +23,25 @@ class Watched:
     def look(self, now: float) -> bool:
         self.looks += 1
         self.seen.set()
-        if self.fails:
-            raise RuntimeError("a fault of this one")
+        self.may_fail("look")
         self.left -= 1
         return self.left > 0
 
+    def may_fail(self, question: str) -> None:
+        if self.fails == question:
+            self.faults += 1
+            raise RuntimeError("a fault of this one")
+
     def deaf_descriptor(self) -> int | None:
+        self.may_fail("deaf_descriptor")
         return None if self.sock is None else self.sock.fileno()
 
     def peer_ended(self, is_reset: bool, now: float) -> None:
+        self.may_fail("peer_ended")
         self.ends.append(is_reset)
 
     def has_unsent(self) -> bool:
+        self.may_fail("has_unsent")
         return self.unsent
 
     async def looked(self) -> None:
@@ -109,14 +116,41 @@ async def test_unsent_bytes_are_found_without_a_word() -> None:
     sweep.leave(one)
 
 
-async def test_the_fault_of_one_is_told_and_the_others_are_looked_at(caplog: pytest.LogCaptureFixture) -> None:
-    sweep, bad, good = Sweep(), Watched(fails=True), Watched(looks=1000)
+@pytest.mark.parametrize("question", ["look", "has_unsent", "deaf_descriptor", "peer_ended"])
+async def test_the_fault_of_one_is_told_and_the_others_are_looked_at(
+    question: str, pair: tuple[socket.socket, socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
+    accepted, client = pair
+    client.close()
+    sweep, bad, good = Sweep(), Watched(accepted, looks=1000, fails=question), Watched(looks=1000)
     for each in (bad, good):
         sweep.enter(each)
         sweep.watch(each)
-    while good.looks < 5:
+    while not bad.faults or good.looks < 5:
         await good.looked()
-    assert bad.looks == 1
-    assert "cannot look at a connection" in caplog.text
+    before = good.looks
+    while good.looks < before + 2 * module._FULL:
+        await good.looked()
+    assert bad.faults == 1, "it is asked no more"
+    assert caplog.text.count("cannot look at a connection") == 1
     sweep.leave(bad)
     sweep.leave(good)
+
+
+async def test_the_timer_is_set_again_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep, one = Sweep(), Watched(looks=1000)
+    sweep.enter(one)
+    sweep.watch(one)
+    ask, faults = sweep._ask_for_ends, [OSError("a fault of the sweep's own")]
+
+    def fails_once(now: float) -> None:
+        if faults:
+            raise faults.pop()
+        ask(now)
+
+    monkeypatch.setattr(sweep, "_ask_for_ends", fails_once)
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+    await one.looked()
+    assert len(told) == 1
+    sweep.leave(one)
