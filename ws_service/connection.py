@@ -476,7 +476,7 @@ class Connection(asyncio.BufferedProtocol):
             self._unfinished = None
             return False
         finished = memory.finished
-        if self._unfinished is None or self._unfinished[2] != finished or not self._may_feed:
+        if self._unfinished is None or self._unfinished[2] != finished or self._pending or not self._may_feed:
             self._unfinished = now, self._fed, finished
         elif now - self._unfinished[0] >= UNFINISHED:
             since, before, _ = self._unfinished

@@ -310,6 +310,24 @@ async def test_a_frame_whose_end_does_not_come_has_it_too(monkeypatch: pytest.Mo
         assert (await rig.peer.frame())[1].startswith(b"\x03\xf0")
 
 
+async def test_a_client_is_not_late_while_what_it_sent_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNFINISHED", 0.2)
+    async with connected(App()) as rig:
+        await rig.peer.head()
+        connection = rig.connection
+        connection._receive(fragment(0x01, b"begun"))
+        assert connection._memory is not None
+        connection._memory.account.spend(60)
+        connection._receive(fragment(0x80, b" and ended"))
+        for now in (1e6, 2e6):
+            assert connection.look(now)
+        assert connection.closed_with is None
+        connection._pending = b""
+        for now in (3e6, 4e6):
+            connection.look(now)
+        assert connection.closed_with == 1008
+
+
 async def test_who_holds_too_much_is_told_1009(ws: str, caplog: pytest.LogCaptureFixture) -> None:
     app = App()
     async with connected(app, ws, limit=100_000) as rig:
