@@ -41,6 +41,9 @@ _PIECE = 16384
 _LONGEST_CONNECTION = 4096
 """Bytes of Connection fields that are read; a longer list is refused by the routing, or ends its connection."""
 
+_COPIES = 4
+"""How often a head is held while its request is served: as bytes, in parts, as text, and as it is sent on."""
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -265,6 +268,7 @@ class Connection(RequestHandler):
         "_is_broken",
         "_is_full",
         "_is_narrow",
+        "_large_head",
         "_limits",
         "_listener",
         "_most",
@@ -314,6 +318,7 @@ class Connection(RequestHandler):
         self._written = 0  # bytes that were given to it
         self._received = 0  # bytes that came from it
         self._most = 0  # bytes of one read, behind which others have a turn
+        self._large_head: Lease | None = None  # a head that is larger than what others hold is counted too
         self._unread: Lease | None = None  # what is held of what it sends is counted while reading is paused
         self._unsent: Lease | None = None  # and what waits for it while that is too much
         self.is_lent = False  # somebody else may read from the socket
@@ -386,6 +391,10 @@ class Connection(RequestHandler):
         if not (had_begun or reader.has_head or self._request_count == 0):
             self._heads.begin(self)  # its first byte; the first head of all has its time from connecting
         if good:
+            if reader.has_head and not had_head and len(good) > self._read_bufsize:
+                head = good.index(b"\r\n\r\n")
+                if head > self._read_bufsize:
+                    self._large_head = self._count(_COPIES * head)
             super().data_received(good)
             if self._messages:
                 message, body = self._messages[-1]
@@ -439,6 +448,8 @@ class Connection(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Go on with what came behind the request, if the connection goes on; end it if it is broken."""
         self._is_answered = True
+        lease, self._large_head = self._large_head, None
+        _give_back(lease)
         if self._is_broken and not self._body.is_eof():
             self._body.feed_eof()  # aiohttp would wait for it
         finished = await super().finish_response(request, resp, start_time)
@@ -562,7 +573,7 @@ class Connection(RequestHandler):
         carried, self._carried = self._carried, None
         self._wire = None
         super().connection_lost(exc)
-        for lease in (self.slot, self._unsent, self._unread):
+        for lease in (self.slot, self._unsent, self._unread, self._large_head):
             _give_back(lease)
         if carried is not None:
             carried.client_left()
