@@ -352,7 +352,7 @@ class Limits(Section):
     429. Precedents: nginx limit_req (off by default) with burst."""
 
     uploads_per_client: Annotated[int, Field(ge=1)] | None = 3
-    """Requests of one client whose body is still on its way to an upstream; the next ones wait for ``timeouts.body``,
+    """Requests of one client whose body is still on its way to an upstream; the next ones wait for ``timeouts.queue``,
     then 429. A body that is here when its upstream is asked is not counted: one of up to twice ``buffer`` has 250 ms
     for that. Peers in ``trusted_proxies`` have no such limit; null is none. Danger: a body that stops coming keeps one
     of Dash's workers for ``timeouts.body``, so keep it below their number; an office behind one address shares it.

@@ -65,7 +65,7 @@ async def forward(
     if not body.is_whole:
         is_free = is_trusted(exchange.client, settings.trusted_proxies)
         most = None if is_free else limits.uploads_per_client
-        exchange.upload = await uploads.claim(exchange.client, most, timeouts.body)
+        exchange.upload = await uploads.claim(exchange.client, most, timeouts.queue)
         return await _stream(client, message, body, upstream, exchange, timeouts, close=close)
 
     async def attempt() -> tuple[Connection, Answer]:
