@@ -94,9 +94,8 @@ def text_line(exchange: Exchange) -> str:
     if len(method) > _LONGEST["method"] or len(client) > _LONGEST["client"]:
         method, client = _short("method", method), _short("client", client)
     asked = f"{method} {_redacted(x.target)}"
-    if (
-        '"' in asked or "\\" in asked
-    ):  # what is between the quotes must not look as if it had ended (nginx does the same)
+    if '"' in asked or "\\" in asked:
+        # What is between the quotes must not look as if it had ended; nginx does the same.
         asked = asked.replace("\\", "\\x5c").replace('"', "\\x22")
     what = f'"{asked}" {x.status or "-"}'
     line = f"{_time(x)} {client} {what}{event}{way}{numbers}{by}{detail} id={x.id}"

@@ -11,13 +11,17 @@ queue, is answered before anybody else has a turn.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from proxy.admin import MAX_HEAD
-from proxy.door import PAUSE, RateLimitedLog, accept_failure
+from proxy.door import PAUSE, accept_failure
 from proxy.patience import Deadlines
+from ws_service.limited_log import LimitedLog
+
+logger = logging.getLogger("proxy")
 
 _DEADLINE = 5.0
 """Seconds from connecting to the end: for the head, and for the client to take the answer and close. Precedents:
@@ -54,7 +58,7 @@ class AdminListener:
         self._places = places
         self._connections: dict[_Connection, None] = {}  # in the order in which they came
         self._deadlines = Deadlines[_Connection](deadline, self._end)
-        self._log = RateLimitedLog()
+        self._log = LimitedLog(logger)
         self._timer: asyncio.TimerHandle | None = None
         self._listen()
 
@@ -104,7 +108,7 @@ class AdminListener:
 
     def _rest(self, error: OSError) -> None:
         """Accept nobody for a moment: the listener stays readable, and to try at once would spin."""
-        self._log.warn("out", f"no connection is accepted on gateway.admin: {accept_failure(error)}")
+        self._log.say("out", logging.WARNING, "no connection is accepted on gateway.admin: %s", accept_failure(error))
         if self._connections:
             self._make_room()
         for listener in self._sockets:

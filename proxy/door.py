@@ -32,6 +32,8 @@ from proxy.limits import Entrance, Slot, TurnAway, client_key
 from proxy.pages import as_json
 from proxy.proxy_header import MAX_HEADER, HeaderError, parse
 from proxy.tls import Certificate, why
+from proxy.turns import ClientTurns
+from ws_service.limited_log import LimitedLog
 
 logger = logging.getLogger("proxy")
 
@@ -47,9 +49,6 @@ _BACKLOG = 4096
 
 PAUSE = 0.5
 """Seconds between two tries while descriptors are out. asyncio waits 1 s."""
-
-_DEAR = 60.0
-"""Seconds between two lines of one kind in the log: a stranger must not be able to fill it."""
 
 _OUT_OF = {
     errno.EMFILE: "this process has no descriptor left",
@@ -130,9 +129,10 @@ class Door:
         self._announcers = announcers
         self._reasons = {"closed"}
         self._arrivals: dict[asyncio.Task[None], _Arrival] = {}
-        self._handshakes = _Places(_HANDSHAKES)
+        self.handshakes = ClientTurns()
+        """Those under way, by client."""
         self._timer: asyncio.TimerHandle | None = None
-        self._log = RateLimitedLog()
+        self._log = LimitedLog(logger)
         if entrance is not None:
             entrance.connections.on_leave = self.look_again
         if certificate is not None:
@@ -187,7 +187,7 @@ class Door:
             entrance = self._entrance
             if entrance is not None and entrance.is_full:
                 taken = entrance.connections.total
-                self._log.warn(_NO_ROOM, f"no connection is accepted: {taken} are open; {entrance.room}")
+                self._warn(_NO_ROOM, "no connection is accepted: %d are open; %s", taken, entrance.room)
                 self.pause(_NO_ROOM)
                 return
             try:
@@ -232,7 +232,7 @@ class Door:
             arrival.slot.release()
 
     def _rest(self, error: OSError) -> None:
-        self._log.warn("out", f"no connection is accepted: {accept_failure(error)}")
+        self._warn("out", "no connection is accepted: %s", accept_failure(error))
         self.pause("out of descriptors")
         self._timer = self._loop.call_later(PAUSE, self.resume, "out of descriptors")
 
@@ -253,7 +253,7 @@ class Door:
                     await self._hand_in(arrival)
                     return
                 await _whole_hello(arrival.sock)
-                async with self._handshakes.take(self._handshake_key(arrival)):
+                async with self._handshake(arrival.who):
                     left = (deadline.when() or 0.0) - self._loop.time()
                     deadline.reschedule(None)  # as above; TLS has its own
                     await self._hand_in(arrival, self._certificate.context, max(left, 0.001))
@@ -281,9 +281,17 @@ class Door:
             raise
         arrival.is_in = True
 
-    def _handshake_key(self, arrival: _Arrival) -> str | None:
-        is_free = self._entrance is None or self._entrance.is_free(arrival.who)
-        return None if is_free else client_key(arrival.who)
+    @asynccontextmanager
+    async def _handshake(self, who: str) -> AsyncIterator[None]:
+        """Be one of the few handshakes of a client for the length of a ``with`` block; wait to be one."""
+        if self._entrance is None or self._entrance.is_free(who):
+            yield
+            return
+        turn = await self.handshakes.claim(client_key(who), _HANDSHAKES, None)
+        try:
+            yield
+        finally:
+            turn.release()
 
     async def _announced(self, sock: socket.socket, who: str, announcers: Trusted) -> Peer:
         if not is_trusted(who, announcers):
@@ -301,13 +309,16 @@ class Door:
 
     def _turned_away(self, who: str, error: Exception) -> None:
         if isinstance(error, HelloError):
-            self._log.warn("handshake", f"a connection from {who} was closed: {error}")
+            self._warn("handshake", "a connection from %s was closed: %s", who, error)
         elif isinstance(error, HeaderError):
-            self._log.warn("announcement", f"a connection from {who} was closed: {error}")
+            self._warn("announcement", "a connection from %s was closed: %s", who, error)
         elif isinstance(error, ssl.SSLError):
-            self._log.warn("handshake", f"a connection from {who} was closed: {why(error)}")
+            self._warn("handshake", "a connection from %s was closed: %s", who, why(error))
         else:
             logger.debug("a connection from %s ended at the door: %r", who, error)
+
+    def _warn(self, kind: str, sentence: str, *arguments: object) -> None:
+        self._log.say(kind, logging.WARNING, sentence, *arguments)
 
 
 def accept_failure(error: OSError) -> str:
@@ -330,51 +341,6 @@ def _say_why(sock: socket.socket, error: TooMany) -> None:
     phrase = HTTPStatus(error.status).phrase.encode()
     with suppress(OSError):  # it is gone already
         sock.send(response_head(error.status, phrase, (), ours=tuple(fields)) + body)
-
-
-class _Places:
-    """A few places for each key; who finds none waits for one, and those who wait come in their order.
-
-    What is kept of a key goes with the last who has a place of it or waits for one.
-    """
-
-    def __init__(self, each: int) -> None:
-        self._each = each
-        self._of: dict[str, tuple[asyncio.Semaphore, list[int]]] = {}
-
-    @asynccontextmanager
-    async def take(self, key: str | None) -> AsyncIterator[None]:
-        """Have a place for the length of a ``with`` block. key: None has any number."""
-        if key is None:
-            yield
-            return
-        semaphore, users = self._of.setdefault(key, (asyncio.Semaphore(self._each), [0]))
-        users[0] += 1
-        try:
-            async with semaphore:
-                yield
-        finally:
-            users[0] -= 1
-            if not users[0]:
-                del self._of[key]
-
-
-class RateLimitedLog:
-    """Says one thing of a kind in a while, and how many it has not said."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, float] = {}
-        self._unsaid: dict[str, int] = {}
-
-    def warn(self, kind: str, sentence: str) -> None:
-        """Write a warning, unless one of this kind was written lately."""
-        now = time.monotonic()
-        if now - self._last.get(kind, -_DEAR) < _DEAR:
-            self._unsaid[kind] = self._unsaid.get(kind, 0) + 1
-            return
-        self._last[kind] = now
-        unsaid = self._unsaid.pop(kind, 0)
-        logger.warning("%s%s", sentence, f" ({unsaid} more of this kind since it was said last)" if unsaid else "")
 
 
 async def _peek(sock: socket.socket, size: int) -> bytes:

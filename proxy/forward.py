@@ -21,9 +21,9 @@ from proxy.exchange import Exchange
 from proxy.headers import Fields, is_trusted, request_head, response_head, tokens
 from proxy.hijack import Client, Written
 from proxy.hold import HELD, hold, send
-from proxy.patience import MIN_RATE
 from proxy.uploads import Uploads
 from proxy.upstream import Upstream
+from ws_service.unacknowledged import MIN_RATE
 
 _MOMENT = 0.25
 """Seconds that are waited for a small body, as a callback has; browsers send it in segments of its own after the head.

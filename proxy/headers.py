@@ -126,9 +126,7 @@ def is_trusted(address: str, trusted: Trusted) -> bool:
     return ip is not None and any(ip in network for network in trusted if not isinstance(network, str))
 
 
-@lru_cache(
-    maxsize=1024
-)  # the same few come with every request, and reading one takes ten times as long as to look it up
+@lru_cache(maxsize=1024)  # the same few come again, and reading one takes ten times as long as looking it up
 def _ip(address: str) -> IPv4Address | IPv6Address | None:
     try:
         ip = ip_address(address.partition("%")[0])

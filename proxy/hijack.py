@@ -26,11 +26,12 @@ from proxy import tls
 from proxy.headers import Head, Peer, tokens
 from proxy.heads import HeadLimits
 from proxy.limits import Lease, Slot
-from proxy.patience import Deadlines, SlowReaders, waiting, waits
+from proxy.patience import Deadlines, SlowReaders, waits
 from proxy.plain import MAX_FIELDS, MAX_HEAD, Request, recognise_request
 from proxy.reads import READ_SIZE, give_way, last_read
 from proxy.strict import RequestReader, Unreadable
 from proxy.tls_watch import TlsWatch
+from ws_service.unacknowledged import waiting
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
 """Whether aiohttp parses with llhttp. Its pure-Python parser is laxer in ways that smuggle requests."""

@@ -3,48 +3,28 @@
 ``Deadlines`` ends what has not come to its end in time. ``SlowReaders`` ends
 who takes next to nothing of what waits for it.
 
-What a reader has taken is what its own kernel has acknowledged: ours holds
-megabytes for it and takes more only when a third of that is free, which a
-phone on a bad line may need minutes for. Nothing is done per message, and
-nothing is kept of readers for whom nothing waits.
+What a reader has taken is what its own kernel has acknowledged
+(``ws_service.unacknowledged``). Nothing is done per message, and nothing is
+kept of readers for whom nothing waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import struct
-import termios
 from collections.abc import Callable, Iterable
 from itertools import takewhile
 from typing import Generic, Protocol, TypeVar
 
 from proxy.reads import READ_SIZE
+from ws_service.unacknowledged import MIN_RATE
 
 T = TypeVar("T")
-
-MIN_RATE = 240
-"""Bytes a second that a client must bring of a body, or take of what waits for it, on average over its timeout: who
-sends or takes a byte each minute would keep one of Dash's workers, and our memory, for ever (issue 9, A3). No line is
-as slow as 2.4 kbit/s. Precedents: Kestrel 240 behind 5 s, both ways; Apache 500 behind 20 s; nginx none."""
 
 LOOKS = 4
 """Looks per patience: whoever exceeds it is found within another quarter."""
 
 _SHORTEST = 0.05
 """Seconds between two looks at the least: a patience of 0 must not become a busy loop."""
-
-
-def waiting(transport: asyncio.Transport) -> int | None:
-    """Return how many bytes the other side has not acknowledged yet; None when none of them waits in this process."""
-    held = transport.get_write_buffer_size()
-    if not held:
-        return None
-    try:
-        answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-    except OSError:  # macOS does not say; there, progress is what our kernel takes
-        return held
-    return held + int(struct.unpack("i", answer)[0])
 
 
 def waits(transport: asyncio.Transport) -> int:

@@ -3,9 +3,10 @@
 The event loops read up to 256 KiB into a piece of its own for each read, and
 uvloop up to 32 times that from one connection before another one has a
 turn. A thousand connections whose ends do not read would hold such a piece
-each (issue 9). So a read of 64 KiB or more is the last one in its turn, and a connection on
-which more comes is read into one buffer that all share, 64 KiB at a time. Small
-messages never come to that: it would cost 1 us for each.
+each (issue 9). So a read of 64 KiB or more is the last one in its turn, and
+a connection on which more comes is read into one buffer that all share,
+64 KiB at a time. Small messages never come to that: it would cost 1 us for
+each.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ import struct
 import sys
 from collections.abc import Callable
 
+from ws_service.limited_log import LimitedLog
+
 logger = logging.getLogger("proxy")
 
 _PERIOD = 1.0
@@ -27,9 +29,6 @@ _OVERHEAD = 24
 _ALLOWED = 262144
 """Bytes on the wire beyond that: a handshake, and what was received and could not be read yet."""
 
-_QUIET = 60.0
-"""Seconds between two lines in the log."""
-
 
 class TlsWatch:
     """Watches TLS connections of clients, and cuts those in which next to nothing is said."""
@@ -37,7 +36,7 @@ class TlsWatch:
     def __init__(self) -> None:
         self._watched: dict[asyncio.Transport, tuple[Callable[[], int], Callable[[], None]]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._said = float("-inf")
+        self._log = LimitedLog(logger)
 
     def __len__(self) -> int:
         return len(self._watched)
@@ -66,12 +65,10 @@ class TlsWatch:
         self._timer = loop.call_later(_PERIOD, self._look) if self._watched else None
 
     def _tell(self, transport: asyncio.Transport, raw: int, received: int) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._said >= _QUIET:
-            self._said = now
-            name = transport.get_extra_info("peername")
-            who = name[0] if isinstance(name, tuple) else "unix"
-            logger.warning("a connection from %s was cut: %d bytes of TLS came, and %d in them", who, raw, received)
+        name = transport.get_extra_info("peername")
+        who = name[0] if isinstance(name, tuple) else "unix"
+        sentence = "a connection from %s was cut: %d bytes of TLS came, and %d in them"
+        self._log.say("next to nothing", logging.WARNING, sentence, who, raw, received)
 
 
 def on_the_wire(transport: asyncio.Transport) -> int | None:

@@ -15,8 +15,9 @@ from enum import Enum
 from proxy.errors import Outcome
 from proxy.frames import FrameCounter, close_frame, is_one_frame
 from proxy.limits import Lease
-from proxy.patience import waiting, waits
+from proxy.patience import waits
 from proxy.reads import give_way, last_read
+from ws_service.unacknowledged import waiting
 
 _COME_BACK = 1012
 """What a client hears whose upstream has vanished: "the service restarts". Without it, it would see 1006, after which

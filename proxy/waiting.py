@@ -12,73 +12,11 @@ import random
 from itertools import islice
 
 from proxy.errors import Stopping, UpstreamFull
+from proxy.turns import Line, Turns
 
 STEP = 0.05
 """Seconds between two batches of those who are let go when their upstream is back, give or take a half: 1, 2, 4, 8, ...
 so that it gets warm before it gets busy. 1024 of them take half a second."""
-
-_Line = dict["asyncio.Future[None]", None]
-
-
-class Turns:
-    """So many at a time, and whoever comes later waits, first come, first served.
-
-    limit: how many. None: no limit.
-    """
-
-    def __init__(self, limit: int | None) -> None:
-        self._limit = limit
-        self._line: _Line = {}
-        self.taken = 0
-
-    def adapt(self, limit: int | None) -> None:
-        """Change the limit from here on; who waits keeps the place."""
-        self._limit = limit
-        while self._line and (limit is None or self.taken < limit):
-            self.taken += 1
-            self.leave()
-
-    @property
-    def waiting(self) -> int:
-        """How many wait."""
-        return len(self._line)
-
-    def claim_at_once(self) -> bool:
-        """Take a turn if there is one, and nobody waits for it; tell whether."""
-        if self._line or (self._limit is not None and self.taken >= self._limit):
-            return False
-        self.taken += 1
-        return True
-
-    async def claim(self, seconds: float) -> None:
-        """Take a turn, behind those who came before. ``leave`` gives it back.
-
-        seconds: to wait for it; 0 does not wait. Raises TimeoutError when there is none in time. Cancelling gives up
-        the place.
-        """
-        if self.claim_at_once():
-            return
-        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line[ticket] = None
-        try:
-            async with asyncio.timeout(seconds):
-                await ticket
-        except BaseException:
-            if ticket.done() and not ticket.cancelled():  # called up, and gone in the same moment
-                self.leave()
-            raise
-        finally:
-            self._line.pop(ticket, None)
-
-    def leave(self) -> None:
-        """Give a turn to the next who waits, or back where there are fewer turns now."""
-        while self._line and (self._limit is None or self.taken <= self._limit):
-            ticket = next(iter(self._line))
-            del self._line[ticket]
-            if not ticket.done():
-                ticket.set_result(None)
-                return
-        self.taken -= 1
 
 
 class Room:
@@ -91,8 +29,8 @@ class Room:
     def __init__(self, name: str, *, in_flight: int | None, places: int) -> None:
         self._name = name
         self._turns = Turns(in_flight)
-        self._askers: _Line = {}
-        self._held: _Line = {}
+        self._askers: Line = {}
+        self._held: Line = {}
         self._letting_go: asyncio.TimerHandle | None = None
         self._closed = ""  # what is said to whoever still comes
         self._places = places
@@ -185,7 +123,7 @@ class Room:
             pause = STEP * random.uniform(0.5, 1.5)
             self._letting_go = asyncio.get_running_loop().call_later(pause, self._let_go, count * 2)
 
-    async def _wait(self, line: _Line, seconds: float | None) -> None:
+    async def _wait(self, line: Line, seconds: float | None) -> None:
         if not self._closed:
             ticket = self._stand(line)
             try:
@@ -196,7 +134,7 @@ class Room:
         if self._closed:
             raise Stopping(self._closed, headers=[(b"Retry-After", b"1")])
 
-    def _stand(self, line: _Line) -> asyncio.Future[None]:
+    def _stand(self, line: Line) -> asyncio.Future[None]:
         if line is not self._askers or line:  # where nobody asks, nobody finds out
             self._find_place()
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -216,7 +154,7 @@ class Room:
         )
 
 
-def _call_up(line: _Line, count: int) -> None:
+def _call_up(line: Line, count: int) -> None:
     for ticket in list(islice(line, count)):
         del line[ticket]
         if not ticket.done():

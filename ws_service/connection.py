@@ -18,7 +18,6 @@ import json
 import logging
 import socket
 import struct
-import sys
 import traceback
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -33,6 +32,7 @@ from ws_service.frames import FrameCutter
 from ws_service.limited_log import LimitedLog
 from ws_service.memory import ClientMemory, CountedFrames, SocketMemory
 from ws_service.sweep import Sweep
+from ws_service.unacknowledged import MIN_RATE, waiting
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,6 @@ WRITE_MARK = 32768
 
 MAX_EARLY = 16384
 """Bytes kept of what a client sends before its handshake is accepted."""
-
-MIN_RATE = 240
-"""Bytes a second that a client must take, or bring of a message that it has begun. Precedent: Kestrel 240 bytes a
-second."""
 
 UNFINISHED = 60.0
 """Seconds within which a message that has begun must end, or go on at ``MIN_RATE``. Precedent: nginx
@@ -372,7 +368,7 @@ class Connection(asyncio.BufferedProtocol):
         """Feed a slice of what waits, if it may be fed; return what it counts. Told by the feeder."""
         data, left = self._pending, SLICE
         if data and self._may_feed:
-            end, left = self._cutter.cut(data, 0, SLICE)
+            end, left = self._cutter.cut(data, SLICE)
             self._pending = data[end:]
             self._give(data[:end])
         if self._transport.is_closing():
@@ -448,10 +444,11 @@ class Connection(asyncio.BufferedProtocol):
     # -- what is too much, or too late
 
     def _check_sending(self, now: float) -> bool:
-        if not self._transport.get_write_buffer_size():
+        left = waiting(self._transport)
+        if left is None:
             self._slow = None
             return False
-        taken = self._written - _waiting(self._transport)
+        taken = self._written - left
         if self._slow is None:
             self._slow = now, taken
         elif self._send is not None and now - self._slow[0] >= self._send:
@@ -671,21 +668,6 @@ def _small_deflate() -> ServerPerMessageDeflateFactory:
     return ServerPerMessageDeflateFactory(
         server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
     )
-
-
-def _waiting(transport: asyncio.Transport) -> int:
-    """Return how many bytes the client has not acknowledged."""
-    held = transport.get_write_buffer_size()
-    if sys.platform == "win32":
-        return held
-    import fcntl  # not on Windows
-    import termios
-
-    try:
-        answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-    except OSError:  # macOS does not say; there, progress is what our kernel takes
-        return held
-    return held + int(struct.unpack("i", answer)[0])
 
 
 def _keep_alive(sock: socket.socket | None) -> None:

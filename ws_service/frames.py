@@ -47,14 +47,14 @@ class FrameCutter:
             return data[1] == _MASKED | (size - 6)
         return data[1] == _MASKED | 126 and not data[0] & _COMPRESSED and int.from_bytes(data[2:4], "big") == size - 8
 
-    def cut(self, data: bytes, start: int, budget: int) -> tuple[int, int]:
-        """Follow ``data`` from ``start``; return where the piece ends, and what is left of the budget.
+    def cut(self, data: bytes, budget: int) -> tuple[int, int]:
+        """Follow ``data``; return where the piece at its beginning ends, and what is left of the budget.
 
         budget: frames that may begin in the piece. A compressed frame counts
             for more, by its size. The payload of a frame that has begun is
             taken whole, so the end moves whenever there is budget.
         """
-        position, size = start, len(data)
+        position, size = 0, len(data)
         while position < size:
             if self._payload:
                 step = min(self._payload, size - position)

@@ -1,4 +1,5 @@
-"""Log lines that a client can cause: of each kind one a minute, and how many were left out."""
+"""Log lines that a client can cause, of the gateway and of the service: of each kind one a minute, and how many were
+left out."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
     left["uploads"], left["clients with uploads"] = gateway.uploads.total, gateway.uploads.clients
     if server._door is not None:
         left["arrivals"] = len(server._door._arrivals)
-        left["clients with TLS handshakes"] = len(server._door._handshakes._of)
+        left["clients with TLS handshakes"] = server._door.handshakes.clients
     if server._admin_listener is not None:
         left["admin connections"] = len(server._admin_listener._connections)
         left["admin heads waited for"] = len(server._admin_listener._deadlines._since)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import Stopping, UpstreamFull
-from proxy.waiting import Room, Turns
+from proxy.waiting import Room
 
 Tasks = list[asyncio.Task[Any]]
 
@@ -188,46 +188,3 @@ async def test_a_stop_sends_those_away_who_wait_for_a_return_and_leaves_the_othe
         await one.hold(10)
     one.leave()
     await queued
-
-
-# -- turns alone
-
-
-async def test_a_turn_that_does_not_come_leaves_no_place_behind() -> None:
-    turns = Turns(1)
-    await turns.claim(0)
-    with pytest.raises(TimeoutError):
-        await turns.claim(0.02)
-    assert (turns.taken, turns.waiting) == (1, 0)
-    turns.leave()
-    assert turns.claim_at_once()
-
-
-async def test_a_larger_limit_lets_those_in_who_wait() -> None:
-    turns = Turns(1)
-    await turns.claim(0)
-    waiting = await begun(turns.claim(10), turns.claim(10))
-    turns.adapt(2)
-    await waiting[0]
-    assert (turns.taken, turns.waiting) == (2, 1)
-    turns.adapt(None)
-    await waiting[1]
-    assert (turns.taken, turns.waiting) == (3, 0)
-
-
-async def test_a_smaller_limit_holds_although_others_wait() -> None:
-    turns = Turns(3)
-    for _ in range(3):
-        await turns.claim(0)
-    waiting = await begun(turns.claim(10), turns.claim(10))
-    turns.adapt(1)
-    turns.leave()
-    turns.leave()
-    await settle()
-    assert (turns.taken, turns.waiting) == (1, 2)
-    turns.leave()
-    await waiting[0]
-    assert (turns.taken, turns.waiting) == (1, 1)
-    await gone(waiting[1:])
-    turns.leave()
-    assert turns.taken == 0
