@@ -490,9 +490,16 @@ def act(name: str, rig: Rig, play: Play, coro: Watched | None, future: Any) -> N
         raise KeyError(name)
 
 
+_EAGER = frozenset(("RequestHandler.start",)) if sys.version_info >= (3, 12) else frozenset[str]()
+"""Tasks whose first step aiohttp makes as it makes them, where Python can: what is before it elsewhere is their first
+await there, for a request of which nothing has come."""
+
+
 def _is_nobodys(key: Await) -> bool:
-    nowhere, _ = NOBODY_CANCELS.get(key.kind, (False, ""))
-    return nowhere or (key.kind in NOBODY_CANCELS and key.number == 0)
+    if key.kind not in NOBODY_CANCELS:
+        return False
+    is_nowhere, _ = NOBODY_CANCELS[key.kind]
+    return is_nowhere or key.number == (1 if key.kind in _EAGER else 0)
 
 
 class Harness:
