@@ -95,6 +95,21 @@ def gateway_for(folder: Path, service: Service, **settings: object) -> Iterator[
         yield gateway
 
 
+WAYS = ("handed over", "tunnelled")
+
+
+@contextmanager
+def gateway_by(way: str, folder: Path, service: Service) -> Iterator[Gateway]:
+    """Run a gateway whose WebSockets reach ``service`` by one of ``WAYS``, and is ready for that."""
+    if way == "tunnelled":
+        with gateway_for(folder, service, handoff="off") as gateway:
+            yield gateway
+        return
+    with gateway_for(folder, service) as gateway:
+        gateway.process.wait_for("takes WebSockets over")
+        yield gateway
+
+
 def open_socket(gateway: Gateway, target: str = "/echo", *fields: str, ahead: bytes = b"") -> Wire:
     """Open a WebSocket; returns it with nothing left to read.
 

@@ -13,25 +13,29 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.system import handoff
 from tests.system.gateway import Gateway, Wire, frame
-from tests.system.handoff import MASK, Service, code_of, echoes, gateway_for, open_socket, running_service
+from tests.system.handoff import (
+    MASK,
+    WAYS,
+    Service,
+    code_of,
+    echoes,
+    gateway_by,
+    gateway_for,
+    open_socket,
+    running_service,
+)
 
 MIB = 1 << 20
 
 BUDGET = 32 * MIB
 """ws_service.memory_per_client, by default."""
 
-APP = """
+APP = f"""
+{handoff.APP}
 import asyncio
-from fastapi import FastAPI, WebSocket
 
-app = FastAPI()
-
-@app.websocket("/echo")
-async def echo(websocket: WebSocket):
-    await websocket.accept()
-    async for message in websocket.iter_text():
-        await websocket.send_text(message)
 
 @app.websocket("/take")
 async def take(websocket: WebSocket):
@@ -69,12 +73,9 @@ def service(tmp_path: Path) -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture(params=["run/ws.sock", "off"])
+@pytest.fixture(params=WAYS)
 def gateway(request: pytest.FixtureRequest, tmp_path: Path, service: Service) -> Iterator[Gateway]:
-    more = {"handoff": "off"} if request.param == "off" else {}
-    with gateway_for(tmp_path, service, **more) as gateway:
-        if request.param != "off":
-            gateway.process.wait_for("takes WebSockets over")
+    with gateway_by(request.param, tmp_path, service) as gateway:
         yield gateway
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.gateway import Gateway, frame, handshake
-from tests.system.handoff import MASK, TEXT, Service, gateway_for, running_service
+from tests.system.handoff import MASK, TEXT, WAYS, Service, gateway_by, running_service
 
 APP = """
 import asyncio
@@ -47,12 +47,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture(params=["run/ws.sock", "off"])
+@pytest.fixture(params=WAYS)
 def gateway(request: pytest.FixtureRequest, tmp_path: Path, service: Service) -> Iterator[Gateway]:
-    more = {"handoff": "off"} if request.param == "off" else {}
-    with gateway_for(tmp_path, service, **more) as gateway:
-        if request.param != "off":
-            gateway.process.wait_for("takes WebSockets over")
+    with gateway_by(request.param, tmp_path, service) as gateway:
         yield gateway
 
 
