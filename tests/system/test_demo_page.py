@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,7 +123,9 @@ def test_the_page_is_live_and_its_callback_answers(
     ("number", "reason"),
     [
         pytest.param(signal.SIGTERM, "the service restarts", id="stopped"),  # close code 1012 came through
-        pytest.param(signal.SIGKILL, "connection lost", id="killed"),
+        # Without a word where the service had the socket itself; 1012 by the gateway where the page came within the
+        # second in which the gateway finds a new service, and was tunnelled.
+        pytest.param(signal.SIGKILL, "connection lost|the service restarts", id="killed"),
     ],
 )
 def test_the_page_recovers_by_itself_when_the_ws_service_alone_is_restarted(
@@ -136,7 +139,7 @@ def test_the_page_recovers_by_itself_when_the_ws_service_alone_is_restarted(
     page.evaluate("window.samePage = true")
 
     service[-1].stop(number)
-    expect(page.locator("#state")).to_contain_text(f"reconnecting: {reason}, try ")
+    expect(page.locator("#state")).to_have_text(re.compile(rf"^reconnecting: ({reason}), try \d+$"))
     expect(page.locator("#round-trip")).to_have_text("…")
     with page.expect_response("**/_dash-update-component*") as answer:  # the rest of the page does not notice
         page.click("#again")
