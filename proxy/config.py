@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from ws_service.configfile import (
+    Conflict,
     Duration,
     Listen,
     Objection,
@@ -42,6 +43,9 @@ __all__ = [
     "load_settings",
     "split_listen",
 ]
+
+NAME = "gateway"
+"""The section's key in the file."""
 
 _NETLOC = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::(?P<port>.*))?")
 
@@ -512,7 +516,11 @@ class Settings(Section):
     @model_validator(mode="after")
     def _knows_whom_to_believe(self) -> Settings:
         if self.proxy_protocol and not self.trusted_proxies:
-            raise ValueError("proxy_protocol needs trusted_proxies: nobody else's PROXY header is believed")
+            raise Conflict(
+                "proxy_protocol needs trusted_proxies: nobody else's PROXY header is believed",
+                "proxy_protocol",
+                "trusted_proxies",
+            )
         return self
 
     @field_validator("auth")
@@ -527,7 +535,11 @@ class Settings(Section):
     @model_validator(mode="after")
     def _has_two_listeners(self) -> Settings:
         if self.listen == self.admin:
-            raise ValueError(f"listen and admin are both {self.listen}; health answers need an address of their own")
+            raise Conflict(
+                f"listen and admin are both {self.listen}; health answers need an address of their own",
+                "listen",
+                "admin",
+            )
         return self
 
 
@@ -546,11 +558,12 @@ def load_settings(
     if path is None:
         return Settings()
     folder = path.absolute().parent
-    settings = load(path, "gateway", Settings, env, lambda settings: check(_anchor(settings, folder)))
-    return _anchor(settings, folder)
+    settings = load(path, NAME, Settings, env, lambda settings: check(anchored(settings, folder)))
+    return anchored(settings, folder)
 
 
-def _anchor(settings: Settings, folder: Path) -> Settings:
+def anchored(settings: Settings, folder: Path) -> Settings:
+    """Return settings whose paths no longer depend on where the program is started. folder: of the config file."""
     return settings.model_copy(
         update={
             "listen": _anchored(settings.listen, folder),

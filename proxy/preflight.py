@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from proxy import tls
-from proxy.config import Objection, Settings, split_listen
+from proxy.config import Objection, Settings, Tls, split_listen
 from proxy.errors import TlsError
 
 
@@ -19,16 +19,26 @@ def objections(settings: Settings) -> Iterator[Objection]:
             f"{settings.admin} can be reached from other hosts ({public}); use a loopback address or unix:path, "
             "or set admin_public: true if that is meant",
         )
-    try:
-        if settings.tls is not None:
-            tls.server_context(settings.tls)
-    except TlsError as error:
-        yield ("tls", error.key.rpartition(".")[2]), error.message
+    if settings.tls is not None:
+        yield from _tls(settings.tls)
     try:
         if settings.upstream_ca is not None:
             tls.upstream_context(settings.upstream_ca)
     except TlsError as error:
         yield ("upstream_ca",), error.message
+
+
+def _tls(files: Tls) -> Iterator[Objection]:
+    """Yield what is wrong with the certificate and the key: each that cannot be read, or that they do not fit."""
+    unreadable = tls.unreadable(files)
+    for error in unreadable:
+        yield ("tls", error.key.rpartition(".")[2]), error.message
+    if unreadable:
+        return
+    try:
+        tls.server_context(files)
+    except TlsError as error:
+        yield ("tls", error.key.rpartition(".")[2]), error.message
 
 
 def _public_address(address: str) -> str:
