@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import click
@@ -23,7 +23,7 @@ from proxy.config import ConfigError, Objection, anchored, dump, split_listen
 from proxy.preflight import objections
 from ws_service import config as service
 from ws_service.agreement import Disagreement, disagreements
-from ws_service.configfile import ConfigFile, Listen, Reading, Section
+from ws_service.configfile import ConfigFile, Reading, Section, listen_like
 from ws_service.errors import Mistake
 from ws_service.folders import socket_problem
 from ws_service.trial import problem
@@ -35,7 +35,7 @@ _LOOK_UP = 5.0
 class DashApp(Section):
     """The section of the demo, or of a Dash app that reads it."""
 
-    listen: Listen = "127.0.0.1:8050"
+    listen: Annotated[str, listen_like("127.0.0.1:8050")] = "127.0.0.1:8050"
 
     @field_validator("listen")
     @classmethod
@@ -171,7 +171,7 @@ def _listening(keys: tuple[str | int, ...], address: str, folder: Path) -> Itera
     if isinstance(place, str):
         if (what := socket_problem(folder / place)) is not None:
             yield keys, what
-    elif (what := _unknown(place[0])) or (what := _foreign(place[0])):
+    elif place[0] != "*" and ((what := _unknown(place[0])) or (what := _foreign(place[0]))):
         yield keys, f"{address}: {place[0]} {what}"
 
 

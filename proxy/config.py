@@ -22,6 +22,7 @@ from ws_service.configfile import (
     SocketPath,
     check_port,
     dump,
+    listen_like,
     load,
     parse_network,
     split_listen,
@@ -451,7 +452,7 @@ class Settings(Section):
     says who the client is. Then a connection without one is closed. That client is then who must be in
     ``trusted_proxies`` for its X-Forwarded-* to be believed, no longer the proxy."""
 
-    admin: Listen = "127.0.0.1:8001"
+    admin: Annotated[str, listen_like("127.0.0.1:8001")] = "127.0.0.1:8001"
     """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket. It has
     at most 32 connections, each for 5 s and for one request; one more closes the oldest."""
 

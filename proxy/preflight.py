@@ -49,6 +49,8 @@ def _public_address(address: str) -> str:
     place = split_listen(address)
     if isinstance(place, str):
         return ""
+    if place[0] == "*":
+        return "every address of this host"
     try:
         found = [str(name[0]) for *_, name in socket.getaddrinfo(*place, type=socket.SOCK_STREAM)]
     except OSError:

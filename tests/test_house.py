@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import ast
+import os
+import platform
 import pwd
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +100,30 @@ def test_the_makefile_has_the_two_commands_that_the_readme_opens_with() -> None:
     commands = re.findall(r"^make ([a-z-]+)", opening, re.MULTILINE)
     assert commands[:2] == ["run", "test"]
     assert set(re.findall(r"\bmake ([a-z-]+)", "\n".join(re.findall(r"`+[^`]+`+", readme)))) <= set(targets)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_does_not_pass_one_python_off_as_another(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    there = tmp_path / ".venv" / "bin" / "python"
+    there.parent.mkdir(parents=True)
+    there.write_text("#!/bin/sh\necho Python 3.99.1\n")
+    there.chmod(0o755)
+
+    def make(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": os.environ["PATH"], **env}
+        return subprocess.run(
+            ["make", "-n", *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    own = f"PYTHON={sys.executable}"
+    version = f"Python {platform.python_version()}"
+    for refused in (make("test", own), make("test", PYTHON=sys.executable)):
+        assert refused.returncode == 2
+        assert f".venv is Python 3.99.1, and {own} is {version}. Another one beside it: make test" in refused.stderr
+    assert "No rule to make target 'pyproject.toml'" in make("test").stderr  # it goes on
+    assert "No rule to make target 'pyproject.toml'" in make("test", f"PYTHON={there}").stderr
+    assert make("clean", own).returncode == 0
 
 
 def test_each_test_that_the_threat_model_names_is_there() -> None:

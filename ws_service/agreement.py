@@ -154,7 +154,7 @@ def _is_loopback(host: str) -> bool:
 def _reachable(listen: str) -> str:
     """Return the address at which a program of this host finds another one."""
     host, _, port = listen.rpartition(":")
-    return f"{'127.0.0.1' if host in ('0.0.0.0', '[::]') else host}:{port}"
+    return f"{'127.0.0.1' if host in ('0.0.0.0', '[::]', '*') else host}:{port}"
 
 
 def _file(path: str, folder: Path) -> str:

@@ -153,7 +153,22 @@ def split_listen(address: str) -> tuple[str, int] | str:
     return host.strip("[]"), int(port)
 
 
-Listen = Annotated[str, BeforeValidator(parse_listen)]
+_EXAMPLE = "127.0.0.1:8000"
+
+
+def listen_like(example: str) -> BeforeValidator:
+    """Return ``parse_listen`` with an example of its own in what it says: the setting's default."""
+
+    def parse(value: object) -> str:
+        try:
+            return parse_listen(value)
+        except ValueError as error:
+            raise ValueError(str(error).replace(_EXAMPLE, example)) from None
+
+    return BeforeValidator(parse)
+
+
+Listen = Annotated[str, listen_like(_EXAMPLE)]
 """``host:port``, ``[v6]:port`` or ``unix:path``."""
 
 

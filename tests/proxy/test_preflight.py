@@ -91,3 +91,8 @@ def test_what_only_follows_from_another_mistake_is_not_said(path: Path) -> None:
         "1:gateway.trusted_proxies[0]: 'nobody' is not a network; write 10.0.0.7 or 10.0.0.0/8, or unix for those who "
         "come through a unix socket"
     ]
+
+
+def test_every_address_is_public() -> None:
+    (found,) = objections(Settings(admin="*:8001"))
+    assert "can be reached from other hosts (every address of this host)" in found[1]
