@@ -293,8 +293,10 @@ class ConfigFile:
                 wrong: set[Path_] = set()
                 for details in error.errors():
                     paths = _concerned(details, values, model)
-                    if not (details["type"] == "value_error" and any(reading.concerns(path) for path in paths)):
-                        reading.mistakes.append(self._mistake(details, name, model, paths))
+                    follows = details["type"] == "value_error" and any(reading.concerns(path) for path in paths)
+                    mistake = self._mistake(details, name, model, paths)
+                    if not follows and mistake not in self.mistakes:
+                        reading.mistakes.append(mistake)
                     wrong |= paths
             if not wrong or () in wrong:
                 return reading
