@@ -130,7 +130,7 @@ def report_to_terminal(path: Path | None, only: str | None) -> int:
         click.echo(line, err=True)
     if report.mistakes:
         return 2
-    sections = ", ".join(report.sections) or "no section"
+    sections = ", ".join(report.sections) or f"there is no section {only or 'yet'}"
     click.echo(f"{report.source}: no mistakes ({sections})")
     return 0
 
@@ -196,12 +196,12 @@ def _unknown(host: str) -> str:
 def _foreign(host: str) -> str:
     """Say that an address is none of this host's; nothing where one is. Port 0 is anybody's, and free."""
     for family, kind, protocol, _, name in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
-        with socket.socket(family, kind, protocol) as probe:
-            try:
+        try:
+            with socket.socket(family, kind, protocol) as probe:
                 probe.bind(name)
-            except OSError as error:
-                if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    continue
+        except OSError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                continue
         return ""
     return "is no address of this host; use one that is, or 0.0.0.0 for all of them"
 

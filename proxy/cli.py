@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from proxy.check import MODELS, printed, report_to_terminal
+from proxy.check import printed, report_to_terminal
 from proxy.config import NAME, ConfigError, Settings, load_settings
 from proxy.errors import ClientError, ListenError, TlsError
 from proxy.guards import Guards
@@ -30,6 +30,7 @@ from proxy.routing import Forward, Refuse, Upgrade, decide, make_table
 from proxy.server import serve
 from ws_service.agreement import warnings
 from ws_service.configfile import find
+from ws_service.yamlfile import SECTIONS
 
 logger = logging.getLogger("proxy")
 
@@ -81,7 +82,7 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
 
 @main.command()
 @_config_option
-@click.option("--section", "only", type=click.Choice(list(MODELS)), help="Look at this section alone.")
+@click.option("--section", "only", type=click.Choice(SECTIONS), help="Look at this section alone.")
 @click.pass_context
 def check(context: click.Context, path: Path | None, only: str | None) -> None:
     """Check the whole config file; every mistake is named at once.

@@ -21,6 +21,7 @@ from ws_service.config import NAME, Settings, load_settings
 from ws_service.configfile import find
 from ws_service.errors import AppError, ConfigError, ListenError
 from ws_service.hosting import explain
+from ws_service.yamlfile import SECTIONS
 
 log = logging.getLogger("ws_service")
 
@@ -70,7 +71,7 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
 
 @main.command()
 @_config_option
-@click.option("--section", "only", help="Look at this section alone: gateway, ws_service or dash_app.")
+@click.option("--section", "only", type=click.Choice(SECTIONS), help="Look at this section alone.")
 @click.pass_context
 def check(context: click.Context, path: Path | None, only: str | None) -> None:
     """Check the whole config file; every mistake is named at once.

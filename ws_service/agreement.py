@@ -1,7 +1,8 @@
-"""What the sections of one file must say alike: where the gateway looks for a program, and where that program is.
+"""What the settings of one file must say together: where the gateway looks for a program is where that program is, and
+no two listen at one address.
 
 The programs need not run by the same file, nor on one host. So only what is certain is a mistake: two addresses of this
-host that differ, two socket files, TLS to a program that speaks none.
+host that differ, or do not, two socket files, TLS to a program that speaks none.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from ws_service.yamlfile import Path_
 
 DEFAULTS: Mapping[str, Any] = {
     "gateway": {
+        "listen": "127.0.0.1:8000",
+        "admin": "127.0.0.1:8001",
         "handoff": "run/ws.sock",
         "upstreams": {"ws": "http://127.0.0.1:8765", "dash": "http://127.0.0.1:8050"},
     },
@@ -67,15 +70,80 @@ def disagreements(sections: Mapping[str, Mapping[str, Any]], folder: Path) -> It
     folder: of the file, from which paths of unix sockets start.
     """
     values = {name: {**DEFAULTS[name], **sections[name]} for name in DEFAULTS if name in sections}
+    yield from _collisions(values, folder)
     if "gateway" not in values:
         return
     upstreams = values["gateway"]["upstreams"]
     upstreams = {**DEFAULTS["gateway"]["upstreams"], **(upstreams if isinstance(upstreams, Mapping) else {})}
     for key, section in (("ws", "ws_service"), ("dash", "dash_app")):
+        for own in ("listen", "admin"):
+            if _leads_to(upstreams[key], values["gateway"][own], folder):
+                message = f"is {upstreams[key]}, and that is gateway.{own}: the gateway would ask itself"
+                yield Disagreement(("gateway", "upstreams", key), ("gateway", own), message)
         if section in values:
             yield from _address(key, upstreams[key], section, values[section]["listen"], folder)
     if "ws_service" in values:
         yield from _handoff(values["gateway"]["handoff"], values["ws_service"]["handoff"], folder)
+
+
+_LISTENERS = (("gateway", "listen"), ("gateway", "admin"), ("ws_service", "listen"), ("dash_app", "listen"))
+
+
+def _collisions(values: Mapping[str, Mapping[str, Any]], folder: Path) -> Iterator[Disagreement]:
+    """Yield two listeners of different sections at one address; within a section its model looks at that."""
+    listeners = [(path, values[path[0]][path[1]]) for path in _LISTENERS if path[0] in values]
+    for number, (path, address) in enumerate(listeners):
+        for other, taken in listeners[:number]:
+            if path[0] != other[0] and _is_one(address, taken, folder):
+                message = f"is {address}, and {'.'.join(other)} is {taken}: only one program can listen there"
+                yield Disagreement(path, other, message)
+
+
+def _is_one(address: object, other: object, folder: Path) -> bool:
+    """Tell whether two listeners are certain to want the same address."""
+    if not isinstance(address, str) or not isinstance(other, str):
+        return False
+    if address.startswith("unix:") or other.startswith("unix:"):
+        are_files = address.startswith("unix:") and other.startswith("unix:")
+        return are_files and _file(address[5:], folder) == _file(other[5:], folder)
+    host, port = _split(address)
+    there, number = _split(other)
+    return port == number is not None and _must_be_one(host, there)
+
+
+def _must_be_one(host: str, there: str) -> bool:
+    if "localhost" in (host, there) and _is_loopback(host) and _is_loopback(there):
+        return True
+    return host == there or _covers(host, there) or _covers(there, host)
+
+
+def _covers(host: str, there: str) -> bool:
+    """Tell whether a host is every address of a kind that another one is of."""
+    try:
+        version = 4 if there == "localhost" else ip_address(there).version
+    except ValueError:
+        return host == "*"
+    return host in ("*", "0.0.0.0" if version == 4 else "::")
+
+
+def _leads_to(url: object, listen: object, folder: Path) -> bool:
+    """Tell whether an upstream's URL is certain to lead to a listener of this host."""
+    if not isinstance(url, str) or not isinstance(listen, str):
+        return False
+    if url.startswith("unix:"):
+        return _is_one(url, listen, folder)
+    scheme, separator, rest = url.partition("://")
+    host, port = _split(rest.rstrip("/"))
+    if not separator or scheme not in ("http", "https") or port is None:
+        return False
+    there, number = _split(listen)
+    return port == number and (host == there or (_is_loopback(host) and _must_be_one(host, there)))
+
+
+def _split(address: str) -> tuple[str, int | None]:
+    """Return host and port of what may be an address; None for the port where it is none."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]").lower(), int(port) if port.isascii() and port.isdigit() else None
 
 
 def _handoff(gateway: object, service: object, folder: Path) -> Iterator[Disagreement]:
@@ -110,11 +178,10 @@ def _address(key: str, url: object, section: str, listen: object, folder: Path) 
         if _is_loopback(host):
             yield Disagreement(path, other, _unlike(url, section, listen, listen))
         return
-    there, _, number = listen.rpartition(":")
-    there = there.strip("[]").lower()
-    if not number.isdigit():
+    there, number = _split(listen)
+    if number is None:
         return
-    is_port = port == int(number)
+    is_port = port == number
     is_this_host = _is_loopback(host) or host == there
     if parts.scheme == "https":
         if is_port and is_this_host:

@@ -61,6 +61,58 @@ def test_addresses_that_do_not_fit_are_told_with_what_to_write(
     assert compared({"upstreams": {"ws": ws}}, {"listen": listen}) == [(message, is_certain)]
 
 
+@pytest.mark.parametrize(
+    ("gateway", "service"),
+    [
+        ({"listen": "127.0.0.1:8765"}, {}),
+        ({"admin": "127.0.0.1:8765"}, {}),
+        ({"listen": "0.0.0.0:9000"}, {"listen": "127.0.0.1:9000"}),
+        ({"listen": "*:9000"}, {"listen": "[::1]:9000"}),
+        ({"listen": "[::]:9000"}, {"listen": "[::1]:9000"}),
+        ({"listen": "unix:run/a"}, {"listen": "unix:/etc/app/run/a"}),
+    ],
+)
+def test_two_programs_at_one_address_are_told(gateway: dict[str, Any], service: dict[str, Any]) -> None:
+    found = [message for message, is_certain in compared(gateway, service) if "only one program" in message]
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("gateway", "service"),
+    [
+        ({"listen": "127.0.0.2:8765"}, {}),
+        ({"listen": "0.0.0.0:9000"}, {"listen": "[::1]:9000"}),
+        ({"listen": "[::]:9000"}, {"listen": "127.0.0.1:9000"}),
+        ({"listen": "unix:run/a"}, {"listen": "unix:run/b"}),
+        ({"listen": "gateway.internal:9000"}, {"listen": "127.0.0.1:9000"}),
+        ({"listen": "x"}, {"listen": "x"}),
+    ],
+)
+def test_addresses_that_differ_or_may_are_no_collision(gateway: dict[str, Any], service: dict[str, Any]) -> None:
+    assert not [message for message, _ in compared(gateway, service) if "only one program" in message]
+
+
+@pytest.mark.parametrize(
+    ("listen", "dash", "is_loop"),
+    [
+        ("127.0.0.1:8050", "http://127.0.0.1:8050", True),
+        ("0.0.0.0:8050", "http://127.0.0.1:8050", True),
+        ("127.0.0.1:8050", "http://localhost:8050/", True),
+        ("unix:run/a", "unix:./run/a", True),
+        ("127.0.0.1:8000", "http://127.0.0.1:8001", True),  # the admin listener
+        ("127.0.0.1:8000", "http://127.0.0.1:8050", False),
+        ("0.0.0.0:8050", "http://dash:8050", False),  # a container of that name
+        ("127.0.0.1:8050", "http://10.0.0.5:8050", False),
+        ("gateway.internal:8050", "http://127.0.0.1:8050", False),
+        ("127.0.0.1:80", "http://127.0.0.1", False),
+        ("127.0.0.1:8050", 7, False),
+    ],
+)
+def test_a_gateway_that_would_ask_itself_is_told(listen: str, dash: object, is_loop: bool) -> None:
+    found = list(disagreements({"gateway": {"listen": listen, "upstreams": {"dash": dash}}}, FOLDER))
+    assert ["would ask itself" in one.message for one in found] == [True] * is_loop
+
+
 def test_tls_to_a_program_that_speaks_none_is_told() -> None:
     assert compared({"upstreams": {"ws": "https://localhost:8765"}}, {}) == [
         ("is https://localhost:8765, and ws_service speaks plain HTTP at 127.0.0.1:8765; write http://", True)

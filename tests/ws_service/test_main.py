@@ -63,7 +63,7 @@ def test_check_is_the_gateways_check(tmp_path: Path) -> None:
     )
     assert len(report.mistakes) == 3
     code, out, said = run("check", "--section", "dash_app", "--config", "config.yaml")
-    assert (code, out, said) == (0, "config.yaml: no mistakes (no section)\n", "")
+    assert (code, out, said) == (0, "config.yaml: no mistakes (there is no section dash_app)\n", "")
 
 
 def test_the_file_of_the_working_directory_is_used_and_what_does_not_fit_is_said(tmp_path: Path) -> None:
