@@ -88,6 +88,10 @@ def split_listen(listen: object) -> tuple[str, int]:
         raise ValueError(f"{listen!r:.60} is not an address; write host:port, for example {DEFAULT_LISTEN}")
     if not 1 <= int(port) <= 65535:
         raise ValueError(f"port {port} is out of range (1 to 65535)")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError(f"{host!r:.60} is not the name of a host") from None
     return host.strip("[]"), int(port)
 
 

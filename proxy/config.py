@@ -20,6 +20,7 @@ from ws_service.configfile import (
     Section,
     Size,
     SocketPath,
+    check_host,
     check_port,
     dump,
     listen_like,
@@ -48,7 +49,7 @@ __all__ = [
 NAME = "gateway"
 """The section's key in the file."""
 
-_NETLOC = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::(?P<port>.*))?")
+_NETLOC = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::(?P<port>.*))?")
 
 _ORIGIN = re.compile(r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
@@ -98,6 +99,7 @@ def _upstream_url(value: object) -> str:
         raise ValueError(f"{value!r} names no host; write http://host:port")
     if match["port"] is not None:
         check_port(match["port"])
+    check_host(match["host"])
     return value.rstrip("/")
 
 

@@ -145,6 +145,16 @@ def check_port(text: str) -> int:
     return int(text)
 
 
+def check_host(host: str) -> str:
+    """Return a name or an address that a resolver can be asked for; ValueError for others: Python's raises there."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        reason = "what stands between two dots is empty, or longer than 63 characters"
+        raise ValueError(f"{_shown(host)} is not the name of a host: {reason}") from None
+    return host
+
+
 def split_listen(address: str) -> tuple[str, int] | str:
     """Split a checked address: ``(host, port)`` without brackets, or the path of a unix socket."""
     if address.startswith("unix:"):
@@ -157,13 +167,17 @@ _EXAMPLE = "127.0.0.1:8000"
 
 
 def listen_like(example: str) -> BeforeValidator:
-    """Return ``parse_listen`` with an example of its own in what it says: the setting's default."""
+    """Return ``parse_listen`` with an example of its own in what it says, the setting's default; it checks the host."""
 
     def parse(value: object) -> str:
         try:
-            return parse_listen(value)
+            address = parse_listen(value)
         except ValueError as error:
             raise ValueError(str(error).replace(_EXAMPLE, example)) from None
+        place = split_listen(address)
+        if isinstance(place, tuple):
+            check_host(place[0])
+        return address
 
     return BeforeValidator(parse)
 

@@ -195,6 +195,16 @@ class _Locator:
 
 # -- what is not YAML, in words
 
+_ELSEWHERE = {
+    "mapping values are not allowed here": "a colon stands where none may; put a value that holds one into quotes",
+    "expected <block end>": "this belongs to nothing before it; indent it, or put the whole value into quotes",
+    "expected the node content": "a value is missing before this; put it into quotes if it is part of one",
+    "expected a comment or a line break": "a value that begins with | or > needs quotes",
+    "expected alphabetic or numeric character": "a line that begins with % needs quotes",
+    "expected '<document start>'": "this line belongs to nothing above it; a section is written gateway:",
+}
+"""What to do where only the parser's first words are known."""
+
 _OUTSIDE = "look at the indentation, the quotes and the colons of this line and of the one before"
 
 
@@ -217,7 +227,7 @@ def _words(error: yaml.MarkedYAMLError, lines: list[str]) -> tuple[Place | tuple
     if found is not None:
         return found
     what = " ".join(part for part in (error.context, problem) if part)
-    return at, f"{what}; {_OUTSIDE}"
+    return at, _ELSEWHERE.get(problem.partition(",")[0], f"{what}; {_OUTSIDE}")
 
 
 _Found = tuple[Place, str] | None
@@ -347,6 +357,8 @@ def _indentation(problem: str, at: Place, lines: list[str]) -> _Found:
         return at, "this line stands where only a list item may; indent it like the text after the - above"
     if problem.endswith("but found '-'"):
         return at, "a list item stands among settings; indent it below the key that it belongs to"
+    if problem.endswith("but found '<block sequence start>'"):
+        return at, "a list item is not indented like those before it, or its key is not on the line above"
     if not problem.endswith("'<block mapping start>'") and problem != "mapping values are not allowed here":
         return None
     if line.strip().partition(":")[0] in SECTIONS:

@@ -65,6 +65,7 @@ def test_variables_are_those_of_the_environment(tmp_path: Path, monkeypatch: pyt
         ("dash_app:\n  listen: 8050\n", "dash_app.listen: 8050 is not an address; write host:port"),
         ("dash_app:\n  listen: a:b\n", "dash_app.listen: 'a:b' is not an address"),
         ("dash_app:\n  listen: ::1:80\n", "dash_app.listen: '::1:80' is not an address"),
+        ("dash_app:\n  listen: a..b:80\n", "dash_app.listen: 'a..b' is not the name of a host"),
         ("dash_app:\n  listen:\n", "dash_app.listen: None is not an address"),
         (
             "dash_app:\n  listen: localhost:70000\n",

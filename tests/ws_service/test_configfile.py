@@ -131,6 +131,10 @@ def test_a_mistake_in_another_section_is_not_ours(read: Reader) -> None:
         ("listen: 127.0.0.1:http", "port 'http' is not a number"),
         ("listen: 127.0.0.1:65536", "port 65536 is out of range (1 to 65535)"),
         ("listen: 127.0.0.1:0", "port 0 is out of range (1 to 65535)"),
+        (
+            "listen: 127..0.1:80",
+            "'127..0.1' is not the name of a host: what stands between two dots is empty, or longer",
+        ),
         ("rules: [{}]", "is missing"),
         ("rules: [{path: /a, to: flask}]", "input should be 'dash' or 'ws', got 'flask'"),
     ],

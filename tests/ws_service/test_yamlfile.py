@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ws_service.errors import ConfigError
 from ws_service.yamlfile import parse, read_document, rewritten
@@ -82,6 +84,11 @@ def mistakes(text: str) -> list[str]:
             "3:2",
             "a section begins at the left margin; take the 1 space before it away",
         ),
+        (
+            "gateway:\n  routes:\n  - path: /a\n    to: ws\n   - path: /b\n",
+            "5:4",
+            "a list item is not indented like those before it, or its key is not on the line above",
+        ),
         # colons
         (
             "gateway:\n  listen:127.0.0.1:80\n  admin: x\n",
@@ -146,6 +153,10 @@ def mistakes(text: str) -> list[str]:
             "2:11",
             "{{ }} is no value; is this a template that is not filled in? Variables are written ${NAME}",
         ),
+        ("gateway: {a: , b: ::}\n", "1:19", "a value is missing before this; put it into quotes if it is part of one"),
+        ("gateway:\n  name: >a b\n", "2:9", "a value that begins with > needs quotes: '>a b'"),
+        ("% a\ngateway: {}\n", "1:2", "a line that begins with % needs quotes"),
+        ("%a\ngateway: {}\n", "2:1", "this line belongs to nothing above it; a section is written gateway:"),
         # the file as a whole
         (
             "gateway: 1\n---\nws_service: 1\n",
@@ -210,3 +221,16 @@ def test_what_powershell_writes_is_told_by_its_name(tmp_path: Path, encoding: st
 )
 def test_a_line_without_its_colon_is_written_as_it_was_meant(text: str, better: str | None) -> None:
     assert rewritten(text) == better
+
+
+PIECES = ["\t", " ", "  ", "\n", ":", ": ", "- ", "'", '"', "[", "]", "{", "}", ",", "#", "&a ", "*a", "!x ", "|", ">"]
+PIECES += ["---", "@", "%", "=", "? ", "<<: ", "${", "\xa0", "\x00", "\u2028", "name", "gateway", "\n  listen: a"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), st.lists(st.sampled_from(PIECES), max_size=4))
+def test_whatever_is_written_is_values_or_a_sentence(middle: str, end: list[str]) -> None:
+    try:
+        parse(f"gateway:\n  listen: a{middle}\n  admin: b{''.join(end)}\n", "c")
+    except ConfigError as error:
+        assert error.mistakes
+        assert all("\n" not in mistake.message for mistake in error.mistakes)
