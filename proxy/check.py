@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +19,13 @@ from pydantic import BaseModel, field_validator
 
 from proxy import config as gateway
 from proxy.config import ConfigError, Objection, anchored, dump, split_listen
-from proxy.preflight import objections
+from proxy.preflight import look_up, objections
 from ws_service import config as service
 from ws_service.agreement import Disagreement, disagreements
 from ws_service.configfile import ConfigFile, Reading, Section, listen_like
 from ws_service.errors import Mistake
 from ws_service.folders import socket_problem
 from ws_service.trial import problem
-
-_LOOK_UP = 5.0
-"""Seconds for a name to be looked up. Precedent: the resolver's own timeout for one server."""
 
 
 class DashApp(Section):
@@ -176,21 +172,12 @@ def _listening(keys: tuple[str | int, ...], address: str, folder: Path) -> Itera
 
 
 def _unknown(host: str) -> str:
-    """Say that a name cannot be looked up; nothing where it can. A resolver that hangs hangs alone."""
-    answer: list[str] = []
-
-    def look_up() -> None:
-        try:
-            socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            answer.append("")
-        except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            answer.append(f"cannot be looked up ({reason})")
-
-    thread = threading.Thread(target=look_up, name=f"look up {host}", daemon=True)
-    thread.start()
-    thread.join(_LOOK_UP)
-    return answer[0] if answer else f"cannot be looked up within {_LOOK_UP:g} s"
+    """Say that a name cannot be looked up; nothing where it can."""
+    try:
+        look_up(host)
+    except OSError as error:
+        return f"cannot be looked up ({error.strerror or error})"
+    return ""
 
 
 def _foreign(host: str) -> str:

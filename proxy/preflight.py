@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from ipaddress import ip_address
 
 from proxy import tls
 from proxy.config import Objection, Settings, Tls, split_listen
 from proxy.errors import TlsError
+
+LOOK_UP = 5.0
+"""Seconds for a name to be looked up. Precedent: the resolver's own timeout for one server."""
 
 
 def objections(settings: Settings) -> Iterator[Objection]:
@@ -52,7 +56,28 @@ def _public_address(address: str) -> str:
     if place[0] == "*":
         return "every address of this host"
     try:
-        found = [str(name[0]) for *_, name in socket.getaddrinfo(*place, type=socket.SOCK_STREAM)]
+        found = look_up(place[0])
     except OSError:
         return ""
     return next((host for host in found if not ip_address(host.partition("%")[0]).is_loopback), "")
+
+
+def look_up(host: str) -> list[str]:
+    """Return the addresses of a host. Raises OSError, after ``LOOK_UP`` at the latest, whatever the resolver does."""
+    answer: list[list[str] | OSError] = []
+
+    def ask() -> None:
+        try:
+            answer.append([str(name[0]) for *_, name in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)])
+        except OSError as error:
+            answer.append(error)
+        except UnicodeError as error:
+            answer.append(OSError(str(error)))
+
+    thread = threading.Thread(target=ask, name=f"look-up of {host}", daemon=True)
+    thread.start()
+    thread.join(LOOK_UP)
+    found = answer[0] if answer else TimeoutError(f"no answer within {LOOK_UP:g} s")
+    if isinstance(found, OSError):
+        raise found
+    return found
