@@ -133,7 +133,12 @@ def test_an_upstream_that_cannot_be_looked_up_is_a_warning(look: Look) -> None:
 def test_a_resolver_that_hangs_does_not_hang_the_check(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "LOOK_UP", 0.05)
     go_on = threading.Event()
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [] if go_on.wait(10) else [])
+
+    def hang(*_: object, **__: object) -> list[object]:
+        go_on.wait(10)
+        return []
+
+    monkeypatch.setattr("socket.getaddrinfo", hang)
     found = look("gateway:\n  upstreams:\n    dash: http://slow.test:80\n  admin: unix:a\n  listen: unix:b\n")
     assert (
         "3:5: gateway.upstreams.dash: warning: slow.test cannot be looked up (no answer within 0.05 s); until it"
