@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,23 @@ def disagreements(sections: Mapping[str, Mapping[str, Any]], folder: Path) -> It
     sections: those that are to be compared, unchecked: what is not of the right kind is passed over.
     folder: of the file, from which paths of unix sockets start.
     """
+    for found in _all(sections, folder):
+        if _is_written(sections, found.path):
+            yield found
+        else:
+            yield replace(found, message=found.message.replace(", and ", " by default, and ", 1))
+
+
+def _is_written(sections: Mapping[str, Any], path: Path_) -> bool:
+    values: Any = sections
+    for step in path:
+        if not isinstance(values, Mapping) or step not in values:
+            return False
+        values = values[step]
+    return True
+
+
+def _all(sections: Mapping[str, Mapping[str, Any]], folder: Path) -> Iterator[Disagreement]:
     values = {name: {**DEFAULTS[name], **sections[name]} for name in DEFAULTS if name in sections}
     yield from _collisions(values, folder)
     if "gateway" not in values:

@@ -77,15 +77,15 @@ class _Refusal:
             return None
         self._expected.remove(name)
         spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
+        loader: Any = spec.loader if spec is not None else None
 
-            def executed(module: Any) -> None:
-                execute(module)
-                self.apply(name)
+        def executed(module: Any) -> None:
+            del loader.exec_module  # once is enough: a module that is loaded again is none of ours
+            loader.exec_module(module)
+            self.apply(name)
 
-            with suppress(AttributeError):  # a loader that takes none is not watched
-                spec.loader.exec_module = executed  # type: ignore[method-assign]
+        with suppress(AttributeError):  # a loader that takes no attribute is not watched
+            loader.exec_module = executed
         return spec
 
     def apply(self, package: str) -> None:

@@ -157,8 +157,8 @@ def test_a_program_is_told_what_concerns_it_with_its_place(tmp_path: Path) -> No
     path = tmp_path / "config.yaml"
     path.write_text("ws_service:\n  listen: ${WHERE}:9000\n")
     env = {"WHERE": "127.0.0.1"}
-    sentence = "is http://127.0.0.1:8765, and ws_service.listen is 127.0.0.1:9000: nobody is found there; write http://"
-    assert warnings(path, "gateway", env) == [f"{path}: gateway.upstreams.ws: {sentence}127.0.0.1:9000"]
+    sentence = "is http://127.0.0.1:8765 by default, and ws_service.listen is 127.0.0.1:9000: nobody is found there; "
+    assert warnings(path, "gateway", env) == [f"{path}: gateway.upstreams.ws: {sentence}write http://127.0.0.1:9000"]
     assert warnings(path, "ws_service", env) == []  # the gateway may run by another file
     path.write_text("gateway: {}\ndash_app: {listen: '127.0.0.1:9000'}\n")
     assert warnings(path, "ws_service", env) == []

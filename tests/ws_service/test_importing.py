@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 from pathlib import Path
@@ -54,6 +55,7 @@ def test_a_package_that_comes_with_the_import_is_refused_too_and_is_whole_afterw
     with pytest.raises(ServesAtImport, match=r"waitress\.serve at"):
         Module(tmp_path, "import waitress\nwaitress.serve(None)\n").run()
     assert sys.modules["waitress"].serve(None) == "served"
+    assert importlib.reload(sys.modules["waitress"]).serve(None) == "served"
     assert sys.meta_path == finders
 
 
