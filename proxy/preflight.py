@@ -53,8 +53,6 @@ def _public_address(address: str) -> str:
     place = split_listen(address)
     if isinstance(place, str):
         return ""
-    if place[0] == "*":
-        return "every address of this host"
     try:
         found = look_up(place[0])
     except OSError:
@@ -68,7 +66,9 @@ def look_up(host: str) -> list[str]:
 
     def ask() -> None:
         try:
-            answer.append([str(name[0]) for *_, name in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)])
+            # As listening on it asks: only so is * every address, and not loopback.
+            names = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            answer.append([str(name[0]) for *_, name in names])
         except OSError as error:
             answer.append(error)
         except UnicodeError as error:
