@@ -67,7 +67,7 @@ def look_up(host: str) -> list[str]:
     def ask() -> None:
         try:
             # As listening on it asks: only so is * every address, and not loopback.
-            names = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            names = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             answer.append([str(name[0]) for *_, name in names])
         except OSError as error:
             answer.append(error)
