@@ -307,12 +307,12 @@ class ConfigFile:
                 wrong: set[Path_] = set()
                 for details in error.errors():
                     paths = _concerned(details, values, model)
-                    follows = details["type"] == "value_error" and any(reading.concerns(path) for path in paths)
                     mistake = self._mistake(details, name, model, paths)
-                    if not follows and mistake not in self.mistakes:
+                    told = paths if not details["loc"] else {tuple(details["loc"])}
+                    if not any(reading.concerns(path) for path in told) and mistake not in self.mistakes:
                         reading.mistakes.append(mistake)
                     wrong |= paths
-            if not wrong or () in wrong:
+            if () in wrong or wrong <= reading.wrong:
                 return reading
             for path in wrong:
                 _drop(values, path)

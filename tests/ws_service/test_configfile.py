@@ -463,3 +463,13 @@ def test_without_a_name_it_is_the_one_of_the_working_directory(tmp_path: Path, m
     )
     (tmp_path / "config.yaml").symlink_to("nowhere")
     assert find(None) == (Path("config.yaml"), f"using config.yaml in {tmp_path}")
+
+
+def test_beside_a_variable_that_is_not_set_the_other_mistakes_of_a_list_are_told(read: Reader) -> None:
+    text = "gateway:\n  rules:\n    - {path: /a, to: '${NONE}'}\n    - {path: /b, to: flask}\n    - {to: ws}\n"
+    found = mistakes_in(read, text)
+    assert [(m.line, m.key) for m in found] == [
+        (3, "gateway.rules[0].to"),
+        (4, "gateway.rules[1].to"),
+        (5, "gateway.rules[2].path"),
+    ]
