@@ -29,7 +29,7 @@ from proxy.preflight import objections
 from proxy.routing import Forward, Refuse, Upgrade, decide, make_table
 from proxy.server import serve
 from ws_service.agreement import warnings
-from ws_service.configfile import find
+from ws_service.configfile import ConfigFile, find
 from ws_service.yamlfile import SECTIONS
 
 logger = logging.getLogger("proxy")
@@ -66,14 +66,15 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
             click.echo(printed(path), nl=False)
         return
     with _mistakes_told(which, only_then=True):
-        settings = load_settings(path, check=objections)
+        file = _read(path)
+        settings = load_settings(file, check=objections)
     folder = path.absolute().parent if path is not None else Path.cwd()
     read_again = partial(_read_again, path) if path is not None else None
     try:
         with _logging(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
             if which:
                 logger.info("%s", which)
-            _warn(path)
+            _warn(file)
             runner.run(serve(settings, folder, read_again))
     except (ListenError, TlsError) as error:
         click.echo(f"dash-ws-proxy: {error}", err=True)
@@ -183,15 +184,21 @@ def _mistakes_told(which: str | None, *, only_then: bool = False) -> Iterator[No
         sys.exit(2)
 
 
+def _read(path: Path | None) -> ConfigFile | None:
+    return None if path is None else ConfigFile(path, {NAME: Settings.model_fields})
+
+
 def _read_again(path: Path) -> Settings:
-    settings = load_settings(path, check=objections)
-    _warn(path)
+    """Read and check a file while the gateway runs. Raises ConfigError."""
+    file = _read(path)
+    settings = load_settings(file, check=objections)
+    _warn(file)
     return settings
 
 
-def _warn(path: Path | None) -> None:
+def _warn(file: ConfigFile | None) -> None:
     """Say in the log where the gateway's section does not fit another one."""
-    for line in warnings(path, NAME):
+    for line in warnings(file, NAME):
         logger.warning("%s", line)
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from ws_service.configfile import (
+    ConfigFile,
     Conflict,
     Duration,
     Listen,
@@ -547,7 +548,7 @@ class Settings(Section):
 
 
 def load_settings(
-    path: Path | None,
+    path: Path | ConfigFile | None,
     env: Mapping[str, str] = environ,
     check: Callable[[Settings], Iterable[Objection]] = lambda _: (),
 ) -> Settings:
@@ -560,7 +561,7 @@ def load_settings(
     """
     if path is None:
         return Settings()
-    folder = path.absolute().parent
+    folder = path.folder if isinstance(path, ConfigFile) else path.absolute().parent
     settings = load(path, NAME, Settings, env, lambda settings: check(anchored(settings, folder)))
     return anchored(settings, folder)
 

@@ -18,7 +18,7 @@ from ws_service import server, workers
 from ws_service.agreement import warnings
 from ws_service.app import create_app
 from ws_service.config import NAME, Settings, load_settings
-from ws_service.configfile import find
+from ws_service.configfile import ConfigFile, find
 from ws_service.errors import AppError, ConfigError, ListenError
 from ws_service.hosting import explain
 from ws_service.yamlfile import SECTIONS
@@ -52,14 +52,15 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
 
             click.echo(printed(path), nl=False)
             return
-        settings = load_settings(path)
+        file = None if path is None else ConfigFile(path, {NAME: Settings.model_fields})
+        settings = load_settings(file)
     except ConfigError as error:
         _fail(f"{which}\n{error}" if which and not print_config else str(error), 2)
     folder = path.absolute().parent if path is not None else Path.cwd()
     server.set_up_logging()
     if which:
         log.info("%s", which)
-    for line in warnings(path, NAME):
+    for line in warnings(file, NAME):
         log.warning("%s", line)
     try:
         _serve(settings, folder)

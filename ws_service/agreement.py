@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ws_service.configfile import ConfigFile
-from ws_service.errors import ConfigError
 from ws_service.yamlfile import Path_
 
 DEFAULTS: Mapping[str, Any] = {
@@ -46,20 +45,16 @@ class Disagreement:
     is_certain: bool = True
 
 
-def warnings(path: Path | None, own: str, env: Mapping[str, str] = os.environ) -> list[str]:
+def warnings(file: ConfigFile | None, own: str, env: Mapping[str, str] = os.environ) -> list[str]:
     """Return a sentence, with its place, for each setting of a program's section that does not fit another section.
 
-    path: of the file; None is no file. own: the section of the program that asks, at its start; it counts also where
-    the file does not have it. What is wrong with the file otherwise is said elsewhere.
+    file: None is no file. own: the section of the program that asks, at its start; it counts also where the file does
+    not have it. What is wrong with the file otherwise is said elsewhere.
     """
-    if path is None:
-        return []
-    try:
-        file = ConfigFile(path, {})
-    except ConfigError:
+    if file is None:
         return []
     sections = {name: file.values(name, env) for name in DEFAULTS if name == own or file.has(name)}
-    found = [one for one in disagreements(sections, path.absolute().parent) if own in (one.path[0], one.other[0])]
+    found = [one for one in disagreements(sections, file.folder) if own in (one.path[0], one.other[0])]
     return [str(file.error([file.objection(one.path, one.message)])) for one in found]
 
 

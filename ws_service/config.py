@@ -91,7 +91,7 @@ class Settings(Section):
     whoever is in here can claim any address."""
 
 
-def load_settings(path: Path | None, env: Mapping[str, str] = environ) -> Settings:
+def load_settings(path: Path | configfile.ConfigFile | None, env: Mapping[str, str] = environ) -> Settings:
     """Read the service's section of a file; None means every default. ConfigError holds all mistakes."""
     return configfile.load(path, NAME, Settings, env)
 

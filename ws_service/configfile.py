@@ -263,11 +263,13 @@ class ConfigFile:
 
     Raises ConfigError when nothing can be made of the file.
 
-    ``mistakes``: those of the file as a whole, such as keys that are no sections and keys that are written twice.
+    ``folder``: what paths in it start from. ``mistakes``: those of the file as a whole, such as keys that are no
+    sections and keys that are written twice.
     """
 
     def __init__(self, path: Path, known: Mapping[str, Iterable[str]]) -> None:
         self.source = str(path)
+        self.folder = path.absolute().parent
         self._known = {name: tuple(keys) for name, keys in known.items()}
         self._document = read_document(path)
         self.mistakes = list(self._document.duplicates)
@@ -345,7 +347,7 @@ class ConfigFile:
 
 
 def load(
-    path: Path | None,
+    path: Path | ConfigFile | None,
     name: str,
     model: type[M],
     env: Mapping[str, str] = os.environ,
@@ -353,7 +355,7 @@ def load(
 ) -> M:
     """Read one section of a config file.
 
-    path: the file; None means "no config", which is every default.
+    path: the file, which may have been read already; None means "no config", which is every default.
     name: the section, one of ``SECTIONS``.
     model: the section's settings.
     env: where ``${VAR}`` is looked up.
@@ -364,7 +366,7 @@ def load(
     """
     if path is None:
         return model()
-    file = ConfigFile(path, {name: model.model_fields})
+    file = path if isinstance(path, ConfigFile) else ConfigFile(path, {name: model.model_fields})
     reading = file.section(name, model, env)
     mistakes = [*file.mistakes, *reading.mistakes]
     if reading.settings is not None:

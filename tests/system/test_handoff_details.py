@@ -287,7 +287,7 @@ def test_the_socket_file_is_for_its_owner_alone_and_goes_with_the_service(tmp_pa
     with running_service(tmp_path) as service:
         file = service.socket_file
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o750
         assert service.process.stop() == 0
     assert not file.exists()
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ws_service.agreement import disagreements, warnings
+from ws_service.configfile import ConfigFile
 
 FOLDER = Path("/etc/app")
 
@@ -158,10 +159,11 @@ def test_a_program_is_told_what_concerns_it_with_its_place(tmp_path: Path) -> No
     path.write_text("ws_service:\n  listen: ${WHERE}:9000\n")
     env = {"WHERE": "127.0.0.1"}
     sentence = "is http://127.0.0.1:8765 by default, and ws_service.listen is 127.0.0.1:9000: nobody is found there; "
-    assert warnings(path, "gateway", env) == [f"{path}: gateway.upstreams.ws: {sentence}write http://127.0.0.1:9000"]
-    assert warnings(path, "ws_service", env) == []  # the gateway may run by another file
+    file = ConfigFile(path, {})
+    assert warnings(file, "gateway", env) == [f"{path}: gateway.upstreams.ws: {sentence}write http://127.0.0.1:9000"]
+    assert warnings(file, "ws_service", env) == []  # the gateway may run by another file
     path.write_text("gateway: {}\ndash_app: {listen: '127.0.0.1:9000'}\n")
-    assert warnings(path, "ws_service", env) == []
-    assert len(warnings(path, "gateway", env)) == 1
-    path.write_text("gateway: [\n")
-    assert warnings(path, "gateway", env) == warnings(None, "gateway", env) == []
+    file = ConfigFile(path, {})
+    assert warnings(file, "ws_service", env) == []
+    assert len(warnings(file, "gateway", env)) == 1
+    assert warnings(None, "gateway", env) == []
