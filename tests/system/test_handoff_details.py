@@ -301,7 +301,7 @@ def test_a_second_service_on_one_path_says_what_is_wrong_and_leaves_the_first_al
             with running(*python("-m", "ws_service", "--config", path), cwd=tmp_path) as second:
                 assert second.wait() == 1
             assert second.output == (
-                f"{service.socket_file} is answered by another ws service already; "
+                f"dash-ws-service: {service.socket_file} is answered by another ws service already; "
                 "stop that one, or change ws_service.handoff\n"
             )
         assert echoes(open_socket(gateway), "still here")
