@@ -29,6 +29,7 @@ from proxy.preflight import objections
 from proxy.routing import Forward, Refuse, Upgrade, decide, make_table
 from proxy.server import serve
 from ws_service.agreement import warnings
+from ws_service.commandline import Commands, config_option
 from ws_service.configfile import ConfigFile, find
 from ws_service.yamlfile import SECTIONS
 
@@ -42,16 +43,9 @@ _LAST_LINES = 1.0
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _EXAMPLE_KEY = b"ZGFzaC13cy1wcm94eS1leA=="
 
-_config_option = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    help="The config file. Without it: config.yaml of the working directory, or every default where there is none.",
-)
 
-
-@click.group(invoke_without_command=True)
-@_config_option
+@click.group(cls=Commands, invoke_without_command=True)
+@config_option
 @click.option("--print-config", is_flag=True, help="Print every setting of both programs with its value, and stop.")
 @click.version_option(package_name="dash-ws-proxy")
 @click.pass_context
@@ -82,7 +76,7 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
 
 
 @main.command()
-@_config_option
+@config_option
 @click.option("--section", "only", type=click.Choice(SECTIONS), help="Look at this section alone.")
 @click.pass_context
 def check(context: click.Context, path: Path | None, only: str | None) -> None:
@@ -99,7 +93,7 @@ def check(context: click.Context, path: Path | None, only: str | None) -> None:
 
 @main.command()
 @click.argument("words", nargs=-1, metavar="[METHOD] URL")
-@_config_option
+@config_option
 @click.option("--header", "-H", "lines", multiple=True, help='A header field, "Name: value". May be repeated.')
 @click.pass_context
 def explain(context: click.Context, words: tuple[str, ...], path: Path | None, lines: tuple[str, ...]) -> None:

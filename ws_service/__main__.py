@@ -17,6 +17,7 @@ import click
 from ws_service import server, workers
 from ws_service.agreement import warnings
 from ws_service.app import create_app
+from ws_service.commandline import Commands, config_option
 from ws_service.config import NAME, Settings, load_settings
 from ws_service.configfile import ConfigFile, find
 from ws_service.errors import AppError, ConfigError, ListenError
@@ -25,16 +26,9 @@ from ws_service.yamlfile import SECTIONS
 
 log = logging.getLogger("ws_service")
 
-_config_option = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    help="The config file. Without it: config.yaml of the working directory, or every default where there is none.",
-)
 
-
-@click.group(invoke_without_command=True)
-@_config_option
+@click.group(cls=Commands, invoke_without_command=True)
+@config_option
 @click.option("--print-config", is_flag=True, help="Print every setting of both programs with its value, and stop.")
 @click.version_option(package_name="dash-ws-proxy")
 @click.pass_context
@@ -71,7 +65,7 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
 
 
 @main.command()
-@_config_option
+@config_option
 @click.option("--section", "only", type=click.Choice(SECTIONS), help="Look at this section alone.")
 @click.pass_context
 def check(context: click.Context, path: Path | None, only: str | None) -> None:

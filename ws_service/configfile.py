@@ -425,15 +425,20 @@ def _stray(key: str, here: list[str] | tuple[str, ...], known: Mapping[str, Iter
     if key.startswith("//"):
         return "is no comment; a comment begins with #"
     better = rewritten(key)
-    if better is not None and not difflib.get_close_matches(key, here, n=1, cutoff=0.5):
+    if better is not None and not _near(key, here):
         return f"is not a setting; a value follows a colon and a space: {better}"
-    near = difflib.get_close_matches(key, here, n=1, cutoff=0.5)
+    near = _near(key, here)
     owners = [name for name, keys in known.items() if name != section and key in keys]
     if owners:
         return f"is not a setting of {section}; it belongs below {' or '.join(f'{name}:' for name in owners)}"
     if near:
         return f"is not a setting; did you mean {near[0]}?"
     return f"is not a setting; known here: {', '.join(here)}"
+
+
+def _near(key: str, known: Iterable[str]) -> list[str]:
+    """Return the key that was meant, if one is like it."""
+    return difflib.get_close_matches(key.lower().replace("-", "_"), list(known), n=1, cutoff=0.5)
 
 
 def _concerned(details: ErrorDetails, values: Any, model: type[BaseModel]) -> set[Path_]:
@@ -454,8 +459,7 @@ def _concerned(details: ErrorDetails, values: Any, model: type[BaseModel]) -> se
     found = {tuple(steps)}
     if details["type"] == "extra_forbidden":
         *parents, key = details["loc"]
-        near = difflib.get_close_matches(str(key), _fields(model, parents), n=1, cutoff=0.5)
-        found |= {(*parents, name) for name in near}
+        found |= {(*parents, name) for name in _near(str(key), _fields(model, parents))}
     return found
 
 
@@ -508,7 +512,8 @@ def _message(details: ErrorDetails) -> str:
         return f"expected settings (key: value), got {_kind(value)}{advice}"
     if kind.endswith("_type") or kind.endswith("_parsing"):
         noun = kind.rsplit("_", 1)[0]
-        return f"expected {_WANTED.get(noun, 'a ' + noun)}, got {_kind(value)}"
+        advice = f"; write [{value}]" if noun == "tuple" and isinstance(value, str | int) else ""
+        return f"expected {_WANTED.get(noun, 'a ' + noun)}, got {_kind(value)}{advice}"
     message = details["msg"]
     return f"{message[0].lower()}{message[1:]}, got {_shown(value)}"
 
