@@ -1,7 +1,22 @@
-# make run | test | check | autobahn | load | soak | bench: each does its own set-up.
+# make run | test | check | autobahn | load | soak | bench: each does its own set-up, in .venv or in what VENV=... names.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+
+# A .venv that is there wins over PYTHON, and says so: nobody is to take the suite of one Python for that of another.
+ifneq ($(filter command line environment,$(origin PYTHON)),)
+ifneq ($(wildcard $(BIN)/python),)
+VERSION = -c 'import sys; print("Python", sys.version.split()[0])'
+WANTED := $(shell $(PYTHON) $(VERSION))
+THERE  := $(shell $(BIN)/python $(VERSION))
+ifneq ($(WANTED),$(THERE))
+ifneq ($(MAKECMDGOALS),clean)
+$(error $(VENV) is $(THERE), and PYTHON=$(PYTHON) is $(or $(WANTED),not there). Another one beside it: \
+  make $(MAKECMDGOALS) PYTHON=$(PYTHON) VENV=.venv-other; or "make clean" first)
+endif
+endif
+endif
+endif
 
 .PHONY: run test check fuzz autobahn load soak bench bench-quick lock clean
 

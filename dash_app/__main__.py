@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import socket
 import sys
@@ -15,6 +16,9 @@ import yaml
 DEFAULT_CONFIG = Path("config.yaml")
 DEFAULT_LISTEN = "127.0.0.1:8050"
 
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+"""``${NAME}`` and ``${NAME:-default}``, as in the other sections."""
+
 STOP_WITHIN = 1
 """Seconds for requests in flight at a stop. honcho, which runs the demo in development, kills after 5."""
 
@@ -23,24 +27,36 @@ class ConfigError(Exception):
     """The config file cannot be used; the message is a sentence for whoever wrote it."""
 
 
+def find(path: Path | None) -> tuple[Path | None, str]:
+    """Return the config file to read, None where there is none, and the sentence that says so; none for a named one.
+
+    path: what ``--config`` says. None: ``config.yaml`` of the working directory if there is one.
+    """
+    if path is not None:
+        return path, ""
+    if os.path.lexists(DEFAULT_CONFIG):
+        return DEFAULT_CONFIG, f"using {DEFAULT_CONFIG} in {Path.cwd()}"
+    return None, f"there is no {DEFAULT_CONFIG} in {Path.cwd()}; running on the defaults"
+
+
 def read_listen(path: Path | None) -> str:
     """Return ``dash_app.listen`` of a config file, or its default; the other sections are other programs'.
 
-    path: the file; None means ``config.yaml`` of the working directory if there is one.
+    path: the file; None means every default.
 
     Raises ConfigError.
     """
     if path is None:
-        if not DEFAULT_CONFIG.exists():
-            return DEFAULT_LISTEN
-        path = DEFAULT_CONFIG
+        return DEFAULT_LISTEN
     try:
         document = yaml.safe_load(path.read_text("utf-8-sig"))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigError(f"{where}: is not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{where}: is not valid YAML; dash-ws-proxy check --config {path} says why") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is not valid YAML: {error}") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
@@ -55,6 +71,8 @@ def read_listen(path: Path | None) -> str:
         if key != "listen":
             raise ConfigError(f"{path}: dash_app.{key}: is not a setting; known here: listen")
     listen = section.get("listen", DEFAULT_LISTEN)
+    if isinstance(listen, str):
+        listen = _VARIABLE.sub(lambda match: os.environ.get(match[1]) or match[2] or "", listen)
     try:
         split_listen(listen)
     except ValueError as error:
@@ -70,6 +88,10 @@ def split_listen(listen: object) -> tuple[str, int]:
         raise ValueError(f"{listen!r:.60} is not an address; write host:port, for example {DEFAULT_LISTEN}")
     if not 1 <= int(port) <= 65535:
         raise ValueError(f"port {port} is out of range (1 to 65535)")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError(f"{host!r:.60} is not the name of a host") from None
     return host.strip("[]"), int(port)
 
 
@@ -96,7 +118,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dash_app", description="Serve the demo alone.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="default: ./config.yaml if there is one")
     try:
-        listen = read_listen(parser.parse_args(argv).config)
+        path, which = find(parser.parse_args(argv).config)
+        if which:
+            print(f"dash: {which}", file=sys.stderr)
+        listen = read_listen(path)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,4 +1,8 @@
-"""The command line: serve, ``check`` the configuration, ``explain`` a request."""
+"""The command line: serve, ``check`` the configuration, ``explain`` a request.
+
+Exit codes: 0 stopped when asked, or nothing is wrong; 1 it cannot listen; 2 a mistake in the config file or in the
+command line.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,7 +19,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from proxy.config import ConfigError, Objection, Settings, dump, load_settings
+from proxy.check import printed, report_to_terminal
+from proxy.config import NAME, ConfigError, Settings, load_settings
 from proxy.errors import ClientError, ListenError, TlsError
 from proxy.guards import Guards
 from proxy.headers import Head, Peer
@@ -23,6 +28,12 @@ from proxy.log_writer import LogHandler, LogWriter
 from proxy.preflight import objections
 from proxy.routing import Forward, Refuse, Upgrade, decide, make_table
 from proxy.server import serve
+from ws_service.agreement import warnings
+from ws_service.commandline import Commands, config_option
+from ws_service.configfile import ConfigFile, find
+from ws_service.yamlfile import SECTIONS
+
+logger = logging.getLogger("proxy")
 
 _STDERR = 2
 
@@ -32,14 +43,10 @@ _LAST_LINES = 1.0
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _EXAMPLE_KEY = b"ZGFzaC13cy1wcm94eS1leA=="
 
-_config_option = click.option(
-    "--config", "path", type=click.Path(path_type=Path), help="The config file. Without it: every default."
-)
 
-
-@click.group(invoke_without_command=True)
-@_config_option
-@click.option("--print-config", is_flag=True, help="Print every setting with its value, and stop.")
+@click.group(cls=Commands, invoke_without_command=True)
+@config_option
+@click.option("--print-config", is_flag=True, help="Print every setting of both programs with its value, and stop.")
 @click.version_option(package_name="dash-ws-proxy")
 @click.pass_context
 def main(context: click.Context, path: Path | None, print_config: bool) -> None:
@@ -47,14 +54,21 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
     context.obj = path
     if context.invoked_subcommand is not None:
         return
+    path, which = find(path)
     if print_config:
-        click.echo(dump("gateway", _settings(path)), nl=False)
+        with _mistakes_told(which):
+            click.echo(printed(path), nl=False)
         return
-    settings = _settings(path, objections)
+    with _mistakes_told(which, only_then=True):
+        file = _read(path)
+        settings = load_settings(file, check=objections)
     folder = path.absolute().parent if path is not None else Path.cwd()
-    read_again = partial(load_settings, path, check=objections) if path is not None else None
+    read_again = partial(_read_again, path) if path is not None else None
     try:
         with _logging(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            if which:
+                logger.info("%s", which)
+            _warn(file)
             runner.run(serve(settings, folder, read_again))
     except (ListenError, TlsError) as error:
         click.echo(f"dash-ws-proxy: {error}", err=True)
@@ -62,24 +76,35 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
 
 
 @main.command()
-@_config_option
+@config_option
+@click.option("--section", "only", type=click.Choice(SECTIONS), help="Look at this section alone.")
 @click.pass_context
-def check(context: click.Context, path: Path | None) -> None:
-    """Check the configuration; every mistake is named at once."""
-    path = path or context.obj
-    _settings(path, objections)
-    click.echo(f"{path or 'the defaults'}: no mistakes in the gateway's section")
+def check(context: click.Context, path: Path | None, only: str | None) -> None:
+    """Check the whole config file; every mistake is named at once.
+
+    Every section, what they must say alike, files, names and addresses, and the app that ws_service.app names: it is
+    imported, in a process of its own. Exit code 0: no mistakes, perhaps warnings; 2: mistakes.
+    """
+    path, which = find(path or context.obj)
+    if which:
+        click.echo(which, err=True)
+    sys.exit(report_to_terminal(path, only))
 
 
 @main.command()
-@click.argument("method")
-@click.argument("url")
-@_config_option
+@click.argument("words", nargs=-1, metavar="[METHOD] URL")
+@config_option
 @click.option("--header", "-H", "lines", multiple=True, help='A header field, "Name: value". May be repeated.')
 @click.pass_context
-def explain(context: click.Context, method: str, url: str, path: Path | None, lines: tuple[str, ...]) -> None:
-    """Print where a request would go, and by which rule. A ws:// or wss:// URL is a WebSocket handshake."""
-    settings = _settings(path or context.obj)
+def explain(context: click.Context, words: tuple[str, ...], path: Path | None, lines: tuple[str, ...]) -> None:
+    """Print where a request would go, and by which rule. METHOD is GET where it is left out.
+
+    A ws:// or wss:// URL is a WebSocket handshake. It looks at the gateway's section alone, and asks nobody.
+    """
+    method, url = _method_and_url(words)
+    path, which = find(path or context.obj)
+    with _mistakes_told(which or f"using {path}"):
+        settings = load_settings(path)
     head = _head(method, url, lines)
     table = make_table(settings)
     decision = decide(head, table, Peer("-", "https" if settings.tls else "http"))
@@ -100,6 +125,15 @@ def explain(context: click.Context, method: str, url: str, path: Path | None, li
         is_dashs = table.leaves_origin_to_dash(decision.upstream, decision.target)
         judge = "; whose pages may open it is for Dash to say" if is_dashs else ""
     click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}{asked}{judge}")
+
+
+def _method_and_url(words: tuple[str, ...]) -> tuple[str, str]:
+    """Tell the words of ``explain`` apart: a URL, or a method and a URL."""
+    if len(words) == 1 and not words[0].isupper():
+        return "GET", words[0]
+    if len(words) == 2 and "/" not in words[0]:
+        return words[0], words[1]
+    raise click.UsageError("write a URL, or a method and a URL: explain ws://localhost/live, explain POST /upload")
 
 
 def _head(method: str, url: str, lines: tuple[str, ...]) -> Head:
@@ -125,12 +159,41 @@ def _head(method: str, url: str, lines: tuple[str, ...]) -> Head:
     return Head(method.upper(), target, (1, 1), tuple(fields))
 
 
-def _settings(path: Path | None, check: Callable[[Settings], Iterable[Objection]] = lambda _: ()) -> Settings:
+@contextmanager
+def _mistakes_told(which: str | None, *, only_then: bool = False) -> Iterator[None]:
+    """Print the mistakes of a config file, and end with exit code 2.
+
+    which: the sentence that says what is read, None for none; it goes to standard error, because standard output is
+    for the answer.
+    only_then: whether it is printed only where there are mistakes; the log says it otherwise.
+    """
+    if which and not only_then:
+        click.echo(which, err=True)
     try:
-        return load_settings(path, check=check)
+        yield
     except ConfigError as error:
+        if which and only_then:
+            click.echo(which, err=True)
         click.echo(error, err=True)
         sys.exit(2)
+
+
+def _read(path: Path | None) -> ConfigFile | None:
+    return None if path is None else ConfigFile(path, {NAME: Settings.model_fields})
+
+
+def _read_again(path: Path) -> Settings:
+    """Read and check a file while the gateway runs. Raises ConfigError."""
+    file = _read(path)
+    settings = load_settings(file, check=objections)
+    _warn(file)
+    return settings
+
+
+def _warn(file: ConfigFile | None) -> None:
+    """Say in the log where the gateway's section does not fit another one."""
+    for line in warnings(file, NAME):
+        logger.warning("%s", line)
 
 
 @contextmanager

@@ -13,14 +13,18 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from ws_service.configfile import (
+    ConfigFile,
+    Conflict,
     Duration,
     Listen,
     Objection,
     Section,
     Size,
     SocketPath,
+    check_host,
     check_port,
     dump,
+    listen_like,
     load,
     parse_network,
     split_listen,
@@ -43,7 +47,10 @@ __all__ = [
     "split_listen",
 ]
 
-_NETLOC = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::(?P<port>.*))?")
+NAME = "gateway"
+"""The section's key in the file."""
+
+_NETLOC = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::(?P<port>.*))?")
 
 _ORIGIN = re.compile(r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
@@ -93,6 +100,7 @@ def _upstream_url(value: object) -> str:
         raise ValueError(f"{value!r} names no host; write http://host:port")
     if match["port"] is not None:
         check_port(match["port"])
+    check_host(match["host"])
     return value.rstrip("/")
 
 
@@ -447,7 +455,7 @@ class Settings(Section):
     says who the client is. Then a connection without one is closed. That client is then who must be in
     ``trusted_proxies`` for its X-Forwarded-* to be believed, no longer the proxy."""
 
-    admin: Listen = "127.0.0.1:8001"
+    admin: Annotated[str, listen_like("127.0.0.1:8001")] = "127.0.0.1:8001"
     """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket. It has
     at most 32 connections, each for 5 s and for one request; one more closes the oldest."""
 
@@ -512,7 +520,11 @@ class Settings(Section):
     @model_validator(mode="after")
     def _knows_whom_to_believe(self) -> Settings:
         if self.proxy_protocol and not self.trusted_proxies:
-            raise ValueError("proxy_protocol needs trusted_proxies: nobody else's PROXY header is believed")
+            raise Conflict(
+                "proxy_protocol needs trusted_proxies: nobody else's PROXY header is believed",
+                "proxy_protocol",
+                "trusted_proxies",
+            )
         return self
 
     @field_validator("auth")
@@ -527,12 +539,16 @@ class Settings(Section):
     @model_validator(mode="after")
     def _has_two_listeners(self) -> Settings:
         if self.listen == self.admin:
-            raise ValueError(f"listen and admin are both {self.listen}; health answers need an address of their own")
+            raise Conflict(
+                f"listen and admin are both {self.listen}; health answers need an address of their own",
+                "listen",
+                "admin",
+            )
         return self
 
 
 def load_settings(
-    path: Path | None,
+    path: Path | ConfigFile | None,
     env: Mapping[str, str] = environ,
     check: Callable[[Settings], Iterable[Objection]] = lambda _: (),
 ) -> Settings:
@@ -545,12 +561,13 @@ def load_settings(
     """
     if path is None:
         return Settings()
-    folder = path.absolute().parent
-    settings = load(path, "gateway", Settings, env, lambda settings: check(_anchor(settings, folder)))
-    return _anchor(settings, folder)
+    folder = path.folder if isinstance(path, ConfigFile) else path.absolute().parent
+    settings = load(path, NAME, Settings, env, lambda settings: check(anchored(settings, folder)))
+    return anchored(settings, folder)
 
 
-def _anchor(settings: Settings, folder: Path) -> Settings:
+def anchored(settings: Settings, folder: Path) -> Settings:
+    """Return settings whose paths no longer depend on where the program is started. folder: of the config file."""
     return settings.model_copy(
         update={
             "listen": _anchored(settings.listen, folder),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 import stat
@@ -17,7 +18,9 @@ from pathlib import Path
 
 from proxy.config import split_listen
 from proxy.errors import ListenError
-from ws_service.folders import safe_folder
+from ws_service.folders import make_folder
+
+logger = logging.getLogger("proxy")
 
 _BACKLOG = 2048
 """Connections that wait to be accepted; the kernel caps it (somaxconn). Precedents: nginx 511, uvicorn 2048."""
@@ -104,8 +107,11 @@ def _listening(family: int, name: tuple[object, ...]) -> socket.socket:
 
 
 def _bind_unix(path: str) -> Bound:
-    path = os.path.join(safe_folder(Path(os.path.dirname(path))), os.path.basename(path))
+    folder = make_folder(Path(os.path.dirname(path)))
+    path = os.path.join(folder, os.path.basename(path))
     _clear(path)
+    if not folder.stat().st_mode & stat.S_IXGRP:
+        logger.info("a proxy of another user cannot enter the folder %s; if it is to: chmod g+x %s", folder, folder)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)

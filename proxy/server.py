@@ -268,7 +268,10 @@ async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: 
         logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
     logger.info("%s", server.entrance.room)
     logger.info("admin on %s", settings.admin)
-    logger.info("gateway ready on %s (open it in a browser)", ", ".join(server.addresses))
+    is_for_browsers = not settings.listen.startswith("unix:")
+    logger.info(
+        "gateway ready on %s%s", ", ".join(server.addresses), " (open it in a browser)" if is_for_browsers else ""
+    )
     notify.ready()
     await asked.wait()
     notify.stopping()

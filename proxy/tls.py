@@ -76,13 +76,27 @@ def why(error: ssl.SSLError) -> str:
     return f"TLS failed: {_words(error)}"
 
 
+def unreadable(files: Tls) -> list[TlsError]:
+    """Return what is wrong with each of the public listener's two files, as far as it can be told without the other."""
+    found = []
+    for path, mark, noun, key in (
+        (files.certificate, "CERTIFICATE-----", "certificate", "gateway.tls.certificate"),
+        (files.key, "PRIVATE KEY-----", "private key", "gateway.tls.key"),
+    ):
+        try:
+            _read(path, mark, noun, key)
+        except TlsError as error:
+            found.append(error)
+    return found
+
+
 def server_context(files: Tls) -> ssl.SSLContext:
     """Return what the public listener speaks TLS with. Raises TlsError when the files cannot be used.
 
     Somebody may exchange them while they are read; whatever comes of that is an error like any other.
     """
-    _read(files.certificate, "CERTIFICATE-----", "certificate", "gateway.tls.certificate")
-    _read(files.key, "PRIVATE KEY-----", "private key", "gateway.tls.key")
+    for error in unreadable(files):
+        raise error
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import ast
+import os
+import platform
 import pwd
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +21,7 @@ import yaml
 
 import dash_app.__main__ as demo
 import proxy.config
+import ws_service.agreement
 import ws_service.config
 from tests.processes import ROOT
 
@@ -96,6 +100,30 @@ def test_the_makefile_has_the_two_commands_that_the_readme_opens_with() -> None:
     commands = re.findall(r"^make ([a-z-]+)", opening, re.MULTILINE)
     assert commands[:2] == ["run", "test"]
     assert set(re.findall(r"\bmake ([a-z-]+)", "\n".join(re.findall(r"`+[^`]+`+", readme)))) <= set(targets)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_does_not_pass_one_python_off_as_another(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    there = tmp_path / ".venv" / "bin" / "python"
+    there.parent.mkdir(parents=True)
+    there.write_text("#!/bin/sh\necho Python 3.99.1\n")
+    there.chmod(0o755)
+
+    def make(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": os.environ["PATH"], **env}
+        return subprocess.run(
+            ["make", "-n", *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    own = f"PYTHON={sys.executable}"
+    version = f"Python {platform.python_version()}"
+    for refused in (make("test", own), make("test", PYTHON=sys.executable)):
+        assert refused.returncode == 2
+        assert f".venv is Python 3.99.1, and {own} is {version}. Another one beside it: make test" in refused.stderr
+    assert "No rule to make target 'pyproject.toml'" in make("test").stderr  # it goes on
+    assert "No rule to make target 'pyproject.toml'" in make("test", f"PYTHON={there}").stderr
+    assert make("clean", own).returncode == 0
 
 
 def test_each_test_that_the_threat_model_names_is_there() -> None:
@@ -178,12 +206,36 @@ def test_both_programs_meet_at_one_socket_file() -> None:
     assert proxy.config.Settings().handoff == ws_service.config.Settings().handoff
 
 
+def test_what_sections_are_compared_by_are_the_defaults() -> None:
+    for section, values in ws_service.agreement.DEFAULTS.items():
+        for key, value in values.items():
+            assert promised(section)[key] == value, f"{section}.{key}"
+
+
 def test_the_defaults_are_a_file_that_every_program_reads(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(DEFAULTS, "utf-8")
     assert proxy.config.load_settings(path, {}) == proxy.config.Settings()
     assert ws_service.config.load_settings(path, {}) == ws_service.config.Settings()
     assert demo.read_listen(path) == demo.DEFAULT_LISTEN
+
+
+def test_the_configuration_in_the_readme_can_be_copied(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert blocks
+    path = tmp_path / "config.yaml"
+    for block in blocks:
+        path.write_text(block, "utf-8")
+        proxy.config.load_settings(path, {})
+        ws_service.config.load_settings(path, {})
+
+
+def test_every_setting_of_the_service_is_in_its_table() -> None:
+    """It is in docs/deployment.md; a setting that is added is added there too."""
+    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    table = page.partition("## The service's settings")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(ws_service.config.Settings.model_fields)
 
 
 def test_the_config_in_the_repository_is_the_defaults_and_the_demos_app() -> None:

@@ -1,11 +1,12 @@
 """``dash-ws-service``, also ``python -m ws_service``: the config file in, the running service out.
 
-Exit codes: 0 stopped when asked, 1 the address cannot be listened on, 2 a
-mistake in the config file or in the user's app.
+Exit codes: 0 stopped when asked, or nothing is wrong; 1 it cannot listen; 2 a mistake in the config file, in the
+user's app or in the command line.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,32 +15,71 @@ from typing import NoReturn
 import click
 
 from ws_service import server, workers
+from ws_service.agreement import warnings
 from ws_service.app import create_app
-from ws_service.config import Settings, dump_settings, load_settings
+from ws_service.commandline import Commands, config_option
+from ws_service.config import NAME, Settings, load_settings
+from ws_service.configfile import ConfigFile, find
 from ws_service.errors import AppError, ConfigError, ListenError
 from ws_service.hosting import explain
+from ws_service.yamlfile import SECTIONS
+
+log = logging.getLogger("ws_service")
 
 
-@click.command()
-@click.option("--config", type=click.Path(path_type=Path), help="The config file. Without it: every default.")
-@click.option("--print-config", is_flag=True, help="Print every setting with its value, and stop.")
+@click.group(cls=Commands, invoke_without_command=True)
+@config_option
+@click.option("--print-config", is_flag=True, help="Print every setting of both programs with its value, and stop.")
 @click.version_option(package_name="dash-ws-proxy")
-def main(config: Path | None, print_config: bool) -> None:
+@click.pass_context
+def main(context: click.Context, path: Path | None, print_config: bool) -> None:
     """Serve the WebSocket endpoints of your own app, behind dash-ws-proxy or alone."""
-    try:
-        settings = load_settings(config)
-    except ConfigError as error:
-        _fail(str(error), 2)
-    if print_config:
-        click.echo(dump_settings(settings), nl=False)
+    context.obj = path
+    if context.invoked_subcommand is not None:
         return
-    folder = config.absolute().parent if config is not None else Path.cwd()
+    path, which = find(path)
+    try:
+        if print_config:
+            if which:
+                click.echo(which, err=True)
+            from proxy.check import printed  # here: a service that serves needs nothing of the gateway
+
+            click.echo(printed(path), nl=False)
+            return
+        file = None if path is None else ConfigFile(path, {NAME: Settings.model_fields})
+        settings = load_settings(file)
+    except ConfigError as error:
+        _fail(f"{which}\n{error}" if which and not print_config else str(error), 2)
+    folder = path.absolute().parent if path is not None else Path.cwd()
+    server.set_up_logging()
+    if which:
+        log.info("%s", which)
+    for line in warnings(file, NAME):
+        log.warning("%s", line)
     try:
         _serve(settings, folder)
     except ListenError as error:
-        _fail(str(error), 1)
+        _fail(f"dash-ws-service: {error}", 1)
     except AppError as error:
         _fail(explain(error), 2)
+
+
+@main.command()
+@config_option
+@click.option("--section", "only", type=click.Choice(SECTIONS), help="Look at this section alone.")
+@click.pass_context
+def check(context: click.Context, path: Path | None, only: str | None) -> None:
+    """Check the whole config file; every mistake is named at once.
+
+    The same as dash-ws-proxy check. The app that ws_service.app names is imported, in a process of its own. Exit code
+    0: no mistakes, perhaps warnings; 2: mistakes.
+    """
+    from proxy.check import report_to_terminal  # here: a service that serves needs nothing of the gateway
+
+    path, which = find(path or context.obj)
+    if which:
+        click.echo(which, err=True)
+    sys.exit(report_to_terminal(path, only))
 
 
 def _serve(settings: Settings, folder: Path) -> None:

@@ -16,11 +16,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ws_service import hosting
 from ws_service.config import Settings, load_settings
+from ws_service.configfile import find
 
 log = logging.getLogger(__name__)
 
 CONFIG_VARIABLE = "DASH_WS_PROXY_CONFIG"
-"""Names the config file where there is no command line; unset means every default."""
+"""Names the config file where there is no command line; unset means ``config.yaml``, if there is one."""
 
 NOT_HTTP = "This is the WebSocket service: it answers WebSocket handshakes. Pages come from the Dash server."
 
@@ -49,8 +50,9 @@ class Service:
 def create_app(settings: Settings | None = None, folder: Path | None = None) -> Service:
     """Make the service.
 
-    settings: None reads the file that ``DASH_WS_PROXY_CONFIG`` names, or takes
-        every default when it is not set.
+    settings: None reads the file that ``DASH_WS_PROXY_CONFIG`` names, or
+        ``config.yaml`` of the working directory when it is not set, and takes
+        every default when there is none.
     folder: where the user's module is looked for first. None: the folder of
         that file, or the working directory.
 
@@ -58,7 +60,10 @@ def create_app(settings: Settings | None = None, folder: Path | None = None) -> 
     app that it names cannot be served.
     """
     if settings is None:
-        path = Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None
+        named = os.environ.get(CONFIG_VARIABLE)
+        path, which = find(Path(named) if named else None)
+        if which:
+            log.info("%s", which)
         settings = load_settings(path)
         folder = folder or (path.parent if path else None)
     if settings.app is None:

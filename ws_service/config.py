@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from ws_service import configfile
-from ws_service.configfile import Duration, Listen, Network, Section, Size, SocketPath
+from ws_service.configfile import Duration, Network, Section, Size, SocketPath, listen_like
 
 NAME = "ws_service"
 """The section's key in the file."""
@@ -51,7 +51,7 @@ LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 class Settings(Section):
     """The WebSocket service's settings."""
 
-    listen: Listen = "127.0.0.1:8765"
+    listen: Annotated[str, listen_like("127.0.0.1:8765")] = "127.0.0.1:8765"
     """Where the gateway finds the service; ``gateway.upstreams.ws`` must say the same. A ``unix:`` path is
     relative to the config file, and open to the owner and the group of the process alone. Danger: an address
     that others can reach lets them past the gateway."""
@@ -91,7 +91,7 @@ class Settings(Section):
     whoever is in here can claim any address."""
 
 
-def load_settings(path: Path | None, env: Mapping[str, str] = environ) -> Settings:
+def load_settings(path: Path | configfile.ConfigFile | None, env: Mapping[str, str] = environ) -> Settings:
     """Read the service's section of a file; None means every default. ConfigError holds all mistakes."""
     return configfile.load(path, NAME, Settings, env)
 

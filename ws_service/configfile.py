@@ -1,11 +1,10 @@
 """The language of ``config.yaml``: one file, a section for each program, every mistake with its line.
 
-This room knows YAML, ``${VAR}``, units and how to word a mistake. It does
-not know a single setting: those are pydantic models in the ``config``
-module of each program.
+This module knows which file is meant, ``${VAR}``, units and how to word a
+mistake. It does not know a single setting: those are pydantic models in the
+``config`` module of each program.
 
-The gateway imports it too, through the one door that the import contracts
-leave open (docs/decisions/001-one-reader-for-config.md).
+The gateway imports it too (docs/decisions/001-one-reader-for-config.md).
 """
 
 from __future__ import annotations
@@ -14,22 +13,21 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 from pydantic_core import ErrorDetails
 
 from ws_service.errors import ConfigError, Mistake
+from ws_service.yamlfile import SECTIONS, Document, Path_, dotted, foreign_indentation, read_document, rewritten
 
-SECTIONS = ("gateway", "ws_service", "dash_app")
-"""The sections that a config file may have; each program reads its own."""
-
-_MAX_FILE = 1 << 20
-"""Bytes. A config is a few KiB; more is a wrong path (a log, a database)."""
+DEFAULT_FILE = Path("config.yaml")
+"""The file that is read when none is named, in the working directory."""
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 _NUMBER = r"(?P<number>[0-9]{1,12}(?:\.[0-9]{1,24})?)"
@@ -56,26 +54,9 @@ _WANTED = {
 }
 """pydantic's names of types, in words for whoever wrote the file."""
 
-Path_ = tuple[str | int, ...]
-Place = tuple[int, int]
 M = TypeVar("M", bound="Section")
 Objection = tuple[Path_, str]
 """The way to a setting from its section, and what is wrong with it."""
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, but ``on``, ``off``, ``yes`` and ``no`` stay words, as in YAML 1.2.
-
-    YAML 1.1 makes booleans of them, and ``handoff: off`` would mean False.
-    A setting that is true or false still takes all four: pydantic reads them.
-    """
-
-
-_Loader.yaml_implicit_resolvers = {
-    letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
 
 
 class Section(BaseModel):
@@ -164,6 +145,16 @@ def check_port(text: str) -> int:
     return int(text)
 
 
+def check_host(host: str) -> str:
+    """Return a name or an address that a resolver can be asked for; ValueError for others: Python's raises there."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        reason = "what stands between two dots is empty, or longer than 63 characters"
+        raise ValueError(f"{_shown(host)} is not the name of a host: {reason}") from None
+    return host
+
+
 def split_listen(address: str) -> tuple[str, int] | str:
     """Split a checked address: ``(host, port)`` without brackets, or the path of a unix socket."""
     if address.startswith("unix:"):
@@ -172,7 +163,26 @@ def split_listen(address: str) -> tuple[str, int] | str:
     return host.strip("[]"), int(port)
 
 
-Listen = Annotated[str, BeforeValidator(parse_listen)]
+_EXAMPLE = "127.0.0.1:8000"
+
+
+def listen_like(example: str) -> BeforeValidator:
+    """Return ``parse_listen`` with an example of its own in what it says, the setting's default; it checks the host."""
+
+    def parse(value: object) -> str:
+        try:
+            address = parse_listen(value)
+        except ValueError as error:
+            raise ValueError(str(error).replace(_EXAMPLE, example)) from None
+        place = split_listen(address)
+        if isinstance(place, tuple):
+            check_host(place[0])
+        return address
+
+    return BeforeValidator(parse)
+
+
+Listen = Annotated[str, listen_like(_EXAMPLE)]
 """``host:port``, ``[v6]:port`` or ``unix:path``."""
 
 
@@ -203,8 +213,141 @@ Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network), P
 """An address or a network of addresses."""
 
 
+class Conflict(ValueError):
+    """Settings of one section that are well-formed and do not go together; for a model's own validators.
+
+    message: a sentence for the operator. fields: which settings, by name.
+    """
+
+    def __init__(self, message: str, *fields: str) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+
+def find(path: Path | None) -> tuple[Path | None, str | None]:
+    """Return the config file to read, None for every default; and the sentence that says which, where none was named.
+
+    path: what ``--config`` says. None: ``config.yaml`` of the working directory, if there is one.
+    """
+    if path is not None:
+        return path, None
+    here = Path.cwd()
+    if os.path.lexists(DEFAULT_FILE):  # a link that leads nowhere too: it is a mistake, and no reason for defaults
+        return DEFAULT_FILE, f"using {DEFAULT_FILE} in {here}"
+    other = next((name for name in ("config.yml", "config.yaml.txt") if os.path.lexists(name)), None)
+    hint = f" (there is a {other}: rename it, or name it with --config)" if other else ""
+    return None, f"there is no {DEFAULT_FILE} in {here}; running on the defaults{hint}"
+
+
+@dataclass
+class Reading(Generic[M]):
+    """What one section says.
+
+    settings: with the default in the place of each setting that is wrong; None when not even that can be had.
+    mistakes: all that are in the section. wrong: where, counted from the section.
+    """
+
+    settings: M | None
+    mistakes: list[Mistake]
+    wrong: set[Path_] = field(default_factory=set)
+
+    def concerns(self, path: Path_) -> bool:
+        """Tell whether a setting is wrong already, or is part of what is; then more about it would only confuse."""
+        return any(path[: len(one)] == one or one[: len(path)] == path for one in self.wrong)
+
+
+class ConfigFile:
+    """A config file that has been read and is YAML.
+
+    path: of the file. known: the settings of sections, to say where a misplaced one belongs.
+
+    Raises ConfigError when nothing can be made of the file.
+
+    ``folder``: what paths in it start from. ``mistakes``: those of the file as a whole, such as keys that are no
+    sections and keys that are written twice.
+    """
+
+    def __init__(self, path: Path, known: Mapping[str, Iterable[str]]) -> None:
+        self.source = str(path)
+        self.folder = path.absolute().parent
+        self._known = {name: tuple(keys) for name, keys in known.items()}
+        self._document = read_document(path)
+        self.mistakes = list(self._document.duplicates)
+        value = self._document.value
+        if not isinstance(value, dict):
+            raise ConfigError(self.source, [_no_sections(value)])
+        self._sections = {str(name): section for name, section in value.items()}
+        self.mistakes += _misplaced(self._sections, self._document, self._known)
+
+    def has(self, name: str) -> bool:
+        """Tell whether a section is written, be it empty."""
+        return name in self._sections
+
+    def values(self, name: str, env: Mapping[str, str]) -> dict[str, Any]:
+        """Return what a section says with its variables replaced, unchecked; what is no section is an empty one."""
+        found = _interpolated(self._sections.get(name), (name,), self._document, env, [])
+        return found if isinstance(found, dict) else {}
+
+    def section(self, name: str, model: type[M], env: Mapping[str, str]) -> Reading[M]:
+        """Read one section; every mistake in it is found at once.
+
+        A setting that is wrong is left out and the rest is read again: what
+        holds between settings is only looked at when each is well-formed.
+        """
+        reading: Reading[M] = Reading(None, [])
+        section = self._sections.get(name)
+        values = _interpolated({} if section is None else section, (name,), self._document, env, reading.mistakes)
+        for unset in [mistake.key for mistake in reading.mistakes]:
+            reading.wrong |= {path[1:] for path in self._document.places if dotted(path) == unset}
+        for path in reading.wrong:
+            _drop(values, path)
+        while True:
+            try:
+                reading.settings = model.model_validate(values)
+                return reading
+            except ValidationError as error:
+                wrong: set[Path_] = set()
+                for details in error.errors():
+                    paths = _concerned(details, values, model)
+                    mistake = self._mistake(details, name, model, paths)
+                    told = paths if not details["loc"] else {tuple(details["loc"])}
+                    if not any(reading.concerns(path) for path in told) and mistake not in self.mistakes:
+                        reading.mistakes.append(mistake)
+                    wrong |= paths
+            if () in wrong or wrong <= reading.wrong:
+                return reading
+            for path in wrong:
+                _drop(values, path)
+            reading.wrong |= wrong
+
+    def objection(self, path: Path_, message: str) -> Mistake:
+        """Return what is wrong with a setting, with its place. path: begins with its section."""
+        return Mistake(message, dotted(path), *self._document.place(path))
+
+    def error(self, mistakes: Iterable[Mistake]) -> ConfigError:
+        """Return the error that tells mistakes; a key that was misplaced is told once."""
+        return ConfigError(self.source, list({(m.key, m.message): m for m in mistakes}.values()))
+
+    def _mistake(self, details: ErrorDetails, name: str, model: type[BaseModel], concerned: set[Path_]) -> Mistake:
+        loc: Path_ = tuple(details["loc"])
+        if details["type"] == "extra_forbidden":
+            key, parents = str(loc[-1]), loc[:-1]
+            message = _stray(key, [str(k) for k in _fields(model, list(parents))], self._known, name)
+        else:
+            message = _message(details)
+        path: Path_ = (name, *loc)
+        places = self._document.places
+        while path not in places and len(path) > 1 and details["type"] != "missing":
+            path = path[:-1]  # pydantic adds steps of its own, for the branches of a union
+        at = self._document.place(path)
+        if not loc and concerned:  # settings that do not go together: where one of them is written
+            written = [places[(name, *one)] for one in concerned if (name, *one) in places]
+            at = min(written, default=at)
+        return Mistake(message, dotted(path), *at)
+
+
 def load(
-    path: Path | None,
+    path: Path | ConfigFile | None,
     name: str,
     model: type[M],
     env: Mapping[str, str] = os.environ,
@@ -212,7 +355,7 @@ def load(
 ) -> M:
     """Read one section of a config file.
 
-    path: the file; None means "no config", which is every default.
+    path: the file, which may have been read already; None means "no config", which is every default.
     name: the section, one of ``SECTIONS``.
     model: the section's settings.
     env: where ``${VAR}`` is looked up.
@@ -223,27 +366,16 @@ def load(
     """
     if path is None:
         return model()
-    source = str(path)
-    text = _read(path)
-    document, places = _parse(text, source)
-    mistakes = list(_top_level(document, places, source))
-    if mistakes and not isinstance(document, dict):
-        raise ConfigError(source, mistakes)
-    section = document.get(name) if isinstance(document, dict) else None
-    values = _interpolated({} if section is None else section, (name,), places, env, mistakes)
-    try:
-        result = model.model_validate(values)
-    except ValidationError as error:
-        seen = {m.key for m in mistakes}
-        found = [_mistake(details, name, model, places) for details in error.errors()]
-        mistakes += [m for m in found if m.key not in seen]
-    if not mistakes:
-        for keys, message in check(result):
-            at = (name, *keys)
-            mistakes.append(Mistake(message, _dotted(at), *_place(at, places)))
-    if mistakes:
-        raise ConfigError(source, mistakes)
-    return result
+    file = path if isinstance(path, ConfigFile) else ConfigFile(path, {name: model.model_fields})
+    reading = file.section(name, model, env)
+    mistakes = [*file.mistakes, *reading.mistakes]
+    if reading.settings is not None:
+        for keys, message in check(reading.settings):
+            if not reading.concerns(keys):
+                mistakes.append(file.objection((name, *keys), message))
+    if mistakes or reading.settings is None:
+        raise file.error(mistakes)
+    return reading.settings
 
 
 def dump(name: str, section: Section) -> str:
@@ -251,88 +383,107 @@ def dump(name: str, section: Section) -> str:
     return yaml.safe_dump({name: section.model_dump(mode="json")}, sort_keys=False, width=110)
 
 
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_FILE + 1)
-    except FileNotFoundError:
-        where = path.absolute().parent
-        raise ConfigError(str(path), [Mistake(f"there is no such file (looked in {where})")]) from None
-    except OSError as error:
-        raise ConfigError(str(path), [Mistake(f"cannot be read: {error.strerror}")]) from error
-    if len(raw) > _MAX_FILE:
-        raise ConfigError(str(path), [Mistake("is larger than 1 MiB; is this the right file?")])
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError(str(path), [Mistake("is not UTF-8 text", line=line)]) from None
+def _no_sections(value: object) -> Mistake:
+    if value is None:
+        return Mistake("is empty; write a section: " + ", ".join(SECTIONS))
+    better = rewritten(value) if isinstance(value, str) else None
+    advice = f"; a value follows a colon and a space: {better}" if better else ""
+    return Mistake(f"holds {_kind(value)}; expected sections: {', '.join(SECTIONS)}{advice}", line=1)
 
 
-def _parse(text: str, source: str) -> tuple[object, dict[Path_, Place]]:
-    """Parse YAML into values and, for every key and item, its (line, column)."""
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        places: dict[Path_, Place] = {}
-        duplicates: list[Mistake] = []
-        if node is not None:
-            _locate(node, (), places, duplicates)
-        if duplicates:
-            raise ConfigError(source, duplicates)
-        document = loader.construct_document(node) if node is not None else None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        what = " ".join(part for part in (error.context, error.problem) if part)
-        place = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        raise ConfigError(source, [Mistake(f"is not valid YAML: {what}", "", *place)]) from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(source, [Mistake(f"is not valid YAML: {error}")]) from None
-    except RecursionError:
-        raise ConfigError(source, [Mistake("is nested too deeply")]) from None
-    finally:
-        loader.dispose()
-    return document, places
+def _misplaced(
+    sections: Mapping[str, Any], document: Document, known: Mapping[str, tuple[str, ...]]
+) -> Iterator[Mistake]:
+    """Yield what is wrong with the file's outline: keys at the left margin, sections inside of others."""
+    above = ""
+    for key, section in sections.items():
+        if key in SECTIONS:
+            above = key if section is None else ""
+            for inner in section if isinstance(section, dict) else ():
+                if str(inner) in SECTIONS:
+                    path = (key, str(inner))
+                    yield Mistake(_INNER_SECTION.format(inner, key), dotted(path), *document.place(path))
+            continue
+        owners = [above] if above and key in known.get(above, (key,)) else [n for n in known if key in known[n]]
+        if owners:
+            message = f"is a setting; did you mean it below {' or '.join(f'{name}:' for name in owners)}, indented?"
+        else:
+            message = _stray(key, SECTIONS, {}, "")
+        yield Mistake(message, key, *document.place((key,)))
 
 
-def _locate(node: yaml.Node, path: Path_, places: dict[Path_, Place], duplicates: list[Mistake]) -> None:
-    if path in places and isinstance(node, yaml.CollectionNode) and len(path) > 32:
-        raise RecursionError  # an alias that holds itself
-    if isinstance(node, yaml.MappingNode):
-        for key_node, value_node in node.value:
-            here = (*path, str(key_node.value))
-            place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
-            if here in places:
-                first = places[here][0]
-                duplicates.append(Mistake(f"is written twice; the first is on line {first}", _dotted(here), *place))
-            places[here] = place
-            _locate(value_node, here, places, duplicates)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            places[(*path, index)] = (item.start_mark.line + 1, item.start_mark.column + 1)
-            _locate(item, (*path, index), places, duplicates)
+_INNER_SECTION = "is a section of its own; begin {} at the left margin, and not below {}"
 
 
-def _top_level(document: object, places: Mapping[Path_, Place], source: str) -> Iterator[Mistake]:
-    if document is None:
-        yield Mistake("is empty; leave --config out to run on the defaults, or write a section: " + ", ".join(SECTIONS))
-    elif not isinstance(document, dict):
-        yield Mistake(f"holds {_kind(document)}; expected sections: {', '.join(SECTIONS)}", line=1)
-    else:
-        for key in document:
-            if key not in SECTIONS:
-                yield Mistake(_unknown(str(key), SECTIONS), str(key), *places.get((str(key),), (None, None)))
+def _stray(key: str, here: list[str] | tuple[str, ...], known: Mapping[str, Iterable[str]], section: str) -> str:
+    """Say what is wrong with a key that is not known in its place. here: those that are. section: where it stands."""
+    foreign = foreign_indentation(key)
+    if foreign is not None:
+        return foreign[1]
+    if key in SECTIONS and key not in here:
+        return _INNER_SECTION.format(key, section)
+    if key.startswith("//"):
+        return "is no comment; a comment begins with #"
+    better = rewritten(key)
+    if better is not None and not _near(key, here):
+        return f"is not a setting; a value follows a colon and a space: {better}"
+    near = _near(key, here)
+    owners = [name for name, keys in known.items() if name != section and key in keys]
+    if owners:
+        return f"is not a setting of {section}; it belongs below {' or '.join(f'{name}:' for name in owners)}"
+    if near:
+        return f"is not a setting; did you mean {near[0]}?"
+    return f"is not a setting; known here: {', '.join(here)}"
+
+
+def _near(key: str, known: Iterable[str]) -> list[str]:
+    """Return the key that was meant, if one is like it."""
+    return difflib.get_close_matches(key.lower().replace("-", "_"), list(known), n=1, cutoff=0.5)
+
+
+def _concerned(details: ErrorDetails, values: Any, model: type[BaseModel]) -> set[Path_]:
+    """Return the settings that a mistake makes useless, counted from the section; the empty path is all of them.
+
+    A list is useless as a whole. A key that is misspelt is, and what it was meant to be.
+    """
+    error = details.get("ctx", {}).get("error")
+    if isinstance(error, Conflict) and not details["loc"]:
+        return {(name,) for name in error.fields}
+    steps: list[str | int] = []
+    current = values
+    for step in details["loc"]:
+        if not isinstance(current, dict) or step not in current:
+            break
+        steps.append(step)
+        current = current[step]
+    found = {tuple(steps)}
+    if details["type"] == "extra_forbidden":
+        *parents, key = details["loc"]
+        found |= {(*parents, name) for name in _near(str(key), _fields(model, parents))}
+    return found
+
+
+def _drop(values: Any, path: Path_) -> None:
+    """Leave a setting out, if it is there."""
+    for step in path[:-1]:
+        values = values.get(step) if isinstance(values, dict) else None
+    if isinstance(values, dict) and path:
+        values.pop(path[-1], None)
 
 
 def _interpolated(
-    value: object, path: Path_, places: Mapping[Path_, Place], env: Mapping[str, str], mistakes: list[Mistake]
+    value: object, path: Path_, document: Document, env: Mapping[str, str], mistakes: list[Mistake]
 ) -> Any:
-    """Return ``value`` with each ``${VAR}`` replaced; an unset one without a default is a mistake."""
+    """Return a copy of ``value`` with each ``${VAR}`` replaced; one without a value and a default is a mistake."""
     if isinstance(value, dict):
-        return {k: _interpolated(v, (*path, str(k)), places, env, mistakes) for k, v in value.items()}
+        return {str(k): _interpolated(v, (*path, str(k)), document, env, mistakes) for k, v in value.items()}
     if isinstance(value, list):
-        return [_interpolated(v, (*path, i), places, env, mistakes) for i, v in enumerate(value)]
+        return [_interpolated(v, (*path, i), document, env, mistakes) for i, v in enumerate(value)]
     if not isinstance(value, str) or "${" not in value:
+        return value
+    if value.count("${") > len(_VARIABLE.findall(value)):
+        message = f"{_shown(value)} holds a ${{ that is no variable; write ${{NAME}}, or ${{NAME:-default}}"
+        mistakes.append(Mistake(message, dotted(path), *document.place(path)))
         return value
 
     def replace(match: re.Match[str]) -> str:
@@ -340,40 +491,29 @@ def _interpolated(
         if env.get(name):
             return env[name]
         if default is None:
-            message = f"the environment variable {name} is not set; set it, or give a default: ${{{name}:-value}}"
-            mistakes.append(Mistake(message, _dotted(path), *places.get(path, (None, None))))
+            state = "is set but empty; give it a value" if name in env else "is not set; set it"
+            message = f"the environment variable {name} {state}, or give a default: ${{{name}:-value}}"
+            mistakes.append(Mistake(message, dotted(path), *document.place(path)))
             return ""
         return str(default)
 
     return _VARIABLE.sub(replace, value)
 
 
-def _mistake(details: ErrorDetails, name: str, model: type[BaseModel], places: Mapping[Path_, Place]) -> Mistake:
-    path: Path_ = (name, *details["loc"])
-    while path not in places and len(path) > 1 and details["type"] != "missing":
-        path = path[:-1]  # pydantic adds steps of its own, for the branches of a union
-    return Mistake(_message(details, model), _dotted(path), *_place(path, places))
-
-
-def _place(path: Path_, places: Mapping[Path_, Place]) -> Place | tuple[None, None]:
-    """Return where a setting is written, or what is around it."""
-    return next((places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in places), (None, None))
-
-
-def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
+def _message(details: ErrorDetails) -> str:
     kind, value = details["type"], details["input"]
-    if kind == "extra_forbidden":
-        *parents, key = details["loc"]
-        return _unknown(str(key), _fields(model, parents))
     if kind == "missing":
         return "is missing"
     if kind == "value_error":
         return str(details["ctx"]["error"])
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"expected settings (key: value), got {_kind(value)}"
+        better = rewritten(value) if isinstance(value, str) else None
+        advice = f"; a value follows a colon and a space: {better}" if better else ""
+        return f"expected settings (key: value), got {_kind(value)}{advice}"
     if kind.endswith("_type") or kind.endswith("_parsing"):
         noun = kind.rsplit("_", 1)[0]
-        return f"expected {_WANTED.get(noun, 'a ' + noun)}, got {_kind(value)}"
+        advice = f"; write [{value}]" if noun == "tuple" and isinstance(value, str | int) else ""
+        return f"expected {_WANTED.get(noun, 'a ' + noun)}, got {_kind(value)}{advice}"
     message = details["msg"]
     return f"{message[0].lower()}{message[1:]}, got {_shown(value)}"
 
@@ -391,20 +531,6 @@ def _fields(model: type[BaseModel], parents: list[str | int]) -> list[str]:
             return []
         current = found[0]
     return list(current.model_fields)
-
-
-def _unknown(key: str, known: list[str] | tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    if near:
-        return f"is not a setting; did you mean {near[0]}?"
-    return f"is not a setting; known here: {', '.join(known)}"
-
-
-def _dotted(path: Path_) -> str:
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
 
 
 def _shown(value: object) -> str:

@@ -32,6 +32,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 from ws_service.errors import AppError
+from ws_service.importing import ServesAtImport, watched
 from ws_service.limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,12 @@ def _import(module_name: str, folder: Path, name: str) -> ModuleType:
     importlib.invalidate_caches()
     begin = f"ws_service.app is {name}, but"
     try:
-        return importlib.import_module(module_name)
+        with watched(module_name, folder):
+            return importlib.import_module(module_name)
+    except ServesAtImport as error:
+        advice = 'put that under if __name__ == "__main__":'
+        where = _whereabouts(module_name, folder)
+        raise AppError(f"{begin} {where} starts a server when it is imported, {error}; {advice}") from None
     except ModuleNotFoundError as error:
         if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
             raise AppError(f"{begin} {_not_found(module_name, error.name, folder)}") from None

@@ -26,7 +26,7 @@ from starlette.types import ASGIApp
 from ws_service.config import Settings
 from ws_service.configfile import split_listen
 from ws_service.errors import ListenError
-from ws_service.folders import safe_folder
+from ws_service.folders import make_folder
 from ws_service.handoff import Handoff
 from ws_service.listener import GuardedHTTP, ListenerResources, Tunnelled
 from ws_service.plainlog import PlainFormatter
@@ -221,7 +221,7 @@ def bind(listen: str, folder: Path) -> list[socket.socket]:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise _taken(listen) from None
-        raise ListenError(f"cannot listen on {listen}: {error.strerror}; change ws_service.listen") from None
+        raise ListenError(f"cannot listen on {listen}: {error.strerror or error}; change ws_service.listen") from None
 
 
 def unbind(listen: str, folder: Path) -> None:
@@ -263,7 +263,7 @@ def bind_tcp(host: str, port: int) -> list[socket.socket]:
 
 
 def _bind_unix(listen: str, path: Path) -> socket.socket:
-    path = safe_folder(path.parent) / path.name
+    path = make_folder(path.parent) / path.name
     if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
         raise ListenError(
             f"cannot listen on {listen}: {path} is there and is not a socket; remove it or choose another"

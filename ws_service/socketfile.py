@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from ws_service.errors import ListenError
-from ws_service.folders import safe_folder
+from ws_service.folders import make_folder
 
 HANDOFF = socket.SOCK_SEQPACKET
 """The kind of socket that sockets are handed over on: what is sent at once arrives at once."""
@@ -35,8 +35,7 @@ class Claim:
     """
 
     def __init__(self, path: Path, slots: int = 1) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = safe_folder(path.parent) / path.name
+        path = make_folder(path.parent) / path.name
         with _Lock(path):
             for number in range(slots):
                 self.path = place(path, number)

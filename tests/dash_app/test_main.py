@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from dash_app.__main__ import ConfigError, read_listen, split_listen
+from dash_app.__main__ import ConfigError, find, read_listen, split_listen
 from tests.processes import Process, free_port, python, running
 
 READY = r"^dash ready on http://"
@@ -39,13 +39,23 @@ def test_the_address_is_the_files_or_the_default(tmp_path: Path, text: str, list
     assert read_listen(write(tmp_path, text)) == listen
 
 
-def test_the_config_of_the_working_directory_is_read_if_there_is_one(
+def test_the_config_of_the_working_directory_is_used_if_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    assert find(None) == (None, f"there is no config.yaml in {tmp_path}; running on the defaults")
     assert read_listen(None) == "127.0.0.1:8050"
-    write(tmp_path, "dash_app: {listen: 127.0.0.1:9000}")
-    assert read_listen(None) == "127.0.0.1:9000"
+    path = write(tmp_path, "dash_app: {listen: 127.0.0.1:9000}")
+    assert find(None) == (Path("config.yaml"), f"using config.yaml in {tmp_path}")
+    assert find(path) == (path, "")
+
+
+def test_variables_are_those_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASH_PORT", "9000")
+    monkeypatch.delenv("DASH_HOST", raising=False)
+    assert read_listen(write(tmp_path, "dash_app: {listen: '${DASH_HOST:-::1}:${DASH_PORT}'}".replace("::1", "[::1]")))
+    with pytest.raises(ConfigError, match=r"dash_app\.listen: ':9000' is not an address"):
+        read_listen(write(tmp_path, "dash_app: {listen: '${DASH_HOST}:${DASH_PORT}'}"))
 
 
 @pytest.mark.parametrize(
@@ -55,6 +65,7 @@ def test_the_config_of_the_working_directory_is_read_if_there_is_one(
         ("dash_app:\n  listen: 8050\n", "dash_app.listen: 8050 is not an address; write host:port"),
         ("dash_app:\n  listen: a:b\n", "dash_app.listen: 'a:b' is not an address"),
         ("dash_app:\n  listen: ::1:80\n", "dash_app.listen: '::1:80' is not an address"),
+        ("dash_app:\n  listen: a..b:80\n", "dash_app.listen: 'a..b' is not the name of a host"),
         ("dash_app:\n  listen:\n", "dash_app.listen: None is not an address"),
         (
             "dash_app:\n  listen: localhost:70000\n",
@@ -62,7 +73,7 @@ def test_the_config_of_the_working_directory_is_read_if_there_is_one(
         ),
         ("dash_app: yes please\n", "dash_app: expected settings (key: value), got 'yes please'"),
         ("- dash_app\n", "holds ['dash_app']; expected sections"),
-        ("dash_app: {listen: [\n", ":2:1: is not valid YAML"),
+        ("dash_app: {listen: [\n", ":2:1: is not valid YAML; dash-ws-proxy check --config "),
         ("dash_app: \0\n", "is not valid YAML"),
     ],
 )
@@ -113,7 +124,10 @@ def test_it_serves_alone_with_its_socket_and_stops_at_once_while_browsers_are_co
                 while True:
                     live.recv(10)
             assert live.close_code == 1012
-        assert demo.output.splitlines() == [f"dash ready on http://127.0.0.1:{port}"]
+        assert demo.output.splitlines() == [
+            f"dash: using config.yaml in {tmp_path}",
+            f"dash ready on http://127.0.0.1:{port}",
+        ]
 
 
 def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
@@ -131,5 +145,5 @@ def test_a_mistake_in_the_file_ends_the_process_with_code_2(tmp_path: Path) -> N
     demo = Process(python("-m", "dash_app"), cwd=tmp_path)
     assert demo.wait() == 2
     demo.stop()
-    assert demo.output.startswith(f"{path.name}: dash_app.listen: 'nowhere' is not an address")
+    assert f"\n{path.name}: dash_app.listen: 'nowhere' is not an address" in demo.output
     assert "Traceback" not in demo.output

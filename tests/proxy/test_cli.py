@@ -13,6 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+import ws_service.config
 from proxy.cli import main
 from proxy.config import Settings, load_settings
 from tests.processes import ROOT, free_port, python
@@ -32,11 +33,17 @@ def gateway(*args: str | Path, cwd: Path, **env: str) -> subprocess.CompletedPro
     )
 
 
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The repository has a config.yaml, and what runs in this process would read it."""
+    monkeypatch.chdir(tmp_path)
+
+
 def explain(*args: str) -> str:
     """Run ``explain`` in this process, where the question is the answer and not the process."""
     result = CliRunner().invoke(main, ["explain", *args], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 @contextmanager
@@ -62,9 +69,12 @@ def test_help_names_every_command_and_option(tmp_path: Path) -> None:
 
 def test_print_config_prints_a_config_that_gives_the_same_settings(tmp_path: Path, config: Path) -> None:
     done = gateway("--print-config", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, f"there is no config.yaml in {tmp_path}; running on the defaults\n")
     config.write_text(done.stdout)
     assert load_settings(config, {}) == Settings()
+    assert ws_service.config.load_settings(config, {}) == ws_service.config.Settings()
+    done = gateway("--print-config", cwd=tmp_path)
+    assert (done.stdout, done.stderr) == (config.read_text(), f"using config.yaml in {tmp_path}\n")
 
 
 def test_print_config_shows_the_values_of_the_file_and_of_the_environment(tmp_path: Path, config: Path) -> None:
@@ -81,7 +91,7 @@ def test_check_has_nothing_to_say_about_a_good_file(tmp_path: Path, config: Path
     config.write_text("gateway:\n  listen: 127.0.0.1:9000\n")
     done = gateway("check", "--config", "config.yaml", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "config.yaml: no mistakes in the gateway's section\n"
+    assert done.stdout == "config.yaml: no mistakes (gateway)\n"
 
 
 def test_check_names_every_mistake_with_file_line_column_and_key(tmp_path: Path, config: Path) -> None:
@@ -104,7 +114,7 @@ def test_check_names_every_mistake_with_file_line_column_and_key(tmp_path: Path,
     [
         (None, "config.yaml: there is no such file"),
         ("", "config.yaml: is empty"),
-        ("gateway:\n  listen: [1, 2\n", "config.yaml:3:1: is not valid YAML"),
+        ("gateway:\n  listen: [1, 2\n", "config.yaml:2:11: is not valid YAML"),
     ],
     ids=["missing", "empty", "invalid"],
 )
@@ -122,7 +132,7 @@ def test_a_file_that_cannot_be_used_stops_the_gateway_before_it_listens(
 def test_a_config_that_is_a_folder_is_one_sentence(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", "--config", str(tmp_path)])
     assert result.exit_code == 2
-    assert result.output == f"{tmp_path}: cannot be read: Is a directory\n"
+    assert result.output == f"{tmp_path}: is a folder; name the file in it, such as {tmp_path}/config.yaml\n"
 
 
 @pytest.mark.parametrize("where", ["listen", "admin"])
@@ -139,18 +149,52 @@ def test_a_port_that_is_taken_is_one_sentence_and_no_traceback(tmp_path: Path, c
 
 
 def test_a_socket_path_that_cannot_be_had_is_one_sentence(tmp_path: Path, config: Path) -> None:
-    config.write_text("gateway:\n  listen: unix:no/such/folder/gateway.sock\n")
+    (tmp_path / "file").touch()
+    config.write_text("gateway:\n  listen: unix:file/gateway.sock\n")
     done = gateway("--config", config, cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"dash-ws-proxy: unix:{tmp_path}/no/such/folder/gateway.sock cannot be listened on")
-    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr == (
+        f"dash-ws-proxy: unix:{tmp_path}/file/gateway.sock cannot be listened on ({tmp_path}/file is a file, and no "
+        "folder). Correct it, or change gateway.listen in the configuration.\n"
+    )
 
 
 def test_explain_as_a_process_says_where_a_request_goes(tmp_path: Path, config: Path) -> None:
     config.write_text("gateway:\n  upstreams: {ws: 'http://live:1'}\n  routes: [{path: /sse, to: ws}]\n")
     done = gateway("explain", "GET", "http://localhost/sse/x", "--config", config, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, f"using {config}\n")
     assert done.stdout == "forward to ws at http://live:1, by the rule 'routes[0]'\n"
+
+
+@pytest.mark.parametrize("url", ["ws://localhost/live", "/live", "live"])
+def test_explain_takes_get_for_granted(url: str) -> None:
+    assert explain(url) == explain("GET", url)
+
+
+@pytest.mark.parametrize("words", [[], ["GET"], ["/live", "GET"], ["GET", "/live", "HTTP/1.1"]])
+def test_explain_without_a_url_says_what_to_write(words: list[str]) -> None:
+    result = CliRunner().invoke(main, ["explain", *words])
+    assert result.exit_code == 2
+    assert "write a URL, or a method and a URL: explain ws://localhost/live, explain POST /upload" in result.output
+
+
+@pytest.mark.parametrize("command", ["explain", "check", "--print-config"])
+def test_the_file_of_the_working_directory_is_used_and_a_line_says_so(
+    tmp_path: Path, config: Path, command: str
+) -> None:
+    config.write_text("gateway: {upstreams: {dash: 'http://127.0.0.1:5'}}\n")
+    result = CliRunner().invoke(main, [command, *(["/"] if command == "explain" else [])])
+    assert (result.exit_code, result.stderr) == (0, f"using config.yaml in {tmp_path}\n")
+    assert ("127.0.0.1:5" in result.stdout) is (command != "check")
+
+
+def test_a_start_says_which_file_has_the_mistake(tmp_path: Path, config: Path) -> None:
+    config.write_text("gateway: {lisen: x}\n")
+    done = gateway(cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"using config.yaml in {tmp_path}\nconfig.yaml:1:11: gateway.lisen: is not a setting; did you mean listen?\n"
+    )
 
 
 HAND_OVER = "hand over to ws through run/ws.sock, or tunnel to ws at http://127.0.0.1:8765, by the rule 'websocket'"

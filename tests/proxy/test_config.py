@@ -213,10 +213,10 @@ def test_an_empty_file_is_a_mistake(write: Write, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "column"),
     [
-        ("gateway:\n  listen: [1, 2\n", 3, 1),
+        ("gateway:\n  listen: [1, 2\n", 2, 11),
         ("gateway:\n\tlisten: x\n", 2, 1),
         ("gateway:\n  listen: a: b\n", 2, 12),
-        ('gateway:\n  listen: "open\n', 3, 1),
+        ('gateway:\n  listen: "open\n', 2, 11),
         ("gateway: @x\n", 1, 10),
         ("gateway: {}\n---\ngateway: {}\n", 2, 1),
     ],
@@ -288,7 +288,7 @@ def test_an_unknown_key_that_resembles_none_gets_the_list(write: Write) -> None:
         ("gateway:\n  health: {ws: /a b}\n", "gateway.health.ws", "'/a b' is no path"),
         ("gateway:\n  buffer: 65536\n", "gateway.buffer", "65536 is not a size"),
         ("gateway:\n  buffer: 1KiB\n", "gateway.buffer", "greater than or equal to 4096"),
-        ("gateway:\n  1: 2\n", "gateway", "keys should be strings"),
+        ("gateway:\n  1: 2\n", "gateway.1", "is not a setting"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named_with_what_was_expected(

@@ -100,9 +100,29 @@ async def test_the_socket_file_of_a_successor_is_left_alone(tmp_path: Path) -> N
         assert path.exists()
 
 
-async def test_a_folder_that_is_not_there_and_a_path_that_is_too_long_are_refused(tmp_path: Path) -> None:
-    assert "No such file" in await refusal(f"unix:{tmp_path}/none/gateway.sock")
+async def test_a_folder_that_is_not_there_is_made_so_that_the_group_may_enter(tmp_path: Path) -> None:
+    bound = await bind(f"unix:{tmp_path}/a/run/gateway.sock", "gateway.listen")
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "a/run")] == [0o750, 0o750]
+    bound.close()
+
+
+async def test_a_path_that_is_too_long_and_a_file_in_the_place_of_a_folder_are_refused(tmp_path: Path) -> None:
     assert "path too long" in await refusal(f"unix:{tmp_path}/{'x' * 120}")
+    (tmp_path / "file").touch()
+    assert f"{tmp_path}/file is a file, and no folder" in await refusal(f"unix:{tmp_path}/file/gateway.sock")
+
+
+@pytest.mark.parametrize(("mode", "lines"), [(0o700, 1), (0o750, 0), (0o755, 0)])
+async def test_a_folder_that_a_proxy_cannot_enter_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, lines: int
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    folder.chmod(mode)
+    with caplog.at_level("INFO", "proxy"):
+        (await bind(f"unix:{folder}/gateway.sock", "gateway.listen")).close()
+    said = f"a proxy of another user cannot enter the folder {folder}; if it is to: chmod g+x {folder}"
+    assert caplog.messages == [said] * lines
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's folder")

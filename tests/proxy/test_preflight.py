@@ -57,6 +57,7 @@ def test_files_of_tls_are_looked_for_beside_the_config_file_and_named_with_their
     text = "gateway:\n  tls:\n    certificate: a.pem\n    key: server.key\n  upstream_ca: none.pem\n"
     assert mistakes(path, text) == [
         f"3:gateway.tls.certificate: {path.parent}/a.pem cannot be read: no such file or directory",
+        f"4:gateway.tls.key: {path.parent}/server.key cannot be read: no such file or directory",
         f"5:gateway.upstream_ca: {path.parent}/none.pem cannot be read: no such file or directory",
     ]
     files = Authority(path.parent).issue()
@@ -67,7 +68,31 @@ def test_files_of_tls_are_looked_for_beside_the_config_file_and_named_with_their
     assert found.startswith("4:gateway.tls.key: ") and "is encrypted" in found
 
 
-def test_what_is_not_well_formed_is_said_first(path: Path) -> None:
-    assert mistakes(path, "gateway: {admin: '0.0.0.0:8001', buffer: 1}\n") == [
-        "1:gateway.buffer: 1 is not a size; write a number with its unit: 64KiB, 1MiB, 2GiB"
+def test_what_is_not_well_formed_and_what_takes_a_look_are_said_at_once(path: Path) -> None:
+    text = (
+        "gateway:\n  buffer: 1\n  admin: '0.0.0.0:8001'\n  limits: {fields: 1}\n"
+        "  tls: {certificate: a.pem, key: b.pem}\n  proxy_protocol: true\n  routes: [{to: dash}]\n  lisen: a\n"
+    )
+    assert [line.partition(": ")[0] for line in mistakes(path, text)] == [
+        "2:gateway.buffer",
+        "3:gateway.admin",
+        "4:gateway.limits.fields",
+        "5:gateway.tls.certificate",
+        "5:gateway.tls.key",
+        "6:gateway",
+        "7:gateway.routes[0]",
+        "8:gateway.lisen",
     ]
+
+
+def test_what_only_follows_from_another_mistake_is_not_said(path: Path) -> None:
+    """The trusted proxies are there, and what is wrong is how one is written."""
+    assert mistakes(path, "gateway: {proxy_protocol: true, trusted_proxies: [nobody]}\n") == [
+        "1:gateway.trusted_proxies[0]: 'nobody' is not a network; write 10.0.0.7 or 10.0.0.0/8, or unix for those who "
+        "come through a unix socket"
+    ]
+
+
+def test_every_address_is_public() -> None:
+    (found,) = objections(Settings(admin="*:8001"))
+    assert "*:8001 can be reached from other hosts (" in found[1]

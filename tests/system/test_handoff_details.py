@@ -287,7 +287,7 @@ def test_the_socket_file_is_for_its_owner_alone_and_goes_with_the_service(tmp_pa
     with running_service(tmp_path) as service:
         file = service.socket_file
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o750
         assert service.process.stop() == 0
     assert not file.exists()
 
@@ -301,7 +301,7 @@ def test_a_second_service_on_one_path_says_what_is_wrong_and_leaves_the_first_al
             with running(*python("-m", "ws_service", "--config", path), cwd=tmp_path) as second:
                 assert second.wait() == 1
             assert second.output == (
-                f"{service.socket_file} is answered by another ws service already; "
+                f"dash-ws-service: {service.socket_file} is answered by another ws service already; "
                 "stop that one, or change ws_service.handoff\n"
             )
         assert echoes(open_socket(gateway), "still here")

@@ -263,7 +263,9 @@ def test_a_port_that_is_taken_is_one_sentence_before_anything_is_imported(interp
         write(tmp_path, app="raise AssertionError('imported')", listen=address)
         with service(interpreter, tmp_path, ready=None) as process:
             assert process.wait() == 1
-    assert process.output == (f"{address} is already in use; stop what listens there, or change ws_service.listen\n")
+    assert process.output == (
+        f"dash-ws-service: {address} is already in use; stop what listens there, or change ws_service.listen\n"
+    )
 
 
 def test_a_lifespan_that_fails_is_a_sentence_with_its_traceback(interpreter: str, tmp_path: Path) -> None:

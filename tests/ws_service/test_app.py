@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.ws_service.live import modules, serving
-from ws_service.app import CONFIG_VARIABLE, create_app
+from ws_service.app import CONFIG_VARIABLE, Service, create_app
 from ws_service.config import Settings
 from ws_service.errors import AppError, ConfigError
 
@@ -96,3 +96,14 @@ def test_the_factory_raises_every_mistake_of_the_file(tmp_path: Path, monkeypatc
 def test_an_app_that_cannot_be_served_is_an_error_of_the_factory(tmp_path: Path) -> None:
     with modules(tmp_path), pytest.raises(AppError, match="there is no module nowhere"):
         create_app(Settings(app="nowhere:app"), tmp_path)
+
+
+def test_without_a_name_the_factory_reads_the_file_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    assert isinstance(create_app(), Service)
+    (tmp_path / "config.yaml").write_text("ws_service: {ap: 1}\n")
+    with pytest.raises(ConfigError, match=r"config\.yaml:1:14: ws_service\.ap: is not a setting; did you mean app\?"):
+        create_app()

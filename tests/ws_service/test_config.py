@@ -82,3 +82,8 @@ def test_what_is_printed_gives_the_same_settings_back(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(dump_settings(settings))
     assert load_settings(path) == settings
+
+
+def test_the_example_of_an_address_is_the_services_own() -> None:
+    with pytest.raises(ValueError, match=r"write host:port, for example 127\.0\.0\.1:8765"):
+        Settings(listen="8765")

@@ -18,6 +18,7 @@ from ws_service.configfile import (
     Section,
     Size,
     dump,
+    find,
     format_duration,
     format_size,
     load,
@@ -115,7 +116,10 @@ def test_a_mistake_in_another_section_is_not_ours(read: Reader) -> None:
         ("workers: [1]", "expected a whole number, got a list"),
         ("name: 5", "expected text, got the number 5"),
         ("is_loud: loudly", "expected true or false, got the text 'loudly'"),
-        ("rules: /live", "expected a list, got the text '/live'"),
+        ("rules: /live", "expected a list, got the text '/live'; write [/live]"),
+        ("rules: {path: /live}", "expected a list, got settings (key: value)"),
+        ("Workers: 2", "is not a setting; did you mean workers?"),
+        ("IS-LOUD: true", "is not a setting; did you mean is_loud?"),
         ("limits: 5", "expected settings (key: value), got the number 5"),
         ("limits: {wait: 5}", "5 is not a duration; write a number with its unit: 30s, 500ms, 5m, 1h"),
         ("limits: {wait: 5 weeks}", "'5 weeks' is not a duration"),
@@ -130,6 +134,10 @@ def test_a_mistake_in_another_section_is_not_ours(read: Reader) -> None:
         ("listen: 127.0.0.1:http", "port 'http' is not a number"),
         ("listen: 127.0.0.1:65536", "port 65536 is out of range (1 to 65535)"),
         ("listen: 127.0.0.1:0", "port 0 is out of range (1 to 65535)"),
+        (
+            "listen: 127..0.1:80",
+            "'127..0.1' is not the name of a host: what stands between two dots is empty, or longer",
+        ),
         ("rules: [{}]", "is missing"),
         ("rules: [{path: /a, to: flask}]", "input should be 'dash' or 'ws', got 'flask'"),
     ],
@@ -164,14 +172,14 @@ def test_a_missing_file_is_named_with_the_folder_that_was_searched(tmp_path: Pat
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match=f"is a folder; name the file in it, such as {tmp_path}/config.yaml"):
         load(tmp_path, "gateway", Example)
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing yet\n"])
 def test_an_empty_file_says_what_to_write(read: Reader, text: str) -> None:
     (mistake,) = mistakes_in(read, text)
-    assert mistake.message.startswith("is empty; leave --config out to run on the defaults")
+    assert mistake.message == "is empty; write a section: gateway, ws_service, dash_app"
 
 
 def test_a_file_that_is_a_list_says_what_is_expected(read: Reader) -> None:
@@ -182,9 +190,9 @@ def test_a_file_that_is_a_list_says_what_is_expected(read: Reader) -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("gateway:\n  listen: [1\n", (3, 1)),
+        ("gateway:\n  listen: [1\n", (2, 11)),
         ("gateway:\n\tlisten: a\n", (2, 1)),
-        ("gateway:\n  name: 'a\n", (3, 1)),
+        ("gateway:\n  name: 'a\n", (2, 9)),
         ("gateway: {}\n  workers: 1\n", (2, 3)),
         ("gateway:\n  name: *nobody\n", (2, 9)),
         ("gateway: 1\n---\nws_service: 1\n", (2, 1)),
@@ -203,18 +211,20 @@ def test_a_key_that_is_written_twice_is_a_mistake(read: Reader) -> None:
 
 def test_an_alias_that_holds_itself_is_refused(read: Reader) -> None:
     (mistake,) = mistakes_in(read, "gateway: &g\n  rules: *g\n  limits: *g\n")
-    assert mistake.message == "is nested too deeply"
+    assert mistake == Mistake(
+        "an alias (*...) is inside of what it stands for; write the values out", "gateway.rules", 2, 3
+    )
 
 
 def test_a_tag_that_would_make_python_objects_is_refused(read: Reader) -> None:
     (mistake,) = mistakes_in(read, "gateway: !!python/object/apply:os.getcwd []\n")
     assert mistake.line == 1
-    assert "could not determine a constructor" in mistake.message
+    assert "a value that begins with ! needs quotes" in mistake.message
 
 
 def test_a_file_that_is_not_text_is_named_with_its_line(read: Reader) -> None:
     (mistake,) = mistakes_in(read, b"gateway:\n  name: \xff\n")
-    assert mistake == Mistake("is not UTF-8 text", line=2)
+    assert mistake == Mistake("is not UTF-8 text; save it as UTF-8", line=2)
 
 
 def test_a_file_of_two_mebibytes_is_the_wrong_file(read: Reader) -> None:
@@ -338,4 +348,131 @@ def test_objections_to_well_formed_settings_have_their_place_too(tmp_path: Path)
     assert [(m.line, m.key, m.message) for m in caught.value.mistakes] == [
         (1, "ws_service.handoff", "is left out, and missed"),
         (2, "ws_service.listen", "127.0.0.1:1 is not liked"),
+    ]
+
+
+# -- what stands in the wrong place
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        (
+            "gateway:\nlisten: 127.0.0.1:1\nname: a\n",
+            [
+                "2:1: listen: is a setting; did you mean it below gateway:, indented?",
+                "3:1: name: is a setting; did you mean it below gateway:, indented?",
+            ],
+        ),
+        ("listen: 127.0.0.1:1\n", ["1:1: listen: is a setting; did you mean it below gateway:, indented?"]),
+        (
+            "gateway:\n  ws_service:\n    app: a:b\n",
+            [
+                "2:3: gateway.ws_service: is a section of its own; "
+                "begin ws_service at the left margin, and not below gateway"
+            ],
+        ),
+        (
+            "ws_service:\n  gateway: {}\n",
+            [
+                "2:3: ws_service.gateway: is a section of its own; "
+                "begin gateway at the left margin, and not below ws_service"
+            ],
+        ),
+        (
+            "gateway:\n  limits:\n    dash_app: {}\n",
+            [
+                "3:5: gateway.limits.dash_app: is a section of its own; "
+                "begin dash_app at the left margin, and not below gateway"
+            ],
+        ),
+        (
+            "gateway:\n\u00a0\u00a0listen: a\n",
+            ["2:1: \u00a0\u00a0listen: there is a space of another kind here (U+00A0); indent with plain spaces"],
+        ),
+        (
+            "gateway:\n  listen:127.0.0.1:80\n",
+            [
+                "1:1: gateway: expected settings (key: value), got the text 'listen:127.0.0.1:80'; "
+                "a value follows a colon and a space: listen: 127.0.0.1:80"
+            ],
+        ),
+        (
+            "gateway:\n  name = a\n",
+            [
+                "1:1: gateway: expected settings (key: value), got the text 'name = a'; "
+                "a value follows a colon and a space: name: a"
+            ],
+        ),
+        ("gateway: {name: a} \n// a word: b\n", ["2:1: // a word: is no comment; a comment begins with #"]),
+        (
+            "gateway = a",
+            [
+                "1: holds the text 'gateway = a'; expected sections: gateway, ws_service, dash_app; "
+                "a value follows a colon and a space: gateway: a"
+            ],
+        ),
+    ],
+)
+def test_what_stands_in_the_wrong_place_is_told_where_it_belongs(
+    tmp_path: Path, read: Reader, text: str, sentences: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert str(caught.value).splitlines() == [f"{tmp_path}/config.yaml:{sentence}" for sentence in sentences]
+
+
+def test_a_key_that_is_written_twice_does_not_hide_the_other_mistakes(read: Reader) -> None:
+    found = mistakes_in(read, "gateway:\n  name: a\n  name: b\n  workers: many\n")
+    assert [(m.line, m.key) for m in found] == [(3, "gateway.name"), (4, "gateway.workers")]
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (
+            "${EMPTY}:80",
+            "the environment variable EMPTY is set but empty; give it a value, or give a default: ${EMPTY:-value}",
+        ),
+        ("${NONE}:80", "the environment variable NONE is not set; set it, or give a default: ${NONE:-value}"),
+        ("${NONE:80}", "'${NONE:80}' holds a ${ that is no variable; write ${NAME}, or ${NAME:-default}"),
+        ("${NONE", "'${NONE' holds a ${ that is no variable; write ${NAME}, or ${NAME:-default}"),
+    ],
+)
+def test_what_is_wrong_with_a_variable_is_said_once(read: Reader, value: str, sentence: str) -> None:
+    (mistake,) = mistakes_in(read, f"gateway:\n  listen: '{value}'\n", {"EMPTY": ""})
+    assert mistake == Mistake(sentence, "gateway.listen", 2, 3)
+
+
+def test_an_empty_variable_has_its_default(read: Reader) -> None:
+    assert read("gateway: {name: '${EMPTY:-a}'}\n", {"EMPTY": ""}).name == "a"
+
+
+# -- which file
+
+
+def test_a_file_that_is_named_is_read_without_a_word(tmp_path: Path) -> None:
+    assert find(tmp_path / "a.yaml") == (tmp_path / "a.yaml", None)
+
+
+def test_without_a_name_it_is_the_one_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find(None) == (None, f"there is no config.yaml in {tmp_path}; running on the defaults")
+    (tmp_path / "config.yml").touch()
+    assert find(None) == (
+        None,
+        f"there is no config.yaml in {tmp_path}; running on the defaults "
+        "(there is a config.yml: rename it, or name it with --config)",
+    )
+    (tmp_path / "config.yaml").symlink_to("nowhere")
+    assert find(None) == (Path("config.yaml"), f"using config.yaml in {tmp_path}")
+
+
+def test_beside_a_variable_that_is_not_set_the_other_mistakes_of_a_list_are_told(read: Reader) -> None:
+    text = "gateway:\n  rules:\n    - {path: /a, to: '${NONE}'}\n    - {path: /b, to: flask}\n    - {to: ws}\n"
+    found = mistakes_in(read, text)
+    assert [(m.line, m.key) for m in found] == [
+        (3, "gateway.rules[0].to"),
+        (4, "gateway.rules[1].to"),
+        (5, "gateway.rules[2].path"),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from ws_service import server
 from ws_service.errors import ListenError
-from ws_service.folders import safe_folder
+from ws_service.folders import folder_problem, make_folder, safe_folder, socket_problem
 from ws_service.socketfile import Claim
 
 STRANGER = 54321
@@ -84,3 +85,64 @@ def test_a_socket_of_another_kind_that_somebody_answers_is_not_replaced(tmp_path
         other.listen(1)
         with pytest.raises(ListenError, match="is answered by another"):
             Claim(tmp_path / "y.sock")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("way", [make_folder, claim, listen])
+def test_a_missing_folder_is_made_for_the_user_and_the_group_whatever_the_umask(
+    tmp_path: Path, way: Callable[[Path], object], umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        way(tmp_path / "a" / "run")
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "a/run")] == [0o750, 0o750]
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run").chmod(mode)
+    claim(tmp_path / "run")
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == mode
+
+
+def test_a_folder_keeps_the_group_of_the_one_above_where_that_says_so(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2755)
+    make_folder(tmp_path / "run")
+    assert (tmp_path / "run").stat().st_mode & stat.S_ISGID
+
+
+@needs_root
+def test_below_a_folder_that_is_not_safe_nothing_is_made(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", STRANGER, -1)
+    for way in (claim, listen):
+        with pytest.raises(PermissionError, match=f"belongs to user {STRANGER}, and not to this one or root"):
+            way(tmp_path / "theirs" / "run")
+    assert os.listdir(tmp_path / "theirs") == []
+
+
+def test_asking_makes_nothing(tmp_path: Path) -> None:
+    assert folder_problem(tmp_path / "a" / "run") is None
+    assert socket_problem(tmp_path / "a" / "run" / "x.sock") is None
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_this_user_may_not_make_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root
+    assert folder_problem(tmp_path / "run") == (
+        f"there is no folder {tmp_path}/run, and this user may not make it; make it: mkdir -p {tmp_path}/run"
+    )
+    assert folder_problem(tmp_path) == f"this user may not write into the folder {tmp_path}; let it (chown, chmod)"
+
+
+def test_a_path_that_no_unix_socket_can_have_is_told(tmp_path: Path) -> None:
+    assert socket_problem(tmp_path / ("x" * 120)) == (
+        f"the path has {len(str(tmp_path)) + 121} bytes, and that of a unix socket at most 107; use a shorter one"
+    )
+    with pytest.raises(ListenError, match="too long"):
+        server.bind(f"unix:{'x' * 120}", tmp_path)

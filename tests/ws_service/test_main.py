@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
+import proxy.check
+import proxy.config
+from tests.processes import ROOT, python, running
 from ws_service.__main__ import main
 from ws_service.config import Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The repository has a config.yaml, and what runs in this process would read it."""
+    monkeypatch.chdir(tmp_path)
 
 
 def run(*args: str | Path) -> tuple[int, str, str]:
@@ -16,11 +28,12 @@ def run(*args: str | Path) -> tuple[int, str, str]:
 
 
 def test_every_setting_is_printed_in_a_form_that_is_a_config_file(tmp_path: Path) -> None:
-    code, out, _ = run("--print-config")
-    assert code == 0
+    code, out, said = run("--print-config")
+    assert (code, said) == (0, f"there is no config.yaml in {tmp_path}; running on the defaults\n")
     path = tmp_path / "printed.yaml"
     path.write_text(out)
     assert load_settings(path) == Settings()
+    assert proxy.config.load_settings(path) == proxy.config.Settings()
     assert all(f"  {name}:" in out for name in Settings.model_fields)
 
 
@@ -38,3 +51,44 @@ def test_mistakes_in_the_file_are_listed_on_standard_error_with_exit_code_2(tmp_
 def test_a_file_that_is_not_there_is_one_sentence_with_exit_code_2(tmp_path: Path) -> None:
     path = tmp_path / "none.yaml"
     assert run("--config", path) == (2, "", f"{path}: there is no such file (looked in {tmp_path})\n")
+
+
+def test_check_is_the_gateways_check(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("gateway: {handoff: run/a.sock, lisen: x}\nws_service: {app: nosuch:app}\n")
+    code, out, said = run("check")
+    report = proxy.check.inspect(Path("config.yaml"))
+    assert (code, out) == (2, "")
+    assert said == "".join(
+        f"{line}\n" for line in (f"using config.yaml in {tmp_path}", *(t for _, t in report.lines()))
+    )
+    assert len(report.mistakes) == 3
+    code, out, said = run("check", "--section", "dash_app", "--config", "config.yaml")
+    assert (code, out, said) == (0, "config.yaml: no mistakes (there is no section dash_app)\n", "")
+
+
+def test_the_file_of_the_working_directory_is_used_and_what_does_not_fit_is_said(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "gateway:\n  upstreams: {ws: http://127.0.0.1:9}\nws_service:\n  listen: unix:run/service.sock\n"
+    )
+    with running(*python("-m", "ws_service"), ready="ws service ready", cwd=tmp_path) as service:
+        assert f"INFO using config.yaml in {tmp_path}\n" in service.output
+        assert (
+            "WARNING config.yaml:2:15: gateway.upstreams.ws: is http://127.0.0.1:9, and ws_service.listen is "
+            "unix:run/service.sock: nobody is found there; write unix:run/service.sock\n"
+        ) in service.output
+
+
+def test_a_taken_port_is_said_by_the_programs_name(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "{}:{}".format(*taken.getsockname())
+        (tmp_path / "config.yaml").write_text(f"ws_service: {{listen: '{address}'}}\n")
+        code, _, said = run("--config", "config.yaml")
+    assert code == 1
+    assert said.endswith(
+        f"dash-ws-service: {address} is already in use; stop what listens there, or change ws_service.listen\n"
+    )
+
+
+def test_a_service_that_serves_loads_nothing_of_the_gateway() -> None:
+    script = "import sys, ws_service.__main__; sys.exit(any(m.partition('.')[0] == 'proxy' for m in sys.modules))"
+    assert subprocess.run(python("-c", script), cwd=ROOT, check=False).returncode == 0

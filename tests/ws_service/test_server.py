@@ -61,10 +61,11 @@ def test_an_address_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     [
         ("192.0.2.1:8765", "cannot listen on 192.0.2.1:8765: Cannot assign requested address"),
         ("nobody.invalid:8765", "nobody.invalid:8765 cannot be looked up"),
-        ("unix:nowhere/ws.sock", "cannot listen on unix:nowhere/ws.sock: No such file or directory"),
+        ("unix:file/ws.sock", "cannot listen on unix:file/ws.sock: "),
     ],
 )
 def test_an_address_that_cannot_be_is_one_sentence(tmp_path: Path, listen: str, sentence: str) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(ListenError) as caught:
         server.bind(listen, tmp_path)
     assert str(caught.value).startswith(sentence)

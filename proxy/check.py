@@ -1,0 +1,212 @@
+"""A whole config file, as an operator wants to know it: every section, what they must say alike, files, names, the app.
+
+``dash-ws-proxy check`` and ``dash-ws-service check`` are both this. It starts nothing that listens.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import click
+from pydantic import BaseModel, field_validator
+
+from proxy import config as gateway
+from proxy.config import ConfigError, Objection, anchored, dump, split_listen
+from proxy.preflight import look_up, objections
+from ws_service import config as service
+from ws_service.agreement import Disagreement, disagreements
+from ws_service.configfile import ConfigFile, Reading, Section, listen_like
+from ws_service.errors import Mistake
+from ws_service.folders import socket_problem
+from ws_service.trial import problem
+
+
+class DashApp(Section):
+    """The section of the demo, or of a Dash app that reads it."""
+
+    listen: Annotated[str, listen_like("127.0.0.1:8050")] = "127.0.0.1:8050"
+
+    @field_validator("listen")
+    @classmethod
+    def _is_for_http(cls, value: str) -> str:
+        if value.startswith("unix:"):
+            raise ValueError(f"{value!r} is not an address that the demo can listen on; write host:port")
+        return value
+
+
+MODELS: Mapping[str, type[Section]] = {
+    gateway.NAME: gateway.Settings,
+    service.NAME: service.Settings,
+    "dash_app": DashApp,
+}
+
+
+@dataclass
+class Report:
+    """What has been found in a file. Each is a sentence with its place."""
+
+    source: str
+    sections: list[str]
+    mistakes: list[Mistake] = field(default_factory=list)
+    warnings: list[Mistake] = field(default_factory=list)
+
+    def lines(self) -> Iterator[tuple[bool, str]]:
+        """Yield each finding and whether it is a mistake, in the order of the file."""
+        for is_mistake, found in ((True, self.mistakes), (False, self.warnings)):
+            for mistake in ConfigError(self.source, found).mistakes:
+                if not is_mistake:
+                    mistake = Mistake(f"warning: {mistake.message}", mistake.key, mistake.line, mistake.column)
+                yield is_mistake, str(ConfigError(self.source, [mistake]))
+
+
+def inspect(path: Path | None, env: Mapping[str, str] = os.environ, only: str | None = None) -> Report:
+    """Look at a config file and at everything that it names.
+
+    path: the file; None is no file, and the defaults. only: the one section to look at. None: all of them, and
+    what they must say alike.
+    """
+    folder = Path.cwd() if path is None else path.absolute().parent
+    if path is None:
+        names = [only] if only else [gateway.NAME, service.NAME]
+        report = Report("the defaults", names)
+        for name in names:
+            for keys, message in _objections(MODELS[name](), folder):
+                report.mistakes.append(Mistake(message, ".".join([name, *map(str, keys)])))
+        return report
+    try:
+        file = ConfigFile(path, {name: model.model_fields for name, model in MODELS.items()})
+    except ConfigError as error:
+        return Report(str(path), [], error.mistakes)
+    names = [name for name in MODELS if file.has(name) and only in (None, name)]
+    report = Report(str(path), names, list(file.mistakes))
+    readings = {name: file.section(name, MODELS[name], env) for name in names}
+    for name, reading in readings.items():
+        report.mistakes += reading.mistakes
+        if reading.settings is not None:
+            for kind, objected in (
+                (report.mistakes, _objections(reading.settings, folder)),
+                (report.warnings, _doubts(reading.settings)),
+            ):
+                kind += [file.objection((name, *at), text) for at, text in objected if not reading.concerns(at)]
+    if only is None:
+        for found in _between(file, readings, env, folder):
+            kind = report.mistakes if found.is_certain else report.warnings
+            kind.append(file.objection(found.path, found.message))
+    return report
+
+
+def printed(path: Path | None, env: Mapping[str, str] = os.environ) -> str:
+    """Return every setting of both programs with its value, as YAML; the demo's too where the file has its section.
+
+    Raises ConfigError with the mistakes of all sections.
+    """
+    names = [gateway.NAME, service.NAME]
+    if path is None:
+        return "".join(dump(name, MODELS[name]()) for name in names)
+    file = ConfigFile(path, {name: model.model_fields for name, model in MODELS.items()})
+    readings = {name: file.section(name, model, env) for name, model in MODELS.items()}
+    mistakes = [*file.mistakes, *(mistake for reading in readings.values() for mistake in reading.mistakes)]
+    if mistakes:
+        raise file.error(mistakes)
+    names += ["dash_app"] if file.has("dash_app") else []
+    return "".join(dump(name, settings) for name in names if (settings := readings[name].settings) is not None)
+
+
+def report_to_terminal(path: Path | None, only: str | None) -> int:
+    """Print what ``check`` has found; return its exit code."""
+    report = inspect(path, only=only)
+    for _, line in report.lines():
+        click.echo(line, err=True)
+    if report.mistakes:
+        return 2
+    sections = ", ".join(report.sections) or f"there is no section {only or 'yet'}"
+    click.echo(f"{report.source}: no mistakes ({sections})")
+    return 0
+
+
+# -- inside
+
+
+def _objections(settings: BaseModel, folder: Path) -> Iterator[Objection]:
+    """Yield what would keep a program from starting, or from doing its work."""
+    if isinstance(settings, gateway.Settings):
+        settings = anchored(settings, folder)
+        yield from objections(settings)
+        yield from _listening(("listen",), settings.listen, folder)
+        yield from _listening(("admin",), settings.admin, folder)
+    elif isinstance(settings, service.Settings):
+        yield from _listening(("listen",), settings.listen, folder)
+        if settings.handoff != "off" and (what := socket_problem(folder / settings.handoff)):
+            yield ("handoff",), what
+        if settings.app is not None and (what := problem(settings.app, folder)):
+            yield ("app",), what
+    elif isinstance(settings, DashApp):
+        yield from _listening(("listen",), settings.listen, folder)
+
+
+def _doubts(settings: BaseModel) -> Iterator[Objection]:
+    """Yield what may be well tomorrow: names that cannot be looked up at the moment."""
+    if isinstance(settings, gateway.Settings):
+        for key, url in settings.upstreams:
+            host = None if url.startswith("unix:") else urlsplit(url).hostname
+            if host and (what := _unknown(host)):
+                yield ("upstreams", key), f"{host} {what}; until it can, requests wait and then fail"
+    elif isinstance(settings, service.Settings) and settings.app is None:
+        yield ("app",), "is not named, so every WebSocket handshake is refused; write module:attribute"
+
+
+def _listening(keys: tuple[str | int, ...], address: str, folder: Path) -> Iterator[Objection]:
+    place = split_listen(address)
+    if isinstance(place, str):
+        if (what := socket_problem(folder / place)) is not None:
+            yield keys, what
+    elif place[0] != "*" and ((what := _unknown(place[0])) or (what := _foreign(place[0]))):
+        yield keys, f"{address}: {place[0]} {what}"
+
+
+def _unknown(host: str) -> str:
+    """Say that a name cannot be looked up; nothing where it can."""
+    try:
+        look_up(host)
+    except OSError as error:
+        return f"cannot be looked up ({error.strerror or error})"
+    return ""
+
+
+def _foreign(host: str) -> str:
+    """Say that an address is none of this host's; nothing where one is. Port 0 is anybody's, and free."""
+    for family, kind, protocol, _, name in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.bind(name)
+        except OSError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                continue
+        return ""
+    return "is no address of this host; use one that is, or 0.0.0.0 for all of them"
+
+
+def _between(
+    file: ConfigFile, readings: Mapping[str, Reading[Any]], env: Mapping[str, str], folder: Path
+) -> Iterable[Disagreement]:
+    """Yield where sections do not fit, but for settings that are wrong by themselves.
+
+    A file without a section for the gateway is compared with its defaults: it may run by another file.
+    """
+    sections = {name: file.values(name, env) for name in readings}
+    has_gateway = gateway.NAME in sections
+    for found in disagreements({gateway.NAME: {}, **sections}, folder):
+        pair = [(readings.get(str(path[0])), path[1:]) for path in (found.path, found.other)]
+        if any(reading is not None and reading.concerns(keys) for reading, keys in pair):
+            continue
+        if not has_gateway:
+            message = f"{found.message}, where the gateway runs by this file"
+            found = Disagreement(found.path, found.other, message, is_certain=False)
+        yield found
