@@ -44,6 +44,7 @@ class Server(uvicorn.Server):
     address: what the ready line says.
     drain: seconds, as in the settings.
     memory_per_client: bytes, as in the settings.
+    handshake: seconds, as in the settings.
     claim: where the gateway hands sockets over. None: nowhere.
     """
 
@@ -54,6 +55,7 @@ class Server(uvicorn.Server):
         address: str,
         drain: float,
         memory_per_client: int,
+        handshake: float,
         claim: Claim | None = None,
     ) -> None:
         super().__init__(config)
@@ -62,11 +64,12 @@ class Server(uvicorn.Server):
         self._claim = claim
         self._handoff: Handoff | None = None
         self._memory_per_client = memory_per_client
+        self._handshake = handshake
         self._resources: ListenerResources
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving, and say so once connections are really accepted."""
-        self._resources = ListenerResources(self._memory_per_client)
+        self._resources = ListenerResources(self._memory_per_client, self._handshake)
         self.config.resources = self._resources  # type: ignore[attr-defined] # for the protocols that it makes
         await super().startup(sockets)
         if not self.started:
@@ -145,6 +148,7 @@ def run(app: ASGIApp, settings: Settings, sockets: list[socket.socket], claim: C
         address=spoken(settings.listen),
         drain=settings.drain,
         memory_per_client=settings.memory_per_client,
+        handshake=settings.handshake,
         claim=claim,
     )
     try:
@@ -179,6 +183,8 @@ def options(settings: Settings) -> dict[str, Any]:
         "http": GuardedHTTP,
         "ws": Tunnelled,
         "ws_max_size": settings.max_message,
+        "ws_ping_interval": settings.ws_ping_interval,
+        "ws_ping_timeout": settings.ws_ping_timeout,
         "ws_per_message_deflate": True,
         "proxy_headers": True,
         "forwarded_allow_ips": (

@@ -51,6 +51,7 @@ class WorkerServer(Server):
             address=spoken(settings.listen),
             drain=settings.drain,
             memory_per_client=settings.memory_per_client,
+            handshake=settings.handshake,
         )
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
