@@ -108,6 +108,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_client_slow = False
         self._is_paused = False
         self._is_lost = False
+        self._has_ended = asyncio.Event()
         self._has_heard_the_end = False  # the endpoint has
         self._written = 0
         self._fed = 0
@@ -181,6 +182,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.closed_with is not None:
             self._drop_unread()
         self._call("connection_lost", exc)
+        self._has_ended.set()
         self._forget_traces()
         if self._memory is not None:
             self._memory.close()
@@ -290,6 +292,9 @@ class Connection(asyncio.BufferedProtocol):
 
         try:
             await self._app(scope, taken, watched)
+            if self.status not in (0, 101) and self._transport.is_closing():
+                # uvicorn's sans-I/O protocol takes whoever returns earlier for one that has not answered, and says so.
+                await self._has_ended.wait()
         except Exception as error:
             if not ((self._is_gone or self._has_heard_the_end) and is_about_the_end(error)):
                 raise

@@ -180,9 +180,10 @@ def test_everything_that_an_endpoint_uses_works(interpreter: str, tmp_path: Path
             assert close_code(client) == (3001, "bye")
         with connect(f"{url}/mounted/deep") as client:
             assert client.recv() == "deep"
-        for path in ("/api/rooms/7?token=bad", "/api/rooms/seven", "/nowhere"):
-            with pytest.raises(InvalidStatus, match="HTTP 403"):
+        for path, status in (("/api/rooms/7?token=bad", 403), ("/api/rooms/seven", 403), ("/nowhere", 404)):
+            with pytest.raises(InvalidStatus, match=f"HTTP {status}"):
                 connect(url + path)
+        process.wait_for("WARNING no endpoint for a WebSocket at /nowhere: answered with 404; live:app has /api/rooms/")
         assert process.stop() == 0
         assert "lifespan up" in process.output
         assert "lifespan down" in process.output
@@ -321,7 +322,7 @@ def test_two_mistakes_in_the_config_are_two_lines(tmp_path: Path) -> None:
 def test_without_an_app_handshakes_are_refused_and_the_log_says_what_to_write(tmp_path: Path) -> None:
     port = write(tmp_path, name="null")
     with service(python()[0], tmp_path) as process:
-        with pytest.raises(InvalidStatus, match="HTTP 403"):
+        with pytest.raises(InvalidStatus, match="HTTP 404"):
             connect(f"ws://127.0.0.1:{port}/ws")
         assert process.stop() == 0
     assert process.output.count("name your app in the config") == 1
