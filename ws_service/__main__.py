@@ -18,6 +18,7 @@ from ws_service.app import create_app
 from ws_service.config import Settings, dump_settings, load_settings
 from ws_service.errors import AppError, ConfigError, ListenError
 from ws_service.hosting import explain
+from ws_service.reload import Reload
 
 
 @click.command()
@@ -35,27 +36,28 @@ def main(config: Path | None, print_config: bool) -> None:
         return
     folder = config.absolute().parent if config is not None else Path.cwd()
     try:
-        _serve(settings, folder)
+        _serve(settings, folder, Reload(config, settings))
     except ListenError as error:
         _fail(str(error), 1)
     except AppError as error:
         _fail(explain(error), 2)
 
 
-def _serve(settings: Settings, folder: Path) -> None:
+def _serve(settings: Settings, folder: Path, reload: Reload) -> None:
     """Bind, then import, then serve: a taken port is found before the user's module does anything."""
+    reload.listen()
     server.set_up_logging()
     server.raise_descriptor_limit()
     sockets = server.bind(settings.listen, folder)
     claim = None
     try:
         if settings.workers > 1:
-            has_started = workers.run(partial(create_app, settings, folder), settings, folder, sockets)
+            has_started = workers.run(partial(create_app, settings, folder), settings, folder, sockets, reload)
         else:
             claim = server.claim(settings, folder)
             app = create_app(settings, folder)
             server.set_up_logging()
-            has_started = server.run(app, settings, sockets, claim)
+            has_started = server.run(app, settings, sockets, claim, reload)
     finally:
         if claim is not None:
             claim.release()

@@ -30,6 +30,7 @@ from ws_service.folders import safe_folder
 from ws_service.handoff import Handoff
 from ws_service.listener import GuardedHTTP, ListenerResources, Tunnelled
 from ws_service.plainlog import PlainFormatter
+from ws_service.reload import Reload
 from ws_service.socketfile import Claim, is_answered, is_possible
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Server(uvicorn.Server):
     memory_per_client: bytes, as in the settings.
     handshake: seconds, as in the settings.
     claim: where the gateway hands sockets over. None: nowhere.
+    reload: what SIGHUP does. None: it is not this server's to hear.
     """
 
     def __init__(
@@ -57,8 +59,10 @@ class Server(uvicorn.Server):
         memory_per_client: int,
         handshake: float,
         claim: Claim | None = None,
+        reload: Reload | None = None,
     ) -> None:
         super().__init__(config)
+        self._reload = reload
         self._address = address
         self._drain = drain
         self._claim = claim
@@ -77,6 +81,8 @@ class Server(uvicorn.Server):
         if self._claim is not None:
             self._handoff = Handoff(self._claim, self._resources, self.config, self.server_state, self.lifespan.state)
             log.info("adopting sockets from the gateway on %s", self._claim.path)
+        if self._reload is not None:
+            self._reload.serve()
         log.info("ws service ready on %s", self._address)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -134,11 +140,18 @@ def claim(settings: Settings, folder: Path, slots: int = 1) -> Claim | None:
         return None
 
 
-def run(app: ASGIApp, settings: Settings, sockets: list[socket.socket], claim: Claim | None = None) -> bool:
+def run(
+    app: ASGIApp,
+    settings: Settings,
+    sockets: list[socket.socket],
+    claim: Claim | None = None,
+    reload: Reload | None = None,
+) -> bool:
     """Serve until a signal; return whether the app started at all (if not, the log says why).
 
     sockets: bound by ``bind``. They are closed behind the return.
     claim: where the gateway hands sockets over. None: nowhere.
+    reload: what SIGHUP does. None: nobody hears it.
 
     Raises ListenError when another process began to listen in the meantime.
     """
@@ -150,6 +163,7 @@ def run(app: ASGIApp, settings: Settings, sockets: list[socket.socket], claim: C
         memory_per_client=settings.memory_per_client,
         handshake=settings.handshake,
         claim=claim,
+        reload=reload,
     )
     try:
         server.run(sockets=sockets)
