@@ -64,11 +64,6 @@ class Adopted(Connection):
         if isinstance(self._app, ProxyHeadersMiddleware):
             self._app = self._app.app
 
-    @property
-    def name(self) -> str:
-        """The target of the handshake."""
-        return self.about.target
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Do what uvicorn does at an upgrade: feed the head to the WebSocket protocol."""
         self._start = time.monotonic()

@@ -90,7 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         send: float | None,
     ) -> None:
         self._library = library
-        self._path = "?"
+        self._path = "?"  # of the handshake, for the log: without the query, which may hold a token
         self._connections = connections
         self._resources = resources
         self._handshake, self._send = handshake, send
@@ -122,13 +122,6 @@ class Connection(asyncio.BufferedProtocol):
         """The code of a close frame that this class wrote, and not the library."""
         self.has_client_ended = False
         self.was_reset = False
-
-    # -- what a log line calls it
-
-    @property
-    def name(self) -> str:
-        """The path of the handshake as it was written, for a line in the log."""
-        return self._path
 
     # -- told by the transport
 
@@ -536,7 +529,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _say(self, kind: str, sentence: str, *arguments: object, level: int = logging.WARNING) -> None:
         """Write a line about this socket, unless one of its kind was written lately: a client may have thousands."""
-        self._resources.log.say(kind, level, f"%s: {sentence}", self.name, *arguments)
+        self._resources.log.say(kind, level, f"%s: {sentence}", self._path, *arguments)
 
     def _close(self, code: int, reason: str) -> None:
         """Close on our own account. Both libraries write whole frames, so a frame of ours fits behind them."""

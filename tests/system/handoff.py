@@ -128,13 +128,13 @@ WAYS = ("handed over", "tunnelled")
 
 
 @contextmanager
-def gateway_by(way: str, folder: Path, service: Service) -> Iterator[Gateway]:
+def gateway_by(way: str, folder: Path, service: Service, **settings: object) -> Iterator[Gateway]:
     """Run a gateway whose WebSockets reach ``service`` by one of ``WAYS``, and is ready for that."""
     if way == "tunnelled":
-        with gateway_for(folder, service, handoff="off") as gateway:
+        with gateway_for(folder, service, handoff="off", **settings) as gateway:
             yield gateway
         return
-    with gateway_for(folder, service) as gateway:
+    with gateway_for(folder, service, **settings) as gateway:
         gateway.process.wait_for("takes WebSockets over")
         yield gateway
 
