@@ -200,6 +200,10 @@ class Connection(asyncio.BufferedProtocol):
             return
         if not self._written:
             self._note_answer(bytes(data[:_LONGEST_ANSWER]))
+        elif self.status != 101 and data[:13] == b"HTTP/1.1 101 ":
+            # The older protocol accepts a handshake that it has refused because the endpoint returned.
+            self._transport.close()
+            return
         self._written += len(data)
         self._transport.write(data)
 

