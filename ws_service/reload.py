@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -34,9 +35,13 @@ class Reload:
         self._is_asked = False
 
     def listen(self) -> None:
-        """Hear the signal from now on. It is answered by ``serve``, or ``answer``, when it comes earlier."""
+        """Hear the signal from now on. It is answered by ``serve``, or ``answer``, when it comes earlier.
+
+        SIGUSR1 is heard too: it replaces workers (``workers.Supervisor``), and must not end a single process.
+        """
         if hasattr(signal, "SIGHUP"):  # not on Windows
             signal.signal(signal.SIGHUP, self._hear)
+            signal.signal(signal.SIGUSR1, lambda *_: self._soon(_say_that_there_is_one))
 
     def serve(self) -> None:
         """Answer each signal in the running loop from now on: a handler may come in the middle of a line of the log."""
@@ -69,9 +74,23 @@ class Reload:
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self._is_asked = True
+        self._soon(self.answer)
+
+    def _soon(self, call: Callable[[], None]) -> None:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended, and the process is about to
-                self._loop.call_soon_threadsafe(self.answer)
+                self._loop.call_soon_threadsafe(call)
+
+
+def _say_that_there_is_one() -> None:
+    log.warning("SIGUSR1 is ignored: it replaces workers one by one, and there is one process; restart the service")
+
+
+def hear_nothing() -> None:
+    """Leave both signals to another process: sent to a whole group, they are the first one's to answer."""
+    if hasattr(signal, "SIGHUP"):
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, lambda *_: None)
 
 
 def differences(before: Settings, after: Settings) -> list[str]:

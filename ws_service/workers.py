@@ -26,7 +26,7 @@ from ws_service import plainlog
 from ws_service.config import Settings
 from ws_service.errors import AppError, ListenError
 from ws_service.hosting import explain
-from ws_service.reload import Reload
+from ws_service.reload import Reload, hear_nothing
 from ws_service.server import Server, claim, options, set_up_logging, spoken
 from ws_service.socketfile import HANDOFF, MAX_WORKERS, is_answered, is_possible, taken
 
@@ -57,8 +57,7 @@ class WorkerServer(Server):
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Import the app, and serve. A worker that cannot start ends the service: the next one could not either."""
-        if hasattr(signal, "SIGHUP"):  # not on Windows
-            signal.signal(signal.SIGHUP, lambda *_: None)  # sent to the whole group, it is the supervisor's to answer
+        hear_nothing()
         set_up_logging()
         try:
             self._claim = claim(self.config.settings, self.config.folder, MAX_WORKERS)
@@ -102,6 +101,13 @@ class Supervisor(multiprocess.Multiprocess):
     def handle_hup(self) -> None:
         """Read the config file again, and say what it changes."""
         self.reload.read()
+
+    def handle_usr1(self) -> None:
+        """Replace each process by a new one, one after the other, so that the app's code is read anew without a gap."""
+        log.info(
+            "replacing %d workers, one after the other; the sockets of each are closed with 1012", self.processes_num
+        )
+        self.restart_all()
 
 
 _STARTUP_FAILURE = 3

@@ -267,7 +267,7 @@ def test_workers_that_are_replaced_one_by_one_leave_no_gap(tmp_path: Path) -> No
     with running_service(tmp_path, workers=2) as service, gateway_for(tmp_path, service) as gateway:
         gateway.process.wait_for_count("takes WebSockets over", 2)
         clients = {asked(client)["pid"]: client for client in (open_socket(gateway, "/who") for _ in range(2))}
-        service.process.send(signal.SIGHUP)
+        service.process.send(signal.SIGUSR1)
         for client in clients.values():
             assert code_of(client.read_frame()) == 1012
             client.close()

@@ -136,4 +136,4 @@ def test_socketio_connects_with_its_default_transports(tmp_path: Path, way: str)
     with running_service(tmp_path, app=APP + SOCKETIO) as service:
         with gateway_by(way, tmp_path, service, routes=ROUTES) as gateway:
             asyncio.run(talk(gateway.url))
-            gateway.process.wait_for(r'"POST /socket.io/\?[^"]*" 200 ')
+            gateway.process.wait_for(r'"GET /socket.io/\?transport=polling[^"]*" 200 ')

@@ -38,7 +38,7 @@ def test_sighup_drops_nobody_and_says_what_takes_a_restart(interpreter: str, tmp
         )
         config.write_text(written.replace('"app"', '"darin": "3s", "app"'))
         os.killpg(service.process.pid, signal.SIGHUP)  # as a terminal does
-        service.process.wait_for("ws_service.darin: is not a setting; did you mean drain?$")
+        service.process.wait_for(r"ws_service.darin: is not a setting; did you mean drain\?$")
         service.process.wait_for("ERROR the configuration was read again and cannot be used; the one before stays")
         for client in clients:
             assert echoes(client, "still here")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ws_service.config import load_settings
-from ws_service.reload import Reload
+from ws_service.reload import Reload, hear_nothing
 
 FILE = """\
 gateway: {listen: 127.0.0.1:1}
@@ -33,9 +33,10 @@ def path(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Path:
 
 @pytest.fixture
 def handler_restored() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGUSR1)}
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_each_change_is_named_in_one_line_every_time(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -86,6 +87,19 @@ async def test_a_signal_is_answered_in_the_loop_also_one_that_came_before(
     async with asyncio.timeout(10):
         while len(caplog.messages) < 2:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    async with asyncio.timeout(10):
+        while len(caplog.messages) < 3:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+    assert caplog.messages[2].startswith("SIGUSR1 is ignored: it replaces workers one by one, and there is one process")
+
+
+@pytest.mark.usefixtures("handler_restored")
+def test_a_worker_leaves_both_signals_to_its_supervisor(caplog: pytest.LogCaptureFixture) -> None:
+    hear_nothing()
+    os.kill(os.getpid(), signal.SIGHUP)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert caplog.messages == []
 
 
 @pytest.mark.usefixtures("handler_restored")
