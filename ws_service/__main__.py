@@ -22,6 +22,7 @@ from ws_service.config import NAME, Settings, load_settings
 from ws_service.configfile import ConfigFile, find
 from ws_service.errors import AppError, ConfigError, ListenError
 from ws_service.hosting import explain
+from ws_service.reload import Reload
 from ws_service.yamlfile import SECTIONS
 
 log = logging.getLogger("ws_service")
@@ -57,7 +58,7 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
     for line in warnings(file, NAME):
         log.warning("%s", line)
     try:
-        _serve(settings, folder)
+        _serve(settings, folder, Reload(path, settings))
     except ListenError as error:
         _fail(f"dash-ws-service: {error}", 1)
     except AppError as error:
@@ -82,20 +83,21 @@ def check(context: click.Context, path: Path | None, only: str | None) -> None:
     sys.exit(report_to_terminal(path, only))
 
 
-def _serve(settings: Settings, folder: Path) -> None:
+def _serve(settings: Settings, folder: Path, reload: Reload) -> None:
     """Bind, then import, then serve: a taken port is found before the user's module does anything."""
+    reload.listen()
     server.set_up_logging()
     server.raise_descriptor_limit()
     sockets = server.bind(settings.listen, folder)
     claim = None
     try:
         if settings.workers > 1:
-            has_started = workers.run(partial(create_app, settings, folder), settings, folder, sockets)
+            has_started = workers.run(partial(create_app, settings, folder), settings, folder, sockets, reload)
         else:
             claim = server.claim(settings, folder)
             app = create_app(settings, folder)
             server.set_up_logging()
-            has_started = server.run(app, settings, sockets, claim)
+            has_started = server.run(app, settings, sockets, claim, reload)
     finally:
         if claim is not None:
             claim.release()

@@ -25,7 +25,8 @@ import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ws_service import wire
-from ws_service.connection import Connection, Resources, lent_state, library_class
+from ws_service.connection import Connection, Resources
+from ws_service.library import lent_state, library_class
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +64,6 @@ class Adopted(Connection):
         if isinstance(self._app, ProxyHeadersMiddleware):
             self._app = self._app.app
 
-    @property
-    def name(self) -> str:
-        """The target of the handshake."""
-        return self.about.target
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Do what uvicorn does at an upgrade: feed the head to the WebSocket protocol."""
         self._start = time.monotonic()
@@ -86,12 +82,11 @@ class Adopted(Connection):
         if message.leftover:
             self.keep(message.leftover)
         try:
-            self.feed_head(_as_uvicorn_reads_it(message.head))
+            head = _as_uvicorn_reads_it(message.head)
         except ValueError as error:
-            log.error("the gateway has handed over what is no handshake: %s", error)
-            self.abort()
-        except Exception as error:
-            self._failed("data_received", error)
+            self._refuse(400, f"the gateway has handed over what is no handshake: {error}")
+        else:
+            self.feed_head(head)
         self._on_begin(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -1,13 +1,15 @@
-"""The service as one ASGI app: the user's WebSocket endpoints, and ``/healthz``.
+"""The service as one ASGI app: the user's WebSocket endpoints and HTTP routes, and ``/healthz``.
 
 Plain uvicorn can run it, with the config file named by an environment variable::
 
     DASH_WS_PROXY_CONFIG=config.yaml uvicorn ws_service.app:create_app --factory
+
+Then the limits and deadlines are uvicorn's, and those of its WebSocket library: 8 KiB for a field, unless
+``WEBSOCKETS_MAX_LINE_LENGTH`` says otherwise.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
@@ -17,19 +19,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ws_service import hosting
 from ws_service.config import Settings, load_settings
 from ws_service.configfile import find
+from ws_service.limited_log import LimitedLog
+from ws_service.nowhere import answer, no_page, refuse
 
 log = logging.getLogger(__name__)
+limited = LimitedLog(log)
+"""For whatever a client can cause."""
 
 CONFIG_VARIABLE = "DASH_WS_PROXY_CONFIG"
 """Names the config file where there is no command line; unset means ``config.yaml``, if there is one."""
 
-NOT_HTTP = "This is the WebSocket service: it answers WebSocket handshakes. Pages come from the Dash server."
+NOTHING = "This is the WebSocket service, and no app is named: set ws_service.app. Pages come from the Dash server."
 
 
 class Service:
-    """Sends each scope where it belongs: WebSockets and lifespan to the user's app, HTTP to our two answers.
+    """Sends each scope to the user's app, but for the health probe.
 
-    hosted: the user's app; None refuses every handshake.
+    hosted: the user's app; None refuses everything.
     """
 
     def __init__(self, hosted: ASGIApp | None) -> None:
@@ -37,14 +43,19 @@ class Service:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope."""
-        if scope["type"] == "http":
-            await _answer(scope, send)
+        if scope["type"] == "http" and scope["path"] == "/healthz" and scope["method"] in ("GET", "HEAD"):
+            await answer(send, 200, {"status": "ok"})
         elif self._hosted is not None:
             await self._hosted(scope, receive, send)
         elif scope["type"] == "lifespan":
             await _bare_lifespan(receive, send)
+        elif scope["type"] == "http":
+            await no_page(send, NOTHING)
         else:
-            await send({"type": "websocket.close", "code": 1008})  # before an accept: a 403 for the client
+            limited.say(
+                "nothing", logging.WARNING, "refused a WebSocket at %s: ws_service.app names no app", scope["path"]
+            )
+            await refuse(scope, send, f"{NOTHING}\n")
 
 
 def create_app(settings: Settings | None = None, folder: Path | None = None) -> Service:
@@ -73,19 +84,6 @@ def create_app(settings: Settings | None = None, folder: Path | None = None) -> 
         )
         return Service(None)
     return Service(hosting.load(settings.app, folder or Path.cwd()))
-
-
-async def _answer(scope: Scope, send: Send) -> None:
-    is_probe = scope["path"] == "/healthz" and scope["method"] in ("GET", "HEAD")
-    status, content = (200, {"status": "ok"}) if is_probe else (404, {"error": "not found", "message": NOT_HTTP})
-    body = json.dumps(content).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
 async def _bare_lifespan(receive: Receive, send: Send) -> None:

@@ -9,10 +9,19 @@ from os import environ
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from ws_service import configfile
-from ws_service.configfile import Duration, Network, Section, Size, SocketPath, listen_like
+from ws_service.configfile import (
+    Duration,
+    Network,
+    Section,
+    Size,
+    SocketPath,
+    format_duration,
+    listen_like,
+    parse_duration,
+)
 
 NAME = "ws_service"
 """The section's key in the file."""
@@ -44,6 +53,24 @@ def _is_dotted_name(text: str) -> bool:
 
 
 App = Annotated[str | None, BeforeValidator(parse_app)]
+
+
+def parse_ping(value: object) -> float | None:
+    """Read a duration of pings into seconds; ``off``, ``false`` and null are None. Raises ValueError."""
+    if value is None or value is False or value == "off":
+        return None
+    seconds = parse_duration(value)
+    if not seconds:
+        raise ValueError("0 leaves no time for a ping; write off for no limit, or a duration: 20s")
+    return seconds
+
+
+def _format_ping(seconds: float | None) -> str:
+    return "off" if seconds is None else format_duration(seconds)
+
+
+Ping = Annotated[float | None, BeforeValidator(parse_ping), PlainSerializer(_format_ping)]
+"""Seconds in the program, ``20s`` or ``off`` in the file."""
 
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
@@ -80,6 +107,19 @@ class Settings(Section):
     together, in messages that are not finished and messages that an endpoint has not taken, inflated; the socket
     that would exceed it is closed with 1009. Below ``max_message`` it is the limit of a message too. Danger: many
     users behind one address share it, and too little closes sockets of endpoints that receive slowly."""
+
+    handshake: Duration = 60.0
+    """For an endpoint to answer a handshake; 504 after it. What comes through the gateway has its
+    ``timeouts.handshake`` (15 s), on both ways; this one is for who connects to ``listen`` without it, and for a
+    gateway that waits longer. Precedents: nginx 60s, uvicorn none."""
+
+    ws_ping_interval: Ping = 20.0
+    """Between two pings to each client, so that proxies on the way see a byte and clients that have vanished are
+    found. ``off``: no pings; such a client is found by TCP, after two minutes at the least."""
+
+    ws_ping_timeout: Ping = 20.0
+    """For a client to answer a ping; its socket is closed with 1011 after it. ``off``: however long, for clients
+    that answer none. Danger: with ``off`` a client that hangs keeps its socket and its endpoint."""
 
     drain: Duration = 20.0
     """At a stop, for endpoints to end once their sockets are closed with 1012; then they are cancelled. 0

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import socket
 import struct
 import traceback
@@ -23,14 +24,14 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, cast
 
-import uvicorn
 from websockets.extensions.base import Extension
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
+from ws_service import library as libraries
 from ws_service.feeding import SLICE, Feeder
 from ws_service.frames import FrameCutter
 from ws_service.limited_log import LimitedLog
 from ws_service.memory import ClientMemory, CountedFrames, SocketMemory
+from ws_service.plainlog import escaped, shortened
 from ws_service.sweep import Sweep
 from ws_service.unacknowledged import MIN_RATE, waiting
 
@@ -74,7 +75,7 @@ class Connection(asyncio.BufferedProtocol):
 
     library: a WebSocket protocol of uvicorn, which has had no transport yet.
     connections: uvicorn's own set of what to close at a stop.
-    handshake: seconds for the app to answer. None: whoever sent the head here cuts it.
+    handshake: seconds for the app to answer.
     send: seconds within which a client must take some of what waits for it,
         at ``MIN_RATE`` on average. None: whoever stands in between cuts it.
     """
@@ -85,18 +86,18 @@ class Connection(asyncio.BufferedProtocol):
         connections: set[Any],
         resources: Resources,
         *,
-        handshake: float | None,
+        handshake: float,
         send: float | None,
     ) -> None:
         self._library = library
+        self._path = "?"  # of the handshake, for the log: without the query, which may hold a token
         self._connections = connections
         self._resources = resources
         self._handshake, self._send = handshake, send
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._lent: LentTransport
-        if isinstance(getattr(library, "available_extensions", None), list) and library.available_extensions:
-            library.available_extensions[:] = [_small_deflate()]  # the older implementation
+        libraries.prepare(library)
         self._app = library.app
         library.app = self._run
         self._memory: SocketMemory | None = None
@@ -107,6 +108,8 @@ class Connection(asyncio.BufferedProtocol):
         self._is_client_slow = False
         self._is_paused = False
         self._is_lost = False
+        self._has_ended = asyncio.Event()
+        self._has_heard_the_end = False  # the endpoint has
         self._written = 0
         self._fed = 0
         self._began = 0.0
@@ -119,14 +122,6 @@ class Connection(asyncio.BufferedProtocol):
         """The code of a close frame that this class wrote, and not the library."""
         self.has_client_ended = False
         self.was_reset = False
-
-    # -- what a log line calls it
-
-    @property
-    def name(self) -> str:
-        """The target of the handshake, for a line in the log."""
-        scope = getattr(self._library, "scope", None)
-        return str(scope["path"]) if scope else "?"
 
     # -- told by the transport
 
@@ -180,6 +175,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.closed_with is not None:
             self._drop_unread()
         self._call("connection_lost", exc)
+        self._has_ended.set()
         self._forget_traces()
         if self._memory is not None:
             self._memory.close()
@@ -187,17 +183,26 @@ class Connection(asyncio.BufferedProtocol):
     # -- told by uvicorn
 
     def shutdown(self) -> None:
-        """Close at a stop: 1012, or a 503 where the handshake waits for its answer."""
-        if self.status == 0:
-            self._answer(503, "The service stops; come back in a moment.")
-        else:
-            self._call("shutdown")
+        """Close at a stop: 1012, or a 503 where the handshake waits for its answer. Raises nothing: others wait."""
+        try:
+            if self.status == 0:
+                self._answer(503, "The service stops; come back in a moment.")
+            else:
+                self._library.shutdown()
+        except Exception as error:
+            self._failed("shutdown", error)
 
     # -- told by the library, through its transport
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write for the library."""
         if self._transport.is_closing():
+            return
+        if not self._written:
+            self._note_answer(bytes(data[:_LONGEST_ANSWER]))
+        elif self.status != 101 and data[:13] == b"HTTP/1.1 101 ":
+            # The older protocol accepts a handshake that it has refused because the endpoint returned.
+            self._transport.close()
             return
         self._written += len(data)
         self._transport.write(data)
@@ -212,7 +217,10 @@ class Connection(asyncio.BufferedProtocol):
         self._go_on()
 
     def close(self) -> None:
-        """Close for the library, behind what is still on its way."""
+        """Close for the library, after what is still on its way; but no handshake without an answer."""
+        if not self._written and not self._is_gone:
+            self._refuse(500, "neither the endpoint nor the WebSocket library answered this handshake")
+            return
         self._transport.close()
         self._resources.sweep.watch(self)
 
@@ -232,9 +240,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._is_lost:
             return False
         is_waiting = self.status == 0
-        if is_waiting and self._handshake is not None and now - self._began > self._handshake:
-            self._say("504", "the endpoint did not answer the handshake within %g s", self._handshake)
-            self._answer(504, f"The endpoint did not answer the handshake within {self._handshake:g} s.")
+        if is_waiting and now - self._began > self._handshake:
+            self._refuse(504, f"the endpoint did not answer the handshake within {self._handshake:g} s")
         is_unsent = self._check_sending(now)
         is_unfinished = self._check_unfinished(now)
         return is_waiting or is_unsent or is_unfinished or self._is_paused
@@ -276,12 +283,17 @@ class Connection(asyncio.BufferedProtocol):
             message = await receive()
             if message["type"] == "websocket.receive" and self._memory is not None:
                 self._memory.taken()
+            elif message["type"] == "websocket.disconnect":
+                self._has_heard_the_end = True
             return message
 
         try:
             await self._app(scope, taken, watched)
+            if self.status not in (0, 101) and self._transport.is_closing():
+                # uvicorn's sans-I/O protocol takes whoever returns earlier for one that has not answered, and says so.
+                await self._has_ended.wait()
         except Exception as error:
-            if not (self._is_gone and _is_about_the_end(error)):
+            if not ((self._is_gone or self._has_heard_the_end) and is_about_the_end(error)):
                 raise
             self._say(
                 "parting",
@@ -321,12 +333,20 @@ class Connection(asyncio.BufferedProtocol):
     # -- feeding
 
     def feed_head(self, head: bytes) -> None:
-        """Give the library the head of the handshake. Raises whatever the library raises."""
-        self._library.data_received(head)
-        if getattr(self._library, "handshake_initiated", True) is False and not self._transport.is_closing():
-            # uvicorn drops the exception of a head that its library cannot parse, and answers nothing.
-            self.status = 400
-            self._answer(400, "The WebSocket library cannot read this handshake: too many fields, or one too long.")
+        """Give the library the head of the handshake. What the library makes of it, the client gets an answer."""
+        target = head.partition(b" ")[2].partition(b" ")[0]
+        self._path = target.partition(b"?")[0].decode("latin-1")
+        why = libraries.why_too_large(head)
+        if why is not None:
+            self._refuse(431, why)
+            return
+        try:
+            libraries.feed_head(self._library, head)
+        except Exception as error:
+            self._refuse(400, f"the WebSocket library failed to read this handshake ({type(error).__name__}: {error})")
+            return
+        if libraries.has_refused(self._library) and not self._transport.is_closing():
+            self._refuse(400, "the WebSocket library cannot read this handshake")
 
     def keep(self, data: bytes) -> None:
         """Keep what comes before the handshake is accepted.
@@ -513,7 +533,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _say(self, kind: str, sentence: str, *arguments: object, level: int = logging.WARNING) -> None:
         """Write a line about this socket, unless one of its kind was written lately: a client may have thousands."""
-        self._resources.log.say(kind, level, f"%s: {sentence}", self.name, *arguments)
+        self._resources.log.say(kind, level, f"%s: {sentence}", self._path, *arguments)
 
     def _close(self, code: int, reason: str) -> None:
         """Close on our own account. Both libraries write whole frames, so a frame of ours fits behind them."""
@@ -522,12 +542,31 @@ class Connection(asyncio.BufferedProtocol):
         self.write(bytes((0x88, len(payload))) + payload)
         self.close()
 
+    def _note_answer(self, answer: bytes) -> None:
+        """Note an answer that the library gives for itself: the endpoint's, or one of this class, is noted before."""
+        found = _STATUS.match(answer)
+        if found is None or self.status == int(found[1]):
+            return
+        self.status = int(found[1])
+        body = answer.partition(b"\r\n\r\n")[2].decode("latin-1").strip()
+        self._say_refused(self.status, body or "the WebSocket library refused it")
+
+    def _refuse(self, status: int, why: str) -> None:
+        """Answer a handshake with an error, and say so in the log."""
+        self._say_refused(status, why)
+        self._answer(status, f"{why[0].upper()}{why[1:]}.")
+
+    def _say_refused(self, status: int, why: str) -> None:
+        self._say(str(status), "answered the handshake with %d: %s", status, why)
+
     def _answer(self, status: int, message: str) -> None:
         """Answer a handshake that the app, or the library, does not answer, and close."""
-        self.status = self.status or status
         if self._written:  # in the middle of an answer
+            self.status = self.status or status
             self.abort()
             return
+        self.status = status
+        message = escaped(shortened(message, _LONGEST_ANSWER))
         body = json.dumps({"error": HTTPStatus(status).phrase.lower(), "message": message}).encode()
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
@@ -553,7 +592,10 @@ class Connection(asyncio.BufferedProtocol):
             error,
             level=logging.ERROR,
         )
-        self._transport.abort()
+        if self._written or self._is_gone:
+            self._transport.abort()
+        else:
+            self._answer(500, "The WebSocket library failed.")
 
 
 class LentTransport(asyncio.Transport):
@@ -633,41 +675,24 @@ class LentTransport(asyncio.Transport):
 _ANSWERS = {"websocket.accept": 101, "websocket.close": 403}
 
 
+_LONGEST_ANSWER = 1024
+"""Characters of why a handshake is refused, for its client and for the log."""
+
+_STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")
+
 _LIBRARIES = ("starlette", "uvicorn", "websockets")
 
 
-def _is_about_the_end(error: BaseException) -> bool:
+def is_about_the_end(error: BaseException) -> bool:
     """Tell whether an exception says no more than that the client has gone: raised by a library, not by the app."""
-    if type(error).__name__ in ("WebSocketDisconnect", "ClientDisconnected", "ConnectionClosedOK"):
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_about_the_end, error.exceptions))
+    if type(error).__name__ in ("WebSocketDisconnect", "ClientDisconnect", "ClientDisconnected", "ConnectionClosedOK"):
         return True
     if not isinstance(error, RuntimeError):
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] in _LIBRARIES
-
-
-def library_class(config: uvicorn.Config) -> type[Any]:
-    """Return uvicorn's WebSocket protocol of a configuration, also where that names a class around it."""
-    protocol: Any = config.ws_protocol_class
-    assert protocol is not None, "uvicorn[standard] brings a WebSocket library"
-    around = getattr(protocol, "library", None)
-    kind: type[Any] = protocol if around is None else around()
-    return kind
-
-
-def lent_state(server_state: Any) -> Any:
-    """Return a state for the library with a set of connections of its own: at a stop uvicorn asks ours, and ours it."""
-    state = uvicorn.server.ServerState()
-    state.tasks = server_state.tasks
-    state.default_headers = server_state.default_headers
-    return state
-
-
-def _small_deflate() -> ServerPerMessageDeflateFactory:
-    """Return the compression that uvicorn's newer implementation offers: 40 KB for each socket, and not 300."""
-    return ServerPerMessageDeflateFactory(
-        server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
-    )
 
 
 def _keep_alive(sock: socket.socket | None) -> None:

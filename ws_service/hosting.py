@@ -1,14 +1,15 @@
-"""The user's own endpoints: found by name, checked, and served without the one middleware that breaks them.
+"""The user's own endpoints: found by name, checked, and served without what is Dash's own.
 
-Of a Dash app only ``DashMiddleware`` is left out. In dash 4.1.0rc0 it makes a
+Of a Dash app ``DashMiddleware`` is left out. In dash 4.1.0rc0 it makes a
 Starlette ``Request`` of every scope, and a WebSocket handshake ends in an
 AssertionError (plotly/dash#3636); later versions let WebSockets pass it. What
 it does at lifespan (developer tools, the catch-all page route) concerns Dash's
-pages, which this process never serves. Everything else is the user's and stays
-as Starlette builds it: lifespan, middleware, dependencies, exception handlers.
+pages, which this process never serves; so Dash's own routes match nothing here.
+Everything else is the user's and stays as it is built: HTTP routes, lifespan,
+middleware, dependencies, exception handlers.
 
 This room knows Starlette and FastAPI. It does not import dash: a user of plain
-FastAPI need not have it, and a name is enough to tell its middleware.
+FastAPI need not have it, and a name is enough to tell what is Dash's.
 """
 
 from __future__ import annotations
@@ -17,23 +18,25 @@ import asyncio
 import difflib
 import importlib
 import importlib.util
+import inspect
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Awaitable
 from pathlib import Path
 from types import ModuleType, TracebackType
+from typing import cast
 
 from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.routing import BaseRoute, Host, Mount, Router, WebSocketRoute
-from starlette.staticfiles import StaticFiles
-from starlette.types import Message, Receive, Scope, Send
+from starlette.routing import Match, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ws_service.errors import AppError
 from ws_service.importing import ServesAtImport, watched
 from ws_service.limited_log import LimitedLog
+from ws_service.nowhere import SAID, Nowhere, answer, refuse
+from ws_service.routes import is_dashs, is_dashs_page, is_dashs_socket, package, server_of, serves_websockets, tree
 
 log = logging.getLogger(__name__)
 limited = LimitedLog(log)
@@ -44,13 +47,13 @@ _ON_THE_WAY = ("ws_service", "importlib", "starlette", "fastapi", "contextlib")
 
 
 class Hosted:
-    """The user's app as an ASGI app of WebSocket and lifespan scopes.
+    """The user's app as an ASGI app.
 
     name: ``module:attr``, for messages.
-    app: the Starlette application, prepared by ``load``.
+    app: the application, prepared by ``load``.
     """
 
-    def __init__(self, name: str, app: Starlette) -> None:
+    def __init__(self, name: str, app: ASGIApp) -> None:
         self.name = name
         self.app = app
 
@@ -58,12 +61,41 @@ class Hosted:
         """Serve one scope. An exception of an endpoint is the server's to log, as it would be without us."""
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._request(scope, receive, send)
         else:
             await self._socket(scope, receive, send)
 
-    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        def watched(message: Message) -> Awaitable[None]:
+            nonlocal has_begun
+            has_begun = True
+            return send(message)
+
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, watched)
+        except asyncio.CancelledError:  # the deadline of a stop; of a traceback for each nobody has anything
+            log.warning("the request for %s did not end in time and was cancelled", scope["path"])
+            if not has_begun:
+                await answer(send, 503, {"error": "service unavailable", "message": "The service stops; come back."})
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        said: list[bool] = []
+        is_answered = False
+
+        def watched(message: Message) -> Awaitable[None]:
+            nonlocal is_answered
+            if not is_answered:
+                is_answered = True
+                if message["type"] != "websocket.accept" and not said:
+                    status = message.get("status", 403)
+                    limited.say("refused", logging.INFO, "%s: refused by its endpoint with %d", scope["path"], status)
+            return send(message)
+
+        try:
+            await self.app({**scope, SAID: said}, receive, watched)
         except asyncio.CancelledError:
             # The deadline of a stop. Nobody is left to be told but the operator, in a line and not a
             # traceback for each of a thousand sockets.
@@ -81,17 +113,34 @@ class Hosted:
                 return
             if message["type"] == "lifespan.startup.complete":
                 stage = "shutdown"
-                _refuse_dashs_sockets(self.app)  # it may have added its route at the startup
+                _leave_out_dash(self.name, self.app)  # it may have added routes at the startup
             await send(message)
 
         try:
             await self.app(scope, receive, relay)
         except (Exception, SystemExit) as error:
+            if self._may_have_no_lifespan and stage == "startup" and failed is None:
+                await _no_lifespan(receive, send)
+                return
             message = f"{self.name} failed at {stage}: {_spoken(error)}\n{_trace(error)}"
             await send({"type": f"lifespan.{stage}.failed", "message": message})
         else:
             if failed is not None:
                 await send(failed)
+            elif stage == "startup":
+                await _no_lifespan(receive, send)
+
+    @property
+    def _may_have_no_lifespan(self) -> bool:
+        """Whether an exception at the startup says that the app knows no lifespan (ASGI, lifespan protocol)."""
+        return not any(isinstance(part, Starlette) for part in tree(self.app))
+
+
+async def _no_lifespan(receive: Receive, send: Send) -> None:
+    await send({"type": "lifespan.startup.complete"})
+    while (await receive())["type"] != "lifespan.shutdown":
+        pass
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 def load(name: str, folder: Path) -> Hosted:
@@ -109,12 +158,9 @@ def load(name: str, folder: Path) -> Hosted:
     target = _attribute(module, attr, folder, name)
     begin = f"ws_service.app is {name}, but {attr} in {_whereabouts(module_name, folder)}"
     app = _application(target, begin)
-    for part in _tree(app):
-        if isinstance(part, Starlette):
-            _leave_out_dash_middleware(part)
-    _refuse_dashs_sockets(app)
-    if not any(_serves_websockets(part) for part in _tree(app)):
-        holder = f"{attr}.server" if app is _server(target) else attr
+    _leave_out_dash(name, app)
+    if not any(serves_websockets(part) for part in tree(app)) and (app is not target or _is_of_a_framework(app)):
+        holder = f"{attr}.server" if app is server_of(target) else attr
         advice = f'add one with @{holder}.websocket("/ws"), or leave ws_service.app out'
         raise AppError(f"{begin} has no WebSocket route; {advice}")
     return Hosted(name, app)
@@ -195,13 +241,8 @@ def _whereabouts(module_name: str, folder: Path) -> str:
     return f"{module_name} ({origin})"
 
 
-def _server(target: object) -> object:
-    """Return the server of a Dash app, or None for anything else."""
-    return getattr(target, "server", None)
-
-
-def _application(target: object, begin: str) -> Starlette:
-    """Return the Starlette application to serve for whatever the user named; AppError when there is none."""
+def _application(target: object, begin: str) -> ASGIApp:
+    """Return the application to serve for whatever the user named; AppError when there is none."""
     if isinstance(target, Starlette):
         return target
     if isinstance(target, APIRouter):
@@ -215,27 +256,52 @@ def _application(target: object, begin: str) -> Starlette:
         bare = Starlette()
         bare.router = target
         return bare
-    server = _server(target)
+    server = server_of(target)
     if isinstance(server, Starlette):
         return server
+    if _framework(target, server) is None and _is_asgi(target):  # say, Socket.IO's around a FastAPI app
+        return cast(ASGIApp, target)
     raise AppError(f"{begin} is {_refusal(target, server)}")
+
+
+def _is_asgi(target: object) -> bool:
+    """Tell whether something that is no class is called as an ASGI application is (ASGI 3)."""
+    if isinstance(target, type) or not callable(target):
+        return False
+    call = target if hasattr(target, "__code__") else type(target).__call__
+    if not inspect.iscoroutinefunction(call):
+        return False
+    names = [name for name in inspect.signature(call).parameters if name != "self"]
+    return len(names) == 3 and (call is not target or names == ["scope", "receive", "send"])
+
+
+def _is_of_a_framework(app: object) -> bool:
+    return package(type(app)) in ("starlette", "fastapi") or isinstance(app, Starlette)
+
+
+def _framework(target: object, server: object) -> str | None:
+    """Say which app of another framework this is; None: of none that is known."""
+    for part, what in ((server, "a Dash app on {}"), (target, "a {} app")):
+        framework = _FRAMEWORKS.get(package(type(part)))
+        if framework is not None:
+            return what.format(framework)
+    return None
 
 
 def _refusal(target: object, server: object) -> str:
     """Say what the user named instead of an app that can be served, and what to name."""
-    for part, what in ((server, "a Dash app on {}"), (target, "a {} app")):
-        framework = _FRAMEWORKS.get(_package(type(part)))
-        if framework is not None:
-            return (
-                f"{what.format(framework)}, which has no WebSocket routes that this service can host; "
-                "write your endpoints on a FastAPI app in a module of its own, and name that one"
-            )
+    framework = _framework(target, server)
+    if framework is not None:
+        return (
+            f"{framework}, which has no WebSocket routes that this service can host; "
+            "write your endpoints on a FastAPI app in a module of its own, and name that one"
+        )
     if isinstance(target, type) or hasattr(target, "__code__"):
         kind = "class" if isinstance(target, type) else "function"
         return f"a {kind}; name the variable that holds the app it makes"
     return (
         f"of type {type(target).__name__}; "
-        "name a Dash app on FastAPI, a FastAPI or Starlette app, or a router of theirs"
+        "name a Dash app on FastAPI, a FastAPI, Starlette or other ASGI app, or a router"
     )
 
 
@@ -243,78 +309,35 @@ _FRAMEWORKS = {"flask": "Flask", "quart": "Quart"}
 """The servers of Dash whose routes are not Starlette's, by package."""
 
 
-def _package(kind: object) -> str:
-    """Return the top-level package that a class or a function comes from."""
-    return str(getattr(kind, "__module__", "")).partition(".")[0]
+def _leave_out_dash(name: str, app: ASGIApp) -> None:
+    """Take what is Dash's own out of an app, and say what there is where it has nothing. Safe to call twice."""
+    parts = list(tree(app))
+    has_dash = any(map(is_dashs, parts))
+    for part in parts:
+        if isinstance(part, Starlette):
+            kept = [entry for entry in part.user_middleware if not is_dashs(entry)]
+            if len(kept) != len(part.user_middleware):
+                part.user_middleware[:] = kept
+                part.middleware_stack = None  # built already, perhaps; Starlette builds it anew at the first scope
+        elif is_dashs_socket(part):
+            part.app = _refuse_dashs_socket  # type: ignore[attr-defined]
+        elif is_dashs_page(part):  # in 4.1.0rc0 one of them matches every path, also those of routes behind it
+            part.matches = _never  # type: ignore[attr-defined]
+        elif isinstance(part, Router) and part.default == part.not_found:
+            part.default = Nowhere(name, app, None if has_dash else part.not_found, limited)
 
 
-def _leave_out_dash_middleware(app: Starlette) -> None:
-    kept = [entry for entry in app.user_middleware if not _is_dash_middleware(entry)]
-    if len(kept) != len(app.user_middleware):
-        app.user_middleware[:] = kept
-        app.middleware_stack = None  # built already, perhaps; Starlette builds it anew at the first scope
-
-
-def _refuse_dashs_sockets(app: Starlette) -> None:
-    """Refuse what Dash >= 4.2 carries its own callbacks on: they need the Dash process.
-
-    Its route is told by whose code serves it, and not by how a path ends:
-    an endpoint of the user's may have any path (issue 9).
-    """
-    for part in _tree(app):
-        if isinstance(part, WebSocketRoute) and _package(part.endpoint) == "dash":
-            part.app = _refuse_dashs_socket
+def _never(scope: Scope) -> tuple[Match, Scope]:
+    return Match.NONE, {}
 
 
 async def _refuse_dashs_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    limited.say(
-        "dash",
-        logging.WARNING,
-        "refused %s: it is Dash's own socket and belongs to the Dash process; check where the gateway's routes send it",
-        scope["path"],
-    )
-    await send({"type": "websocket.close", "code": 1008, "reason": "served by the Dash process"})
+    limited.say("dash", logging.WARNING, "refused %s: %s", scope["path"], _DASHS_SOCKET)
+    scope.get(SAID, []).append(True)
+    await refuse(scope, send, f"{_DASHS_SOCKET[0].upper()}{_DASHS_SOCKET[1:]}.\n")
 
 
-def _is_dash_middleware(entry: Middleware) -> bool:
-    return getattr(entry.cls, "__name__", "") == "DashMiddleware" and _package(entry.cls) == "dash"
-
-
-def _tree(root: object) -> Iterator[object]:
-    """Yield an app and every app, router and route below it, each once."""
-    seen: set[int] = set()
-    waiting = [root]
-    while waiting:
-        part = waiting.pop()
-        if id(part) not in seen:
-            seen.add(id(part))
-            yield part
-            waiting += _children(part)
-
-
-def _children(part: object) -> list[object]:
-    if isinstance(part, Starlette):
-        return [part.router]
-    if isinstance(part, Router):
-        return list(part.routes)
-    if isinstance(part, Mount | Host):
-        return [part.app]
-    included = getattr(part, "original_router", None)  # FastAPI keeps an included router as a route of its own
-    if included is not None:
-        return [included]
-    if isinstance(part, BaseRoute):
-        return []
-    below = (getattr(part, "app", None), _server(part))  # a middleware around a mount, a mounted Dash app
-    return [child for child in below if isinstance(child, Starlette | Router) or callable(child)]
-
-
-def _serves_websockets(part: object) -> bool:
-    if isinstance(part, WebSocketRoute):
-        return _package(part.endpoint) != "dash"
-    if isinstance(part, Starlette | Router | Mount | Host | StaticFiles):
-        return False
-    # A route or a mounted app of another make (say Socket.IO's) keeps its paths to itself, so it is believed.
-    return _package(type(part)) not in ("starlette", "fastapi", "a2wsgi") and not _children(part)
+_DASHS_SOCKET = "it is Dash's own socket and belongs to the Dash process; check where the gateway's routes send it"
 
 
 def _spoken(error: BaseException) -> str:

@@ -30,6 +30,7 @@ from ws_service.folders import make_folder
 from ws_service.handoff import Handoff
 from ws_service.listener import GuardedHTTP, ListenerResources, Tunnelled
 from ws_service.plainlog import PlainFormatter
+from ws_service.reload import Reload
 from ws_service.socketfile import Claim, is_answered, is_possible
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,9 @@ class Server(uvicorn.Server):
     address: what the ready line says.
     drain: seconds, as in the settings.
     memory_per_client: bytes, as in the settings.
+    handshake: seconds, as in the settings.
     claim: where the gateway hands sockets over. None: nowhere.
+    reload: what SIGHUP does. None: it is not this server's to hear.
     """
 
     def __init__(
@@ -54,19 +57,23 @@ class Server(uvicorn.Server):
         address: str,
         drain: float,
         memory_per_client: int,
+        handshake: float,
         claim: Claim | None = None,
+        reload: Reload | None = None,
     ) -> None:
         super().__init__(config)
+        self._reload = reload
         self._address = address
         self._drain = drain
         self._claim = claim
         self._handoff: Handoff | None = None
         self._memory_per_client = memory_per_client
+        self._handshake = handshake
         self._resources: ListenerResources
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving, and say so once connections are really accepted."""
-        self._resources = ListenerResources(self._memory_per_client)
+        self._resources = ListenerResources(self._memory_per_client, self._handshake)
         self.config.resources = self._resources  # type: ignore[attr-defined] # for the protocols that it makes
         await super().startup(sockets)
         if not self.started:
@@ -74,6 +81,8 @@ class Server(uvicorn.Server):
         if self._claim is not None:
             self._handoff = Handoff(self._claim, self._resources, self.config, self.server_state, self.lifespan.state)
             log.info("adopting sockets from the gateway on %s", self._claim.path)
+        if self._reload is not None:
+            self._reload.serve()
         log.info("ws service ready on %s", self._address)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -131,11 +140,18 @@ def claim(settings: Settings, folder: Path, slots: int = 1) -> Claim | None:
         return None
 
 
-def run(app: ASGIApp, settings: Settings, sockets: list[socket.socket], claim: Claim | None = None) -> bool:
+def run(
+    app: ASGIApp,
+    settings: Settings,
+    sockets: list[socket.socket],
+    claim: Claim | None = None,
+    reload: Reload | None = None,
+) -> bool:
     """Serve until a signal; return whether the app started at all (if not, the log says why).
 
     sockets: bound by ``bind``. They are closed behind the return.
     claim: where the gateway hands sockets over. None: nowhere.
+    reload: what SIGHUP does. None: nobody hears it.
 
     Raises ListenError when another process began to listen in the meantime.
     """
@@ -145,7 +161,9 @@ def run(app: ASGIApp, settings: Settings, sockets: list[socket.socket], claim: C
         address=spoken(settings.listen),
         drain=settings.drain,
         memory_per_client=settings.memory_per_client,
+        handshake=settings.handshake,
         claim=claim,
+        reload=reload,
     )
     try:
         server.run(sockets=sockets)
@@ -179,6 +197,8 @@ def options(settings: Settings) -> dict[str, Any]:
         "http": GuardedHTTP,
         "ws": Tunnelled,
         "ws_max_size": settings.max_message,
+        "ws_ping_interval": settings.ws_ping_interval,
+        "ws_ping_timeout": settings.ws_ping_timeout,
         "ws_per_message_deflate": True,
         "proxy_headers": True,
         "forwarded_allow_ips": (

@@ -26,6 +26,7 @@ from ws_service import plainlog
 from ws_service.config import Settings
 from ws_service.errors import AppError, ListenError
 from ws_service.hosting import explain
+from ws_service.reload import Reload, hear_nothing
 from ws_service.server import Server, claim, options, set_up_logging, spoken
 from ws_service.socketfile import HANDOFF, MAX_WORKERS, is_answered, is_possible, taken
 
@@ -51,10 +52,12 @@ class WorkerServer(Server):
             address=spoken(settings.listen),
             drain=settings.drain,
             memory_per_client=settings.memory_per_client,
+            handshake=settings.handshake,
         )
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Import the app, and serve. A worker that cannot start ends the service: the next one could not either."""
+        hear_nothing()
         set_up_logging()
         try:
             self._claim = claim(self.config.settings, self.config.folder, MAX_WORKERS)
@@ -90,15 +93,35 @@ class Worker(multiprocess.Process):
         return self._server
 
 
+class Supervisor(multiprocess.Multiprocess):
+    """uvicorn's supervisor, but SIGHUP ends nobody: uvicorn would replace all processes, and end their sockets."""
+
+    reload: Reload
+
+    def handle_hup(self) -> None:
+        """Read the config file again, and say what it changes."""
+        self.reload.read()
+
+    def handle_usr1(self) -> None:
+        """Replace each process by a new one, one after the other, so that the app's code is read anew without a gap."""
+        log.info(
+            "replacing %d workers, one after the other; the sockets of each are closed with 1012", self.processes_num
+        )
+        self.restart_all()
+
+
 _STARTUP_FAILURE = 3
 """uvicorn's exit code of a process that could not start."""
 
 
-def run(make: Callable[[], ASGIApp], settings: Settings, folder: Path, sockets: list[socket.socket]) -> bool:
+def run(
+    make: Callable[[], ASGIApp], settings: Settings, folder: Path, sockets: list[socket.socket], reload: Reload
+) -> bool:
     """Serve with several processes until a signal; return whether they started (if not, the log says why).
 
     make: makes the app in each of them; it is pickled.
     folder: what relative paths start from. sockets: bound by ``bind``; the processes share them.
+    reload: what SIGHUP does.
 
     Raises ListenError when another service answers where sockets are handed over.
     """
@@ -108,11 +131,13 @@ def run(make: Callable[[], ASGIApp], settings: Settings, folder: Path, sockets: 
             raise taken(path)
     config = WorkerConfig(make, **options(settings))
     config.settings, config.folder = settings, folder
-    supervise: Any = multiprocess.Multiprocess
+    supervise: Any = Supervisor
     if "target" in signature(supervise).parameters:
         supervisor = supervise(config, target=WorkerServer(config).run, sockets=sockets)
     else:
         multiprocess.Process = Worker  # type: ignore[misc] # by this name uvicorn makes them; there is no other way in
         supervisor = supervise(config, sockets=sockets)
+    supervisor.reload = reload
+    reload.answer()  # what came before the supervisor heard it
     supervisor.run()
     return all(worker.process.exitcode != _STARTUP_FAILURE for worker in supervisor.processes)

@@ -68,21 +68,50 @@ class Service:
 
     def __init__(self, process: Process, port: int, folder: Path) -> None:
         self.process = process
+        self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.socket_file = folder / "run" / "ws.sock"
 
 
+LIBRARIES = {
+    "websockets": "websockets_impl.WebSocketProtocol",
+    "websockets-sansio": "websockets_sansio_impl.WebSocketsSansIOProtocol",
+}
+"""uvicorn's protocols that the service may run on, by uvicorn's names. It uses the one that uvicorn would choose."""
+
+LAUNCH = """
+import ws_service.__main__ as service
+from uvicorn.protocols.websockets import auto
+from uvicorn.protocols.websockets.{} import {} as chosen
+
+auto.AutoWebSocketsProtocol = chosen
+service.main()
+"""
+
+
 @contextmanager
 def running_service(
-    folder: Path, *, app: str = APP, interpreter: str | Path = sys.executable, **settings: object
+    folder: Path,
+    *,
+    app: str = APP,
+    interpreter: str | Path = sys.executable,
+    library: str | None = None,
+    **settings: object,
 ) -> Iterator[Service]:
-    """Run the service on a free port, with ``run/ws.sock`` in ``folder``; ``settings`` are keys of ``ws_service``."""
+    """Run the service on a free port, with ``run/ws.sock`` in ``folder``; ``settings`` are keys of ``ws_service``.
+
+    library: one of ``LIBRARIES``, as if uvicorn had chosen it; None: its own choice.
+    """
     port = free_port()
     (folder / "live.py").write_text(app)
     config = {"listen": f"127.0.0.1:{port}", "app": "live:app", **settings}
     path = folder / f"service-{port}.yaml"
     path.write_text(json.dumps({"ws_service": config}))
-    argv = (interpreter, "-m", "ws_service", "--config", path)
+    program: tuple[str | Path, ...] = ("-m", "ws_service")
+    if library is not None:
+        (folder / "launch.py").write_text(LAUNCH.format(*LIBRARIES[library].split(".")))
+        program = (folder / "launch.py",)
+    argv = (interpreter, *program, "--config", path)
     with running(*argv, ready="ws service ready on", cwd=folder) as process:
         yield Service(process, port, folder)
 
@@ -99,13 +128,13 @@ WAYS = ("handed over", "tunnelled")
 
 
 @contextmanager
-def gateway_by(way: str, folder: Path, service: Service) -> Iterator[Gateway]:
+def gateway_by(way: str, folder: Path, service: Service, **settings: object) -> Iterator[Gateway]:
     """Run a gateway whose WebSockets reach ``service`` by one of ``WAYS``, and is ready for that."""
     if way == "tunnelled":
-        with gateway_for(folder, service, handoff="off") as gateway:
+        with gateway_for(folder, service, handoff="off", **settings) as gateway:
             yield gateway
         return
-    with gateway_for(folder, service) as gateway:
+    with gateway_for(folder, service, **settings) as gateway:
         gateway.process.wait_for("takes WebSockets over")
         yield gateway
 

@@ -134,10 +134,12 @@ def test_a_refusal_arrives_with_its_body_and_ends_the_connection(gateway: Gatewa
     gateway.process.wait_for(r'"GET /refused" 401 hand-off closed -> ws .* served by=upstream code=-')
 
 
-def test_an_unknown_path_is_refused_as_uvicorn_does(gateway: Gateway) -> None:
+def test_an_unknown_path_is_refused_with_its_name_and_the_known_ones(gateway: Gateway) -> None:
     client = gateway.dial()
     client.send(handshake("/nowhere"))
-    assert client.read_message().status == 403
+    refusal = client.read_message()
+    assert refusal.status == 404
+    assert b"no endpoint for a WebSocket at /nowhere.\nlive:app has:\n  /broken\n  /bye\n" in refusal.body
     assert client.read_to_end() == b""
 
 
@@ -265,7 +267,7 @@ def test_workers_that_are_replaced_one_by_one_leave_no_gap(tmp_path: Path) -> No
     with running_service(tmp_path, workers=2) as service, gateway_for(tmp_path, service) as gateway:
         gateway.process.wait_for_count("takes WebSockets over", 2)
         clients = {asked(client)["pid"]: client for client in (open_socket(gateway, "/who") for _ in range(2))}
-        service.process.send(signal.SIGHUP)
+        service.process.send(signal.SIGUSR1)
         for client in clients.values():
             assert code_of(client.read_frame()) == 1012
             client.close()

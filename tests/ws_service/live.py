@@ -26,6 +26,7 @@ class Threaded(server.Server):
             address=address,
             drain=settings.drain,
             memory_per_client=settings.memory_per_client,
+            handshake=settings.handshake,
         )
         self.is_settled = threading.Event()
 

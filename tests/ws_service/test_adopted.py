@@ -188,7 +188,7 @@ async def test_a_handshake_that_the_library_refuses_is_answered_by_it() -> None:
     async with adopted("websockets-sansio", "/echo", "Sec-WebSocket-Version: 12") as rig:
         assert b" 4" in (await rig.peer.head())[:13]
         report = await rig.ended()
-        assert (report.status, report.ending) == (500, Ending.SERVICE), "it was not the app that answered"
+        assert (report.status, report.ending) == (400, Ending.SERVICE), "what the client was told"
 
 
 async def test_nonsense_is_no_connection(ws: str) -> None:

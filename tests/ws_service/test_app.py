@@ -1,4 +1,4 @@
-"""The service as one ASGI app: its two HTTP answers, its refusals, and the factory."""
+"""The service as one ASGI app: the health probe, what it says without an app, and the factory."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ from ws_service.config import Settings
 from ws_service.errors import AppError, ConfigError
 
 ECHO = """
-    from fastapi import FastAPI, WebSocket
+    from fastapi import FastAPI, Request, WebSocket
 
     app = FastAPI()
-    seen = []
 
     @app.get("/page")
     async def page():
-        seen.append("page")
+        return "of the app"
+
+    @app.post("/page")
+    async def take(request: Request):
+        return len(await request.body())
+
+    @app.get("/healthz")
+    async def health():
+        raise AssertionError("the service's own")
 
     @app.websocket("/page")
     async def echo(websocket: WebSocket):
@@ -42,16 +49,15 @@ def request(address: str, method: str, path: str) -> tuple[int, dict[str, str], 
         connection.close()
 
 
-def test_http_is_answered_by_the_service_alone(tmp_path: Path) -> None:
+def test_http_is_served_by_the_app_but_for_the_health_probe(tmp_path: Path) -> None:
     with modules(tmp_path, echoes=ECHO) as folder, serving(create_app(Settings(app="echoes:app"), folder)) as at:
-        for method, path in (("GET", "/page"), ("GET", "/"), ("POST", "/page"), ("POST", "/healthz")):
-            status, headers, body = request(at, method, path)
-            assert (status, headers["content-type"]) == (404, "application/json")
-            assert "This is the WebSocket service" in json.loads(body)["message"]
-            assert "server" not in headers
-        import echoes  # type: ignore[import-not-found]
-
-        assert echoes.seen == []
+        assert request(at, "GET", "/page")[::2] == (200, b'"of the app"')
+        assert request(at, "POST", "/page")[::2] == (200, b"70000")
+        assert request(at, "PUT", "/page")[0] == 405
+        status, headers, body = request(at, "GET", "/nowhere")
+        assert (status, json.loads(body)) == (404, {"detail": "Not Found"}), "the app's own answer"
+        assert "server" not in headers
+        assert request(at, "GET", "/healthz")[::2] == (200, b'{"status": "ok"}')
         with connect(f"ws://{at}/page") as client:
             assert client.recv() == "over the socket"
 
@@ -61,15 +67,22 @@ def test_the_health_probe_is_answered_with_and_without_a_body() -> None:
         assert request(at, "GET", "/healthz")[::2] == (200, b'{"status": "ok"}')
         assert request(at, "HEAD", "/healthz")[::2] == (200, b"")
         assert request(at, "HEAD", "/")[::2] == (404, b"")
+        status, _, body = request(at, "POST", "/healthz")
+        assert (status, json.loads(body)["message"][:53]) == (
+            404,
+            "This is the WebSocket service, and no app is named: s",
+        )
 
 
 def test_without_an_app_every_handshake_is_refused_and_the_log_says_what_to_write(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with serving(create_app(Settings())) as at, pytest.raises(InvalidStatus, match="403"):
+    with serving(create_app(Settings())) as at, pytest.raises(InvalidStatus, match="404") as refused:
         connect(f"ws://{at}/ws")
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "ws_service.app"]
-    assert line.endswith("name your app in the config, for example ws_service: {app: 'app:app'}")
+    assert b"no app is named: set ws_service.app" in (refused.value.response.body or b"")
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first.endswith("name your app in the config, for example ws_service: {app: 'app:app'}")
+    assert second == "refused a WebSocket at /ws: ws_service.app names no app"
 
 
 def test_the_factory_reads_the_file_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

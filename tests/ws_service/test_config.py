@@ -51,6 +51,28 @@ def test_any_other_text_is_refused_with_what_to_write(name: object, sentence: st
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("written", "seconds", "printed"),
+    [("45s", 45.0, "45s"), ("250ms", 0.25, "250ms"), ("off", None, "'off'"), ("null", None, "'off'")],
+)
+def test_pings_have_a_time_or_are_off(tmp_path: Path, written: str, seconds: float | None, printed: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"ws_service: {{ws_ping_interval: {written}, ws_ping_timeout: {written}}}\n")
+    settings = load_settings(path)
+    assert (settings.ws_ping_interval, settings.ws_ping_timeout) == (seconds, seconds)
+    assert f"ws_ping_timeout: {printed}\n" in dump_settings(settings)
+    path.write_text(dump_settings(settings))
+    assert load_settings(path) == settings
+
+
+@pytest.mark.parametrize(("written", "sentence"), [("0", "write off for no limit"), ("20", "is not a duration")])
+def test_a_time_for_pings_that_is_none_is_refused(tmp_path: Path, written: str, sentence: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"ws_service: {{ws_ping_interval: {written}}}\n")
+    with pytest.raises(ConfigError, match=sentence):
+        load_settings(path)
+
+
 def test_networks_are_read_and_written_back(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("ws_service: {trusted_proxies: [10.0.0.7, '10.1.0.9/8', '::1']}\n")

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 import uvloop
+from starlette.websockets import WebSocketDisconnect
 
-from tests.ws_service.adopting import MASK, Peer, head, parts, tcp
+from tests.ws_service.adopting import MASK, Peer, close_frame, head, parts, tcp
 from tests.ws_service.adopting import text_frame as text
 from ws_service import connection as module
 from ws_service import sweep
-from ws_service.connection import Connection, Resources, lent_state, library_class
+from ws_service.connection import Connection, Resources
 from ws_service.feeding import SLICE, TURN
+from ws_service.library import MAX_FIELDS, MAX_HEAD, lent_state, library_class
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -42,10 +44,11 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 class App:
     """Accepts, and takes messages as fast as it is told to."""
 
-    def __init__(self, *, accepts: bool = True, sends: int = 0) -> None:
-        self.accepts, self.sends = accepts, sends
+    def __init__(self, *, accepts: bool = True, returns: bool = False, sends: int = 0) -> None:
+        self.accepts, self.returns, self.sends = accepts, returns, sends
         self.may_take = asyncio.Event()
         self.heard: list[Any] = []
+        self.scope: Any = None
         self.error: BaseException | None = None
         self._changed = asyncio.Event()
 
@@ -55,7 +58,10 @@ class App:
         await self._changed.wait()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope = scope
         assert (await receive())["type"] == "websocket.connect"
+        if self.returns:
+            return
         if not self.accepts:
             assert (await receive())["type"] == "websocket.disconnect"
             return
@@ -68,6 +74,16 @@ class App:
             self._changed.set()
         if self.error is not None:
             raise self.error
+
+
+class Fed(Connection):
+    """A connection that is fed a head as soon as it has a transport, as each of those in use is."""
+
+    head: bytes
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.feed_head(self.head)
 
 
 class Rig:
@@ -86,7 +102,7 @@ async def connected(
     ws: str = "websockets-sansio",
     *fields: str,
     limit: int = 64 << 20,
-    handshake: float | None = 15,
+    handshake: float = 15,
     send: float | None = 60,
     shared: Resources | None = None,
 ) -> AsyncIterator[Rig]:
@@ -95,9 +111,9 @@ async def connected(
     async with tcp() as (sock, peer):
         resources = Resources(limit) if shared is None else shared
         library = library_class(config)(config=config, server_state=lent_state(state), app_state=made_of["app_state"])
-        connection = Connection(library, state.connections, resources, handshake=handshake, send=send)
+        connection = Fed(library, state.connections, resources, handshake=handshake, send=send)
+        connection.head = head("/x", *fields).replace(b"UPGRADE", b"upgrade")
         await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
-        connection.feed_head(head("/x", *fields).replace(b"UPGRADE", b"upgrade"))
         rig = Rig(peer, connection, resources, made_of)
         yield rig
         peer.writer.transport.abort()
@@ -241,12 +257,6 @@ async def test_a_handshake_that_is_not_answered_is_a_504(ws: str) -> None:
         assert rig.connection.status == 504
 
 
-async def test_without_a_deadline_it_waits(ws: str) -> None:
-    async with connected(App(accepts=False), ws, handshake=None) as rig:
-        await asyncio.sleep(0.2)
-        assert len(rig.resources.sweep) == 1
-
-
 @pytest.mark.parametrize("early", [100, 100_000])
 async def test_a_client_that_leaves_before_the_answer_is_noticed(early: int) -> None:
     async with connected(App(accepts=False)) as rig:
@@ -257,10 +267,108 @@ async def test_a_client_that_leaves_before_the_answer_is_noticed(early: int) -> 
         await rig.ended()
 
 
-async def test_a_head_that_the_library_cannot_read_is_a_400() -> None:
-    async with connected(App(), "websockets-sansio", "X-Long: " + "x" * 10_000) as rig:
+LARGE = {
+    "a cookie of 20 KB": ("Cookie: " + "x" * 20_000,),
+    "a field of 64 KiB": ("X-Long: " + "x" * (1 << 16),),
+    "200 fields": tuple(f"X-{number}: y" for number in range(200)),
+}
+
+
+@pytest.mark.parametrize("fields", LARGE.values(), ids=LARGE)
+async def test_a_head_as_large_as_the_gateway_passes_on_is_taken(ws: str, fields: tuple[str, ...]) -> None:
+    app = App()
+    async with connected(app, ws, *fields) as rig:
+        assert (await rig.peer.head()).startswith(b"HTTP/1.1 101 ")
+        app.may_take.set()
+        rig.peer.say("hello")
+        await app.has_heard()
+        name, _, value = fields[-1].partition(": ")
+        assert (name.encode(), value.encode()) in app.scope["headers"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [("X-Long: " + "x" * MAX_HEAD,), tuple(f"X-{number}: y" for number in range(MAX_FIELDS))],
+    ids=["bytes", "fields"],
+)
+async def test_a_larger_one_is_a_431_with_a_line(
+    ws: str, fields: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connected(App(), ws, *fields) as rig:
+        assert (await rig.peer.rest()).startswith(b"HTTP/1.1 431 ")
+        assert rig.connection.status == 431
+        assert "/x: answered the handshake with 431: it" in caplog.text
+
+
+UNREADABLE = {
+    "a control character": "X-Bad: \x01",
+    "two versions": "Sec-WebSocket-Version: 13",
+    "no extension": "Sec-WebSocket-Extensions: ;;",
+}
+
+
+@pytest.mark.parametrize("field", UNREADABLE.values(), ids=UNREADABLE)
+async def test_a_handshake_that_the_library_refuses_is_answered_with_a_line(
+    ws: str, field: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connected(App(), ws, field) as rig:
         assert (await rig.peer.rest()).startswith(b"HTTP/1.1 400 ")
+        await rig.ended()
         assert rig.connection.status == 400
+        assert caplog.text.count("/x: answered the handshake with 400: ") == 1
+
+
+async def test_a_handshake_at_which_the_library_fails_is_a_400(
+    ws: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise UnicodeDecodeError("ascii", b"\xfc", 0, 1, "no such character")
+
+    monkeypatch.setattr("ws_service.library.feed_head", fails)
+    async with connected(App(), ws) as rig:
+        assert (await rig.peer.rest()).startswith(b"HTTP/1.1 400 ")
+        assert "answered the handshake with 400: the WebSocket library failed to read this handshake" in caplog.text
+
+
+async def test_a_library_that_closes_without_an_answer_has_one_given_for_it(
+    ws: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connected(App(accepts=False), ws) as rig:
+        rig.connection._lent.close()
+        assert (await rig.peer.rest()).startswith(b"HTTP/1.1 500 ")
+        assert rig.connection.status == 500
+        assert "neither the endpoint nor the WebSocket library answered this handshake" in caplog.text
+
+
+async def test_an_endpoint_that_returns_without_an_answer_is_one_answer(ws: str) -> None:
+    app = App(returns=True)
+    async with connected(app, ws) as rig:
+        answer = await rig.peer.rest()
+        assert answer.startswith(b"HTTP/1.1 500 ")
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert rig.connection.status == 500
+
+
+async def test_the_older_library_has_no_deadline_of_its_own_for_a_handshake() -> None:
+    async with connected(App(accepts=False), "websockets") as rig:
+        assert rig.connection._library.open_timeout is None, "it would close after 10 s without an answer"
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_an_endpoint_that_does_not_catch_the_end_of_its_client_is_one_line(
+    ws: str, wrapped: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "ws_service")
+    app = App()
+    error: BaseException = WebSocketDisconnect(1001)
+    app.error = ExceptionGroup("of a task group", [error]) if wrapped else error  # type: ignore[list-item]
+    app.may_take.set()
+    async with connected(app, ws) as rig:
+        await rig.peer.head()
+        rig.peer.writer.write(close_frame(1001))
+        await rig.peer.rest()
+    assert "Traceback" not in caplog.text
+    assert caplog.text.count("the endpoint went on when its client had gone") == 1
 
 
 @pytest.mark.parametrize("method", ["data_received", "shutdown", "connection_lost"])

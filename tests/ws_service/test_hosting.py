@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import json
+import textwrap
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -12,9 +17,9 @@ from websockets.sync.client import connect
 
 from tests.ws_service.live import modules, serving
 from ws_service import hosting
+from ws_service.config import Settings
 from ws_service.errors import AppError
 from ws_service.hosting import explain, load
-from ws_service.limited_log import LimitedLog
 
 EVERYTHING = """
     from contextlib import asynccontextmanager
@@ -137,6 +142,12 @@ EVERYTHING = """
 """
 
 
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin with a limited log that has said nothing yet."""
+    monkeypatch.setattr(hosting.limited, "_last", {})
+    monkeypatch.setattr(hosting.limited, "_unsaid", {})
+
+
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service that hosts one app with everything an endpoint can use."""
@@ -149,7 +160,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
         assert everything.events[0] == "up"
         assert everything.events[-1] == "down"
-        assert "http" not in everything.events
+        assert "http" not in everything.events, "nobody has asked"
 
 
 def test_path_query_and_dependencies_reach_the_endpoint(everything: str) -> None:
@@ -214,9 +225,50 @@ def test_a_mounted_app_is_served(everything: str) -> None:
         assert client.recv() == "sea"
 
 
-def test_an_unknown_path_is_a_403(everything: str) -> None:
-    with pytest.raises(InvalidStatus, match="403"):
-        connect(f"ws://{everything}/nowhere")
+@pytest.mark.parametrize("path", ["/nowhere", "/outer/inner/nowhere", "/mounted/nowhere", "/page"])
+def test_a_path_without_an_endpoint_is_a_404_that_names_it_and_those_that_there_are(
+    everything: str, path: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget(monkeypatch)
+    for _ in range(3):
+        with pytest.raises(InvalidStatus) as refused:
+            connect(f"ws://{everything}{path}?token=secret")
+    answer = refused.value.response
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (404, "text/plain")
+    assert (answer.body or b"").decode().splitlines() == [
+        f"There is no endpoint for a WebSocket at {path}.",
+        "everything:app has:",
+        "  /chosen",
+        "  /client",
+        "  /denied",
+        "  /items/{item}",
+        "  /mounted/deep/{name}",
+        "  /outer/inner/echo",
+        "  /refused",
+        "  /state",
+        "This is an answer of the WebSocket service, dash-ws-service.",
+    ]
+    (line,) = caplog.messages
+    assert line == (
+        f"no endpoint for a WebSocket at {path}: answered with 404; everything:app has /chosen, /client, /denied, "
+        "/items/{item}, /mounted/deep/{name}, /outer/inner/echo, /refused, /state"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/denied", 418), ("/items/seven?tags=a", 403), ("/items/7?tags=a&token=bad", 403)]
+)
+def test_an_endpoint_that_refuses_has_its_own_answer_and_a_line(
+    everything: str, path: str, status: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget(monkeypatch)
+    caplog.set_level("INFO", "ws_service")
+    for _ in range(3):
+        with pytest.raises(InvalidStatus, match=str(status)):
+            connect(f"ws://{everything}{path}")
+    assert [record.getMessage() for record in caplog.records if record.name.startswith(("ws_service", "uvicorn"))] == [
+        f"{path.partition('?')[0]}: refused by its endpoint with {status}"
+    ]
 
 
 def test_an_endpoint_sees_the_browser_behind_the_gateway(everything: str) -> None:
@@ -324,11 +376,12 @@ def test_the_callback_socket_of_dash_is_refused_and_the_log_says_why(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("dash.backends")
-    monkeypatch.setattr(hosting, "limited", LimitedLog(hosting.log))
+    forget(monkeypatch)
     with modules(tmp_path, board=DASH) as folder, serving(load("board:app", folder)) as address:
         for _ in range(3):
-            with pytest.raises(InvalidStatus, match="403"):
+            with pytest.raises(InvalidStatus, match="404") as refused:
                 connect(f"ws://{address}/_dash-ws-callback", origin=f"http://{address}")  # type: ignore[arg-type]
+            assert b"It is Dash's own socket" in (refused.value.response.body or b"")
     assert caplog.text.count("it is Dash's own socket and belongs to the Dash process") == 1, "once a minute"
 
 
@@ -347,6 +400,52 @@ def test_an_endpoint_whose_path_ends_like_dashs_keeps_it(tmp_path: Path) -> None
     with modules(tmp_path, rooms=source) as folder, serving(load("rooms:app", folder)) as address:
         with connect(f"ws://{address}/room/_dash-ws-callback") as client:
             assert client.recv() == "_dash-ws-callback"
+
+
+ROUTES_OF_THE_USER = (
+    DASH
+    + """
+    @server.get("/late")
+    async def late():
+        return "mine"
+
+    @server.api_route("/_dash-mine", methods=["GET", "POST"])
+    async def mine():
+        return "mine too"
+"""
+)
+
+
+@pytest.mark.parametrize("name", ["board:app", "board:server"])
+def test_of_a_dash_app_the_users_http_routes_are_served_and_dashs_pages_are_not(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("dash.backends")
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "style.css").write_text("body {}")
+    with modules(tmp_path, board=ROUTES_OF_THE_USER) as folder, serving(load(name, folder)) as address:
+        assert ask(address, "GET", "/late") == (200, "mine")
+        assert ask(address, "POST", "/_dash-mine") == (200, "mine too")
+        for method, path in [
+            ("GET", "/"),
+            ("GET", "/some/page"),
+            ("GET", "/_dash-layout"),
+            ("GET", "/_dash-dependencies"),
+            ("POST", "/_dash-update-component"),
+            ("GET", "/_favicon.ico"),
+            ("GET", "/assets/style.css"),
+        ]:
+            status, said = ask(address, method, path)
+            assert status == 404, path
+            assert said["message"] == (
+                f"This is the WebSocket service. {name} has no route for {path}, and Dash's own pages come from the "
+                "Dash server: check where the gateway's routes send this path."
+            )
+
+
+def ask(address: str, method: str, path: str) -> tuple[int, Any]:
+    with closing(http.client.HTTPConnection(address, timeout=20)) as connection:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
 
 
 ROUTERS = """
@@ -456,7 +555,7 @@ def test_a_module_that_hides_the_users_own_is_named_with_both_files(tmp_path: Pa
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("app = 5", "is of type int; name a Dash app on FastAPI, a FastAPI or Starlette app, or a router"),
+        ("app = 5", "is of type int; name a Dash app on FastAPI, a FastAPI, Starlette or other ASGI app, or a router"),
         ("def app(): pass", "is a function; name the variable that holds the app it makes"),
         ("from fastapi import FastAPI as app", "is a class; name the variable that holds the app it makes"),
         ("import flask\napp = flask.Flask('x')", "is a Flask app, which has no WebSocket routes that this"),
@@ -496,3 +595,126 @@ def test_a_mounted_app_of_another_make_is_believed(tmp_path: Path) -> None:
         with serving(load("socketio_like:app", folder)) as address:
             with connect(f"ws://{address}/socket.io/x") as client:
                 assert str(client.recv()).endswith("/x")
+
+
+SOCKETIO = """
+    import socketio
+    from fastapi import FastAPI, WebSocket
+
+    sio = socketio.AsyncServer(async_mode="asgi", ping_interval=0.2, ping_timeout=0.2)
+    api = FastAPI()
+    mounted = FastAPI()
+
+    @sio.event
+    async def shout(sid, text):
+        return text.upper()
+
+    @api.get("/page")
+    async def page():
+        return "of the app"
+
+    @api.websocket("/ws")
+    async def ws(websocket: WebSocket):
+        await websocket.accept()
+        await websocket.send_text("beside it")
+
+    mounted.mount("/socket.io", socketio.ASGIApp(sio, socketio_path=None))
+    wrapped = socketio.ASGIApp(sio, other_asgi_app=api)
+    alone = socketio.ASGIApp(sio)
+"""
+
+
+@pytest.mark.parametrize("name", ["mounted", "wrapped", "alone"])
+def test_socketio_is_served_by_http_and_by_websocket(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("socketio")
+    with modules(tmp_path, chat=SOCKETIO) as folder, serving(load(f"chat:{name}", folder)) as address:
+        asyncio.run(shouts(address))
+        if name == "wrapped":
+            assert ask(address, "GET", "/page") == (200, "of the app")
+            with connect(f"ws://{address}/ws") as client:
+                assert client.recv() == "beside it"
+            with pytest.raises(InvalidStatus, match="404") as refused:
+                connect(f"ws://{address}/nowhere")
+            assert b"chat:wrapped has:\n  /ws\n" in (refused.value.response.body or b"")
+
+
+async def shouts(address: str) -> None:
+    """Talk as Socket.IO's client does by default: it polls first, and goes on by a WebSocket."""
+    import socketio
+
+    client = socketio.AsyncClient()
+    await client.connect(f"http://{address}", wait_timeout=20)
+    assert client.transport() == "websocket"
+    assert await client.call("shout", "hello", timeout=20) == "HELLO"
+    await client.disconnect()
+    polling = socketio.AsyncClient()
+    await polling.connect(f"http://{address}", transports=["polling"], wait_timeout=20)
+    assert await polling.call("shout", "again", timeout=20) == "AGAIN"
+    await polling.disconnect()
+
+
+APPS = """
+    class Odd:
+        async def __call__(self, scope, receive, send):
+            if scope["type"] == "lifespan":
+                raise ValueError("no such thing")
+            assert (await receive())["type"] == "websocket.connect"
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "text": scope["path"]})
+
+    odd = Odd()
+
+    async def bare(scope, receive, send):
+        if scope["type"] == "websocket":
+            await odd(scope, receive, send)
+
+    async def endpoint(websocket, room, user):
+        pass
+"""
+
+
+@pytest.mark.parametrize("name", ["odd", "bare"])
+def test_any_asgi_app_is_served_also_without_a_lifespan(tmp_path: Path, name: str) -> None:
+    with modules(tmp_path, apps=APPS) as folder, serving(load(f"apps:{name}", folder)) as address:
+        with connect(f"ws://{address}/x") as client:
+            assert client.recv() == "/x"
+
+
+def test_an_endpoint_is_no_app(tmp_path: Path) -> None:
+    assert "is a function; name the variable" in str(refusal(tmp_path, "apps:endpoint", apps=textwrap.dedent(APPS)))
+
+
+SLOW = """
+    import asyncio
+
+    from fastapi import FastAPI, WebSocket
+
+    app = FastAPI()
+    began = asyncio.Event()
+
+    @app.get("/slow")
+    async def slow():
+        began.set()
+        await asyncio.Event().wait()
+
+    @app.websocket("/ws")
+    async def ws(websocket: WebSocket):
+        await websocket.accept()
+        await began.wait()
+        await websocket.send_text("it has begun")
+"""
+
+
+def test_a_request_that_does_not_end_before_the_stop_is_a_503_and_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quick = Settings(drain="200ms")  # type: ignore[arg-type]
+    with modules(tmp_path, slow=SLOW) as folder, serving(load("slow:app", folder), quick) as address:
+        connection = http.client.HTTPConnection(address, timeout=20)
+        connection.request("GET", "/slow")
+        with connect(f"ws://{address}/ws") as client:
+            assert client.recv() == "it has begun"
+    with closing(connection):
+        assert connection.getresponse().status == 503
+    assert "the request for /slow did not end in time and was cancelled" in caplog.text
+    assert "Traceback" not in caplog.text

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import uvloop
 
 from tests.ws_service.adopting import Peer, application, close_frame, head, parts
 from ws_service import listener as module
+from ws_service import sweep
+from ws_service.library import MAX_HEAD
 from ws_service.listener import GuardedHTTP, ListenerResources, Tunnelled
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -32,8 +35,8 @@ async def both(scope: dict[str, object], receive: object, send: object) -> None:
 
 
 class Rig:
-    def __init__(self, port: int, resources: ListenerResources) -> None:
-        self.port, self.resources = port, resources
+    def __init__(self, port: int, resources: ListenerResources, connections: set[Any]) -> None:
+        self.port, self.resources, self.connections = port, resources, connections
         self.peers: list[Peer] = []
 
     async def dial(self) -> Peer:
@@ -42,18 +45,18 @@ class Rig:
 
     async def counts(self, silent: int) -> None:
         async with asyncio.timeout(10):
-            while len(self.resources.arrivals) != silent:  # noqa: ASYNC110 - nobody tells
+            while len(self.resources.arrivals) + len(self.resources.idle) != silent:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[Rig]:
+async def listening(handshake: float = 15) -> AsyncIterator[Rig]:
     made_of = parts(both, http=GuardedHTTP)
     made_of["config"].ws_protocol_class = Tunnelled
-    made_of["config"].resources = resources = ListenerResources(64 << 20)
+    made_of["config"].resources = resources = ListenerResources(64 << 20, handshake)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: GuardedHTTP(**made_of), "127.0.0.1", 0)
-    rig = Rig(server.sockets[0].getsockname()[1], resources)
+    rig = Rig(server.sockets[0].getsockname()[1], resources, made_of["server_state"].connections)
     yield rig
     for peer in rig.peers:
         peer.writer.transport.abort()
@@ -114,3 +117,70 @@ async def test_a_websocket_is_waited_for_no_more_and_is_served(monkeypatch: pyte
         assert len(account.sockets) == 1, "the gateway's word for who it is"
         peer.writer.write(close_frame(1000))
         assert (await peer.frame())[0] == 8
+
+
+async def test_connections_between_two_requests_do_not_go_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway is about to use them, and a request that meets a close may fail."""
+    monkeypatch.setattr(module, "MAX_SILENT", 2)
+    async with listening() as rig:
+        for _ in range(5):
+            peer = await rig.dial()
+            peer.writer.write(HEALTH)
+            assert (await peer.head()).startswith(b"HTTP/1.1 204 ")
+        await rig.counts(5)
+        for peer in rig.peers:
+            peer.writer.write(HEALTH)
+            assert (await peer.head()).startswith(b"HTTP/1.1 204 ")
+
+
+async def test_a_handshake_that_came_through_the_listener_has_a_deadline_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PERIOD", 0.05)
+    async with listening(handshake=0.1) as rig:
+        peer = await rig.dial()
+        peer.writer.write(head("/silent"))
+        answer = await peer.rest()
+        assert answer.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
+        assert b"The endpoint did not answer the handshake within 0.1 s." in answer
+        async with asyncio.timeout(10):
+            while rig.connections:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("size", [20_000, 100_000])
+async def test_a_large_head_is_taken_in_however_many_reads(size: int) -> None:
+    async with listening() as rig:
+        peer = await rig.dial()
+        peer.writer.write(head("/echo?" + "q" * 16_000, "Cookie: " + "x" * size))
+        assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
+
+
+async def test_a_head_without_an_end_is_a_431_and_holds_no_more_memory() -> None:
+    async with listening() as rig:
+        peer = await rig.dial()
+        peer.writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * (MAX_HEAD + (1 << 20)))
+        assert (await peer.head()).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_body_is_no_part_of_a_head_however_it_comes() -> None:
+    body = bytes(2 * MAX_HEAD)
+    async with listening() as rig:
+        peer = await rig.dial()
+        for _ in range(2):
+            peer.writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            assert (await peer.head()).startswith(b"HTTP/1.1 204 ")
+
+
+async def test_a_connection_that_cannot_be_shut_down_disturbs_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: object) -> None:
+        raise AssertionError("a state that cannot be")
+
+    monkeypatch.setattr(GuardedHTTP.__bases__[0], "shutdown", fails)
+    async with listening() as rig:
+        peer = await rig.dial()
+        await rig.counts(1)
+        for connection in list(rig.connections):
+            connection.shutdown()
+        assert await peer.rest() == b""
+        assert "could not be closed at the stop (AssertionError: a state that cannot be)" in caplog.text

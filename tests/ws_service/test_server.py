@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import logging.config
 import socket
@@ -10,8 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
 
 from tests.processes import free_port
+from tests.system.gateway import Wire, handshake
+from tests.ws_service.live import serving
 from ws_service import server
 from ws_service.app import create_app
 from ws_service.config import Settings
@@ -133,6 +139,37 @@ def test_uvicorn_is_told_what_the_settings_say() -> None:
     assert config.ws_per_message_deflate
     assert (config.ws_ping_interval, config.ws_ping_timeout) == (20.0, 20.0)
     assert (config.access_log, config.server_header) == (False, False)
+
+
+async def _echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    async for message in websocket.iter_text():
+        await websocket.send_text(message)
+
+
+IMPLEMENTATIONS = ["websockets_impl.WebSocketProtocol", "websockets_sansio_impl.WebSocketsSansIOProtocol"]
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize(("timeout", "pings", "end"), [("50ms", 1, 1011), ("off", 20, None)])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_who_answers_no_ping_is_closed_after_a_time_that_can_be_set(
+    implementation: str, timeout: str, pings: int, end: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, _, name = implementation.partition(".")
+    chosen = getattr(importlib.import_module(f"uvicorn.protocols.websockets.{module}"), name)
+    if not (hasattr(chosen, "keepalive_ping") or hasattr(chosen, "start_keepalive")):
+        pytest.skip("this version of it sends no pings; uvicorn chooses the other one")
+    monkeypatch.setattr("uvicorn.protocols.websockets.auto.AutoWebSocketsProtocol", chosen)
+    settings = Settings(ws_ping_interval="20ms", ws_ping_timeout=timeout)  # type: ignore[arg-type]
+    app = Starlette(routes=[WebSocketRoute("/echo", _echo)])
+    with serving(app, settings) as at, Wire.to(int(at.rpartition(":")[2])) as client:
+        client.send(handshake("/echo"))
+        assert client.read_head().startswith(b"HTTP/1.1 101 ")
+        for _ in range(pings):
+            assert client.read_frame().opcode == 9
+        if end is not None:
+            assert int.from_bytes(client.read_frame().payload[:2], "big") == end
 
 
 def test_whoever_connects_over_a_unix_socket_is_believed() -> None:

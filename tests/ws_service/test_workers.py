@@ -14,6 +14,7 @@ from ws_service import workers
 from ws_service.app import create_app
 from ws_service.config import Settings
 from ws_service.errors import ListenError
+from ws_service.reload import Reload
 from ws_service.server import options
 from ws_service.socketfile import Claim, is_possible
 
@@ -44,5 +45,5 @@ def test_a_path_that_another_service_answers_is_found_before_a_process_starts(tm
     claim = Claim(tmp_path / "run" / "ws.sock")
     never: list[socket.socket] = []
     with pytest.raises(ListenError, match="is answered by another ws service already"):
-        workers.run(partial(create_app, Settings()), Settings(workers=2), tmp_path, never)
+        workers.run(partial(create_app, Settings()), Settings(workers=2), tmp_path, never, Reload(None, Settings()))
     claim.release()

@@ -1,0 +1,52 @@
+"""SIGHUP to the service: nobody is dropped, the log says what takes a restart, with one process and several."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.system.handoff import code_of, echoes, gateway_for, open_socket, running_service
+from tests.system.test_seed import seed_python
+
+__all__ = ["seed_python"]
+
+pytestmark = pytest.mark.timeout(600)  # the first run installs the environment of the report
+
+
+@pytest.fixture(params=["today", "report"])
+def interpreter(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue("seed_python")) if request.param == "report" else "python"
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_sighup_drops_nobody_and_says_what_takes_a_restart(interpreter: str, tmp_path: Path, workers: int) -> None:
+    options = {} if interpreter == "python" else {"interpreter": interpreter}
+    with running_service(tmp_path, workers=workers, **options) as service, gateway_for(tmp_path, service) as gateway:  # type: ignore[arg-type]
+        gateway.process.wait_for_count("takes WebSockets over", workers)
+        clients = [open_socket(gateway) for _ in range(6)]
+        config = next(tmp_path.glob("service-*.yaml"))
+        written = config.read_text()
+        service.process.send(signal.SIGHUP)
+        service.process.wait_for("INFO the configuration was read again; nothing changed")
+        config.write_text(written.replace('"app"', '"drain": "3s", "app"'))
+        service.process.send(signal.SIGHUP)
+        service.process.wait_for(
+            "WARNING the configuration was read again; takes a restart of the service: ws_service.drain: 20s -> 3s$"
+        )
+        config.write_text(written.replace('"app"', '"darin": "3s", "app"'))
+        os.killpg(service.process.pid, signal.SIGHUP)  # as a terminal does
+        service.process.wait_for(r"ws_service.darin: is not a setting; did you mean drain\?$")
+        service.process.wait_for("ERROR the configuration was read again and cannot be used; the one before stays")
+        for client in clients:
+            assert echoes(client, "still here")
+        assert echoes(open_socket(gateway), "so am I")
+        assert service.process.output.count("ws service ready") == workers, "nobody was replaced"
+        service.process.send(signal.SIGTERM)
+        for client in clients:
+            assert code_of(client.read_frame()) == 1012
+            client.close()
+        gateway.hang_up()
+        assert service.process.wait() == 0
