@@ -36,7 +36,7 @@ from proxy.hijack import Connection as ClientConnection
 from proxy.hold import hold
 from proxy.lifecycle import Lifecycle, State
 from proxy.limits import Admission, Lease, TurnAway
-from proxy.pages import PASSES, RETRY, as_json, is_navigation, page
+from proxy.pages import RETRY, as_json, is_navigation, page
 from proxy.patience import SlowReaders
 from proxy.plain import Request
 from proxy.routing import Refuse, Upgrade, decide
@@ -476,7 +476,7 @@ class Gateway:
             (b"Cache-Control", b"no-store"),
         ]
         fields += error.headers
-        if error.status in PASSES and not any(name == b"Retry-After" for name, _ in error.headers):
+        if error.passes and not any(name == b"Retry-After" for name, _ in error.headers):
             fields.append((b"Retry-After", b"%d" % RETRY))
         if not keep:
             fields.append((b"Connection", b"close"))

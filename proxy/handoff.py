@@ -338,7 +338,9 @@ class _Channel:
         self.sock.close()
         for verdict, _ in self._waiting.values():
             if not verdict.done():
-                verdict.set_exception(UpstreamError("The ws service went away while it took the connection over."))
+                verdict.set_exception(
+                    UpstreamError("The ws service went away while it took the connection over.", passes=True)
+                )
         self._waiting.clear()
         for key, count in (*self._held.items(), *((key, 1) for key in self._doubtful.values())):
             self._owner.websockets.leave(key, count)

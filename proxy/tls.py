@@ -25,6 +25,10 @@ _DATES = {9: "is not valid yet", 10: "has expired"}
 day: no mistake in the file."""
 
 
+_NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"))
+"""OpenSSL's reasons where what came from the other side was no TLS record: HTTP, most likely."""
+
+
 class Certificate:
     """The public listener's certificate and its key.
 
@@ -74,6 +78,15 @@ def why(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message.rstrip('.')}"
     return f"TLS failed: {_words(error)}"
+
+
+def doubt(error: ssl.SSLError) -> str:
+    """Return what whoever runs this should look at when a handshake with an upstream has failed like that."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "is its certificate the right one?"
+    if error.reason in _NO_TLS:
+        return "does it speak plain HTTP? Then write http:// and not https://."
+    return "its own log says why it refuses TLS."
 
 
 def server_context(files: Tls) -> ssl.SSLContext:
