@@ -264,7 +264,7 @@ class Gateway:
 
     async def _admit(self, exchange: Exchange, limits: Limits) -> None:
         """Count a WebSocket in before it is one; wait if its client is fast. Raises TooMany."""
-        verdict = self._admission.websocket(exchange.client, limits, exchange.began)
+        verdict = self._admission.websocket(exchange.client, limits, time.monotonic())
         if isinstance(verdict, TurnAway):
             if verdict.notice:
                 logger.warning("%s", verdict.notice)
@@ -334,6 +334,7 @@ class Gateway:
         client.let_go()
         exchange.is_handed_off = True
         exchange.outcome = Outcome.HANDED_OFF
+        exchange.opened = time.monotonic()
         self._observe(exchange)
         return True
 
@@ -371,6 +372,7 @@ class Gateway:
             raise
         exchange.is_tunnel = True
         exchange.status = 101
+        exchange.opened = time.monotonic()
         self._idle_watch.wake()
         self._slow_readers.wake()
         self._observe(exchange)
@@ -441,7 +443,11 @@ class Gateway:
     def _record_of(self, client: Client, rules: Rules) -> Exchange:
         head = client.head
         address = client_address(head, client.peer, rules.settings.trusted_proxies)
-        return self._record(address, head.method, head.target, (head.get(b"host") or b"").decode("latin-1"))
+        exchange = self._record(address, head.method, head.target, (head.get(b"host") or b"").decode("latin-1"))
+        reading = max(0.0, exchange.began - client.began)
+        exchange.began -= reading
+        exchange.when -= reading
+        return exchange
 
     def _record(self, client: str, method: str, target: str, host: str) -> Exchange:
         self._number += 1
@@ -470,7 +476,7 @@ class Gateway:
         keep = not isinstance(error, ClientError | Stopping) and client.wants_keep_alive and client.body.is_eof()
         kind, body = page(error, exchange.upstream) if is_navigation(client.head) else as_json(error)
         fields = [
-            (b"Date", formatdate(exchange.when, usegmt=True).encode()),
+            (b"Date", formatdate(usegmt=True).encode()),
             (b"Content-Type", kind),
             (b"Content-Length", b"%d" % len(body)),
             (b"Cache-Control", b"no-store"),

@@ -153,7 +153,8 @@ class Handoff:
             return self.fall_back(*self._absence)
         x = exchange
         assert x.slot is not None, "a handshake is counted before it goes anywhere"
-        about = wire.Socket(x.id, x.client, x.target, x.host, x.route, x.when)
+        # Not when its head came: the service counts from now on, and its handshake may have waited for the service.
+        about = wire.Socket(x.id, x.client, x.target, x.host, x.route, time.time())
         try:
             data = wire.encode(wire.Open(about, is_secure, head, leftover, patience, send))
         except wire.WireError as error:
