@@ -222,7 +222,10 @@ class Handoff:
             del self._channels[channel.place]
 
     def shun(self, place: Path, why: object) -> None:
-        """Dial a socket file no more until another one is in its place: who is there is not understood."""
+        """Dial a socket file no more until another one is in its place: who is there is not understood.
+
+        The answer of that one cannot change, and each dial is a line in its log.
+        """
         self._shunned[place] = _identity(place)
         self._absence = "not understood", f"the service on {place} is not understood: {why}"
 
@@ -265,6 +268,7 @@ class Handoff:
             self._absence = "not answered", f"the service on {place} cannot be asked: {error.strerror or error}"
             return
         sock.setblocking(False)
+        identity = _identity(place)  # before: who takes its place meanwhile is somebody else
         try:
             sock.connect(str(place))
             pid, uid = _peer(sock)
@@ -272,6 +276,7 @@ class Handoff:
                 sock.close()
                 who = f"the service on {place} runs as user {uid}, this as user {os.geteuid()}"
                 self._absence = "not trusted", who
+                self._shunned[place] = identity
                 return
             sock.send(wire.encode(wire.Hello()))
         except OSError as error:
@@ -279,13 +284,17 @@ class Handoff:
             self._absence = "not answered", f"nobody answers on {place}: {error.strerror or error}"
             return
         self._absence = "no greeting", f"the service on {place} (process {pid}) has not answered the greeting yet"
-        self._channels[place] = _Channel(self, place, sock, pid)
+        self._channels[place] = _Channel(self, place, sock, pid, is_roots=uid != os.geteuid())
 
 
 class _Channel:
-    """One process of the service, from our greeting to the end of either."""
+    """One process of the service, from our greeting to the end of either.
 
-    def __init__(self, owner: Handoff, place: Path, sock: socket.socket, pid: int) -> None:
+    is_roots: it runs as root and this process does not, so it will not take anything from us.
+    """
+
+    def __init__(self, owner: Handoff, place: Path, sock: socket.socket, pid: int, *, is_roots: bool) -> None:
+        self._is_roots = is_roots
         self.place = place
         self.sock = sock
         self.pid = pid
@@ -446,6 +455,8 @@ class _Channel:
             pass
         elif not self._is_greeted:
             why = "it ended before its greeting; it may be another version: restart both programs"
+            if self._is_roots:
+                why = f"it runs as root, and takes nothing from user {os.geteuid()}: run both as the same user"
             logger.warning("the ws service on %s (process %d) is not understood: %s", self.place, self.pid, why)
             self._owner.shun(self.place, why)
         elif self.live:

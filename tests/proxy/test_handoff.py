@@ -305,9 +305,31 @@ async def test_a_service_of_another_user_gets_nothing(
 ) -> None:
     me = os.geteuid()
     monkeypatch.setattr("proxy.handoff._peer", lambda _: (1, me + 1))
-    async with place(path):
+    async with place(path) as service:
+        for _ in range(3):
+            assert not await offer(handoff, client)
+        assert handoff.fallbacks == {"not trusted": 3}
+        assert service.dials == 1, "its user cannot change, and each dial would be a line in its log"
+    async with place(path) as service:
+        handoff._look()
+        assert service.dials == 1, "another service has taken its place"
+
+
+async def test_a_service_of_root_that_refuses_this_user_is_said_to_do_that(
+    handoff: Handoff,
+    path: Path,
+    client: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("proxy.handoff._peer", lambda _: (1, 0))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    async with place(path) as service:
+        starting = asyncio.get_running_loop().create_task(handoff.start(), name="start")
+        (await service.accept(greet=False)).close()
+        await starting
         assert not await offer(handoff, client)
-    assert handoff.fallbacks == {"not trusted": 1}
+    assert "it runs as root, and takes nothing from user 1000: run both as the same user" in told(caplog)[0]
 
 
 async def test_root_is_trusted_whoever_we_are(
