@@ -86,7 +86,7 @@ def test_other_routes_hold_for_the_next_request_on_an_open_connection(
     serve_one(client, dash)
     change(gateway, routes=[{"path": "/live", "to": "ws"}])
     reload(gateway)
-    gateway.process.wait_for(r"^INFO changed: gateway.routes: \[\] -> \[\{'path': '/live'")
+    gateway.process.wait_for(r"^INFO changed: gateway.routes: added \{path: /live, to: ws\}$")
     serve_one(client, ws)
 
 
