@@ -186,7 +186,7 @@ def _certificates(pem: bytes) -> str:
 
 def _serial_and_end(der: bytes) -> tuple[int, datetime]:
     """Return the serial number and the last moment of a certificate. Raises ValueError and IndexError."""
-    # RFC 5280, section 4.1: in Certificate is TBSCertificate; in it version, serial number, signature, issuer, validity.
+    # RFC 5280, section 4.1: in Certificate is TBSCertificate; in it version, serial, signature, issuer, validity.
     fields = _values(_values(_values(der)[0][1])[0][1])
     if fields[0][0] == 0xA0:  # the version, which may be left out
         del fields[0]
