@@ -45,6 +45,7 @@ from proxy.tunnel import IdleWatch, Leg, Tunnel
 from proxy.upgrade import shake_hands
 from proxy.uploads import Uploads
 from proxy.upstream import Upstream
+from ws_service.limited_log import LimitedLog
 
 logger = logging.getLogger("proxy")
 
@@ -56,6 +57,12 @@ _SETTINGS = {
     431: "gateway.limits.header, or .fields,",
 }
 """The setting that a head has exceeded, by the status of the answer."""
+
+_LOST_UPGRADE = (
+    "a WebSocket handshake from %s came without Upgrade: websocket, and was passed on as an ordinary GET: a proxy in "
+    "front does not pass the field on; nginx needs proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
+    "proxy_set_header Connection $connection_upgrade; (see docs/deployment.md)"
+)
 
 _RELOAD_HASH = "/_reload-hash"
 """What a page of Dash in debug mode polls. Any answer of ours would count as the state of its code, and the next good
@@ -93,6 +100,7 @@ class Gateway:
         self.handoff = Handoff(rules.settings.handoff_path(folder), observe, self._admission.websockets)
         self._prefix = os.urandom(6).hex()
         self._number = 0
+        self._log = LimitedLog(logger)
         self._resumed: set[asyncio.Task[None]] = set()
         self._express = Express(
             rules,
@@ -215,6 +223,8 @@ class Gateway:
         check_size(client, rules.settings.limits.body)
         upstream = rules.upstreams[decision.upstream]
         exchange.upstream, exchange.route = decision.upstream, decision.route
+        if not isinstance(decision, Upgrade) and client.head.get(b"sec-websocket-key") is not None:
+            self._tell_of_lost_upgrade(exchange, client.peer.address)
         ours = forwarded_fields(client.head, client.peer, rules.settings.trusted_proxies, exchange.id)
         if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
             ours = ((b"Host", upstream.authority), *ours)
@@ -250,6 +260,11 @@ class Gateway:
             with upstream.lent(connection):
                 written = await relay(client, connection, answer, exchange, close=False)
         return written
+
+    def _tell_of_lost_upgrade(self, exchange: Exchange, address: str) -> None:
+        """Say that a handshake has lost its Upgrade field on the way; it is served as the GET that it is now."""
+        exchange.detail = "Sec-WebSocket-Key without Upgrade: websocket"
+        self._log.say("lost upgrade", logging.WARNING, _LOST_UPGRADE, address)
 
     async def _relay_refusal(self, client: Client, refusal: Refusal, exchange: Exchange, upstream: Upstream) -> Written:
         """Give the client what Dash has answered about it."""
