@@ -96,6 +96,7 @@ class TlsSocket:
                 self._flush()
                 self._receive()
         self._flush()
+        self._decrypt()  # what came with the last of the handshake
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
