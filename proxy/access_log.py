@@ -151,8 +151,10 @@ def _event(exchange: Exchange) -> str:
 
 
 def _time(exchange: Exchange) -> str:
-    """Return when the line was written: the end of an exchange, the beginning of a tunnel that has just opened."""
-    moment = exchange.when + exchange.duration
+    """Return when what the line tells of happened: the end of an exchange, or that its WebSocket opened."""
+    moment = exchange.when
+    if (event := exchange.opened if exchange.ended is None else exchange.ended) is not None:
+        moment += event - exchange.began
     second = int(moment)
     return f"{_second(second)}.{int((moment - second) * 1000):03d}Z"
 

@@ -39,6 +39,9 @@ _MAX_BODILESS = 4 * MAX_HEAD
 """Bytes in a row of an answer, head included, that are no body. More than a head, because what comes in one read is
 counted as one."""
 
+_TLS_ALERT = 0x15
+"""The first byte of what a server of TLS says to plain HTTP, if it says anything (RFC 8446, section 5.1)."""
+
 _NO_BODY = frozenset((204, 304))
 _REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
@@ -234,8 +237,12 @@ class Connection(asyncio.Protocol):
         reset = " (connection reset)" if exc is not None else ""
         if has_answered:
             return UpstreamCut(f"The upstream {self._name} closed the connection in the middle of a body{reset}.")
-        kind = UpstreamError if self.has_answered else UpstreamLost
-        return kind(f"The upstream {self._name} closed the connection without an answer{reset}.")
+        what = f"The upstream {self._name} closed the connection without an answer{reset}."
+        if self.has_answered:
+            return UpstreamError(what, passes=True)
+        # Many servers of HTTPS say nothing at all to plain HTTP.
+        tls_too = f" If it speaks TLS, write https:// in gateway.upstreams.{self._name}." * (not self.has_tls)
+        return UpstreamLost(what, advice=f"For whoever runs this: its own log may say why.{tls_too}")
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Hand out the transport behind a 101, paused, and the bytes that came with it."""
@@ -297,7 +304,10 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         if not self.has_answered and data[0] != 0x48:
-            self._break("sent something that is not HTTP (it does not begin with an H)")
+            if data[0] == _TLS_ALERT and not self.has_tls:
+                self._break("answers in TLS", f"write https:// and not http:// in gateway.upstreams.{self._name}.")
+            else:
+                self._break("sent something that is not HTTP (it does not begin with an H)")
             self._wake()
             return
         self.has_answered = True
@@ -453,12 +463,17 @@ class Connection(asyncio.Protocol):
         self._reusable = False
         self._complete = True
 
-    def _break(self, what: str) -> None:
+    def _break(self, what: str, remedy: str = "") -> None:
+        """End the exchange as a fault of the upstream; remedy: what whoever runs this can do."""
         if self._complete:
             self._reusable = False
             return
         kind = UpstreamError if self._answer is None else UpstreamCut
-        self._error = self._error or kind(f"The upstream {self._name} {what}.")
+        self._error = self._error or kind(
+            f"The upstream {self._name} {what}.",
+            advice=remedy and f"For whoever runs this: {remedy}",
+            detail=remedy and f"the upstream {self._name} {what}; {remedy}",
+        )
         self.abort()
 
     def _hear_last_words(self) -> None:

@@ -27,7 +27,7 @@ from proxy.lifecycle import Lifecycle
 logger = logging.getLogger("proxy")
 
 RESTARTING = 1012
-"""Close code: "the service is restarting, come back". Browsers' clients reconnect after it."""
+"""Close code: "the service is restarting, come back". What reconnects is the page's own code."""
 
 GRACE = 1.0
 """Seconds without a request after which a connection is closed. Precedent: nginx keepalive_min_timeout 0."""

@@ -64,10 +64,13 @@ class ProxyError(Exception):
     advice: what whoever reads it can do, or empty. It reaches the client too.
     detail: what the log says instead of the message, where the operator may know more than the client.
     headers: fields that the answer must carry (RFC 9110 asks for some).
+    passes: whether it may be over when one tries again; None: as the kind of error has it.
     """
 
     status = 500
     outcome = Outcome.BUG
+    passes = False
+    """Whether it may be over when one tries again, with nobody changing anything."""
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class ProxyError(Exception):
         detail: str = "",
         status: int | None = None,
         headers: Iterable[tuple[bytes, bytes]] = (),
+        passes: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -85,6 +89,8 @@ class ProxyError(Exception):
         self.headers = tuple(headers)
         if status is not None:
             self.status = status
+        if passes is not None:
+            self.passes = passes
 
 
 class ClientError(ProxyError):
@@ -129,6 +135,7 @@ class UpstreamUnreachable(UpstreamError):
 
     status = 503
     outcome = Outcome.UPSTREAM_AWAY
+    passes = True
 
 
 class UpstreamFull(UpstreamError):
@@ -136,10 +143,13 @@ class UpstreamFull(UpstreamError):
 
     status = 503
     outcome = Outcome.UPSTREAM_FULL
+    passes = True
 
 
 class UpstreamLost(UpstreamError):
     """The upstream closed the connection before the first byte of an answer; nobody can tell what it has done."""
+
+    passes = True
 
 
 class UpstreamTimeout(UpstreamError):
@@ -147,6 +157,7 @@ class UpstreamTimeout(UpstreamError):
 
     status = 504
     outcome = Outcome.UPSTREAM_TIMEOUT
+    passes = True
 
 
 class ConnectTimeout(UpstreamTimeout):
@@ -168,6 +179,7 @@ class Stopping(ProxyError):
 
     status = 503
     outcome = Outcome.STOPPING
+    passes = True
 
 
 class Exhausted(ProxyError):
@@ -175,6 +187,7 @@ class Exhausted(ProxyError):
 
     status = 503
     outcome = Outcome.EXHAUSTED
+    passes = True
 
 
 class ListenError(Exception):

@@ -13,8 +13,9 @@ class Exchange:
     """One request and everything that became of it.
 
     Times are seconds of a monotonic clock, ``when`` is seconds of the wall
-    clock; byte counts are of bodies, and for a tunnel of everything behind
-    the handshake.
+    clock; both begin with the first byte of the head, however long the rest of
+    it takes (nginx's ``$request_time`` does the same). Byte counts are of
+    bodies, and for a tunnel of everything behind the handshake.
     """
 
     id: str
@@ -36,6 +37,8 @@ class Exchange:
     """Bytes from the client."""
     sent: int = 0
     """Bytes to the client."""
+    opened: float | None = None
+    """When its WebSocket opened, or its socket was handed over; None before, and where there is none."""
     ended: float | None = None
     outcome: Outcome = Outcome.BUG
     detail: str = ""
@@ -55,5 +58,5 @@ class Exchange:
 
     @property
     def duration(self) -> float:
-        """Seconds from head to end; 0 while it runs."""
+        """Seconds from the first byte of the head to the end; 0 while it runs."""
         return 0.0 if self.ended is None else self.ended - self.began

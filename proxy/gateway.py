@@ -36,7 +36,7 @@ from proxy.hijack import Connection as ClientConnection
 from proxy.hold import hold
 from proxy.lifecycle import Lifecycle, State
 from proxy.limits import Admission, Lease, TurnAway
-from proxy.pages import PASSES, RETRY, as_json, is_navigation, page
+from proxy.pages import RETRY, as_json, is_navigation, page
 from proxy.patience import SlowReaders
 from proxy.plain import Request
 from proxy.routing import Refuse, Upgrade, decide
@@ -45,6 +45,7 @@ from proxy.tunnel import IdleWatch, Leg, Tunnel
 from proxy.upgrade import shake_hands
 from proxy.uploads import Uploads
 from proxy.upstream import Upstream
+from ws_service.limited_log import LimitedLog
 
 logger = logging.getLogger("proxy")
 
@@ -56,6 +57,12 @@ _SETTINGS = {
     431: "gateway.limits.header, or .fields,",
 }
 """The setting that a head has exceeded, by the status of the answer."""
+
+_LOST_UPGRADE = (
+    "a WebSocket handshake from %s came without Upgrade: websocket, and was passed on as an ordinary GET: a proxy in "
+    "front does not pass the field on; nginx needs proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
+    "proxy_set_header Connection $connection_upgrade; (see docs/deployment.md)"
+)
 
 _RELOAD_HASH = "/_reload-hash"
 """What a page of Dash in debug mode polls. Any answer of ours would count as the state of its code, and the next good
@@ -93,6 +100,7 @@ class Gateway:
         self.handoff = Handoff(rules.settings.handoff_path(folder), observe, self._admission.websockets)
         self._prefix = os.urandom(6).hex()
         self._number = 0
+        self._log = LimitedLog(logger)
         self._resumed: set[asyncio.Task[None]] = set()
         self._express = Express(
             rules,
@@ -215,6 +223,8 @@ class Gateway:
         check_size(client, rules.settings.limits.body)
         upstream = rules.upstreams[decision.upstream]
         exchange.upstream, exchange.route = decision.upstream, decision.route
+        if not isinstance(decision, Upgrade) and client.head.get(b"sec-websocket-key") is not None:
+            self._tell_of_lost_upgrade(exchange, client.peer.address)
         ours = forwarded_fields(client.head, client.peer, rules.settings.trusted_proxies, exchange.id)
         if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
             ours = ((b"Host", upstream.authority), *ours)
@@ -251,6 +261,11 @@ class Gateway:
                 written = await relay(client, connection, answer, exchange, close=False)
         return written
 
+    def _tell_of_lost_upgrade(self, exchange: Exchange, address: str) -> None:
+        """Say that a handshake has lost its Upgrade field on the way; it is served as the GET that it is now."""
+        exchange.detail = "Sec-WebSocket-Key without Upgrade: websocket"
+        self._log.say("lost upgrade", logging.WARNING, _LOST_UPGRADE, address)
+
     async def _relay_refusal(self, client: Client, refusal: Refusal, exchange: Exchange, upstream: Upstream) -> Written:
         """Give the client what Dash has answered about it."""
         answer = refusal.answer
@@ -264,7 +279,7 @@ class Gateway:
 
     async def _admit(self, exchange: Exchange, limits: Limits) -> None:
         """Count a WebSocket in before it is one; wait if its client is fast. Raises TooMany."""
-        verdict = self._admission.websocket(exchange.client, limits, exchange.began)
+        verdict = self._admission.websocket(exchange.client, limits, time.monotonic())
         if isinstance(verdict, TurnAway):
             if verdict.notice:
                 logger.warning("%s", verdict.notice)
@@ -334,6 +349,7 @@ class Gateway:
         client.let_go()
         exchange.is_handed_off = True
         exchange.outcome = Outcome.HANDED_OFF
+        exchange.opened = time.monotonic()
         self._observe(exchange)
         return True
 
@@ -371,6 +387,7 @@ class Gateway:
             raise
         exchange.is_tunnel = True
         exchange.status = 101
+        exchange.opened = time.monotonic()
         self._idle_watch.wake()
         self._slow_readers.wake()
         self._observe(exchange)
@@ -441,7 +458,11 @@ class Gateway:
     def _record_of(self, client: Client, rules: Rules) -> Exchange:
         head = client.head
         address = client_address(head, client.peer, rules.settings.trusted_proxies)
-        return self._record(address, head.method, head.target, (head.get(b"host") or b"").decode("latin-1"))
+        exchange = self._record(address, head.method, head.target, (head.get(b"host") or b"").decode("latin-1"))
+        reading = max(0.0, exchange.began - client.began)
+        exchange.began -= reading
+        exchange.when -= reading
+        return exchange
 
     def _record(self, client: str, method: str, target: str, host: str) -> Exchange:
         self._number += 1
@@ -470,13 +491,13 @@ class Gateway:
         keep = not isinstance(error, ClientError | Stopping) and client.wants_keep_alive and client.body.is_eof()
         kind, body = page(error, exchange.upstream) if is_navigation(client.head) else as_json(error)
         fields = [
-            (b"Date", formatdate(exchange.when, usegmt=True).encode()),
+            (b"Date", formatdate(usegmt=True).encode()),
             (b"Content-Type", kind),
             (b"Content-Length", b"%d" % len(body)),
             (b"Cache-Control", b"no-store"),
         ]
         fields += error.headers
-        if error.status in PASSES and not any(name == b"Retry-After" for name, _ in error.headers):
+        if error.passes and not any(name == b"Retry-After" for name, _ in error.headers):
             fields.append((b"Retry-After", b"%d" % RETRY))
         if not keep:
             fields.append((b"Connection", b"close"))

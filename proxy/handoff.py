@@ -153,7 +153,8 @@ class Handoff:
             return self.fall_back(*self._absence)
         x = exchange
         assert x.slot is not None, "a handshake is counted before it goes anywhere"
-        about = wire.Socket(x.id, x.client, x.target, x.host, x.route, x.when)
+        # Not when its head came: the service counts from now on, and its handshake may have waited for the service.
+        about = wire.Socket(x.id, x.client, x.target, x.host, x.route, time.time())
         try:
             data = wire.encode(wire.Open(about, is_secure, head, leftover, patience, send))
         except wire.WireError as error:
@@ -221,7 +222,10 @@ class Handoff:
             del self._channels[channel.place]
 
     def shun(self, place: Path, why: object) -> None:
-        """Dial a socket file no more until another one is in its place: who is there is not understood."""
+        """Dial a socket file no more until another one is in its place: who is there is not understood.
+
+        The answer of that one cannot change, and each dial is a line in its log.
+        """
         self._shunned[place] = _identity(place)
         self._absence = "not understood", f"the service on {place} is not understood: {why}"
 
@@ -264,6 +268,7 @@ class Handoff:
             self._absence = "not answered", f"the service on {place} cannot be asked: {error.strerror or error}"
             return
         sock.setblocking(False)
+        identity = _identity(place)  # before: who takes its place meanwhile is somebody else
         try:
             sock.connect(str(place))
             pid, uid = _peer(sock)
@@ -271,6 +276,7 @@ class Handoff:
                 sock.close()
                 who = f"the service on {place} runs as user {uid}, this as user {os.geteuid()}"
                 self._absence = "not trusted", who
+                self._shunned[place] = identity
                 return
             sock.send(wire.encode(wire.Hello()))
         except OSError as error:
@@ -278,13 +284,17 @@ class Handoff:
             self._absence = "not answered", f"nobody answers on {place}: {error.strerror or error}"
             return
         self._absence = "no greeting", f"the service on {place} (process {pid}) has not answered the greeting yet"
-        self._channels[place] = _Channel(self, place, sock, pid)
+        self._channels[place] = _Channel(self, place, sock, pid, is_roots=uid != os.geteuid())
 
 
 class _Channel:
-    """One process of the service, from our greeting to the end of either."""
+    """One process of the service, from our greeting to the end of either.
 
-    def __init__(self, owner: Handoff, place: Path, sock: socket.socket, pid: int) -> None:
+    is_roots: it runs as root and this process does not, so it will not take anything from us.
+    """
+
+    def __init__(self, owner: Handoff, place: Path, sock: socket.socket, pid: int, *, is_roots: bool) -> None:
+        self._is_roots = is_roots
         self.place = place
         self.sock = sock
         self.pid = pid
@@ -338,7 +348,9 @@ class _Channel:
         self.sock.close()
         for verdict, _ in self._waiting.values():
             if not verdict.done():
-                verdict.set_exception(UpstreamError("The ws service went away while it took the connection over."))
+                verdict.set_exception(
+                    UpstreamError("The ws service went away while it took the connection over.", passes=True)
+                )
         self._waiting.clear()
         for key, count in (*self._held.items(), *((key, 1) for key in self._doubtful.values())):
             self._owner.websockets.leave(key, count)
@@ -443,6 +455,8 @@ class _Channel:
             pass
         elif not self._is_greeted:
             why = "it ended before its greeting; it may be another version: restart both programs"
+            if self._is_roots:
+                why = f"it runs as root, and takes nothing from user {os.geteuid()}: run both as the same user"
             logger.warning("the ws service on %s (process %d) is not understood: %s", self.place, self.pid, why)
             self._owner.shun(self.place, why)
         elif self.live:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypedDict, Unpack, cast
 
@@ -102,6 +103,11 @@ class Client:
         protocol = cast(Connection, request.protocol)
         keep_alive = not message.should_close and _wants_keep_alive(head)
         return cls(protocol, head, request.content, wants_keep_alive=keep_alive)
+
+    @property
+    def began(self) -> float:
+        """When the first byte of the request was read that the connection has; monotonic seconds."""
+        return self._protocol._began
 
     @property
     def wants_keep_alive(self) -> bool:
@@ -261,6 +267,7 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_announced",
+        "_began",
         "_body",
         "_carried",
         "_heads",
@@ -310,6 +317,7 @@ class Connection(RequestHandler):
         self._carried: Carried | None = None
         self._held = bytearray()  # what came behind the request that is being served
         self._reader = RequestReader(limits)
+        self._began = time.monotonic()  # when the first byte of the head came that is being read
         self._body = EMPTY_PAYLOAD  # of the request that aiohttp serves
         self._is_answered = False  # that request is, though its body may still come
         self._is_full = False  # of what is held: reading is paused for it
@@ -384,6 +392,8 @@ class Connection(RequestHandler):
     def _read(self, data: bytes) -> int:
         reader = self._reader
         had_begun, had_head = reader.has_begun, reader.has_head
+        if not had_begun:
+            self._began = time.monotonic()
         try:
             good, behind = reader.feed(data)
         except Unreadable as error:

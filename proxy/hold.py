@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from proxy.connection import Answer, Connection
-from proxy.errors import ConnectTimeout, UpstreamLost, UpstreamUnreachable
+from proxy.errors import ConnectTimeout, UpstreamError, UpstreamLost, UpstreamUnreachable
 from proxy.upstream import Upstream
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
@@ -48,11 +48,11 @@ async def hold(upstream: Upstream, attempt: Callable[[], Awaitable[T]]) -> T:
         try:
             return await attempt()
         except (UpstreamUnreachable, ConnectTimeout) as error:
-            failure = error.message
+            failure: UpstreamError = error
             if not upstream.hold_seconds:
                 raise
         except UpstreamLost as error:
-            failure = error.message
+            failure = error
             lost += 1
             if lost > REPEATS or not upstream.hold_seconds:
                 raise
@@ -62,9 +62,10 @@ async def hold(upstream: Upstream, attempt: Callable[[], Awaitable[T]]) -> T:
             await upstream.returned(until - now())
         except TimeoutError:
             raise UpstreamUnreachable(
-                f"{failure} It did not come back within {upstream.hold_seconds:g} s.",
-                advice=upstream.advice("is it running?"),
-                detail=f"{failure} {upstream.url} did not come back within {upstream.hold_seconds:g} s",
+                f"{failure.message} It did not come back within {upstream.hold_seconds:g} s.",
+                advice=failure.advice or upstream.advice("is it running?"),
+                detail=f"{failure.message} {upstream.url} did not come back within {upstream.hold_seconds:g} s",
+                passes=failure.passes,
             ) from None
 
 

@@ -12,9 +12,6 @@ from proxy.headers import Head
 RETRY = 5
 """Seconds after which a client may try again: a Dash server with a few pages starts in about as long."""
 
-PASSES = frozenset((502, 503, 504))
-"""Statuses of what may be over when one tries again."""
-
 _SOON = 2
 """Seconds after which the page of an upstream that is away asks again. That request is held, so it is no hurry."""
 
@@ -40,18 +37,18 @@ def as_json(error: ProxyError) -> tuple[bytes, bytes]:
 
 
 def page(error: ProxyError, upstream: str) -> tuple[bytes, bytes]:
-    """Return the type and the body of an answer for a person. It asks again by itself where that may help.
+    """Return the type and the body of an answer for a person. It asks again by itself where waiting may help.
 
     upstream: the one that was asked; empty where none was.
     """
     title = f"{error.status} {HTTPStatus(error.status).phrase}"
     again, mark, first, then = "", "", html.escape(error.message), html.escape(error.advice)
-    if isinstance(error, UpstreamUnreachable):
+    if isinstance(error, UpstreamUnreachable) and error.passes:
         title = "Dash is starting" if upstream == "dash" else f"The {upstream} service is starting"
         again = _AGAIN.format(_SOON)
         mark = '<div class=mark aria-hidden="true"><i></i><i></i><i></i></div>'
         first, then = "This page opens by itself as soon as it is there.", f"{first} {then}"
-    elif error.status in PASSES:
+    elif error.passes:
         again = _AGAIN.format(RETRY)
         then += " This page tries again by itself."
     text = f"""<!doctype html>

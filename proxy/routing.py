@@ -239,7 +239,10 @@ def _handshake_key(head: Head) -> bytes:
     through WebSocket proxies.
     """
     if head.method != "GET" or head.version != (1, 1):
-        raise ClientError("A WebSocket handshake is a GET over HTTP/1.1.")
+        raise ClientError(
+            "A WebSocket handshake is a GET over HTTP/1.1.",
+            advice="A proxy in front must speak HTTP/1.1 to this port (nginx: proxy_http_version 1.1).",
+        )
     if head.has_body:
         raise ClientError("A WebSocket handshake has no body.")
     one_upgrade = [value.lower() for value in head.all(b"upgrade")] == [b"websocket"]  # not even an empty one beside it

@@ -64,6 +64,7 @@ class Server:
         )
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)
         self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
+        self._contents = tls.contents(settings)
         self.certificate = Certificate(tls.server_context(settings.tls)) if settings.tls else None
         self._bound: list[Bound] = []
         self._door: Door | None = None
@@ -173,14 +174,16 @@ class Server:
         """
         before = self._gateway.rules
         settings, staying = merge(before.settings, read)
+        contents = tls.contents(settings)
         context = None if settings.tls is None else tls.server_context(settings.tls)
         terms = _terms(settings)
-        changes = differences(before.settings, settings)
+        changes = differences(before.settings, settings) + tls.renewals(self._contents, contents)
         rules = make_rules(settings, before)
         # From here on nothing reads, parses or refuses.
         rules.adapt_upstreams()
         self._gateway.adopt(rules)
         self._listener.adapt(**terms)
+        self._contents = contents
         if self.certificate is not None and context is not None:
             self.certificate.context = context
         if self._door is not None:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from proxy.config import Tls
+from proxy.config import Settings, Tls
 from proxy.errors import TlsError
 
 logger = logging.getLogger("proxy")
@@ -23,6 +27,12 @@ _ALPN = ("http/1.1",)
 _DATES = {9: "is not valid yet", 10: "has expired"}
 """OpenSSL's codes (X509_verify_cert(3)) for a certificate that clients refuse today and took, or will take, another
 day: no mistake in the file."""
+
+
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+
+_NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"))
+"""OpenSSL's reasons where what came from the other side was no TLS record: HTTP, most likely."""
 
 
 class Certificate:
@@ -90,6 +100,15 @@ def unreadable(files: Tls) -> list[TlsError]:
     return found
 
 
+def doubt(error: ssl.SSLError) -> str:
+    """Return what whoever runs this should look at when a handshake with an upstream has failed like that."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "is its certificate the right one?"
+    if error.reason in _NO_TLS:
+        return "does it speak plain HTTP? Then write http:// and not https://."
+    return "its own log says why it refuses TLS."
+
+
 def server_context(files: Tls) -> ssl.SSLContext:
     """Return what the public listener speaks TLS with. Raises TlsError when the files cannot be used.
 
@@ -123,6 +142,85 @@ def server_context(files: Tls) -> ssl.SSLContext:
     except OSError as error:
         raise TlsError("gateway.tls.certificate", f"{files.certificate} cannot be read: {error.strerror}") from None
     return context
+
+
+class Content(NamedTuple):
+    """What is in a file of certificates.
+
+    path: of the file. digest: of all of it. words: which certificates these are, for the log.
+    """
+
+    path: str
+    digest: bytes
+    words: str
+
+
+def contents(settings: Settings) -> dict[str, Content]:
+    """Return what is in the files of certificates that are in use, by setting; a file that cannot be read is left out.
+
+    Read it before the files are loaded: then what changes in between is told by the next reload.
+    """
+    paths: dict[str, str | None] = {}
+    if settings.tls is not None:
+        paths["tls.certificate"] = settings.tls.certificate
+    if any(url.startswith("https:") for _, url in settings.upstreams):
+        paths["upstream_ca"] = settings.upstream_ca
+    found = {}
+    for key, path in paths.items():
+        with suppress(OSError):
+            if path is not None:
+                data = Path(path).read_bytes()
+                found[key] = Content(path, sha256(data).digest(), _certificates(data))
+    return found
+
+
+def renewals(before: Mapping[str, Content], after: Mapping[str, Content]) -> list[str]:
+    """Return which files have other certificates in them, as ``setting: file: old -> new``."""
+    told = []
+    for key, now in after.items():
+        past = before.get(key)
+        if past is not None and past.digest != now.digest:
+            what = f"{past.words} -> {now.words}"
+            if past.words == now.words:
+                what = f"another content; its first certificate is the same, {now.words}"
+            told.append(f"{key}: the file {now.path} was renewed: {what}")
+    return told
+
+
+def _certificates(pem: bytes) -> str:
+    """Return in words the first certificate of a file, and how many more there are."""
+    blocks = pem.decode("latin-1").split(_BEGIN)[1:]
+    try:
+        serial, until = _serial_and_end(ssl.PEM_cert_to_DER_cert(_BEGIN + blocks[0].partition(_END)[0] + _END))
+    except (ValueError, IndexError):  # of a kind that OpenSSL reads and this does not
+        return "an unknown certificate"
+    more = f", and {len(blocks) - 1} more" if len(blocks) > 1 else ""
+    return f"serial {serial:X}, valid until {until} UTC{more}"
+
+
+def _serial_and_end(der: bytes) -> tuple[int, datetime]:
+    """Return the serial number and the last moment of a certificate. Raises ValueError and IndexError."""
+    # RFC 5280, section 4.1: in Certificate is TBSCertificate; in it version, serial, signature, issuer, validity.
+    fields = _values(_values(_values(der)[0][1])[0][1])
+    if fields[0][0] == 0xA0:  # the version, which may be left out
+        del fields[0]
+    tag, until = _values(fields[3][1])[1]
+    if tag != 0x18:  # UTCTime, which has two digits of the year (section 4.1.2.5.1)
+        until = (b"20" if until < b"5" else b"19") + until
+    return int.from_bytes(fields[0][1], signed=True), datetime.strptime(until.decode(), "%Y%m%d%H%M%SZ")
+
+
+def _values(der: bytes) -> list[tuple[int, bytes]]:
+    """Split DER into values, each with its tag (X.690, section 8.1)."""
+    values, at = [], 0
+    while at < len(der):
+        tag, size, at = der[at], der[at + 1], at + 2
+        if size & 0x80:
+            count = size & 0x7F
+            size, at = int.from_bytes(der[at : at + count]), at + count
+        values.append((tag, der[at : at + size]))
+        at += size
+    return values
 
 
 def _read(path: str, mark: str, noun: str, key: str) -> None:

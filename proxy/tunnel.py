@@ -20,8 +20,8 @@ from proxy.reads import give_way, last_read
 from ws_service.unacknowledged import waiting
 
 _COME_BACK = 1012
-"""What a client hears whose upstream has vanished: "the service restarts". Without it, it would see 1006, after which
-browsers' clients come back too, but which tells nobody that something was to be expected."""
+"""What a client hears whose upstream has vanished: "the service restarts". Without it, it would see 1006, which tells
+the page's code nothing."""
 
 FAREWELL = 2.0
 """Seconds without any progress after which connections that are to close are cut. Precedents: nginx none, Caddy 5s."""
@@ -261,7 +261,7 @@ class Tunnel:
     def say_goodbye(self, code: int, outcome: Outcome) -> None:
         """Close from our side: a close frame to both, each between two frames, then the end.
 
-        code: 1012 makes a client come back, and so do 1001 and 1013; never 1000
+        code: 1012, 1001 and 1013 tell the page's code to come back; never 1000
         or 4001, after which Dash's browser worker stays away (design D5).
         """
         if self._farewell is not None or self.state is State.CLOSED:

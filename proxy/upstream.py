@@ -39,6 +39,27 @@ _OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errn
 """What has run out here, and says nothing about the upstream."""
 
 
+_NO_NAME = "its host name is not known"
+_NO_ANSWER = "its host name cannot be looked up for now"
+_RESET = "it closed the connection at once"
+_NO_HANDSHAKE = "it closed the connection in the TLS handshake"
+_NOT_ALLOWED = "permission denied"
+_OTHER_SOCKET = "its socket file is of another kind"
+
+_QUESTIONS = {
+    _NO_NAME: "is its name right, and is it running?",
+    _NO_ANSWER: "does the name server answer?",
+    _NO_HANDSHAKE: "is it running, and does it speak TLS?",
+    _NOT_ALLOWED: "may the user of this process use its socket file?",
+    _OTHER_SOCKET: "is that the socket file of a web server?",
+}
+"""What to look at, by why no connection was made; for every other reason, whether it runs."""
+
+_STAYS = frozenset((_NOT_ALLOWED, _OTHER_SOCKET))
+"""Reasons that hardly pass by themselves. Requests wait all the same, as a socket file may be made before its mode is
+set; but no page promises that it opens soon."""
+
+
 class Ways(TypedDict):
     """How an upstream is dealt with: what a reload may change.
 
@@ -285,10 +306,15 @@ class Upstream:
                         raise
             raise socket.gaierror(socket.EAI_NONAME, "no address")
         except TimeoutError:
-            what = "look up its host name" if self._host_name.is_being_looked_up else "take a connection"
+            what = "take a connection" if self._tls is None else "take a connection and finish a TLS handshake"
+            if self._host_name.is_being_looked_up:
+                what = "look up its host name"
             raise _NotReached(f"did not {what} within {seconds:g} s", is_late=True) from None
         except ssl.SSLError as error:
-            raise _NotReached(tls.why(error), is_unsafe=True) from error
+            raise _NotReached(tls.why(error), tls_doubt=tls.doubt(error)) from error
+        except ConnectionResetError as error:
+            why = _RESET if self._tls is None else _NO_HANDSHAKE
+            raise _NotReached(why) from error
         except OSError as error:
             raise _NotReached(_reason(error), is_ours=error.errno in _OURS) from error
 
@@ -297,14 +323,14 @@ class Upstream:
         try:
             await self._probe()
         except _NotReached as missed:
-            if missed.is_unsafe:
-                self.health.answered_badly(missed.why)
+            if missed.tls_doubt:
+                self.health.answered_badly(f"{missed.why}; {missed.tls_doubt}")
                 self.room.open()
             elif missed.is_away:
                 # Whoever waits has met it away already; this is no first doubt.
                 (self.health.missed if self.room.awaits_return else self.health.failed)(missed.why)
         except UpstreamError as error:
-            self.health.answered_badly(error.message)
+            self.health.answered_badly(error.detail or error.message)
             self.room.open()
         else:
             self.health.passed()
@@ -345,22 +371,27 @@ class Upstream:
                 "LimitNOFILE or ulimit -n",
                 headers=[(b"Retry-After", b"1")],
             )
-        if missed.is_unsafe:
+        if missed.tls_doubt:
+            is_certificate = isinstance(missed.__cause__, ssl.SSLCertVerificationError)
+            known = "; gateway.upstream_ca names the authorities that are believed" if is_certificate else ""
             # What exactly is wrong with its certificate is nothing for a stranger.
             return UpstreamError(
-                f"The upstream {self.name} cannot be spoken to safely.",
-                advice=self.advice("is its certificate the right one?"),
-                detail=f"the upstream {self.name} at {self.url}: {missed.why}; gateway.upstream_ca names the "
-                "authorities that are believed",
+                f"The upstream {self.name} cannot be spoken to {'safely' if is_certificate else 'over TLS'}.",
+                advice=self.advice(missed.tls_doubt),
+                detail=f"the upstream {self.name} at {self.url}: {missed.why}; {missed.tls_doubt}{known}",
             )
         return self._unreachable(missed.why, is_late=missed.is_late)
 
     def _unreachable(self, why: str, *, is_late: bool = False) -> UpstreamUnreachable | ConnectTimeout:
         what = why if is_late else f"cannot be reached: {why}"
+        question = _QUESTIONS.get(why, "is it running?")
+        if is_late:
+            question = "is it overloaded?" if self._tls is None else "is it overloaded, or does it speak no TLS?"
         return (ConnectTimeout if is_late else UpstreamUnreachable)(
             f"The upstream {self.name} {what}.",
-            advice=self.advice("is it overloaded?" if is_late else "is it running?"),
+            advice=self.advice(question),
             detail=f"the upstream {self.name} at {self.url} {what}",
+            passes=why not in _STAYS,
         )
 
     def _keep(self, connection: Connection) -> None:
@@ -384,16 +415,19 @@ class Upstream:
 
 
 class _NotReached(Exception):
-    """No connection: why; whether it took too long; whether that is our own fault; whether TLS failed."""
+    """No connection: why; whether it took too long; whether that is our own fault; where TLS failed, what to look at.
 
-    def __init__(self, why: str, *, is_late: bool = False, is_ours: bool = False, is_unsafe: bool = False) -> None:
+    What fails in TLS is not over with time: somebody has to change a certificate, or an address.
+    """
+
+    def __init__(self, why: str, *, is_late: bool = False, is_ours: bool = False, tls_doubt: str = "") -> None:
         super().__init__(why)
-        self.why, self.is_late, self.is_ours, self.is_unsafe = why, is_late, is_ours, is_unsafe
+        self.why, self.is_late, self.is_ours, self.tls_doubt = why, is_late, is_ours, tls_doubt
 
     @property
     def is_away(self) -> bool:
         """Whether the upstream takes no connection."""
-        return not (self.is_ours or self.is_unsafe)
+        return not (self.is_ours or self.tls_doubt)
 
 
 def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> tuple[dict[str, Upstream], dict[str, Ways]]:
@@ -436,8 +470,11 @@ def _reason(error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     if isinstance(error, socket.gaierror):
-        is_for_now = error.errno == socket.EAI_AGAIN
-        return "its host name cannot be looked up for now" if is_for_now else "its host name is not known"
+        return _NO_ANSWER if error.errno == socket.EAI_AGAIN else _NO_NAME
     if isinstance(error, FileNotFoundError):
         return "its socket file does not exist"
+    if isinstance(error, PermissionError):
+        return _NOT_ALLOWED
+    if error.errno == errno.EPROTOTYPE:
+        return _OTHER_SOCKET
     return (error.strerror or type(error).__name__).lower()

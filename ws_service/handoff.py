@@ -133,8 +133,11 @@ class Handoff:
             accepted.setblocking(False)
             pid, uid = peer(accepted)
             if uid not in (0, os.geteuid()):
-                log.error(
-                    "refused process %d on %s: it runs as user %d, and sockets are taken from user %d and root alone",
+                self._resources.log.say(
+                    "another user",
+                    logging.WARNING,
+                    "refused process %d on %s: it runs as user %d, and sockets are taken from user %d and root alone; "
+                    "run the gateway and the service as the same user",
                     pid,
                     self._claim.path,
                     uid,
@@ -143,7 +146,8 @@ class Handoff:
                 accepted.close()
                 continue
             if len(self._channels) >= _MAX_CHANNELS:
-                log.error("refused process %d: %d gateways are connected already", pid, len(self._channels))
+                sentence = "refused process %d: %d gateways are connected already"
+                self._resources.log.say("too many gateways", logging.ERROR, sentence, pid, len(self._channels))
                 accepted.close()
                 continue
             self._channels.add(_Channel(accepted, pid, self))

@@ -153,7 +153,7 @@ class Socket:
 
     id: the exchange's. client: its address as the gateway decided it.
     target, host: of the handshake. route: the rule that sent it here.
-    opened: seconds of the wall clock at which the handshake came.
+    opened: seconds of the wall clock at which the socket was handed over.
     """
 
     layout: ClassVar = (TEXT, TEXT, TEXT, TEXT, TEXT, SECONDS)

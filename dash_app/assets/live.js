@@ -190,7 +190,7 @@
       const state = now ? now.state : "connecting";
       const verdict = ws === "waiting" || !http || http === "waiting" ? ""
         : ws === http ? "One process does both. Behind dash-ws-proxy there are two."
-        : "Two processes on one port. Restart either one: the other does not notice.";
+        : "Two processes on one port. When one is restarted, the other does not notice.";
       return [
         now && now.detail ? `${state}: ${now.detail}` : state,
         "state " + state,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from ws_service import wire
@@ -67,6 +67,16 @@ class Place:
         if greet:
             await adopter.send(wire.Hello(live))
         return adopter
+
+    @property
+    def dials(self) -> int:
+        """How many connections wait to be accepted; they are closed."""
+        count = 0
+        with suppress(BlockingIOError):
+            while True:
+                self._listener.accept()[0].close()
+                count += 1
+        return count
 
     @property
     def adopter(self) -> Adopter:

@@ -89,6 +89,13 @@ def test_a_tunnel_has_a_line_when_it_opens() -> None:
     assert not {"outcome", "duration", "received", "sent", "closed_by", "close_code"} & set(told)
 
 
+def test_the_line_of_a_handshake_that_had_to_wait_has_the_time_at_which_it_opened() -> None:
+    """Its head began a quarter of a second earlier."""
+    record = tunnel(ended=None, opened=100.25, outcome=Outcome.BUG)
+    assert text_line(record).startswith(f"{AT_THE_END} ")
+    assert json.loads(json_line(record))["time"] == AT_THE_END
+
+
 def test_a_tunnel_has_a_line_when_it_closes_that_says_who_ended_it() -> None:
     record = tunnel(**CLOSED)
     assert text_line(record) == (

@@ -106,6 +106,31 @@ async def test_what_is_refused_reaches_no_upstream_and_closes_the_connection(req
         assert (await gateway.ended()).outcome is Outcome.REFUSED
 
 
+async def test_a_handshake_that_lost_its_upgrade_is_an_ordinary_get_and_that_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """nginx without its two lines sends it like that, and the browser shows no more than "200"."""
+    lost = HANDSHAKE.replace(b"Upgrade: websocket\r\nConnection: Upgrade\r\n", b"Connection: close\r\n")
+    for number in range(3):
+        async with origin(answering(OK)) as server, listening(server.url) as gateway:
+            asked = [lost, lost.replace(b"HTTP/1.1", b"HTTP/1.0"), lost.replace(b"close", b"Upgrade\r\nUpgrade: h2c")]
+            assert (await gateway.ask(asked[number])).startswith(b"HTTP/1.1 200 OK\r\n")
+            exchange = await gateway.ended()
+            assert exchange.detail == "Sec-WebSocket-Key without Upgrade: websocket"
+            assert (exchange.upstream, exchange.outcome) == ("dash", Outcome.SERVED)
+    caplog.clear()
+    async with origin(answering(OK, OK, OK, OK)) as server, listening(server.url) as gateway:
+        for _ in range(3):
+            await gateway.ask(lost)
+        await gateway.ask(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    (line,) = [record for record in caplog.records if record.module == "limited_log"]
+    assert line.levelname == "WARNING"
+    assert "handshake from 127.0.0.1 came without Upgrade: websocket" in line.getMessage()
+    assert (
+        "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;" in line.getMessage()
+    )
+
+
 async def test_another_upgrade_is_answered_as_plain_http_on_a_connection_that_ends() -> None:
     seen = []
 

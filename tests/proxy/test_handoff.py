@@ -6,8 +6,10 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,7 +113,10 @@ async def test_the_head_the_leftover_and_the_socket_itself_are_sent(
     async with connected(handoff, path) as (_, adopter):
         offering = asyncio.get_running_loop().create_task(offer(handoff, client, is_secure=True), name="offer")
         message, descriptors = await adopter.receive()
-        assert message == wire.Open(ABOUT, True, HEAD, b"left", 10, 60)
+        assert isinstance(message, wire.Open)
+        assert abs(message.socket.opened - time.time()) < 60, "from then on the service counts its time"
+        about = replace(message.socket, opened=ABOUT.opened)
+        assert replace(message, socket=about) == wire.Open(ABOUT, True, HEAD, b"left", 10, 60)
         assert len(descriptors) == 1
         assert os.fstat(descriptors[0]).st_ino == os.fstat(client.fileno()).st_ino, "it is the same socket"
         os.close(descriptors[0])
@@ -300,9 +305,31 @@ async def test_a_service_of_another_user_gets_nothing(
 ) -> None:
     me = os.geteuid()
     monkeypatch.setattr("proxy.handoff._peer", lambda _: (1, me + 1))
-    async with place(path):
+    async with place(path) as service:
+        for _ in range(3):
+            assert not await offer(handoff, client)
+        assert handoff.fallbacks == {"not trusted": 3}
+        assert service.dials == 1, "its user cannot change, and each dial would be a line in its log"
+    async with place(path) as service:
+        handoff._look()
+        assert service.dials == 1, "another service has taken its place"
+
+
+async def test_a_service_of_root_that_refuses_this_user_is_said_to_do_that(
+    handoff: Handoff,
+    path: Path,
+    client: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("proxy.handoff._peer", lambda _: (1, 0))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    async with place(path) as service:
+        starting = asyncio.get_running_loop().create_task(handoff.start(), name="start")
+        (await service.accept(greet=False)).close()
+        await starting
         assert not await offer(handoff, client)
-    assert handoff.fallbacks == {"not trusted": 1}
+    assert "it runs as root, and takes nothing from user 1000: run both as the same user" in told(caplog)[0]
 
 
 async def test_root_is_trusted_whoever_we_are(

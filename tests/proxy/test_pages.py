@@ -6,7 +6,15 @@ import json
 
 import pytest
 
-from proxy.errors import ClientError, ProxyError, UpstreamError, UpstreamFull, UpstreamUnreachable
+from proxy.errors import (
+    ClientError,
+    ProxyError,
+    UpstreamError,
+    UpstreamFull,
+    UpstreamLost,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from proxy.headers import Head
 from proxy.pages import as_json, is_navigation, page
 
@@ -44,14 +52,17 @@ def test_an_upstream_that_is_away_is_said_to_be_starting(upstream: str, title: s
     ("error", "tries_again"),
     [
         (UpstreamFull("Full."), True),
-        (UpstreamError("Broken."), True),
+        (UpstreamLost("Gone."), True),
+        (UpstreamTimeout("Slow."), True),
+        (UpstreamError("Broken."), False),
+        (UpstreamUnreachable("Forbidden.", passes=False), False),
         (ClientError("What?"), False),
         (ProxyError("Oh."), False),
     ],
 )
-def test_a_page_tries_again_where_that_may_help(error: ProxyError, tries_again: bool) -> None:
+def test_a_page_tries_again_where_waiting_may_help(error: ProxyError, tries_again: bool) -> None:
     text = page(error, "")[1].decode()
-    assert ("http-equiv" in text) is tries_again
+    assert ("http-equiv" in text) is ("location.reload" in text) is ("tries again" in text) is tries_again
     assert "is starting" not in text
 
 

@@ -116,7 +116,7 @@ async def test_a_reload_applies_what_it_can_and_names_what_takes_a_restart(caplo
     assert (now.handoff, now.buffer) == (before.handoff, 4096)
     assert [record.getMessage() for record in caplog.records if record.module == "server"] == [
         "the configuration was read again; 2 changed",
-        "changed: gateway.routes: [] -> [{'path': '/a', 'host': None, 'subprotocol': None, 'to': 'ws'}]",
+        "changed: gateway.routes: added {path: /a, to: ws}",
         "changed: gateway.buffer: 16KiB -> 4KiB",
         "takes a restart: gateway.handoff: run/ws.sock -> off",
     ]

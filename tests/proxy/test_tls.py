@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
 
-from proxy.config import Tls
+from proxy.config import Settings, Tls
 from proxy.errors import TlsError
-from proxy.tls import Certificate, server_context, upstream_context, why
+from proxy.tls import Certificate, Content, contents, renewals, server_context, upstream_context, why
 from tests.certificates import Authority, encrypt
 
 
@@ -193,3 +194,63 @@ def test_what_is_said_of_a_failed_handshake_names_no_line_of_c() -> None:
     error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
     error.reason = "WRONG_VERSION_NUMBER"
     assert why(error) == "TLS failed: wrong version number"
+
+
+# -- what was renewed
+
+
+def in_use(authority: Authority, files: dict[str, str]) -> dict[str, Content]:
+    upstreams = {"dash": "https://localhost:1", "ws": "http://127.0.0.1:2"}
+    settings = {"tls": files, "upstreams": upstreams, "upstream_ca": str(authority.file)}
+    return contents(Settings.model_validate(settings))
+
+
+def test_a_renewed_certificate_is_told_by_its_serial_and_its_last_day(authority: Authority) -> None:
+    until = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
+    files = authority.issue(not_after=until)
+    before = in_use(authority, files)
+    assert renewals(before, in_use(authority, files)) == []
+    old = load_pem_x509_certificate(Path(files["certificate"]).read_bytes())
+    authority.issue(not_after=datetime(2051, 1, 1, tzinfo=UTC))  # which is no UTCTime any more
+    new = load_pem_x509_certificate(Path(files["certificate"]).read_bytes())
+    assert renewals(before, in_use(authority, files)) == [
+        f"tls.certificate: the file {files['certificate']} was renewed: "
+        f"serial {old.serial_number:X}, valid until 2031-02-03 04:05:06 UTC -> "
+        f"serial {new.serial_number:X}, valid until 2051-01-01 00:00:00 UTC"
+    ]
+
+
+def test_other_certificates_behind_the_same_first_one_are_told_too(authority: Authority) -> None:
+    files = authority.issue()
+    before = in_use(authority, files)
+    with Path(files["certificate"]).open("ab") as chain:
+        chain.write(authority.file.read_bytes())
+    (told,) = renewals(before, in_use(authority, files))
+    assert told.endswith(", and 1 more")
+    before = in_use(authority, files)
+    with Path(files["certificate"]).open("ab") as chain:
+        chain.write(b"# a comment\n")
+    (told,) = renewals(before, in_use(authority, files))
+    assert "another content; its first certificate is the same, serial " in told
+
+
+def test_other_authorities_of_upstreams_are_told_where_an_upstream_speaks_tls(
+    authority: Authority, tmp_path: Path
+) -> None:
+    files = authority.issue()
+    before = in_use(authority, files)
+    (tmp_path / "other").mkdir()
+    authority.file.write_bytes(Authority(tmp_path / "other").file.read_bytes())
+    (told,) = renewals(before, in_use(authority, files))
+    assert told.startswith(f"upstream_ca: the file {authority.file} was renewed: serial ")
+    assert contents(Settings.model_validate({"upstream_ca": str(authority.file)})) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"no PEM", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"])
+def test_what_is_no_certificate_that_can_be_read_here_is_unknown(authority: Authority, content: bytes) -> None:
+    """Whether it can be used is for whoever loads it to tell."""
+    files = authority.issue()
+    Path(files["certificate"]).write_bytes(content)
+    assert in_use(authority, files)["tls.certificate"].words == "an unknown certificate"
+    Path(files["certificate"]).unlink()
+    assert "tls.certificate" not in in_use(authority, files)

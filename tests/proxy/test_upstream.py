@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 import threading
@@ -19,6 +20,7 @@ from proxy.config import Limits, Tls
 from proxy.errors import (
     Exhausted,
     Stopping,
+    UpstreamError,
     UpstreamFull,
     UpstreamTimeout,
     UpstreamUnreachable,
@@ -409,6 +411,84 @@ def test_a_url_without_a_port_has_that_of_its_scheme() -> None:
     assert split_url("https://[::1]") == ("::1", 443)
     assert split_url("https://dash.test:8443") == ("dash.test", 8443)
     assert split_url("http://dash.test") == ("dash.test", 80)
+
+
+def to_anything(said: bytes) -> Script:
+    """A script that says something to the first bytes that come, whatever they are, and ends."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(said)
+
+    return script
+
+
+async def test_plain_http_where_tls_was_named_is_asked_about_and_nobody_waits_for_it() -> None:
+    async with origin(to_anything(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
+        dash = upstream(server.url.replace("http:", "https:"), context=upstream_context(None))
+        with pytest.raises(UpstreamError) as caught:
+            await dash.connect()
+        error = caught.value
+        assert (error.status, error.passes) == (502, False)
+        assert error.message == "The upstream dash cannot be spoken to over TLS."
+        assert "does it speak plain HTTP? Then write http:// and not https://." in error.advice
+        assert "TLS failed: wrong version number; does it speak plain HTTP?" in error.detail
+        assert not dash.health.is_away
+
+
+async def test_a_certificate_that_is_not_believed_is_asked_about(tmp_path: Path) -> None:
+    files = Tls(**Authority(tmp_path).issue())
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    theirs.load_cert_chain(files.certificate, files.key)
+    async with origin(answering(OK), tls=theirs) as server:
+        url = server.url.replace("http://127.0.0.1", "https://localhost")
+        with pytest.raises(UpstreamError) as caught:
+            await upstream(url, context=upstream_context(None)).connect()
+        assert (caught.value.status, caught.value.passes) == (502, False)
+        assert caught.value.message == "The upstream dash cannot be spoken to safely."
+        assert "is its certificate the right one?" in caught.value.advice
+        assert "gateway.upstream_ca names the authorities" in caught.value.detail
+
+
+async def test_an_upstream_that_ends_a_tls_handshake_may_have_no_tls_and_may_come_back() -> None:
+    async with origin(to_anything(b"")) as server:
+        dash = upstream(server.url.replace("http:", "https:"), context=upstream_context(None))
+        with pytest.raises(UpstreamUnreachable, match="it closed the connection in the TLS handshake") as caught:
+            await dash.connect()
+        assert "is it running, and does it speak TLS?" in caught.value.advice
+        assert caught.value.passes
+
+
+async def test_an_upstream_that_answers_in_tls_is_said_to_and_nobody_waits_for_it() -> None:
+    async with origin(answering(b"\x15\x03\x01\x00\x02\x02\x46")) as server:
+        connection = await upstream(server.url).connect()
+        with pytest.raises(UpstreamError, match=r"^The upstream dash answers in TLS\.$") as caught:
+            await ask(connection)
+        assert (caught.value.status, caught.value.passes) == (502, False)
+        assert "write https:// and not http:// in gateway.upstreams.dash." in caught.value.advice
+        assert "write https://" in caught.value.detail
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may use every socket file")
+async def test_a_socket_file_that_this_user_may_not_use_is_asked_about(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "dash.sock"))
+        listener.listen()
+        (tmp_path / "dash.sock").chmod(0)
+        with pytest.raises(UpstreamUnreachable, match="permission denied") as caught:
+            await upstream(f"unix:{tmp_path / 'dash.sock'}").connect()
+    assert "may the user of this process use its socket file?" in caught.value.advice
+    assert not caught.value.passes
+
+
+async def test_a_socket_file_of_another_kind_is_said_to_be_one(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(tmp_path / "ws.sock"))
+        listener.listen()
+        with pytest.raises(UpstreamUnreachable, match="its socket file is of another kind") as caught:
+            await upstream(f"unix:{tmp_path / 'ws.sock'}").connect()
+    assert "is that the socket file of a web server?" in caught.value.advice
+    assert not caught.value.passes
 
 
 async def test_a_connection_over_tls_is_used_again_in_another_turn_of_the_loop(tmp_path: Path) -> None:

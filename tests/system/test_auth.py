@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import yaml
 from playwright.sync_api import expect
+from werkzeug.security import generate_password_hash
 
 from proxy.config import load_settings
-from tests.processes import ROOT, Process, free_port, running
+from tests.processes import ROOT, Process, free_port, python, running
 from tests.proxy.test_guards import ADMIN_IN_DISGUISE
 from tests.system.browser import Tab
 from tests.system.gateway import Gateway, Message, Origin, Wire, handshake, request, running_gateway, serving
@@ -327,11 +328,12 @@ def test_what_the_papers_configure_can_be_configured(tmp_path: Path, text: str) 
 def example(service: Service, tmp_path: Path) -> Iterator[Gateway]:
     """A gateway and a Dash, both as the papers have them."""
     [script] = blocks("python")
-    (tmp_path / "app.py").write_text(script, "utf-8")
-    [rules] = [part["gateway"]["auth"] for part in map(yaml.safe_load, blocks("yaml")) if "/login" in str(part)]
     port = free_port()
-    argv, ready = served("flask", "app", port)
-    with running(*argv, ready=ready, cwd=tmp_path, env={"SECRET_KEY": "k", "PASSWORD": "p"}) as process:
+    assert "port=8050" in script
+    (tmp_path / "app.py").write_text(script.replace("port=8050", f"port={port}"), "utf-8")
+    [rules] = [part["gateway"]["auth"] for part in map(yaml.safe_load, blocks("yaml")) if "/login" in str(part)]
+    env = {"SECRET_KEY": "k", "USERS": json.dumps({"ada": generate_password_hash("p")})}
+    with running(*python("app.py"), ready="Dash is running", cwd=tmp_path, env=env) as process:
         wait_until_listening(port)
         with running_gateway(tmp_path, dash=f"http://127.0.0.1:{port}", ws=service.url, auth=rules) as gateway:
             yield gateway
@@ -352,8 +354,10 @@ def test_the_example_of_the_papers_does_what_they_say(example: Gateway, tab: Tab
     expect(page).to_have_url(f"{example.url}/login")
     tab.forgive(r"/favicon\.ico|/live' failed: HTTP Authentication failed")  # guarded like everything else
     assert page.evaluate(FIRST_MESSAGE) == "closed 1006"
-    page.fill("[name=user]", "ada")
-    page.fill("[name=password]", "p")
-    page.click("button")
+    for name, password in (("root", "p"), ("ada", "q"), ("ada", "p")):
+        expect(page).to_have_url(f"{example.url}/login")
+        page.fill("[name=user]", name)
+        page.fill("[name=password]", password)
+        page.click("button")
     expect(page.locator("#react-entry-point")).to_have_text("For us alone")
     assert json.loads(page.evaluate(FIRST_MESSAGE))["fields"] == [["x-user", "ada"]]

@@ -86,7 +86,7 @@ def test_other_routes_hold_for_the_next_request_on_an_open_connection(
     serve_one(client, dash)
     change(gateway, routes=[{"path": "/live", "to": "ws"}])
     reload(gateway)
-    gateway.process.wait_for(r"^INFO changed: gateway.routes: \[\] -> \[\{'path': '/live'")
+    gateway.process.wait_for(r"^INFO changed: gateway.routes: added \{path: /live, to: ws\}$")
     serve_one(client, ws)
 
 
@@ -312,6 +312,26 @@ def test_while_certificate_and_key_are_exchanged_the_log_always_says_what_is_in_
             stopped.set()
             renewal.join()
         assert min(kept, changed) > 5, f"{kept} kept, {changed} changed, {exchanges} exchanges: no proof"
+
+
+def test_a_renewed_certificate_is_in_use_and_the_log_says_which(tmp_path: Path, dash: Origin) -> None:
+    authority = Authority(tmp_path)
+    files = authority.issue()
+    with running_gateway(tmp_path, dash=dash.url, tls=files) as gateway:
+
+        def serial() -> str:
+            with authority.client().wrap_socket(gateway.dial().sock, server_hostname="localhost") as client:
+                told = client.getpeercert()
+                assert told is not None
+                return str(told["serialNumber"]).lstrip("0")
+
+        before = serial()
+        assert "INFO the configuration was read again; nothing changed" in reload(gateway)
+        authority.issue()
+        assert "INFO the configuration was read again; 1 changed" in reload(gateway)
+        line = rf"^INFO changed: gateway.tls.certificate: the file {files['certificate']} was renewed: "
+        told = gateway.process.wait_for(line + r"serial (\w+), valid until .* UTC -> serial (\w+), valid until .* UTC$")
+        assert told.groups() == (before, serial())
 
 
 # -- again and again

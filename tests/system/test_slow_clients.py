@@ -7,12 +7,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.certificates import Authority
+from tests.processes import free_port
 from tests.system.gateway import (
     DEADLINE,
     Gateway,
@@ -185,6 +188,45 @@ def test_the_log_says_that_it_was_the_client(gateway: Gateway) -> None:
     client.send(b"GET")
     client.read_message()
     gateway.process.wait_for(r'"- -" 408 .* client stalled \[The head of the request did not', after=behind)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status"),
+    [
+        ((b"GET / HT",), 408),
+        ((b"GET / HT", b"TP/1.1\r\nHost: a b\r\n\r\n"), 400),
+        ((b"GET / HT", b"TP/1.1\r\n broken\r\n\r\n"), 400),
+        ((b"GET /", b"x" * 20_000), 414),
+        ((b"GET / HTTP/1.1\r\n", b"A: b\r\n" * 129), 431),
+        ((b"GET / HT", b"TP/1.1\r\nHost: a\r\n\r\n"), 503),
+    ],
+    ids=["408", "400, refused", "400, unreadable", "414", "431", "503"],
+)
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "later"])
+def test_the_time_in_the_log_begins_with_the_first_byte_of_the_head(
+    tmp_path: Path, pieces: tuple[bytes, ...], status: int, is_first: bool
+) -> None:
+    """Before, a 408 after 15 seconds was logged as 1.3 ms."""
+    with running_gateway(
+        tmp_path, dash=f"http://127.0.0.1:{free_port()}", timeouts={"head": "600ms", "hold": 0, "drain": "1s"}
+    ) as gateway:
+        client = gateway.dial()
+        if not is_first:
+            client.send(request("GET /before"))
+            assert client.read_message().status == 503
+            time.sleep(0.5)  # an idle connection: this is no request's time
+        before = len(gateway.process.output)
+        began = time.time()
+        for piece in pieces:
+            client.send(piece)
+            time.sleep(0.4)
+        told = client.read_message()
+        assert told.status == status
+        assert abs(parsedate_to_datetime(told.get("Date")).timestamp() - time.time()) < 2, "the answer's own time"
+        line = gateway.process.wait_for(rf"^(\S+) .* {status} .*?([\d.]+)ms ", after=before)
+        took = float(line[2]) / 1000
+        assert (0.3 if status != 408 else 0.5) < took < time.time() - began + 0.1
+        assert began - 0.1 < datetime.fromisoformat(line[1]).timestamp() - took < began + 0.3
 
 
 # -- slow bodies

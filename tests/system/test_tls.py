@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -72,19 +73,87 @@ def _clean(gateway: Gateway, origin: Origin) -> Iterator[None]:
     origin.hang_up()
 
 
+class TlsSocket:
+    """A socket that speaks TLS, as far as a ``Wire`` needs one, and that can end its own direction alone.
+
+    ``ssl.SSLSocket.unwrap`` cannot: it sends close_notify and has OpenSSL look for the other side's in the same call.
+    The other side may go on sending until it has seen ours and longer (RFC 8446, section 6.1), and data that OpenSSL
+    meets there is an error, APPLICATION_DATA_AFTER_CLOSE_NOTIFY, after which it reads no more. Here all that
+    has come is read first, and OpenSSL is given nothing while it says the end.
+    """
+
+    def __init__(self, raw: socket.socket, context: ssl.SSLContext, name: str | None = None) -> None:
+        self._raw = raw
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_side=name is None, server_hostname=name)
+        self._plain = bytearray()
+        self._has_ended = False
+        while True:
+            try:
+                self._tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._receive()
+        self._flush()
+        self._decrypt()  # what came with the last of the handshake
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def sendall(self, data: bytes) -> None:
+        self._tls.write(data)
+        self._flush()
+
+    def recv(self, size: int) -> bytes:
+        """Wait for bytes; nothing means the other side's end, with close_notify or without."""
+        while not self._plain and not self._has_ended:
+            self._receive()
+            self._decrypt()
+        data = bytes(self._plain[:size])
+        del self._plain[:size]
+        return data
+
+    def end(self) -> None:
+        """Send close_notify; the other direction stays open."""
+        self._decrypt()
+        with suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        self._flush()
+
+    def _receive(self) -> None:
+        data = self._raw.recv(1 << 18)
+        if data:
+            self._in.write(data)
+        else:
+            self._in.write_eof()
+
+    def _decrypt(self) -> None:
+        try:
+            while piece := self._tls.read(1 << 18):
+                self._plain += piece
+            self._has_ended = True
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            self._has_ended = True
+        except ssl.SSLWantReadError:
+            pass
+
+    def _flush(self) -> None:
+        if data := self._out.read():
+            self._raw.sendall(data)
+
+
 def dial(gateway: Gateway, authority: Authority, **options: int) -> Wire:
     """Connect as a client that knows the authority."""
     wire = gateway.dial(**options)
-    wire.sock = authority.client().wrap_socket(wire.sock, server_hostname="localhost")
+    wire.sock = cast(socket.socket, TlsSocket(wire.sock, authority.client(), "localhost"))
     return wire
 
 
 def say_end(wire: Wire) -> None:
-    """Send close_notify, and read on."""
-    assert isinstance(wire.sock, ssl.SSLSocket)
-    wire.sock.setblocking(False)
-    with suppress(ssl.SSLWantReadError):
-        wire.sock.unwrap()
+    """Send close_notify; what the other side still says can be read."""
+    assert isinstance(wire.sock, TlsSocket)
+    wire.sock.end()
 
 
 def tunnel(
@@ -148,6 +217,25 @@ def test_a_websocket_passes_byte_for_byte(gateway: Gateway, origin: Origin, auth
     assert upstream.read(len(small)) == small
     client.close()
     assert upstream.read_to_end() == b""
+
+
+def test_an_end_that_meets_data_on_its_way_costs_nothing(authority: Authority, files: dict[str, str]) -> None:
+    """What ``say_end`` is for, against OpenSSL itself: the other side has data under way, and more to say."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files["certificate"], files["key"])
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        server = threading.Thread(target=lambda: made.append(TlsSocket(theirs, context)), name="server")
+        made: list[TlsSocket] = []
+        server.start()
+        client = TlsSocket(ours, authority.client(), "localhost")
+        server.join(DEADLINE)
+        made[0].sendall(b"under way, ")
+        client.end()
+        assert made[0].recv(100) == b""
+        made[0].sendall(b"and more")
+        made[0].end()
+        assert b"".join(iter(lambda: client.recv(100), b"")) == b"under way, and more"
 
 
 def test_a_tunnel_whose_two_ends_leave_together_ends(gateway: Gateway, origin: Origin, authority: Authority) -> None:
@@ -429,7 +517,7 @@ def tls_origin(files: dict[str, str]) -> Iterator[Origin]:
     class Secured(Origin):
         def accept(self) -> Wire:
             wire = super().accept()
-            wire.sock = context.wrap_socket(wire.sock, server_side=True)
+            wire.sock = cast(socket.socket, TlsSocket(wire.sock, context))
             return wire
 
     with Secured() as origin:

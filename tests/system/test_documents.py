@@ -1,0 +1,134 @@
+"""What the documents tell people to copy is tried as it is written."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proxy.config import load_settings
+from tests.certificates import Authority
+from tests.processes import ROOT, free_port, running
+from tests.system.gateway import (
+    DEADLINE,
+    Gateway,
+    Message,
+    Wire,
+    answer,
+    handshake,
+    request,
+    running_gateway,
+    serving,
+    switching,
+)
+
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="there is no nginx; on Debian: apt install nginx")
+
+
+def blocks(document: str, language: str) -> list[str]:
+    """Return what a document holds in a language, each block as it is copied."""
+    text = (ROOT / document).read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def dash(wire: Wire) -> None:
+    """Answer requests with how long their body was, and handshakes with a 101."""
+    while True:
+        asked = Message(wire.read_head())
+        if "Upgrade" in asked.names:
+            wire.send(switching())
+            wire.read_to_end()
+            return
+        body = wire.read(int(asked.get("Content-Length", "0")))
+        wire.send(answer("200 OK", body=b"%d" % len(body)))
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    with serving(dash) as url, running_gateway(tmp_path, dash=url, trusted_proxies=["127.0.0.1"]) as gateway:
+        yield gateway
+
+
+def nginx_with(folder: Path, site: str) -> list[str]:
+    """Write nginx's configuration with a site in ``http {}``; return the command that runs it."""
+    (folder / "site.conf").write_text(site)
+    user = "user root; " if os.geteuid() == 0 else ""  # its own would not get into the folder
+    (folder / "nginx.conf").write_text(
+        f"{user}worker_processes 1; pid {folder}/nginx.pid; error_log stderr notice; events {{}}\n"
+        f"http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n"
+        f"fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n"
+        f"include {folder}/site.conf; }}\n"
+    )
+    return [NGINX or "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
+
+
+@needs_nginx
+def test_nginx_as_the_document_has_it_loads_and_passes_websockets_and_uploads(tmp_path: Path, gateway: Gateway) -> None:
+    authority = Authority(tmp_path)
+    files, port = authority.issue("dash.example.com"), free_port()
+    [site] = blocks("docs/deployment.md", "nginx")
+    for written, here in (
+        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+        ("/etc/ssl/dash.example.com.pem", files["certificate"]),
+        ("/etc/ssl/dash.example.com.key", files["key"]),
+        ("127.0.0.1:8000", gateway.authority),
+    ):
+        assert written in site
+        site = site.replace(written, here)
+    argv = nginx_with(tmp_path, site)
+    tested = subprocess.run([*argv[:-2], "-t"], capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert tested.returncode == 0, tested.stderr
+    with running(*argv, ready="start worker process"):
+
+        def dial() -> Wire:
+            wire = Wire.to(port)
+            wire.sock = authority.client().wrap_socket(wire.sock, server_hostname="dash.example.com")
+            return wire
+
+        with dial() as client:
+            client.send(handshake("/live", "Origin: https://dash.example.com", host="dash.example.com"))
+            assert client.read_head().startswith(b"HTTP/1.1 101 ")
+        with dial() as client:
+            size = 3 << 20  # nginx alone would take 1 MiB
+            client.send(request("POST /", f"Content-Length: {size}", host="dash.example.com", body=bytes(size)))
+            assert client.read_message().body == b"%d" % size
+
+
+@needs_nginx
+def test_nginx_without_its_two_lines_is_named_in_the_log(tmp_path: Path, gateway: Gateway) -> None:
+    port = free_port()
+    site = f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {gateway.url}; }} }}"
+    with running(*nginx_with(tmp_path, site), ready="start worker process"):
+        for _ in range(2):
+            with Wire.to(port) as client:
+                client.send(handshake("/live"))
+                assert client.read_message().status == 200
+    gateway.process.wait_for(r'"GET /live" 200 -> dash .* \[Sec-WebSocket-Key without Upgrade: websocket\]')
+    lost = r"^WARNING a WebSocket handshake from 127.0.0.1 came without Upgrade: websocket, .*proxy_set_header Upgrade"
+    gateway.process.wait_for(lost)
+    assert len(re.findall(lost, gateway.process.output, re.MULTILINE)) == 1
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+def test_the_unit_is_one_that_this_systemd_takes(tmp_path: Path) -> None:
+    [unit] = blocks("docs/deployment.md", "ini")
+    (tmp_path / "dash-ws-proxy.service").write_text(unit.replace("/opt/app/venv/bin/dash-ws-proxy", "/bin/true"))
+    argv = ["systemd-analyze", "verify", "--man=no", str(tmp_path / "dash-ws-proxy.service")]
+    told = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert "dash-ws-proxy.service:" not in told.stderr, "it names the line of a setting that it ignores"
+
+
+@pytest.mark.parametrize(
+    ("document", "text"),
+    [(document, text) for document in ("README.md", "docs/deployment.md") for text in blocks(document, "yaml")],
+)
+def test_what_a_document_configures_can_be_configured(tmp_path: Path, document: str, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text, "utf-8")
+    load_settings(tmp_path / "config.yaml", {})
