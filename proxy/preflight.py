@@ -40,7 +40,9 @@ def _public_address(address: str) -> str:
     if isinstance(place, str):
         return ""
     try:
-        found = [str(name[0]) for *_, name in socket.getaddrinfo(*place, type=socket.SOCK_STREAM)]
+        # As listening on it asks: only so is * every address, and not loopback.
+        names = socket.getaddrinfo(*place, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = [str(name[0]) for *_, name in names]
     except OSError:
         return ""
     return next((host for host in found if not ip_address(host.partition("%")[0]).is_loopback), "")
