@@ -434,7 +434,8 @@ class Settings(Section):
     """The gateway's settings."""
 
     listen: Listen = "127.0.0.1:8000"
-    """Where browsers come in. ``0.0.0.0:8000`` opens it to the network."""
+    """Where browsers come in. ``0.0.0.0:8000`` opens it to the network by IPv4, ``[::]:8000`` by IPv6, ``'*:8000'`` by
+    both."""
 
     tls: Tls | None = None
     """HTTPS on the public listener. None: plain HTTP, for a host of its own or a proxy in front."""

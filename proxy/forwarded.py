@@ -15,7 +15,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
-from proxy.headers import Fields, Head, Peer, Trusted, address_of, is_a_proxys_word, is_trusted, is_valid_host
+from proxy.headers import (
+    A_PROXYS_WORD,
+    Fields,
+    Head,
+    Peer,
+    Trusted,
+    address_of,
+    is_a_proxys_word,
+    is_trusted,
+    is_valid_host,
+)
 from proxy.origin import DEFAULT_PORT
 from proxy.proxy_header import NOBODY_KNOWS
 
@@ -30,6 +40,9 @@ _REMEMBERED = 256
 
 _REMEMBERED_CLIENTS = 1024
 """Readings that are kept of clients for whom no proxy speaks: an address and a host."""
+
+_LONGEST_HOST = 262
+"""Characters of a host with its port. A longer one is refused, and not worth remembering."""
 
 _ADDRESSES = (b"x-forwarded-for", b"x-real-ip")
 _HOSTS = (b"x-forwarded-host", b"x-original-host")
@@ -117,11 +130,14 @@ class Reader:
         self._remembered_client = lru_cache(_REMEMBERED_CLIENTS)(self._read)
 
     def read(self, head: Head, peer: Peer) -> Asked:
-        """Read it from the head of a request. peer: who sends it."""
+        """Read it from the head of a request, whatever that holds. peer: who sends it."""
+        host = head.get(b"host") or b""
         words: Fields = ()
         if is_trusted(peer.address, self._trusted):
             words = tuple(field for field in head.headers if is_a_proxys_word(field[0].lower()))
-        return self._read(peer, head.get(b"host") or b"", words)
+        if words or len(host) > _LONGEST_HOST:
+            return self._read(peer, host, words)
+        return self._remembered_client(peer, host, words)
 
     def read_plain(self, peer: Peer, host: bytes, words: Fields) -> Asked:
         """Read it from what ``plain`` has found, and remember it.
@@ -272,13 +288,13 @@ def _written(words: Fields, client: str, scheme: str, host: str, port: int) -> I
     """Yield what the upstream is told: four fields, and what else a trusted proxy said, so that it says the same."""
     yield b"X-Forwarded-For", client.encode("latin-1")
     yield b"X-Forwarded-Proto", scheme.encode()
-    if host:  # HTTP/1.0 may come without
+    if host and "," not in host:  # HTTP/1.0 may come without; a host may hold a comma, a list of hosts may not
         yield b"X-Forwarded-Host", host.encode("latin-1")
     yield b"X-Forwarded-Port", b"%d" % port
-    done = set(_WRITTEN)
+    again = set(_WRITTEN)
     for name, value in words:
         key = name.lower()
-        if key in done:
+        if key in again:
             continue
         if key in _SCHEMES:
             value = _SCHEMES[key][scheme == "https"]
@@ -288,12 +304,10 @@ def _written(words: Fields, client: str, scheme: str, host: str, port: int) -> I
             value = host.encode("latin-1")
         elif key == b"forwarded":
             value = _element(client, scheme, host)
-        else:
-            if value:
-                yield name, value
-            continue
-        done.add(key)
-        yield name, value
+        if key in A_PROXYS_WORD or key in _SCHEMES:
+            again.add(key)  # all others, such as X-Forwarded-Prefix, are not about this and pass as they came
+        if value:
+            yield name, value
 
 
 def _element(client: str, scheme: str, host: str) -> bytes:

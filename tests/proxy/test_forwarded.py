@@ -57,6 +57,11 @@ def test_what_is_not_known_is_not_claimed() -> None:
     assert b"X-Forwarded-Host" not in told(host=None)
 
 
+def test_a_host_that_would_be_two_is_not_repeated() -> None:
+    """RFC 3986 lets a name hold a comma; ProxyFix and the like take the last member of the field."""
+    assert b"X-Forwarded-Host" not in told(host=b"dash.example,evil.example")
+
+
 CLAIMS: tuple[Field, ...] = (
     (b"X-Forwarded-For", b"192.0.2.66, 192.0.2.1:80, 10.0.0.9"),
     (b"X-Forwarded-Proto", b"https"),
