@@ -246,13 +246,19 @@ def _scheme(member: bytes) -> str | None:
 
 def _host(member: bytes) -> str | None:
     """Read a host, with its port if it has one. A name beyond ASCII is written as browsers write it (RFC 5891)."""
+    if not 0 < len(member) <= _LONGEST_HOST:
+        return None
     if not member.isascii():
-        name, colon, port = member.partition(b":")
+        name, colon, digits = member.partition(b":")
         try:
-            member = name.decode().encode("idna") + colon + port
+            member = name.decode().encode("idna") + colon + digits
         except UnicodeError:
             return None
-    return member.decode() if member and is_valid_host(member) else None
+    if not is_valid_host(member):
+        return None
+    host = member.decode()
+    bare, port = _split(host)
+    return host if port is not None or host.rstrip(":") == bare else None  # not one with the port 99999
 
 
 def _port(member: bytes) -> int | None:

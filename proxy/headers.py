@@ -4,7 +4,7 @@ Three rules, in this order (RFC 9110, section 7.6.1):
 
 1. Hop-by-hop fields, and those that ``Connection`` names, end here.
 2. What only a proxy may say (``X-Forwarded-*``, ``X-Request-ID`` and their
-   kin) is removed from whoever is not trusted to say it.
+   kin) is removed; ``forwarded`` writes it anew, from who is trusted to say it.
 3. Our own fields come last, so that nothing a client nominates in
    ``Connection`` can remove them.
 
@@ -233,11 +233,11 @@ def folded(name: bytes) -> bytes:
 
 
 def _is_an_alias(key: bytes) -> bool:
-    """Tell whether WSGI would read this name as one of the fields that this room guards.
+    """Tell whether some server would read this name as one of the fields that are guarded here.
 
     A WSGI server hands ``X_Forwarded_For`` and ``X-Forwarded-For`` to the
-    application under one name (PEP 3333); an underscore must not be a way
-    around the rules above.
+    application under one name (PEP 3333), and CGI did so with
+    ``X.Forwarded.For``; that must not be a way around the rules above.
     """
     plain = folded(key)
     if plain == key:
