@@ -58,8 +58,10 @@ _SCHEMES = {
 }
 """The names of the scheme, the first one counts, and what they say for http and for https.
 
-``ssl`` because gunicorn takes any other value of X-Forwarded-Protocol for http, and answers 400 where two differ.
-``Forwarded`` comes after all of them: the fewest proxies write it, and the most pass on what a client wrote."""
+``ssl`` because gunicorn takes any other value of X-Forwarded-Protocol for http, and answers 400 where two differ."""
+
+_MOST_PROXIES_WRITE = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"))
+"""Beside any of these Forwarded is not believed: few proxies write it, and the others pass on what a client wrote."""
 
 _SPELLINGS = {
     **dict.fromkeys((b"http", b"ws", b"off", b"0", b"false", b"no"), "http"),
@@ -158,7 +160,8 @@ class Reader:
         said: dict[bytes, list[bytes]] = {}
         for name, value in words:
             said.setdefault(name.lower(), []).append(value)
-        elements = [_pairs(member) for member in _from_last(said.get(b"forwarded", ()))]
+        forwarded = said.get(b"forwarded", ()) if _MOST_PROXIES_WRITE.isdisjoint(said) else ()
+        elements = [_pairs(member) for member in _from_last(forwarded)]
         client = self._client(peer, said, elements)
         scheme = _first(_scheme, said, _SCHEMES, elements, b"proto")
         is_known = scheme is not None or peer.scheme == "https"

@@ -188,6 +188,7 @@ def test_the_client_is_the_last_one_for_whom_no_trusted_proxy_stands(
         (said("X-Real-IP", "1.1.1.1") + said("X-Forwarded-For", "203.0.113.7"), "203.0.113.7"),
         (said("X-Real-IP", "1.1.1.1") + said("X-Forwarded-For", ""), "1.1.1.1"),
         (said("Forwarded", "for=1.1.1.1") + said("X-Real-IP", "203.0.113.7"), "203.0.113.7"),
+        (said("Forwarded", "for=1.1.1.1") + said("X-Forwarded-Proto", "https"), "10.1.2.3"),
     ],
 )
 def test_the_address_has_several_names_of_which_the_first_counts(fields: list[Field], client: str) -> None:
@@ -321,14 +322,16 @@ def test_the_port_is_the_one_in_host_or_the_schemes_own(host: bytes | None, sche
         (said("X-Forwarded-Host", "a:"), ("a:",), 443),
         (said("X-Original-Host", "a"), ("a",), 443),
         (said("X-Original-Host", "b") + said("X-Forwarded-Host", "a"), ("a",), 443),
-        (said("Forwarded", 'host="a:8443", host=inner'), ("a:8443",), 8443),
+        (said("Forwarded", 'proto=https;host="a:8443", host=inner'), ("a:8443",), 8443),
+        (said("Forwarded", "proto=https;host=b") + said("X-Forwarded-Ssl", "on"), ("b",), 443),
         (said("Forwarded", "host=b") + said("X-Forwarded-Host", "a"), ("a",), 443),
+        (said("Forwarded", "host=b") + said("X-Forwarded-For", "192.0.2.1"), ("dash.example",), 443),
     ],
 )
 def test_the_host_is_the_first_one_that_is_said_and_its_own_port_counts(
     fields: list[Field], hosts: tuple[str, ...], port: int
 ) -> None:
-    fields = fields + said("X-Forwarded-Proto", "https")
+    fields = fields + said("X-Forwarded-Ssl", "on")
     it = asked(*fields)
     assert (it.host, it.hosts, it.port) == (hosts[0], hosts, port)
     written = told(*fields)

@@ -96,6 +96,7 @@ CASES = [
     Case("X-Real-IP alone", ("X-Real-IP: 203.0.113.7", HTTPS)),
     Case("X-Real-IP against X-Forwarded-For", ("X-Real-IP: 10.0.0.4", FOR, HTTPS)),
     Case("Forwarded alone", ('Forwarded: for="203.0.113.7:80";proto=https;host=app.example, for=10.0.0.4;proto=http',)),
+    Case("Forwarded beside an older name", ("Forwarded: for=203.0.113.7;host=app.example", "X-Forwarded-Ssl: on")),
     Case("Forwarded against the others", (FOR, HTTPS, "Forwarded: for=6.6.6.6;proto=http;host=evil.example")),
     Case("a host with a port", (FOR, HTTPS, "X-Forwarded-Host: app.example:8443"), host="app.example:8443"),
     Case(
