@@ -42,7 +42,7 @@ _REMEMBERED_CLIENTS = 1024
 """Readings that are kept of clients for whom no proxy speaks: an address and a host."""
 
 _LONGEST_HOST = 262
-"""Characters of a host with its port. A longer one is refused, and not worth remembering."""
+"""Characters of a host with its port."""
 
 _ADDRESSES = (b"x-forwarded-for", b"x-real-ip")
 _HOSTS = (b"x-forwarded-host", b"x-original-host")
@@ -133,13 +133,10 @@ class Reader:
 
     def read(self, head: Head, peer: Peer) -> Asked:
         """Read it from the head of a request, whatever that holds. peer: who sends it."""
-        host = head.get(b"host") or b""
         words: Fields = ()
         if is_trusted(peer.address, self._trusted):
             words = tuple(field for field in head.headers if is_a_proxys_word(field[0].lower()))
-        if words or len(host) > _LONGEST_HOST:
-            return self._read(peer, host, words)
-        return self._remembered_client(peer, host, words)
+        return self._read(peer, head.get(b"host") or b"", words)
 
     def read_plain(self, peer: Peer, host: bytes, words: Fields) -> Asked:
         """Read it from what ``plain`` has found, and remember it.
@@ -157,33 +154,36 @@ class Reader:
 
     def _read(self, peer: Peer, host: bytes, words: Fields) -> Asked:
         """Read it. words: a trusted proxy's, nobody else's."""
-        said: dict[bytes, list[bytes]] = {}
-        for name, value in words:
-            said.setdefault(name.lower(), []).append(value)
-        forwarded = said.get(b"forwarded", ()) if _MOST_PROXIES_WRITE.isdisjoint(said) else ()
-        elements = [_pairs(member) for member in _from_last(forwarded)]
-        client = self._client(peer, said, elements)
-        scheme = _first(_scheme, said, _SCHEMES, elements, b"proto")
+        client = address_of(peer.address) or peer.address
+        scheme, asked, said_port = None, None, None
+        if words:
+            said: dict[bytes, list[bytes]] = {}
+            for name, value in words:
+                said.setdefault(name.lower(), []).append(value)
+            forwarded = said.get(b"forwarded", ()) if _MOST_PROXIES_WRITE.isdisjoint(said) else ()
+            elements = [_pairs(member) for member in _from_last(forwarded)]
+            client = self._client(client, _hops(said, elements))
+            scheme = _first(_scheme, said, _SCHEMES, elements, b"proto")
+            asked = _first(_host, said, _HOSTS, elements, b"host")
+            said_port = _first(_port, said, (b"x-forwarded-port",), (), b"")
         is_known = scheme is not None or peer.scheme == "https"
         scheme = scheme or peer.scheme
-        asked = _first(_host, said, _HOSTS, elements, b"host") or host.decode("latin-1")
+        asked = asked or host.decode("latin-1")
         hosts: tuple[str, ...] = (asked,) if asked else ()
         bare, port = _split(asked)
         if port is None:
-            port = _first(_port, said, (b"x-forwarded-port",), (), b"")
+            port = DEFAULT_PORT[scheme]
             # 80 and 443 mean what the scheme means: the other one is the listener of an inner proxy.
-            if port is None or port in DEFAULT_PORT.values():
-                port = DEFAULT_PORT[scheme]
-            elif asked:
-                hosts = (asked, f"{bare}:{port}")
+            if said_port is not None and said_port not in DEFAULT_PORT.values():
+                port = said_port
+                hosts = (asked, f"{bare}:{port}") if asked else ()
         fields = tuple(_written(words, client, scheme, asked, port))
         lines = b"".join([b"%b: %b\r\n" % field for field in fields])
         return Asked(client, scheme, is_known, hosts, port, fields, lines, _request_id(words))
 
-    def _client(self, peer: Peer, said: Mapping[bytes, list[bytes]], elements: list[dict[bytes, bytes]]) -> str:
-        """Return the client's address: the last one that no trusted proxy stands for."""
-        address = address_of(peer.address) or peer.address
-        for hop in _hops(said, elements):
+    def _client(self, address: str, hops: Iterable[bytes]) -> str:
+        """Return the client's address: the last one that no trusted proxy stands for. address: the peer's."""
+        for hop in hops:
             address = _node(hop)
             if not is_trusted(address, self._trusted):
                 break
