@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from proxy.connection import Answer, Connection
 from proxy.errors import ProxyError, UpstreamError, UpstreamTimeout
-from proxy.guards import Guard, folded
-from proxy.headers import Fields, Head, request_head
+from proxy.guards import Guard
+from proxy.headers import Fields, Head, folded, request_head
 from proxy.hold import HELD, hold, send
 from proxy.upstream import Upstream
 

@@ -22,6 +22,7 @@ import click
 from proxy.check import printed, report_to_terminal
 from proxy.config import NAME, ConfigError, Settings, load_settings
 from proxy.errors import ClientError, ListenError, TlsError
+from proxy.forwarded import Reader
 from proxy.guards import Guards
 from proxy.headers import Head, Peer
 from proxy.log_writer import LogHandler, LogWriter
@@ -107,7 +108,8 @@ def explain(context: click.Context, words: tuple[str, ...], path: Path | None, l
         settings = load_settings(path)
     head = _head(method, url, lines)
     table = make_table(settings)
-    decision = decide(head, table, Peer("-", "https" if settings.tls else "http"))
+    asked = Reader(settings.trusted_proxies).read(head, Peer("-", "https" if settings.tls else "http"))
+    decision = decide(head, table, asked)
     try:
         if isinstance(decision, Refuse):
             raise decision.error
@@ -119,12 +121,12 @@ def explain(context: click.Context, words: tuple[str, ...], path: Path | None, l
     if way == "tunnel" and decision.upstream == "ws" and settings.handoff != "off":
         way = f"hand over to ws through {settings.handoff}, or tunnel"
     address = getattr(settings.upstreams, decision.upstream)
-    asked = f", once {guard.ask} on dash answers 2xx ({guard.name})" if guard else ""
+    once = f", once {guard.ask} on dash answers 2xx ({guard.name})" if guard else ""
     judge = ""
     if isinstance(decision, Upgrade):
         is_dashs = table.leaves_origin_to_dash(decision.upstream, decision.target)
         judge = "; whose pages may open it is for Dash to say" if is_dashs else ""
-    click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}{asked}{judge}")
+    click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}{once}{judge}")
 
 
 def _method_and_url(words: tuple[str, ...]) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
+from proxy.origin import check_origin
 from ws_service.configfile import (
     ConfigFile,
     Conflict,
@@ -52,13 +53,11 @@ NAME = "gateway"
 
 _NETLOC = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::(?P<port>.*))?")
 
-_ORIGIN = re.compile(r"(?i)https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
-
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 _NOT_COPIED = re.compile(
-    r"connection|cookie|date|expect|forwarded|host|http2-settings|keep-alive|origin|path-info|range|script-name"
-    r"|set-cookie|te|trailer|transfer-encoding|upgrade|x-real-ip|x-request-id"
+    r"connection|cookie|date|expect|forwarded|front-end-https|host|http2-settings|keep-alive|origin|path-info|range"
+    r"|script-name|set-cookie|te|trailer|transfer-encoding|upgrade|x-real-ip|x-request-id|x-scheme|x-url-scheme"
     r"|(?:content|if|proxy|sec|x-forwarded|x-original)-.*"
 )
 """Fields that frame a message, end at each hop, or are somebody else's to say: an answer about a user names none."""
@@ -126,9 +125,7 @@ def _origin(value: object) -> str:
         except re.error as error:
             raise ValueError(f"{value!r} is not a regular expression: {error}") from None
         return value
-    if not _ORIGIN.fullmatch(value):
-        raise ValueError(f"{value!r} is not an origin; write https://host, https://host:port, same, any or regex:...")
-    return value.lower()
+    return check_origin(value)
 
 
 def _host_name(value: object) -> object:
@@ -445,7 +442,8 @@ class Settings(Section):
     """The gateway's settings."""
 
     listen: Listen = "127.0.0.1:8000"
-    """Where browsers come in. ``0.0.0.0:8000`` opens it to the network."""
+    """Where browsers come in. ``0.0.0.0:8000`` opens it to the network by IPv4, ``[::]:8000`` by IPv6, ``'*:8000'`` by
+    both."""
 
     tls: Tls | None = None
     """HTTPS on the public listener. None: plain HTTP, for a host of its own or a proxy in front."""
@@ -487,11 +485,12 @@ class Settings(Section):
     client address. Nobody by default: then those fields are removed from every request and written anew."""
 
     origins: tuple[Origin, ...] = ("same",)
-    """The sites whose pages may open a WebSocket: ``same`` (the page's host is the one it asks), ``any``,
-    ``https://host[:port]``, ``null``, or ``regex:...`` for the whole of it; 403 for others. It holds for ``ws`` and for
-    ``dash``; only Dash's own WebSocket, at the path that ``dash_prefix`` says, is Dash's to judge. Clients that are no
-    browsers send no Origin, and pass. Danger of ``any``: each page that a user visits may open sockets in the user's
-    name."""
+    """The sites whose pages may open a WebSocket: ``same`` (the page's host is the one it asks), ``any``, an origin as
+    a browser writes it (``https://host[:port]``, ``file://``, ``capacitor://localhost``), ``null``, or ``regex:...``
+    for the whole of it, in lower case and without a port that the scheme means anyway; 403 for others. It holds for
+    ``ws`` and for ``dash``; only Dash's own WebSocket, at the path that ``dash_prefix`` says, is Dash's to judge.
+    Clients that are no browsers send no Origin, and pass. Danger of ``any``: each page that a user visits may open
+    sockets in the user's name."""
 
     dash_prefix: PathPrefix = "/"
     """What the paths of the Dash app begin with: its ``requests_pathname_prefix``. Dash judges the origin of the

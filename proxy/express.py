@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from functools import lru_cache
 from typing import Any
 
 from proxy.config import Settings
@@ -21,7 +20,8 @@ from proxy.connection import Connection as Link
 from proxy.errors import Outcome, UpstreamError
 from proxy.exchange import Exchange
 from proxy.forward import finish, forward, too_slow
-from proxy.headers import Fields, Head, Peer, Trusted, client_address, forwarded_fields, is_trusted, response_head
+from proxy.forwarded import Asked
+from proxy.headers import response_head
 from proxy.hijack import Client, Connection, Written
 from proxy.hold import IDEMPOTENT
 from proxy.plain import Request, recognise_answer
@@ -79,17 +79,14 @@ class Express:
         link = upstream.acquire_at_once()
         if link is None:
             return None
-        peer, address = connection.peer, connection.peer.address
-        if request.words:
-            address = client_address(request.to_head(), peer, rules.settings.trusted_proxies)
-        exchange = self._record(address, request.method, request.target, request.host.decode("latin-1"))
+        asked = rules.reader.read_plain(connection.peer, request.host, request.words)
+        exchange = self._record(asked.client, request.method, request.target, request.host.decode("latin-1"))
         exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
-        carried = _Carried(self, rules.settings, connection, request, upstream, link, exchange)
+        carried = _Carried(self, rules.settings, connection, request, asked, upstream, link, exchange)
         link.begin_plain(carried)
         self._waiting[carried] = None
         try:
-            ours = our_fields(request, peer, rules.settings.trusted_proxies, exchange.id)
-            link.write(b"".join((request.line, request.fields, ours, b"\r\n", request.body)))
+            link.write(b"".join((request.line, request.fields, asked.lines_of(exchange.id), b"\r\n", request.body)))
         except BaseException:
             carried.cut()
             raise
@@ -98,14 +95,13 @@ class Express:
         return carried
 
     def again(
-        self, client: Client, request: Request, upstream: Upstream, exchange: Exchange, settings: Settings
+        self, client: Client, request: Request, upstream: Upstream, exchange: Exchange, settings: Settings, asked: Asked
     ) -> Work:
         """Return the work of sending a request again, on another connection."""
-        ours = forwarded_fields(client.head, client.peer, settings.trusted_proxies, exchange.id)
         return forward(
             client,
             request.target,
-            ours,
+            asked.fields_of(exchange.id),
             upstream,
             exchange,
             settings,
@@ -136,7 +132,18 @@ class Express:
 class _Carried:
     """One plain exchange under way: told what happens by both of its connections."""
 
-    __slots__ = ("_connection", "_express", "_link", "_owed", "_request", "_settings", "_task", "_upstream", "exchange")
+    __slots__ = (
+        "_asked",
+        "_connection",
+        "_express",
+        "_link",
+        "_owed",
+        "_request",
+        "_settings",
+        "_task",
+        "_upstream",
+        "exchange",
+    )
 
     def __init__(
         self,
@@ -144,6 +151,7 @@ class _Carried:
         settings: Settings,
         connection: Connection,
         request: Request,
+        asked: Asked,
         upstream: Upstream,
         link: Link,
         exchange: Exchange,
@@ -152,6 +160,7 @@ class _Carried:
         self._settings = settings
         self._connection = connection
         self._request = request
+        self._asked = asked
         self._upstream = upstream
         self._link = link
         self._owed = -1  # bytes of the answer's body still to come; nothing has come yet
@@ -189,7 +198,9 @@ class _Carried:
         self._upstream.discard(self._link)
         if self._owed < 0 and self._request.method in IDEMPOTENT:
             client = self._client()
-            again = self._express.again(client, self._request, self._upstream, self.exchange, self._settings)
+            again = self._express.again(
+                client, self._request, self._upstream, self.exchange, self._settings, self._asked
+            )
             self._resume(client, again)
         else:
             self._fail(self._link.ended_early(exc, has_answered=self._owed >= 0))
@@ -260,20 +271,3 @@ class _Carried:
 
     def _give_up(self) -> None:
         self._upstream.discard(self._link)
-
-
-def our_fields(request: Request, peer: Peer, trusted: Trusted, request_id: str) -> bytes:
-    """Return the fields that tell the upstream about the client, as ``forwarded_fields`` has them, with line ends."""
-    if request.words and is_trusted(peer.address, trusted):
-        return _lines(forwarded_fields(request.to_head(), peer, trusted, request_id))
-    return _nobody_vouches(peer, request.host) + b"X-Request-ID: " + request_id.encode() + b"\r\n"
-
-
-@lru_cache(maxsize=1024)
-def _nobody_vouches(peer: Peer, host: bytes) -> bytes:
-    """Return the fields about a client for whom no proxy speaks, all but the request id."""
-    return _lines(forwarded_fields(Head("GET", "/", (1, 1), ((b"Host", host),)), peer, (), ""))
-
-
-def _lines(fields: Fields) -> bytes:
-    return b"".join(name + b": " + value + b"\r\n" for name, value in fields)

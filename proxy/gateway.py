@@ -21,16 +21,9 @@ from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
 from proxy.express import Express, Work
 from proxy.forward import check_size, forward, relay
+from proxy.forwarded import Asked
 from proxy.handoff import Handoff
-from proxy.headers import (
-    Fields,
-    client_address,
-    forwarded_fields,
-    is_trusted,
-    request_head,
-    response_head,
-    upgrade_response_head,
-)
+from proxy.headers import Fields, is_trusted, request_head, response_head, upgrade_response_head
 from proxy.hijack import Carried, Client, Written
 from proxy.hijack import Connection as ClientConnection
 from proxy.hold import hold
@@ -113,8 +106,9 @@ class Gateway:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request; aiohttp calls this, and cancels it when the client leaves."""
         client, rules = Client.of(request), self._rules
-        exchange = self._record_of(client, rules)
-        return await self._guard(client, exchange, self._serve(client, exchange, rules))
+        asked = rules.reader.read(client.head, client.peer)
+        exchange = self._record_of(client, asked)
+        return await self._guard(client, exchange, self._serve(client, exchange, rules, asked))
 
     def offer_plain(self, connection: ClientConnection, request: Request) -> Carried | None:
         """Carry a plain request without a task, or decline it."""
@@ -174,7 +168,7 @@ class Gateway:
         message: one sentence. It reaches the client if it is about a limit, and the log if not.
         """
         client = Client.of(request)
-        exchange = self._record_of(client, self._rules)
+        exchange = self._record_of(client, self._rules.reader.read(client.head, client.peer))
         exchange.method, exchange.target = "-", "-"
         if status in _SETTINGS:
             advice = f"For whoever runs this: {_SETTINGS[status]} in the configuration is the limit."
@@ -216,8 +210,8 @@ class Gateway:
 
     # -- inside
 
-    async def _serve(self, client: Client, exchange: Exchange, rules: Rules) -> Written:
-        decision = decide(client.head, rules.table, client.peer)
+    async def _serve(self, client: Client, exchange: Exchange, rules: Rules, asked: Asked) -> Written:
+        decision = decide(client.head, rules.table, asked)
         if isinstance(decision, Refuse):
             raise decision.error
         check_size(client, rules.settings.limits.body)
@@ -225,7 +219,7 @@ class Gateway:
         exchange.upstream, exchange.route = decision.upstream, decision.route
         if not isinstance(decision, Upgrade) and client.head.get(b"sec-websocket-key") is not None:
             self._tell_of_lost_upgrade(exchange, client.peer.address)
-        ours = forwarded_fields(client.head, client.peer, rules.settings.trusted_proxies, exchange.id)
+        ours = asked.fields_of(exchange.id)
         if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
             ours = ((b"Host", upstream.authority), *ours)
         is_handshake = isinstance(decision, Upgrade)
@@ -251,7 +245,9 @@ class Gateway:
                 close=decision.close,
             )
         else:
-            answered = await self._answer_of(client, decision, ours, upstream, exchange, rules.settings.timeouts)
+            answered = await self._answer_of(
+                client, decision, ours, upstream, exchange, rules.settings.timeouts, is_secure=asked.is_secure
+            )
             if answered is None:
                 return Written(keep_alive=False)
             connection, answer = answered
@@ -296,6 +292,8 @@ class Gateway:
         upstream: Upstream,
         exchange: Exchange,
         timeouts: Timeouts,
+        *,
+        is_secure: bool,
     ) -> tuple[Connection, Answer] | None:
         """Return what the upstream answers to a handshake; None when the service has taken the socket itself.
 
@@ -310,7 +308,7 @@ class Gateway:
                 if not is_first:
                     await self.handoff.greet()
                 is_first = False
-                if await self._hand_off(client, decision, ours, exchange, timeouts):
+                if await self._hand_off(client, decision, ours, exchange, timeouts, is_secure):
                     return None
             if self._lifecycle.is_ending:  # it would be told to come back as soon as it is open
                 raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
@@ -319,7 +317,13 @@ class Gateway:
         return await hold(upstream, attempt)
 
     async def _hand_off(
-        self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange, timeouts: Timeouts
+        self,
+        client: Client,
+        decision: Upgrade,
+        ours: Fields,
+        exchange: Exchange,
+        timeouts: Timeouts,
+        is_secure: bool,
     ) -> bool:
         """Give the client's socket to the service, if it can be; False leaves everything to the tunnel."""
         if not self.handoff.is_on:
@@ -327,7 +331,6 @@ class Gateway:
         if client.has_tls:  # not the scheme: a proxy that has ended TLS itself may have announced it
             return self.handoff.fall_back("tls", "its TLS ends in this process, and cannot be handed over")
         head = request_head(client.head, decision.target, ours, upgrade=True)
-        is_secure = (b"X-Forwarded-Proto", b"https") in ours
         descriptor, leftover = client.hold()
         try:
             is_taken = await self.handoff.offer(
@@ -455,10 +458,9 @@ class Gateway:
         task.add_done_callback(ended)
         return task
 
-    def _record_of(self, client: Client, rules: Rules) -> Exchange:
+    def _record_of(self, client: Client, asked: Asked) -> Exchange:
         head = client.head
-        address = client_address(head, client.peer, rules.settings.trusted_proxies)
-        exchange = self._record(address, head.method, head.target, (head.get(b"host") or b"").decode("latin-1"))
+        exchange = self._record(asked.client, head.method, head.target, (head.get(b"host") or b"").decode("latin-1"))
         reading = max(0.0, exchange.began - client.began)
         exchange.began -= reading
         exchange.when -= reading

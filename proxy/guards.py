@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from proxy.config import MANY_READINGS, Auth
 from proxy.errors import ClientError
-from proxy.headers import Head
+from proxy.headers import Head, folded
 from proxy.routing import decoded, host_name, is_under
 
 _ENCODED_SLASH = re.compile(r"(?i)%2f|%5c")
@@ -24,8 +24,6 @@ _ENCODED_SLASH = re.compile(r"(?i)%2f|%5c")
 
 _REMEMBERED = 256
 """Blocks of fields, as many as ``plain`` remembers."""
-
-_ONE_NAME = bytes.maketrans(b"_.", b"--")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +98,6 @@ class Guards:
         if not self.claims:
             return head
         return replace(head, headers=tuple(field for field in head.headers if folded(field[0]) not in self.claims))
-
-
-def folded(name: bytes) -> bytes:
-    """Return the name that ``X-User``, ``x_user`` and ``X.User`` have in common: CGI and its heirs fold them."""
-    return name.lower().translate(_ONE_NAME)
 
 
 def _made(name: str, rule: Auth) -> _Rule:

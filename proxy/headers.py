@@ -4,7 +4,7 @@ Three rules, in this order (RFC 9110, section 7.6.1):
 
 1. Hop-by-hop fields, and those that ``Connection`` names, end here.
 2. What only a proxy may say (``X-Forwarded-*``, ``X-Request-ID`` and their
-   kin) is removed from whoever is not trusted to say it.
+   kin) is removed; ``forwarded`` writes it anew, from who is trusted to say it.
 3. Our own fields come last, so that nothing a client nominates in
    ``Connection`` can remove them.
 
@@ -14,7 +14,7 @@ Everything else keeps its spelling, its order and its bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -39,22 +39,26 @@ HOP_BY_HOP = frozenset(
 _ESSENTIAL = frozenset((b"host", b"content-length"))
 """Fields that ``Connection`` may not nominate away: without them the message would change its meaning."""
 
-A_PROXYS_WORD = frozenset((b"forwarded", b"x-real-ip", b"x-request-id"))
+A_PROXYS_WORD = frozenset(
+    (
+        b"forwarded",
+        b"front-end-https",
+        b"x-original-host",
+        b"x-real-ip",
+        b"x-request-id",
+        b"x-scheme",
+        b"x-url-scheme",
+    )
+)
+"""Fields beside ``X-Forwarded-*`` in which proxies say what a browser asked (``forwarded`` reads them)."""
+
 _A_SERVERS_WORD = frozenset((b"script-name", b"path-info"))
 """With an underscore these are variables of a WSGI server, not fields. gunicorn takes ``SCRIPT_NAME`` from whoever
 connects from loopback, as we do, and cuts it off the path: ``/login/x`` would become ``/x``, behind every check."""
 
-HTTP_SCHEME = {b"ws": b"http", b"wss": b"https"}
-"""Some proxies write the scheme of a handshake's URL; what runs behind us knows http and https alone."""
-
-_MOST_HOPS = 64
-"""Members of X-Forwarded-For that are looked at. Each proxy in front adds one; chains have two to four. The field may
-have 7,000, which a client can all make up to look trusted, and to look at all of them took 26 ms (issue 9)."""
-
 _LONGEST_ADDRESS = 64
 """Characters of an address with its zone; what is longer is none."""
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
 _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,45}(?:%25[A-Za-z0-9._~-]{1,32})?\]|[A-Za-z0-9._~!$&'()*+,;=%-]{1,255})(?::[0-9]{0,5})?"
 )
@@ -136,69 +140,20 @@ def _ip(address: str) -> IPv4Address | IPv6Address | None:
     return mapped or ip
 
 
-def client_address(head: Head, peer: Peer, trusted: Trusted) -> str:
-    """Return the client's address: the last one in X-Forwarded-For that no trusted proxy stands for.
+def address_of(text: str) -> str:
+    """Return an IP address in its one spelling (RFC 5952), without a zone and as IPv4 where it stands for one.
 
-    Of more than ``_MOST_HOPS`` trusted ones it is the last that was looked at.
+    Nothing for whatever is no address.
     """
-    address = peer.address
-    if not trusted or not is_trusted(address, trusted):
-        return address
-    for hop in _hops(head):
-        address = hop
-        if not is_trusted(address, trusted):
-            break
-    return address
-
-
-def _hops(head: Head) -> Iterator[str]:
-    """Yield the members of X-Forwarded-For from the last one on, and no more than could be meant."""
-    left = _MOST_HOPS
-    for value in reversed(head.all(b"x-forwarded-for")):
-        for part in reversed(value.rsplit(b",", left)[-left:] if left else ()):
-            left -= 1
-            if hop := part.strip().lower():
-                yield hop.decode("latin-1")
-
-
-def forwarded_fields(head: Head, peer: Peer, trusted: Trusted, request_id: str) -> Fields:
-    """Return the fields that tell the upstream about the client (design D2).
-
-    request_id: used where no trusted proxy has given one already.
-    """
-    believed = is_trusted(peer.address, trusted)
-
-    def said(name: bytes) -> bytes | None:
-        return head.get(name) if believed else None
-
-    host = head.get(b"host") or b""
-    scheme = peer.scheme.encode()
-    proto = said(b"x-forwarded-proto") or scheme
-    proto = HTTP_SCHEME.get(proto.lower(), proto)
-    _, colon, port = host.rpartition(b":")
-    if not colon or not port.isdigit():
-        port = b"443" if proto == b"https" else b"80"
-    before = head.all(b"x-forwarded-for") if believed else []
-    given_id = said(b"x-request-id")
-    own_id = given_id if given_id and _REQUEST_ID.fullmatch(given_id) else request_id.encode()
-    fields = [
-        (b"X-Forwarded-For", b", ".join((*before, peer.address.encode()))),
-        (b"X-Forwarded-Proto", proto),
-        (b"X-Forwarded-Host", said(b"x-forwarded-host") or host),
-        (b"X-Forwarded-Port", said(b"x-forwarded-port") or port),
-        (b"X-Request-ID", own_id),
-    ]
-    if believed:
-        written = {name.lower() for name, _ in fields}
-        fields += [(n, v) for n, v in head.headers if _is_a_proxys_word(n.lower()) and n.lower() not in written]
-    return tuple(field for field in fields if field[1])  # HTTP/1.0 may come without Host
+    ip = _ip(text) if len(text) <= _LONGEST_ADDRESS else None
+    return "" if ip is None else str(ip)
 
 
 def request_head(head: Head, target: str, ours: Fields, *, body: bytes = b"", upgrade: bool = False) -> bytes:
     """Serialise the head that goes to the upstream.
 
     target: the request target to send, latin-1.
-    ours: the fields of ``forwarded_fields``.
+    ours: what the gateway says of the client (``forwarded``), and of its user (``auth``).
     body: the framing field of the body, ``Transfer-Encoding: chunked`` or
         empty: a Content-Length travels as the client wrote it.
     upgrade: True for a WebSocket handshake, whose Connection and Upgrade are meant for the upstream.
@@ -214,7 +169,7 @@ def request_head(head: Head, target: str, ours: Fields, *, body: bytes = b"", up
             has_connection = True
             alone = value.lower() == b"upgrade"
             lines.append(name + b": " + (value if alone else b"Upgrade"))
-        elif key in HOP_BY_HOP or key in ending or _is_a_proxys_word(key) or _is_an_alias(key):
+        elif key in HOP_BY_HOP or key in ending or is_a_proxys_word(key) or _is_an_alias(key):
             continue
         else:
             lines.append(name + b": " + value)
@@ -264,18 +219,27 @@ def _nominated(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
     return frozenset(tokens(values)) - _ESSENTIAL
 
 
-def _is_a_proxys_word(key: bytes) -> bool:
+def is_a_proxys_word(key: bytes) -> bool:
+    """Tell whether a field, in lower case, is one that only a proxy may write."""
     return key.startswith(b"x-forwarded-") or key in A_PROXYS_WORD
 
 
+_ONE_NAME = bytes.maketrans(b"_.", b"--")
+
+
+def folded(name: bytes) -> bytes:
+    """Return the name that ``X-User``, ``x_user`` and ``X.User`` have in common: CGI and its heirs fold them."""
+    return name.lower().translate(_ONE_NAME)
+
+
 def _is_an_alias(key: bytes) -> bool:
-    """Tell whether WSGI would read this name as one of the fields that this room guards.
+    """Tell whether some server would read this name as one of the fields that are guarded here.
 
     A WSGI server hands ``X_Forwarded_For`` and ``X-Forwarded-For`` to the
-    application under one name (PEP 3333); an underscore must not be a way
-    around the rules above.
+    application under one name (PEP 3333), and CGI did so with
+    ``X.Forwarded.For``; that must not be a way around the rules above.
     """
-    if b"_" not in key:
+    plain = folded(key)
+    if plain == key:
         return False
-    plain = key.replace(b"_", b"-")
-    return _is_a_proxys_word(plain) or plain in HOP_BY_HOP or plain in _ESSENTIAL or plain in _A_SERVERS_WORD
+    return is_a_proxys_word(plain) or plain in HOP_BY_HOP or plain in _ESSENTIAL or plain in _A_SERVERS_WORD

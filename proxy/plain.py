@@ -34,14 +34,14 @@ _REMEMBERED = 256
 _HEAD_END = b"\r\n\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 
-# Possessive quantifiers: what they took they never give back, so a hostile head costs one pass. No underscore in
-# names (WSGI would read it as a hyphen), no control character in values, no line folded.
+# Possessive quantifiers: what they took they never give back, so a hostile head costs one pass. No underscore and no
+# dot in names (WSGI and CGI would read them as hyphens), no control character in values, no line folded.
 _REQUEST_LINE = re.compile(
     rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)"
     rb" (/(?!/)[!\x22\x24-\x3e@-\x5b\x5d-\x7e]*+(?:\?[!\x22\x24-\x7e]*+)?+) HTTP/1\.1\r\n"
 )
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t\x20-\x7e\x80-\xff]*+\r\n")
-_FIELDS = re.compile(rb"(?:[!#$%%&'*+.^`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){1,%d}+" % MAX_FIELDS)
+_FIELDS = re.compile(rb"(?:[!#$%%&'*+^`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){1,%d}+" % MAX_FIELDS)
 
 _HOP_FIELDS = b"|".join(re.escape(name) for name in sorted(HOP_BY_HOP))
 _REQUEST_STOPS = re.compile(rb"(?im)^(?:expect|sec-websocket-[^:]*+|%b):" % _HOP_FIELDS)

@@ -18,7 +18,8 @@ from urllib.parse import unquote
 
 from proxy.config import Route, Settings
 from proxy.errors import ClientError
-from proxy.headers import NOBODY, Head, Peer, is_valid_host, tokens
+from proxy.forwarded import Asked, Reader
+from proxy.headers import NOBODY, Head, is_valid_host, tokens
 from proxy.origins import SAME_ORIGIN, Origins
 
 DASH_SOCKET = "_dash-ws-callback"
@@ -139,13 +140,13 @@ class Table:
 
 def make_table(settings: Settings) -> Table:
     """Return the table that settings mean."""
-    return Table(settings.routes, Origins(settings.origins, settings.trusted_proxies), settings.dash_prefix)
+    return Table(settings.routes, Origins(settings.origins), settings.dash_prefix)
 
 
-def decide(head: Head, table: Table, peer: Peer = NOBODY) -> Decision:
+def decide(head: Head, table: Table, asked: Asked | None = None) -> Decision:
     """Decide what becomes of a request. Touches nothing; ``dash-ws-proxy explain`` prints the result.
 
-    peer: who sends it, for whether its word about the client counts.
+    asked: what the browser asked; None: what the head says where no proxy is believed.
     """
     try:
         _check_lists(head)
@@ -165,8 +166,10 @@ def decide(head: Head, table: Table, peer: Peer = NOBODY) -> Decision:
     offered = [part.strip() for v in head.all(b"sec-websocket-protocol") for part in v.split(b",")] if upgrade else []
     upstream, rule = table.match(target, host, offered, upgrade=upgrade)
     if upgrade:
-        if not table.leaves_origin_to_dash(upstream, target) and (refusal := table.origins.refusal(head, peer)):
-            return Refuse(refusal)
+        if not table.leaves_origin_to_dash(upstream, target):
+            refusal = table.origins.refusal(head, asked or Reader().read(head, NOBODY))
+            if refusal:
+                return Refuse(refusal)
         return Upgrade(upstream, rule, target, key)
     # aiohttp's parser stops at an upgrade that it does not know and drops what is pipelined behind it.
     return Forward(upstream, rule, target, close=other)

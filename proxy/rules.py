@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from proxy.auth import ForwardAuth
 from proxy.config import Settings
+from proxy.forwarded import Reader
 from proxy.guards import Guards
 from proxy.routing import Table, make_table
 from proxy.upstream import Upstream, Ways, make_upstreams
@@ -21,7 +22,7 @@ class Rules:
     """The settings, and what is made of them.
 
     upstreams: by name. ways: how each of them is dealt with, once these rules are in force. guards, auth: who is asked
-    about, and how.
+    about, and how. reader: of what the browser asked.
     """
 
     settings: Settings
@@ -30,6 +31,7 @@ class Rules:
     ways: Mapping[str, Ways]
     guards: Guards
     auth: ForwardAuth
+    reader: Reader
 
     def adapt_upstreams(self) -> None:
         """Deal with the upstreams as these rules say: the part of putting them in place that others see at once."""
@@ -47,4 +49,4 @@ def make_rules(settings: Settings, before: Rules | None = None) -> Rules:
     table, guards = make_table(settings), Guards(settings.auth)
     upstreams, ways = make_upstreams(settings, before.upstreams if before else {})
     auth = ForwardAuth(upstreams["dash"], guards.claims, settings.timeouts.auth)
-    return Rules(settings, table, upstreams, ways, guards, auth)
+    return Rules(settings, table, upstreams, ways, guards, auth, Reader(settings.trusted_proxies))

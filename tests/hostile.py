@@ -363,10 +363,15 @@ PASSED = [
         get(b"Content_Length: 9", b"Transfer_Encoding: chunked", b"X_Forwarded_For: 192.0.2.1"),
         "PEP 3333",
     ),
+    Case(
+        "dots for hyphens",
+        get(b"Content.Length: 9", b"Transfer.Encoding: chunked", b"X.Forwarded.For: 192.0.2.1", b"a.b: c"),
+        "RFC 3875, section 4.1.18",
+    ),
     Case("underscores in part", get(b"X_Forwarded-For: 192.0.2.1", b"X-Real_IP: 192.0.2.1", b"ho_st: x"), "PEP 3333"),
     Case(
         "a stranger speaks as a proxy",
-        get(b"X-Forwarded-For: 192.0.2.1", b"Forwarded: for=192.0.2.1"),
+        get(b"X-Forwarded-For: 192.0.2.1", b"Forwarded: for=192.0.2.1", b"X-Scheme: https", b"Front-End-Https: on"),
         "RFC 7239, section 8",
     ),
     *(

@@ -31,7 +31,9 @@ CONNECTIONS_OWN = frozenset(
 )
 """Fields for one hop (RFC 9110, section 7.6.1; RFC 7540, section 3.2.1; the two of old proxies)."""
 
-PROXYS_OWN = frozenset(b"forwarded x-real-ip x-request-id".split())
+PROXYS_OWN = frozenset(
+    b"forwarded x-real-ip x-request-id front-end-https x-original-host x-scheme x-url-scheme".split()
+)
 ADDED_BY_THE_GATEWAY = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"x-request-id")
 HANDSHAKES_OWN = (b"sec-websocket-key", b"sec-websocket-version")
 
@@ -398,7 +400,7 @@ def _origin_faults(request: Request) -> list[str]:
         meant.add(b"transfer-encoding")
     faults += [f"{name.decode()} belongs to one connection" for name in names if name in CONNECTIONS_OWN - meant]
     for name in names:
-        if b"_" in name and is_guarded(name.replace(b"_", b"-")):
+        if is_an_alias(name):
             faults.append(f"{name.decode()} is an alias")
     faults += [f"not exactly one {name.decode()}" for name in ADDED_BY_THE_GATEWAY if names.count(name) != 1]
     if names.count(b"x-forwarded-host") > 1:
@@ -418,6 +420,12 @@ def is_guarded(name: bytes) -> bool:
     )
 
 
+def is_an_alias(name: bytes) -> bool:
+    """Tell whether WSGI, which folds underscores, or CGI, which folds dots, would take a field for a guarded one."""
+    folded = name.replace(b"_", b"-").replace(b".", b"-")
+    return folded != name and is_guarded(folded)
+
+
 def end_to_end(request: Request) -> list[tuple[bytes, bytes]]:
     """Return the fields of a client's request that reach the origin, as they were written, and in their order.
 
@@ -430,7 +438,7 @@ def end_to_end(request: Request) -> list[tuple[bytes, bytes]]:
         key = name.lower()
         if key in CONNECTIONS_OWN or key in nominated or key in PROXYS_OWN or key.startswith(b"x-forwarded-"):
             continue
-        if b"_" in key and is_guarded(key.replace(b"_", b"-")):
+        if is_an_alias(key):
             continue
         fields.append((name, value))
     return fields

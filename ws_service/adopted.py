@@ -77,7 +77,7 @@ class Adopted(Connection):
         library = self._library
         library.scheme = "wss" if message.is_secure else "ws"
         known: tuple[str, int] | None = library.client
-        if known is not None and known[0] != self.about.client:
+        if known is None or known[0] != self.about.client:  # None for a unix socket, of which uvicorn knows nothing
             library.client = (self.about.client, 0)
         if message.leftover:
             self.keep(message.leftover)

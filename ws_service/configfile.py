@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, get_args
 
@@ -119,7 +119,8 @@ Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size)]
 def parse_listen(value: object) -> str:
     """Check an address to listen on: ``host:port``, ``[v6]:port`` or ``unix:path``.
 
-    Returns it as it came. Raises ValueError with a sentence for the operator.
+    The host ``*`` is every address, IPv4 and IPv6. Returns it as it came. Raises ValueError with a sentence for the
+    operator.
     """
     if not isinstance(value, str):
         raise ValueError(f"{_shown(value)} is not an address; write host:port, for example 127.0.0.1:8000")
@@ -129,11 +130,36 @@ def parse_listen(value: object) -> str:
         return value
     host, colon, port = value.rpartition(":")
     if not colon or not host:
-        raise ValueError(f"{_shown(value)} is not an address; write host:port, for example 127.0.0.1:8000")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError(f"{_shown(value)}: an IPv6 address needs brackets: [{host}]:{port}")
+        every = f"; '*:{port}' is every address of this host" if colon else ""
+        raise ValueError(f"{_shown(value)} is not an address; write host:port, for example 127.0.0.1:8000{every}")
+    if ":" in host and not (host.startswith("[") and host.endswith("]") and _is_ipv6(host[1:-1])):
+        raise ValueError(_advice_on_ipv6(value))
     check_port(port)
     return value
+
+
+def _advice_on_ipv6(value: str) -> str:
+    """Return what to write instead of an address with colons that cannot be read.
+
+    ``::8000`` is an IPv6 address too, but meant are ``::`` and a port.
+    """
+    host, _, port = value.rpartition(":")
+    if host == ":" and len(port) > 1:
+        return f"{_shown(value)}: an IPv6 address needs brackets: [::]:{port}, or '*:{port}' for IPv4 as well"
+    if _is_ipv6(host):
+        return f"{_shown(value)}: an IPv6 address needs brackets: [{host}]:{port}"
+    address = value.strip("[]")
+    if _is_ipv6(address):
+        return f"{_shown(value)} has no port; write [{address}]:8000"
+    return f"{_shown(value)} is not an address; write host:port, for example 127.0.0.1:8000 or [::1]:8000"
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_port(text: str) -> int:

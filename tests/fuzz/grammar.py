@@ -20,7 +20,8 @@ WEIGHTS = [8, 8, 8, 4, 1, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 3, 2, 3, 2, 1]
 
 FIELDS = [
     b"Accept: */*", b"Cookie: a=b; c=d", b"Connection: keep-alive", b"Connection: close", b"TE: trailers",
-    b"X-Forwarded-For: 192.0.2.1", b"X_Forwarded_For: 192.0.2.1", b"Connection: X-Forwarded-For, Host, Cookie",
+    b"X-Forwarded-For: 192.0.2.1", b"X_Forwarded_For: 192.0.2.1", b"X.Forwarded.For: 192.0.2.1",
+    b"Connection: X-Forwarded-For, Host, Cookie",
     b"Content-Type: application/json", b"A:", b"A: \xe9", b"X-Request-ID: evil", b"Upgrade: h2c", b"Keep-Alive: 5",
     b"Connection: Upgrade", b"Expect: 100-continue", b"Proxy-Connection: keep-alive", b"Content_Length: 7",
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", b"Forwarded: for=x", b"Trailer: X-Sum",

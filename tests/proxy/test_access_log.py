@@ -296,7 +296,7 @@ def test_a_target_cannot_break_the_line(target: str) -> None:
 )
 @settings(deadline=None)
 def test_nothing_that_comes_from_outside_can_break_the_line(strange: dict[str, str], is_tunnel: bool) -> None:
-    """``client`` is what a trusted proxy wrote into X-Forwarded-For, ``detail`` may quote what an upstream sent."""
+    """``target`` and ``host`` are what a client wrote, ``detail`` may quote what an upstream sent."""
     for write in LINES.values():
         line = write(exchange(**strange, is_tunnel=is_tunnel))
         assert line.isascii() and line.isprintable()

@@ -601,7 +601,8 @@ def test_origins_and_auth_can_be_written(write: Write, tmp_path: Path) -> None:
     settings = load_settings(
         write("""
             gateway:
-              origins: [same, https://App.example, "http://[::1]:8000", null, 'regex:https://.*[.]example']
+              origins: [same, https://App.example, "http://[::1]:8000", null, 'regex:https://.*[.]example',
+                https://app.example:443, file://, capacitor://localhost, chrome-extension://abc]
               auth:
                 - {ask: /auth, copy_headers: [X-User, Remote_Groups], cache: 30s}
                 - {path: /login, ask: null}
@@ -615,6 +616,10 @@ def test_origins_and_auth_can_be_written(write: Write, tmp_path: Path) -> None:
         "http://[::1]:8000",
         "null",
         "regex:https://.*[.]example",
+        "https://app.example",
+        "file://",
+        "capacitor://localhost",
+        "chrome-extension://abc",
     )
     assert settings.auth == (
         Auth(ask="/auth", copy_headers=("X-User", "Remote_Groups"), cache="30s"),
@@ -636,8 +641,12 @@ def test_a_prefix_of_dash_is_written_as_dash_has_it(write: Write, value: str) ->
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ("app.example", "is not an origin; write https://host"),
-        ("https://app.example/", "is not an origin"),
+        ("app.example", "is not an origin; write https://app.example, "),
+        (
+            "https://app.example/",
+            "is not an origin; it is the page's scheme, host and port alone, as a browser writes them: "
+            "https://app.example",
+        ),
         ("https://*.example", "is not an origin"),
         ("'*'", "is not an origin"),
         ("ws://app.example", "is not an origin"),

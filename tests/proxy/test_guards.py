@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from proxy.config import Auth
 from proxy.errors import ClientError
-from proxy.guards import Guards, folded
-from proxy.headers import HOP_BY_HOP, Head
+from proxy.guards import Guards
+from proxy.headers import HOP_BY_HOP, Head, folded
 
 EVERYTHING = {"path": "/", "ask": "/auth"}
 LOGIN = {"path": "/login", "ask": None}

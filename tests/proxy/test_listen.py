@@ -38,6 +38,19 @@ async def test_a_name_is_listened_on_at_each_of_its_addresses() -> None:
     bound.close()
 
 
+async def test_a_star_is_every_address_of_both_families() -> None:
+    port = free_port()
+    bound = await bind(f"*:{port}", "gateway.listen")
+    assert {sock.family for sock in bound.sockets} >= {socket.AF_INET}
+    assert {sock.getsockname()[0] for sock in bound.sockets} <= {"0.0.0.0", "::"}
+    if any(sock.family == socket.AF_INET6 for sock in bound.sockets):
+        with socket.create_connection(("::1", port)):
+            pass
+    with socket.create_connection(("127.0.0.1", port)):
+        pass
+    bound.close()
+
+
 async def test_an_address_that_is_taken_is_named_with_its_key() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = "{}:{}".format(*taken.getsockname())

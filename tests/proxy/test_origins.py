@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.forwarded import Reader
 from proxy.headers import NOBODY, Head, Peer
 from proxy.origins import SAME_ORIGIN, Origins
 
 FRONT = Peer("10.0.0.7")
-BEHIND_A_PROXY = Origins(("same",), (ip_network("10.0.0.0/8"),))
+READER = Reader((ip_network("10.0.0.0/8"),))
 
 
 def head(origin: str | None, host: str = "app.example", **more: str) -> Head:
@@ -24,7 +25,7 @@ def head(origin: str | None, host: str = "app.example", **more: str) -> Head:
 
 
 def passes(head: Head, origins: Origins = SAME_ORIGIN, peer: Peer = NOBODY) -> bool:
-    refusal = origins.refusal(head, peer)
+    refusal = origins.refusal(head, READER.read(head, peer))
     assert refusal is None or refusal.status == 403
     return refusal is None
 
@@ -92,6 +93,10 @@ def test_a_page_of_another_site_may_not(origin: str, host: str) -> None:
         "http://äpp.example",
         "http://" + "a" * 300,
         "nullnull",
+        "file:///",
+        "file://:1",
+        "capacitor:localhost",
+        "https://",
     ],
 )
 def test_what_is_no_origin_is_nobodys(origin: str) -> None:
@@ -106,7 +111,7 @@ def test_whoever_is_no_browser_says_no_origin_and_passes() -> None:
 
 def test_two_origins_are_two_readings_of_one_request() -> None:
     twice = Head("GET", "/", (1, 1), ((b"Host", b"a"), (b"Origin", b"http://a"), (b"origin", b"http://evil")))
-    refusal = SAME_ORIGIN.refusal(twice, NOBODY)
+    refusal = SAME_ORIGIN.refusal(twice, READER.read(twice, NOBODY))
     assert refusal is not None and refusal.status == 400
 
 
@@ -123,21 +128,38 @@ def test_two_origins_are_two_readings_of_one_request() -> None:
         ("https://app.example", {"X_Forwarded_Host": "app.example, inner"}, True),
         ("https://app.example:8443", {"X_Forwarded_Host": "app.example:8443"}, True),
         ("https://inner:8000", {"X_Forwarded_Host": "app.example"}, False),
+        ("https://app.example", {"X_Forwarded_Proto": "https,http"}, True),
+        ("https://app.example", {"X_Forwarded_Proto": "https, https"}, True),
+        ("http://app.example", {"X_Forwarded_Proto": "https, http"}, False),
+        ("https://app.example", {"X_Forwarded_Ssl": "on"}, True),
+        ("http://app.example", {"X_Forwarded_Ssl": "on"}, False),
+        ("https://app.example", {"X_Forwarded_Proto": "rubbish"}, True),  # as if it said nothing
+        ("https://app.example:8443", {"X_Forwarded_Host": "app.example:8443", "X_Forwarded_Port": "443"}, True),
+        ("https://app.example:8443", {"X_Forwarded_Proto": "https", "X_Forwarded_Port": "8443"}, True),
+        (
+            "https://app.example",
+            {"X_Forwarded_Proto": "https", "X_Forwarded_Port": "8443"},
+            True,
+        ),  # may be an inner one
+        ("https://app.example:9443", {"X_Forwarded_Proto": "https", "X_Forwarded_Port": "8443"}, False),
+        ("https://app.example", {"X_Forwarded_Proto": "https", "X_Forwarded_Port": "80"}, True),
+        ("https://app.example", {"Forwarded": "for=192.0.2.1;host=app.example;proto=https"}, True),
         ("https://inner:8000", {}, True),
     ],
 )
 def test_a_proxy_that_is_believed_says_what_the_browser_asked_for(
     origin: str, fields: dict[str, str], allowed: bool
 ) -> None:
-    host = "inner:8000" if "X_Forwarded_Host" in fields or "inner" in origin else "app.example"
-    assert passes(head(origin, host, **fields), BEHIND_A_PROXY, FRONT) is allowed
+    is_renamed = "X_Forwarded_Host" in fields or "Forwarded" in fields
+    host = "inner:8000" if is_renamed or "inner" in origin else "app.example"
+    assert passes(head(origin, host, **fields), peer=FRONT) is allowed
 
 
 def test_anybody_elses_word_counts_for_nothing() -> None:
     claims = {"X_Forwarded_Host": "evil.example", "X_Forwarded_Proto": "https"}
     stranger = Peer("192.0.2.1")
-    assert not passes(head("https://evil.example", **claims), BEHIND_A_PROXY, stranger)
-    assert passes(head("http://app.example", **claims), BEHIND_A_PROXY, stranger)
+    assert not passes(head("https://evil.example", **claims), peer=stranger)
+    assert passes(head("http://app.example", **claims), peer=stranger)
 
 
 def test_where_tls_ends_here_the_scheme_counts() -> None:
@@ -168,6 +190,19 @@ def test_where_tls_ends_here_the_scheme_counts() -> None:
         ("any", "https://evil.example", True),
         ("any", "null", True),
         ("any", "file://", True),
+        ("file://", "file://", True),
+        ("regex:file://.*", "file://", True),
+        ("same", "file://", False),
+        ("capacitor://localhost", "capacitor://localhost", True),
+        ("capacitor://localhost", "ionic://localhost", False),
+        ("chrome-extension://abc", "chrome-extension://abc", True),
+        ("chrome-extension://abc", "chrome-extension://abd", False),
+        ("regex:moz-extension://[0-9A-F-]+", "moz-extension://0A1B-2C", True),
+        ("safari-web-extension://0A1B", "safari-web-extension://0A1B", True),
+        ("app://.", "app://.", True),  # Electron
+        ("regex:https://Other[.]example", "https://other.example:443", True),  # canonical: small, without the port
+        ("regex:https://other[.]example:443", "https://other.example:443", False),
+        ("http://[::1]:3000", "http://[0:0::1]:3000", True),
     ],
 )
 def test_the_operator_says_whose_pages_may(allowed: str, origin: str, passed: bool) -> None:
@@ -182,7 +217,8 @@ def test_several_words_add_up() -> None:
 
 
 def test_a_refusal_says_what_to_set() -> None:
-    refusal = SAME_ORIGIN.refusal(head("http://127.0.0.1:8050", "127.0.0.1:8000"), NOBODY)
+    asking = head("http://127.0.0.1:8050", "127.0.0.1:8000")
+    refusal = SAME_ORIGIN.refusal(asking, READER.read(asking, NOBODY))
     assert refusal is not None
     assert refusal.message == "Pages of http://127.0.0.1:8050 may not open a WebSocket at 127.0.0.1:8000."
     assert "add http://127.0.0.1:8050 to gateway.origins in the configuration." in refusal.advice
@@ -192,4 +228,4 @@ def test_a_refusal_says_what_to_set() -> None:
 def test_no_bytes_are_an_exception(origin: bytes, host: bytes) -> None:
     given_ = Head("GET", "/", (1, 1), ((b"Host", host), (b"Origin", origin)))
     for peer in (NOBODY, FRONT, Peer("unix", "https")):
-        BEHIND_A_PROXY.refusal(given_, peer)
+        SAME_ORIGIN.refusal(given_, READER.read(given_, peer))

@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.connection import Connection, Framing
-from proxy.express import our_fields
-from proxy.headers import Head, Peer, Trusted, client_address, forwarded_fields, request_head, response_head
+from proxy.forwarded import Reader
+from proxy.headers import Head, Peer, Trusted, request_head, response_head
 from proxy.plain import MAX_HEAD, recognise_answer, recognise_request
 from proxy.routing import Forward, Table, decide
 
@@ -66,6 +66,7 @@ def test_a_body_that_is_still_coming_is_owed() -> None:
         GET.replace(b"Accept: */*", b"Accept: \x00"),
         GET.replace(b"Accept: */*", b"Accept: a\rb"),
         GET.replace(b"Accept", b"X_Forwarded_For"),
+        GET.replace(b"Accept", b"X.Forwarded.For"),
         GET.replace(b"Accept", b"Upgrade"),
         GET.replace(b"Accept", b"TE"),
         GET.replace(b"Accept", b"expect"),
@@ -107,22 +108,35 @@ PLAIN_NAMES = [
     b"X-Forwarded-For",
     b"x-request-id",
     b"X-Forwarded-Host",
+    b"X-Forwarded-Proto",
+    b"x-forwarded-ssl",
+    b"Forwarded",
     b"Accept",
     b"cookie",
     b"Range",
     b"If-None-Match",
     b"Sec-Fetch-Mode",
-    b"a!#$%&'*+.^`|~",
+    b"a!#$%&'*+^`|~",
 ]
 ODD_NAMES = [
     *b"Content-Type User-Agent ETag Server Host Content-Length Connection Keep-Alive Transfer-Encoding Upgrade".split(),
-    *b"X-Forwarded-For X_Forwarded_For X-Real-IP Expect TE Sec-WebSocket-Key Via Trailer \xe9".split(),
+    *b"X_Forwarded_For X.Forwarded.For X-Real-IP X-Scheme a.b Expect TE Sec-WebSocket-Key Via Trailer \xe9".split(),
     b"A b",
     b"",
 ]
 NAMES = mostly(PLAIN_NAMES, st.sampled_from(ODD_NAMES))
 VALUES = mostly(
-    [b"", b"x", b"a, b", b"a: b", b" padded\t ", b"\xe9"],
+    [
+        b"",
+        b"x",
+        b"a, b",
+        b"a: b",
+        b" padded\t ",
+        b"\xe9",
+        b"https, http",
+        b"203.0.113.7:4711",
+        b"for=[::1];proto=https",
+    ],
     st.sampled_from([b"3", b"0", b"chunked", b"keep-alive", b"close", b"websocket"]) | st.binary(max_size=6),
 )
 TARGETS = mostly(
@@ -198,13 +212,16 @@ def test_whatever_is_recognised_the_ordinary_way_reads_and_sends_the_same(data: 
     assert (request.method, request.target, request.body) == (head.method, head.target, body)
     assert request.host == head.get(b"host")
     for trusted in TRUSTED:
-        ours = forwarded_fields(head, PEER, trusted, "id")
-        expected = request_head(head, decision.target, ours)
-        sent = request.line + request.fields + our_fields(request, PEER, trusted, "id") + b"\r\n"
+        reader = Reader(trusted)
+        asked = reader.read(head, PEER)
+        expected = request_head(head, decision.target, asked.fields_of("id"))
+        for _ in range(2):  # read, and remembered
+            assert reader.read_plain(PEER, request.host, request.words) == asked
+        sent = request.line + request.fields + asked.lines_of("id") + b"\r\n"
         assert lines_of(sent) == lines_of(expected)
         back = request.to_head()
-        assert client_address(back, PEER, trusted) == client_address(head, PEER, trusted)
-        assert request_head(back, back.target, forwarded_fields(back, PEER, trusted, "id")) == expected
+        assert reader.read(back, PEER) == asked
+        assert request_head(back, back.target, asked.fields_of("id")) == expected
 
 
 # -- answers

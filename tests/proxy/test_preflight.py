@@ -30,7 +30,7 @@ def test_an_admin_listener_for_this_host_alone_is_taken(address: str) -> None:
     assert not list(objections(Settings(admin=address)))
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:8001", "[::]:8001", "192.0.2.1:8001", "[2001:db8::1]:8001"])
+@pytest.mark.parametrize("address", ["0.0.0.0:8001", "[::]:8001", "*:8001", "192.0.2.1:8001", "[2001:db8::1]:8001"])
 def test_an_admin_listener_that_others_reach_takes_a_word(path: Path, address: str) -> None:
     text = f"gateway:\n  listen: 127.0.0.1:8000\n  admin: '{address}'\n"
     (found,) = mistakes(path, text)

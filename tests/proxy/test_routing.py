@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.config import Route, Settings
+from proxy.forwarded import Reader
 from proxy.headers import Fields, Head, Peer
 from proxy.origins import Origins
 from proxy.routing import Forward, Refuse, Table, Upgrade, decide, make_table
@@ -600,6 +601,7 @@ def test_plain_http_may_come_from_any_page() -> None:
 
 def test_what_a_proxy_in_front_says_counts_if_the_settings_say_so() -> None:
     head = websocket("/live", FOREIGN, (b"X-Forwarded-Host", b"evil.example"))
-    front = Peer("10.0.0.7")
-    assert isinstance(decide(head, make_table(Settings()), front), Refuse)
-    assert isinstance(decide(head, make_table(Settings(trusted_proxies=("10.0.0.0/8",))), front), Upgrade)
+    for said, kind in ((Settings(), Refuse), (Settings(trusted_proxies=("10.0.0.0/8",)), Upgrade)):
+        asked = Reader(said.trusted_proxies).read(head, Peer("10.0.0.7"))
+        assert isinstance(decide(head, make_table(said), asked), kind)
+    assert isinstance(decide(head, make_table(Settings())), Refuse)

@@ -15,7 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.config import Limits
-from proxy.headers import Head, Peer, forwarded_fields, request_head
+from proxy.forwarded import Reader
+from proxy.headers import Head, Peer, request_head
 from proxy.heads import HeadLimits
 from proxy.hijack import _announces_body
 from proxy.plain import recognise_request
@@ -300,7 +301,7 @@ def test_whatever_is_let_through_is_one_request_for_the_strictest_origin(seed: i
         decision = decide(head, Table()) if head is not None else None
         if head is None or decision is None or isinstance(decision, Refuse):
             continue
-        ours = forwarded_fields(head, Peer("192.0.2.9"), (), "our-id")
+        ours = Reader().read(head, Peer("192.0.2.9")).fields_of("our-id")
         if head.get(b"host") is None:
             ours = ((b"Host", b"upstream"), *ours)
         upgrade = isinstance(decision, Upgrade)

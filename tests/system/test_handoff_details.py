@@ -70,6 +70,7 @@ def test_behind_a_trusted_proxy_the_app_sees_the_address_in_the_head(tmp_path: P
         client = open_socket(gateway, "/who", "X-Forwarded-For: 6.6.6.6, 203.0.113.9", "X-Forwarded-Proto: https")
         told = asked(client)
         assert (told["client"], told["scheme"]) == (["203.0.113.9", 0], "wss")
+        assert told["said"] == ["203.0.113.9"]
         gateway.process.wait_for(r'203\.0\.113\.9 "GET /who" - handed off')
 
 
@@ -92,7 +93,7 @@ def test_a_client_of_a_unix_socket_is_handed_over_too(tmp_path: Path, service: S
             wire.send(handshake("/who"))
             assert wire.read_message().status == 101
             told = asked(wire)
-            assert told["client"] is None
+            assert told["client"] == ["unix", 0], "as it would be told of a tunnelled one"
             process.wait_for(r'unix "GET /who" - handed off')
         process.wait_for("hand-off closed .* client closed by=client code=- .*the system does not tell its bytes")
 

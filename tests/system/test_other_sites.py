@@ -40,7 +40,7 @@ ECHO = """(url) => new Promise((done) => {
 REFUSED = r"WebSocket connection to 'ws://[^']*/echo' failed: Error during WebSocket handshake: .* code: 403"
 """What the browser writes to its console; no script can keep it from that."""
 
-LISTED = ["same", "regex:http://127[.]0[.]0[.]1:[0-9]+", "null"]
+LISTED = ["same", "regex:http://127[.]0[.]0[.]1:[0-9]+", "null", "file://"]
 
 
 def page(wire: Wire) -> None:
@@ -119,6 +119,18 @@ def test_a_page_in_a_sandbox_is_of_no_site(site: Site, tab: Tab) -> None:
     inside = tab.page.frames[1]
     assert inside.evaluate(ECHO, f"ws://{gateway.authority}/echo") == "closed 1006"
     assert inside.evaluate(ECHO, f"ws://{site.gateways['listing'].authority}/echo") == "hello"
+
+
+def test_a_page_from_a_file_is_named_as_the_log_says(site: Site, tab: Tab, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<!doctype html><title>a page</title>")
+    gateway = site.gateways["tunnelling"]
+    before = len(gateway.process.output)
+    tab.forgive(REFUSED)
+    tab.page.goto((tmp_path / "page.html").as_uri())
+    assert tab.page.evaluate(ECHO, f"ws://{gateway.authority}/echo") == "closed 1006"
+    # Chromium says null; with --allow-file-access-from-files, as in many web views, file://.
+    gateway.process.wait_for(r'"GET /echo" 403 .*Pages of (null|file://) may not open', after=before)
+    assert tab.page.evaluate(ECHO, f"ws://{site.gateways['listing'].authority}/echo") == "hello"
 
 
 def test_a_site_that_is_listed_opens_one(site: Site, tab: Tab) -> None:

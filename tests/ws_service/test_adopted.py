@@ -206,12 +206,13 @@ async def test_nonsense_is_no_connection(ws: str) -> None:
             await report
 
 
-async def test_a_unix_socket_has_no_client_and_no_bytes() -> None:
+@pytest.mark.parametrize("client", ["unix", "203.0.113.9"])
+async def test_the_client_of_a_unix_socket_is_whom_the_gateway_names_and_has_no_bytes(client: str) -> None:
     made_of = parts()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     report: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-    message = Open(Socket("x1", "unix", "/echo", "example.com", "websocket", 1.0), False, head(), b"", 15, 60)
+    message = Open(Socket("x1", client, "/echo", "example.com", "websocket", 1.0), False, head(), b"", 15, 60)
     protocol = Adopted(
         message, ours, Resources(64 << 20), lambda _: None, lambda _, told: report.set_result(told), **made_of
     )
@@ -219,7 +220,7 @@ async def test_a_unix_socket_has_no_client_and_no_bytes() -> None:
     reader, writer = await asyncio.open_unix_connection(sock=theirs)
     peer = Peer(reader, writer)
     await peer.head()
-    assert json.loads((await peer.frame())[1])["client"] is None
+    assert json.loads((await peer.frame())[1])["client"] == [client, 0]
     writer.close()
     async with asyncio.timeout(10):
         told = await report
