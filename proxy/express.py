@@ -110,7 +110,6 @@ class Express:
             exchange,
             settings,
             self._uploads,
-            close=False,
         )
 
     def forget(self, carried: _Carried) -> None:

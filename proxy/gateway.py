@@ -238,7 +238,6 @@ class Gateway:
                 exchange,
                 rules.settings,
                 self.uploads,
-                close=decision.close,
             )
         else:
             answered = await self._answer_of(client, decision, ours, upstream, exchange, rules.settings.timeouts)
@@ -248,7 +247,7 @@ class Gateway:
             if answer.status == 101:
                 return self._open_tunnel(client, upstream, connection, answer, exchange, rules.settings.buffer)
             with upstream.lent(connection):
-                written = await relay(client, connection, answer, exchange, close=False)
+                written = await relay(client, connection, answer, exchange)
         return written
 
     async def _relay_refusal(self, client: Client, refusal: Refusal, exchange: Exchange, upstream: Upstream) -> Written:
@@ -256,7 +255,7 @@ class Gateway:
         answer = refusal.answer
         with upstream.lent(refusal.connection):
             if client.head.method != "HEAD":
-                return await relay(client, refusal.connection, answer, exchange, close=False)
+                return await relay(client, refusal.connection, answer, exchange)
             # The question was a GET: its body is not for whoever asks with HEAD.
             client.write(response_head(answer.status, answer.reason, answer.headers, ours=((b"Connection", b"close"),)))
             exchange.status, exchange.outcome = answer.status, Outcome.SERVED

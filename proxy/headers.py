@@ -54,6 +54,7 @@ have 7,000, which a client can all make up to look trusted, and to look at all o
 _LONGEST_ADDRESS = 64
 """Characters of an address with its zone; what is longer is none."""
 
+_LENGTH = re.compile(rb"(?=[0-9])0*+([0-9]{0,18}+)")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
 _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,45}(?:%25[A-Za-z0-9._~-]{1,32})?\]|[A-Za-z0-9._~!$&'()*+,;=%-]{1,255})(?::[0-9]{0,5})?"
@@ -91,6 +92,17 @@ class Head:
 def tokens(values: Iterable[bytes]) -> list[bytes]:
     """Split comma-separated field values into their members, lower case, empty ones left out."""
     return [member for value in values for part in value.split(b",") if (member := part.strip().lower())]
+
+
+def plain_length(value: bytes) -> bytes | None:
+    """Return a Content-Length as everybody reads it, without zeros in front; None where it is none, or above 10**18."""
+    found = _LENGTH.fullmatch(value)
+    return None if found is None else found[1] or b"0"
+
+
+def rewritten(fields: Fields, name: bytes, value: bytes) -> Fields:
+    """Return fields with another value for those of one name (lower case)."""
+    return tuple((key, value if key.lower() == name else old) for key, old in fields)
 
 
 def is_valid_host(value: bytes) -> bool:
@@ -204,12 +216,14 @@ def request_head(head: Head, target: str, ours: Fields, *, body: bytes = b"", up
     upgrade: True for a WebSocket handshake, whose Connection and Upgrade are meant for the upstream.
     """
     ending = _nominated(head.headers)
-    has_connection = False
+    has_upgrade = has_connection = False
     lines = [f"{head.method} {target} HTTP/1.1".encode("latin-1")]
     for name, value in head.headers:
         key = name.lower()
-        if upgrade and key == b"upgrade":
-            lines.append(name + b": " + value)
+        if upgrade and key == b"upgrade" and not has_upgrade and b"websocket" in tokens([value]):
+            has_upgrade = True
+            alone = value.lower() == b"websocket"
+            lines.append(name + b": " + (value if alone else b"websocket"))
         elif upgrade and key == b"connection" and not has_connection and b"upgrade" in tokens([value]):
             has_connection = True
             alone = value.lower() == b"upgrade"

@@ -134,7 +134,7 @@ class Judge:
         elif not reading.body.startswith(request.body):
             return "the beginning of its body"
         expected = end_to_end(reading)
-        if not reading.all(b"host"):
+        if not any(name.lower() == b"host" for name, _ in expected):
             expected = [(b"Host", request.all(b"host")[0]), *expected]
         if sorted(arrived(request)) != sorted(expected):
             return f"its fields; expected {expected}"
