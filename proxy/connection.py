@@ -443,11 +443,11 @@ class Connection(asyncio.Protocol):
     def _framing(self, status: int, version: str, headers: Fields) -> tuple[Framing, Fields]:
         """Return how the body ends, and the fields with its length as a plain number."""
         said = [value for name, value in headers if name.lower() == b"content-length"]
-        codings = [value.lower() for name, value in headers if name.lower() == b"transfer-encoding"]
+        codings = [value for name, value in headers if name.lower() == b"transfer-encoding"]
         length = plain_length(said[0]) if said else None
         if len(said) + len(codings) > 1 or (said and length is None):
             self._break("did not say in one way how long its body is")
-        elif codings and (codings != [b"chunked"] or version == "1.0"):
+        elif codings and (tokens(codings) != [b"chunked"] or version == "1.0"):
             self._break("used a transfer coding other than chunked")
         elif status < 200 and (codings or length not in (None, b"0")):
             self._break(f"said that a {status} has a body")

@@ -101,6 +101,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         (CHUNKED + b"2 ;a=b\r\nok\r\n0\r\n\r\n", Framing.CHUNKED, b"ok", True),
         (CHUNKED + b"0000002; a = b ; c\r\nok\r\n00 ;d\r\n\r\n", Framing.CHUNKED, b"ok", True),
         (CHUNKED.replace(b"chunked", b"\tChunked\t") + b"2\r\nok\r\n0\r\n\r\n", Framing.CHUNKED, b"ok", True),
+        (CHUNKED.replace(b"chunked", b", chunked ,") + b"2\r\nok\r\n0\r\n\r\n", Framing.CHUNKED, b"ok", True),
         (CHUNKED + b"2\r\nok\r\n0\r\nContent-Length: 2\r\nHost: x\r\n\r\n", Framing.CHUNKED, b"ok", True),
         (CHUNKED + b"2\r\nok\r\n0\r\nConnection: close\r\n\r\n", Framing.CHUNKED, b"ok", True),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 099\r\n\r\n", Framing.NONE, b"", True),

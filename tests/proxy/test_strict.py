@@ -22,7 +22,7 @@ from proxy.routing import Refuse, Table, Upgrade, decide
 from proxy.strict import RequestReader
 from tests.fuzz.grammar import write_play
 from tests.proxy.test_plain import REQUESTS, lines_of
-from tests.reading import arrived, end_to_end, origin_form, read_at_origin, read_public
+from tests.reading import arrived, end_to_end, origin_form, read_all_public, read_at_origin, read_public
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
@@ -396,3 +396,21 @@ def test_whatever_is_let_through_is_one_request_for_the_strictest_origin(seed: i
         assert (got.method, got.target) == (asked.method, origin_form(asked))
         assert [field for field in arrived(got) if field != (b"Host", b"upstream")] == end_to_end(asked)
         assert tuple(got.fields[-len(ours) :]) == ours
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 1 << 30))
+def test_whatever_everybody_reads_in_one_way_passes_and_nothing_else(seed: int) -> None:
+    """The judge knows nothing of this code, and takes whatever the RFCs allow."""
+    stream = write_play(Random(seed), 0).data
+    reader = RequestReader(LIMITS)
+    for asked in read_all_public(stream):
+        try:
+            _, stream = reader.feed(stream)
+            passes = reader.is_whole
+        except Unreadable:
+            passes = False
+        decision = decide(reader.head, Table()) if passes and reader.head is not None else None
+        passes = passes and not isinstance(decision, Refuse)
+        assert passes == (asked.is_whole and not asked.faults), (asked.raw, asked.faults)
+        reader.next()
