@@ -66,16 +66,16 @@ class ChunkReader:
         self._step = ChunkReader._read_chunks  # not bound: a reader is no cycle for the garbage collector
         self.is_whole = False
 
-    def feed(self, data: bytes, position: int = 0) -> tuple[bytes, int]:
-        """Return what is in the chunks of ``data`` from a position on, and the position after what was read.
+    def feed(self, data: bytes, body: list[bytes], position: int = 0) -> int:
+        """Read ``data`` from a position on; return the position after what was read.
 
-        Raises Unreadable, and is over then.
+        body: gets what is in the chunks, also of those before one that is malformed. Raises Unreadable for that one,
+        and is over then.
         """
-        pieces: list[bytes] = []
         size = len(data)
         while position < size and not self.is_whole:
-            position = self._step(self, data, position, pieces)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces), position
+            position = self._step(self, data, position, body)
+        return position
 
     # -- inside: each reads data from a position on, adds what is in the body, and returns the position after it
 

@@ -338,23 +338,25 @@ class Connection(asyncio.Protocol):
     def _read_body(self, data: bytes) -> None:
         assert self._answer is not None
         framing = self._answer.framing
-        size = len(data)
+        end, is_whole = len(data), False
         if framing is Framing.LENGTH:
-            piece, end = (data, size) if size <= self._left else (data[: self._left], self._left)
+            end = min(end, self._left)
             self._left -= end
             is_whole = not self._left
+            self._hold_piece(data[:end])
         elif framing is Framing.CHUNKED:
-            piece, end = self._chunks.feed(data)
+            pieces: list[bytes] = []
+            try:
+                end = self._chunks.feed(data, pieces)
+            finally:
+                self._hold_piece(b"".join(pieces))
             is_whole = self._chunks.is_whole
         elif framing is Framing.UNTIL_CLOSE:
-            piece, end, is_whole = data, size, False
-        else:
-            piece, end, is_whole = b"", 0, True
-        if piece:
-            self._hold_piece(piece)
-        if is_whole:
+            self._hold_piece(data)
+        if is_whole or self._complete:
             self._complete = True
-            self._reusable = self._is_kept and end == size  # what comes after it is a second answer that nobody wants
+            # What comes after it is a second answer, or a body where none may be: nobody asked for it.
+            self._reusable = self._is_kept and is_whole and end == len(data)
 
     def _read_on(self) -> None:
         if not (self._is_held or self._reading_paused or self.is_closing):
@@ -464,6 +466,8 @@ class Connection(asyncio.Protocol):
 
     def _hold_piece(self, data: bytes) -> None:
         """Hold a piece of the body until it is read."""
+        if not data:
+            return
         self._pieces.append(data)
         self._held += len(data)
         if self._held > self._buffer and not self._reading_paused and not self.is_closing:

@@ -216,8 +216,10 @@ class RequestReader:
         return position + len(piece)
 
     def _read_chunks(self, data: bytes, position: int, good: list[bytes]) -> int:
-        body, position = self._chunks.feed(data, position)
-        if body:
+        pieces: list[bytes] = []
+        position = self._chunks.feed(data, pieces, position)
+        if pieces:
+            body = b"".join(pieces)
             good.append(b"%x\r\n%b\r\n" % (len(body), body))
         if self._chunks.is_whole:
             self.is_whole = True

@@ -16,12 +16,11 @@ ANYTHING = ChunkLimits(line=65536, framing=None, trailers=65536, fields=512)
 
 def read(data: bytes, limits: ChunkLimits = LIMITS, size: int = 1 << 20) -> tuple[bytes, bytes]:
     """Return a whole body and what comes after it; AssertionError where it has no end."""
-    reader, body = ChunkReader(limits), b""
+    reader, body = ChunkReader(limits), list[bytes]()
     for start in range(0, len(data), size):
-        piece, end = reader.feed(data[start : start + size])
-        body += piece
+        end = reader.feed(data[start : start + size], body)
         if reader.is_whole:
-            return body, data[start + end :]
+            return b"".join(body), data[start + end :]
     raise AssertionError("the body has no end")
 
 
@@ -54,6 +53,13 @@ def test_what_the_grammar_does_not_know_is_refused(line: bytes) -> None:
     for size in (1, 1 << 20):
         with pytest.raises(Unreadable):
             read(line + b"\r\nabc\r\n0\r\n\r\n", size=size)
+
+
+def test_what_came_before_a_malformed_chunk_is_handed_out() -> None:
+    body: list[bytes] = []
+    with pytest.raises(Unreadable):
+        ChunkReader(LIMITS).feed(b"1\r\na\r\n2\r\nbc\r\nx\r\n", body)
+    assert body == [b"a", b"bc"]
 
 
 def test_each_limit_holds_up_to_itself() -> None:
@@ -113,7 +119,7 @@ def test_twice_the_bytes_take_twice_the_time(name: str, size: int) -> None:
             before = time.process_time()
             try:
                 for piece in pieces:
-                    reader.feed(piece)
+                    reader.feed(piece, [])
             except Unreadable:
                 pass
             best = min(best, time.process_time() - before)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import select
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -224,3 +225,23 @@ def test_there_are_enough_of_them() -> None:
     assert len(REQUESTS) + len(ANSWERS) >= 60
     assert len({case.name for case in REQUESTS}) == len(REQUESTS)
     assert len({case.name for case in ANSWERS}) == len(ANSWERS)
+
+
+@pytest.mark.parametrize("more", [b"\r\n", b"\r\n\r\n\r\n"])
+@pytest.mark.parametrize("odd", [b"", b"TE: trailers\r\n"], ids=["fast path", "ordinary"])
+def test_a_line_end_too_many_after_a_body_costs_the_client_nothing(tmp_path: Path, odd: bytes, more: bytes) -> None:
+    """RFC 9112, section 2.2. It is no beginning of a head, and so no 408 after ``timeouts.head``."""
+    post = b"POST /%b HTTP/1.1\r\nHost: x\r\n%bContent-Length: 3\r\n\r\nabc"
+    with (
+        strict_origins() as origins,
+        running_gateway(tmp_path, dash=origins.dash.url, timeouts={"head": "250ms"}) as gateway,
+        gateway.dial() as client,
+    ):
+        for number in range(3):
+            client.send(post % (b"%d" % number, odd) + more)
+            assert client.read_message().json()["line"] == f"POST /{number}"
+            assert not select.select([client.sock], [], [], 0.8)[0], "silence is what the client is to hear"
+        client.send(more)
+        client.send(post % (b"last", odd))
+        assert client.read_message().json()["line"] == "POST /last"
+        assert origins.dash.faults == []
