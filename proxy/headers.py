@@ -39,6 +39,21 @@ HOP_BY_HOP = frozenset(
 _ESSENTIAL = frozenset((b"host", b"content-length"))
 """Fields that ``Connection`` may not nominate away: without them the message would change its meaning."""
 
+SINGLE = frozenset(
+    (
+        b"content-length",
+        b"content-location",
+        b"content-range",
+        b"content-type",
+        b"etag",
+        b"host",
+        b"max-forwards",
+        b"server",
+        b"user-agent",
+    )
+)
+"""Fields that may come once only (RFC 9110, section 5.3): of two, some read the first and some the last."""
+
 A_PROXYS_WORD = frozenset((b"forwarded", b"x-real-ip", b"x-request-id"))
 _A_SERVERS_WORD = frozenset((b"script-name", b"path-info"))
 """With an underscore these are variables of a WSGI server, not fields. gunicorn takes ``SCRIPT_NAME`` from whoever

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from proxy.config import Route, Settings
 from proxy.errors import ClientError
-from proxy.headers import NOBODY, Head, Peer, is_valid_host, tokens
+from proxy.headers import NOBODY, SINGLE, Head, Peer, is_valid_host, tokens
 from proxy.origins import SAME_ORIGIN, Origins
 
 DASH_SOCKET = "_dash-ws-callback"
@@ -151,6 +151,7 @@ def decide(head: Head, table: Table, peer: Peer = NOBODY) -> Decision:
         _check_lists(head)
         _check_framing(head)
         target = _origin_form(head)
+        _check_single(head)
         upgrade = _is_handshake(head)
         key = _handshake_key(head) if upgrade else b""
     except ClientError as error:
@@ -178,6 +179,19 @@ def _check_lists(head: Head) -> None:
             if members > _MOST_MEMBERS:
                 what = ", ".join(field.decode() for field in sorted(_LISTS))
                 raise ClientError(f"The fields {what} have more than {_MOST_MEMBERS} members together.")
+
+
+def _check_single(head: Head) -> None:
+    """Refuse two fields where only one may be, and the handshake of a draft that has bytes after its head."""
+    seen: set[bytes] = set()
+    for name, _ in head.headers:
+        key = name.lower()
+        if key in SINGLE:
+            if key in seen:
+                raise ClientError(f"A request may have one {name.decode()} field only, and this one has two.")
+            seen.add(key)
+        elif key == b"sec-websocket-key1":
+            raise ClientError("Only version 13 of the WebSocket protocol is spoken here, and no draft of it.")
 
 
 def _check_framing(head: Head) -> None:

@@ -203,7 +203,7 @@ class RequestReader:
             framing = b"Transfer-Encoding: chunked\r\n"
         else:
             self.is_whole = not self._left
-        if is_old and "://" in target and b"\nhost:" not in lines:
+        if is_old and "://" in target and not target.startswith("/") and b"\nhost:" not in lines:
             fields = ((b"Host", _authority(target)), *fields)  # RFC 9112, section 3.2.2: the target names the host
         self.head = Head(method, target, (1, 0 if is_old else 1), fields, bool(codings or self._left))
         return framing

@@ -177,6 +177,9 @@ FIELDS = [
     Case("backspace in a value", get(b"A: b\x08"), _9110 + "5.5"),
     Case("nul in a host", get(host=b"Host: example.com\0"), _9110 + "5.5"),
     Case("name longer than 16 bits count", get(b"A" * 66000 + b": b"), "CVE-2021-40346"),
+    Case("two types of content", post(b"Content-Type: a/b", b"content-type: c/d", b"Content-Length: 3"), _9110 + "5.3"),
+    Case("two equal types", post(b"Content-Type: a/b", b"Content-Type: a/b", b"Content-Length: 3"), _9110 + "5.3"),
+    Case("two user agents", get(b"User-Agent: a", b"User-Agent: b"), _9110 + "5.3"),
     Case("a thousand fields", get(*(b"A: b" for _ in range(1000))), "CVE-2026-22815"),
     Case("a field of 100,000 bytes", get(b"A: " + b"b" * 100_000), "CVE-2026-54280"),
 ]

@@ -31,6 +31,11 @@ CONNECTIONS_OWN = frozenset(
 )
 """Fields for one hop (RFC 9110, section 7.6.1; RFC 7540, section 3.2.1; the two of old proxies)."""
 
+ONCE = frozenset(
+    b"content-length content-location content-range content-type etag host max-forwards server user-agent".split()
+)
+"""Of two, some read the first and some the last (RFC 9110, section 5.3)."""
+
 PROXYS_OWN = frozenset(b"forwarded x-real-ip x-request-id".split())
 ADDED_BY_THE_GATEWAY = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"x-request-id")
 HANDSHAKES_OWN = (b"sec-websocket-key", b"sec-websocket-version")
@@ -350,6 +355,14 @@ def _place(value: bytes, scheme: bytes) -> tuple[bytes, bytes]:
 
 
 def _host_faults(request: Request, *, is_needed: bool) -> list[str]:
+    names = [name.lower() for name, _ in request.fields]
+    twice = [f"two {name.decode()}" for name in ONCE if names.count(name) > 1]
+    if b"sec-websocket-key1" in names:
+        twice.append("the handshake of a draft, with bytes after its head")
+    return twice + _one_host_faults(request, is_needed=is_needed)
+
+
+def _one_host_faults(request: Request, *, is_needed: bool) -> list[str]:
     hosts = request.all(b"host")
     if len(hosts) > 1 or (is_needed and not hosts):
         return ["not exactly one Host"]

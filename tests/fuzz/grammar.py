@@ -34,7 +34,7 @@ FIELDS = [
 BAD_FIELDS = [
     b"Host: evil.test", b"Content-Length: 3", b"Content-Length: 0", b"Transfer-Encoding: chunked", b"A : b", b" A: b",
     b"A: b\r\n c", b"A: b\0", b"A: b\rC: d", b"A", b": b", b"Transfer-Encoding: xchunked", b"Content-Length: +3",
-    b"Transfer-Encoding:\x0bchunked", b"A\xe9: b", b"Upgrade: websocket",
+    b"Content-Type: a/b", b"Transfer-Encoding:\x0bchunked", b"A\xe9: b", b"Upgrade: websocket",
 ]  # fmt: skip
 EXTENSIONS = [b"", b"", b"", b"", b";a", b" ;\ta = b", b';a="b;c" ; d', b";", b";a=\n", b' ;a="', b";\rb", b";a ", b" "]
 """The first four are none; those from the eighth on are malformed."""

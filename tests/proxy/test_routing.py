@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.config import Route, Settings
-from proxy.headers import Fields, Head, Peer
+from proxy.headers import SINGLE, Fields, Head, Peer
 from proxy.origins import Origins
 from proxy.routing import Forward, Refuse, Table, Upgrade, decide, make_table
 
@@ -329,6 +329,22 @@ def test_connect_is_refused(target: str) -> None:
 )
 def test_a_request_has_exactly_one_host(hosts: Fields) -> None:
     assert refusal(Head("GET", "/", (1, 1), hosts)) == (400, "A request needs exactly one Host field.")
+
+
+@pytest.mark.parametrize("name", sorted(SINGLE - {b"host"}))
+def test_of_two_that_may_be_one_some_read_the_first_and_some_the_last(name: bytes) -> None:
+    for second in (name, name.upper()):
+        for values in ((b"1", b"2"), (b"1", b"1")):
+            head = get("/", HOST, *zip((name, second), values, strict=True))
+            assert refusal(head)[1].startswith("A request may have one ")
+    assert way(get("/", HOST, (name, b"1"))) == ("dash", "http")
+
+
+def test_a_handshake_of_a_draft_is_refused_because_bytes_follow_its_head() -> None:
+    assert refusal(websocket("/", (b"Sec-WebSocket-Key1", b"1 2"))) == (
+        400,
+        "Only version 13 of the WebSocket protocol is spoken here, and no draft of it.",
+    )
 
 
 @pytest.mark.parametrize("host", [b"", b"a b", b"a/b", b"user@a", b"a,b@c", b"\xe9.example", b"[::1", b"a:http"])

@@ -175,6 +175,14 @@ def test_the_host_of_an_old_client_may_be_in_its_target(target: str) -> None:
     assert reader.head.headers == ((b"Host", b"a:81"), (b"A", b"b"))
 
 
+@pytest.mark.parametrize("target", ["/a?http://evil.test/", "//evil.test/", "/http://evil.test"])
+def test_a_url_within_a_target_is_no_host(target: str) -> None:
+    reader = RequestReader(LIMITS)
+    reader.feed(f"GET {target} HTTP/1.0\r\nA: b\r\n\r\n".encode())
+    assert reader.head is not None
+    assert reader.head.headers == ((b"A", b"b"),)
+
+
 @pytest.mark.parametrize("length", [b"0", b"000"])
 def test_a_length_of_nothing_is_one_spelling(length: bytes) -> None:
     empty = POST[:-3].replace(b" 3", b" 0")

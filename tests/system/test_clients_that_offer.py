@@ -89,8 +89,10 @@ def test_javas_client_is_served_with_everything_that_it_sends_by_itself(gateway:
 def test_curl_that_offers_http2_is_served(gateway: Gateway, origins: Origins, how: list[str]) -> None:
     curl = program("curl", "on Debian: apt install curl")
     url = f"{gateway.url}/asked"
-    argv = [curl, "--http2", "--silent", "--show-error", "--max-time", "10", *how, url, *how, url]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, input="abc")
+    asks = ["--http2", "--silent", "--show-error", "--max-time", "10", *how, url]
+    done = subprocess.run(
+        [curl, *asks, "--next", *asks], capture_output=True, text=True, timeout=30, check=False, input="abc"
+    )
     assert done.returncode == 0, done.stderr
     first = json.loads(done.stdout.partition("}")[0] + "}")
     assert first["body"] == ("abc" if how and how[-1] else "")
