@@ -434,8 +434,11 @@ class Connection(asyncio.Protocol):
             self._on_interim(answer)
         else:
             self._answer = answer
+            # An answer to HEAD that does not say how its body would end: that would be with the connection.
+            has_end = status in _NO_BODY or bool(answer.all(b"content-length") or answer.all(b"transfer-encoding"))
             options = tokens(answer.all(b"connection"))
-            self._is_kept = b"close" not in options and (version == "1.1" or b"keep-alive" in options)
+            keeps = b"close" not in options and (version == "1.1" or b"keep-alive" in options)
+            self._is_kept = has_end and keeps
             if framing is Framing.NONE or (framing is Framing.LENGTH and not self._left):
                 self._complete = True
                 self._reusable = self._is_kept

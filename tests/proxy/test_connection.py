@@ -144,6 +144,16 @@ async def test_an_answer_to_head_has_no_body_whatever_it_says() -> None:
         connection.abort()
 
 
+@pytest.mark.parametrize(("said", "is_kept"), [(b"Transfer-Encoding: chunked\r\n", True), (b"", False)])
+async def test_an_answer_to_head_that_would_end_with_its_connection_is_its_last(said: bytes, is_kept: bool) -> None:
+    async with origin(answering(b"HTTP/1.1 200 OK\r\n" + said + b"\r\n")) as server:
+        connection = await upstream(server.url).connect()
+        assert (await ask(connection, "HEAD")).framing is Framing.NONE
+        assert await body(connection) == b""
+        assert connection.is_reusable is is_kept
+        connection.abort()
+
+
 async def test_headers_keep_their_order_and_spelling_and_reasons_their_words() -> None:
     answer = b"HTTP/1.1 299 Quite All Right\r\nsEt-CooKie: a=1\r\nX: y \r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"
     async with origin(answering(answer)) as server:
