@@ -13,6 +13,7 @@ import re
 import select
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -251,3 +252,18 @@ def test_a_line_end_too_many_after_a_body_costs_the_client_nothing(tmp_path: Pat
         client.send(post % (b"last", odd))
         assert client.read_message().json()["line"] == "POST /last"
         assert origins.dash.faults == []
+
+
+def test_empty_lines_without_end_do_not_keep_a_connection(tmp_path: Path) -> None:
+    with (
+        strict_origins() as origins,
+        running_gateway(tmp_path, dash=origins.dash.url, timeouts={"keepalive": "500ms"}) as gateway,
+        gateway.dial() as client,
+    ):
+        client.send(NEXT)
+        assert client.read_message().status == 200
+        deadline = time.monotonic() + DEADLINE
+        while not select.select([client.sock], [], [], 0.02)[0]:
+            assert time.monotonic() < deadline
+            client.send(b"\r\n" * 10)
+        assert client.read_to_cut()[0] == b""
