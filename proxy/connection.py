@@ -1,9 +1,11 @@
 """One connection to an upstream: one exchange at a time, and the strict reading of its answer.
 
-It is ours, on llhttp (through httptools), for two reasons. aiohttp's client
-takes bytes that arrive on an idle pooled connection for the next answer, and
-it puts a connection back after a 101 that nobody asked for
-(docs/decisions/002-our-own-way-out.md). Here a connection is in use by one
+It is ours, for two reasons. aiohttp's client takes bytes that arrive on an
+idle pooled connection for the next answer, and it puts a connection back after
+a 101 that nobody asked for (docs/decisions/002-our-own-way-out.md). llhttp
+(through httptools) reads the heads, and nothing after them: it refuses white
+space in a chunked body that RFC 9112 allows, and trailers that only have to be
+dropped. Here a connection is in use by one
 exchange or it is idle, an idle one that says anything is thrown away, and one
 is kept only when its answer ended exactly where it should.
 """
@@ -23,8 +25,9 @@ from typing import Protocol, cast
 import httptools
 
 from proxy import tls
+from proxy.chunks import ChunkLimits, ChunkReader, Unreadable
 from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost
-from proxy.headers import Fields
+from proxy.headers import Fields, plain_length, rewritten, tokens
 from proxy.reads import READ_SIZE, give_way
 
 MAX_HEAD = 65536
@@ -35,16 +38,16 @@ MAX_FIELDS = 512
 """Fields of an answer and of the interim answers before it: each takes 7 us, so forty answers of 64 KiB of the shortest
 would be a third of a second for everybody (issue 9). Precedents: HAProxy 101, Python's http.client 100."""
 
-_MAX_BODILESS = 4 * MAX_HEAD
-"""Bytes in a row of an answer, head included, that are no body. More than a head, because what comes in one read is
-counted as one."""
+_CHUNKS = ChunkLimits(line=MAX_HEAD, framing=None, trailers=MAX_HEAD, fields=MAX_FIELDS)
+"""Of an answer. Small chunks are no fault: streams of tokens have a few bytes in each. Trailers are dropped, whatever
+they are."""
 
 _TLS_ALERT = 0x15
 """The first byte of what a server of TLS says to plain HTTP, if it says anything (RFC 8446, section 5.1)."""
 
+_HEAD_END = b"\r\n\r\n"
 _NO_BODY = frozenset((204, 304))
 _REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
-_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 
 
 class Framing(Enum):
@@ -157,7 +160,10 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._answer: Answer | None = None
         self._head_bytes = self._field_bytes = self._fields = 0
-        self._bodiless = 0
+        self._seam = b""  # the last bytes of a head that is not whole yet
+        self._left = 0  # bytes of the body still to come, where its length is known
+        self._chunks = ChunkReader(_CHUNKS)
+        self._is_kept = False  # as far as the head says
         self._pieces: deque[bytes] = deque()
         self._held = 0
         self._is_held = self._reading_paused = False
@@ -313,19 +319,54 @@ class Connection(asyncio.Protocol):
         self.has_answered = True
         if self._answer is None:
             self._head_bytes += len(data)
-        self._bodiless += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._switch(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
+            body = self._read_heads(data)
+            if body and self._error is None:
+                self._read_body(body)
+        except (httptools.HttpParserError, Unreadable) as error:
             self._break(f"sent something that is not HTTP ({error})")
         if self._answer is None and self._head_bytes > MAX_HEAD:
             self._break(f"sent more than {MAX_HEAD} bytes of header")
-        if self._bodiless > _MAX_BODILESS and not self._complete:
-            # Trailers, or extensions of chunks: llhttp takes them without end, and holds a trailer until it is whole.
-            self._break(f"sent more than {_MAX_BODILESS} bytes without a body in them")
         self._wake()
+
+    def _read_heads(self, data: bytes) -> bytes:
+        """Give the parser the heads that are here, as far as the answer's own; return what comes after it."""
+        data, begin, fed = self._seam + data, 0, len(self._seam)
+        self._seam = b""
+        while self._answer is None and self._error is None and fed < len(data):
+            end = data.find(_HEAD_END, begin) + len(_HEAD_END)
+            if end < len(_HEAD_END):
+                end, self._seam = len(data), data[max(begin, len(data) - 3) :]
+            try:
+                self._parser.feed_data(data[fed:end])
+            except httptools.HttpParserUpgrade:
+                self._switch(data[end:])
+                return b""
+            begin = fed = end
+        return data[fed:]
+
+    def _read_body(self, data: bytes) -> None:
+        assert self._answer is not None
+        framing = self._answer.framing
+        end, is_whole = len(data), False
+        if framing is Framing.LENGTH:
+            end = min(end, self._left)
+            self._left -= end
+            is_whole = not self._left
+            self._hold_piece(data[:end])
+        elif framing is Framing.CHUNKED:
+            pieces: list[bytes] = []
+            try:
+                end = self._chunks.feed(data, pieces)
+            finally:
+                self._hold_piece(b"".join(pieces))
+            is_whole = self._chunks.is_whole
+        elif framing is Framing.UNTIL_CLOSE:
+            self._hold_piece(data)
+        if is_whole or self._complete:
+            self._complete = True
+            # What comes after it is a second answer, or a body where none may be: nobody asked for it.
+            self._reusable = self._is_kept and is_whole and end == len(data)
 
     def _read_on(self) -> None:
         if not (self._is_held or self._reading_paused or self.is_closing):
@@ -366,24 +407,18 @@ class Connection(asyncio.Protocol):
 
     # -- httptools
 
-    def on_message_begin(self) -> None:
-        """Notice a second answer behind the first."""
-        if self._complete:
-            self._reusable = False
-
     def on_status(self, reason: bytes) -> None:
         """Collect the reason phrase."""
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect a field. Trailers are left out: RFC 9110, 6.5.1 lets a gateway do so."""
-        if self._answer is None:
-            self._headers.append((name, value.strip(b" \t")))
-            self._field_bytes += len(name) + len(value) + 4
-            self._fields += 1
-            if self._fields > MAX_FIELDS:
-                self._break(f"sent more than {MAX_FIELDS} header fields")
-                raise _TooManyFields  # else llhttp would go on with all that it has
+        """Collect a field."""
+        self._headers.append((name, value.strip(b" \t")))
+        self._field_bytes += len(name) + len(value) + 4
+        self._fields += 1
+        if self._fields > MAX_FIELDS:
+            self._break(f"sent more than {MAX_FIELDS} header fields")
+            raise _TooManyFields  # else llhttp would go on with all that it has
 
     def on_headers_complete(self) -> None:
         """Decide how the body ends."""
@@ -398,7 +433,8 @@ class Connection(asyncio.Protocol):
             self._break(f"sent more than {MAX_HEAD} bytes of header")
         headers = tuple(self._headers)
         self._headers = []
-        answer = Answer(status, self._reason, headers, self._framing(status, version, headers))
+        framing, headers = self._framing(status, version, headers)
+        answer = Answer(status, self._reason, headers, framing)
         self._reason = b""
         if self._error is not None:
             return
@@ -408,46 +444,49 @@ class Connection(asyncio.Protocol):
             self._on_interim(answer)
         else:
             self._answer = answer
-            if answer.framing is Framing.NONE:
-                # llhttp would wait for the body that Content-Length describes.
+            # An answer to HEAD that does not say how its body would end: that would be with the connection.
+            has_end = status in _NO_BODY or bool(answer.all(b"content-length") or answer.all(b"transfer-encoding"))
+            options = tokens(answer.all(b"connection"))
+            keeps = b"close" not in options and (version == "1.1" or b"keep-alive" in options)
+            self._is_kept = has_end and keeps
+            if framing is Framing.NONE or (framing is Framing.LENGTH and not self._left):
                 self._complete = True
-                self._reusable = self._parser.should_keep_alive()
+                self._reusable = self._is_kept
 
-    def on_body(self, data: bytes) -> None:
+    # -- inside
+
+    def _framing(self, status: int, version: str, headers: Fields) -> tuple[Framing, Fields]:
+        """Return how the body ends, and the fields with its length as a plain number."""
+        said = [value for name, value in headers if name.lower() == b"content-length"]
+        codings = [value for name, value in headers if name.lower() == b"transfer-encoding"]
+        length = plain_length(said[0]) if said else None
+        if len(said) + len(codings) > 1 or (said and length is None):
+            self._break("did not say in one way how long its body is")
+        elif codings and (tokens(codings) != [b"chunked"] or version == "1.0"):
+            self._break("used a transfer coding other than chunked")
+        elif status < 200 and (codings or length not in (None, b"0")):
+            self._break(f"said that a {status} has a body")
+        if length is not None and said != [length]:
+            headers = rewritten(headers, b"content-length", length)
+        if self._method == "HEAD" or status in _NO_BODY or status < 200:
+            return Framing.NONE, headers
+        if codings:
+            return Framing.CHUNKED, headers
+        if length is None:
+            return Framing.UNTIL_CLOSE, headers
+        self._left = int(length)
+        return Framing.LENGTH, headers
+
+    def _hold_piece(self, data: bytes) -> None:
         """Hold a piece of the body until it is read."""
-        if self._complete:
-            self._reusable = False
+        if not data:
             return
-        self._bodiless = 0
         self._pieces.append(data)
         self._held += len(data)
         if self._held > self._buffer and not self._reading_paused and not self.is_closing:
             assert self._transport is not None
             self._reading_paused = True
             self._transport.pause_reading()
-
-    def on_message_complete(self) -> None:
-        """Note the end of the answer, unless it was an interim one."""
-        if self._answer is not None and not self._complete:
-            self._complete = True
-            self._reusable = self._parser.should_keep_alive()
-
-    # -- inside
-
-    def _framing(self, status: int, version: str, headers: Fields) -> Framing:
-        lengths = [value for name, value in headers if name.lower() == b"content-length"]
-        codings = [value.lower() for name, value in headers if name.lower() == b"transfer-encoding"]
-        if len(lengths) + len(codings) > 1 or any(_LENGTH.fullmatch(length) is None for length in lengths):
-            self._break("did not say in one way how long its body is")
-        elif codings and (codings != [b"chunked"] or version == "1.0"):
-            self._break("used a transfer coding other than chunked")
-        elif status < 200 and (codings or lengths not in ([], [b"0"])):
-            self._break(f"said that a {status} has a body")
-        if self._method == "HEAD" or status in _NO_BODY or status < 200:
-            return Framing.NONE
-        if codings:
-            return Framing.CHUNKED
-        return Framing.LENGTH if lengths else Framing.UNTIL_CLOSE
 
     @property
     def _ends_with_connection(self) -> bool:

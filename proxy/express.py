@@ -106,7 +106,6 @@ class Express:
             exchange,
             settings,
             self._uploads,
-            close=False,
         )
 
     def forget(self, carried: _Carried) -> None:

@@ -44,14 +44,11 @@ async def forward(
     exchange: Exchange,
     settings: Settings,
     uploads: Uploads,
-    *,
-    close: bool,
 ) -> Written:
     """Carry one exchange to its end.
 
     target: the request target for the upstream. ours: the fields that the
-    gateway adds. close: the client's connection must not be used again.
-    uploads: where a body that is still on its way is counted.
+    gateway adds. uploads: where a body that is still on its way is counted.
 
     GET and HEAD wait for an upstream that is away (``hold``). Raises
     ProxyError when there is no answer to relay. Cancelling it, which is what
@@ -66,7 +63,7 @@ async def forward(
         is_free = is_trusted(exchange.client, settings.trusted_proxies)
         most = None if is_free else limits.uploads_per_client
         exchange.upload = await uploads.claim(exchange.client, most, timeouts.queue)
-        return await _stream(client, message, body, upstream, exchange, timeouts, close=close)
+        return await _stream(client, message, body, upstream, exchange, timeouts)
 
     async def attempt() -> tuple[Connection, Answer]:
         try:
@@ -76,7 +73,7 @@ async def forward(
 
     connection, answer = await (hold(upstream, attempt) if head.method in HELD else attempt())
     with upstream.lent(connection):
-        return await relay(client, connection, answer, exchange, close=close)
+        return await relay(client, connection, answer, exchange)
 
 
 async def _stream(
@@ -86,8 +83,6 @@ async def _stream(
     upstream: Upstream,
     exchange: Exchange,
     timeouts: Timeouts,
-    *,
-    close: bool,
 ) -> Written:
     """Carry an exchange whose request body is still on its way."""
     connection = await upstream.acquire()
@@ -100,7 +95,7 @@ async def _stream(
                 async with asyncio.timeout(None) as patience:
                     pump = body.pump(connection, timeouts, patience)
                     answer = await connection.head()
-                return await relay(client, connection, answer, exchange, close=close)
+                return await relay(client, connection, answer, exchange)
             except TimeoutError:
                 raise too_slow(upstream.name, timeouts.response) from None
             finally:
@@ -138,21 +133,20 @@ async def finish(
         try:
             async with asyncio.timeout(timeouts.response):
                 answer = await connection.head()
-            return await relay(client, connection, answer, exchange, close=False)
+            return await relay(client, connection, answer, exchange)
         except TimeoutError:
             raise too_slow(upstream.name, timeouts.response) from None
 
 
-async def relay(client: Client, connection: Connection, answer: Answer, exchange: Exchange, *, close: bool) -> Written:
+async def relay(client: Client, connection: Connection, answer: Answer, exchange: Exchange) -> Written:
     """Pass an answer on, head and body.
 
-    close: the client's connection must not be used again. Raises UpstreamCut
-    when the upstream dies in the body; the client's connection is cut then.
+    Raises UpstreamCut when the upstream dies in the body; the client's connection is cut then.
     """
     is_modern = client.head.version >= (1, 1)
     chunked = is_modern and answer.framing in (Framing.CHUNKED, Framing.UNTIL_CLOSE)
     is_delimited = chunked or answer.framing in (Framing.NONE, Framing.LENGTH)
-    keep = is_delimited and client.wants_keep_alive and not close and client.body.is_eof()
+    keep = is_delimited and client.wants_keep_alive and client.body.is_eof()
     head = response_head(
         answer.status, answer.reason, answer.headers, ours=_hop_fields(answer, chunked, keep, is_modern)
     )

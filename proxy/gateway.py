@@ -242,7 +242,6 @@ class Gateway:
                 exchange,
                 rules.settings,
                 self.uploads,
-                close=decision.close,
             )
         else:
             answered = await self._answer_of(
@@ -254,7 +253,7 @@ class Gateway:
             if answer.status == 101:
                 return self._open_tunnel(client, upstream, connection, answer, exchange, rules.settings.buffer)
             with upstream.lent(connection):
-                written = await relay(client, connection, answer, exchange, close=False)
+                written = await relay(client, connection, answer, exchange)
         return written
 
     def _tell_of_lost_upgrade(self, exchange: Exchange, address: str) -> None:
@@ -267,7 +266,7 @@ class Gateway:
         answer = refusal.answer
         with upstream.lent(refusal.connection):
             if client.head.method != "HEAD":
-                return await relay(client, refusal.connection, answer, exchange, close=False)
+                return await relay(client, refusal.connection, answer, exchange)
             # The question was a GET: its body is not for whoever asks with HEAD.
             client.write(response_head(answer.status, answer.reason, answer.headers, ours=((b"Connection", b"close"),)))
             exchange.status, exchange.outcome = answer.status, Outcome.SERVED

@@ -39,6 +39,21 @@ HOP_BY_HOP = frozenset(
 _ESSENTIAL = frozenset((b"host", b"content-length"))
 """Fields that ``Connection`` may not nominate away: without them the message would change its meaning."""
 
+SINGLE = frozenset(
+    (
+        b"content-length",
+        b"content-location",
+        b"content-range",
+        b"content-type",
+        b"etag",
+        b"host",
+        b"max-forwards",
+        b"server",
+        b"user-agent",
+    )
+)
+"""Fields that may come once only (RFC 9110, section 5.3): of two, some read the first and some the last."""
+
 A_PROXYS_WORD = frozenset(
     (
         b"forwarded",
@@ -59,6 +74,7 @@ connects from loopback, as we do, and cuts it off the path: ``/login/x`` would b
 _LONGEST_ADDRESS = 64
 """Characters of an address with its zone; what is longer is none."""
 
+_LENGTH = re.compile(rb"(?=[0-9])0*+([0-9]{0,18}+)")
 _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,45}(?:%25[A-Za-z0-9._~-]{1,32})?\]|[A-Za-z0-9._~!$&'()*+,;=%-]{1,255})(?::[0-9]{0,5})?"
 )
@@ -95,6 +111,17 @@ class Head:
 def tokens(values: Iterable[bytes]) -> list[bytes]:
     """Split comma-separated field values into their members, lower case, empty ones left out."""
     return [member for value in values for part in value.split(b",") if (member := part.strip().lower())]
+
+
+def plain_length(value: bytes) -> bytes | None:
+    """Return a Content-Length as everybody reads it, without zeros in front; None where it is none, or above 10**18."""
+    found = _LENGTH.fullmatch(value)
+    return None if found is None else found[1] or b"0"
+
+
+def rewritten(fields: Fields, name: bytes, value: bytes) -> Fields:
+    """Return fields with another value for those of one name (lower case)."""
+    return tuple((key, value if key.lower() == name else old) for key, old in fields)
 
 
 def is_valid_host(value: bytes) -> bool:
@@ -159,12 +186,14 @@ def request_head(head: Head, target: str, ours: Fields, *, body: bytes = b"", up
     upgrade: True for a WebSocket handshake, whose Connection and Upgrade are meant for the upstream.
     """
     ending = _nominated(head.headers)
-    has_connection = False
+    has_upgrade = has_connection = False
     lines = [f"{head.method} {target} HTTP/1.1".encode("latin-1")]
     for name, value in head.headers:
         key = name.lower()
-        if upgrade and key == b"upgrade":
-            lines.append(name + b": " + value)
+        if upgrade and key == b"upgrade" and not has_upgrade and b"websocket" in tokens([value]):
+            has_upgrade = True
+            alone = value.lower() == b"websocket"
+            lines.append(name + b": " + (value if alone else b"websocket"))
         elif upgrade and key == b"connection" and not has_connection and b"upgrade" in tokens([value]):
             has_connection = True
             alone = value.lower() == b"upgrade"

@@ -24,13 +24,14 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from proxy import tls
+from proxy.chunks import Unreadable
 from proxy.headers import Head, Peer, tokens
 from proxy.heads import HeadLimits
 from proxy.limits import Lease, Slot
 from proxy.patience import Deadlines, SlowReaders, waits
 from proxy.plain import MAX_FIELDS, MAX_HEAD, Request, recognise_request
 from proxy.reads import READ_SIZE, give_way, last_read
-from proxy.strict import RequestReader, Unreadable
+from proxy.strict import RequestReader
 from proxy.tls_watch import TlsWatch
 from ws_service.unacknowledged import waiting
 
@@ -44,7 +45,10 @@ _LONGEST_CONNECTION = 4096
 """Bytes of Connection fields that are read; a longer list is refused by the routing, or ends its connection."""
 
 _COPIES = 4
-"""How often a head is held while its request is served: as bytes, in parts, as text, and as it is sent on."""
+"""How often a head is held while its request is served: as it came, in lines, in parts, and as it is sent on."""
+
+_NO_HEAD = Head("-", "/", (1, 0), ())
+"""Of a request that could not be read."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -92,17 +96,9 @@ class Client:
     @classmethod
     def of(cls, request: web.BaseRequest) -> Client:
         """Return the client of a request that aiohttp has read."""
-        message = request._message
-        head = Head(
-            message.method,
-            message.path.encode("utf-8", "surrogateescape").decode("latin-1"),
-            (message.version.major, message.version.minor),
-            message.raw_headers,
-            _announces_body(message.raw_headers),
-        )
         protocol = cast(Connection, request.protocol)
-        keep_alive = not message.should_close and _wants_keep_alive(head)
-        return cls(protocol, head, request.content, wants_keep_alive=keep_alive)
+        head = protocol.head or _NO_HEAD
+        return cls(protocol, head, request.content, wants_keep_alive=_wants_keep_alive(head))
 
     @property
     def began(self) -> float:
@@ -362,6 +358,11 @@ class Connection(RequestHandler):
             self._loop.call_soon(self.read_on)
 
     @property
+    def head(self) -> Head | None:
+        """What the request that aiohttp serves asks; None while there is none."""
+        return self._reader.head
+
+    @property
     def _is_busy(self) -> bool:
         """Whether a request is served, or the answers to those before are not read: nothing more is, meanwhile."""
         return self._carried is not None or self._reader.is_whole or (self._paused and not self._reader.has_begun)
@@ -399,13 +400,11 @@ class Connection(RequestHandler):
         except Unreadable as error:
             self._break(error, had_head)
             return len(data)
-        if not (had_begun or reader.has_head or self._request_count == 0):
+        if reader.has_begun and not (had_begun or reader.has_head or self._request_count == 0):
             self._heads.begin(self)  # its first byte; the first head of all has its time from connecting
         if good:
-            if reader.has_head and not had_head and len(good) > self._read_bufsize:
-                head = good.index(b"\r\n\r\n")
-                if head > self._read_bufsize:
-                    self._large_head = self._count(_COPIES * head)
+            if not had_head and reader.head_size > self._read_bufsize:
+                self._large_head = self._count(_COPIES * reader.head_size)
             super().data_received(good)
             if self._messages:
                 message, body = self._messages[-1]
@@ -777,20 +776,12 @@ def _give_back(lease: Lease | None) -> None:
 
 
 def _wants_keep_alive(head: Head) -> bool:
-    """Ask Connection alone (RFC 9112, section 9.3): llhttp believes Proxy-Connection too."""
+    """Ask Connection alone (RFC 9112, section 9.3), and not Proxy-Connection."""
     values = head.all(b"connection")
     if sum(map(len, values)) > _LONGEST_CONNECTION:
         return False
     options = tokens(values)
     return b"close" not in options and (head.version >= (1, 1) or b"keep-alive" in options)
-
-
-def _announces_body(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
-    for name, value in headers:
-        key = name.lower()
-        if key == b"transfer-encoding" or (key == b"content-length" and value.strip(b"0")):
-            return True
-    return False
 
 
 def _peer(transport: asyncio.BaseTransport, announced: Peer | None) -> Peer:

@@ -19,7 +19,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from proxy.headers import A_PROXYS_WORD, HOP_BY_HOP, Fields, Head, is_valid_host
+from proxy.headers import A_PROXYS_WORD, HOP_BY_HOP, SINGLE, Fields, Head, is_valid_host
 
 MAX_HEAD = 8192
 """Bytes of a head that is looked at; a longer one goes the ordinary way, which has limits of its own."""
@@ -50,11 +50,7 @@ _WORDS = re.compile(
     % b"|".join(re.escape(name) for name in sorted(A_PROXYS_WORD))
 )
 _ANSWER_STOPS = re.compile(rb"(?im)^(?:%b):" % _HOP_FIELDS)
-_SINGLE = re.compile(
-    rb"(?im)^(content-length|content-location|content-range|content-type|etag|host|max-forwards|server|user-agent)"
-    rb":[\t ]*+([^\r\n]*+)"
-)
-"""Fields that may come once only: two of them are two readings of one request."""
+_SINGLE = re.compile(rb"(?im)^(%b):[\t ]*+([^\r\n]*+)" % b"|".join(sorted(SINGLE)))
 
 _LENGTH = re.compile(rb"(?im)^content-length:[\t ]*+([^\r\n]*+)")
 _DIGITS = re.compile(rb"0|[1-9][0-9]{0,11}")

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from proxy.config import Route, Settings
 from proxy.errors import ClientError
 from proxy.forwarded import Asked, Reader
-from proxy.headers import NOBODY, Head, is_valid_host, tokens
+from proxy.headers import NOBODY, SINGLE, Head, is_valid_host, tokens
 from proxy.origins import SAME_ORIGIN, Origins
 
 DASH_SOCKET = "_dash-ws-callback"
@@ -31,6 +31,8 @@ be open to every page (issue 9).
 """
 
 
+_DEFAULT_PORT = {"http": ":80", "https": ":443"}
+
 _LISTS = frozenset((b"connection", b"sec-websocket-protocol", b"te", b"transfer-encoding", b"upgrade"))
 _MOST_MEMBERS = 100
 """Members of those fields together. Precedents: Apache 100 fields, HAProxy 101; nobody limits members."""
@@ -41,13 +43,11 @@ class Forward:
     """Plain HTTP to an upstream.
 
     target: the request target in origin form, byte for byte.
-    close: the client's connection cannot be used again behind this request.
     """
 
     upstream: str
     route: str
     target: str
-    close: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +152,9 @@ def decide(head: Head, table: Table, asked: Asked | None = None) -> Decision:
         _check_lists(head)
         _check_framing(head)
         target = _origin_form(head)
-        upgrade = _asks_for_websocket(head)
+        _check_single(head)
+        upgrade = _is_handshake(head)
         key = _handshake_key(head) if upgrade else b""
-        other = not upgrade and head.get(b"upgrade") is not None
-        if other and head.has_body:
-            raise ClientError(
-                "A request with a body may not ask for an upgrade other than websocket.",
-                advice="Send it without the Upgrade field.",
-            )
     except ClientError as error:
         return Refuse(error)
     host = head.get(b"host") or b""
@@ -171,8 +166,7 @@ def decide(head: Head, table: Table, asked: Asked | None = None) -> Decision:
             if refusal:
                 return Refuse(refusal)
         return Upgrade(upstream, rule, target, key)
-    # aiohttp's parser stops at an upgrade that it does not know and drops what is pipelined behind it.
-    return Forward(upstream, rule, target, close=other)
+    return Forward(upstream, rule, target)
 
 
 def _check_lists(head: Head) -> None:
@@ -188,6 +182,19 @@ def _check_lists(head: Head) -> None:
             if members > _MOST_MEMBERS:
                 what = ", ".join(field.decode() for field in sorted(_LISTS))
                 raise ClientError(f"The fields {what} have more than {_MOST_MEMBERS} members together.")
+
+
+def _check_single(head: Head) -> None:
+    """Refuse two fields where only one may be, and the handshake of a draft that has bytes after its head."""
+    seen: set[bytes] = set()
+    for name, _ in head.headers:
+        key = name.lower()
+        if key in SINGLE:
+            if key in seen:
+                raise ClientError(f"A request may have one {name.decode()} field only, and this one has two.")
+            seen.add(key)
+        elif key == b"sec-websocket-key1":
+            raise ClientError("Only version 13 of the WebSocket protocol is spoken here, and no draft of it.")
 
 
 def _check_framing(head: Head) -> None:
@@ -207,8 +214,13 @@ def _origin_form(head: Head) -> str:
     if hosts and not is_valid_host(host):
         raise ClientError("The Host field is not a host.", advice="Expected: name, or name:port.")
     target = head.target
-    if head.method == "CONNECT":
+    method = head.method.upper()
+    if method == "CONNECT":
         raise ClientError("CONNECT is for forward proxies; this is a gateway.")
+    if method == "HEAD" and head.method != "HEAD":
+        # Methods are case-sensitive (RFC 9110, section 9.1), but Werkzeug reads all of them in capitals. Then its
+        # answer has no body, and the connection waits for one.
+        raise ClientError("The method is HEAD in other letters, which not everybody reads as the same method.")
     if target == "*" and head.method == "OPTIONS":
         return target
     if not target.isascii() or "#" in target or not target.isprintable() or " " in target:
@@ -221,7 +233,7 @@ def _origin_form(head: Head) -> str:
     scheme, separator, rest = target.partition("://")
     if separator and scheme.lower() in ("http", "https"):
         cut = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=len(rest))
-        if rest[:cut].lower().encode() != host.lower():
+        if _authority(rest[:cut], scheme) != _authority(host.decode("latin-1"), scheme):
             raise ClientError("The request target names another host than the Host field.")
         path = rest[cut:]
         if not path and head.method == "OPTIONS":
@@ -230,8 +242,20 @@ def _origin_form(head: Head) -> str:
     raise ClientError("The request target must be a path that begins with a slash.")
 
 
-def _asks_for_websocket(head: Head) -> bool:
-    return b"websocket" in tokens(head.all(b"upgrade"))
+def _authority(value: str, scheme: str) -> str:
+    """Return a host and port as they are compared: small letters, without the scheme's own port (RFC 9110, 4.2.3)."""
+    return value.lower().removesuffix(_DEFAULT_PORT[scheme.lower()]).removesuffix(":")
+
+
+def _is_handshake(head: Head) -> bool:
+    """Tell whether this is, or wants to be, a WebSocket handshake.
+
+    Every other Upgrade is an offer, and is ignored (RFC 9110, section 7.8): the field ends here. One of websocket
+    without anything of a handshake too; some proxies add it to each request.
+    """
+    return b"websocket" in tokens(head.all(b"upgrade")) and any(
+        name.lower() in (b"sec-websocket-key", b"sec-websocket-version") for name, _ in head.headers
+    )
 
 
 def _handshake_key(head: Head) -> bytes:
@@ -248,8 +272,7 @@ def _handshake_key(head: Head) -> bytes:
         )
     if head.has_body:
         raise ClientError("A WebSocket handshake has no body.")
-    one_upgrade = [value.lower() for value in head.all(b"upgrade")] == [b"websocket"]  # not even an empty one beside it
-    if not one_upgrade or b"upgrade" not in tokens(head.all(b"connection")):
+    if tokens(head.all(b"upgrade")) != [b"websocket"] or b"upgrade" not in tokens(head.all(b"connection")):
         raise ClientError(
             "A WebSocket handshake says Upgrade: websocket and Connection: Upgrade, and nothing else.",
             advice="A proxy in front must pass both fields on (nginx: proxy_set_header).",

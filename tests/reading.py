@@ -34,6 +34,12 @@ CONNECTIONS_OWN = frozenset(
 PROXYS_OWN = frozenset(
     b"forwarded x-real-ip x-request-id front-end-https x-original-host x-scheme x-url-scheme".split()
 )
+
+ONCE = frozenset(
+    b"content-length content-location content-range content-type etag host max-forwards server user-agent".split()
+)
+"""Of two, some read the first and some the last (RFC 9110, section 5.3)."""
+
 ADDED_BY_THE_GATEWAY = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"x-request-id")
 HANDSHAKES_OWN = (b"sec-websocket-key", b"sec-websocket-version")
 
@@ -63,16 +69,18 @@ class Request:
 
     @property
     def is_handshake(self) -> bool:
-        """Whether it asks for a WebSocket; whether it may, its faults tell."""
-        return b"websocket" in self.members(b"upgrade")
+        """Whether it asks for a WebSocket; whether it may, its faults tell.
+
+        Any other Upgrade is an offer, and nothing (RFC 9110, section 7.8).
+        """
+        has_more = bool(self.all(b"sec-websocket-key") or self.all(b"sec-websocket-version"))
+        return has_more and b"websocket" in self.members(b"upgrade")
 
     @property
     def is_last(self) -> bool:
-        """Whether its connection must end behind it: it says so (RFC 9112, 9.3), or what follows may be no HTTP."""
+        """Whether its connection must end after it: it says so (RFC 9112, 9.3)."""
         options = self.members(b"connection")
-        if b"close" in options or (self.version == b"HTTP/1.0" and b"keep-alive" not in options):
-            return True
-        return bool(self.all(b"upgrade")) and not self.is_handshake
+        return b"close" in options or (self.version == b"HTTP/1.0" and b"keep-alive" not in options)
 
     def __repr__(self) -> str:
         what = f"{self.method!r} {self.target!r} {len(self.body)} bytes of body"
@@ -203,7 +211,9 @@ def _read_body(request: Request, stream: bytes, position: int, *, at_origin: boo
         raise _Wrong("two lengths")
     if lengths:
         value = lengths[0]
-        if not value or not DIGITS.issuperset(value) or len(value) > 18 or (value[:1] == b"0" and len(value) > 1):
+        if not value or not DIGITS.issuperset(value) or len(value.lstrip(b"0")) > 18:
+            raise _Wrong("Content-Length is no number")
+        if at_origin and value != plain(value):
             raise _Wrong("Content-Length is no plain number")
         end = position + int(value)
         request.body = stream[position:end]
@@ -217,6 +227,11 @@ def _read_body(request: Request, stream: bytes, position: int, *, at_origin: boo
             raise _Wrong("Transfer-Encoding in HTTP/1.0")
         return _read_chunks(request, stream, position, at_origin=at_origin)
     return position
+
+
+def plain(length: bytes) -> bytes:
+    """Return a length as a gateway writes it: 1*DIGIT (RFC 9110, section 8.6), without zeros in front."""
+    return length.lstrip(b"0") or b"0"
 
 
 def _read_chunks(request: Request, stream: bytes, position: int, *, at_origin: bool) -> int:
@@ -246,28 +261,32 @@ def _read_chunks(request: Request, stream: bytes, position: int, *, at_origin: b
 
 def _chunk_size(line: bytes, *, at_origin: bool) -> int:
     digits, semicolon, extension = line.partition(b";")
-    if not digits or not HEX.issuperset(digits) or len(digits) > 15:
-        raise _Wrong("the size of a chunk is no plain hexadecimal number")
     if semicolon:
         if at_origin:
             raise _Wrong("a chunk extension")
+        digits = digits.rstrip(b" \t")
         _check_extension(extension)
+    if not digits or not HEX.issuperset(digits) or len(digits.lstrip(b"0")) > 15:
+        raise _Wrong("the size of a chunk is no hexadecimal number")
+    if at_origin and digits != plain(digits):
+        raise _Wrong("the size of a chunk has zeros in front")
     return int(digits, 16)
 
 
 def _check_extension(rest: bytes) -> None:
-    """RFC 9112, section 7.1.1; white space in it is bad, and a fault here."""
+    """RFC 9112, section 7.1.1. White space may be before and after each ";" and "=", and nowhere else."""
     while True:
-        name, rest = _token(rest)
+        name, rest = _token(rest.lstrip(b" \t"))
         if not name:
             raise _Wrong("a chunk extension without a name")
-        if rest[:1] == b"=":
-            rest = _quoted(rest[1:]) if rest[1:2] == b'"' else _value(rest[1:])
+        if rest.lstrip(b" \t")[:1] == b"=":
+            rest = rest.lstrip(b" \t")[1:].lstrip(b" \t")
+            rest = _quoted(rest) if rest[:1] == b'"' else _value(rest)
         if not rest:
             return
-        if rest[:1] != b";":
+        if rest.lstrip(b" \t")[:1] != b";":
             raise _Wrong("a malformed chunk extension")
-        rest = rest[1:]
+        rest = rest.lstrip(b" \t")[1:]
 
 
 def _token(data: bytes) -> tuple[bytes, bytes]:
@@ -298,31 +317,55 @@ def _public_faults(request: Request) -> list[str]:
     """What a server must refuse, or must not pass on (RFC 9110, 9112 and 6455)."""
     faults = _host_faults(request, is_needed=request.version == b"HTTP/1.1")
     target, host = request.target, (request.all(b"host") or [b""])[0]
-    if request.method == b"CONNECT":
+    if request.method.upper() == b"CONNECT":
         faults.append("CONNECT to what is no proxy")
-    elif target == b"*":
+    elif request.method.upper() == b"HEAD" != request.method:
+        faults.append("a method that is HEAD to some")
+    if target == b"*":
         if request.method != b"OPTIONS":
             faults.append("an asterisk outside OPTIONS")
     elif b"#" in target:
         faults.append("a fragment")
     elif not target.startswith(b"/"):
-        scheme, colon, rest = target.partition(b"://")
-        authority = rest.partition(b"/")[0].partition(b"?")[0]
+        scheme, colon, _ = target.partition(b"://")
+        named = authority(target)
         if not colon or scheme.lower() not in (b"http", b"https"):
             faults.append("a target that is no path")
-        elif authority.lower() != host.lower():
+        elif not request.all(b"host"):
+            if not _is_host(named):
+                faults.append("an absolute target of no host")
+        elif _place(named, scheme) != _place(host, scheme):
             faults.append("an absolute target of another host")
     if b"\\" in origin_form(request).partition(b"?")[0]:
         faults.append("a backslash in the path")
-    upgrades = request.members(b"upgrade")
-    if b"websocket" in upgrades:
+    if request.is_handshake:
         faults += _handshake_faults(request)
-    elif upgrades and (request.all(b"transfer-encoding") or request.all(b"content-length") not in ([], [b"0"])):
-        faults.append("an upgrade with a body")
     return faults
 
 
+def authority(target: bytes) -> bytes:
+    """Return the host and port that an absolute target names; nothing for any other."""
+    rest = target.partition(b"://")[2]
+    return b"" if target[:1] == b"/" else rest.partition(b"/")[0].partition(b"?")[0]
+
+
+def _place(value: bytes, scheme: bytes) -> tuple[bytes, bytes]:
+    """Return a name and a port, the scheme's own where none is written."""
+    name, colon, port = value.lower().rpartition(b":")
+    if not colon or b"]" in port:
+        name, port = value.lower(), b""
+    return name, port or (b"443" if scheme.lower() == b"https" else b"80")
+
+
 def _host_faults(request: Request, *, is_needed: bool) -> list[str]:
+    names = [name.lower() for name, _ in request.fields]
+    twice = [f"two {name.decode()}" for name in ONCE if names.count(name) > 1]
+    if b"sec-websocket-key1" in names:
+        twice.append("the handshake of a draft, with bytes after its head")
+    return twice + _one_host_faults(request, is_needed=is_needed)
+
+
+def _one_host_faults(request: Request, *, is_needed: bool) -> list[str]:
     hosts = request.all(b"host")
     if len(hosts) > 1 or (is_needed and not hosts):
         return ["not exactly one Host"]
@@ -383,8 +426,8 @@ def _origin_faults(request: Request) -> list[str]:
     faults = _host_faults(request, is_needed=True)
     if request.version != b"HTTP/1.1":
         faults.append("another version than 1.1")
-    if request.method == b"CONNECT":
-        faults.append("CONNECT")
+    if request.method.upper() == b"CONNECT" or request.method.upper() == b"HEAD" != request.method:
+        faults.append("CONNECT, or what is HEAD to some")
     if request.target[:1] != b"/" and (request.target, request.method) != (b"*", b"OPTIONS"):
         faults.append("a target that is not in origin form")
     if b"#" in request.target or b"\\" in request.target.partition(b"?")[0]:
@@ -393,7 +436,8 @@ def _origin_faults(request: Request) -> list[str]:
     is_handshake = b"upgrade" in names
     if is_handshake:
         faults += _handshake_faults(request)
-        if request.members(b"connection") != [b"upgrade"] or names.count(b"upgrade") != 1:
+        said = [value.lower() for value in request.all(b"upgrade")]
+        if request.members(b"connection") != [b"upgrade"] or said != [b"websocket"]:
             faults.append("a handshake that names more than the upgrade")
     meant = {b"upgrade", b"connection"} if is_handshake else set()
     if request.all(b"transfer-encoding"):
@@ -429,18 +473,20 @@ def is_an_alias(name: bytes) -> bool:
 def end_to_end(request: Request) -> list[tuple[bytes, bytes]]:
     """Return the fields of a client's request that reach the origin, as they were written, and in their order.
 
+    Only a length is written anew; and an old client may name its host in the target (RFC 9112, section 3.2.2).
     What a proxy alone may say is left out: the client is nobody's proxy. A
     handshake's Upgrade and Connection are left out too.
     """
     nominated = set(request.members(b"connection")) - {b"host", b"content-length"}
-    fields = []
+    named = authority(request.target)
+    fields = [] if request.all(b"host") or not named else [(b"Host", named)]
     for name, value in request.fields:
         key = name.lower()
         if key in CONNECTIONS_OWN or key in nominated or key in PROXYS_OWN or key.startswith(b"x-forwarded-"):
             continue
         if is_an_alias(key):
             continue
-        fields.append((name, value))
+        fields.append((name, plain(value) if key == b"content-length" else value))
     return fields
 
 

@@ -39,10 +39,13 @@ class StrictOrigin:
     """One upstream. ``seen`` has every request, whole or not, in the order in which they were complete or cut.
 
     Whoever wants to be told instead of asking sets ``note``, and ``tunnel_ended`` for what came behind a 101.
+
+    read: reads one request; behind another proxy than ours it asks for less.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, read: Callable[[bytes], Request | None] = read_at_origin) -> None:
         self.name = name
+        self.read = read
         self.seen: list[Seen] = []
         self.note: Callable[[Seen], None] = self.seen.append
         self.tunnel_ended: Callable[[Seen], None] = lambda seen: None
@@ -112,7 +115,7 @@ class _Link(asyncio.Protocol):
             return
         self._unread += data
         while self._unread and self._tunnel is None:
-            request = read_at_origin(self._unread)
+            request = self._origin.read(self._unread)
             assert request is not None
             if request.faults:
                 self._note(request)
@@ -131,7 +134,7 @@ class _Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._unread and not self._is_dead:
-            request = read_at_origin(self._unread)
+            request = self._origin.read(self._unread)
             assert request is not None
             if not request.version:
                 request.faults.append("a head that is cut: a gateway sends whole ones")
@@ -149,7 +152,7 @@ class _Link(asyncio.Protocol):
 
     def _answer(self, seen: Seen) -> None:
         request = seen.request
-        if not request.all(b"upgrade"):
+        if not request.is_handshake:
             line = f"{request.method.decode()} {request.target.decode()}"
             client = b", ".join(request.all(b"x-forwarded-for")).decode()
             body = json.dumps({"line": line, "body": request.body.decode("latin-1"), "client": client})
@@ -201,10 +204,10 @@ class Origins:
 
 
 @contextmanager
-def strict_origins() -> Iterator[Origins]:
+def strict_origins(read: Callable[[bytes], Request | None] = read_at_origin) -> Iterator[Origins]:
     """Run both upstreams for the length of a ``with`` block."""
     loop = asyncio.new_event_loop()
-    origins = Origins(StrictOrigin("dash"), StrictOrigin("ws"), loop)
+    origins = Origins(StrictOrigin("dash", read), StrictOrigin("ws", read), loop)
     thread = threading.Thread(target=loop.run_forever, name="strict origins", daemon=True)
     thread.start()
 

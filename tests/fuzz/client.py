@@ -116,6 +116,8 @@ class FuzzClient(asyncio.Protocol):
             self.answers += 1
             return False
         if status in _OURS and b"\r\nConnection: close\r\n" in head:
+            if reading is not None:
+                self._judge.fail("what everybody reads in one way is refused", self._sent, head)
             self.answers += 1
             self._is_refused = True  # the end follows, and nobody cares for the words before it
             return False

@@ -10,13 +10,17 @@ from tests.hostile import HANDSHAKES, PASSED, REFUSED
 
 CORPUS = [case.raw for case in (*REFUSED, *PASSED, *HANDSHAKES) if b"/case" in case.raw and len(case.raw) < 2000]
 
-METHODS = [b"GET"] * 6 + [b"POST"] * 3 + [b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"BREW", b"get"]
+METHODS = [
+    *[b"GET"] * 6, *[b"POST"] * 3, b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"BREW", b"get", b"PURGE", b"head",
+    b"!#$%&'*+-.^_`|~9z",
+]  # fmt: skip
 PATHS = [
     b"/%b", b"/%b", b"/%b", b"/a/%b?x=1&y", b"//%b", b"/%%2e%%2e/%b", b"/a%%2F..%%2f%b", b"/ws/live/%b", b"/x/../%b",
     b"/%b?http://evil.test/\\", b"http://example.com/%b", b"http://evil.test/%b", b"/a\\%b", b"%b", b"/%b#x",
     b"/%b/_dash-ws-callback", b"/%b/_dash%%2dws-callback", b"/refuse/403/%b", b"/refuse/426/%b", b"/%b\xc3\xa9",
+    b"http://example.com:80/%b", b"HTTPS://Example.COM:443/%b", b"http://example.com:/%b?x", b"http://example.com:81/%b",
 ]  # fmt: skip
-WEIGHTS = [8, 8, 8, 4, 1, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 3, 2, 3, 2, 1]
+WEIGHTS = [8, 8, 8, 4, 1, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 3, 2, 3, 2, 1, 1, 1, 1, 1]
 
 FIELDS = [
     b"Accept: */*", b"Cookie: a=b; c=d", b"Connection: keep-alive", b"Connection: close", b"TE: trailers",
@@ -24,14 +28,17 @@ FIELDS = [
     b"Connection: X-Forwarded-For, Host, Cookie",
     b"Content-Type: application/json", b"A:", b"A: \xe9", b"X-Request-ID: evil", b"Upgrade: h2c", b"Keep-Alive: 5",
     b"Connection: Upgrade", b"Expect: 100-continue", b"Proxy-Connection: keep-alive", b"Content_Length: 7",
-    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", b"Forwarded: for=x", b"Trailer: X-Sum",
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", b"Forwarded: for=x", b"Trailer: X-Sum", b"Upgrade:",
+    b"Upgrade: , ,", b"HTTP2-Settings: AAM", b"Expect: 200-ok", b"Connection:", b"Connection: , Upgrade",
+    b"Upgrade: websocket", b"TE:",
 ]  # fmt: skip
 BAD_FIELDS = [
     b"Host: evil.test", b"Content-Length: 3", b"Content-Length: 0", b"Transfer-Encoding: chunked", b"A : b", b" A: b",
     b"A: b\r\n c", b"A: b\0", b"A: b\rC: d", b"A", b": b", b"Transfer-Encoding: xchunked", b"Content-Length: +3",
-    b"Transfer-Encoding:\x0bchunked", b"A\xe9: b", b"Upgrade: websocket",
+    b"Content-Type: a/b", b"Transfer-Encoding:\x0bchunked", b"A\xe9: b", b"Upgrade: websocket",
 ]  # fmt: skip
-EXTENSIONS = [b"", b"", b"", b"", b";a", b";a=b", b';a="b;c"', b";", b";a=\n", b' ;a="', b";\rb"]
+EXTENSIONS = [b"", b"", b"", b"", b";a", b" ;\ta = b", b';a="b;c" ; d', b";", b";a=\n", b' ;a="', b";\rb", b";a ", b" "]
+"""The first four are none; those from the eighth on are malformed."""
 TRAILERS = [b"", b"", b"", b"X-Sum: 1\r\n", b"Cookie: evil\r\n", b"Host: evil.test\r\n", b"A : b\r\n", b"A: b\n"]
 SPECIAL = [
     b"\r",
@@ -79,6 +86,8 @@ def write_play(random: Random, number: int) -> Play:
             parts.append(random.choice(CORPUS).replace(b"/case", b"/" + token))
         if random.random() < 0.25:
             parts[-1] = _bent(random, parts[-1])
+        if random.random() < 0.05:
+            parts.append(b"\r\n" * random.randrange(1, 4))
     data = b"".join(parts)
     if random.random() < 0.1:
         data = data[: random.randrange(1, len(data) + 1)]
@@ -91,14 +100,19 @@ def _request(random: Random, token: bytes) -> bytes:
     version = random.choices((b"HTTP/1.1", b"HTTP/1.0", b"HTTP/1.2", b"HTTP/2.0"), (40, 3, 1, 1))[0]
     lines = [b"%b %b %b" % (random.choice(METHODS), path, version), b"Host: example.com"]
     lines += random.choices(FIELDS, k=random.randrange(4)) if random.random() < 0.6 else []
+    if version == b"HTTP/1.0" and random.random() < 0.3:
+        del lines[1]
     if random.random() < 0.12:
         lines.insert(random.randrange(1, len(lines) + 1), random.choice(BAD_FIELDS))
     body = random.choice((b"", b"abc", b"GET /evil HTTP/1.1\r\nHost: evil.test\r\n\r\n", b"0\r\n\r\n", b"x" * 200))
     framing = random.random()
     if framing < 0.3:
-        lines.append(b"Content-Length: %d" % len(body))
+        lines.append(
+            random.choice((b"Content-Length: %d",) * 4 + (b"Content-Length: 0%d", b"content-length:\t000%d\t"))
+            % len(body)
+        )
     elif framing < 0.55:
-        lines.append(b"Transfer-Encoding: chunked")
+        lines.append(random.choice((b"Transfer-Encoding: chunked",) * 4 + (b"Transfer-Encoding:\tCHUNKED\t ",)))
         body = _chunks(random, body)
     else:
         body = b""
@@ -110,8 +124,12 @@ def _chunks(random: Random, body: bytes) -> bytes:
     while position < len(body):
         size = random.randrange(1, len(body) - position + 1)
         said = size if random.random() < 0.97 else random.choice((size + 1, size - 1, 0x10000000000000000 + size))
-        written = random.choice((b"%x", b"%x", b"%x", b"%X", b"00%x")) % said
-        out += written + random.choice(EXTENSIONS[: 11 if random.random() < 0.2 else 4]) + b"\r\n"
+        written = random.choice((b"%x", b"%x", b"%x", b"%X", b"00%x", b"0" * 20 + b"%x")) % said
+        out += (
+            written
+            + random.choice(EXTENSIONS[: random.choice((len(EXTENSIONS), 7)) if random.random() < 0.3 else 4])
+            + b"\r\n"
+        )
         out += body[position : position + size] + (b"\r\n" if random.random() < 0.98 else random.choice(SPECIAL))
         position += size
     return out + b"0\r\n" + random.choice(TRAILERS[: 8 if random.random() < 0.3 else 4]) + b"\r\n"

@@ -90,7 +90,7 @@ async def test_the_connection_survives_an_upstream_that_does_not() -> None:
         b"GET evil HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 2\r\n\r\nok",
+        b"head / HTTP/1.1\r\nHost: x\r\n\r\n",
         HANDSHAKE.replace(b"Version: 13", b"Version: 8"),
         b"complete nonsense\r\n\r\n",
     ],
@@ -131,24 +131,35 @@ async def test_a_handshake_that_lost_its_upgrade_is_an_ordinary_get_and_that_is_
     )
 
 
-async def test_another_upgrade_is_answered_as_plain_http_on_a_connection_that_ends() -> None:
+@pytest.mark.parametrize(
+    "body", [b"\r\n", b"Content-Length: 2\r\n\r\nok", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("offer", [b"h2c", b"", b"websocket"])
+async def test_an_offer_to_upgrade_is_answered_as_plain_http_and_the_connection_goes_on(
+    offer: bytes, body: bytes
+) -> None:
     seen = []
 
     async def record(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen.append(await read_head(reader))
-        writer.write(OK)
-        await reader.read()
+        while True:
+            seen.append(await read_head(reader))
+            if body.startswith(b"Content"):
+                assert await reader.readexactly(2) == b"ok"
+            elif body.startswith(b"Transfer"):
+                assert await reader.readexactly(5) == b"0\r\n\r\n"
+            writer.write(OK)
 
     async with origin(record) as server, listening(server.url) as gateway:
         async with gateway.client() as client:
-            await client.send(
-                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
-                b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
-            )
-            answer = await client.read_all()
-            assert answer == b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
-    assert b"upgrade" not in seen[0].lower()
-    assert b"http2" not in seen[0].lower()
+            for _ in range(2):
+                await client.send(
+                    b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %b\r\n"
+                    b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n%b" % (offer, body)
+                )
+                assert await client.read(len(OK)) == OK
+    assert len(seen) == 2
+    assert b"upgrade" not in b"".join(seen).lower()
+    assert b"http2" not in b"".join(seen).lower()
 
 
 async def test_while_it_stops_a_request_on_an_open_connection_is_served_and_is_its_last() -> None:

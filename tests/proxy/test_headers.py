@@ -285,6 +285,13 @@ def test_of_a_handshakes_connection_only_the_upgrade_is_for_the_upstream(connect
     ]
 
 
+@pytest.mark.parametrize("upgrade", [[b"websocket", b""], [b"", b"websocket"], [b", websocket ,"]])
+def test_of_a_handshakes_upgrade_only_websocket_is_for_the_upstream(upgrade: list[bytes]) -> None:
+    others = tuple(field for field in HANDSHAKE if field[0].lower() != b"upgrade")
+    fields = sent(*others, *((b"Upgrade", value) for value in upgrade), upgrade=True)
+    assert [value for name, value in fields if name.lower() == b"upgrade"] == [b"websocket"]
+
+
 def test_a_plain_request_cannot_carry_an_upgrade_past_us() -> None:
     assert sent((b"Upgrade", b"h2c"), (b"Connection", b"Upgrade, HTTP2-Settings"), (b"HTTP2-Settings", b"AA")) == []
 

@@ -529,3 +529,65 @@ async def test_a_client_that_left_before_the_drain_began_is_told_of_when_its_tas
         may_end.set()
         await told.wait()
         assert not listener.connections
+
+
+# -- odd, and legal
+
+
+async def test_an_empty_line_after_a_request_begins_nothing_and_the_next_one_is_served() -> None:
+    """RFC 9112, section 2.2. Old clients send one line end too many after a body."""
+
+    async def handler(request: web.BaseRequest) -> Written:
+        client = Client.of(request)
+        client.write(b"<%b>" % await client.body.read())
+        return Written(client.wants_keep_alive)
+
+    post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n%b"
+    async with connected(handler, head_timeout=0.1) as (reader, writer, listener):
+        writer.write(post % b"1" + b"\r\n")
+        assert await reader.readexactly(3) == b"<1>"
+        for number in (b"2", b"3"):
+            writer.write(b"\r\n\r\n")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.4):  # four times what a head may take
+                    await reader.read(1)
+            writer.write(post % number)
+            assert await reader.readexactly(3) == b"<%b>" % number
+        writer.write(b"\r\n")
+        await asyncio.sleep(0.05)  # until it is here; nobody is told
+        listener.close_idle(asyncio.get_running_loop().time() + 60)
+        assert await reader.read() == b"", "and counts as idle"
+
+
+async def test_nothing_but_empty_lines_is_no_request_and_no_reason_to_stay() -> None:
+    async with connected(unused, head_timeout=0.1) as (reader, writer, _):
+        writer.write(b"\r\n" * 1000)
+        assert await reader.read() == b""
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"BREW /a HTTP/1.1\r\nHost: x\r\n",
+        b"get /a HTTP/1.1\r\nHost: x\r\n",
+        b"!#$%&'*+-.^_`|~09 /a HTTP/1.1\r\nHost: x\r\n",
+        b"POST /a HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: A\r\n",
+        b"POST /a HTTP/1.1\r\nHost: x\r\nUpgrade:\r\nConnection:\r\n",
+        b"POST /a HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\n",
+    ],
+)
+async def test_what_the_parser_behind_would_refuse_or_stop_at_is_served_and_the_connection_goes_on(head: bytes) -> None:
+    seen = []
+
+    async def handler(request: web.BaseRequest) -> Written:
+        client = Client.of(request)
+        seen.append((client.head.method, client.head.target, await client.body.read()))
+        client.write(b".")
+        return Written(client.wants_keep_alive)
+
+    method = head.partition(b" ")[0].decode()
+    async with connected(handler) as (reader, writer, _):
+        writer.write((head + b"Content-Length: 3\r\n\r\nabc") * 2)
+        writer.write((head + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n") * 2)
+        assert await reader.readexactly(4) == b"...."
+    assert seen == [(method, "/a", b"abc")] * 4

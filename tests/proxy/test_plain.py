@@ -7,16 +7,16 @@ from ipaddress import ip_network
 from typing import cast
 
 import pytest
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http_parser import HttpRequestParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.connection import Connection, Framing
 from proxy.forwarded import Reader
 from proxy.headers import Head, Peer, Trusted, request_head, response_head
+from proxy.heads import HeadLimits
 from proxy.plain import MAX_HEAD, recognise_answer, recognise_request
 from proxy.routing import Forward, Table, decide
+from proxy.strict import RequestReader
 
 GET = b"GET /a?b=%20 HTTP/1.1\r\nHost: x:1\r\nAccept: */*\r\nConnection: keep-alive\r\nCookie: a=b; c=d\r\n\r\n"
 POST = b'POST /_dash-update-component HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"a": [1]}'[:-1]
@@ -173,25 +173,14 @@ PEER = Peer("192.0.2.7")
 TRUSTED: tuple[Trusted, ...] = ((), (ip_network("192.0.2.0/24"),))
 
 
-def read_by_aiohttp(data: bytes) -> tuple[Head, bytes]:
+def read_strictly(data: bytes) -> tuple[Head, bytes]:
     """Read a whole request as the ordinary way does; AssertionError if it is not one, or more than one."""
-    loop = asyncio.new_event_loop()
-    try:
-        protocol = BaseProtocol(loop)
-        parser = HttpRequestParser(protocol, loop, 2**16, max_line_size=16384, max_field_size=32768)
-        found, upgraded, tail = parser.feed_data(data)
-        assert len(found) == 1
-        assert not upgraded
-        assert not tail
-        message, payload = found[0]
-        assert payload.is_eof()
-        assert not message.should_close
-        target = message.path.encode("utf-8", "surrogateescape").decode("latin-1")
-        body = payload.read_nowait() if payload.total_bytes else b""
-        version = (message.version.major, message.version.minor)
-        return Head(message.method, target, version, message.raw_headers, bool(body)), body
-    finally:
-        loop.close()
+    reader = RequestReader(HeadLimits(16384, 65536, 128))
+    good, rest = reader.feed(data)
+    assert not rest
+    assert reader.is_whole
+    assert reader.head is not None
+    return reader.head, good.partition(b"\r\n\r\n")[2]
 
 
 @settings(max_examples=400, deadline=None)
@@ -204,10 +193,9 @@ def test_whatever_is_recognised_the_ordinary_way_reads_and_sends_the_same(data: 
     request = recognise_request(data)
     if request is None or request.owed:
         return
-    head, body = read_by_aiohttp(data)
+    head, body = read_strictly(data)
     decision = decide(head, Table())
     assert isinstance(decision, Forward)
-    assert not decision.close
     assert (decision.upstream, decision.route) == Table().match(request.target, request.host, [], upgrade=False)
     assert (request.method, request.target, request.body) == (head.method, head.target, body)
     assert request.host == head.get(b"host")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.config import Route, Settings
 from proxy.forwarded import Reader
-from proxy.headers import Fields, Head, Peer
+from proxy.headers import SINGLE, Fields, Head, Peer
 from proxy.origins import Origins
 from proxy.routing import Forward, Refuse, Table, Upgrade, decide, make_table
 
@@ -236,6 +236,12 @@ def test_the_target_is_passed_on_byte_for_byte(target: str) -> None:
         ("http://dash.example", b"dash.example", "/"),
         ("http://dash.example?a=/", b"dash.example", "/?a=/"),
         ("http://[::1]:80/x", b"[::1]:80", "/x"),
+        ("http://dash.example:80/x", b"dash.example", "/x"),
+        ("http://dash.example/x", b"dash.example:80", "/x"),
+        ("HTTPS://dash.example:443/x", b"dash.example", "/x"),
+        ("https://dash.example/x", b"dash.example:443", "/x"),
+        ("http://dash.example:/x", b"dash.example", "/x"),
+        ("http://[::1]/x", b"[::1]:80", "/x"),
     ],
 )
 def test_an_absolute_target_that_agrees_with_host_becomes_a_path(target: str, host: bytes, origin: str) -> None:
@@ -257,10 +263,18 @@ def test_an_absolute_target_is_routed_by_its_path() -> None:
         "http:///path",
         "http://",
         "https://dash.example:8001/",
+        "http://dash.example.:8000/",
     ],
 )
 def test_an_absolute_target_that_disagrees_with_host_is_refused(target: str) -> None:
     assert refusal(get(target)) == (400, "The request target names another host than the Host field.")
+
+
+@pytest.mark.parametrize(
+    ("target", "host"), [("http://a:443/", b"a"), ("https://a:80/", b"a"), ("https://a/", b"a:80")]
+)
+def test_the_port_of_another_scheme_is_no_default(target: str, host: bytes) -> None:
+    assert refusal(get(target, (b"Host", host))) == (400, "The request target names another host than the Host field.")
 
 
 def test_an_absolute_target_without_any_host_is_refused() -> None:
@@ -316,6 +330,22 @@ def test_connect_is_refused(target: str) -> None:
 )
 def test_a_request_has_exactly_one_host(hosts: Fields) -> None:
     assert refusal(Head("GET", "/", (1, 1), hosts)) == (400, "A request needs exactly one Host field.")
+
+
+@pytest.mark.parametrize("name", sorted(SINGLE - {b"host"}))
+def test_of_two_that_may_be_one_some_read_the_first_and_some_the_last(name: bytes) -> None:
+    for second in (name, name.upper()):
+        for values in ((b"1", b"2"), (b"1", b"1")):
+            head = get("/", HOST, *zip((name, second), values, strict=True))
+            assert refusal(head)[1].startswith("A request may have one ")
+    assert way(get("/", HOST, (name, b"1"))) == ("dash", "http")
+
+
+def test_a_handshake_of_a_draft_is_refused_because_bytes_follow_its_head() -> None:
+    assert refusal(websocket("/", (b"Sec-WebSocket-Key1", b"1 2"))) == (
+        400,
+        "Only version 13 of the WebSocket protocol is spoken here, and no draft of it.",
+    )
 
 
 @pytest.mark.parametrize("host", [b"", b"a b", b"a/b", b"user@a", b"a,b@c", b"\xe9.example", b"[::1", b"a:http"])
@@ -420,15 +450,42 @@ def test_connection_upgrade_alone_asks_for_nothing() -> None:
     assert decide(head, BUILT_IN) == Forward("dash", "http", "/")
 
 
-@pytest.mark.parametrize("protocol", [b"h2c", b"TLS/1.0", b"websockets", b""])
-def test_another_upgrade_is_an_ordinary_request_and_the_connections_last(protocol: bytes) -> None:
-    head = get("/", HOST, (b"Upgrade", protocol), (b"Connection", b"Upgrade"))
-    assert decide(head, BUILT_IN) == Forward("dash", "http", "/", close=True)
+@pytest.mark.parametrize("has_body", [False, True])
+@pytest.mark.parametrize("method", ["GET", "POST", "PURGE"])
+@pytest.mark.parametrize("version", [(1, 1), (1, 0)])
+@pytest.mark.parametrize("protocol", [b"h2c", b"TLS/1.0", b"websockets", b"", b", ,", b"h2c, foo/2", b"websocket"])
+def test_an_offer_to_upgrade_is_ignored(protocol: bytes, version: tuple[int, int], method: str, has_body: bool) -> None:
+    """RFC 9110, section 7.8. One of websocket that has nothing of a handshake is no more than that."""
+    fields = (HOST, (b"Upgrade", protocol), (b"Connection", b"Upgrade, HTTP2-Settings"), (b"HTTP2-Settings", b"AAM"))
+    head = Head(method, "/", version, fields, has_body=has_body)
+    assert decide(head, BUILT_IN) == Forward("dash", "http", "/")
 
 
-def test_another_upgrade_must_not_come_with_a_body() -> None:
-    head = Head("POST", "/", (1, 1), (HOST, (b"Upgrade", b"h2c"), (b"Connection", b"Upgrade")), has_body=True)
-    assert refusal(head) == (400, "A request with a body may not ask for an upgrade other than websocket.")
+@pytest.mark.parametrize("field", [b"Sec-WebSocket-Key", b"Sec-WebSocket-Version"])
+@pytest.mark.parametrize(("method", "version"), [("POST", (1, 1)), ("get", (1, 1)), ("GET", (1, 0))])
+def test_what_has_anything_of_a_handshake_is_held_to_all_of_it(
+    field: bytes, method: str, version: tuple[int, int]
+) -> None:
+    """A front that takes it for a WebSocket, and an upstream that does not, would read what follows in two ways."""
+    fields = tuple((name, value) for name, value in HANDSHAKE if not name.startswith(b"Sec-") or name == field)
+    assert refusal(Head(method, "/", version, fields)) == (400, "A WebSocket handshake is a GET over HTTP/1.1.")
+
+
+@pytest.mark.parametrize("upgrade", [[b"websocket", b""], [b"", b"WebSocket"], [b", websocket ,"]])
+def test_empty_members_beside_websocket_are_nothing(upgrade: list[bytes]) -> None:
+    """RFC 9110, section 5.6.1."""
+    assert way(Head("GET", "/", (1, 1), with_field(b"Upgrade", *upgrade))) == ("ws", "websocket")
+
+
+@pytest.mark.parametrize("method", ["head", "Head", "connect", "Connect"])
+def test_a_method_that_is_head_or_connect_to_some_is_refused(method: str) -> None:
+    status, message = refusal(get("/", method=method))
+    assert (status, message.split()[0] in ("The", "CONNECT")) == (400, True)
+
+
+@pytest.mark.parametrize("method", ["get", "Post", "PURGE", "M-SEARCH", "!#$%&'*+-.^_`|~09", "X" * 200])
+def test_a_method_is_any_other_token(method: str) -> None:
+    assert decide(get("/a", method=method), BUILT_IN) == Forward("dash", "http", "/a")
 
 
 def test_a_refusal_has_a_sentence_for_the_client_and_is_the_clients_fault() -> None:

@@ -232,13 +232,18 @@ def test_behind_a_refused_handshake_what_is_ambiguous_is_refused_too(rig: Rig, b
     assert [s.request.target for s in rig.seen] == [b"/refuse/403"]
 
 
-def test_behind_another_upgrade_nothing_is_read(rig: Rig) -> None:
-    """What the client says next may be of the protocol that it asked for."""
+@pytest.mark.parametrize(
+    "offer", [get(*H2C), post(*H2C, b"Content-Length: 3"), get(b"Upgrade:", b"Connection: Upgrade")]
+)
+def test_an_offer_to_upgrade_is_ignored_and_the_connection_goes_on(rig: Rig, offer: bytes) -> None:
+    """Nobody may speak another protocol before the 101 (RFC 9110, section 7.8): what follows is a request."""
     with Wire.to(rig.gateway.port) as wire:
-        wire.send(get(*H2C))
-        assert wire.read_message().all("connection") == ["close"]
-        assert wire.read_to_cut()[0] == b""
-    assert [s.request.target for s in rig.seen] == [b"/case"]
+        wire.send(offer + SMUGGLED)
+        assert [wire.read_message().all("connection") for _ in range(2)] == [[], []]
+        wire.send(offer)
+        assert wire.read_message().status == 200
+    assert [s.request.target for s in rig.seen] == [b"/case", b"/smuggled", b"/case"]
+    assert [s for s in rig.seen if s.request.faults] == []
 
 
 def test_a_trailer_never_becomes_a_field_of_the_next_request(rig: Rig) -> None:
