@@ -86,7 +86,9 @@ class Express:
         link.begin_plain(carried)
         self._waiting[carried] = None
         try:
-            link.write(b"".join((request.line, request.fields, asked.lines_of(exchange.id), b"\r\n", request.body)))
+            link.write(
+                b"".join((request.line, request.fields, asked.lines_of(exchange.id, name), b"\r\n", request.body))
+            )
         except BaseException:
             carried.cut()
             raise
@@ -101,7 +103,7 @@ class Express:
         return forward(
             client,
             request.target,
-            asked.fields_of(exchange.id),
+            asked.fields_of(exchange.id, upstream.name),
             upstream,
             exchange,
             settings,

@@ -88,7 +88,9 @@ class Asked(NamedTuple):
     hosts: what the page's URL may have after the scheme: the host as it was asked, and the same with the port that a
     proxy names where the host has none. Empty where HTTP/1.0 came without.
     port: what the URL has, or means.
-    fields: for the upstream, all but the request id. lines: the same as bytes, with their line ends.
+    chain: the value of X-Forwarded-For for Dash: every address that was named (64 at most), and the peer's, without
+    ports, as nginx and HAProxy write it.
+    fields: for the upstream, all but X-Forwarded-For and the request id. lines: the same as bytes, with line ends.
     request_id: a trusted proxy's; None where it gave none.
     """
 
@@ -97,6 +99,7 @@ class Asked(NamedTuple):
     is_scheme_known: bool
     hosts: tuple[str, ...]
     port: int
+    chain: bytes
     fields: Fields
     lines: bytes
     request_id: bytes | None
@@ -111,13 +114,26 @@ class Asked(NamedTuple):
         """Whether the browser's own connection is encrypted, as far as anybody said."""
         return self.scheme == "https"
 
-    def fields_of(self, request_id: str) -> Fields:
-        """Return the fields that tell the upstream about the client. request_id: used where no proxy has given one."""
-        return (*self.fields, (b"X-Request-ID", self.request_id or request_id.encode()))
+    def fields_of(self, request_id: str, upstream: str) -> Fields:
+        """Return the fields that tell an upstream about the client.
 
-    def lines_of(self, request_id: str) -> bytes:
+        request_id: used where no proxy has given one. upstream: its name.
+        """
+        given = self.request_id or request_id.encode()
+        return ((b"X-Forwarded-For", self._addresses(upstream)), *self.fields, (b"X-Request-ID", given))
+
+    def lines_of(self, request_id: str, upstream: str) -> bytes:
         """Return the same as bytes."""
-        return b"%bX-Request-ID: %b\r\n" % (self.lines, self.request_id or request_id.encode())
+        given = self.request_id or request_id.encode()
+        return b"X-Forwarded-For: %b\r\n%bX-Request-ID: %b\r\n" % (self._addresses(upstream), self.lines, given)
+
+    def _addresses(self, upstream: str) -> bytes:
+        """Return the value of X-Forwarded-For.
+
+        The service is told the client alone: it does not know whom the gateway trusts, and is to name the same client
+        for a socket that is tunnelled as for one that is handed over.
+        """
+        return self.client.encode("latin-1") if upstream == "ws" else self.chain
 
 
 class Reader:
@@ -155,6 +171,7 @@ class Reader:
     def _read(self, peer: Peer, host: bytes, words: Fields) -> Asked:
         """Read it. words: a trusted proxy's, nobody else's."""
         client = address_of(peer.address) or peer.address
+        chain = client
         scheme, asked, said_port = None, None, None
         if words:
             said: dict[bytes, list[bytes]] = {}
@@ -162,7 +179,10 @@ class Reader:
                 said.setdefault(name.lower(), []).append(value)
             forwarded = said.get(b"forwarded", ()) if _MOST_PROXIES_WRITE.isdisjoint(said) else ()
             elements = [_pairs(member) for member in _from_last(forwarded)]
-            client = self._client(client, _hops(said, elements))
+            hops = [_node(hop) for hop in _hops(said, elements)]
+            client = self._client(client, hops)
+            # Nothing that others could read as an address stands for a unix socket.
+            chain = ", ".join((*reversed(hops), *([] if hops and peer.address == "unix" else [chain])))
             scheme = _first(_scheme, said, _SCHEMES, elements, b"proto")
             asked = _first(_host, said, _HOSTS, elements, b"host")
             said_port = _first(_port, said, (b"x-forwarded-port",), (), b"")
@@ -179,12 +199,12 @@ class Reader:
                 hosts = (asked, f"{bare}:{port}") if asked else ()
         fields = tuple(_written(words, client, scheme, asked, port))
         lines = b"".join([b"%b: %b\r\n" % field for field in fields])
-        return Asked(client, scheme, is_known, hosts, port, fields, lines, _request_id(words))
+        return Asked(client, scheme, is_known, hosts, port, chain.encode("latin-1"), fields, lines, _request_id(words))
 
-    def _client(self, address: str, hops: Iterable[bytes]) -> str:
+    def _client(self, address: str, hops: Iterable[str]) -> str:
         """Return the client's address: the last one that no trusted proxy stands for. address: the peer's."""
         for hop in hops:
-            address = _node(hop)
+            address = hop
             if not is_trusted(address, self._trusted):
                 break
         return address
@@ -294,8 +314,7 @@ def _request_id(words: Fields) -> bytes | None:
 
 
 def _written(words: Fields, client: str, scheme: str, host: str, port: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield what the upstream is told: four fields, and what else a trusted proxy said, so that it says the same."""
-    yield b"X-Forwarded-For", client.encode("latin-1")
+    """Yield what the upstream is told: three fields, and what else a trusted proxy said, so that it says the same."""
     yield b"X-Forwarded-Proto", scheme.encode()
     if host and "," not in host:  # HTTP/1.0 may come without; a host may hold a comma, a list of hosts may not
         yield b"X-Forwarded-Host", host.encode("latin-1")

@@ -219,15 +219,14 @@ class Gateway:
         exchange.upstream, exchange.route = decision.upstream, decision.route
         if not isinstance(decision, Upgrade) and client.head.get(b"sec-websocket-key") is not None:
             self._tell_of_lost_upgrade(exchange, client.peer.address)
-        ours = asked.fields_of(exchange.id)
-        if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
-            ours = ((b"Host", upstream.authority), *ours)
+        ours = self._told(asked, client, exchange, upstream)
         is_handshake = isinstance(decision, Upgrade)
         if is_handshake:
             await self._admit(exchange, rules.settings.limits)
         guard = rules.guards.guard(decision.target, client.head.get(b"host") or b"")
         if guard is not None:
-            word = await rules.auth.ask(guard, client.head, decision.target, ours, is_handshake=is_handshake)
+            told = self._told(asked, client, exchange, rules.upstreams["dash"])
+            word = await rules.auth.ask(guard, client.head, decision.target, told, is_handshake=is_handshake)
             if isinstance(word, Refusal):
                 exchange.detail = f"{guard.name}: {guard.ask} answered {word.answer.status}"
                 return await self._relay_refusal(client, word, exchange, rules.upstreams["dash"])
@@ -260,6 +259,13 @@ class Gateway:
         """Say that a handshake has lost its Upgrade field on the way; it is served as the GET that it is now."""
         exchange.detail = "Sec-WebSocket-Key without Upgrade: websocket"
         self._log.say("lost upgrade", logging.WARNING, _LOST_UPGRADE, address)
+
+    def _told(self, asked: Asked, client: Client, exchange: Exchange, upstream: Upstream) -> Fields:
+        """Return the fields that tell an upstream who asks for what."""
+        fields = asked.fields_of(exchange.id, upstream.name)
+        if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
+            return ((b"Host", upstream.authority), *fields)
+        return fields
 
     async def _relay_refusal(self, client: Client, refusal: Refusal, exchange: Exchange, upstream: Upstream) -> Written:
         """Give the client what Dash has answered about it."""

@@ -133,7 +133,7 @@ async def test_a_trusted_proxy_does_not_say_what_is_asked_about() -> None:
     [question] = dash.questions
     assert values(question, "x-forwarded-uri") == ["/p"]
     assert values(question, "x-forwarded-method") == ["GET"]
-    assert values(question, "x-forwarded-for") == ["192.0.2.7"]
+    assert values(question, "x-forwarded-for") == ["192.0.2.7, 127.0.0.1"]
 
 
 # -- yes

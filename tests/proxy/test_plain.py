@@ -202,14 +202,14 @@ def test_whatever_is_recognised_the_ordinary_way_reads_and_sends_the_same(data: 
     for trusted in TRUSTED:
         reader = Reader(trusted)
         asked = reader.read(head, PEER)
-        expected = request_head(head, decision.target, asked.fields_of("id"))
+        expected = request_head(head, decision.target, asked.fields_of("id", "dash"))
         for _ in range(2):  # read, and remembered
             assert reader.read_plain(PEER, request.host, request.words) == asked
-        sent = request.line + request.fields + asked.lines_of("id") + b"\r\n"
+        sent = request.line + request.fields + asked.lines_of("id", "dash") + b"\r\n"
         assert lines_of(sent) == lines_of(expected)
         back = request.to_head()
         assert reader.read(back, PEER) == asked
-        assert request_head(back, back.target, asked.fields_of("id")) == expected
+        assert request_head(back, back.target, asked.fields_of("id", "dash")) == expected
 
 
 # -- answers
