@@ -19,7 +19,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -60,15 +60,24 @@ class Adopted(Connection):
         self._on_begin, self._on_end = on_begin, on_end
         self._socket = adopted
         self._message = message
+        self._start = time.monotonic()
+        self._before: tuple[int, int] | None = None
         # The gateway has decided who the client is; what it wrote into the head must not be judged again.
         if isinstance(self._app, ProxyHeadersMiddleware):
             self._app = self._app.app
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Do what uvicorn does at an upgrade: feed the head to the WebSocket protocol."""
-        self._start = time.monotonic()
+        """Do what uvicorn does at an upgrade: feed the head to the WebSocket protocol. Whatever fails, tell of it."""
+        self._transport = cast(asyncio.Transport, transport)
         message = self._message
         del self._message  # the head is held once, by the library
+        try:
+            self._begin(transport, message)
+        except Exception as error:
+            self._failed("connection_made", error)
+        self._on_begin(self)
+
+    def _begin(self, transport: asyncio.BaseTransport, message: wire.Open) -> None:
         self._before = _counts(self._socket)
         if self._before is not None:
             self._before = (self._before[0] - len(message.leftover) - _unread(self._socket), self._before[1])
@@ -87,7 +96,6 @@ class Adopted(Connection):
             self._refuse(400, f"the gateway has handed over what is no handshake: {error}")
         else:
             self.feed_head(head)
-        self._on_begin(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Report the end, and let the library end it."""

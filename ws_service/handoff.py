@@ -201,9 +201,14 @@ class Handoff:
             self._refuse(message, channel, "what arrived is no stream", [adopted.detach()])
             return
         adopted.setblocking(False)
-        protocol = Adopted(
-            message, adopted, self._resources, lambda one: self._began(one, channel), self._ended, **self._made_of
-        )
+        try:
+            protocol = Adopted(
+                message, adopted, self._resources, lambda one: self._began(one, channel), self._ended, **self._made_of
+            )
+        except Exception as error:  # of uvicorn's protocol; untold, the gateway would count the socket for ever
+            log.error("cannot adopt a socket: %s: %s", type(error).__name__, error)
+            self._refuse(message, channel, "the service failed to make a connection of it", [adopted.detach()])
+            return
         task = self._loop.create_task(
             self._connect(protocol, adopted, channel), name=f"adoption of {message.socket.id}"
         )

@@ -112,6 +112,18 @@ def test_what_the_gateway_lets_through_the_service_takes(
     assert echoes(client, "hello")
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_limits_that_are_raised_at_the_gateway_hold_for_the_service_too(
+    tmp_path: Path, service: Service, way: str
+) -> None:
+    raised = {"header": "512KiB", "request_line": "64KiB", "fields": 1500}
+    with gateway_by(way, tmp_path, service, limits=raised) as gateway:
+        for fields in (("Cookie: " + "x" * 300_000,), tuple(f"X-{number}: y" for number in range(1200))):
+            client = gateway.dial()
+            client.send(handshake("/sizes?" + "q" * 40_000, *fields))
+            assert client.read_head().startswith(b"HTTP/1.1 101 ")
+
+
 def test_what_is_larger_is_a_431_of_the_gateway_and_of_the_service(service: Service, gateway: Gateway) -> None:
     for wire, size in ((gateway.dial(), 70_000), (Wire.to(service.port), 1 << 20)):
         with wire:

@@ -183,6 +183,22 @@ async def test_the_end_is_told_with_its_code_and_its_author(ws: str) -> None:
         assert report.ending in (Ending.CLIENT, Ending.RESET)
 
 
+@pytest.mark.parametrize("what", ["ws_service.adopted._counts", "ws_service.connection._keep_alive"])
+async def test_a_connection_that_cannot_be_made_is_answered_and_reported(
+    what: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: object) -> None:
+        monkeypatch.undo()
+        raise AssertionError("a state that cannot be")
+
+    monkeypatch.setattr(what, fails)
+    async with adopted() as rig:
+        assert (await rig.peer.rest()).startswith(b"HTTP/1.1 500 ")
+        assert (await rig.ended()).status == 500
+        assert len(rig.begun) == 1
+        assert "failed in connection_made (AssertionError: a state that cannot be)" in caplog.text
+
+
 async def test_a_handshake_that_the_library_refuses_is_answered_by_it() -> None:
     """The gateway lets none pass; but whoever speaks its language could."""
     async with adopted("websockets-sansio", "/echo", "Sec-WebSocket-Version: 12") as rig:

@@ -169,6 +169,21 @@ async def test_what_is_no_stream_is_refused(rig: Rig, what: str) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+async def test_a_socket_that_no_connection_can_be_made_of_is_given_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise AssertionError("a state that cannot be")
+
+    gateway = await rig.gateway()
+    monkeypatch.setattr("ws_service.handoff.Adopted", fails)
+    async with tcp() as (sock, _):
+        before = len(os.listdir("/proc/self/fd"))
+        gateway.send(opening("x1"), sock.fileno())
+        assert await gateway.receive() == wire.Refused("x1", "the service failed to make a connection of it")
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
 async def test_a_client_that_has_gone_already_is_adopted_and_ends(rig: Rig) -> None:
     gateway = await rig.gateway()
     async with tcp() as (sock, peer):
