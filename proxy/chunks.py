@@ -18,6 +18,7 @@ _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])
 # Possessive quantifiers: a hostile line costs one pass. White space that no ";" or "=" follows is looked at twice.
 _EXTENSION = rb"[\t ]*+;[\t ]*+%b++(?:[\t ]*+=[\t ]*+(?:%b++|%b))?+" % (_TOKEN, _TOKEN, _QUOTED)
 _CHUNK = re.compile(rb"(?=[0-9A-Fa-f])0*+([0-9A-Fa-f]{0,15}+)(?:%b)*+\r\n" % _EXTENSION)
+_HEX = b"0123456789abcdefABCDEF"
 _TRAILER = re.compile(rb"(%b++):[\t\x20-\x7e\x80-\xff]*+\r\n" % _TOKEN)
 _STRAY = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)")
 
@@ -104,10 +105,10 @@ class ChunkReader:
 
     def _read_size(self, data: bytes, position: int, pieces: list[bytes]) -> int:
         line, position = self._line(data, position, self._limits.line)
-        if not line:
+        if not line and self._held[:1] in _HEX:
             return position
         chunk = _CHUNK.fullmatch(line)
-        if chunk is None:
+        if chunk is None:  # also a line that has begun wrongly: its end may never come
             raise Unreadable("the size of a chunk, or an extension of it, is malformed")
         self._left = int(chunk[1] or b"0", 16)
         if self._left:

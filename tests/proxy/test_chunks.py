@@ -62,6 +62,12 @@ def test_what_came_before_a_malformed_chunk_is_handed_out() -> None:
     assert body == [b"a", b"bc"]
 
 
+@pytest.mark.parametrize("begun", [b"G", b";", b" ", b"\r", b"1\r\na\r\nG"])
+def test_a_line_that_begins_wrongly_is_not_waited_for(begun: bytes) -> None:
+    with pytest.raises(Unreadable):
+        ChunkReader(LIMITS).feed(begun, [])
+
+
 def test_each_limit_holds_up_to_itself() -> None:
     assert read(b"3;" + b"a" * 1020 + b"\r\nabc\r\n0\r\n\r\n")[0] == b"abc"
     with pytest.raises(Unreadable, match="too long"):
