@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import resource
 import signal
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,15 +26,28 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return several at once: asked for one by one, the same one may come twice."""
+    """Return several at once: asked for one by one, the same one may come twice.
+
+    They are not of the range in which the system finds ports for outgoing connections: such a connection could have
+    one before the process that it is meant for listens on it.
+    """
     with ExitStack() as stack:
-        ports = []
-        for _ in range(count):
+        ports: list[int] = []
+        while len(ports) < count:
             probe = stack.enter_context(socket.socket())
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
+            with suppress(OSError):  # somebody listens on it
+                probe.bind(("127.0.0.1", random.randrange(10_000, _first_of_the_system())))
+                ports.append(probe.getsockname()[1])
         return ports
+
+
+@cache
+def _first_of_the_system() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except FileNotFoundError:  # not Linux; the range that IANA gives to such ports
+        return 49152
 
 
 class Process:
