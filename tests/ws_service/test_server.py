@@ -138,6 +138,8 @@ def test_uvicorn_is_told_what_the_settings_say() -> None:
     assert config.forwarded_allow_ips == ["10.0.0.1/32"]
     assert config.ws_per_message_deflate
     assert (config.ws_ping_interval, config.ws_ping_timeout) == (20.0, 20.0)
+    off = server.options(Settings(ws_ping_interval="off", ws_ping_timeout="1m"))  # type: ignore[arg-type]
+    assert (off["ws_ping_interval"], off["ws_ping_timeout"]) == (None, 60.0)
     assert (config.access_log, config.server_header) == (False, False)
 
 
