@@ -406,8 +406,9 @@ class Timeouts(Section):
     """For Dash to say who may pass (``auth``); nobody may when it does not (504 behind it)."""
 
     hold: Duration = 15.0
-    """For an upstream that cannot be reached to come back, while GET, HEAD and WebSocket handshakes wait; 503 behind
-    it. 0 fails at once. Precedents: Caddy lb_try_duration 0, Traefik none."""
+    """For an upstream that cannot be reached to come back, while requests wait of which nothing was sent, and GET, HEAD
+    and handshakes that got no answer; 503 after it. 0 fails at once. Precedents: Caddy lb_try_duration 0, nginx and
+    HAProxy try a failed connect again, for every method."""
 
     queue: Duration = 15.0
     """For an upstream that has all it may have (``limits.in_flight``) to take one more; 503 behind it. Precedent:

@@ -14,6 +14,7 @@ import asyncio
 import os
 import re
 import select
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from typing import Protocol, cast
 import httptools
 
 from proxy import tls
-from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost
+from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost, UpstreamUnreachable
 from proxy.headers import Fields
 from proxy.reads import READ_SIZE, give_way
 
@@ -111,13 +112,15 @@ class Connection(asyncio.Protocol):
         self.has_tls = False
         self.is_counted = False
         """Whether it is one of those in flight; its upstream's to write."""
+        self.has_sent = False
+        """Whether any byte of the exchange may have left: then nobody can tell what the upstream has read."""
 
     # -- a plain exchange
 
     def begin_plain(self, listener: PlainListener) -> None:
         """Start an exchange whose answer ``listener`` reads, byte by byte as they come."""
         self._idle = False
-        self.has_answered = False
+        self.has_answered = self.has_sent = False
         self._listener = listener
 
     def end_plain(self) -> None:
@@ -163,13 +166,17 @@ class Connection(asyncio.Protocol):
         self._error: UpstreamError | Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._leftover = b""
-        self.has_answered = False
+        self.has_answered = self.has_sent = False
         if self._transport is None or self._transport.is_closing():
             self._lost(None)
 
     def write(self, data: bytes) -> None:
         """Send bytes; on a connection that is gone they go nowhere, and ``head`` says why."""
-        if self._transport is not None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if not self.has_sent:
+            data = self._send_at_once(self._transport, data)
+        if data:
             self._transport.write(data)
 
     async def drain(self) -> None:
@@ -234,6 +241,8 @@ class Connection(asyncio.Protocol):
         reset = " (connection reset)" if exc is not None else ""
         if has_answered:
             return UpstreamCut(f"The upstream {self._name} closed the connection in the middle of a body{reset}.")
+        if not self.has_sent:
+            return UpstreamUnreachable(f"The upstream {self._name} closed the connection before anything was sent.")
         kind = UpstreamError if self.has_answered else UpstreamLost
         return kind(f"The upstream {self._name} closed the connection without an answer{reset}.")
 
@@ -261,6 +270,22 @@ class Connection(asyncio.Protocol):
         """
         return self.is_closing or bool(self._poll.poll(0))
 
+    def has_ended(self) -> bool:
+        """Ask the kernel whether the upstream has closed a new connection without a word. Over TLS it cannot tell."""
+        if self.is_closing or self.has_tls:
+            return self.is_closing
+        assert self._transport is not None
+        lent = self._transport.get_extra_info("socket")
+        sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
+        try:
+            return not sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            sock.detach()
+
     def abort(self) -> None:
         """Close at once. Safe to call twice."""
         if self._transport is not None:
@@ -280,8 +305,9 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._buffer)
         self.has_tls = transport.get_extra_info("sslcontext") is not None
         tls.bound(transport, self._buffer)
+        self._descriptor: int = transport.get_extra_info("socket").fileno()
         self._poll = select.poll()
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._poll.register(self._descriptor, select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         """Parse; hold the body back when whoever reads it is slower."""
@@ -423,6 +449,25 @@ class Connection(asyncio.Protocol):
             self._reusable = self._parser.should_keep_alive()
 
     # -- inside
+
+    def _send_at_once(self, transport: asyncio.Transport, data: bytes) -> bytes:
+        """Give the first bytes of an exchange to the kernel now; return those that it does not take.
+
+        A transport may keep them until the end of this turn of the loop, and the upstream's end may come before. Then
+        nobody could tell whether they left, and a request that must not be sent twice would fail.
+        """
+        if self.has_tls or transport.get_write_buffer_size():
+            self.has_sent = True
+            return data
+        try:
+            count = os.write(self._descriptor, data)
+        except BlockingIOError:
+            count = 0
+        except OSError:  # nothing has left: whoever holds the connection hears so
+            transport.abort()
+            return b""
+        self.has_sent = True
+        return data[count:]
 
     def _framing(self, status: int, version: str, headers: Fields) -> Framing:
         lengths = [value for name, value in headers if name.lower() == b"content-length"]

@@ -98,9 +98,15 @@ class Express:
         return carried
 
     def again(
-        self, client: Client, request: Request, upstream: Upstream, exchange: Exchange, settings: Settings
+        self,
+        client: Client,
+        request: Request,
+        upstream: Upstream,
+        exchange: Exchange,
+        settings: Settings,
+        was_sent: bool,
     ) -> Work:
-        """Return the work of sending a request again, on another connection."""
+        """Return the work of sending a request on another connection, perhaps a second time (``was_sent``)."""
         ours = forwarded_fields(client.head, client.peer, settings.trusted_proxies, exchange.id)
         return forward(
             client,
@@ -111,6 +117,7 @@ class Express:
             settings,
             self._uploads,
             close=False,
+            was_sent=was_sent,
         )
 
     def forget(self, carried: _Carried) -> None:
@@ -184,12 +191,13 @@ class _Carried:
             self._connection.plain_ended(keep_alive=True)
 
     def upstream_lost(self, exc: Exception | None) -> None:
-        """Begin again on a new connection if nothing has come and the request may be repeated; say so if not."""
+        """Begin again if nothing was sent, or if nothing has come and the request may be repeated; say so if not."""
         self._express.forget(self)
         self._upstream.discard(self._link)
-        if self._owed < 0 and self._request.method in IDEMPOTENT:
+        was_sent = self._link.has_sent
+        if self._owed < 0 and (self._request.method in IDEMPOTENT or not was_sent):
             client = self._client()
-            again = self._express.again(client, self._request, self._upstream, self.exchange, self._settings)
+            again = self._express.again(client, self._request, self._upstream, self.exchange, self._settings, was_sent)
             self._resume(client, again)
         else:
             self._fail(self._link.ended_early(exc, has_answered=self._owed >= 0))

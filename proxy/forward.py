@@ -20,7 +20,7 @@ from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamTimeout
 from proxy.exchange import Exchange
 from proxy.headers import Fields, is_trusted, request_head, response_head, tokens
 from proxy.hijack import Client, Written
-from proxy.hold import HELD, hold, send
+from proxy.hold import SAFE, hold, send
 from proxy.uploads import Uploads
 from proxy.upstream import Upstream
 from ws_service.unacknowledged import MIN_RATE
@@ -46,14 +46,16 @@ async def forward(
     uploads: Uploads,
     *,
     close: bool,
+    was_sent: bool = False,
 ) -> Written:
     """Carry one exchange to its end.
 
     target: the request target for the upstream. ours: the fields that the
     gateway adds. close: the client's connection must not be used again.
     uploads: where a body that is still on its way is counted.
+    was_sent: the request has been sent before, on a connection that ended without an answer.
 
-    GET and HEAD wait for an upstream that is away (``hold``). Raises
+    It waits for an upstream that is away (``hold``). Raises
     ProxyError when there is no answer to relay. Cancelling it, which is what
     the client's leaving does, ends the exchange with the upstream.
     """
@@ -70,11 +72,13 @@ async def forward(
 
     async def attempt() -> tuple[Connection, Answer]:
         try:
-            return await send(upstream, head.method, message, timeouts.response, body.on_interim)
+            return await send(upstream, head.method, message, timeouts, timeouts.response, body.on_interim)
         except TimeoutError:
             raise too_slow(upstream.name, timeouts.response) from None
 
-    connection, answer = await (hold(upstream, attempt) if head.method in HELD else attempt())
+    is_safe = head.method in SAFE
+    seconds = timeouts.hold if is_safe or not was_sent else 0.0
+    connection, answer = await hold(upstream, attempt, seconds, may_repeat=is_safe)
     with upstream.lent(connection):
         return await relay(client, connection, answer, exchange, close=close)
 
@@ -89,8 +93,12 @@ async def _stream(
     *,
     close: bool,
 ) -> Written:
-    """Carry an exchange whose request body is still on its way."""
-    connection = await upstream.acquire()
+    """Carry an exchange whose request body is still on its way.
+
+    Nothing of the body is taken, and no 100 is said, before there is a connection: what has come of it waits in the
+    client's read buffer, and the rest with the client.
+    """
+    connection = await hold(upstream, lambda: upstream.acquire(timeouts), timeouts.hold)
     pump: asyncio.Task[None] | None = None
     try:
         with upstream.lent(connection):

@@ -299,9 +299,9 @@ class Gateway:
                     return None
             if self._lifecycle.is_ending:  # it would be told to come back as soon as it is open
                 raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
-            return await shake_hands(client.head, decision.target, decision.key, ours, upstream, timeouts.handshake)
+            return await shake_hands(client.head, decision.target, decision.key, ours, upstream, timeouts)
 
-        return await hold(upstream, attempt)
+        return await hold(upstream, attempt, timeouts.hold)
 
     async def _hand_off(
         self, client: Client, decision: Upgrade, ours: Fields, exchange: Exchange, timeouts: Timeouts

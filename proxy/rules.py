@@ -46,5 +46,5 @@ def make_rules(settings: Settings, before: Rules | None = None) -> Rules:
     """
     table, guards = make_table(settings), Guards(settings.auth)
     upstreams, ways = make_upstreams(settings, before.upstreams if before else {})
-    auth = ForwardAuth(upstreams["dash"], guards.claims, settings.timeouts.auth)
+    auth = ForwardAuth(upstreams["dash"], guards.claims, settings.timeouts)
     return Rules(settings, table, upstreams, ways, guards, auth)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import NotRequired, TypedDict, Unpack
 
 from proxy import config, tls
-from proxy.config import Limits, Settings
+from proxy.config import Limits, Settings, Timeouts
 from proxy.connection import Connection
 from proxy.errors import (
     ConnectTimeout,
@@ -42,22 +42,17 @@ _OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errn
 class Ways(TypedDict):
     """How an upstream is dealt with: what a reload may change.
 
-    connect_timeout: seconds to connect, TLS included. idle: seconds that an
-    unused connection is kept. buffer: bytes held per direction before the
-    sender is made to wait.
+    idle: seconds that an unused connection is kept. buffer: bytes held per
+    direction before the sender is made to wait.
     context: how TLS is spoken to an ``https`` one; None: to the others.
-    hold: seconds that requests wait for its return; 0: none. queue: seconds
-    that they wait for a turn. limits: of them ``in_flight`` and ``waiting``.
+    limits: of them ``in_flight`` and ``waiting``.
     probes: how it is looked at. path: to ask for, to learn whether it is
     well; None: that it takes a connection is enough.
     """
 
-    connect_timeout: float
     idle: float
     buffer: int
     context: NotRequired[ssl.SSLContext | None]
-    hold: NotRequired[float]
-    queue: NotRequired[float]
     limits: NotRequired[Limits]
     probes: NotRequired[config.Health]
     path: NotRequired[str | None]
@@ -93,12 +88,9 @@ class Upstream:
 
     def adapt(self, **ways: Unpack[Ways]) -> None:
         """Change how it is dealt with from here on; what is known of it stays, and who waits for it."""
-        self._connect_timeout = ways["connect_timeout"]
         self._idle_seconds = ways["idle"]
         self._buffer = ways["buffer"]
         self._tls = ways.get("context")
-        self.hold_seconds = ways.get("hold", 0.0)
-        self._queue_seconds = ways.get("queue", 0.0)
         self._path = ways.get("path")
         limits, probes = ways.get("limits", _NO_LIMITS), ways.get("probes", _NO_PROBES)
         self._probe_timeout = probes.timeout
@@ -127,9 +119,10 @@ class Upstream:
 
     # -- for exchanges
 
-    async def acquire(self, *, is_new: bool = False) -> Connection:
+    async def acquire(self, timeouts: Timeouts, *, is_new: bool = False) -> Connection:
         """Take a connection for one exchange: an idle one, or a new one; waits while the upstream has all it may have.
 
+        timeouts: those that the exchange began with; of them ``queue`` and ``connect``.
         is_new: make one in any case. Raises UpstreamUnreachable,
         ConnectTimeout, UpstreamFull, Exhausted, Stopping, and UpstreamError
         when TLS cannot be spoken to it; cancelling gives everything back.
@@ -139,12 +132,12 @@ class Upstream:
         while True:
             if not self._is_worth_trying(is_new):
                 await self._hear()
-            await self.room.claim(self._queue_seconds)
+            await self.room.claim(timeouts.queue)
             if self._is_worth_trying(is_new):
                 break
             self.room.leave()
         try:
-            connection = (None if is_new else self.reuse()) or await self.connect()
+            connection = (None if is_new else self.reuse()) or await self.connect(timeouts.connect)
         except BaseException:
             self.room.leave()
             raise
@@ -200,15 +193,15 @@ class Upstream:
 
     # -- its connections
 
-    async def connect(self) -> Connection:
+    async def connect(self, seconds: float) -> Connection:
         """Open a new connection, which is nobody's yet.
 
-        Raises UpstreamUnreachable, ConnectTimeout, Exhausted when this
+        seconds: to connect, TLS included. Raises UpstreamUnreachable, ConnectTimeout, Exhausted when this
         process can open no more, and UpstreamError when TLS cannot be spoken
         to it; cancelling abandons the attempt.
         """
         try:
-            made = await self._dial(self._connect_timeout)
+            made = await self._dial(seconds)
         except _NotReached as missed:
             if missed.is_away:
                 self.health.missed(missed.why)
@@ -216,6 +209,9 @@ class Upstream:
             raise self._error_of(missed) from missed.__cause__
         self.health.reached()
         self.room.open()
+        if made.has_ended():  # a program that is stopping; what is sent to it now nobody reads, and nobody can tell
+            made.abort()
+            raise self._unreachable("it closed the connection at once")
         return made
 
     def reuse(self) -> Connection | None:
@@ -408,12 +404,9 @@ def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> tuple[
     ways: dict[str, Ways] = {}
     for name, url in settings.upstreams:
         ways[name] = {
-            "connect_timeout": settings.timeouts.connect,
             "idle": settings.timeouts.upstream_idle,
             "buffer": settings.buffer,
             "context": context if is_secure[name] else None,
-            "hold": settings.timeouts.hold,
-            "queue": settings.timeouts.queue,
             "limits": settings.limits,
             "probes": settings.health,
             "path": getattr(settings.health, name),

@@ -739,12 +739,48 @@ async def get_while_the_upstream_stays_away(play: Play) -> None:
     play.expect((await client.message()).startswith(b"HTTP/1.1 503"), "no 503")
 
 
-@way("hold")
+@way("hold", values={"timeouts": {"hold": "2s"}})
 async def post_while_the_upstream_is_away(play: Play) -> None:
-    play.rig.dash.go_away()
-    client = await play.connect()
-    client.send(get("/ok", "Content-Length: 2", method="POST") + b"{}")
+    client = await _held(play, get("/ok", "Content-Length: 2", method="POST") + b"{}")
+    await play.rig.dash.listen()
+    play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way("hold", values={"timeouts": {"hold": "60ms"}})
+async def post_while_the_upstream_stays_away(play: Play) -> None:
+    client = await _held(play, get("/ok", "Content-Length: 2", method="POST") + b"{}")
     play.expect((await client.message()).startswith(b"HTTP/1.1 503"), "no 503")
+
+
+@way("hold", "body in pieces", values={"timeouts": {"hold": "2s"}, "buffer": "4KiB"})
+async def upload_while_the_upstream_is_away(play: Play) -> None:
+    client = await _held(play, get("/ok", f"Content-Length: {LARGE}", method="POST") + b"x")
+    client.send(bytes(LARGE - 1))
+    await play.quiet()
+    await play.rig.dash.listen()
+    play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way("hold", "body in pieces", values={"timeouts": {"hold": "60ms"}})
+async def upload_while_the_upstream_stays_away(play: Play) -> None:
+    client = await _held(play, get("/ok", f"Content-Length: {LARGE}", method="POST") + b"x")
+    play.expect((await client.message()).startswith(b"HTTP/1.1 503"), "no 503")
+
+
+@way("hold", "body in pieces", values={"timeouts": {"hold": "2s"}})
+async def post_that_waits_for_100_while_the_upstream_is_away(play: Play) -> None:
+    client = await _held(play, get("/continue", "Content-Length: 2", "Expect: 100-continue", method="POST"))
+    await play.rig.dash.listen()
+    play.expect((await client.head()).startswith(b"HTTP/1.1 100"), "no 100")
+    client.send(b"{}")
+    play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way("hold", "auth", values={"timeouts": {"hold": "2s"}, "auth": [_rule("/guarded")]})
+async def guarded_post_while_the_upstream_is_away(play: Play) -> None:
+    client = await _held(play, get("/guarded", "Content-Length: 2", method="POST") + b"{}")
+    await play.rig.dash.listen()
+    play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
 
 
 @way("hold", "reload", values={"timeouts": {"hold": "2s"}})

@@ -31,11 +31,10 @@ def upstream(
     url: str,
     *,
     idle: float = 60,
-    connect_timeout: float = 5,
     buffer: int = 65536,
     context: ssl.SSLContext | None = None,
 ) -> Upstream:
-    return Upstream("dash", url, connect_timeout=connect_timeout, idle=idle, buffer=buffer, context=context)
+    return Upstream("dash", url, idle=idle, buffer=buffer, context=context)
 
 
 async def ask(connection: Connection, method: str = "GET", *, may_switch: bool = False) -> Answer:
@@ -74,7 +73,7 @@ async def test_an_answer_ends_where_its_framing_says(
     answer: bytes, framing: Framing, expected: bytes, reusable: bool
 ) -> None:
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         head = await ask(connection)
         assert head.framing is framing
         assert await body(connection) == expected
@@ -84,7 +83,7 @@ async def test_an_answer_ends_where_its_framing_says(
 
 async def test_an_answer_without_length_ends_with_the_connection() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\n\r\nall of it", close=True)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         assert (await ask(connection)).framing is Framing.UNTIL_CLOSE
         assert await body(connection) == b"all of it"
         assert not connection.is_reusable
@@ -92,7 +91,7 @@ async def test_an_answer_without_length_ends_with_the_connection() -> None:
 
 async def test_an_answer_to_head_has_no_body_whatever_it_says() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n")) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         assert (await ask(connection, "HEAD")).framing is Framing.NONE
         assert await body(connection) == b""
         assert connection.is_reusable
@@ -102,7 +101,7 @@ async def test_an_answer_to_head_has_no_body_whatever_it_says() -> None:
 async def test_headers_keep_their_order_and_spelling_and_reasons_their_words() -> None:
     answer = b"HTTP/1.1 299 Quite All Right\r\nsEt-CooKie: a=1\r\nX: y \r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         head = await ask(connection)
         assert head.reason == b"Quite All Right"
         assert head.headers == (
@@ -117,7 +116,7 @@ async def test_headers_keep_their_order_and_spelling_and_reasons_their_words() -
 async def test_interim_answers_are_told_and_are_not_the_answer() -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
     async with origin(answering(interim + OK)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         seen: list[tuple[int, object]] = []
         connection.begin("GET", lambda a: seen.append((a.status, a.headers)))
         connection.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -150,7 +149,7 @@ async def test_interim_answers_without_end_are_no_answer() -> None:
 
     hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
     async with origin(endless(b"", hint * 100)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         connection.begin("GET", on_interim)
         connection.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         with pytest.raises(UpstreamError, match=r"of header|header fields"):
@@ -167,7 +166,7 @@ async def test_interim_answers_without_end_are_no_answer() -> None:
 async def test_what_is_no_body_does_not_go_on_without_end(beginning: bytes, more: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with origin(endless(head + beginning, more)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         await ask(connection)
         with pytest.raises(UpstreamCut, match="without a body"):
             while await connection.read():
@@ -197,7 +196,7 @@ async def test_what_is_no_body_does_not_go_on_without_end(beginning: bytes, more
 )
 async def test_what_is_not_strictly_http_is_no_answer(answer: bytes) -> None:
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         with pytest.raises(UpstreamError):
             await ask(connection)
         assert not connection.is_reusable
@@ -206,7 +205,7 @@ async def test_what_is_not_strictly_http_is_no_answer(answer: bytes) -> None:
 
 async def test_a_transfer_coding_that_nobody_here_can_undo_is_refused() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         with pytest.raises(UpstreamError, match="transfer coding"):
             await ask(connection)
 
@@ -238,7 +237,7 @@ async def test_an_upstream_that_dies_is_named_and_never_ends_a_body(
             writer.transport.abort()
 
     async with origin(script) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         with pytest.raises(error, match="The upstream dash closed the connection") as caught:
             await ask(connection)
             assert await connection.read() == b"half"
@@ -250,7 +249,7 @@ async def test_an_upstream_that_dies_is_named_and_never_ends_a_body(
 async def test_a_broken_chunk_cuts_the_body() -> None:
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n"
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         await ask(connection)
         with pytest.raises(UpstreamCut):
             await body(connection)
@@ -262,7 +261,7 @@ async def test_what_comes_behind_an_answer_throws_the_connection_away(method: st
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + (b"ok" if method == "GET" else b"")
     async with origin(answering(answer + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")) as server:
         up = upstream(server.url)
-        connection = await up.connect()
+        connection = await up.connect(5)
         assert (await ask(connection, method)).status == 200
         assert await body(connection) == (b"ok" if method == "GET" else b"")
         up.release(connection)
@@ -282,7 +281,7 @@ async def test_bytes_that_nobody_asked_for_end_an_idle_connection() -> None:
 
     async with origin(script) as server:
         up = upstream(server.url)
-        connection = await up.connect()
+        connection = await up.connect(5)
         await ask(connection)
         await body(connection)
         up.release(connection)
@@ -305,7 +304,7 @@ async def test_a_reader_that_is_slow_makes_the_upstream_wait() -> None:
         await reader.read()
 
     async with origin(script) as server:
-        connection = await upstream(server.url, buffer=65536).connect()
+        connection = await upstream(server.url, buffer=65536).connect(5)
         await ask(connection)
         first = await connection.read()
         # Nothing is read meanwhile: neither side may hold the whole body.
@@ -320,7 +319,7 @@ async def test_a_reader_that_is_slow_makes_the_upstream_wait() -> None:
 async def test_a_switch_of_protocols_hands_out_the_transport_and_what_came_behind_it() -> None:
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x02hi"
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         assert (await ask(connection, may_switch=True)).status == 101
         assert not connection.is_reusable
         transport, leftover = connection.detach()
