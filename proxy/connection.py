@@ -26,6 +26,7 @@ import httptools
 from proxy import tls
 from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost, UpstreamUnreachable
 from proxy.headers import Fields
+from proxy.last_words import LastWords, last_words
 from proxy.reads import READ_SIZE, give_way
 
 MAX_HEAD = 65536
@@ -234,6 +235,8 @@ class Connection(asyncio.Protocol):
     @property
     def is_reusable(self) -> bool:
         """Whether another exchange may follow this one."""
+        if isinstance(self._transport, LastWords):
+            return False
         return self._idle or (self.is_complete and self._reusable and not self.is_closing)
 
     def ended_early(self, exc: Exception | None, *, has_answered: bool) -> UpstreamError:
@@ -358,13 +361,19 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail whoever still waits, unless the answer is here after all."""
+        # An upstream that refuses an upload answers (413, say) and closes with the rest unread, which resets the
+        # connection. The write that meets the reset must not lose the answer that came before it.
+        if not self._idle:
+            is_paused = self._is_held or self._reading_paused
+            if (rest := last_words(self._transport, self, exc, is_paused=is_paused)) is not None:
+                self._transport = rest
+                self.resume_writing()
+                return
         if self._listener is not None:
             listener, self._listener = self._listener, None
             self._transport = None
             listener.upstream_lost(exc)
             return
-        if exc is not None and not self._idle:
-            self._hear_last_words()
         self._transport = None
         self.resume_writing()
         if not self._idle:
@@ -505,22 +514,6 @@ class Connection(asyncio.Protocol):
         kind = UpstreamError if self._answer is None else UpstreamCut
         self._error = self._error or kind(f"The upstream {self._name} {what}.")
         self.abort()
-
-    def _hear_last_words(self) -> None:
-        """Read what the kernel still holds of a connection that a failed write has closed.
-
-        An upstream that refuses an upload answers (413, say) and closes with the rest unread, which resets the
-        connection. The write that meets the reset must not lose the answer that came before it. Over TLS what the
-        kernel holds is not HTTP, and is lost.
-        """
-        if self._transport is None or self.has_tls:
-            return
-        try:
-            descriptor = self._transport.get_extra_info("socket").fileno()
-            while not self._complete and self._held <= self._buffer and (data := os.read(descriptor, 65536)):
-                self.data_received(data)
-        except OSError:
-            return
 
     def _lost(self, exc: Exception | None) -> None:
         if self._complete or self._error is not None:

@@ -14,6 +14,7 @@ from enum import Enum
 
 from proxy.errors import Outcome
 from proxy.frames import FrameCounter, close_frame, is_one_frame
+from proxy.last_words import last_words
 from proxy.limits import Lease
 from proxy.patience import waits
 from proxy.reads import give_way, last_read
@@ -25,6 +26,10 @@ browsers' clients come back too, but which tells nobody that something was to be
 
 FAREWELL = 2.0
 """Seconds without any progress after which connections that are to close are cut. Precedents: nginx none, Caddy 5s."""
+
+LINGERING = 30.0
+"""Seconds for which a side that goes on sending is read, when the other one has gone. Precedent: nginx lingering_time
+30s."""
 
 LOOKS = 4
 """Looks per idle period."""
@@ -157,6 +162,28 @@ class _LeavingLeg(Leg):
                 self._is_muted = True
                 self.tunnel.send_close(self.other)
         if self.role == "client" and self.frames.close_code is not None:
+            self.tunnel.close()
+        elif len(data) >= self.most:
+            self.tunnel.give_way(self, len(data))
+
+
+class _EndingLeg(Leg):
+    """A leg whose other side is gone: what it still sends is dropped, until it has said goodbye or ends."""
+
+    __slots__ = ()
+
+    def __init__(self, leg: Leg) -> None:
+        super().__init__(leg.tunnel, leg.role, leg.transport)
+        self.frames = leg.frames
+        self.count = leg.count
+        self.lease = leg.lease
+        self.other = leg.other
+
+    def data_received(self, data: bytes) -> None:
+        """Count, and drop."""
+        self.count += len(data)
+        self.frames.feed(data)
+        if self.frames.close_code is not None:
             self.tunnel.close()
         elif len(data) >= self.most:
             self.tunnel.give_way(self, len(data))
@@ -339,6 +366,12 @@ class Tunnel:
         on its way, and a goodbye may have put another one in its place since.
         """
         leg = self._client if role == "client" else self._upstream
+        rest = last_words(leg.transport, leg, exc, is_paused=leg.other.lease is not None)
+        if rest is not None:
+            # Its close frame, most likely. It takes no more bytes, so whoever sends some is made to wait no longer.
+            leg.transport = rest
+            leg.resume_writing()
+            return
         leg.is_lost = True
         leg.let_go()
         if self._has_vanished(leg):
@@ -350,7 +383,7 @@ class Tunnel:
         if self._client.is_lost and self._upstream.is_lost:
             self._finish()
         elif self._farewell is None or role == "client":
-            self.close()
+            self._hear_out(leg.other)
         # else: the client still has to answer our goodbye; the timer bounds the wait.
 
     def _has_vanished(self, leg: Leg) -> bool:
@@ -366,6 +399,27 @@ class Tunnel:
             and self._farewell is None
             and leg.frames.at_boundary
         )
+
+    def _hear_out(self, leg: Leg) -> None:
+        """End the side that is left, behind what is on its way to it.
+
+        A close on bytes that nobody has read resets the connection, and takes what was said last with it (RFC 9112,
+        section 9.6, says so of HTTP). So whoever may still be sending is read to the end, for ``LINGERING`` at most.
+        """
+        transport = leg.transport
+        if leg.frames.close_code is not None or transport.is_closing() or not transport.can_write_eof():
+            self.close()  # over TLS that reads to the end too
+            return
+        ending = _EndingLeg(leg)
+        if leg.role == "client":
+            self._client = ending
+        else:
+            self._upstream = ending
+        ending.other.other = ending
+        transport.set_protocol(ending)
+        transport.resume_reading()
+        transport.write_eof()
+        self._cut_when_stuck()
 
     def _bring_back(self, outcome: Outcome) -> None:
         """Tell the client to come back, in the upstream's name."""
@@ -393,16 +447,18 @@ class Tunnel:
             self.outcome = Outcome.RESET if self._was_reset else ending[self.closed_by]
         self._on_end(self)
 
-    def _cut_when_stuck(self, left: int | None = None) -> None:
+    def _cut_when_stuck(self, left: int | None = None, heard: int = 0, looks: int = 0) -> None:
         """Cut both connections once nothing more reaches either of them; a client that is only slow gets all of it.
 
-        left: bytes that were on their way at the look before; None at the first look.
+        left: bytes that were on their way at the look before; None at the first look. heard: bytes that had come by
+        then from a side that is read to its end. looks: how many there were.
         """
         now = sum(leg.transport.get_write_buffer_size() for leg in (self._client, self._upstream) if not leg.is_lost)
-        if left is None or now < left:
+        come = sum(leg.count for leg in (self._client, self._upstream) if isinstance(leg, _EndingLeg))
+        if left is None or now < left or (come > heard and looks * FAREWELL < LINGERING):
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_later(FAREWELL, lambda: self._cut_when_stuck(now))
+            self._timer = self._loop.call_later(FAREWELL, lambda: self._cut_when_stuck(now, come, looks + 1))
         else:
             self.abort()
 

@@ -7,7 +7,8 @@ import re
 import socket
 import ssl
 import struct
-from typing import cast
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -244,6 +245,75 @@ async def test_an_upstream_that_dies_is_named_and_never_ends_a_body(
             received.set()
             await body(connection)
         assert type(caught.value) is error
+
+
+REFUSAL = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 40000\r\n\r\n" + bytes(40000)
+
+
+async def refuse_and_reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer before the end of an upload, and close with the rest of it unread."""
+    await read_head(reader)
+    writer.write(REFUSAL)
+    await writer.drain()
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+async def write_until_it_is_lost(connection: Connection) -> None:
+    """Meet the reset with a write, before anything of the answer is read."""
+    connection.hold(True)
+    transport = connection._transport
+    assert transport is not None
+    connection.write(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(10):
+        while not transport.is_closing():
+            connection.write(bytes(1000))
+            await asyncio.sleep(0)
+
+
+async def _answer_before_a_reset() -> None:
+    async with origin(refuse_and_reset) as server:
+        up = upstream(server.url, buffer=16384)
+        connection = await up.connect(5)
+        connection.begin("POST")
+        await write_until_it_is_lost(connection)
+        connection.hold(False)
+        async with asyncio.timeout(10):
+            assert (await connection.head()).status == 413
+        assert await body(connection) == bytes(40000)
+        up.release(connection)
+        assert up.idle == 0, "nothing more can be sent on it"
+
+
+async def _plain_answer_before_a_reset() -> None:
+    answered, lost = bytearray(), asyncio.Event()
+
+    class Listener:
+        def answered(self, data: bytes) -> None:
+            answered.extend(data)
+
+        def upstream_lost(self, exc: Exception | None) -> None:
+            lost.set()
+
+    async with origin(refuse_and_reset) as server:
+        connection = await upstream(server.url).connect(5)
+        connection.begin_plain(Listener())
+        await write_until_it_is_lost(connection)
+        connection.hold(False)
+        async with asyncio.timeout(10):
+            await lost.wait()
+        assert answered == REFUSAL
+
+
+@pytest.mark.parametrize("scene", [_answer_before_a_reset, _plain_answer_before_a_reset])
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_an_answer_is_heard_though_a_write_meets_the_reset_behind_it_first(
+    loop: str, scene: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(scene())
 
 
 async def test_a_broken_chunk_cuts_the_body() -> None:

@@ -37,7 +37,7 @@ class End:
             while len(data) < count:
                 piece = await asyncio.get_running_loop().sock_recv(self._sock, count - len(data))
                 if not piece:
-                    raise AssertionError(f"ended behind {data!r}")
+                    raise AssertionError(f"ended after {len(data)} bytes: {data[-100:]!r}")
                 data += piece
         return data
 
@@ -194,6 +194,7 @@ async def test_a_reset_ends_the_other_side(role: str) -> None:
         assert await other.receive(len(LAST_WORDS)) == LAST_WORDS
         one.reset()
         assert await other.receive_all() == b"", "nothing is invented to end a frame"
+        other.end()
         tunnel = await r.ended()
         assert (tunnel.outcome, tunnel.closed_by) == (Outcome.RESET, role)
 
@@ -238,6 +239,55 @@ async def test_a_client_that_has_begun_to_close_hears_no_second_code() -> None:
         assert await r.client.receive_all() == b""
         r.client.close()
         assert (await r.ended()).closed_by == "client"
+
+
+GOODBYE = {"upstream": close_frame(1009, masked=False), "client": close_frame(1009, masked=True)}
+
+
+@pytest.mark.parametrize("before", [0, 40_000])
+@pytest.mark.parametrize("role", ["client", "upstream"])
+async def test_a_goodbye_reaches_the_other_side_though_a_write_meets_the_reset_behind_it_first(
+    role: str, before: int
+) -> None:
+    """As a service does that refuses a message which is still coming. before: bytes that wait to be read with it."""
+    async with rig() as r:
+        one, other = (r.client, r.upstream) if role == "client" else (r.upstream, r.client)
+        near = r.tunnel._client if role == "client" else r.tunnel._upstream
+        near.transport.pause_reading()  # whatever else has its turn first
+        said = b"\x82\x7f" + before.to_bytes(8, "big") + bytes(before) + GOODBYE["upstream"]
+        if role == "client":
+            said = b"\x82\xff" + before.to_bytes(8, "big") + b"\0\0\0\0" + bytes(before) + GOODBYE["client"]
+        await one.send(said)
+        one.reset()
+        sent = 0
+        async with asyncio.timeout(10):
+            while not near.transport.is_closing():
+                await other.send(b"\x82\x7e\xff\xff")  # a frame without end
+                sent += 4
+                await asyncio.sleep(0)
+        heard = await other.receive(len(said))
+        assert heard == said
+        await other.send(bytes(1 << 20))  # it goes on, and is not reset before it has heard
+        other.end()
+        assert await other.receive_all() == b""
+        tunnel = await r.ended()
+        assert (tunnel.closed_by, tunnel.close_code) == (role, 1009)
+        assert tunnel.outcome in (Outcome.CLIENT_CLOSED, Outcome.UPSTREAM_CLOSED)
+
+
+async def test_whoever_sends_without_end_is_not_heard_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.tunnel.FAREWELL", 0.05)
+    monkeypatch.setattr("proxy.tunnel.LINGERING", 0.2)
+    async with rig() as r:
+        await r.upstream.send(GOODBYE["upstream"])
+        assert await r.client.receive(4) == GOODBYE["upstream"]
+        r.upstream.reset()
+        with pytest.raises(ConnectionError):
+            async with asyncio.timeout(10):
+                while True:
+                    await r.client.send(bytes(65536))
+                    await asyncio.sleep(0.001)
+        await r.ended()
 
 
 async def test_an_upstream_whose_client_vanishes_gets_no_word_of_ours() -> None:
@@ -433,6 +483,14 @@ def test_half_close_and_back_pressure_hold_on_uvloop(role: str) -> None:
         runner.run(test_a_side_that_ends_can_still_receive(role))
         runner.run(test_a_slow_reader_makes_its_sender_wait_and_loses_nothing(role))
         runner.run(test_a_reset_ends_the_other_side(role))
+
+
+@pytest.mark.parametrize("before", [0, 40_000])
+@pytest.mark.parametrize("role", ["client", "upstream"])
+def test_last_words_are_heard_on_uvloop_too(role: str, before: int) -> None:
+    scene = test_a_goodbye_reaches_the_other_side_though_a_write_meets_the_reset_behind_it_first
+    with asyncio.Runner(loop_factory=_uvloop_factory()) as runner:
+        runner.run(scene(role, before))
 
 
 async def test_an_end_that_is_told_to_the_leg_before_the_goodbye_counts() -> None:
