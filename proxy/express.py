@@ -10,7 +10,6 @@ on the ordinary way, in a task, from where it stands.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any
@@ -24,6 +23,7 @@ from proxy.forward import finish, forward, too_slow
 from proxy.headers import Fields, Head, Peer, Trusted, client_address, forwarded_fields, is_trusted, response_head
 from proxy.hijack import Client, Connection, Written
 from proxy.hold import IDEMPOTENT
+from proxy.patience import Deadlines
 from proxy.plain import Request, recognise_answer
 from proxy.rules import Rules
 from proxy.uploads import Uploads
@@ -54,10 +54,15 @@ class Express:
         self.rules = rules
         self._uploads = uploads
         self._record = record
-        self._waiting: dict[_Carried, None] = {}  # in the order in which they began
-        self._sweeper: asyncio.TimerHandle | None = None
+        self.waiting = Deadlines[_Carried](rules.settings.timeouts.response, _Carried.took_too_long)
+        """Those whose answer has not begun: one timer for all, because one for each is dear."""
         self.end = end
         self.resume = resume
+
+    def use(self, rules: Rules) -> None:
+        """Carry by other rules from here on; what is under way keeps those it began with."""
+        self.rules = rules
+        self.waiting.use(rules.settings.timeouts.response)
 
     def offer(self, connection: Connection, request: Request) -> _Carried | None:
         """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
@@ -86,15 +91,13 @@ class Express:
         exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
         carried = _Carried(self, rules.settings, connection, request, upstream, link, exchange)
         link.begin_plain(carried)
-        self._waiting[carried] = None
+        self.waiting.begin(carried)
         try:
             ours = our_fields(request, peer, rules.settings.trusted_proxies, exchange.id)
             link.write(b"".join((request.line, request.fields, ours, b"\r\n", request.body)))
         except BaseException:
             carried.cut()
             raise
-        if self._sweeper is None:
-            self._sweep_later()
         return carried
 
     def again(
@@ -119,25 +122,6 @@ class Express:
             close=False,
             was_sent=was_sent,
         )
-
-    def forget(self, carried: _Carried) -> None:
-        """Wait for this one no more."""
-        self._waiting.pop(carried, None)
-
-    def _sweep_later(self) -> None:
-        pause = min(1.0, self.rules.settings.timeouts.response / 4)
-        self._sweeper = asyncio.get_running_loop().call_later(pause, self._sweep)
-
-    def _sweep(self) -> None:
-        """Look for upstreams that take too long: one timer for all, because one for each is dear."""
-        self._sweeper = None
-        now = time.monotonic()
-        for carried in list(self._waiting):
-            if now - carried.exchange.began < self.rules.settings.timeouts.response:
-                break
-            carried.took_too_long()
-        if self._waiting:
-            self._sweep_later()
 
 
 class _Carried:
@@ -171,7 +155,7 @@ class _Carried:
         """Pass on what has come of the answer, nearly always all of it."""
         exchange = self.exchange
         if self._owed < 0:
-            self._express.forget(self)
+            self._express.waiting.end(self)
             answer = recognise_answer(data, self._request.method)
             if answer is None or self._connection.is_leaving:
                 self._go_on_with(data)
@@ -192,7 +176,7 @@ class _Carried:
 
     def upstream_lost(self, exc: Exception | None) -> None:
         """Begin again if nothing was sent, or if nothing has come and the request may be repeated; say so if not."""
-        self._express.forget(self)
+        self._express.waiting.end(self)
         self._upstream.discard(self._link)
         was_sent = self._link.has_sent
         if self._owed < 0 and (self._request.method in IDEMPOTENT or not was_sent):
@@ -221,7 +205,6 @@ class _Carried:
 
     def took_too_long(self) -> None:
         """Give the upstream up."""
-        self._express.forget(self)
         self._link.end_plain()
         self._upstream.discard(self._link)
         self._fail(too_slow(self._upstream.name, self._settings.timeouts.response))
@@ -232,7 +215,7 @@ class _Carried:
         if self._task is not None:
             self._task.cancel()
             return
-        self._express.forget(self)
+        self._express.waiting.end(self)
         self.exchange.status = self.exchange.status or 499
         self._end(outcome)
         self._upstream.discard(self._link)

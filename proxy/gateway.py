@@ -15,7 +15,7 @@ from pathlib import Path
 from aiohttp import web
 
 from proxy.auth import Refusal
-from proxy.config import Limits, Timeouts
+from proxy.config import Limits, Settings, Timeouts
 from proxy.connection import Answer, Connection
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
@@ -86,7 +86,7 @@ class Gateway:
         self._lifecycle = lifecycle
         self._observe = observe
         self._tunnels: dict[Tunnel, Exchange] = {}
-        self._idle_watch = IdleWatch(rules.settings.timeouts.tunnel_idle, self._tunnels)
+        self._idle_watch = IdleWatch(rules.settings.timeouts.tunnel_idle)
         self._slow_readers = SlowReaders(rules.settings.timeouts.send, self._legs)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
         self.uploads = Uploads()
@@ -187,7 +187,7 @@ class Gateway:
     def adopt(self, rules: Rules) -> None:
         """Serve by other rules from here on; an exchange that is under way keeps those it began with."""
         before, self._rules = self._rules, rules
-        self._express.rules = rules
+        self._express.use(rules)
         self._idle_watch.use(rules.settings.timeouts.tunnel_idle)
         self._slow_readers.use(rules.settings.timeouts.send)
         old, new = set(before.upstreams.values()), set(rules.upstreams.values())
@@ -246,7 +246,7 @@ class Gateway:
                 return Written(keep_alive=False)
             connection, answer = answered
             if answer.status == 101:
-                return self._open_tunnel(client, upstream, connection, answer, exchange, rules.settings.buffer)
+                return self._open_tunnel(client, upstream, connection, answer, exchange, rules.settings)
             with upstream.lent(connection):
                 written = await relay(client, connection, answer, exchange, close=False)
         return written
@@ -344,7 +344,7 @@ class Gateway:
         connection: Connection,
         answer: Answer,
         exchange: Exchange,
-        buffer: int,
+        settings: Settings,
     ) -> Written:
         to_upstream, from_upstream = upstream.detach(connection)
         try:
@@ -357,11 +357,13 @@ class Gateway:
             tunnel = Tunnel(
                 to_client,
                 to_upstream,
-                buffer=buffer,
+                buffer=settings.buffer,
+                send=settings.timeouts.send,
                 hold=partial(self.hold, exchange.client),
                 on_end=self._on_tunnel_end,
             )
             self._tunnels[tunnel] = exchange
+            self._idle_watch.watch(tunnel)
             client.watch_tls(to_client, lambda: tunnel.bytes_from_client, tunnel.abort)
             tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
         except BaseException:
@@ -371,7 +373,6 @@ class Gateway:
             raise
         exchange.is_tunnel = True
         exchange.status = 101
-        self._idle_watch.wake()
         self._slow_readers.wake()
         self._observe(exchange)
         if self._lifecycle.is_ending:  # the drain began while the upstream made up its mind
@@ -395,6 +396,7 @@ class Gateway:
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         exchange = self._tunnels.pop(tunnel)
+        self._idle_watch.forget(tunnel)
         exchange.received, exchange.sent = tunnel.bytes_from_client, tunnel.bytes_from_upstream
         exchange.outcome = tunnel.outcome or Outcome.BUG
         exchange.closed_by, exchange.close_code = tunnel.closed_by, tunnel.close_code

@@ -282,10 +282,14 @@ class Connection(RequestHandler):
         "_wire",
         "_written",
         "is_lent",
+        "patience",
         "peer",
         "slot",
         "was_too_slow",
     )
+
+    peer: Peer
+    patience: float
 
     def __init__(
         self,
@@ -301,6 +305,8 @@ class Connection(RequestHandler):
     ) -> None:
         super().__init__(manager, **kwargs)
         self._listener = manager
+        self.patience = manager.send_timeout
+        """Seconds that the client may take next to nothing, by the settings that its request began with."""
         self.slot = slot
         self._on_plain = on_plain
         self._on_unreadable = on_unreadable
@@ -379,6 +385,7 @@ class Connection(RequestHandler):
         if self._carried is None:
             return False
         self._request_count += 1
+        self.patience = self._listener.send_timeout
         return True
 
     def _read(self, data: bytes) -> int:
@@ -392,6 +399,8 @@ class Connection(RequestHandler):
         if not (had_begun or reader.has_head or self._request_count == 0):
             self._heads.begin(self)  # its first byte; the first head of all has its time from connecting
         if good:
+            if reader.has_head and not had_head:
+                self.patience = self._listener.send_timeout
             if reader.has_head and not had_head and len(good) > self._read_bufsize:
                 head = good.index(b"\r\n\r\n")
                 if head > self._read_bufsize:
@@ -690,6 +699,7 @@ class Listener(web.Server):
         self.on_empty: Callable[[], None] = lambda: None
         self._heads = Deadlines[Connection](terms["head_timeout"], Connection.head_is_late)
         self._slow_readers = SlowReaders(terms["send_timeout"], self._clients)
+        self.send_timeout = terms["send_timeout"]
         self._options: dict[str, Any] = {
             "on_plain": on_plain,
             "on_unreadable": on_unreadable,
@@ -703,9 +713,10 @@ class Listener(web.Server):
         self.adapt(**terms)
 
     def adapt(self, **terms: Unpack[Terms]) -> None:
-        """Change what holds for connections that begin from here on; the first two timeouts for all of them."""
+        """Change what holds for connections that begin from here on; the first two timeouts for heads and exchanges."""
         self._heads.use(terms["head_timeout"])
         self._slow_readers.use(terms["send_timeout"])
+        self.send_timeout = terms["send_timeout"]
         limits = terms["limits"]
         self._options["limits"] = limits
         # aiohttp's own limits are for each line; it gets none that the reader has not found to be within ours.

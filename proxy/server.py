@@ -60,7 +60,7 @@ class Server:
             on_plain=self._gateway.offer_plain,
             on_unreadable=self._gateway.refuse_unreadable,
             hold=self._gateway.hold,
-            **_terms(settings),
+            **terms(settings),
         )
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)
         self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
@@ -174,13 +174,13 @@ class Server:
         before = self._gateway.rules
         settings, staying = merge(before.settings, read)
         context = None if settings.tls is None else tls.server_context(settings.tls)
-        terms = _terms(settings)
+        for_clients = terms(settings)
         changes = differences(before.settings, settings)
         rules = make_rules(settings, before)
         # From here on nothing reads, parses or refuses.
         rules.adapt_upstreams()
         self._gateway.adopt(rules)
-        self._listener.adapt(**terms)
+        self._listener.adapt(**for_clients)
         if self.certificate is not None and context is not None:
             self.certificate.context = context
         if self._door is not None:
@@ -300,7 +300,7 @@ def _reload(server: Server, log: AccessLog, read_again: Callable[[], Settings]) 
         logger.error("the configuration was read again and cannot be used; the one before stays in force")
 
 
-def _terms(settings: Settings) -> Terms:
+def terms(settings: Settings) -> Terms:
     """Return what holds for clients by these settings."""
     return {
         "limits": HeadLimits.of(settings.limits),

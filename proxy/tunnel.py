@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from enum import Enum
 
 from proxy.errors import Outcome
@@ -89,6 +89,11 @@ class Leg(asyncio.Protocol):
         self.other.transport.write(data)
         if size >= self.most:
             self.tunnel.give_way(self, size)
+
+    @property
+    def patience(self) -> float:
+        """Return how many seconds this side may take next to nothing."""
+        return self.tunnel.send
 
     def taken(self) -> int | None:
         """Return how many bytes this side has taken, but for a constant; None when nothing waits for it."""
@@ -194,6 +199,7 @@ class Tunnel:
 
     client, upstream: transports, reading paused.
     buffer: bytes held for a slow reader before its sender is made to wait.
+    send: seconds that either side may take next to nothing of what waits for it.
     hold: counts bytes that wait for such a reader; None when they are too many.
     on_end: called once, when both connections are closed.
 
@@ -215,6 +221,7 @@ class Tunnel:
         "closed_by",
         "hold",
         "outcome",
+        "send",
         "state",
     )
 
@@ -224,10 +231,12 @@ class Tunnel:
         upstream: asyncio.Transport,
         *,
         buffer: int,
+        send: float,
         hold: Callable[[int], Lease | None],
         on_end: Callable[[Tunnel], None],
     ) -> None:
         self.hold = hold
+        self.send = send
         self._loop = asyncio.get_running_loop()
         self._client = Leg(self, "client", client)
         self._upstream = Leg(self, "upstream", upstream)
@@ -467,34 +476,43 @@ class IdleWatch:
     """Looks after all tunnels with one timer: one for each is an eighth of the memory of an idle tunnel.
 
     idle: seconds without a byte in either direction after which a tunnel is
-    closed; it may take a quarter more. tunnels: those that are open, looked
-    at anew each time.
+    closed; it may take a quarter more.
     """
 
-    def __init__(self, idle: float, tunnels: Collection[Tunnel]) -> None:
-        self._pause = idle / LOOKS
-        self._tunnels = tunnels
-        self._timer: asyncio.TimerHandle | None = None
+    def __init__(self, idle: float) -> None:
+        self._idle = idle
+        self._tunnels: dict[float, dict[Tunnel, None]] = {}  # by the idle time that they began with
+        self._timers: dict[float, asyncio.TimerHandle] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._tunnels.values()))
 
     def use(self, idle: float) -> None:
-        """Look for another idle time from here on; what is known of each tunnel's silence counts as looks."""
-        self._pause = idle / LOOKS
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self.wake()
+        """Have another idle time for tunnels that open from here on; those that are open keep theirs."""
+        self._idle = idle
 
-    def wake(self) -> None:
-        """Begin to look, and go on while there are tunnels."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._pause, self._look)
+    def watch(self, tunnel: Tunnel) -> None:
+        """Look after a tunnel until ``forget``."""
+        self._tunnels.setdefault(self._idle, {})[tunnel] = None
+        if self._idle not in self._timers:
+            self._look_later(self._idle)
 
-    def _look(self) -> None:
-        self._timer = None
-        for tunnel in list(self._tunnels):
+    def forget(self, tunnel: Tunnel) -> None:
+        """Look after it no more."""
+        for tunnels in self._tunnels.values():
+            tunnels.pop(tunnel, None)
+
+    def _look_later(self, idle: float) -> None:
+        self._timers[idle] = asyncio.get_running_loop().call_later(idle / LOOKS, self._look, idle)
+
+    def _look(self, idle: float) -> None:
+        del self._timers[idle]
+        for tunnel in list(self._tunnels[idle]):
             tunnel.check_idle()
-        if self._tunnels:
-            self.wake()
+        if self._tunnels[idle]:
+            self._look_later(idle)
+        else:
+            del self._tunnels[idle]
 
 
 _DONE = {"client": State.CLIENT_DONE, "upstream": State.UPSTREAM_DONE}

@@ -97,7 +97,7 @@ async def rig(
     calls = []
 
     def on_end(tunnel: Tunnel) -> None:
-        watched.clear()
+        watch.forget(tunnel)
         calls.append(tunnel)
         ended.set()
 
@@ -107,10 +107,10 @@ async def rig(
         verdict = admission.buffer("192.0.2.1", size, most, 0.0)
         return verdict.slot if isinstance(verdict, Admit) else None
 
-    tunnel = Tunnel(client_transport, upstream_transport, buffer=buffer, hold=hold, on_end=on_end)
+    tunnel = Tunnel(client_transport, upstream_transport, buffer=buffer, send=60, hold=hold, on_end=on_end)
     tunnel.open(answer, from_upstream, from_client)
-    watched = [tunnel]
-    IdleWatch(idle, watched).wake()
+    watch = IdleWatch(idle)
+    watch.watch(tunnel)
     try:
         yield Rig(tunnel, client, upstream, ended, admission.buffered)
     finally:
@@ -505,13 +505,21 @@ async def test_an_end_that_is_told_to_the_leg_before_the_goodbye_counts() -> Non
         await r.ended()
 
 
-async def test_another_idle_time_holds_for_tunnels_that_are_open() -> None:
-    async with rig() as r:
-        watch = IdleWatch(3600, [r.tunnel])
-        watch.wake()
-        watch.use(0.2)
-        assert await r.client.receive(4) == close_frame(1001, masked=False)
-        assert r.tunnel.outcome is Outcome.IDLE
+async def test_a_tunnel_keeps_the_idle_time_that_it_began_with() -> None:
+    async with rig() as short, rig() as long, rig() as later:
+        watch = IdleWatch(0.2)
+        watch.watch(short.tunnel)
+        watch.use(3600)
+        watch.watch(long.tunnel)
+        watch.use(0.1)
+        watch.watch(later.tunnel)
+        assert await later.client.receive(4) == close_frame(1001, masked=False)
+        assert await short.client.receive(4) == close_frame(1001, masked=False)
+        assert short.tunnel.outcome is Outcome.IDLE
+        assert long.tunnel.outcome is None
+        for r in (short, long, later):
+            watch.forget(r.tunnel)
+        assert len(watch) == 0
 
 
 @pytest.mark.parametrize(("how", "outcome"), [("end", Outcome.UPSTREAM_CLOSED), ("reset", Outcome.RESET)])

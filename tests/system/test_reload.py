@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,22 @@ def test_time_limits_change(gateway: Gateway) -> None:
     change(gateway, timeouts={"head": "100ms"})
     reload(gateway)
     assert gateway.dial().read_to_cut()[0] == b""
+
+
+def test_a_request_under_way_keeps_its_time_limits_on_the_fast_path_too(gateway: Gateway, dash: Origin) -> None:
+    client = gateway.dial()
+    client.send(request("GET /"))
+    upstream = dash.accept()
+    for body in (b"first", b"second"):
+        upstream.read_head()
+        if body == b"second":
+            change(gateway, timeouts={"response": "10ms", "send": "10ms", "hold": "10ms", "queue": "10ms"})
+            reload(gateway)
+            time.sleep(1.5)  # longer than the new limit, and than the pause between two looks for it
+        upstream.send(answer("200 OK", body=body))
+        assert client.read_message().body == body
+        if body == b"first":
+            client.send(request("GET /"))
 
 
 def test_variables_come_from_the_environment_of_the_process(tmp_path: Path) -> None:
