@@ -23,6 +23,7 @@ from proxy.log_writer import LogHandler, LogWriter
 from proxy.preflight import objections
 from proxy.routing import Forward, Refuse, Upgrade, decide, make_table
 from proxy.server import serve
+from proxy.tls import Contexts
 
 _STDERR = 2
 
@@ -50,12 +51,13 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
     if print_config:
         click.echo(dump("gateway", _settings(path)), nl=False)
         return
-    settings = _settings(path, objections)
+    contexts = Contexts()
+    settings = _settings(path, partial(objections, contexts=contexts))
     folder = path.absolute().parent if path is not None else Path.cwd()
-    read_again = partial(load_settings, path, check=objections) if path is not None else None
+    read_again = partial(_read_again, path) if path is not None else None
     try:
         with _logging(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(serve(settings, folder, read_again))
+            runner.run(serve(settings, folder, read_again, contexts))
     except (ListenError, TlsError) as error:
         click.echo(f"dash-ws-proxy: {error}", err=True)
         sys.exit(1)
@@ -131,6 +133,12 @@ def _settings(path: Path | None, check: Callable[[Settings], Iterable[Objection]
     except ConfigError as error:
         click.echo(error, err=True)
         sys.exit(2)
+
+
+def _read_again(path: Path) -> tuple[Settings, Contexts]:
+    """Read and check a file while the gateway runs. Raises ConfigError."""
+    contexts = Contexts()
+    return load_settings(path, check=partial(objections, contexts=contexts)), contexts
 
 
 @contextmanager

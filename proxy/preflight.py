@@ -6,13 +6,17 @@ import socket
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from proxy import tls
 from proxy.config import Objection, Settings, split_listen
 from proxy.errors import TlsError
+from proxy.tls import Contexts
 
 
-def objections(settings: Settings) -> Iterator[Objection]:
-    """Yield everything that would keep the gateway from starting, or that must not be without a word of its own."""
+def objections(settings: Settings, contexts: Contexts | None = None) -> Iterator[Objection]:
+    """Yield everything that would keep the gateway from starting, or that must not be without a word of its own.
+
+    contexts: where what was made of files stays for whoever uses the settings. None: nobody does.
+    """
+    contexts = contexts or Contexts()
     if not settings.admin_public and (public := _public_address(settings.admin)):
         yield (
             ("admin",),
@@ -21,12 +25,12 @@ def objections(settings: Settings) -> Iterator[Objection]:
         )
     try:
         if settings.tls is not None:
-            tls.server_context(settings.tls)
+            contexts.server(settings.tls)
     except TlsError as error:
         yield ("tls", error.key.rpartition(".")[2]), error.message
     try:
         if settings.upstream_ca is not None:
-            tls.upstream_context(settings.upstream_ca)
+            contexts.upstream(settings.upstream_ca)
     except TlsError as error:
         yield ("upstream_ca",), error.message
 

@@ -392,14 +392,17 @@ class _NotReached(Exception):
         return not (self.is_ours or self.is_unsafe)
 
 
-def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> tuple[dict[str, Upstream], dict[str, Ways]]:
+def make_upstreams(
+    settings: Settings, before: Mapping[str, Upstream], contexts: tls.Contexts
+) -> tuple[dict[str, Upstream], dict[str, Ways]]:
     """Return the configured upstreams by name, and how each is to be dealt with; nothing that exists is changed.
 
     before: those of the reading of the config before; one that still has its address goes on, and is to be adapted
-    to its new ways when these are put in place. Raises TlsError when the authorities cannot be read.
+    to its new ways when these are put in place. contexts: of this reading. Raises TlsError when the authorities cannot
+    be read.
     """
     is_secure = {name: url.startswith("https:") for name, url in settings.upstreams}
-    context = tls.upstream_context(settings.upstream_ca) if any(is_secure.values()) else None
+    context = contexts.upstream(settings.upstream_ca) if any(is_secure.values()) else None
     upstreams: dict[str, Upstream] = {}
     ways: dict[str, Ways] = {}
     for name, url in settings.upstreams:

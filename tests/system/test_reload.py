@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -329,6 +330,14 @@ def test_while_certificate_and_key_are_exchanged_the_log_always_says_what_is_in_
             stopped.set()
             renewal.join()
         assert min(kept, changed) > 5, f"{kept} kept, {changed} changed, {exchanges} exchanges: no proof"
+
+
+def test_an_expired_certificate_is_warned_of_once_at_the_start_and_once_at_each_reload(tmp_path: Path) -> None:
+    now, day = datetime.now(UTC), timedelta(days=1)
+    files = Authority(tmp_path).issue(not_before=now - 9 * day, not_after=now - day)
+    with running_gateway(tmp_path, dash="http://127.0.0.1:9", tls=files) as gateway:
+        assert gateway.process.output.count("has expired") == 1
+        assert reload(gateway).count("has expired") == 1
 
 
 # -- again and again
