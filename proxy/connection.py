@@ -28,6 +28,7 @@ from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost, UpstreamUnrea
 from proxy.headers import Fields
 from proxy.last_words import LastWords, last_words
 from proxy.reads import READ_SIZE, give_way
+from ws_service.keepalive import keep_alive
 
 MAX_HEAD = 65536
 """Bytes of an answer's head and the interim answers before it. Precedents: nginx 4-8 KiB (a known trap for large
@@ -113,6 +114,7 @@ class Connection(asyncio.Protocol):
         self.has_tls = False
         self.is_counted = False
         """Whether it is one of those in flight; its upstream's to write."""
+        self.acknowledged = 0
         self.has_sent = False
         """Whether any byte of the exchange may have left: then nobody can tell what the upstream has read."""
 
@@ -273,6 +275,20 @@ class Connection(asyncio.Protocol):
         """
         return self.is_closing or bool(self._poll.poll(0))
 
+    @property
+    def written(self) -> int:
+        """Return another number than ``acknowledged``: nobody counts, and those in use are few."""
+        return self.acknowledged + 1
+
+    @property
+    def wire(self) -> asyncio.Transport | None:
+        """Return the transport; None behind its end."""
+        return self._transport
+
+    def vanish(self) -> None:
+        """Give up an upstream that is not there any more."""
+        self.abort()
+
     def has_ended(self) -> bool:
         """Ask the kernel whether the upstream has closed a new connection without a word. Over TLS it cannot tell."""
         if self.is_closing or self.has_tls:
@@ -309,6 +325,7 @@ class Connection(asyncio.Protocol):
         self.has_tls = transport.get_extra_info("sslcontext") is not None
         tls.bound(transport, self._buffer)
         self._descriptor: int = transport.get_extra_info("socket").fileno()
+        keep_alive(transport.get_extra_info("socket"))
         self._poll = select.poll()
         self._poll.register(self._descriptor, select.POLLIN)
 

@@ -45,6 +45,7 @@ from proxy.tunnel import IdleWatch, Leg, Tunnel
 from proxy.upgrade import shake_hands
 from proxy.uploads import Uploads
 from proxy.upstream import Upstream
+from proxy.vanished import Vanished
 
 logger = logging.getLogger("proxy")
 
@@ -88,6 +89,7 @@ class Gateway:
         self._tunnels: dict[Tunnel, Exchange] = {}
         self._idle_watch = IdleWatch(rules.settings.timeouts.tunnel_idle)
         self._slow_readers = SlowReaders(rules.settings.timeouts.send, self._legs)
+        self._vanished = Vanished(self._legs)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
         self.uploads = Uploads()
         self.handoff = Handoff(rules.settings.handoff_path(folder), observe, self._admission.websockets)
@@ -374,6 +376,7 @@ class Gateway:
         exchange.is_tunnel = True
         exchange.status = 101
         self._slow_readers.wake()
+        self._vanished.wake()
         self._observe(exchange)
         if self._lifecycle.is_ending:  # the drain began while the upstream made up its mind
             tunnel.say_goodbye(1012, Outcome.DRAINED)

@@ -31,6 +31,7 @@ from proxy.plain import MAX_FIELDS, MAX_HEAD, Request, recognise_request
 from proxy.reads import READ_SIZE, give_way, last_read
 from proxy.strict import RequestReader, Unreadable
 from proxy.tls_watch import TlsWatch
+from proxy.vanished import Vanished
 from ws_service.unacknowledged import waiting
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
@@ -281,6 +282,7 @@ class Connection(RequestHandler):
         "_unsent",
         "_wire",
         "_written",
+        "acknowledged",
         "is_lent",
         "patience",
         "peer",
@@ -322,7 +324,7 @@ class Connection(RequestHandler):
         self._is_broken = False  # nothing more of this connection is read
         self._announced = announced
         self._wire: asyncio.Transport | None = None  # aiohttp forgets its own before the last bytes have left
-        self._written = 0  # bytes that were given to it
+        self._written = self.acknowledged = 0  # bytes that were given to it
         self._received = 0  # bytes that came from it
         self._most = 0  # bytes of one read, behind which others have a turn
         self._large_head: Lease | None = None  # a head that is larger than what others hold is counted too
@@ -481,6 +483,21 @@ class Connection(RequestHandler):
         """Return how many bytes the client has taken; None when nothing waits for it."""
         left = None if self._wire is None else waiting(self._wire)
         return None if left is None else self._written - left
+
+    @property
+    def written(self) -> int:
+        """Return how many bytes were written to the client."""
+        return self._written
+
+    @property
+    def wire(self) -> asyncio.Transport | None:
+        """Return the transport; None behind its end."""
+        return self._wire
+
+    def vanish(self) -> None:
+        """Cut a client that is not there any more."""
+        if self._wire is not None:
+            _reset(self._wire)
 
     def received(self) -> int:
         """Return how many bytes have come from the client."""
@@ -699,6 +716,7 @@ class Listener(web.Server):
         self.on_empty: Callable[[], None] = lambda: None
         self._heads = Deadlines[Connection](terms["head_timeout"], Connection.head_is_late)
         self._slow_readers = SlowReaders(terms["send_timeout"], self._clients)
+        self._vanished = Vanished(self._clients)
         self.send_timeout = terms["send_timeout"]
         self._options: dict[str, Any] = {
             "on_plain": on_plain,
@@ -761,6 +779,7 @@ class Listener(web.Server):
         slot: what it counts as; it is released at its end. None where nobody counts.
         """
         self._slow_readers.wake()
+        self._vanished.wake()
         return Connection(self, loop=self._loop, announced=announced, slot=slot, **self._options)
 
     def _clients(self) -> list[Connection]:

@@ -18,6 +18,7 @@ from proxy.last_words import last_words
 from proxy.limits import Lease
 from proxy.patience import waits
 from proxy.reads import give_way, last_read
+from ws_service.keepalive import keep_alive
 from ws_service.unacknowledged import waiting
 
 _COME_BACK = 1012
@@ -33,10 +34,6 @@ LINGERING = 30.0
 
 LOOKS = 4
 """Looks per idle period."""
-
-_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""Seconds, seconds, count: a client that vanished without a word (a closed laptop) is noticed within two minutes.
-Linux's own default is two hours."""
 
 
 class State(Enum):
@@ -64,14 +61,14 @@ TRANSITIONS: dict[State, dict[str, State]] = {
 class Leg(asyncio.Protocol):
     """One side of the tunnel: what it receives goes to the other side."""
 
-    __slots__ = ("count", "frames", "is_lost", "lease", "most", "other", "role", "transport", "tunnel")
+    __slots__ = ("acknowledged", "count", "frames", "is_lost", "lease", "most", "other", "role", "transport", "tunnel")
 
     def __init__(self, tunnel: Tunnel, role: str, transport: asyncio.Transport) -> None:
         self.tunnel = tunnel
         self.role = role
         self.transport = transport
         self.frames = FrameCounter()
-        self.count = 0
+        self.count = self.acknowledged = 0
         self.is_lost = False
         self.lease: Lease | None = None  # what waits for this side is counted while it is too much
         self.most = last_read(transport)
@@ -89,6 +86,20 @@ class Leg(asyncio.Protocol):
         self.other.transport.write(data)
         if size >= self.most:
             self.tunnel.give_way(self, size)
+
+    @property
+    def written(self) -> int:
+        """Return how many bytes were written to this side, but for a constant."""
+        return self.other.count
+
+    @property
+    def wire(self) -> asyncio.Transport | None:
+        """Return the transport of this side."""
+        return None if self.is_lost else self.transport
+
+    def vanish(self) -> None:
+        """End this side as a reset does."""
+        self.tunnel.vanished(self)
 
     @property
     def patience(self) -> float:
@@ -330,6 +341,12 @@ class Tunnel:
         if leg.other.lease is None and not leg.transport.is_closing():
             leg.transport.resume_reading()
 
+    def vanished(self, leg: Leg) -> None:
+        """Cut a side that does not answer any more; the other one ends as behind a reset."""
+        if not self.closed_by:
+            self._was_reset = True
+        leg.transport.abort()
+
     def exceeds(self) -> None:
         """Cut both connections: more waits on the client's connections than may. No goodbye would be read."""
         if self.outcome is None:
@@ -413,10 +430,12 @@ class Tunnel:
         """End the side that is left, behind what is on its way to it.
 
         A close on bytes that nobody has read resets the connection, and takes what was said last with it (RFC 9112,
-        section 9.6, says so of HTTP). So whoever may still be sending is read to the end, for ``LINGERING`` at most.
+        section 9.6, says so of HTTP). So whoever has been told goodbye, and may still be sending, is read to the end,
+        for ``LINGERING`` at most.
         """
         transport = leg.transport
-        if leg.frames.close_code is not None or transport.is_closing() or not transport.can_write_eof():
+        has_been_told = leg.other.frames.close_code is not None and leg.frames.close_code is None
+        if not has_been_told or transport.is_closing() or not transport.can_write_eof():
             self.close()  # over TLS that reads to the end too
             return
         ending = _EndingLeg(leg)
@@ -526,9 +545,6 @@ def _tune(transport: asyncio.Transport) -> None:
     sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE.items():
-            if hasattr(socket, name):  # macOS spells one of them differently and has sane defaults
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        keep_alive(sock)
     finally:
         sock.detach()

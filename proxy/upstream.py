@@ -25,6 +25,7 @@ from proxy.errors import (
 )
 from proxy.health import Health
 from proxy.names import Name
+from proxy.vanished import Vanished
 from proxy.waiting import Room
 from proxy.watch import Watch
 
@@ -78,6 +79,8 @@ class Upstream:
         self._host, self._port = ("", 0) if url.startswith("unix:") else split_url(url)
         self._host_name = Name(self._host)
         self._idle: deque[Connection] = deque()
+        self._in_use: set[Connection] = set()
+        self._vanished = Vanished(lambda: self._in_use)
         self._sweeper: asyncio.TimerHandle | None = None
         self._watch = Watch(name, self._look, lambda: self.room.awaits_return, 0)
         self.health = Health(name, fails=1, passes=1)
@@ -141,7 +144,7 @@ class Upstream:
         except BaseException:
             self.room.leave()
             raise
-        connection.is_counted = True
+        self._count(connection)
         return connection
 
     def acquire_at_once(self) -> Connection | None:
@@ -152,7 +155,7 @@ class Upstream:
         if connection is None:
             self.room.leave()
             return None
-        connection.is_counted = True
+        self._count(connection)
         return connection
 
     async def returned(self, seconds: float) -> None:
@@ -246,9 +249,15 @@ class Upstream:
         if self.health.is_away:
             raise self._unreachable(self.health.why)
 
+    def _count(self, connection: Connection) -> None:
+        connection.is_counted = True
+        self._in_use.add(connection)
+        self._vanished.wake()
+
     def _uncount(self, connection: Connection) -> None:
         if connection.is_counted:
             connection.is_counted = False
+            self._in_use.discard(connection)
             self.room.leave()
 
     async def _dial(self, seconds: float) -> Connection:
