@@ -115,6 +115,8 @@ class Upstream:
             self._sweeper = None
         while self._idle:
             self._idle.pop().abort()
+        if not self._in_use:
+            self._vanished.stop()
 
     async def closed(self) -> None:
         """Wait until nothing of it runs any more, behind ``close``."""
@@ -258,6 +260,8 @@ class Upstream:
         if connection.is_counted:
             connection.is_counted = False
             self._in_use.discard(connection)
+            if not (self._idle_seconds or self._in_use):  # closed, and this was the last of it
+                self._vanished.stop()
             self.room.leave()
 
     async def _dial(self, seconds: float) -> Connection:

@@ -46,6 +46,12 @@ class Vanished:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PERIOD, self._look)
 
+    def stop(self) -> None:
+        """Look no more until ``wake``."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _look(self) -> None:
         self._timer = None
         ends = list(self._ends())
