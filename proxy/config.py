@@ -369,9 +369,9 @@ class Limits(Section):
     that goes on (server-sent events) counts to its end, a tunnel does not: raise it where thousands of streams are
     open. Precedents: Envoy 1024 (which counts streams too), HAProxy none."""
 
-    waiting: Annotated[int, Field(ge=0)] = 1024
-    """Requests that wait for one upstream, because it is full or away; 503 with Retry-After above it. Precedent: Envoy
-    1024."""
+    waiting: Annotated[int, Field(ge=0)] = 4096
+    """Requests that wait for one upstream, because it is full or away; 503 with Retry-After above it: what 250 a second
+    come to within ``timeouts.hold``. Precedent: Envoy 1024."""
 
 
 class Timeouts(Section):

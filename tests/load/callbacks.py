@@ -139,10 +139,10 @@ class Load:
 
     async def shake_hands(self, number: int) -> None:
         """Open a WebSocket of Dash's own, and close it."""
-        began, tally = time.monotonic(), self.tallies["handshake"]
+        began, tally, port = time.monotonic(), self.tallies["handshake"], self._stage.port
         try:
             async with asyncio.timeout(60):
-                socket = await Socket.open(self._stage.port, SOCKET, source=address_of(number))
+                socket = await Socket.open(port, SOCKET, f"Origin: http://127.0.0.1:{port}", source=address_of(number))
         except Refused as error:
             tally[f"answered with {error.status}"] += 1
         except (OSError, EOFError, Ended, TimeoutError) as error:

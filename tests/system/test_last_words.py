@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import struct
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import websockets
-from websockets.asyncio.client import connect
 
 from tests.system.gateway import Wire, answer, frame, handshake, request, running_gateway, serving, switching
-from tests.system.handoff import WAYS, code_of, gateway_by, running_service
+from tests.system.handoff import WAYS, code_of, gateway_by, open_socket, running_service
 
 CLIENTS = 20
 MIB = 1 << 20
 MASK = b"\x01\x02\x03\x04"
 
 
-async def code_after(port: int, size: int) -> int | None:
-    """Send a message of so many bytes; return the code of the close frame that comes, None where none does."""
-    try:
-        async with connect(f"ws://127.0.0.1:{port}/echo", max_size=None, ping_interval=None) as client:
-            await client.send("x" * size)
-            await client.recv()
-    except websockets.ConnectionClosed as ended:
-        return None if ended.rcvd is None else ended.rcvd.code
-    raise AssertionError("the service took it")
+def code_after(client: Wire, size: int) -> int:
+    """Send a message of so many bytes as fast as it goes; return the code of the close frame that comes."""
+    client.deadline = 60
+    sender = client.send_later(frame(1, b"x" * size, mask=MASK))
+    code = code_of(client.read_frame())
+    client.close()
+    sender.join()
+    return code
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("size", [1.1, 3, 20])
 def test_every_client_hears_that_its_message_is_too_large(tmp_path: Path, way: str, size: float) -> None:
     """1012, or nothing, would make it come back and send the same again."""
-
-    async def all_at_once(port: int) -> Counter[int | None]:
-        return Counter(await asyncio.gather(*(code_after(port, int(size * MIB)) for _ in range(CLIENTS))))
-
     with running_service(tmp_path, max_message="1MiB") as service, gateway_by(way, tmp_path, service) as gateway:
-        assert asyncio.run(all_at_once(gateway.port)) == {1009: CLIENTS}
+        clients = [open_socket(gateway) for _ in range(CLIENTS)]
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            codes = Counter(pool.map(code_after, clients, [int(size * MIB)] * CLIENTS))
+    assert codes == {1009: CLIENTS}
 
 
 def test_a_close_frame_of_the_client_reaches_the_upstream_before_its_reset(tmp_path: Path) -> None:
