@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.load.checks import Check, percentile
 from tests.load.stage import Stage
 from tests.load.trials import end_of
-from tests.load.wire import Asker, Ended, Refused, Socket, address_of
+from tests.load.wire import Asker, Ended, Refused, Socket, address_of, ask
 from tests.processes import ROOT, python
 
 SOCKET = "/_dash-ws-callback"
@@ -57,13 +57,14 @@ async def callbacks(
     try:
         await stage.start("origin")
         await stage.start("gateway")
-        await Asker(stage.port).ask("GET /")  # Dash 4.4.1 is not safe for several requests before its first page
+        await ask(stage.port, "GET /")  # Dash 4.4.1 is not safe for several requests before its first page
         async with asyncio.TaskGroup() as group:
             over = group.create_task(kill_and_start(stage, down, around), name="restart")
             for one, rate in ((load.get, gets), (load.post, posts), (load.shake_hands, handshakes)):
                 group.create_task(load.come(one, rate, over), name="arrivals")
         lines = stage.log("gateway").splitlines()
     finally:
+        load.leave()
         stage.close()
     not_sent = [line for line in lines if NOT_SENT.search(line)]
     sent = [line for line in lines if SENT.search(line)]
@@ -120,6 +121,11 @@ class Load:
                     return
                 group.create_task(one(next(self._numbers)), name=f"arrival {number}")
                 await asyncio.sleep(began + number / rate - time.monotonic())
+
+    def leave(self) -> None:
+        """Close every connection."""
+        while self._idle:
+            self._idle.pop().leave()
 
     async def get(self, number: int) -> None:
         """Ask for the page."""
