@@ -20,7 +20,7 @@ from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamTimeout
 from proxy.exchange import Exchange
 from proxy.headers import Fields, is_trusted, request_head, response_head, tokens
 from proxy.hijack import Client, Written
-from proxy.hold import SAFE, hold, send
+from proxy.hold import SAFE, begin, hold, send
 from proxy.uploads import Uploads
 from proxy.upstream import Upstream
 from ws_service.unacknowledged import MIN_RATE
@@ -98,13 +98,15 @@ async def _stream(
     Nothing of the body is taken, and no 100 is said, before there is a connection: what has come of it waits in the
     client's read buffer, and the rest with the client.
     """
-    connection = await hold(upstream, lambda: upstream.acquire(timeouts), timeouts.hold)
+
+    async def attempt() -> Connection:
+        return await begin(upstream, client.head.method, message, timeouts, body.on_interim)
+
+    connection = await hold(upstream, attempt, timeouts.hold)
     pump: asyncio.Task[None] | None = None
     try:
         with upstream.lent(connection):
             try:
-                connection.begin(client.head.method, body.on_interim)
-                connection.write(message)
                 async with asyncio.timeout(None) as patience:
                     pump = body.pump(connection, timeouts, patience)
                     answer = await connection.head()

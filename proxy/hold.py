@@ -75,6 +75,35 @@ async def hold(
             ) from None
 
 
+async def begin(
+    upstream: Upstream,
+    method: str,
+    message: bytes,
+    timeouts: Timeouts,
+    on_interim: Callable[[Answer], None] = lambda _: None,
+) -> Connection:
+    """Send a request, or its beginning; the connection is the caller's to release.
+
+    timeouts: for the connection. on_interim: called with each interim answer.
+
+    Raises what ``Upstream.acquire`` raises, and UpstreamUnreachable when a new connection has ended before anything was
+    sent; then nothing was. Cancelling gives everything back.
+    """
+    while True:
+        connection = await upstream.acquire(timeouts)
+        try:
+            connection.begin(method, on_interim)
+            connection.write(message)
+            if connection.has_sent:
+                return connection
+            if not connection.is_reused:
+                raise connection.ended_early(None, has_answered=False)
+        except BaseException:
+            upstream.discard(connection)
+            raise
+        upstream.discard(connection)
+
+
 async def send(
     upstream: Upstream,
     method: str,
@@ -90,25 +119,19 @@ async def send(
     A request that may be repeated goes out again where its connection was an
     idle one, and closed while the request was on its way. Raises TimeoutError
     when the answer takes too long, UpstreamLost when something was sent and no answer began, and what
-    ``Upstream.acquire`` raises when nothing was sent. Cancelling closes the connection.
+    ``begin`` raises when nothing was sent. Cancelling closes the connection.
     """
     lost: UpstreamLost | None = None
     while True:
         try:
-            connection = await upstream.acquire(timeouts)
+            connection = await begin(upstream, method, message, timeouts, on_interim)
         except (UpstreamUnreachable, ConnectTimeout):
             if lost is None or method in SAFE:
                 raise
             raise lost from None  # it was sent once: nobody may take it for one that was not
         try:
-            connection.begin(method, on_interim)
-            connection.write(message)
             async with asyncio.timeout(patience):
                 return connection, await connection.head()
-        except UpstreamUnreachable:  # it ended before anything was sent
-            upstream.discard(connection)
-            if not connection.is_reused:
-                raise
         except UpstreamLost as error:
             upstream.discard(connection)
             if not (method in IDEMPOTENT and connection.is_reused):

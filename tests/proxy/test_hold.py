@@ -192,6 +192,21 @@ async def test_a_request_of_which_the_kernel_has_taken_nothing_is_not_sent(monke
         assert gateway.plain >= 1
 
 
+async def test_an_upload_of_which_the_kernel_has_taken_nothing_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    counting = Counting()
+    upload = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
+    async with origin(counting.play) as server, listening(server.url) as gateway, gateway.client() as client:
+        await client.send(POST)
+        await client.read_head()
+        await client.read(2)
+        monkeypatch.setattr(Connection, "has_gone_stale", lambda connection: _break(connection))
+        await client.send(upload)
+        await gateway.ended()
+        await client.send(b"0\r\n\r\n")
+        assert (await client.read_head()).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert len(counting.asked) == 2
+
+
 def _break(connection: Connection) -> bool:
     assert connection._transport is not None
     lent = connection._transport.get_extra_info("socket")
