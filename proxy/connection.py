@@ -42,6 +42,10 @@ _MAX_BODILESS = 4 * MAX_HEAD
 """Bytes in a row of an answer, head included, that are no body. More than a head, because what comes in one read is
 counted as one."""
 
+SAFE = frozenset(("GET", "HEAD"))
+"""These may be sent again whenever they got no answer. Not PUT and DELETE: sent twice they do no harm, but sent again half
+a minute later they may undo what the user has done since."""
+
 _NO_BODY = frozenset((204, 304))
 _REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
@@ -116,14 +120,16 @@ class Connection(asyncio.Protocol):
         """Whether it is one of those in flight; its upstream's to write."""
         self.acknowledged = 0
         self.has_sent = False
-        """Whether any byte of the exchange may have left: then nobody can tell what the upstream has read."""
+        """Whether any byte of the exchange may have left: then nobody can tell what the upstream has read. Of a method
+        that may be sent again in any case it is not asked, and true from the beginning."""
 
     # -- a plain exchange
 
-    def begin_plain(self, listener: PlainListener) -> None:
+    def begin_plain(self, listener: PlainListener, method: str) -> None:
         """Start an exchange whose answer ``listener`` reads, byte by byte as they come."""
         self._idle = False
-        self.has_answered = self.has_sent = False
+        self.has_answered = False
+        self.has_sent = method in SAFE
         self._listener = listener
 
     def end_plain(self) -> None:
@@ -169,7 +175,8 @@ class Connection(asyncio.Protocol):
         self._error: UpstreamError | Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._leftover = b""
-        self.has_answered = self.has_sent = False
+        self.has_answered = False
+        self.has_sent = method in SAFE
         if self._transport is None or self._transport.is_closing():
             self._lost(None)
 

@@ -90,7 +90,7 @@ class Express:
         exchange = self._record(address, request.method, request.target, request.host.decode("latin-1"))
         exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
         carried = _Carried(self, rules.settings, connection, request, upstream, link, exchange)
-        link.begin_plain(carried)
+        link.begin_plain(carried, request.method)
         self.waiting.begin(carried)
         try:
             ours = our_fields(request, peer, rules.settings.trusted_proxies, exchange.id)

@@ -298,7 +298,7 @@ async def _plain_answer_before_a_reset() -> None:
 
     async with origin(refuse_and_reset) as server:
         connection = await upstream(server.url).connect(5)
-        connection.begin_plain(Listener())
+        connection.begin_plain(Listener(), "POST")
         await write_until_it_is_lost(connection)
         connection.hold(False)
         async with asyncio.timeout(10):
