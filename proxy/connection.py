@@ -43,8 +43,8 @@ _MAX_BODILESS = 4 * MAX_HEAD
 counted as one."""
 
 SAFE = frozenset(("GET", "HEAD"))
-"""These may be sent again whenever they got no answer. Not PUT and DELETE: sent twice they do no harm, but a while later
-they may undo what the user has done since."""
+"""These may be sent again whenever they got no answer. Not PUT and DELETE: sent twice they do no harm, but a while
+later they may undo what the user has done since."""
 
 _NO_BODY = frozenset((204, 304))
 _REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
