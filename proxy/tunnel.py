@@ -8,7 +8,6 @@ only) so that it can say goodbye between two of them.
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
 from collections.abc import Callable
 from enum import Enum
@@ -146,31 +145,6 @@ class Leg(asyncio.Protocol):
             lease.release()
 
 
-class _LegToTls(Leg):
-    """A leg whose other side speaks TLS.
-
-    What that side said before a reset cannot be read any more once a write has met the reset (``last_words``): only its
-    TLS layer could, and that ends with its transport. So before each write the kernel is asked whether it has ended.
-    """
-
-    __slots__ = ("_poll",)
-
-    def __init__(self, tunnel: Tunnel, role: str, transport: asyncio.Transport, other: asyncio.Transport) -> None:
-        super().__init__(tunnel, role, transport)
-        self._poll = select.poll()
-        self._poll.register(other.get_extra_info("socket").fileno(), getattr(select, "POLLRDHUP", 0))
-
-    def data_received(self, data: bytes) -> None:
-        """Pass on, unless the other side has ended: then it takes nothing more, and what it has said is read first."""
-        if not self._poll.poll(0):  # a reset is told unasked
-            super().data_received(data)
-            return
-        self.count += len(data)
-        self.frames.feed(data)
-        if self.frames.close_code is not None:
-            self.tunnel.close_seen(self, self.frames.close_code)
-
-
 class _LeavingLeg(Leg):
     """A leg whose tunnel says goodbye: it passes bytes on until a frame ends, then nothing more.
 
@@ -275,8 +249,8 @@ class Tunnel:
         self.hold = hold
         self.send = send
         self._loop = asyncio.get_running_loop()
-        self._client = _leg(self, "client", client, upstream)
-        self._upstream = _leg(self, "upstream", upstream, client)
+        self._client = Leg(self, "client", client)
+        self._upstream = Leg(self, "upstream", upstream)
         self._client.other, self._upstream.other = self._upstream, self._client
         self._on_end = on_end
         self._seen = -1
@@ -561,12 +535,6 @@ class IdleWatch:
 
 
 _DONE = {"client": State.CLIENT_DONE, "upstream": State.UPSTREAM_DONE}
-
-
-def _leg(tunnel: Tunnel, role: str, transport: asyncio.Transport, other: asyncio.Transport) -> Leg:
-    if other.get_extra_info("sslcontext") is not None and hasattr(select, "poll"):
-        return _LegToTls(tunnel, role, transport, other)
-    return Leg(tunnel, role, transport)
 
 
 def _tune(transport: asyncio.Transport) -> None:
