@@ -19,11 +19,12 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
+from proxy.config import Timeouts
 from proxy.connection import Answer, Connection
 from proxy.errors import ProxyError, UpstreamError, UpstreamTimeout
 from proxy.guards import Guard
 from proxy.headers import Fields, Head, folded, request_head
-from proxy.hold import HELD, hold, send
+from proxy.hold import hold, send
 from proxy.upstream import Upstream
 
 _MAX_BODY = 65536
@@ -51,13 +52,15 @@ class Refusal(NamedTuple):
 class ForwardAuth:
     """Asks Dash, and remembers for as long as a rule says.
 
-    claims: the fields that only an answer may say (``Guards.claims``). patience: seconds for an answer.
+    claims: the fields that only an answer may say (``Guards.claims``). timeouts: of them ``auth`` for an answer, and
+    those for a connection.
     """
 
-    def __init__(self, upstream: Upstream, claims: frozenset[bytes], patience: float) -> None:
+    def __init__(self, upstream: Upstream, claims: frozenset[bytes], timeouts: Timeouts) -> None:
         self._upstream = upstream
         self._silenced = claims - {b"authorization"}  # what a client proves itself with is there to be judged
-        self._patience = patience
+        self._timeouts = timeouts
+        self._patience = timeouts.auth
         self._memory = _Memory(_ENTRIES, _BYTES)
 
     async def ask(self, guard: Guard, head: Head, target: str, ours: Fields, *, is_handshake: bool) -> Fields | Refusal:
@@ -65,9 +68,9 @@ class ForwardAuth:
 
         head, target: of the request. ours: the fields of ``forwarded_fields``.
 
-        Waits for a Dash that is away where the request itself would. Raises ProxyError when there is no answer, and
-        when there is one that cannot be meant. Cancelling it, which is what the client's leaving does, ends the
-        question.
+        Waits for a Dash that is away as the request itself does: nothing of that has been sent. Raises ProxyError when
+        there is no answer, and when there is one that cannot be meant. Cancelling it, which is what the client's
+        leaving does, ends the question.
         """
         question, fields = self._question(guard, head, target, ours, is_handshake)
         asked = time.monotonic()
@@ -81,9 +84,9 @@ class ForwardAuth:
             message = request_head(question, guard.ask, fields)
 
             async def attempt() -> tuple[Connection, Answer]:
-                return await send(self._upstream, "GET", message, self._patience)
+                return await send(self._upstream, "GET", message, self._timeouts, self._patience)
 
-            connection, answer = await (hold(self._upstream, attempt) if head.method in HELD else attempt())
+            connection, answer = await hold(self._upstream, attempt, self._timeouts.hold)
             if not 200 <= answer.status < 300:
                 return Refusal(connection, answer)
             await self._check(connection, guard)

@@ -29,6 +29,7 @@ from proxy.log_writer import LogHandler, LogWriter
 from proxy.preflight import objections
 from proxy.routing import Forward, Refuse, Upgrade, decide, make_table
 from proxy.server import serve
+from proxy.tls import Contexts
 from ws_service.agreement import warnings
 from ws_service.commandline import Commands, config_option
 from ws_service.configfile import ConfigFile, find
@@ -60,9 +61,10 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
         with _mistakes_told(which):
             click.echo(printed(path), nl=False)
         return
+    contexts = Contexts()
     with _mistakes_told(which, only_then=True):
         file = _read(path)
-        settings = load_settings(file, check=objections)
+        settings = load_settings(file, check=partial(objections, contexts=contexts))
     folder = path.absolute().parent if path is not None else Path.cwd()
     read_again = partial(_read_again, path) if path is not None else None
     try:
@@ -70,7 +72,7 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
             if which:
                 logger.info("%s", which)
             _warn(file)
-            runner.run(serve(settings, folder, read_again))
+            runner.run(serve(settings, folder, read_again, contexts))
     except (ListenError, TlsError) as error:
         click.echo(f"dash-ws-proxy: {error}", err=True)
         sys.exit(1)
@@ -184,12 +186,12 @@ def _read(path: Path | None) -> ConfigFile | None:
     return None if path is None else ConfigFile(path, {NAME: Settings.model_fields})
 
 
-def _read_again(path: Path) -> Settings:
+def _read_again(path: Path) -> tuple[Settings, Contexts]:
     """Read and check a file while the gateway runs. Raises ConfigError."""
-    file = _read(path)
-    settings = load_settings(file, check=objections)
+    file, contexts = _read(path), Contexts()
+    settings = load_settings(file, check=partial(objections, contexts=contexts))
     _warn(file)
-    return settings
+    return settings, contexts
 
 
 def _warn(file: ConfigFile | None) -> None:

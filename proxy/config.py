@@ -374,9 +374,9 @@ class Limits(Section):
     that goes on (server-sent events) counts to its end, a tunnel does not: raise it where thousands of streams are
     open. Precedents: Envoy 1024 (which counts streams too), HAProxy none."""
 
-    waiting: Annotated[int, Field(ge=0)] = 1024
-    """Requests that wait for one upstream, because it is full or away; 503 with Retry-After above it. Precedent: Envoy
-    1024."""
+    waiting: Annotated[int, Field(ge=0)] = 4096
+    """Requests that wait for one upstream, because it is full or away; 503 with Retry-After above it: what 250 a second
+    come to within ``timeouts.hold``. Precedent: Envoy 1024."""
 
 
 class Timeouts(Section):
@@ -411,8 +411,9 @@ class Timeouts(Section):
     """For Dash to say who may pass (``auth``); nobody may when it does not (504 behind it)."""
 
     hold: Duration = 15.0
-    """For an upstream that cannot be reached to come back, while GET, HEAD and WebSocket handshakes wait; 503 behind
-    it. 0 fails at once. Precedents: Caddy lb_try_duration 0, Traefik none."""
+    """For an upstream that cannot be reached to come back, while requests wait of which nothing was sent, and GET, HEAD
+    and handshakes that got no answer; 503 after it. 0 fails at once. Precedents: Caddy lb_try_duration 0, nginx and
+    HAProxy try a failed connect again, for every method."""
 
     queue: Duration = 15.0
     """For an upstream that has all it may have (``limits.in_flight``) to take one more; 503 behind it. Precedent:

@@ -16,6 +16,7 @@ import asyncio
 import os
 import re
 import select
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,9 +27,11 @@ import httptools
 
 from proxy import tls
 from proxy.chunks import ChunkLimits, ChunkReader, Unreadable
-from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost
+from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost, UpstreamUnreachable
 from proxy.headers import Fields, plain_length, rewritten, tokens
+from proxy.last_words import LastWords, last_words
 from proxy.reads import READ_SIZE, give_way
+from ws_service.keepalive import keep_alive
 
 MAX_HEAD = 65536
 """Bytes of an answer's head and the interim answers before it. Precedents: nginx 4-8 KiB (a known trap for large
@@ -46,6 +49,10 @@ _TLS_ALERT = 0x15
 """The first byte of what a server of TLS says to plain HTTP, if it says anything (RFC 8446, section 5.1)."""
 
 _HEAD_END = b"\r\n\r\n"
+SAFE = frozenset(("GET", "HEAD"))
+"""These may be sent again whenever they got no answer. Not PUT and DELETE: sent twice they do no harm, but a while
+later they may undo what the user has done since."""
+
 _NO_BODY = frozenset((204, 304))
 _REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
 
@@ -117,13 +124,18 @@ class Connection(asyncio.Protocol):
         self.has_tls = False
         self.is_counted = False
         """Whether it is one of those in flight; its upstream's to write."""
+        self.acknowledged = 0
+        self.has_sent = False
+        """Whether any byte of the exchange may have left: then nobody can tell what the upstream has read. Of a method
+        that may be sent again in any case it is not asked, and true from the beginning."""
 
     # -- a plain exchange
 
-    def begin_plain(self, listener: PlainListener) -> None:
+    def begin_plain(self, listener: PlainListener, method: str) -> None:
         """Start an exchange whose answer ``listener`` reads, byte by byte as they come."""
         self._idle = False
         self.has_answered = False
+        self.has_sent = method in SAFE
         self._listener = listener
 
     def end_plain(self) -> None:
@@ -173,12 +185,17 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._leftover = b""
         self.has_answered = False
+        self.has_sent = method in SAFE
         if self._transport is None or self._transport.is_closing():
             self._lost(None)
 
     def write(self, data: bytes) -> None:
         """Send bytes; on a connection that is gone they go nowhere, and ``head`` says why."""
-        if self._transport is not None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if not self.has_sent:
+            data = self._send_at_once(self._transport, data)
+        if data:
             self._transport.write(data)
 
     async def drain(self) -> None:
@@ -236,6 +253,8 @@ class Connection(asyncio.Protocol):
     @property
     def is_reusable(self) -> bool:
         """Whether another exchange may follow this one."""
+        if isinstance(self._transport, LastWords):
+            return False
         return self._idle or (self.is_complete and self._reusable and not self.is_closing)
 
     def ended_early(self, exc: Exception | None, *, has_answered: bool) -> UpstreamError:
@@ -243,6 +262,8 @@ class Connection(asyncio.Protocol):
         reset = " (connection reset)" if exc is not None else ""
         if has_answered:
             return UpstreamCut(f"The upstream {self._name} closed the connection in the middle of a body{reset}.")
+        if not self.has_sent:
+            return UpstreamUnreachable(f"The upstream {self._name} closed the connection before anything was sent.")
         what = f"The upstream {self._name} closed the connection without an answer{reset}."
         if self.has_answered:
             return UpstreamError(what, passes=True)
@@ -274,6 +295,36 @@ class Connection(asyncio.Protocol):
         """
         return self.is_closing or bool(self._poll.poll(0))
 
+    @property
+    def written(self) -> int:
+        """Return another number than ``acknowledged``: nobody counts, and those in use are few."""
+        return self.acknowledged + 1
+
+    @property
+    def wire(self) -> asyncio.Transport | None:
+        """Return the transport; None behind its end."""
+        return self._transport
+
+    def vanish(self) -> None:
+        """Give up an upstream that is not there any more."""
+        self.abort()
+
+    def has_ended(self) -> bool:
+        """Ask the kernel whether the upstream has closed a new connection without a word. Over TLS it cannot tell."""
+        if self.is_closing or self.has_tls:
+            return self.is_closing
+        assert self._transport is not None
+        lent = self._transport.get_extra_info("socket")
+        sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
+        try:
+            return not sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            sock.detach()
+
     def abort(self) -> None:
         """Close at once. Safe to call twice."""
         if self._transport is not None:
@@ -293,8 +344,10 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._buffer)
         self.has_tls = transport.get_extra_info("sslcontext") is not None
         tls.bound(transport, self._buffer)
+        self._descriptor: int = transport.get_extra_info("socket").fileno()
+        keep_alive(transport.get_extra_info("socket"))
         self._poll = select.poll()
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._poll.register(self._descriptor, select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         """Parse; hold the body back when whoever reads it is slower."""
@@ -383,13 +436,19 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail whoever still waits, unless the answer is here after all."""
+        # An upstream that refuses an upload answers (413, say) and closes with the rest unread, which resets the
+        # connection. The write that meets the reset must not lose the answer that came before it.
+        if not self._idle:
+            is_paused = self._is_held or self._reading_paused
+            if (rest := last_words(self._transport, self, exc, is_paused=is_paused)) is not None:
+                self._transport = rest
+                self.resume_writing()
+                return
         if self._listener is not None:
             listener, self._listener = self._listener, None
             self._transport = None
             listener.upstream_lost(exc)
             return
-        if exc is not None and not self._idle:
-            self._hear_last_words()
         self._transport = None
         self.resume_writing()
         if not self._idle:
@@ -488,6 +547,25 @@ class Connection(asyncio.Protocol):
             self._reading_paused = True
             self._transport.pause_reading()
 
+    def _send_at_once(self, transport: asyncio.Transport, data: bytes) -> bytes:
+        """Give the first bytes of an exchange to the kernel now; return those that it does not take.
+
+        A transport may keep them until the end of this turn of the loop, and the upstream's end may come before. Then
+        nobody could tell whether they left, and a request that must not be sent twice would fail.
+        """
+        if self.has_tls or transport.get_write_buffer_size():
+            self.has_sent = True
+            return data
+        try:
+            count = os.write(self._descriptor, data)
+        except BlockingIOError:
+            count = 0
+        except OSError:  # nothing has left: whoever holds the connection hears so
+            transport.abort()
+            return b""
+        self.has_sent = True
+        return data[count:]
+
     @property
     def _ends_with_connection(self) -> bool:
         return self._answer is not None and self._answer.framing is Framing.UNTIL_CLOSE
@@ -514,22 +592,6 @@ class Connection(asyncio.Protocol):
             detail=remedy and f"the upstream {self._name} {what}; {remedy}",
         )
         self.abort()
-
-    def _hear_last_words(self) -> None:
-        """Read what the kernel still holds of a connection that a failed write has closed.
-
-        An upstream that refuses an upload answers (413, say) and closes with the rest unread, which resets the
-        connection. The write that meets the reset must not lose the answer that came before it. Over TLS what the
-        kernel holds is not HTTP, and is lost.
-        """
-        if self._transport is None or self.has_tls:
-            return
-        try:
-            descriptor = self._transport.get_extra_info("socket").fileno()
-            while not self._complete and self._held <= self._buffer and (data := os.read(descriptor, 65536)):
-                self.data_received(data)
-        except OSError:
-            return
 
     def _lost(self, exc: Exception | None) -> None:
         if self._complete or self._error is not None:

@@ -33,6 +33,7 @@ from proxy.pages import as_json
 from proxy.proxy_header import MAX_HEADER, HeaderError, parse
 from proxy.tls import Certificate, why
 from proxy.turns import ClientTurns
+from ws_service.keepalive import keep_alive
 from ws_service.limited_log import LimitedLog
 
 logger = logging.getLogger("proxy")
@@ -135,8 +136,10 @@ class Door:
         self._log = LimitedLog(logger)
         if entrance is not None:
             entrance.connections.on_leave = self.look_again
+        for listener in sockets:  # what is accepted inherits it, and all that is set below
+            keep_alive(listener)
         if certificate is not None:
-            for listener in sockets:  # what is accepted inherits it
+            for listener in sockets:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _TLS_RECEIVE_BUFFER)
         self.resume("closed")
 

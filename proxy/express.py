@@ -10,7 +10,6 @@ on the ordinary way, in a task, from where it stands.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -24,6 +23,7 @@ from proxy.forwarded import Asked
 from proxy.headers import response_head
 from proxy.hijack import Client, Connection, Written
 from proxy.hold import IDEMPOTENT
+from proxy.patience import Deadlines
 from proxy.plain import Request, recognise_answer
 from proxy.rules import Rules
 from proxy.uploads import Uploads
@@ -54,10 +54,15 @@ class Express:
         self.rules = rules
         self._uploads = uploads
         self._record = record
-        self._waiting: dict[_Carried, None] = {}  # in the order in which they began
-        self._sweeper: asyncio.TimerHandle | None = None
+        self.waiting = Deadlines[_Carried](rules.settings.timeouts.response, _Carried.took_too_long)
+        """Those whose answer has not begun: one timer for all, because one for each is dear."""
         self.end = end
         self.resume = resume
+
+    def use(self, rules: Rules) -> None:
+        """Carry by other rules from here on; what is under way keeps those it began with."""
+        self.rules = rules
+        self.waiting.use(rules.settings.timeouts.response)
 
     def offer(self, connection: Connection, request: Request) -> _Carried | None:
         """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
@@ -83,8 +88,8 @@ class Express:
         exchange = self._record(asked.client, request.method, request.target, request.host.decode("latin-1"))
         exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
         carried = _Carried(self, rules.settings, connection, request, asked, upstream, link, exchange)
-        link.begin_plain(carried)
-        self._waiting[carried] = None
+        link.begin_plain(carried, request.method)
+        self.waiting.begin(carried)
         try:
             link.write(
                 b"".join((request.line, request.fields, asked.lines_of(exchange.id, name), b"\r\n", request.body))
@@ -92,14 +97,19 @@ class Express:
         except BaseException:
             carried.cut()
             raise
-        if self._sweeper is None:
-            self._sweep_later()
         return carried
 
     def again(
-        self, client: Client, request: Request, upstream: Upstream, exchange: Exchange, settings: Settings, asked: Asked
+        self,
+        client: Client,
+        request: Request,
+        upstream: Upstream,
+        exchange: Exchange,
+        settings: Settings,
+        asked: Asked,
+        was_sent: bool,
     ) -> Work:
-        """Return the work of sending a request again, on another connection."""
+        """Return the work of sending a request on another connection, perhaps a second time (``was_sent``)."""
         return forward(
             client,
             request.target,
@@ -108,26 +118,8 @@ class Express:
             exchange,
             settings,
             self._uploads,
+            was_sent=was_sent,
         )
-
-    def forget(self, carried: _Carried) -> None:
-        """Wait for this one no more."""
-        self._waiting.pop(carried, None)
-
-    def _sweep_later(self) -> None:
-        pause = min(1.0, self.rules.settings.timeouts.response / 4)
-        self._sweeper = asyncio.get_running_loop().call_later(pause, self._sweep)
-
-    def _sweep(self) -> None:
-        """Look for upstreams that take too long: one timer for all, because one for each is dear."""
-        self._sweeper = None
-        now = time.monotonic()
-        for carried in list(self._waiting):
-            if now - carried.exchange.began < self.rules.settings.timeouts.response:
-                break
-            carried.took_too_long()
-        if self._waiting:
-            self._sweep_later()
 
 
 class _Carried:
@@ -174,7 +166,7 @@ class _Carried:
         """Pass on what has come of the answer, nearly always all of it."""
         exchange = self.exchange
         if self._owed < 0:
-            self._express.forget(self)
+            self._express.waiting.end(self)
             answer = recognise_answer(data, self._request.method)
             if answer is None or self._connection.is_leaving:
                 self._go_on_with(data)
@@ -194,13 +186,14 @@ class _Carried:
             self._connection.plain_ended(keep_alive=True)
 
     def upstream_lost(self, exc: Exception | None) -> None:
-        """Begin again on a new connection if nothing has come and the request may be repeated; say so if not."""
-        self._express.forget(self)
+        """Begin again if nothing was sent, or if nothing has come and the request may be repeated; say so if not."""
+        self._express.waiting.end(self)
         self._upstream.discard(self._link)
-        if self._owed < 0 and self._request.method in IDEMPOTENT:
+        was_sent = self._link.has_sent
+        if self._owed < 0 and (self._request.method in IDEMPOTENT or not was_sent):
             client = self._client()
             again = self._express.again(
-                client, self._request, self._upstream, self.exchange, self._settings, self._asked
+                client, self._request, self._upstream, self.exchange, self._settings, self._asked, was_sent
             )
             self._resume(client, again)
         else:
@@ -225,7 +218,6 @@ class _Carried:
 
     def took_too_long(self) -> None:
         """Give the upstream up."""
-        self._express.forget(self)
         self._link.end_plain()
         self._upstream.discard(self._link)
         self._fail(too_slow(self._upstream.name, self._settings.timeouts.response))
@@ -236,7 +228,7 @@ class _Carried:
         if self._task is not None:
             self._task.cancel()
             return
-        self._express.forget(self)
+        self._express.waiting.end(self)
         self.exchange.status = self.exchange.status or 499
         self._end(outcome)
         self._upstream.discard(self._link)

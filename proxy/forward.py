@@ -15,12 +15,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
 from proxy.config import Settings, Timeouts
-from proxy.connection import Answer, Connection, Framing
+from proxy.connection import SAFE, Answer, Connection, Framing
 from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamTimeout
 from proxy.exchange import Exchange
 from proxy.headers import Fields, is_trusted, request_head, response_head, tokens
 from proxy.hijack import Client, Written
-from proxy.hold import HELD, hold, send
+from proxy.hold import begin, hold, send
 from proxy.uploads import Uploads
 from proxy.upstream import Upstream
 from ws_service.unacknowledged import MIN_RATE
@@ -44,13 +44,16 @@ async def forward(
     exchange: Exchange,
     settings: Settings,
     uploads: Uploads,
+    *,
+    was_sent: bool = False,
 ) -> Written:
     """Carry one exchange to its end.
 
     target: the request target for the upstream. ours: the fields that the
     gateway adds. uploads: where a body that is still on its way is counted.
+    was_sent: the request has been sent before, on a connection that ended without an answer.
 
-    GET and HEAD wait for an upstream that is away (``hold``). Raises
+    It waits for an upstream that is away (``hold``). Raises
     ProxyError when there is no answer to relay. Cancelling it, which is what
     the client's leaving does, ends the exchange with the upstream.
     """
@@ -67,11 +70,13 @@ async def forward(
 
     async def attempt() -> tuple[Connection, Answer]:
         try:
-            return await send(upstream, head.method, message, timeouts.response, body.on_interim)
+            return await send(upstream, head.method, message, timeouts, timeouts.response, body.on_interim)
         except TimeoutError:
             raise too_slow(upstream.name, timeouts.response) from None
 
-    connection, answer = await (hold(upstream, attempt) if head.method in HELD else attempt())
+    is_safe = head.method in SAFE
+    seconds = timeouts.hold if is_safe or not was_sent else 0.0
+    connection, answer = await hold(upstream, attempt, seconds, may_repeat=is_safe)
     with upstream.lent(connection):
         return await relay(client, connection, answer, exchange)
 
@@ -84,14 +89,20 @@ async def _stream(
     exchange: Exchange,
     timeouts: Timeouts,
 ) -> Written:
-    """Carry an exchange whose request body is still on its way."""
-    connection = await upstream.acquire()
+    """Carry an exchange whose request body is still on its way.
+
+    Nothing of the body is taken, and no 100 is said, before there is a connection: what has come of it waits in the
+    client's read buffer, and the rest with the client.
+    """
+
+    async def attempt() -> Connection:
+        return await begin(upstream, client.head.method, message, timeouts, body.on_interim)
+
+    connection = await hold(upstream, attempt, timeouts.hold)
     pump: asyncio.Task[None] | None = None
     try:
         with upstream.lent(connection):
             try:
-                connection.begin(client.head.method, body.on_interim)
-                connection.write(message)
                 async with asyncio.timeout(None) as patience:
                     pump = body.pump(connection, timeouts, patience)
                     answer = await connection.head()

@@ -15,7 +15,7 @@ from pathlib import Path
 from aiohttp import web
 
 from proxy.auth import Refusal
-from proxy.config import Limits, Timeouts
+from proxy.config import Limits, Settings, Timeouts
 from proxy.connection import Answer, Connection
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange import Exchange
@@ -38,6 +38,7 @@ from proxy.tunnel import IdleWatch, Leg, Tunnel
 from proxy.upgrade import shake_hands
 from proxy.uploads import Uploads
 from proxy.upstream import Upstream
+from proxy.vanished import Vanished
 from ws_service.limited_log import LimitedLog
 
 logger = logging.getLogger("proxy")
@@ -86,8 +87,9 @@ class Gateway:
         self._lifecycle = lifecycle
         self._observe = observe
         self._tunnels: dict[Tunnel, Exchange] = {}
-        self._idle_watch = IdleWatch(rules.settings.timeouts.tunnel_idle, self._tunnels)
+        self._idle_watch = IdleWatch(rules.settings.timeouts.tunnel_idle)
         self._slow_readers = SlowReaders(rules.settings.timeouts.send, self._legs)
+        self._vanished = Vanished(self._legs)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
         self.uploads = Uploads()
         self.handoff = Handoff(rules.settings.handoff_path(folder), observe, self._admission.websockets)
@@ -189,7 +191,7 @@ class Gateway:
     def adopt(self, rules: Rules) -> None:
         """Serve by other rules from here on; an exchange that is under way keeps those it began with."""
         before, self._rules = self._rules, rules
-        self._express.rules = rules
+        self._express.use(rules)
         self._idle_watch.use(rules.settings.timeouts.tunnel_idle)
         self._slow_readers.use(rules.settings.timeouts.send)
         old, new = set(before.upstreams.values()), set(rules.upstreams.values())
@@ -250,7 +252,7 @@ class Gateway:
                 return Written(keep_alive=False)
             connection, answer = answered
             if answer.status == 101:
-                return self._open_tunnel(client, upstream, connection, answer, exchange, rules.settings.buffer)
+                return self._open_tunnel(client, upstream, connection, answer, exchange, rules.settings)
             with upstream.lent(connection):
                 written = await relay(client, connection, answer, exchange)
         return written
@@ -317,9 +319,9 @@ class Gateway:
                     return None
             if self._lifecycle.is_ending:  # it would be told to come back as soon as it is open
                 raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
-            return await shake_hands(client.head, decision.target, decision.key, ours, upstream, timeouts.handshake)
+            return await shake_hands(client.head, decision.target, decision.key, ours, upstream, timeouts)
 
-        return await hold(upstream, attempt)
+        return await hold(upstream, attempt, timeouts.hold)
 
     async def _hand_off(
         self,
@@ -368,7 +370,7 @@ class Gateway:
         connection: Connection,
         answer: Answer,
         exchange: Exchange,
-        buffer: int,
+        settings: Settings,
     ) -> Written:
         to_upstream, from_upstream = upstream.detach(connection)
         try:
@@ -381,11 +383,13 @@ class Gateway:
             tunnel = Tunnel(
                 to_client,
                 to_upstream,
-                buffer=buffer,
+                buffer=settings.buffer,
+                send=settings.timeouts.send,
                 hold=partial(self.hold, exchange.client),
                 on_end=self._on_tunnel_end,
             )
             self._tunnels[tunnel] = exchange
+            self._idle_watch.watch(tunnel)
             client.watch_tls(to_client, lambda: tunnel.bytes_from_client, tunnel.abort)
             tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
         except BaseException:
@@ -396,8 +400,8 @@ class Gateway:
         exchange.is_tunnel = True
         exchange.status = 101
         exchange.opened = time.monotonic()
-        self._idle_watch.wake()
         self._slow_readers.wake()
+        self._vanished.wake()
         self._observe(exchange)
         if self._lifecycle.is_ending:  # the drain began while the upstream made up its mind
             tunnel.say_goodbye(1012, Outcome.DRAINED)
@@ -420,6 +424,7 @@ class Gateway:
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         exchange = self._tunnels.pop(tunnel)
+        self._idle_watch.forget(tunnel)
         exchange.received, exchange.sent = tunnel.bytes_from_client, tunnel.bytes_from_upstream
         exchange.outcome = tunnel.outcome or Outcome.BUG
         exchange.closed_by, exchange.close_code = tunnel.closed_by, tunnel.close_code

@@ -33,6 +33,7 @@ from proxy.plain import MAX_FIELDS, MAX_HEAD, Request, recognise_request
 from proxy.reads import READ_SIZE, give_way, last_read
 from proxy.strict import RequestReader
 from proxy.tls_watch import TlsWatch
+from proxy.vanished import Vanished
 from ws_service.unacknowledged import waiting
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
@@ -284,11 +285,16 @@ class Connection(RequestHandler):
         "_unsent",
         "_wire",
         "_written",
+        "acknowledged",
         "is_lent",
+        "patience",
         "peer",
         "slot",
         "was_too_slow",
     )
+
+    peer: Peer
+    patience: float
 
     def __init__(
         self,
@@ -304,6 +310,8 @@ class Connection(RequestHandler):
     ) -> None:
         super().__init__(manager, **kwargs)
         self._listener = manager
+        self.patience = manager.send_timeout
+        """Seconds that the client may take next to nothing, by the settings that its request began with."""
         self.slot = slot
         self._on_plain = on_plain
         self._on_unreadable = on_unreadable
@@ -320,7 +328,7 @@ class Connection(RequestHandler):
         self._is_broken = False  # nothing more of this connection is read
         self._announced = announced
         self._wire: asyncio.Transport | None = None  # aiohttp forgets its own before the last bytes have left
-        self._written = 0  # bytes that were given to it
+        self._written = self.acknowledged = 0  # bytes that were given to it
         self._received = 0  # bytes that came from it
         self._most = 0  # bytes of one read, behind which others have a turn
         self._large_head: Lease | None = None  # a head that is larger than what others hold is counted too
@@ -388,6 +396,7 @@ class Connection(RequestHandler):
         if self._carried is None:
             return False
         self._request_count += 1
+        self.patience = self._listener.send_timeout
         return True
 
     def _read(self, data: bytes) -> int:
@@ -403,6 +412,8 @@ class Connection(RequestHandler):
         if reader.has_begun and not (had_begun or reader.has_head or self._request_count == 0):
             self._heads.begin(self)  # its first byte; the first head of all has its time from connecting
         if good:
+            if reader.has_head and not had_head:
+                self.patience = self._listener.send_timeout
             if not had_head and reader.head_size > self._read_bufsize:
                 self._large_head = self._count(_COPIES * reader.head_size)
             super().data_received(good)
@@ -481,6 +492,21 @@ class Connection(RequestHandler):
         """Return how many bytes the client has taken; None when nothing waits for it."""
         left = None if self._wire is None else waiting(self._wire)
         return None if left is None else self._written - left
+
+    @property
+    def written(self) -> int:
+        """Return how many bytes were written to the client."""
+        return self._written
+
+    @property
+    def wire(self) -> asyncio.Transport | None:
+        """Return the transport; None behind its end."""
+        return self._wire
+
+    def vanish(self) -> None:
+        """Cut a client that is not there any more."""
+        if self._wire is not None:
+            _reset(self._wire)
 
     def received(self) -> int:
         """Return how many bytes have come from the client."""
@@ -699,6 +725,8 @@ class Listener(web.Server):
         self.on_empty: Callable[[], None] = lambda: None
         self._heads = Deadlines[Connection](terms["head_timeout"], Connection.head_is_late)
         self._slow_readers = SlowReaders(terms["send_timeout"], self._clients)
+        self._vanished = Vanished(self._clients)
+        self.send_timeout = terms["send_timeout"]
         self._options: dict[str, Any] = {
             "on_plain": on_plain,
             "on_unreadable": on_unreadable,
@@ -712,9 +740,10 @@ class Listener(web.Server):
         self.adapt(**terms)
 
     def adapt(self, **terms: Unpack[Terms]) -> None:
-        """Change what holds for connections that begin from here on; the first two timeouts for all of them."""
+        """Change what holds for connections that begin from here on; the first two timeouts for heads and exchanges."""
         self._heads.use(terms["head_timeout"])
         self._slow_readers.use(terms["send_timeout"])
+        self.send_timeout = terms["send_timeout"]
         limits = terms["limits"]
         self._options["limits"] = limits
         # aiohttp's own limits are for each line; it gets none that the reader has not found to be within ours.
@@ -759,6 +788,7 @@ class Listener(web.Server):
         slot: what it counts as; it is released at its end. None where nobody counts.
         """
         self._slow_readers.wake()
+        self._vanished.wake()
         return Connection(self, loop=self._loop, announced=announced, slot=slot, **self._options)
 
     def _clients(self) -> list[Connection]:

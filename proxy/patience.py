@@ -26,6 +26,9 @@ LOOKS = 4
 _SHORTEST = 0.05
 """Seconds between two looks at the least: a patience of 0 must not become a busy loop."""
 
+_ROUNDING = 1e-6
+"""Seconds that a sum of pauses may differ from what it should be."""
+
 
 def waits(transport: asyncio.Transport) -> int:
     """Return how many bytes are held in this process for what waits to be sent.
@@ -39,6 +42,10 @@ def waits(transport: asyncio.Transport) -> int:
 
 class Reader(Protocol):
     """Somebody to whom bytes go."""
+
+    @property
+    def patience(self) -> float:
+        """How many seconds it may take next to nothing; what its exchange began with."""
 
     def taken(self) -> int | None:
         """Return how many bytes it has taken, counted from anywhere; None when nothing waits for it."""
@@ -56,77 +63,97 @@ class Deadlines(Generic[T]):
 
     def __init__(self, patience: float, on_late: Callable[[T], None]) -> None:
         self._on_late = on_late
-        self._since: dict[T, float] = {}  # in the order in which they began
+        self._until: dict[T, float] = {}  # in the order in which they began, which is that of their ends ...
+        self._unordered = 0.0  # ... but for those that end before this, which began with more patience than later ones
         self._timer: asyncio.TimerHandle | None = None
-        self.use(patience)
+        self._patience = patience
+
+    def __len__(self) -> int:
+        return len(self._until)
 
     def use(self, patience: float) -> None:
-        """Have another patience from here on, also with those that have begun."""
+        """Have another patience with those that begin from here on; those that have begun keep theirs."""
+        if self._until and patience < self._patience:
+            self._unordered = max(self._unordered, max(self._until.values()))
         self._patience = patience
-        self._pause = max(min(1.0, patience / LOOKS), _SHORTEST)
 
     def begin(self, one: T) -> None:
         """Count its time from now, also if it was counted already."""
         loop = asyncio.get_running_loop()
-        self._since.pop(one, None)
-        self._since[one] = loop.time()
+        self._until.pop(one, None)
+        self._until[one] = loop.time() + self._patience
         if self._timer is None:
-            self._timer = loop.call_later(self._pause, self._look)
+            self._look_later(loop)
 
     def end(self, one: T) -> None:
         """Forget it, if it was counted at all."""
-        self._since.pop(one, None)
+        self._until.pop(one, None)
+
+    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(max(min(1.0, self._patience / LOOKS), _SHORTEST), self._look)
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        latest = loop.time() - self._patience
+        now = loop.time()
         self._timer = None
-        late = [one for one, _ in takewhile(lambda item: item[1] <= latest, self._since.items())]
+        if now < self._unordered:
+            late = [one for one, until in self._until.items() if until <= now]
+        else:
+            late = [one for one, _ in takewhile(lambda item: item[1] <= now, self._until.items())]
         try:
             for one in late:
-                if self._since.pop(one, None) is not None:  # else the one before has ended it
+                if self._until.pop(one, None) is not None:  # else the one before has ended it
                     self._on_late(one)
         finally:
-            if self._since and self._timer is None:
-                self._timer = loop.call_later(self._pause, self._look)
+            if self._until and self._timer is None:
+                self._look_later(loop)
 
 
 class SlowReaders:
     """Ends readers that take less than ``MIN_RATE`` for too long, while something waits for them.
 
-    patience: seconds. readers: called at each look for those to look at.
+    patience: seconds of the readers that begin now; each has its own. readers: called at each look for those to look
+    at.
     """
 
     def __init__(self, patience: float, readers: Callable[[], Iterable[Reader]]) -> None:
         self._readers = readers
-        self._standing: dict[Reader, tuple[int, int]] = {}  # what it had taken so many looks ago, and not enough since
+        self._standing: dict[Reader, tuple[int, float]] = {}  # what it had taken so many seconds ago, not enough since
         self._timer: asyncio.TimerHandle | None = None
-        self.use(patience)
+        self._shortest = patience
 
     def use(self, patience: float) -> None:
-        """Have another patience from the next look on; looks that were in vain still count."""
-        self._pause = max(patience / LOOKS, _SHORTEST)
-        self._enough = max(1, int(patience * MIN_RATE))
+        """Expect readers with another patience from here on."""
+        if patience < self._shortest:
+            self._shortest = patience
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+                self.wake()
 
     def wake(self) -> None:
         """Begin to look, and go on while there are readers."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._pause, self._look)
+            pause = max(self._shortest / LOOKS, _SHORTEST)
+            # By the pauses and not by the clock: a process that stood still has given nobody time to take anything.
+            self._timer = asyncio.get_running_loop().call_later(pause, self._look, pause)
 
-    def _look(self) -> None:
+    def _look(self, pause: float) -> None:
         self._timer = None
         readers = list(self._readers())
         before, self._standing = self._standing, {}
+        self._shortest = min((reader.patience for reader in readers), default=self._shortest)
         for reader in readers:
             taken = reader.taken()
             if taken is None:
                 continue
-            had, looks = before.get(reader, (taken, -1))
-            if taken - had >= self._enough:
-                had, looks = taken, -1
-            if looks + 1 >= LOOKS:
+            patience = reader.patience
+            had, stood = before.get(reader, (taken, -pause))
+            if taken - had >= max(1, int(patience * MIN_RATE)):
+                had, stood = taken, -pause
+            if stood + pause >= max(patience, LOOKS * _SHORTEST) - _ROUNDING:
                 reader.took_too_long()
             else:
-                self._standing[reader] = had, looks + 1
+                self._standing[reader] = had, stood + pause
         if readers:
             self.wake()

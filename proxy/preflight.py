@@ -10,13 +10,18 @@ from ipaddress import ip_address
 from proxy import tls
 from proxy.config import Objection, Settings, Tls, split_listen
 from proxy.errors import TlsError
+from proxy.tls import Contexts
 
 LOOK_UP = 5.0
 """Seconds for a name to be looked up. Precedent: the resolver's own timeout for one server."""
 
 
-def objections(settings: Settings) -> Iterator[Objection]:
-    """Yield everything that would keep the gateway from starting, or that must not be without a word of its own."""
+def objections(settings: Settings, contexts: Contexts | None = None) -> Iterator[Objection]:
+    """Yield everything that would keep the gateway from starting, or that must not be without a word of its own.
+
+    contexts: where what was made of files stays for whoever uses the settings. None: nobody does.
+    """
+    contexts = contexts or Contexts()
     if not settings.admin_public and (public := _public_address(settings.admin)):
         yield (
             ("admin",),
@@ -24,15 +29,15 @@ def objections(settings: Settings) -> Iterator[Objection]:
             "or set admin_public: true if that is meant",
         )
     if settings.tls is not None:
-        yield from _tls(settings.tls)
+        yield from _tls(settings.tls, contexts)
     try:
         if settings.upstream_ca is not None:
-            tls.upstream_context(settings.upstream_ca)
+            contexts.upstream(settings.upstream_ca)
     except TlsError as error:
         yield ("upstream_ca",), error.message
 
 
-def _tls(files: Tls) -> Iterator[Objection]:
+def _tls(files: Tls, contexts: Contexts) -> Iterator[Objection]:
     """Yield what is wrong with the certificate and the key: each that cannot be read, or that they do not fit."""
     unreadable = tls.unreadable(files)
     for error in unreadable:
@@ -40,7 +45,7 @@ def _tls(files: Tls) -> Iterator[Objection]:
     if unreadable:
         return
     try:
-        tls.server_context(files)
+        contexts.server(files)
     except TlsError as error:
         yield ("tls", error.key.rpartition(".")[2]), error.message
 

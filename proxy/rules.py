@@ -14,6 +14,7 @@ from proxy.config import Settings
 from proxy.forwarded import Reader
 from proxy.guards import Guards
 from proxy.routing import Table, make_table
+from proxy.tls import Contexts
 from proxy.upstream import Upstream, Ways, make_upstreams
 
 
@@ -39,14 +40,15 @@ class Rules:
             upstream.adapt(**self.ways[name])
 
 
-def make_rules(settings: Settings, before: Rules | None = None) -> Rules:
+def make_rules(settings: Settings, before: Rules | None = None, contexts: Contexts | None = None) -> Rules:
     """Return the rules that settings mean. Raises TlsError when a file cannot be used that they name.
 
     Everything that can fail is done here, and nothing that is in force is changed (issue 9).
     before: those of the reading of the config before; an upstream that they
     share is one object, with what it knows, and keeps its ways until ``adapt_upstreams``.
+    contexts: of this reading. None: files are read now.
     """
     table, guards = make_table(settings), Guards(settings.auth)
-    upstreams, ways = make_upstreams(settings, before.upstreams if before else {})
-    auth = ForwardAuth(upstreams["dash"], guards.claims, settings.timeouts.auth)
+    upstreams, ways = make_upstreams(settings, before.upstreams if before else {}, contexts or Contexts())
+    auth = ForwardAuth(upstreams["dash"], guards.claims, settings.timeouts)
     return Rules(settings, table, upstreams, ways, guards, auth, Reader(settings.trusted_proxies))

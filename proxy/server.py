@@ -29,7 +29,7 @@ from proxy.listen import Bound, bind
 from proxy.log_writer import LogWriter
 from proxy.reload import CannotApply, differences, merge
 from proxy.rules import make_rules
-from proxy.tls import Certificate
+from proxy.tls import Certificate, Contexts
 
 logger = logging.getLogger("proxy")
 
@@ -43,6 +43,7 @@ class Server:
     """The gateway as a process: two listeners, the exchanges in flight, and the end of both.
 
     folder: of the config file; the working directory where there is none. files: that this process may open.
+    contexts: what the check of the settings has made of files. None: they are read now.
 
     Raises TlsError when a file cannot be used that TLS needs.
 
@@ -50,22 +51,30 @@ class Server:
     ``entrance``: who may come in.
     """
 
-    def __init__(self, settings: Settings, observe: Observer, folder: Path = Path(), files: int = 1024) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        observe: Observer,
+        folder: Path = Path(),
+        files: int = 1024,
+        contexts: Contexts | None = None,
+    ) -> None:
+        contexts = contexts or Contexts()
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
         admission = Admission()
-        self._gateway = Gateway(make_rules(settings), self._lifecycle, observe, folder, admission)
+        self._gateway = Gateway(make_rules(settings, None, contexts), self._lifecycle, observe, folder, admission)
         self.entrance = Entrance(admission, lambda: self._gateway.rules.settings, files)
         self._listener = Listener(
             self._gateway.handle,
             on_plain=self._gateway.offer_plain,
             on_unreadable=self._gateway.refuse_unreadable,
             hold=self._gateway.hold,
-            **_terms(settings),
+            **terms(settings),
         )
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)
         self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
         self._contents = tls.contents(settings)
-        self.certificate = Certificate(tls.server_context(settings.tls)) if settings.tls else None
+        self.certificate = Certificate(contexts.server(settings.tls)) if settings.tls else None
         self._bound: list[Bound] = []
         self._door: Door | None = None
         self._admin = Admin(
@@ -163,26 +172,29 @@ class Server:
         """Where the process is in its life."""
         return self._lifecycle.state
 
-    def reload(self, read: Settings) -> Settings:
+    def reload(self, read: Settings, contexts: Contexts | None = None) -> Settings:
         """Serve by other settings from here on, and log what that changes; returns those that are in force now.
 
         All of it or nothing (issue 9): whatever can fail, files that are read
         above all, is made once and before anything is put in place. Putting
         in place assigns what was made. Exchanges under way keep their rules,
         connections and tunnels are not touched.
+        contexts: what the check of ``read`` has made of files, so that what was checked is what is used. None: they
+        are read now.
         Raises CannotApply and TlsError, with nothing changed.
         """
         before = self._gateway.rules
         settings, staying = merge(before.settings, read)
         contents = tls.contents(settings)
-        context = None if settings.tls is None else tls.server_context(settings.tls)
-        terms = _terms(settings)
+        contexts = contexts or Contexts()
+        context = None if settings.tls is None else contexts.server(settings.tls)
+        for_clients = terms(settings)
         changes = differences(before.settings, settings) + tls.renewals(self._contents, contents)
-        rules = make_rules(settings, before)
+        rules = make_rules(settings, before, contexts)
         # From here on nothing reads, parses or refuses.
         rules.adapt_upstreams()
         self._gateway.adopt(rules)
-        self._listener.adapt(**terms)
+        self._listener.adapt(**for_clients)
         self._contents = contents
         if self.certificate is not None and context is not None:
             self.certificate.context = context
@@ -223,18 +235,28 @@ async def _to_its_end(task: asyncio.Task[None]) -> None:
         raise asyncio.CancelledError
 
 
-async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[[], Settings] | None = None) -> None:
+Read = tuple[Settings, Contexts]
+"""Settings that have been read and checked, and what the check has made of files."""
+
+
+async def serve(
+    settings: Settings,
+    folder: Path = Path(),
+    read_again: Callable[[], Read] | None = None,
+    contexts: Contexts | None = None,
+) -> None:
     """Run the gateway until SIGTERM or SIGINT; a second one stops it at once. SIGHUP reads the configuration again.
 
     folder: of the config file; the working directory where there is none.
     read_again: reads the config file, and raises ConfigError; None where there is none.
+    contexts: what the check of the settings has made of files. None: they are read now.
 
     Raises ListenError when it cannot listen, and TlsError when it cannot speak TLS as it was told.
     """
     writer = LogWriter(_STDOUT, "the access log")
     log = AccessLog(settings.access_log, writer.write)
     try:
-        server = Server(settings, log, folder, _raise_descriptor_limit())
+        server = Server(settings, log, folder, _raise_descriptor_limit(), contexts)
         await _obey(server, settings, log, read_again)
     finally:
         log.flush()
@@ -242,7 +264,7 @@ async def serve(settings: Settings, folder: Path = Path(), read_again: Callable[
     logger.info("stopped")
 
 
-async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: Callable[[], Settings] | None) -> None:
+async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: Callable[[], Read] | None) -> None:
     """Run a server from its start to its end, by the signals that come."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
@@ -297,16 +319,16 @@ async def _stop(server: Server, insisted: asyncio.Event) -> None:
         stopping.result()
 
 
-def _reload(server: Server, log: AccessLog, read_again: Callable[[], Settings]) -> None:
+def _reload(server: Server, log: AccessLog, read_again: Callable[[], Read]) -> None:
     try:
-        log.use(server.reload(read_again()).access_log)
+        log.use(server.reload(*read_again()).access_log)
     except (ConfigError, CannotApply, TlsError) as error:
         for mistake in str(error).splitlines():
             logger.error(mistake)
         logger.error("the configuration was read again and cannot be used; the one before stays in force")
 
 
-def _terms(settings: Settings) -> Terms:
+def terms(settings: Settings) -> Terms:
     """Return what holds for clients by these settings."""
     return {
         "limits": HeadLimits.of(settings.limits),

@@ -35,6 +35,30 @@ _NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
 """OpenSSL's reasons where what came from the other side was no TLS record: HTTP, most likely."""
 
 
+class Contexts:
+    """What TLS is spoken with, by one reading of the configuration.
+
+    Files are read once, by whoever asks first: what was checked is what is used, though somebody exchanges them
+    meanwhile, and what there is to warn of is said once.
+    """
+
+    def __init__(self) -> None:
+        self._server: dict[Tls, ssl.SSLContext] = {}
+        self._upstream: dict[str | None, ssl.SSLContext] = {}
+
+    def server(self, files: Tls) -> ssl.SSLContext:
+        """Return what the public listener speaks TLS with. Raises TlsError (``server_context``)."""
+        if files not in self._server:
+            self._server[files] = server_context(files)
+        return self._server[files]
+
+    def upstream(self, authorities: str | None) -> ssl.SSLContext:
+        """Return how ``https://`` upstreams are spoken to. Raises TlsError (``upstream_context``)."""
+        if authorities not in self._upstream:
+            self._upstream[authorities] = upstream_context(authorities)
+        return self._upstream[authorities]
+
+
 class Certificate:
     """The public listener's certificate and its key.
 
@@ -43,6 +67,13 @@ class Certificate:
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context
+
+    def is_other(self, context: ssl.SSLContext) -> bool:
+        """Tell whether a context shows another certificate than this one; so it does when nobody can tell."""
+        try:
+            return _shown_by(self.context) != _shown_by(context)
+        except ssl.SSLError:
+            return True
 
 
 def upstream_context(authorities: str | None) -> ssl.SSLContext:
@@ -139,8 +170,6 @@ def server_context(files: Tls) -> ssl.SSLContext:
         _warn_of_refusal(context, files)
     except ssl.SSLError as error:
         logger.warning("the certificate in %s may be refused by clients: %s", files.certificate, _words(error))
-    except OSError as error:
-        raise TlsError("gateway.tls.certificate", f"{files.certificate} cannot be read: {error.strerror}") from None
     return context
 
 
@@ -233,23 +262,43 @@ def _read(path: str, mark: str, noun: str, key: str) -> None:
 
 
 def _warn_of_refusal(context: ssl.SSLContext, files: Tls) -> None:
-    """Shake hands in memory, as a client would who knows the certificate: only its dates can be wrong then."""
+    """Shake hands in memory, as a client would who knows the certificate: only its dates can be wrong then.
+
+    It knows the one that was loaded, whatever is in the file by now.
+    """
+    client = _client()
+    client.verify_mode = ssl.CERT_REQUIRED
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(cadata=_shown_by(context))
+    try:
+        _shake_hands(client, context)
+    except ssl.SSLCertVerificationError as error:
+        what = _DATES.get(error.verify_code, f"will be refused by clients: {error.verify_message}")
+        logger.warning("the certificate in %s %s", files.certificate, what)
+
+
+def _client() -> ssl.SSLContext:
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
-    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    client.load_verify_locations(files.certificate)
+    client.verify_mode = ssl.CERT_NONE
+    return client
+
+
+def _shown_by(context: ssl.SSLContext) -> bytes:
+    """Return the certificate that a context shows, in DER form: what was loaded."""
+    return _shake_hands(_client(), context).getpeercert(binary_form=True) or b""
+
+
+def _shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> ssl.SSLObject:
+    """Return the client's end of a connection in memory."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = (client.wrap_bio(to_client, to_server), context.wrap_bio(to_server, to_client, server_side=True))
+    ours = client.wrap_bio(to_client, to_server)
+    ends = (ours, server.wrap_bio(to_server, to_client, server_side=True))
     for _ in range(3):
         for end in ends:
-            try:
+            with suppress(ssl.SSLWantReadError):
                 end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-            except ssl.SSLCertVerificationError as error:
-                what = _DATES.get(error.verify_code, f"will be refused by clients: {error.verify_message}")
-                logger.warning("the certificate in %s %s", files.certificate, what)
-                return
+    return ours
 
 
 def _words(error: ssl.SSLError) -> str:

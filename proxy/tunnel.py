@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from enum import Enum
 
 from proxy.errors import Outcome
 from proxy.frames import FrameCounter, close_frame, is_one_frame
+from proxy.last_words import last_words
 from proxy.limits import Lease
 from proxy.patience import waits
 from proxy.reads import give_way, last_read
+from ws_service.keepalive import keep_alive
 from ws_service.unacknowledged import waiting
 
 _COME_BACK = 1012
@@ -26,12 +28,12 @@ the page's code nothing."""
 FAREWELL = 2.0
 """Seconds without any progress after which connections that are to close are cut. Precedents: nginx none, Caddy 5s."""
 
+LINGERING = 30.0
+"""Seconds for which a side that goes on sending is read, when the other one has gone. Precedent: nginx lingering_time
+30s."""
+
 LOOKS = 4
 """Looks per idle period."""
-
-_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""Seconds, seconds, count: a client that vanished without a word (a closed laptop) is noticed within two minutes.
-Linux's own default is two hours."""
 
 
 class State(Enum):
@@ -59,14 +61,14 @@ TRANSITIONS: dict[State, dict[str, State]] = {
 class Leg(asyncio.Protocol):
     """One side of the tunnel: what it receives goes to the other side."""
 
-    __slots__ = ("count", "frames", "is_lost", "lease", "most", "other", "role", "transport", "tunnel")
+    __slots__ = ("acknowledged", "count", "frames", "is_lost", "lease", "most", "other", "role", "transport", "tunnel")
 
     def __init__(self, tunnel: Tunnel, role: str, transport: asyncio.Transport) -> None:
         self.tunnel = tunnel
         self.role = role
         self.transport = transport
         self.frames = FrameCounter()
-        self.count = 0
+        self.count = self.acknowledged = 0
         self.is_lost = False
         self.lease: Lease | None = None  # what waits for this side is counted while it is too much
         self.most = last_read(transport)
@@ -84,6 +86,25 @@ class Leg(asyncio.Protocol):
         self.other.transport.write(data)
         if size >= self.most:
             self.tunnel.give_way(self, size)
+
+    @property
+    def written(self) -> int:
+        """Return how many bytes were written to this side, but for a constant."""
+        return self.other.count
+
+    @property
+    def wire(self) -> asyncio.Transport | None:
+        """Return the transport of this side."""
+        return None if self.is_lost else self.transport
+
+    def vanish(self) -> None:
+        """End this side as a reset does."""
+        self.tunnel.vanished(self)
+
+    @property
+    def patience(self) -> float:
+        """Return how many seconds this side may take next to nothing."""
+        return self.tunnel.send
 
     def taken(self) -> int | None:
         """Return how many bytes this side has taken, but for a constant; None when nothing waits for it."""
@@ -162,11 +183,34 @@ class _LeavingLeg(Leg):
             self.tunnel.give_way(self, len(data))
 
 
+class _EndingLeg(Leg):
+    """A leg whose other side is gone: what it still sends is dropped, until it has said goodbye or ends."""
+
+    __slots__ = ()
+
+    def __init__(self, leg: Leg) -> None:
+        super().__init__(leg.tunnel, leg.role, leg.transport)
+        self.frames = leg.frames
+        self.count = leg.count
+        self.lease = leg.lease
+        self.other = leg.other
+
+    def data_received(self, data: bytes) -> None:
+        """Count, and drop."""
+        self.count += len(data)
+        self.frames.feed(data)
+        if self.frames.close_code is not None:
+            self.tunnel.close()
+        elif len(data) >= self.most:
+            self.tunnel.give_way(self, len(data))
+
+
 class Tunnel:
     """A WebSocket connection passing through.
 
     client, upstream: transports, reading paused.
     buffer: bytes held for a slow reader before its sender is made to wait.
+    send: seconds that either side may take next to nothing of what waits for it.
     hold: counts bytes that wait for such a reader; None when they are too many.
     on_end: called once, when both connections are closed.
 
@@ -188,6 +232,7 @@ class Tunnel:
         "closed_by",
         "hold",
         "outcome",
+        "send",
         "state",
     )
 
@@ -197,10 +242,12 @@ class Tunnel:
         upstream: asyncio.Transport,
         *,
         buffer: int,
+        send: float,
         hold: Callable[[int], Lease | None],
         on_end: Callable[[Tunnel], None],
     ) -> None:
         self.hold = hold
+        self.send = send
         self._loop = asyncio.get_running_loop()
         self._client = Leg(self, "client", client)
         self._upstream = Leg(self, "upstream", upstream)
@@ -294,6 +341,12 @@ class Tunnel:
         if leg.other.lease is None and not leg.transport.is_closing():
             leg.transport.resume_reading()
 
+    def vanished(self, leg: Leg) -> None:
+        """Cut a side that does not answer any more; the other one ends as behind a reset."""
+        if not self.closed_by:
+            self._was_reset = True
+        leg.transport.abort()
+
     def exceeds(self) -> None:
         """Cut both connections: more waits on the client's connections than may. No goodbye would be read."""
         if self.outcome is None:
@@ -339,6 +392,12 @@ class Tunnel:
         on its way, and a goodbye may have put another one in its place since.
         """
         leg = self._client if role == "client" else self._upstream
+        rest = last_words(leg.transport, leg, exc, is_paused=leg.other.lease is not None)
+        if rest is not None:
+            # Its close frame, most likely. It takes no more bytes, so whoever sends some is made to wait no longer.
+            leg.transport = rest
+            leg.resume_writing()
+            return
         leg.is_lost = True
         leg.let_go()
         if self._has_vanished(leg):
@@ -350,7 +409,7 @@ class Tunnel:
         if self._client.is_lost and self._upstream.is_lost:
             self._finish()
         elif self._farewell is None or role == "client":
-            self.close()
+            self._hear_out(leg.other)
         # else: the client still has to answer our goodbye; the timer bounds the wait.
 
     def _has_vanished(self, leg: Leg) -> bool:
@@ -366,6 +425,29 @@ class Tunnel:
             and self._farewell is None
             and leg.frames.at_boundary
         )
+
+    def _hear_out(self, leg: Leg) -> None:
+        """End the side that is left, behind what is on its way to it.
+
+        A close on bytes that nobody has read resets the connection, and takes what was said last with it (RFC 9112,
+        section 9.6, says so of HTTP). So whoever has been told goodbye, and may still be sending, is read to the end,
+        for ``LINGERING`` at most.
+        """
+        transport = leg.transport
+        has_been_told = leg.other.frames.close_code is not None and leg.frames.close_code is None
+        if not has_been_told or transport.is_closing() or not transport.can_write_eof():
+            self.close()  # over TLS that reads to the end too
+            return
+        ending = _EndingLeg(leg)
+        if leg.role == "client":
+            self._client = ending
+        else:
+            self._upstream = ending
+        ending.other.other = ending
+        transport.set_protocol(ending)
+        transport.resume_reading()
+        transport.write_eof()
+        self._cut_when_stuck()
 
     def _bring_back(self, outcome: Outcome) -> None:
         """Tell the client to come back, in the upstream's name."""
@@ -393,16 +475,18 @@ class Tunnel:
             self.outcome = Outcome.RESET if self._was_reset else ending[self.closed_by]
         self._on_end(self)
 
-    def _cut_when_stuck(self, left: int | None = None) -> None:
+    def _cut_when_stuck(self, left: int | None = None, heard: int = 0, looks: int = 0) -> None:
         """Cut both connections once nothing more reaches either of them; a client that is only slow gets all of it.
 
-        left: bytes that were on their way at the look before; None at the first look.
+        left: bytes that were on their way at the look before; None at the first look. heard: bytes that had come by
+        then from a side that is read to its end. looks: how many there were.
         """
         now = sum(leg.transport.get_write_buffer_size() for leg in (self._client, self._upstream) if not leg.is_lost)
-        if left is None or now < left:
+        come = sum(leg.count for leg in (self._client, self._upstream) if isinstance(leg, _EndingLeg))
+        if left is None or now < left or (come > heard and looks * FAREWELL < LINGERING):
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_later(FAREWELL, lambda: self._cut_when_stuck(now))
+            self._timer = self._loop.call_later(FAREWELL, lambda: self._cut_when_stuck(now, come, looks + 1))
         else:
             self.abort()
 
@@ -411,34 +495,43 @@ class IdleWatch:
     """Looks after all tunnels with one timer: one for each is an eighth of the memory of an idle tunnel.
 
     idle: seconds without a byte in either direction after which a tunnel is
-    closed; it may take a quarter more. tunnels: those that are open, looked
-    at anew each time.
+    closed; it may take a quarter more.
     """
 
-    def __init__(self, idle: float, tunnels: Collection[Tunnel]) -> None:
-        self._pause = idle / LOOKS
-        self._tunnels = tunnels
-        self._timer: asyncio.TimerHandle | None = None
+    def __init__(self, idle: float) -> None:
+        self._idle = idle
+        self._tunnels: dict[float, dict[Tunnel, None]] = {}  # by the idle time that they began with
+        self._timers: dict[float, asyncio.TimerHandle] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._tunnels.values()))
 
     def use(self, idle: float) -> None:
-        """Look for another idle time from here on; what is known of each tunnel's silence counts as looks."""
-        self._pause = idle / LOOKS
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self.wake()
+        """Have another idle time for tunnels that open from here on; those that are open keep theirs."""
+        self._idle = idle
 
-    def wake(self) -> None:
-        """Begin to look, and go on while there are tunnels."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._pause, self._look)
+    def watch(self, tunnel: Tunnel) -> None:
+        """Look after a tunnel until ``forget``."""
+        self._tunnels.setdefault(self._idle, {})[tunnel] = None
+        if self._idle not in self._timers:
+            self._look_later(self._idle)
 
-    def _look(self) -> None:
-        self._timer = None
-        for tunnel in list(self._tunnels):
+    def forget(self, tunnel: Tunnel) -> None:
+        """Look after it no more."""
+        for tunnels in self._tunnels.values():
+            tunnels.pop(tunnel, None)
+
+    def _look_later(self, idle: float) -> None:
+        self._timers[idle] = asyncio.get_running_loop().call_later(idle / LOOKS, self._look, idle)
+
+    def _look(self, idle: float) -> None:
+        del self._timers[idle]
+        for tunnel in list(self._tunnels[idle]):
             tunnel.check_idle()
-        if self._tunnels:
-            self.wake()
+        if self._tunnels[idle]:
+            self._look_later(idle)
+        else:
+            del self._tunnels[idle]
 
 
 _DONE = {"client": State.CLIENT_DONE, "upstream": State.UPSTREAM_DONE}
@@ -452,9 +545,6 @@ def _tune(transport: asyncio.Transport) -> None:
     sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE.items():
-            if hasattr(socket, name):  # macOS spells one of them differently and has sane defaults
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        keep_alive(sock)
     finally:
         sock.detach()

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import hashlib
 
+from proxy.config import Timeouts
 from proxy.connection import Answer, Connection
 from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.headers import Fields, Head, request_head, tokens
@@ -19,29 +20,29 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 async def shake_hands(
-    head: Head, target: str, key: bytes, ours: Fields, upstream: Upstream, patience: float
+    head: Head, target: str, key: bytes, ours: Fields, upstream: Upstream, timeouts: Timeouts
 ) -> tuple[Connection, Answer]:
     """Pass a WebSocket handshake on and return the upstream's answer.
 
-    key: the client's Sec-WebSocket-Key. patience: seconds for the answer.
+    key: the client's Sec-WebSocket-Key. timeouts: of them ``handshake`` for the answer, and those for a connection.
 
     Returns the connection too: to detach behind a valid 101, to read the
     refusal's body from otherwise, and in both cases to release. Raises
     UpstreamError when there is no answer, or a 101 that does not fit the
     request. Cancelling it closes the connection.
     """
-    connection = await upstream.acquire(is_new=True)
+    connection = await upstream.acquire(timeouts, is_new=True)
     try:
         connection.begin("GET", may_switch=True)
         connection.write(request_head(head, target, ours, upgrade=True))
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(timeouts.handshake):
             answer = await connection.head()
         if answer.status == 101 and (wrong := _what_is_wrong(answer, key)):
             raise UpstreamError(f"The upstream {upstream.name} accepted the handshake wrongly: {wrong}.")
     except TimeoutError:
         upstream.discard(connection)
         raise UpstreamTimeout(
-            f"The upstream {upstream.name} did not answer the WebSocket handshake within {patience:g} s.",
+            f"The upstream {upstream.name} did not answer the WebSocket handshake within {timeouts.handshake:g} s.",
             advice="For whoever runs this: gateway.timeouts.handshake in the configuration is the limit.",
         ) from None
     except BaseException:

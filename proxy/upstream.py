@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import NotRequired, TypedDict, Unpack
 
 from proxy import config, tls
-from proxy.config import Limits, Settings
+from proxy.config import Limits, Settings, Timeouts
 from proxy.connection import Connection
 from proxy.errors import (
     ConnectTimeout,
@@ -25,6 +25,7 @@ from proxy.errors import (
 )
 from proxy.health import Health
 from proxy.names import Name
+from proxy.vanished import Vanished
 from proxy.waiting import Room
 from proxy.watch import Watch
 
@@ -63,22 +64,17 @@ set; but no page promises that it opens soon."""
 class Ways(TypedDict):
     """How an upstream is dealt with: what a reload may change.
 
-    connect_timeout: seconds to connect, TLS included. idle: seconds that an
-    unused connection is kept. buffer: bytes held per direction before the
-    sender is made to wait.
+    idle: seconds that an unused connection is kept. buffer: bytes held per
+    direction before the sender is made to wait.
     context: how TLS is spoken to an ``https`` one; None: to the others.
-    hold: seconds that requests wait for its return; 0: none. queue: seconds
-    that they wait for a turn. limits: of them ``in_flight`` and ``waiting``.
+    limits: of them ``in_flight`` and ``waiting``.
     probes: how it is looked at. path: to ask for, to learn whether it is
     well; None: that it takes a connection is enough.
     """
 
-    connect_timeout: float
     idle: float
     buffer: int
     context: NotRequired[ssl.SSLContext | None]
-    hold: NotRequired[float]
-    queue: NotRequired[float]
     limits: NotRequired[Limits]
     probes: NotRequired[config.Health]
     path: NotRequired[str | None]
@@ -104,6 +100,8 @@ class Upstream:
         self._host, self._port = ("", 0) if url.startswith("unix:") else split_url(url)
         self._host_name = Name(self._host)
         self._idle: deque[Connection] = deque()
+        self._in_use: set[Connection] = set()
+        self._vanished = Vanished(lambda: self._in_use)
         self._sweeper: asyncio.TimerHandle | None = None
         self._watch = Watch(name, self._look, lambda: self.room.awaits_return, 0)
         self.health = Health(name, fails=1, passes=1)
@@ -114,12 +112,9 @@ class Upstream:
 
     def adapt(self, **ways: Unpack[Ways]) -> None:
         """Change how it is dealt with from here on; what is known of it stays, and who waits for it."""
-        self._connect_timeout = ways["connect_timeout"]
         self._idle_seconds = ways["idle"]
         self._buffer = ways["buffer"]
         self._tls = ways.get("context")
-        self.hold_seconds = ways.get("hold", 0.0)
-        self._queue_seconds = ways.get("queue", 0.0)
         self._path = ways.get("path")
         limits, probes = ways.get("limits", _NO_LIMITS), ways.get("probes", _NO_PROBES)
         self._probe_timeout = probes.timeout
@@ -141,6 +136,8 @@ class Upstream:
             self._sweeper = None
         while self._idle:
             self._idle.pop().abort()
+        if not self._in_use:
+            self._vanished.stop()
 
     async def closed(self) -> None:
         """Wait until nothing of it runs any more, behind ``close``."""
@@ -148,9 +145,10 @@ class Upstream:
 
     # -- for exchanges
 
-    async def acquire(self, *, is_new: bool = False) -> Connection:
+    async def acquire(self, timeouts: Timeouts, *, is_new: bool = False) -> Connection:
         """Take a connection for one exchange: an idle one, or a new one; waits while the upstream has all it may have.
 
+        timeouts: those that the exchange began with; of them ``queue`` and ``connect``.
         is_new: make one in any case. Raises UpstreamUnreachable,
         ConnectTimeout, UpstreamFull, Exhausted, Stopping, and UpstreamError
         when TLS cannot be spoken to it; cancelling gives everything back.
@@ -160,16 +158,16 @@ class Upstream:
         while True:
             if not self._is_worth_trying(is_new):
                 await self._hear()
-            await self.room.claim(self._queue_seconds)
+            await self.room.claim(timeouts.queue)
             if self._is_worth_trying(is_new):
                 break
             self.room.leave()
         try:
-            connection = (None if is_new else self.reuse()) or await self.connect()
+            connection = (None if is_new else self.reuse()) or await self.connect(timeouts.connect)
         except BaseException:
             self.room.leave()
             raise
-        connection.is_counted = True
+        self._count(connection)
         return connection
 
     def acquire_at_once(self) -> Connection | None:
@@ -180,7 +178,7 @@ class Upstream:
         if connection is None:
             self.room.leave()
             return None
-        connection.is_counted = True
+        self._count(connection)
         return connection
 
     async def returned(self, seconds: float) -> None:
@@ -221,15 +219,15 @@ class Upstream:
 
     # -- its connections
 
-    async def connect(self) -> Connection:
+    async def connect(self, seconds: float) -> Connection:
         """Open a new connection, which is nobody's yet.
 
-        Raises UpstreamUnreachable, ConnectTimeout, Exhausted when this
+        seconds: to connect, TLS included. Raises UpstreamUnreachable, ConnectTimeout, Exhausted when this
         process can open no more, and UpstreamError when TLS cannot be spoken
         to it; cancelling abandons the attempt.
         """
         try:
-            made = await self._dial(self._connect_timeout)
+            made = await self._dial(seconds)
         except _NotReached as missed:
             if missed.is_away:
                 self.health.missed(missed.why)
@@ -237,6 +235,9 @@ class Upstream:
             raise self._error_of(missed) from missed.__cause__
         self.health.reached()
         self.room.open()
+        if made.has_ended():  # a program that is stopping; what is sent to it now nobody reads, and nobody can tell
+            made.abort()
+            raise self._unreachable("it closed the connection at once")
         return made
 
     def reuse(self) -> Connection | None:
@@ -271,9 +272,17 @@ class Upstream:
         if self.health.is_away:
             raise self._unreachable(self.health.why)
 
+    def _count(self, connection: Connection) -> None:
+        connection.is_counted = True
+        self._in_use.add(connection)
+        self._vanished.wake()
+
     def _uncount(self, connection: Connection) -> None:
         if connection.is_counted:
             connection.is_counted = False
+            self._in_use.discard(connection)
+            if not (self._idle_seconds or self._in_use):  # closed, and this was the last of it
+                self._vanished.stop()
             self.room.leave()
 
     async def _dial(self, seconds: float) -> Connection:
@@ -430,24 +439,24 @@ class _NotReached(Exception):
         return not (self.is_ours or self.tls_doubt)
 
 
-def make_upstreams(settings: Settings, before: Mapping[str, Upstream]) -> tuple[dict[str, Upstream], dict[str, Ways]]:
+def make_upstreams(
+    settings: Settings, before: Mapping[str, Upstream], contexts: tls.Contexts
+) -> tuple[dict[str, Upstream], dict[str, Ways]]:
     """Return the configured upstreams by name, and how each is to be dealt with; nothing that exists is changed.
 
     before: those of the reading of the config before; one that still has its address goes on, and is to be adapted
-    to its new ways when these are put in place. Raises TlsError when the authorities cannot be read.
+    to its new ways when these are put in place. contexts: of this reading. Raises TlsError when the authorities cannot
+    be read.
     """
     is_secure = {name: url.startswith("https:") for name, url in settings.upstreams}
-    context = tls.upstream_context(settings.upstream_ca) if any(is_secure.values()) else None
+    context = contexts.upstream(settings.upstream_ca) if any(is_secure.values()) else None
     upstreams: dict[str, Upstream] = {}
     ways: dict[str, Ways] = {}
     for name, url in settings.upstreams:
         ways[name] = {
-            "connect_timeout": settings.timeouts.connect,
             "idle": settings.timeouts.upstream_idle,
             "buffer": settings.buffer,
             "context": context if is_secure[name] else None,
-            "hold": settings.timeouts.hold,
-            "queue": settings.timeouts.queue,
             "limits": settings.limits,
             "probes": settings.health,
             "path": getattr(settings.health, name),

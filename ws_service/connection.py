@@ -17,7 +17,6 @@ import asyncio
 import json
 import logging
 import re
-import socket
 import struct
 import traceback
 from collections.abc import Iterable
@@ -29,6 +28,7 @@ from websockets.extensions.base import Extension
 from ws_service import library as libraries
 from ws_service.feeding import SLICE, Feeder
 from ws_service.frames import FrameCutter
+from ws_service.keepalive import has_vanished, keep_alive
 from ws_service.limited_log import LimitedLog
 from ws_service.memory import ClientMemory, CountedFrames, SocketMemory
 from ws_service.plainlog import escaped, shortened
@@ -49,9 +49,6 @@ MAX_EARLY = 16384
 UNFINISHED = 60.0
 """Seconds within which a message that has begun must end, or go on at ``MIN_RATE``. Precedent: nginx
 client_body_timeout 60s."""
-
-_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""Seconds, seconds, count, as the gateway has them: a client that vanished is noticed within two minutes."""
 
 
 class Resources:
@@ -110,7 +107,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_lost = False
         self._has_ended = asyncio.Event()
         self._has_heard_the_end = False  # the endpoint has
-        self._written = 0
+        self._written = self._acknowledged = 0
         self._fed = 0
         self._began = 0.0
         self._slow: tuple[float, int] | None = None  # since when something waits, and what was taken then
@@ -130,7 +127,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = transport = cast(asyncio.Transport, transport)
         self._began = self._loop.time()
         transport.set_write_buffer_limits(high=WRITE_MARK)
-        _keep_alive(transport.get_extra_info("socket"))
+        keep_alive(transport.get_extra_info("socket"))
         self._connections.add(self)
         self._resources.sweep.enter(self)
         self._resources.sweep.watch(self)
@@ -263,6 +260,18 @@ class Connection(asyncio.BufferedProtocol):
         elif now - self._ended[0] > (UNFINISHED if self._send is None else self._send):
             self.has_client_ended = True
             self.abort()
+
+    def end_if_vanished(self) -> None:
+        """Cut, if nobody answers any more what is on its way."""
+        if self._is_lost or self._written == self._acknowledged or self._transport.is_closing():
+            return
+        verdict = has_vanished(self._transport)
+        if verdict:
+            self.was_reset = True
+            self._say("vanished", "the client does not answer any more; it is cut", level=logging.INFO)
+            self.abort()
+        elif verdict is None and not self._transport.get_write_buffer_size():
+            self._acknowledged = self._written
 
     def has_unsent(self) -> bool:
         """Tell whether something waits in this process to be taken."""
@@ -693,15 +702,3 @@ def is_about_the_end(error: BaseException) -> bool:
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] in _LIBRARIES
-
-
-def _keep_alive(sock: socket.socket | None) -> None:
-    if sock is None or sock.family == getattr(socket, "AF_UNIX", None):
-        return
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE.items():
-            if hasattr(socket, name):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    except OSError:  # a client that has gone already; reading says so
-        log.debug("no keep-alive for a socket that is broken")

@@ -24,6 +24,9 @@ PERIOD = 1.0
 _FULL = 10
 """Sweeps between two that look for unsent bytes at every connection: a buffer below its mark tells nobody."""
 
+_SILENT = 3
+"""Sweeps between two that ask whether the other side is still there."""
+
 _ENDED = getattr(select, "POLLRDHUP", 0)
 RESET = select.POLLERR | select.POLLHUP if hasattr(select, "poll") else 0
 """What poll(2) says of a connection that was reset, or has ended in both directions."""
@@ -43,6 +46,9 @@ class Watched(Protocol):
 
     def has_unsent(self) -> bool:
         """Tell whether bytes wait in this process for the other side to take some."""
+
+    def end_if_vanished(self) -> None:
+        """End it, if the other side does not answer any more what is on its way to it."""
 
 
 class Sweep:
@@ -88,6 +94,9 @@ class Sweep:
             for one in list(self._all):
                 if self._ask(one, one.has_unsent):
                     self.watch(one)
+        if self._count % _SILENT == 0:
+            for one in list(self._all):
+                self._ask(one, one.end_if_vanished)
         self._ask_for_ends(now)
         for one in list(self._watched):
             if not self._ask(one, partial(one.look, now)):

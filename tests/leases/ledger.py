@@ -114,15 +114,16 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
         left[f"{name} counted"] = tally.total
         left[f"clients with {name}"] = len(tally._counts)
     left["tunnels"] = len(gateway._tunnels)
+    left["tunnels looked after"] = len(gateway._idle_watch)
     left["resumed exchanges"] = len(gateway._resumed)
-    left["exchanges of the fast path"] = len(gateway._express._waiting)
+    left["exchanges of the fast path"] = len(gateway._express.waiting)
     left["connections of the listener"] = len(listener._connections)
-    left["heads waited for"] = len(listener._heads._since)
+    left["heads waited for"] = len(listener._heads)
     for readers in (listener._slow_readers, gateway._slow_readers):
         if readers._standing:  # until the next look; this is one
             if readers._timer is not None:
                 readers._timer.cancel()
-            readers._look()
+            readers._look(0)
         left["slow readers"] += len(readers._standing)
     left["uploads"], left["clients with uploads"] = gateway.uploads.total, gateway.uploads.clients
     if server._door is not None:
@@ -130,7 +131,7 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
         left["clients with TLS handshakes"] = server._door.handshakes.clients
     if server._admin_listener is not None:
         left["admin connections"] = len(server._admin_listener._connections)
-        left["admin heads waited for"] = len(server._admin_listener._deadlines._since)
+        left["admin heads waited for"] = len(server._admin_listener._deadlines)
     handoff = gateway.handoff
     for channel in {*handoff._channels.values(), *handoff._leaving}:
         left["sockets in doubt"] += len(channel._doubtful)

@@ -219,6 +219,20 @@ async def _live_vanishes(peer: Peer, head: bytes) -> None:
     peer.reset()
 
 
+@answer("/live-resets")
+async def _live_resets(peer: Peer, head: bytes) -> None:
+    peer.send(SWITCH)
+    await peer.some(8)
+    peer.send(CLOSE_OF_SERVER)
+    peer.reset()
+
+
+@answer("/early-resets")
+async def _early_resets(peer: Peer, head: bytes) -> None:
+    peer.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")
+    peer.reset()
+
+
 @answer("/live-refused")
 async def _live_refused(peer: Peer, head: bytes) -> None:
     peer.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n")
@@ -490,6 +504,15 @@ async def early_answer_and_the_rest_of_the_body(play: Play) -> None:
     await client.rest()
 
 
+@way("early answer", "body in pieces", values={"buffer": "4KiB"})
+async def early_answer_before_a_reset(play: Play) -> None:
+    client = await play.connect()
+    client.send(get("/early-resets", f"Content-Length: {LARGE}", method="POST") + bytes(LARGE // 2))
+    play.expect((await client.message()).startswith(b"HTTP/1.1 413"), "no 413")
+    client.send(bytes(LARGE // 2))
+    await client.rest()
+
+
 @way("event stream")
 async def event_stream(play: Play) -> None:
     await _ask_for(play, get("/events"), 200)
@@ -594,6 +617,15 @@ async def tunnel_whose_upstream_vanishes(play: Play) -> None:
     client.send(MESSAGE)
     play.expect((await client.some(4))[2:4] == b"\x03\xf4", "no 1012")
     client.send(CLOSE)
+    await client.rest()
+
+
+@way("accepted handshake", "tunnel", values={"buffer": "4KiB"})
+async def tunnel_whose_upstream_says_goodbye_and_resets(play: Play) -> None:
+    client = await _open(play, "/live-resets")
+    client.send(LARGE_MESSAGE * 8)
+    play.expect(await client.some(4) == CLOSE_OF_SERVER, "no close frame")
+    client.send(LARGE_MESSAGE + CLOSE)
     await client.rest()
 
 
@@ -739,12 +771,48 @@ async def get_while_the_upstream_stays_away(play: Play) -> None:
     play.expect((await client.message()).startswith(b"HTTP/1.1 503"), "no 503")
 
 
-@way("hold")
+@way("hold", values={"timeouts": {"hold": "2s"}})
 async def post_while_the_upstream_is_away(play: Play) -> None:
-    play.rig.dash.go_away()
-    client = await play.connect()
-    client.send(get("/ok", "Content-Length: 2", method="POST") + b"{}")
+    client = await _held(play, get("/ok", "Content-Length: 2", method="POST") + b"{}")
+    await play.rig.dash.listen()
+    play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way("hold", values={"timeouts": {"hold": "60ms"}})
+async def post_while_the_upstream_stays_away(play: Play) -> None:
+    client = await _held(play, get("/ok", "Content-Length: 2", method="POST") + b"{}")
     play.expect((await client.message()).startswith(b"HTTP/1.1 503"), "no 503")
+
+
+@way("hold", "body in pieces", values={"timeouts": {"hold": "2s"}, "buffer": "4KiB"})
+async def upload_while_the_upstream_is_away(play: Play) -> None:
+    client = await _held(play, get("/ok", f"Content-Length: {LARGE}", method="POST") + b"x")
+    client.send(bytes(LARGE - 1))
+    await play.quiet()
+    await play.rig.dash.listen()
+    play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way("hold", "body in pieces", values={"timeouts": {"hold": "60ms"}})
+async def upload_while_the_upstream_stays_away(play: Play) -> None:
+    client = await _held(play, get("/ok", f"Content-Length: {LARGE}", method="POST") + b"x")
+    play.expect((await client.message()).startswith(b"HTTP/1.1 503"), "no 503")
+
+
+@way("hold", "body in pieces", values={"timeouts": {"hold": "2s"}})
+async def post_that_waits_for_100_while_the_upstream_is_away(play: Play) -> None:
+    client = await _held(play, get("/continue", "Content-Length: 2", "Expect: 100-continue", method="POST"))
+    await play.rig.dash.listen()
+    play.expect((await client.head()).startswith(b"HTTP/1.1 100"), "no 100")
+    client.send(b"{}")
+    play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way("hold", "auth", values={"timeouts": {"hold": "2s"}, "auth": [_rule("/guarded")]})
+async def guarded_post_while_the_upstream_is_away(play: Play) -> None:
+    client = await _held(play, get("/guarded", "Content-Length: 2", method="POST") + b"{}")
+    await play.rig.dash.listen()
+    play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
 
 
 @way("hold", "reload", values={"timeouts": {"hold": "2s"}})

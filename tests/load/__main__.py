@@ -13,7 +13,7 @@ from typing import Any
 
 import uvloop
 
-from tests.load import hold, stall, trials
+from tests.load import callbacks, hold, stall, trials
 from tests.load.checks import Check, all_held, table
 
 GIB = 1 << 30
@@ -27,6 +27,7 @@ TRIALS: dict[str, Trial] = {
     "restart": partial(trials.restart, name="origin", is_polite=True),
     "crash": partial(trials.restart, name="origin", is_polite=False),
     "service": partial(trials.restart, name="service", is_polite=True),
+    "callbacks": callbacks.callbacks,
 }
 
 TABLES: dict[str, Callable[..., Coroutine[Any, Any, list[Check]]]] = {

@@ -65,12 +65,12 @@ class Socket:
 
     @classmethod
     async def open(
-        cls, port: int, target: str, *, source: str = "127.0.0.1", receive_buffer: int | None = None
+        cls, port: int, target: str, *fields: str, source: str = "127.0.0.1", receive_buffer: int | None = None
     ) -> Socket:
-        """Shake hands. Raises Refused, and OSError or Ended when the connection ends before an answer."""
+        """Shake hands, with more fields. Raises Refused, and OSError or Ended when it ends before an answer."""
         reader, writer = await connect(port, source=source, receive_buffer=receive_buffer)
         try:
-            writer.write(handshake(target, host=f"127.0.0.1:{port}"))
+            writer.write(handshake(target, *fields, host=f"127.0.0.1:{port}"))
             answer = Message(await reader.readuntil(b"\r\n\r\n"))
             if answer.status != 101:
                 raise Refused(answer.status)

@@ -10,10 +10,10 @@ from typing import Any
 from proxy.config import Settings
 from proxy.exchange import Exchange
 from proxy.gateway import Gateway
-from proxy.heads import HeadLimits
 from proxy.hijack import Carried, Listener
 from proxy.lifecycle import Lifecycle
 from proxy.rules import Rules, make_rules
+from proxy.server import terms
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the answer to KEY that RFC 6455 itself gives
@@ -58,6 +58,7 @@ class Listening:
         self, port: int, gateway: Gateway, listener: Listener, lifecycle: Lifecycle[Exchange], rules: Rules
     ) -> None:
         self.port, self.gateway, self.listener, self.lifecycle = port, gateway, listener, lifecycle
+        self.rules = rules
         self.dash, self.ws = rules.upstreams["dash"], rules.upstreams["ws"]
         self.exchanges: list[Exchange] = []
         self.plain = 0
@@ -87,6 +88,15 @@ class Listening:
         """Wait until so many requests have gone the plain way."""
         async with asyncio.timeout(10), self._changed:
             await self._changed.wait_for(lambda: self.plain >= count)
+
+    def reload(self, **values: Any) -> None:
+        """Serve by other settings from here on: some keys of the ones before."""
+        before = self.rules.settings.model_dump(mode="json")
+        values["timeouts"] = before["timeouts"] | values.get("timeouts", {})
+        self.rules = make_rules(Settings.model_validate(before | values), self.rules)
+        self.rules.adapt_upstreams()
+        self.gateway.adopt(self.rules)
+        self.listener.adapt(**terms(self.rules.settings))
 
     def begin_to_stop(self) -> None:
         """Take nothing new, as a drain begins."""
@@ -139,11 +149,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
         on_plain=lambda connection, request: rig.count(gateway.offer_plain(connection, request)),
         on_unreadable=gateway.refuse_unreadable,
         hold=gateway.hold,
-        limits=HeadLimits.of(settings.limits),
-        head_timeout=settings.timeouts.head,
-        send_timeout=settings.timeouts.send,
-        keepalive_timeout=settings.timeouts.keepalive,
-        read_buffer=settings.buffer,
+        **terms(settings),
     )
     server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
     rig = Listening(server.sockets[0].getsockname()[1], gateway, listener, lifecycle, rules)

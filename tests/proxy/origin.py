@@ -45,6 +45,7 @@ class Origin:
         self.port = 0
         self.connections = 0
         self.closed = 0
+        self.listener: asyncio.Server
         self._changed = asyncio.Condition()
 
     async def note(self, *, opened: int = 0, closed: int = 0) -> None:
@@ -84,6 +85,7 @@ async def origin(*scripts: Script, port: int = 0, tls: ssl.SSLContext | None = N
             tasks.discard(task)
 
     server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls)
+    state.listener = server
     state.port = server.sockets[0].getsockname()[1]
     state.url = f"http://127.0.0.1:{state.port}"
     try:

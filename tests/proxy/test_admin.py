@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.admin import MAX_HEAD, Admin, is_answered
+from proxy.config import Timeouts
 from proxy.errors import UpstreamUnreachable
 from proxy.exchange import Exchange
 from proxy.lifecycle import Lifecycle
@@ -20,7 +21,7 @@ from tests.proxy.origin import answering, origin
 
 def upstreams(dash: str, ws: str) -> dict[str, Upstream]:
     urls = {"dash": dash, "ws": ws}
-    return {name: Upstream(name, url, connect_timeout=1, idle=1, buffer=65536) for name, url in urls.items()}
+    return {name: Upstream(name, url, idle=1, buffer=65536) for name, url in urls.items()}
 
 
 def ask(
@@ -60,8 +61,8 @@ async def test_an_upstream_that_is_away_is_reported_and_does_not_make_the_gatewa
     async with origin(answering()) as server:
         known = upstreams(f"http://127.0.0.1:{free_port()}", server.url)
         with pytest.raises(UpstreamUnreachable):
-            await known["dash"].acquire()
-        known["ws"].discard(await known["ws"].acquire())
+            await known["dash"].acquire(Timeouts())
+        known["ws"].discard(await known["ws"].acquire(Timeouts()))
         status, body = get(Admin(lifecycle, lambda: known, Admission()), "/readyz")
         assert status == 200
         told = body["upstreams"]

@@ -84,7 +84,7 @@ def test_the_defaults_are_the_ones_that_are_written_down() -> None:
             "uploads_per_client": 3,
             "buffered_per_client": "64MiB",
             "in_flight": 1024,
-            "waiting": 1024,
+            "waiting": 4096,
         },
         "timeouts": {
             "head": "15s",

@@ -7,7 +7,8 @@ import re
 import socket
 import ssl
 import struct
-from typing import cast
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -31,11 +32,10 @@ def upstream(
     url: str,
     *,
     idle: float = 60,
-    connect_timeout: float = 5,
     buffer: int = 65536,
     context: ssl.SSLContext | None = None,
 ) -> Upstream:
-    return Upstream("dash", url, connect_timeout=connect_timeout, idle=idle, buffer=buffer, context=context)
+    return Upstream("dash", url, idle=idle, buffer=buffer, context=context)
 
 
 async def ask(connection: Connection, method: str = "GET", *, may_switch: bool = False) -> Answer:
@@ -74,7 +74,7 @@ async def test_an_answer_ends_where_its_framing_says(
     answer: bytes, framing: Framing, expected: bytes, reusable: bool
 ) -> None:
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         head = await ask(connection)
         assert head.framing is framing
         assert await body(connection) == expected
@@ -118,7 +118,7 @@ async def test_what_is_odd_and_legal_is_read_and_written_in_one_way(
         await reader.read()
 
     async with origin(script) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         head = await ask(connection)
         assert head.framing is framing
         assert await body(connection) == expected
@@ -129,7 +129,7 @@ async def test_what_is_odd_and_legal_is_read_and_written_in_one_way(
 
 async def test_an_answer_without_length_ends_with_the_connection() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\n\r\nall of it", close=True)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         assert (await ask(connection)).framing is Framing.UNTIL_CLOSE
         assert await body(connection) == b"all of it"
         assert not connection.is_reusable
@@ -137,7 +137,7 @@ async def test_an_answer_without_length_ends_with_the_connection() -> None:
 
 async def test_an_answer_to_head_has_no_body_whatever_it_says() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n")) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         assert (await ask(connection, "HEAD")).framing is Framing.NONE
         assert await body(connection) == b""
         assert connection.is_reusable
@@ -147,7 +147,7 @@ async def test_an_answer_to_head_has_no_body_whatever_it_says() -> None:
 @pytest.mark.parametrize(("said", "is_kept"), [(b"Transfer-Encoding: chunked\r\n", True), (b"", False)])
 async def test_an_answer_to_head_that_would_end_with_its_connection_is_its_last(said: bytes, is_kept: bool) -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\n" + said + b"\r\n")) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         assert (await ask(connection, "HEAD")).framing is Framing.NONE
         assert await body(connection) == b""
         assert connection.is_reusable is is_kept
@@ -157,7 +157,7 @@ async def test_an_answer_to_head_that_would_end_with_its_connection_is_its_last(
 async def test_headers_keep_their_order_and_spelling_and_reasons_their_words() -> None:
     answer = b"HTTP/1.1 299 Quite All Right\r\nsEt-CooKie: a=1\r\nX: y \r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         head = await ask(connection)
         assert head.reason == b"Quite All Right"
         assert head.headers == (
@@ -172,7 +172,7 @@ async def test_headers_keep_their_order_and_spelling_and_reasons_their_words() -
 async def test_interim_answers_are_told_and_are_not_the_answer() -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
     async with origin(answering(interim + OK)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         seen: list[tuple[int, object]] = []
         connection.begin("GET", lambda a: seen.append((a.status, a.headers)))
         connection.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -205,7 +205,7 @@ async def test_interim_answers_without_end_are_no_answer() -> None:
 
     hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
     async with origin(endless(b"", hint * 100)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         connection.begin("GET", on_interim)
         connection.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         with pytest.raises(UpstreamError, match=r"of header|header fields"):
@@ -222,7 +222,7 @@ async def test_interim_answers_without_end_are_no_answer() -> None:
 async def test_what_is_no_body_does_not_go_on_without_end(beginning: bytes, more: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with origin(endless(head + beginning, more)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         await ask(connection)
         with pytest.raises(UpstreamCut, match=r"trailers are too large|line of a chunked body is too long"):
             while await connection.read():
@@ -252,7 +252,7 @@ async def test_what_is_no_body_does_not_go_on_without_end(beginning: bytes, more
 )
 async def test_what_is_not_strictly_http_is_no_answer(answer: bytes) -> None:
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         with pytest.raises(UpstreamError):
             await ask(connection)
         assert not connection.is_reusable
@@ -261,7 +261,7 @@ async def test_what_is_not_strictly_http_is_no_answer(answer: bytes) -> None:
 
 async def test_a_transfer_coding_that_nobody_here_can_undo_is_refused() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         with pytest.raises(UpstreamError, match="transfer coding"):
             await ask(connection)
 
@@ -293,7 +293,7 @@ async def test_an_upstream_that_dies_is_named_and_never_ends_a_body(
             writer.transport.abort()
 
     async with origin(script) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         with pytest.raises(error, match="The upstream dash closed the connection") as caught:
             await ask(connection)
             assert await connection.read() == b"half"
@@ -302,10 +302,79 @@ async def test_an_upstream_that_dies_is_named_and_never_ends_a_body(
         assert type(caught.value) is error
 
 
+REFUSAL = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 40000\r\n\r\n" + bytes(40000)
+
+
+async def refuse_and_reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer before the end of an upload, and close with the rest of it unread."""
+    await read_head(reader)
+    writer.write(REFUSAL)
+    await writer.drain()
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+async def write_until_it_is_lost(connection: Connection) -> None:
+    """Meet the reset with a write, before anything of the answer is read."""
+    connection.hold(True)
+    transport = connection._transport
+    assert transport is not None
+    connection.write(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(10):
+        while not transport.is_closing():
+            connection.write(bytes(1000))
+            await asyncio.sleep(0)
+
+
+async def _answer_before_a_reset() -> None:
+    async with origin(refuse_and_reset) as server:
+        up = upstream(server.url, buffer=16384)
+        connection = await up.connect(5)
+        connection.begin("POST")
+        await write_until_it_is_lost(connection)
+        connection.hold(False)
+        async with asyncio.timeout(10):
+            assert (await connection.head()).status == 413
+        assert await body(connection) == bytes(40000)
+        up.release(connection)
+        assert up.idle == 0, "nothing more can be sent on it"
+
+
+async def _plain_answer_before_a_reset() -> None:
+    answered, lost = bytearray(), asyncio.Event()
+
+    class Listener:
+        def answered(self, data: bytes) -> None:
+            answered.extend(data)
+
+        def upstream_lost(self, exc: Exception | None) -> None:
+            lost.set()
+
+    async with origin(refuse_and_reset) as server:
+        connection = await upstream(server.url).connect(5)
+        connection.begin_plain(Listener(), "POST")
+        await write_until_it_is_lost(connection)
+        connection.hold(False)
+        async with asyncio.timeout(10):
+            await lost.wait()
+        assert answered == REFUSAL
+
+
+@pytest.mark.parametrize("scene", [_answer_before_a_reset, _plain_answer_before_a_reset])
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_an_answer_is_heard_though_a_write_meets_the_reset_behind_it_first(
+    loop: str, scene: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(scene())
+
+
 async def test_a_broken_chunk_cuts_the_body() -> None:
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n"
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         await ask(connection)
         with pytest.raises(UpstreamCut):
             await body(connection)
@@ -317,7 +386,7 @@ async def test_what_comes_behind_an_answer_throws_the_connection_away(method: st
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + (b"ok" if method == "GET" else b"")
     async with origin(answering(answer + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")) as server:
         up = upstream(server.url)
-        connection = await up.connect()
+        connection = await up.connect(5)
         assert (await ask(connection, method)).status == 200
         assert await body(connection) == (b"ok" if method == "GET" else b"")
         up.release(connection)
@@ -337,7 +406,7 @@ async def test_bytes_that_nobody_asked_for_end_an_idle_connection() -> None:
 
     async with origin(script) as server:
         up = upstream(server.url)
-        connection = await up.connect()
+        connection = await up.connect(5)
         await ask(connection)
         await body(connection)
         up.release(connection)
@@ -360,7 +429,7 @@ async def test_a_reader_that_is_slow_makes_the_upstream_wait() -> None:
         await reader.read()
 
     async with origin(script) as server:
-        connection = await upstream(server.url, buffer=65536).connect()
+        connection = await upstream(server.url, buffer=65536).connect(5)
         await ask(connection)
         first = await connection.read()
         # Nothing is read meanwhile: neither side may hold the whole body.
@@ -375,7 +444,7 @@ async def test_a_reader_that_is_slow_makes_the_upstream_wait() -> None:
 async def test_a_switch_of_protocols_hands_out_the_transport_and_what_came_behind_it() -> None:
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x02hi"
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         assert (await ask(connection, may_switch=True)).status == 101
         assert not connection.is_reusable
         transport, leftover = connection.detach()

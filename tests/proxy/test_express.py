@@ -102,7 +102,8 @@ async def test_what_a_proxy_says_about_the_client_is_believed_if_it_is_trusted(t
         assert gateway.plain == 1
         address = b"203.0.113.9" if trusted else b"127.0.0.1"
         assert exchange.client.encode() == address
-        assert b"\r\nX-Forwarded-For: " + address + b"\r\n" in heads[0]
+        chain = b"203.0.113.9, 127.0.0.1" if trusted else b"127.0.0.1"
+        assert b"\r\nX-Forwarded-For: " + chain + b"\r\n" in heads[0]
         assert (b"\r\nX-Request-ID: given\r\n" in heads[0]) is trusted
         assert heads[0].count(b"X-Request-ID") == heads[0].count(b"X-Forwarded-For") == 1
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from proxy.hijack import Client
 from tests.processes import free_port
 from tests.proxy.adopter import Place, place
 from tests.proxy.listening import HANDSHAKE, SWITCH, Listening, listening
-from tests.proxy.origin import answering, origin, read_head
+from tests.proxy.origin import answering, origin, read_head, silent
 from ws_service import wire
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -336,3 +337,69 @@ async def test_a_client_that_leaves_while_it_is_answered_is_no_error_in_the_log(
         exchange = await gateway.ended()
         assert (exchange.status, exchange.outcome) == (499, Outcome.CLIENT_GONE)
     assert not caplog.records
+
+
+# -- a reload while an exchange is under way
+
+PLAIN = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+UPLOAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\nbegun"
+RULE = {"path": "/guarded", "ask": "/ask"}
+
+
+async def _warm(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_head(reader)
+    writer.write(OK)
+    await reader.read()
+
+
+@pytest.mark.parametrize("new", ["10ms", "60s"])
+@pytest.mark.parametrize(
+    ("way", "request_", "key", "status", "says"),
+    [
+        ("fast path", PLAIN, "response", 504, "did not begin to answer within 0.4 s"),
+        ("fast path", CALLBACK, "response", 504, "did not begin to answer within 0.4 s"),
+        ("ordinary", PLAIN, "response", 504, "did not begin to answer within 0.4 s"),
+        ("ordinary", UPLOAD, "body", 408, "stopped coming for 0.4 s"),
+        ("ordinary", HANDSHAKE, "handshake", 504, "did not answer the WebSocket handshake within 0.4 s"),
+        ("guarded", PLAIN.replace(b"/", b"/guarded", 1), "auth", 504, "did not say within 0.4 s who may pass"),
+        ("full", PLAIN, "queue", 503, "had no room for another request within 0.4 s"),
+        ("full", HANDSHAKE, "queue", 503, "had no room for another request within 0.4 s"),
+        ("away", PLAIN, "hold", 503, "did not come back within 0.4 s"),
+        ("away", CALLBACK, "hold", 503, "did not come back within 0.4 s"),
+        ("away", UPLOAD, "hold", 503, "did not come back within 0.4 s"),
+        ("away", HANDSHAKE, "hold", 503, "did not come back within 0.4 s"),
+    ],
+)
+async def test_an_exchange_ends_by_the_time_limit_that_it_began_with(
+    way: str, request_: bytes, key: str, status: int, says: str, new: str
+) -> None:
+    values: dict[str, Any] = {"timeouts": {key: "400ms"}, "limits": {"in_flight": 1 if way == "full" else None}}
+    if way == "guarded":
+        values["auth"] = [RULE]
+    async with origin(_warm if way == "fast path" else silent) as server:
+        url = f"http://127.0.0.1:{free_port()}" if way == "away" else server.url
+        async with listening(url, **values) as gateway, gateway.client() as client, gateway.client() as other:
+            if way == "fast path":
+                await client.send(PLAIN)
+                assert (await client.read_head()).startswith(b"HTTP/1.1 200 ")
+                await client.read(2)
+                await gateway.ended()
+            before = 0
+            if way == "full":
+                before = 1
+                await other.send(HANDSHAKE if request_ is HANDSHAKE else PLAIN)
+                async with asyncio.timeout(5):
+                    while not gateway.dash.room.in_flight + gateway.ws.room.in_flight:  # noqa: ASYNC110 - it tells nobody
+                        await asyncio.sleep(0.001)
+            began = time.monotonic()
+            await client.send(request_)
+            async with asyncio.timeout(5):
+                while len(gateway.lifecycle.in_flight) == before:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.001)
+            assert gateway.plain == (way == "fast path")
+            gateway.reload(timeouts={key: new})
+            head = await client.read_head()
+            assert 0.39 <= time.monotonic() - began < 5
+            assert head.startswith(b"HTTP/1.1 %d " % status)
+            body = await client.read(int(head.partition(b"Content-Length: ")[2].split()[0]))
+            assert says in json.loads(body)["error"]

@@ -11,8 +11,9 @@ from proxy.patience import Deadlines, SlowReaders
 class Pile:
     """A reader: what waits for it, and what it has taken of that."""
 
-    def __init__(self, waiting: int = 0) -> None:
+    def __init__(self, waiting: int = 0, patience: float = 0.2) -> None:
         self.waiting = waiting
+        self.patience = patience
         self.has_taken = 0
         self.ended_at = 0.0
         self.looks = 0
@@ -31,7 +32,7 @@ class Pile:
 
 
 async def test_who_takes_nothing_is_ended_in_time() -> None:
-    reader = Pile(waiting=1)
+    reader = Pile(waiting=1, patience=0.4)
     slow = SlowReaders(0.4, lambda: [] if reader.ended.is_set() else [reader])
     began = time.monotonic()
     slow.wake()
@@ -56,7 +57,7 @@ async def test_who_takes_enough_or_has_nothing_to_take_is_not() -> None:
 
 async def test_who_takes_a_byte_now_and_then_is_ended_like_who_takes_nothing() -> None:
     """Otherwise its memory, and its upstream's worker, would be its own for as long as it likes (issue 9, A3)."""
-    reader = Pile(waiting=1)
+    reader = Pile(waiting=1, patience=0.4)
     reader.pace = 1
     SlowReaders(0.4, lambda: [] if reader.ended.is_set() else [reader]).wake()
     async with asyncio.timeout(10):
@@ -92,7 +93,7 @@ async def test_nobody_is_looked_at_when_nobody_is_there() -> None:
 
 
 async def test_a_patience_of_nothing_is_no_busy_loop() -> None:
-    reader = Pile()
+    reader = Pile(patience=0)
     SlowReaders(0, lambda: [reader] if reader.looks < 100 else []).wake()
     await asyncio.sleep(0.3)
     assert 1 <= reader.looks < 10
@@ -120,14 +121,38 @@ async def test_each_has_its_time_from_its_own_beginning() -> None:
     assert other_end - again > 0.19
 
 
-async def test_another_patience_holds_for_those_that_have_begun() -> None:
+async def test_each_keeps_the_patience_that_it_began_with() -> None:
     late: list[str] = []
-    deadlines = Deadlines[str](0.2, late.append)
+    deadlines = Deadlines[str](0.3, late.append)
     deadlines.begin("one")
     deadlines.use(10)
-    await asyncio.sleep(0.4)
-    assert late == []
-    deadlines.end("one")
+    deadlines.begin("patient")
+    deadlines.use(0.1)
+    deadlines.begin("hasty")
+    deadlines.use(10)
+    async with asyncio.timeout(5):
+        while len(late) < 2:  # noqa: ASYNC110 - it tells the list
+            await asyncio.sleep(0.01)
+    assert sorted(late) == ["hasty", "one"]
+    deadlines.end("patient")
+    assert len(deadlines) == 0
+
+
+async def test_each_reader_has_the_patience_that_its_exchange_began_with() -> None:
+    first, second, third = Pile(1, patience=0.4), Pile(1, patience=60), Pile(patience=60)
+    slow = SlowReaders(0.4, lambda: [] if third.ended.is_set() else [first, second, third])
+    slow.wake()
+    slow.use(60)
+    began = time.monotonic()
+    async with asyncio.timeout(5):
+        await first.ended.wait()
+    assert time.monotonic() - began >= 0.35
+    assert not second.ended.is_set()
+    third.waiting, third.patience = 1, 0.2  # its next exchange
+    slow.use(0.2)
+    async with asyncio.timeout(5):
+        await third.ended.wait()
+    assert not second.ended.is_set()
 
 
 async def test_what_is_late_may_end_what_is_late_as_well() -> None:

@@ -34,8 +34,8 @@ async def test_an_upstream_with_the_same_url_is_the_same_object_and_another_is_n
 async def test_making_rules_changes_nothing_that_is_in_force_until_they_are_put_in_place() -> None:
     before = make_rules(Settings())
     dash = before.upstreams["dash"]
-    after = make_rules(Settings.model_validate({"timeouts": {"hold": "3s"}}), before)
+    after = make_rules(Settings.model_validate({"timeouts": {"upstream_idle": "3s"}}), before)
     assert after.upstreams["dash"] is dash
-    assert dash.hold_seconds == 15
+    assert dash._idle_seconds == 1.5
     after.adapt_upstreams()
-    assert dash.hold_seconds == 3
+    assert dash._idle_seconds == 3

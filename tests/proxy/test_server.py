@@ -125,14 +125,14 @@ async def test_a_reload_applies_what_it_can_and_names_what_takes_a_restart(caplo
 
 STEPS = (
     "proxy.server.merge",
-    "proxy.server.tls.server_context",
+    "proxy.tls.server_context",
     "proxy.server.HeadLimits.of",
     "proxy.server.differences",
     "proxy.server.make_rules",
     "proxy.rules.make_table",
     "proxy.rules.Guards",
     "proxy.rules.make_upstreams",
-    "proxy.upstream.tls.upstream_context",
+    "proxy.tls.upstream_context",
     "proxy.upstream.Upstream.__init__",
     "proxy.rules.ForwardAuth",
     "proxy.routing.Origins",
@@ -177,8 +177,8 @@ async def test_a_reload_that_fails_at_any_step_changes_nothing(
             [{**health} for health, _ in parts],
             listener._options.copy(),
             listener._heads._patience,
-            listener._slow_readers._pause,
-            server._gateway._slow_readers._pause,
+            listener._slow_readers._shortest,
+            server._gateway._slow_readers._shortest,
             server.certificate.context,
             server.entrance.room,
         ]

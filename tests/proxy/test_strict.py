@@ -393,7 +393,7 @@ def test_whatever_is_let_through_is_one_request_for_the_strictest_origin(seed: i
         decision = decide(head, Table())
         if isinstance(decision, Refuse):
             continue
-        ours = Reader().read(head, Peer("192.0.2.9")).fields_of("our-id")
+        ours = Reader().read(head, Peer("192.0.2.9")).fields_of("our-id", decision.upstream)
         if head.get(b"host") is None:
             ours = ((b"Host", b"upstream"), *ours)
         upgrade = isinstance(decision, Upgrade)

@@ -13,7 +13,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from proxy.config import Settings, Tls
 from proxy.errors import TlsError
-from proxy.tls import Certificate, Content, contents, renewals, server_context, upstream_context, why
+from proxy.tls import Certificate, Content, Contexts, contents, renewals, server_context, upstream_context, why
 from tests.certificates import Authority, encrypt
 
 
@@ -133,11 +133,13 @@ def test_a_file_that_is_exchanged_while_it_is_read_is_named_or_used(
                     Path(name).write_bytes(data)
                 real = getattr(ssl.SSLContext, step)
 
-                def exchanged(*args: object, real: Any = real, path: str = path, content: Any = content) -> object:
+                def exchanged(
+                    *args: object, real: Any = real, path: str = path, content: Any = content, **more: object
+                ) -> object:
                     Path(path).unlink()
                     if content is not None:
                         Path(path).write_bytes(content)
-                    return real(*args)
+                    return real(*args, **more)
 
                 with monkeypatch.context() as patch:
                     patch.setattr(ssl.SSLContext, step, exchanged)
@@ -151,9 +153,45 @@ def test_a_new_certificate_is_for_those_who_come_after_it(authority: Authority) 
     certificate = Certificate(server_context(Tls(**authority.issue())))
     before = certificate.context
     first = meet(before, authority.client())
+    assert not certificate.is_other(before)
     certificate.context = server_context(Tls(**authority.issue()))
+    assert certificate.is_other(before)
     assert meet(certificate.context, authority.client()).serial != first.serial
     assert meet(before, authority.client()).serial == first.serial
+
+
+def test_files_are_read_once_for_one_reading_of_the_configuration(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is in them by then: what was checked is what is used, and what there is to warn of is said once."""
+    now, day = datetime.now(UTC), timedelta(days=1)
+    files = Tls(**authority.issue(not_before=now - 9 * day, not_after=now - day))
+    contexts = Contexts()
+    checked, believed = contexts.server(files), contexts.upstream(str(authority.file))
+    for path in (files.certificate, files.key, authority.file):
+        Path(path).unlink()
+    assert contexts.server(files) is checked
+    assert contexts.upstream(str(authority.file)) is believed
+    assert len(caplog.records) == 1
+    with pytest.raises(TlsError):
+        Contexts().server(files)
+
+
+def test_a_certificate_that_is_exchanged_after_it_was_loaded_is_not_warned_of(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = authority.issue()
+    now, day = datetime.now(UTC), timedelta(days=1)
+    old = authority.issue(file="old", not_before=now - 9 * day, not_after=now - day)
+    load = ssl.SSLContext.load_cert_chain
+
+    def exchange(self: ssl.SSLContext, *arguments: Any) -> None:
+        load(self, *arguments)
+        Path(old["certificate"]).replace(files["certificate"])
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", exchange)
+    server_context(Tls(**files))
+    assert not caplog.records
 
 
 def test_a_new_certificate_that_is_wrong_changes_nothing(authority: Authority) -> None:

@@ -37,7 +37,7 @@ class End:
             while len(data) < count:
                 piece = await asyncio.get_running_loop().sock_recv(self._sock, count - len(data))
                 if not piece:
-                    raise AssertionError(f"ended behind {data!r}")
+                    raise AssertionError(f"ended after {len(data)} bytes: {data[-100:]!r}")
                 data += piece
         return data
 
@@ -97,7 +97,7 @@ async def rig(
     calls = []
 
     def on_end(tunnel: Tunnel) -> None:
-        watched.clear()
+        watch.forget(tunnel)
         calls.append(tunnel)
         ended.set()
 
@@ -107,10 +107,10 @@ async def rig(
         verdict = admission.buffer("192.0.2.1", size, most, 0.0)
         return verdict.slot if isinstance(verdict, Admit) else None
 
-    tunnel = Tunnel(client_transport, upstream_transport, buffer=buffer, hold=hold, on_end=on_end)
+    tunnel = Tunnel(client_transport, upstream_transport, buffer=buffer, send=60, hold=hold, on_end=on_end)
     tunnel.open(answer, from_upstream, from_client)
-    watched = [tunnel]
-    IdleWatch(idle, watched).wake()
+    watch = IdleWatch(idle)
+    watch.watch(tunnel)
     try:
         yield Rig(tunnel, client, upstream, ended, admission.buffered)
     finally:
@@ -238,6 +238,55 @@ async def test_a_client_that_has_begun_to_close_hears_no_second_code() -> None:
         assert await r.client.receive_all() == b""
         r.client.close()
         assert (await r.ended()).closed_by == "client"
+
+
+GOODBYE = {"upstream": close_frame(1009, masked=False), "client": close_frame(1009, masked=True)}
+
+
+@pytest.mark.parametrize("before", [0, 40_000])
+@pytest.mark.parametrize("role", ["client", "upstream"])
+async def test_a_goodbye_reaches_the_other_side_though_a_write_meets_the_reset_behind_it_first(
+    role: str, before: int
+) -> None:
+    """As a service does that refuses a message which is still coming. before: bytes that wait to be read with it."""
+    async with rig() as r:
+        one, other = (r.client, r.upstream) if role == "client" else (r.upstream, r.client)
+        near = r.tunnel._client if role == "client" else r.tunnel._upstream
+        near.transport.pause_reading()  # whatever else has its turn first
+        said = b"\x82\x7f" + before.to_bytes(8, "big") + bytes(before) + GOODBYE["upstream"]
+        if role == "client":
+            said = b"\x82\xff" + before.to_bytes(8, "big") + b"\0\0\0\0" + bytes(before) + GOODBYE["client"]
+        await one.send(said)
+        one.reset()
+        sent = 0
+        async with asyncio.timeout(10):
+            while not near.transport.is_closing():
+                await other.send(b"\x82\x7e\xff\xff")  # a frame without end
+                sent += 4
+                await asyncio.sleep(0)
+        heard = await other.receive(len(said))
+        assert heard == said
+        await other.send(bytes(1 << 20))  # it goes on, and is not reset before it has heard
+        other.end()
+        assert await other.receive_all() == b""
+        tunnel = await r.ended()
+        assert (tunnel.closed_by, tunnel.close_code) == (role, 1009)
+        assert tunnel.outcome in (Outcome.CLIENT_CLOSED, Outcome.UPSTREAM_CLOSED)
+
+
+async def test_whoever_sends_without_end_is_not_heard_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.tunnel.FAREWELL", 0.05)
+    monkeypatch.setattr("proxy.tunnel.LINGERING", 0.2)
+    async with rig() as r:
+        await r.upstream.send(GOODBYE["upstream"])
+        assert await r.client.receive(4) == GOODBYE["upstream"]
+        r.upstream.reset()
+        with pytest.raises(ConnectionError):
+            async with asyncio.timeout(10):
+                while True:
+                    await r.client.send(bytes(65536))
+                    await asyncio.sleep(0.001)
+        await r.ended()
 
 
 async def test_an_upstream_whose_client_vanishes_gets_no_word_of_ours() -> None:
@@ -403,7 +452,7 @@ async def test_both_connections_are_watched_by_tcp(option: str) -> None:
         for leg in (r.tunnel._client, r.tunnel._upstream):
             sock = leg.transport.get_extra_info("socket")
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-            assert 0 < sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) <= 60
+            assert 0 < sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) <= 15
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
@@ -435,6 +484,14 @@ def test_half_close_and_back_pressure_hold_on_uvloop(role: str) -> None:
         runner.run(test_a_reset_ends_the_other_side(role))
 
 
+@pytest.mark.parametrize("before", [0, 40_000])
+@pytest.mark.parametrize("role", ["client", "upstream"])
+def test_last_words_are_heard_on_uvloop_too(role: str, before: int) -> None:
+    scene = test_a_goodbye_reaches_the_other_side_though_a_write_meets_the_reset_behind_it_first
+    with asyncio.Runner(loop_factory=_uvloop_factory()) as runner:
+        runner.run(scene(role, before))
+
+
 async def test_an_end_that_is_told_to_the_leg_before_the_goodbye_counts() -> None:
     """Over TLS the loops tell it to the protocol that was there when the end was on its way."""
     async with rig() as r:
@@ -447,13 +504,21 @@ async def test_an_end_that_is_told_to_the_leg_before_the_goodbye_counts() -> Non
         await r.ended()
 
 
-async def test_another_idle_time_holds_for_tunnels_that_are_open() -> None:
-    async with rig() as r:
-        watch = IdleWatch(3600, [r.tunnel])
-        watch.wake()
-        watch.use(0.2)
-        assert await r.client.receive(4) == close_frame(1001, masked=False)
-        assert r.tunnel.outcome is Outcome.IDLE
+async def test_a_tunnel_keeps_the_idle_time_that_it_began_with() -> None:
+    async with rig() as short, rig() as long, rig() as later:
+        watch = IdleWatch(0.2)
+        watch.watch(short.tunnel)
+        watch.use(3600)
+        watch.watch(long.tunnel)
+        watch.use(0.1)
+        watch.watch(later.tunnel)
+        assert await later.client.receive(4) == close_frame(1001, masked=False)
+        assert await short.client.receive(4) == close_frame(1001, masked=False)
+        assert short.tunnel.outcome is Outcome.IDLE
+        assert long.tunnel.outcome is None
+        for r in (short, long, later):
+            watch.forget(r.tunnel)
+        assert len(watch) == 0
 
 
 @pytest.mark.parametrize(("how", "outcome"), [("end", Outcome.UPSTREAM_CLOSED), ("reset", Outcome.RESET)])

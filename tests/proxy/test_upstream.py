@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from proxy import config
-from proxy.config import Limits, Tls
+from proxy.config import Limits, Timeouts, Tls
+from proxy.connection import Connection
 from proxy.errors import (
     Exhausted,
     Stopping,
@@ -37,7 +38,7 @@ from tests.proxy.test_connection import OK, ask, body, upstream
 async def test_a_connection_is_used_again_and_the_youngest_first() -> None:
     async with origin(answering(OK, OK, OK)) as server:
         up = upstream(server.url)
-        first, second = await up.connect(), await up.connect()
+        first, second = await up.connect(5), await up.connect(5)
         for connection in (first, second):
             await ask(connection)
             await body(connection)
@@ -54,7 +55,7 @@ async def test_a_connection_is_used_again_and_the_youngest_first() -> None:
 async def test_a_connection_that_the_upstream_has_closed_is_not_used_again() -> None:
     async with origin(answering(OK, close=True)) as server:
         up = upstream(server.url)
-        connection = await up.connect()
+        connection = await up.connect(5)
         await ask(connection)
         await body(connection)
         poll = connection.has_gone_stale
@@ -68,7 +69,7 @@ async def test_a_connection_that_the_upstream_has_closed_is_not_used_again() -> 
 async def test_an_idle_connection_is_closed_in_time() -> None:
     async with origin(answering(OK)) as server:
         up = upstream(server.url, idle=0.05)
-        connection = await up.connect()
+        connection = await up.connect(5)
         await ask(connection)
         await body(connection)
         up.release(connection)
@@ -79,7 +80,7 @@ async def test_an_idle_connection_is_closed_in_time() -> None:
 async def test_one_that_is_closed_closes_its_idle_connections_and_keeps_none() -> None:
     async with origin(answering(OK, OK)) as server:
         up = upstream(server.url)
-        idle, busy = await up.connect(), await up.connect()
+        idle, busy = await up.connect(5), await up.connect(5)
         for connection in (idle, busy):
             await ask(connection)
             await body(connection)
@@ -94,23 +95,23 @@ async def test_one_that_is_closed_closes_its_idle_connections_and_keeps_none() -
 async def test_one_that_is_adapted_keeps_its_idle_connections_by_the_new_time() -> None:
     async with origin(answering(OK)) as server:
         up = upstream(server.url, idle=0.05)
-        connection = await up.connect()
+        connection = await up.connect(5)
         await ask(connection)
         await body(connection)
         up.release(connection)
-        rest = dict(context=None, hold=0, queue=0, limits=Limits(), probes=config.Health(interval=0), path=None)
-        up.adapt(connect_timeout=1, idle=60, buffer=65536, **rest)  # type: ignore[arg-type]
+        rest = dict(context=None, limits=Limits(), probes=config.Health(interval=0), path=None)
+        up.adapt(idle=60, buffer=65536, **rest)  # type: ignore[arg-type]
         await asyncio.sleep(0.1)  # longer than the old time, at whose end there is nothing to see
         assert up.reuse() is connection
         up.release(connection)
-        up.adapt(connect_timeout=1, idle=0, buffer=65536, **rest)  # type: ignore[arg-type]
+        up.adapt(idle=0, buffer=65536, **rest)  # type: ignore[arg-type]
         assert up.reuse() is None
 
 
 async def test_a_connection_in_the_middle_of_an_answer_is_closed_by_its_release() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")) as server:
         up = upstream(server.url)
-        connection = await up.connect()
+        connection = await up.connect(5)
         await ask(connection)
         up.release(connection)
         await server.wait_closed(1)
@@ -120,7 +121,7 @@ async def test_a_connection_in_the_middle_of_an_answer_is_closed_by_its_release(
 async def test_a_refused_connection_says_which_upstream_and_what_to_check() -> None:
     port = free_port()
     with pytest.raises(UpstreamUnreachable, match="dash cannot be reached: connection refused") as caught:
-        await upstream(f"http://127.0.0.1:{port}").connect()
+        await upstream(f"http://127.0.0.1:{port}").connect(5)
     assert "gateway.upstreams.dash" in caught.value.advice
     assert str(port) not in caught.value.message + caught.value.advice, "addresses are for the log"
     assert str(port) in caught.value.detail
@@ -128,7 +129,7 @@ async def test_a_refused_connection_says_which_upstream_and_what_to_check() -> N
 
 async def test_a_socket_file_that_does_not_exist_is_named() -> None:
     with pytest.raises(UpstreamUnreachable, match="its socket file does not exist"):
-        await upstream("unix:/nonexistent/dash.sock").connect()
+        await upstream("unix:/nonexistent/dash.sock").connect(5)
 
 
 async def test_a_full_backlog_ends_in_a_timeout() -> None:
@@ -137,9 +138,32 @@ async def test_a_full_backlog_ends_in_a_timeout() -> None:
         listener.listen(0)
         address = listener.getsockname()
         with socket.create_connection(address), pytest.raises(UpstreamTimeout, match="did not take a connection"):
-            up = upstream(f"http://127.0.0.1:{address[1]}", connect_timeout=0.2)
+            up = upstream(f"http://127.0.0.1:{address[1]}")
             for _ in range(8):  # the kernel rounds the backlog up
-                await up.connect()
+                await up.connect(0.2)
+
+
+async def test_a_connection_that_the_upstream_has_closed_already_is_none() -> None:
+    """As a program does that is being stopped. What is sent to it is lost, and nobody can tell."""
+
+    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with origin(leave) as server:
+        up = upstream(server.url)
+        dial = up._dial
+
+        async def closed(seconds: float) -> Connection:
+            made = await dial(seconds)
+            made.hold(True)  # so that only the kernel knows
+            await server.wait_closed(1)
+            while not made.has_ended():  # noqa: ASYNC110 - the kernel has the FIN, or will in a moment
+                await asyncio.sleep(0)
+            return made
+
+        up._dial = closed  # type: ignore[method-assign]
+        with pytest.raises(UpstreamUnreachable, match="closed the connection at once"):
+            await up.connect(5)
 
 
 # -- names
@@ -148,7 +172,7 @@ async def test_a_full_backlog_ends_in_a_timeout() -> None:
 async def test_a_name_that_nobody_knows_is_said_to_be_unknown_and_the_upstream_to_be_away() -> None:
     up = upstream("http://no-such-host.invalid:8050")  # RFC 6761: it never will be
     with pytest.raises(UpstreamUnreachable, match="dash cannot be reached: its host name is not known"):
-        await up.connect()
+        await up.connect(5)
     assert up.health.is_away
 
 
@@ -161,10 +185,10 @@ async def test_a_resolver_that_hangs_is_named_in_time(monkeypatch: pytest.Monkey
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    up = upstream("http://dash.internal:8050", connect_timeout=0.1)
+    up = upstream("http://dash.internal:8050")
     for _ in range(3):
         with pytest.raises(UpstreamTimeout, match=r"did not look up its host name within 0\.1 s"):
-            await up.connect()
+            await up.connect(0.1)
     over.set()
 
 
@@ -180,25 +204,27 @@ async def test_the_addresses_of_a_name_are_tried_in_turn(monkeypatch: pytest.Mon
 
     async with origin(answering(OK)) as server:
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        up = upstream(f"http://dash.internal:{server.port}", connect_timeout=1)
-        connection = await up.connect()
+        up = upstream(f"http://dash.internal:{server.port}")
+        connection = await up.connect(1)
         assert (await ask(connection)).status == 200
         connection.abort()
 
 
 # -- turns
 
+TIMEOUTS = Timeouts()
 
-def narrow(url: str, *, queue: float = 10, waiting: int = 10, idle: float = 60) -> Upstream:
+
+def narrow(url: str, *, waiting: int = 10, idle: float = 60) -> Upstream:
     limits = Limits(in_flight=1, waiting=waiting)
-    return Upstream("dash", url, connect_timeout=5, idle=idle, buffer=65536, queue=queue, limits=limits)
+    return Upstream("dash", url, idle=idle, buffer=65536, limits=limits)
 
 
 async def test_an_upstream_gets_no_more_than_it_may_have() -> None:
     async with origin(answering(OK, OK)) as server:
         up = narrow(server.url)
-        first = await up.acquire()
-        waiting = asyncio.get_running_loop().create_task(up.acquire(), name="second")
+        first = await up.acquire(TIMEOUTS)
+        waiting = asyncio.get_running_loop().create_task(up.acquire(TIMEOUTS), name="second")
         await asyncio.sleep(0)
         assert (up.room.in_flight, up.room.waiting) == (1, 1)
         await ask(first)
@@ -214,10 +240,10 @@ async def test_an_upstream_gets_no_more_than_it_may_have() -> None:
 
 async def test_a_turn_that_does_not_come_is_refused_in_time() -> None:
     async with origin(silent) as server:
-        up = narrow(server.url, queue=0.05)
-        connection = await up.acquire()
+        up = narrow(server.url)
+        connection = await up.acquire(TIMEOUTS)
         with pytest.raises(UpstreamFull):
-            await up.acquire()
+            await up.acquire(Timeouts(queue="50ms"))
         up.discard(connection)
 
 
@@ -225,7 +251,7 @@ async def test_an_attempt_that_fails_gives_its_turn_back() -> None:
     up = narrow(f"http://127.0.0.1:{free_port()}")
     for _ in range(3):
         with pytest.raises(UpstreamUnreachable):
-            await up.acquire()
+            await up.acquire(TIMEOUTS)
     assert up.room.in_flight == 0
     up.close()
     await up.closed()
@@ -234,7 +260,7 @@ async def test_an_attempt_that_fails_gives_its_turn_back() -> None:
 async def test_an_attempt_that_is_cancelled_gives_its_turn_back() -> None:
     async with origin(silent) as server:
         up = narrow(server.url)
-        attempt = asyncio.get_running_loop().create_task(up.acquire(), name="attempt")
+        attempt = asyncio.get_running_loop().create_task(up.acquire(TIMEOUTS), name="attempt")
         await asyncio.sleep(0)
         assert up.room.in_flight == 1
         attempt.cancel()
@@ -245,8 +271,8 @@ async def test_an_attempt_that_is_cancelled_gives_its_turn_back() -> None:
 async def test_nobody_overtakes_those_who_wait_with_an_idle_connection() -> None:
     async with origin(answering(OK, OK), answering(OK)) as server:
         up = narrow(server.url)
-        connection = await up.acquire()
-        waiting = asyncio.get_running_loop().create_task(up.acquire(is_new=True), name="handshake")
+        connection = await up.acquire(TIMEOUTS)
+        waiting = asyncio.get_running_loop().create_task(up.acquire(TIMEOUTS, is_new=True), name="handshake")
         await asyncio.sleep(0)
         await ask(connection)
         await body(connection)
@@ -263,7 +289,7 @@ async def test_a_tunnel_is_not_in_flight() -> None:
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
     async with origin(answering(answer)) as server:
         up = narrow(server.url)
-        connection = await up.acquire(is_new=True)
+        connection = await up.acquire(TIMEOUTS, is_new=True)
         await ask(connection, may_switch=True)
         transport, _ = up.detach(connection)
         assert up.room.in_flight == 0
@@ -279,7 +305,7 @@ async def test_what_keeps_us_from_connecting_is_not_the_upstreams_fault(monkeypa
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", no_more_files)
     with pytest.raises(Exhausted) as caught:
-        await up.acquire()
+        await up.acquire(TIMEOUTS)
     assert "too many open files" in caught.value.detail
     assert not up.health.is_away
     assert up.room.in_flight == 0
@@ -292,7 +318,7 @@ async def test_what_keeps_us_from_connecting_is_not_the_upstreams_fault(monkeypa
 async def looked_at(url: str, **probes: Any) -> AsyncIterator[Upstream]:
     path = probes.pop("path", None)
     probing = config.Health(**{"interval": "50ms", **probes})
-    up = Upstream("dash", url, connect_timeout=5, idle=60, buffer=65536, probes=probing, path=path)
+    up = Upstream("dash", url, idle=60, buffer=65536, probes=probing, path=path)
     up.start()
     try:
         yield up
@@ -338,7 +364,7 @@ async def test_a_path_that_is_wrong_takes_no_upstream_out(script: Script, why: s
     async with origin(script) as server, looked_at(server.url, path="/helth", timeout="100ms") as up:
         await becomes(up, State.UNWELL)
         assert up.health.why.startswith(why)
-        up.discard(await up.acquire())  # requests go on
+        up.discard(await up.acquire(TIMEOUTS))  # requests go on
 
 
 async def test_a_port_that_closes_what_it_takes_is_away() -> None:
@@ -373,7 +399,7 @@ async def test_a_probe_says_who_it_is_and_ends_its_connection() -> None:
 async def test_a_closed_upstream_holds_nobody() -> None:
     up = upstream(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(UpstreamUnreachable):
-        await up.connect()
+        await up.connect(5)
     up.close()
     with pytest.raises(Stopping):
         await up.returned(10)
@@ -396,10 +422,10 @@ def test_a_url_is_split_into_host_and_port(url: str, expected: tuple[str, int]) 
 async def test_without_a_descriptor_no_upstream_is_to_blame() -> None:
     async with origin(answering(OK)) as server:
         with no_descriptor_left(), pytest.raises(Exhausted) as caught:
-            await upstream(server.url).connect()
+            await upstream(server.url).connect(5)
         assert "too many open files" in caught.value.detail
         assert caught.value.headers == ((b"Retry-After", b"1"),)
-        connection = await upstream(server.url).connect()  # and a moment later it works
+        connection = await upstream(server.url).connect(5)  # and a moment later it works
         connection.abort()
 
 
@@ -427,7 +453,7 @@ async def test_plain_http_where_tls_was_named_is_asked_about_and_nobody_waits_fo
     async with origin(to_anything(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
         dash = upstream(server.url.replace("http:", "https:"), context=upstream_context(None))
         with pytest.raises(UpstreamError) as caught:
-            await dash.connect()
+            await dash.connect(5)
         error = caught.value
         assert (error.status, error.passes) == (502, False)
         assert error.message == "The upstream dash cannot be spoken to over TLS."
@@ -443,7 +469,7 @@ async def test_a_certificate_that_is_not_believed_is_asked_about(tmp_path: Path)
     async with origin(answering(OK), tls=theirs) as server:
         url = server.url.replace("http://127.0.0.1", "https://localhost")
         with pytest.raises(UpstreamError) as caught:
-            await upstream(url, context=upstream_context(None)).connect()
+            await upstream(url, context=upstream_context(None)).connect(5)
         assert (caught.value.status, caught.value.passes) == (502, False)
         assert caught.value.message == "The upstream dash cannot be spoken to safely."
         assert "is its certificate the right one?" in caught.value.advice
@@ -454,14 +480,14 @@ async def test_an_upstream_that_ends_a_tls_handshake_may_have_no_tls_and_may_com
     async with origin(to_anything(b"")) as server:
         dash = upstream(server.url.replace("http:", "https:"), context=upstream_context(None))
         with pytest.raises(UpstreamUnreachable, match="it closed the connection in the TLS handshake") as caught:
-            await dash.connect()
+            await dash.connect(5)
         assert "is it running, and does it speak TLS?" in caught.value.advice
         assert caught.value.passes
 
 
 async def test_an_upstream_that_answers_in_tls_is_said_to_and_nobody_waits_for_it() -> None:
     async with origin(answering(b"\x15\x03\x01\x00\x02\x02\x46")) as server:
-        connection = await upstream(server.url).connect()
+        connection = await upstream(server.url).connect(5)
         with pytest.raises(UpstreamError, match=r"^The upstream dash answers in TLS\.$") as caught:
             await ask(connection)
         assert (caught.value.status, caught.value.passes) == (502, False)
@@ -476,7 +502,7 @@ async def test_a_socket_file_that_this_user_may_not_use_is_asked_about(tmp_path:
         listener.listen()
         (tmp_path / "dash.sock").chmod(0)
         with pytest.raises(UpstreamUnreachable, match="permission denied") as caught:
-            await upstream(f"unix:{tmp_path / 'dash.sock'}").connect()
+            await upstream(f"unix:{tmp_path / 'dash.sock'}").connect(5)
     assert "may the user of this process use its socket file?" in caught.value.advice
     assert not caught.value.passes
 
@@ -486,7 +512,7 @@ async def test_a_socket_file_of_another_kind_is_said_to_be_one(tmp_path: Path) -
         listener.bind(str(tmp_path / "ws.sock"))
         listener.listen()
         with pytest.raises(UpstreamUnreachable, match="its socket file is of another kind") as caught:
-            await upstream(f"unix:{tmp_path / 'ws.sock'}").connect()
+            await upstream(f"unix:{tmp_path / 'ws.sock'}").connect(5)
     assert "is that the socket file of a web server?" in caught.value.advice
     assert not caught.value.passes
 
@@ -500,7 +526,7 @@ async def test_a_connection_over_tls_is_used_again_in_another_turn_of_the_loop(t
         url = server.url.replace("http://127.0.0.1", "https://localhost")
         dash = upstream(url, context=upstream_context(str(authority.file)))
         for number in range(2):
-            connection = dash.reuse() or await dash.connect()
+            connection = dash.reuse() or await dash.connect(5)
             assert connection.has_tls
             assert connection.is_reused == bool(number)
             assert (await ask(connection)).status == 200

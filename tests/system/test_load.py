@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.load import trials
+from tests.load import callbacks, trials
 from tests.load.checks import Check, all_held, table
 
 MIB = 1 << 20
@@ -26,3 +26,9 @@ async def test_slow_clients_hold_little_and_nobody_else_is_refused(tmp_path: Pat
 
 async def test_clients_that_do_not_read_hold_little(tmp_path: Path) -> None:
     held(await trials.unread(tmp_path, count=24, size=64 * MIB, read=1))
+
+
+async def test_a_real_dash_that_is_killed_fails_nothing_that_was_not_sent_and_no_callback_comes_twice(
+    tmp_path: Path,
+) -> None:
+    held(await callbacks.callbacks(tmp_path, gets=20, posts=20, handshakes=4, down=2, around=1))

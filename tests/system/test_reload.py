@@ -8,7 +8,9 @@ import re
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +184,22 @@ def test_time_limits_change(gateway: Gateway) -> None:
     assert gateway.dial().read_to_cut()[0] == b""
 
 
+def test_a_request_under_way_keeps_its_time_limits_on_the_fast_path_too(gateway: Gateway, dash: Origin) -> None:
+    client = gateway.dial()
+    client.send(request("GET /"))
+    upstream = dash.accept()
+    for body in (b"first", b"second"):
+        upstream.read_head()
+        if body == b"second":
+            change(gateway, timeouts={"response": "10ms", "send": "10ms", "hold": "10ms", "queue": "10ms"})
+            reload(gateway)
+            time.sleep(1.5)  # longer than the new limit, and than the pause between two looks for it
+        upstream.send(answer("200 OK", body=body))
+        assert client.read_message().body == body
+        if body == b"first":
+            client.send(request("GET /"))
+
+
 def test_variables_come_from_the_environment_of_the_process(tmp_path: Path) -> None:
     port, admin = free_ports(2)
     path = tmp_path / "config.yaml"
@@ -332,6 +350,14 @@ def test_a_renewed_certificate_is_in_use_and_the_log_says_which(tmp_path: Path, 
         line = rf"^INFO changed: gateway.tls.certificate: the file {files['certificate']} was renewed: "
         told = gateway.process.wait_for(line + r"serial (\w+), valid until .* UTC -> serial (\w+), valid until .* UTC$")
         assert told.groups() == (before, serial())
+
+
+def test_an_expired_certificate_is_warned_of_once_at_the_start_and_once_at_each_reload(tmp_path: Path) -> None:
+    now, day = datetime.now(UTC), timedelta(days=1)
+    files = Authority(tmp_path).issue(not_before=now - 9 * day, not_after=now - day)
+    with running_gateway(tmp_path, dash="http://127.0.0.1:9", tls=files) as gateway:
+        assert gateway.process.output.count("has expired") == 1
+        assert reload(gateway).count("has expired") == 1
 
 
 # -- again and again

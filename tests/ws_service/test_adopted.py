@@ -183,7 +183,7 @@ async def test_the_end_is_told_with_its_code_and_its_author(ws: str) -> None:
         assert report.ending in (Ending.CLIENT, Ending.RESET)
 
 
-@pytest.mark.parametrize("what", ["ws_service.adopted._counts", "ws_service.connection._keep_alive"])
+@pytest.mark.parametrize("what", ["ws_service.adopted._counts", "ws_service.connection.keep_alive"])
 async def test_a_connection_that_cannot_be_made_is_answered_and_reported(
     what: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
