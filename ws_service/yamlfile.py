@@ -29,6 +29,9 @@ Place = tuple[int, int]
 
 _MISSING_SPACE = re.compile(r"[ -]*(?P<key>[A-Za-z_][A-Za-z0-9_]*):(?P<value>[^\s/].*)")
 _EQUALS = re.compile(r"[ -]*(?P<key>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)")
+_LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+"""What ends a line for PyYAML, whose places are counted in such lines."""
+
 _KEY = re.compile(r"[ -]*[^\s:#][^:#]*:(?P<value>\s.*|)$")
 _BRACKETED = re.compile(r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\](?::[0-9]+)?")
 _INDENTATION = re.compile(r"[^\S\n]*")
@@ -70,7 +73,7 @@ def read_document(path: Path) -> Document:
 
 def parse(text: str, source: str) -> Document:
     """Parse YAML. source: the file's name, for messages. Raises ConfigError."""
-    lines = text.split("\n")
+    lines = _LINE_END.split(text)
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ws_service.errors import ConfigError
@@ -224,9 +224,27 @@ def test_a_line_without_its_colon_is_written_as_it_was_meant(text: str, better: 
 
 
 PIECES = ["\t", " ", "  ", "\n", ":", ": ", "- ", "'", '"', "[", "]", "{", "}", ",", "#", "&a ", "*a", "!x ", "|", ">"]
-PIECES += ["---", "@", "%", "=", "? ", "<<: ", "${", "\xa0", "\x00", "\u2028", "name", "gateway", "\n  listen: a"]
+PIECES += [
+    "---",
+    "@",
+    "%",
+    "=",
+    "? ",
+    "<<: ",
+    "${",
+    "\xa0",
+    "\x00",
+    "\u2028",
+    "\u2029",
+    "\x85",
+    "\r",
+    "name",
+    "gateway",
+    "\n  listen: a",
+]
 
 
+@example("", ["\u2028", "\u2028", "\t"])  # more lines than line feeds
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), st.lists(st.sampled_from(PIECES), max_size=4))
 def test_whatever_is_written_is_values_or_a_sentence(middle: str, end: list[str]) -> None:
     try:
