@@ -166,7 +166,8 @@ class FuzzClient(asyncio.Protocol):
         if self._answered < good or (good and self._was_last(good - 1)):
             return
         # A head with a fault may be refused at its end only; without one, there is nothing to wait for.
-        if good == len(readings) or not readings[-1].faults or b"\r\n\r\n" not in readings[-1].raw:
+        last = readings[-1] if good < len(readings) else None
+        if last is None or not last.faults or b"\r\n\r\n" not in last.raw.lstrip(b"\r\n"):  # empty lines begin no head
             self._leave()
 
     def _leave(self, *, abort: bool = False) -> None:
