@@ -217,11 +217,13 @@ async def staged_for(
     settings: dict[str, Any] = {
         "limits": {} if is_paced else {"handshakes_per_second": None},
         "routes": [{"path": "/to", "to": "dash"}],
+        "timeouts": {},
     }
     upstreams = {"dash": f"http://127.0.0.1:{stage.sink_port}", "ws": f"http://127.0.0.1:{stage.service_port}"}
     for kind in kinds:
         upstreams |= kind.settings.get("upstreams", {})
         settings["limits"] |= kind.settings.get("limits", {})
+        settings["timeouts"] |= kind.settings.get("timeouts", {})
     if TLS in needs:
         settings["tls"] = Authority(folder).issue()
     stage.configure(**settings, upstreams=upstreams)

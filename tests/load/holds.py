@@ -405,6 +405,7 @@ def _kind(name: str, act: Act, *needs: str, **more: Any) -> Kind:
 
 
 _AWAY = {"upstreams": {"dash": AWAY}}
+_AT_ONCE = {**_AWAY, "timeouts": {"hold": 0}}
 
 _ONE_WEBSOCKET = {"limits": {"websockets_per_client": 1}}
 
@@ -417,7 +418,7 @@ KINDS: dict[str, Kind] = {
         _kind("unread answers: 200", answers_200, count=50, seconds=20),
         _kind("unread answers: 403", answers_403, SERVICE, count=50, seconds=20),
         _kind("unread answers: 429", answers_429, count=50, seconds=20, settings=_ONE_WEBSOCKET),
-        _kind("unread answers: 503", answers_503, count=50, seconds=20, settings=_AWAY),
+        _kind("unread answers: 503", answers_503, count=50, seconds=20, settings=_AT_ONCE),
         _kind("half bodies of 100 bytes", half_body),
         _kind("half bodies of 64 KiB", half_body_of_64_kib),
         _kind("half chunked bodies", half_chunked),

@@ -127,7 +127,11 @@ REFUSED = [
         settings={"limits": {"websockets_per_client": 1}},
     ),
     asking("refused requests: 403", handshake("/to/answer", "Origin: http://elsewhere.example")),
-    asking("refused requests: 503", post("answer", "Content-Length: 0"), settings={"upstreams": {"ws": AWAY}}),
+    asking(
+        "refused requests: 503",
+        post("answer", "Content-Length: 0"),
+        settings={"upstreams": {"ws": AWAY}, "timeouts": {"hold": 0}},
+    ),
 ]
 
 
