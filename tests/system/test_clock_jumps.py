@@ -115,5 +115,6 @@ def test_a_time_limit_is_as_long_as_ever_and_the_time_stamps_follow_the_clock(
         told = client.read_message()
         assert told.status == 504
         assert 1.9 <= time.monotonic() - began < 8
-        assert f" {year(seconds)} " in told.get("date"), "the clock has not jumped: this test has shown nothing"
+        assert f" {year(0)} " in told.get("date"), "it is the moment of the answer, and not of the request"
+        # That of the request, which proves that the clock has jumped.
         gateway.process.wait_for(rf'^{year(seconds)}-.* "GET /silence" 504 ')
