@@ -472,6 +472,8 @@ def _stray(key: str, here: list[str] | tuple[str, ...], known: Mapping[str, Home
     if better is not None and not _near(key, here):
         return f"is not a setting; a value follows a colon and a space: {better}"
     near = _near(key, here)
+    if difflib.get_close_matches(key, here, n=1, cutoff=_MISSPELLING):  # limits.head is none: header is another setting
+        return f"is not a setting; did you mean {near[0]}?"
     own = str(where[0]) if where else ""
     homes = known.get(own, {}).get(key) or [p for name in known if name != own for p in known[name].get(key, ())]
     if homes:
@@ -479,6 +481,10 @@ def _stray(key: str, here: list[str] | tuple[str, ...], known: Mapping[str, Home
     if near:
         return f"is not a setting; did you mean {near[0]}?"
     return f"is not a setting; known here: {', '.join(here)}"
+
+
+_MISSPELLING = 0.85
+"""How like a key of the same place a key is that is a misspelling of it, and no setting of another group."""
 
 
 def _near(key: str, known: Iterable[str]) -> list[str]:

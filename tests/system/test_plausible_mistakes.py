@@ -102,7 +102,8 @@ CHECKED = {
     ),
     "1d settings at another depth": (
         "gateway:\n  drain: 30s\n  dash: http://127.0.0.1:8050\n  body: 5MiB\n  upstreams:\n"
-        "    trusted_proxies: [10.0.0.1]\n  limits: {hold: 5s}\nws_service:\n  app: mistakes_app:app\n  hold: 5s\n",
+        "    trusted_proxies: [10.0.0.1]\n  limits: {hold: 5s, head: 5s}\nws_service:\n  app: mistakes_app:app\n"
+        "  hold: 5s\n",
         [
             f"{AT}:2:3: gateway.drain: is not a setting of gateway; it belongs below gateway.timeouts:",
             f"{AT}:3:3: gateway.dash: is not a setting of gateway; it belongs below gateway.upstreams: or "
@@ -112,6 +113,7 @@ CHECKED = {
             f"{AT}:6:5: gateway.upstreams.trusted_proxies: is not a setting of gateway.upstreams; it belongs below "
             "gateway:",
             f"{AT}:7:12: gateway.limits.hold: is not a setting of gateway.limits; it belongs below gateway.timeouts:",
+            f"{AT}:7:22: gateway.limits.head: is not a setting of gateway.limits; it belongs below gateway.timeouts:",
             f"{AT}:10:3: ws_service.hold: is not a setting of ws_service; it belongs below gateway.timeouts:",
         ],
     ),
@@ -144,6 +146,13 @@ CHECKED = {
     "4 no attribute": (
         "ws_service:\n  app: app\n",
         [f"{AT}:2:3: ws_service.app: 'app' names no attribute; write module:attr, for example app:app"],
+    ),
+    "4 a dot for the colon": (
+        "ws_service:\n  app: mistakes_app.app\n",
+        [
+            f"{AT}:2:3: ws_service.app: 'mistakes_app.app' names no attribute; write module:attr, for example "
+            "mistakes_app:app"
+        ],
     ),
     "4 a function": (
         "ws_service:\n  app: mistakes_app:create_app\n",
@@ -235,8 +244,7 @@ CHECKED = {
         "gateway:\n  upstreams:\n    ws: ws://127.0.0.1:8765\n",
         [
             f"{AT}:3:5: gateway.upstreams.ws: 'ws://127.0.0.1:8765' does not begin with http://, https:// or unix:; "
-            "the "
-            "way to an upstream is HTTP/1.1"
+            "write http://127.0.0.1:8765"
         ],
     ),
     "9 a key that is written twice": (
@@ -244,11 +252,12 @@ CHECKED = {
         [f"{AT}:4:3: gateway.listen: is written twice; the first is on line 2"],
     ),
     "10 an unknown key and a number without its unit": (
-        "gateway:\n  listne: 127.0.0.1:8000\n  timeouts: {drain: 30}\n",
+        "gateway:\n  listne: 127.0.0.1:8000\n  timeouts: {drain: 30}\n  timeout: {}\n",
         [
             f"{AT}:2:3: gateway.listne: is not a setting; did you mean listen?",
             f"{AT}:3:14: gateway.timeouts.drain: 30 is not a duration; write a number with its unit: 30s, 500ms, 5m, "
             "1h",
+            f"{AT}:4:3: gateway.timeout: is not a setting; did you mean timeouts?",
         ],
     ),
     "11 numbers where addresses belong": (
