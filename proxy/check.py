@@ -81,7 +81,7 @@ def inspect(path: Path | None, env: Mapping[str, str] = os.environ, only: str | 
                 report.mistakes.append(Mistake(message, ".".join([name, *map(str, keys)])))
         return report
     try:
-        file = ConfigFile(path, {name: model.model_fields for name, model in MODELS.items()})
+        file = ConfigFile(path, MODELS)
     except ConfigError as error:
         return Report(str(path), [], error.mistakes)
     names = [name for name in MODELS if file.has(name) and only in (None, name)]
@@ -110,7 +110,7 @@ def printed(path: Path | None, env: Mapping[str, str] = os.environ) -> str:
     names = [gateway.NAME, service.NAME]
     if path is None:
         return "".join(dump(name, MODELS[name]()) for name in names)
-    file = ConfigFile(path, {name: model.model_fields for name, model in MODELS.items()})
+    file = ConfigFile(path, MODELS)
     readings = {name: file.section(name, model, env) for name, model in MODELS.items()}
     mistakes = [*file.mistakes, *(mistake for reading in readings.values() for mistake in reading.mistakes)]
     if mistakes:

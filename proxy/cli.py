@@ -43,6 +43,9 @@ _LAST_LINES = 1.0
 """Seconds for the last lines of the log to be written."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_AUTHORITY = re.compile(r"[^/?#]+:[0-9]+(?:[/?#]|$)")
+"""A host and a port, as somebody may write a URL without its scheme."""
+
 _EXAMPLE_KEY = b"ZGFzaC13cy1wcm94eS1leA=="
 
 
@@ -142,7 +145,9 @@ def _method_and_url(words: tuple[str, ...]) -> tuple[str, str]:
 
 def _head(method: str, url: str, lines: tuple[str, ...]) -> Head:
     try:
-        parts = urlsplit(url if _URL.match(url) else f"http://localhost/{url.lstrip('/')}")
+        if not _URL.match(url):
+            url = f"http://{url}" if _AUTHORITY.match(url) else f"http://localhost/{url.lstrip('/')}"
+        parts = urlsplit(url)
     except ValueError as error:
         raise click.BadParameter(f"{url!r} is not a URL: {error}", param_hint="URL") from None
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -183,7 +188,7 @@ def _mistakes_told(which: str | None, *, only_then: bool = False) -> Iterator[No
 
 
 def _read(path: Path | None) -> ConfigFile | None:
-    return None if path is None else ConfigFile(path, {NAME: Settings.model_fields})
+    return None if path is None else ConfigFile(path, {NAME: Settings})
 
 
 def _read_again(path: Path) -> tuple[Settings, Contexts]:

@@ -84,9 +84,9 @@ def _upstream_url(value: object) -> str:
     except ValueError as error:
         raise ValueError(f"{value!r} is not a URL: {error}") from None
     if parts.scheme not in ("http", "https"):
-        raise ValueError(
-            f"{value!r} does not begin with http://, https:// or unix:; the way to an upstream is HTTP/1.1"
-        )
+        scheme = "https" if parts.scheme == "wss" else "http"
+        better = f"{scheme}://{value.partition('://')[2] or value or 'host:port'}"
+        raise ValueError(f"{value!r} does not begin with http://, https:// or unix:; write {better}")
     # urlsplit drops empty queries, empty fragments, tabs and line ends without a word.
     is_whole = value == value.strip() and value.isprintable() and not set("?#@") & set(value)
     if not is_whole or parts.path not in ("", "/"):

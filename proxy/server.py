@@ -200,7 +200,9 @@ class Server:
             self.certificate.context = context
         if self._door is not None:
             self._door.look_again()
-        logger.info("the configuration was read again; %s", f"{len(changes)} changed" if changes else "nothing changed")
+        told = [f"{len(changes)} changed"] if changes else []
+        told += [f"{len(staying)} {'takes' if len(staying) == 1 else 'take'} a restart"] if staying else []
+        logger.info("the configuration was read again; %s", ", ".join(told) or "nothing changed")
         for change in changes:
             logger.info("changed: gateway.%s", change)
         for change in staying:

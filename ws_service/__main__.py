@@ -47,7 +47,7 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
 
             click.echo(printed(path), nl=False)
             return
-        file = None if path is None else ConfigFile(path, {NAME: Settings.model_fields})
+        file = None if path is None else ConfigFile(path, {NAME: Settings})
         settings = load_settings(file)
     except ConfigError as error:
         _fail(f"{which}\n{error}" if which and not print_config else str(error), 2)
@@ -58,7 +58,7 @@ def main(context: click.Context, path: Path | None, print_config: bool) -> None:
     for line in warnings(file, NAME):
         log.warning("%s", line)
     try:
-        _serve(settings, folder, Reload(path, settings))
+        _serve(settings, folder, Reload(path, settings), _place(file))
     except ListenError as error:
         _fail(f"dash-ws-service: {error}", 1)
     except AppError as error:
@@ -83,7 +83,12 @@ def check(context: click.Context, path: Path | None, only: str | None) -> None:
     sys.exit(report_to_terminal(path, only))
 
 
-def _serve(settings: Settings, folder: Path, reload: Reload) -> None:
+def _place(file: ConfigFile | None) -> str:
+    """Return how a mistake in the user's app begins: the place of ``ws_service.app``, where there is a file."""
+    return str(file.error([file.objection((NAME, "app"), "")])) if file is not None else ""
+
+
+def _serve(settings: Settings, folder: Path, reload: Reload, place: str) -> None:
     """Bind, then import, then serve: a taken port is found before the user's module does anything."""
     reload.listen()
     server.set_up_logging()
@@ -92,10 +97,10 @@ def _serve(settings: Settings, folder: Path, reload: Reload) -> None:
     claim = None
     try:
         if settings.workers > 1:
-            has_started = workers.run(partial(create_app, settings, folder), settings, folder, sockets, reload)
+            has_started = workers.run(partial(create_app, settings, folder, place), settings, folder, sockets, reload)
         else:
             claim = server.claim(settings, folder)
-            app = create_app(settings, folder)
+            app = create_app(settings, folder, place)
             server.set_up_logging()
             has_started = server.run(app, settings, sockets, claim, reload)
     finally:

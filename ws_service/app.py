@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ws_service import hosting
 from ws_service.config import Settings, load_settings
 from ws_service.configfile import find
+from ws_service.errors import AppError
 from ws_service.limited_log import LimitedLog
 from ws_service.nowhere import answer, no_page, refuse
 
@@ -58,7 +59,7 @@ class Service:
             await refuse(scope, send, f"{NOTHING}\n")
 
 
-def create_app(settings: Settings | None = None, folder: Path | None = None) -> Service:
+def create_app(settings: Settings | None = None, folder: Path | None = None, place: str = "") -> Service:
     """Make the service.
 
     settings: None reads the file that ``DASH_WS_PROXY_CONFIG`` names, or
@@ -66,6 +67,8 @@ def create_app(settings: Settings | None = None, folder: Path | None = None) -> 
         every default when there is none.
     folder: where the user's module is looked for first. None: the folder of
         that file, or the working directory.
+    place: file, line and key of ``ws_service.app``, for what is said of an
+        app that cannot be served. Empty: not known.
 
     Raises ConfigError with every mistake in the file, and AppError when the
     app that it names cannot be served.
@@ -83,7 +86,12 @@ def create_app(settings: Settings | None = None, folder: Path | None = None) -> 
             "name your app in the config, for example ws_service: {app: 'app:app'}"
         )
         return Service(None)
-    return Service(hosting.load(settings.app, folder or Path.cwd()))
+    try:
+        return Service(hosting.load(settings.app, folder or Path.cwd()))
+    except AppError as error:
+        if not place:
+            raise
+        raise AppError(place + str(error).removeprefix("ws_service.app ")) from error.__cause__
 
 
 async def _bare_lifespan(receive: Receive, send: Send) -> None:

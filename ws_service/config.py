@@ -42,7 +42,9 @@ def parse_app(value: object) -> str | None:
         dotted = module.removesuffix(".py").strip("./").replace("/", ".")
         raise ValueError(f"{value!r} is a path; write the module's name: {dotted}:{attr or 'app'}")
     if not colon:
-        raise ValueError(f"{value!r} names no attribute; write module:attr, for example {value or 'app'}:app")
+        first, dot, last = value.rpartition(".")
+        better = f"{first}:{last}" if dot else f"{value or 'app'}:app"
+        raise ValueError(f"{value!r} names no attribute; write module:attr, for example {better}")
     if not _is_dotted_name(module) or not _is_dotted_name(attr):
         raise ValueError(f"{value!r} is not the name of an app; write module:attr, for example app:app")
     return value

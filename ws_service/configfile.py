@@ -285,7 +285,7 @@ class Reading(Generic[M]):
 class ConfigFile:
     """A config file that has been read and is YAML.
 
-    path: of the file. known: the settings of sections, to say where a misplaced one belongs.
+    path: of the file. known: the models of sections, to say where a misplaced setting belongs.
 
     Raises ConfigError when nothing can be made of the file.
 
@@ -293,10 +293,10 @@ class ConfigFile:
     sections and keys that are written twice.
     """
 
-    def __init__(self, path: Path, known: Mapping[str, Iterable[str]]) -> None:
+    def __init__(self, path: Path, known: Mapping[str, type[BaseModel]]) -> None:
         self.source = str(path)
         self.folder = path.absolute().parent
-        self._known = {name: tuple(keys) for name, keys in known.items()}
+        self._known = {name: _homes(model, name) for name, model in known.items()}
         self._document = read_document(path)
         self.mistakes = list(self._document.duplicates)
         value = self._document.value
@@ -358,7 +358,7 @@ class ConfigFile:
         loc: Path_ = tuple(details["loc"])
         if details["type"] == "extra_forbidden":
             key, parents = str(loc[-1]), loc[:-1]
-            message = _stray(key, [str(k) for k in _fields(model, list(parents))], self._known, name)
+            message = _stray(key, [str(k) for k in _fields(model, list(parents))], self._known, (name, *parents))
         else:
             message = _message(details)
         path: Path_ = (name, *loc)
@@ -392,7 +392,7 @@ def load(
     """
     if path is None:
         return model()
-    file = path if isinstance(path, ConfigFile) else ConfigFile(path, {name: model.model_fields})
+    file = path if isinstance(path, ConfigFile) else ConfigFile(path, {name: model})
     reading = file.section(name, model, env)
     mistakes = [*file.mistakes, *reading.mistakes]
     if reading.settings is not None:
@@ -417,9 +417,25 @@ def _no_sections(value: object) -> Mistake:
     return Mistake(f"holds {_kind(value)}; expected sections: {', '.join(SECTIONS)}{advice}", line=1)
 
 
-def _misplaced(
-    sections: Mapping[str, Any], document: Document, known: Mapping[str, tuple[str, ...]]
-) -> Iterator[Mistake]:
+Homes = Mapping[str, list[str]]
+"""For each key of a section the groups that have it, dotted, the section itself first."""
+
+
+def _homes(model: type[BaseModel], name: str) -> Homes:
+    """Return where each setting of a section belongs. name: the section, and then the groups in it, dotted."""
+    found: dict[str, list[str]] = {key: [name] for key in model.model_fields}
+    for key in model.model_fields:
+        group = _group(model, key)
+        for inner, places in (_homes(group, f"{name}.{key}") if group else {}).items():
+            found.setdefault(inner, []).extend(places)
+    return found
+
+
+def _below(places: Iterable[str]) -> str:
+    return "below " + " or ".join(f"{place}:" for place in places)
+
+
+def _misplaced(sections: Mapping[str, Any], document: Document, known: Mapping[str, Homes]) -> Iterator[Mistake]:
     """Yield what is wrong with the file's outline: keys at the left margin, sections inside of others."""
     above = ""
     for key, section in sections.items():
@@ -430,36 +446,45 @@ def _misplaced(
                     path = (key, str(inner))
                     yield Mistake(_INNER_SECTION.format(inner, key), dotted(path), *document.place(path))
             continue
-        owners = [above] if above and key in known.get(above, (key,)) else [n for n in known if key in known[n]]
-        if owners:
-            message = f"is a setting; did you mean it below {' or '.join(f'{name}:' for name in owners)}, indented?"
+        homes = [place for name in known for place in known[name].get(key, ())]
+        if above and (above in homes or above not in known):
+            homes = [above]
+        if homes:
+            message = f"is a setting; did you mean it {_below(homes)}, indented?"
         else:
-            message = _stray(key, SECTIONS, {}, "")
+            message = _stray(key, SECTIONS, {}, ())
         yield Mistake(message, key, *document.place((key,)))
 
 
 _INNER_SECTION = "is a section of its own; begin {} at the left margin, and not below {}"
 
 
-def _stray(key: str, here: list[str] | tuple[str, ...], known: Mapping[str, Iterable[str]], section: str) -> str:
-    """Say what is wrong with a key that is not known in its place. here: those that are. section: where it stands."""
+def _stray(key: str, here: list[str] | tuple[str, ...], known: Mapping[str, Homes], where: Path_) -> str:
+    """Say what is wrong with a key that is not known in its place. here: those that are. where: the place."""
     foreign = foreign_indentation(key)
     if foreign is not None:
         return foreign[1]
     if key in SECTIONS and key not in here:
-        return _INNER_SECTION.format(key, section)
+        return _INNER_SECTION.format(key, where[0])
     if key.startswith("//"):
         return "is no comment; a comment begins with #"
     better = rewritten(key)
     if better is not None and not _near(key, here):
         return f"is not a setting; a value follows a colon and a space: {better}"
     near = _near(key, here)
-    owners = [name for name, keys in known.items() if name != section and key in keys]
-    if owners:
-        return f"is not a setting of {section}; it belongs below {' or '.join(f'{name}:' for name in owners)}"
+    if difflib.get_close_matches(key, here, n=1, cutoff=_MISSPELLING):  # limits.head is none: header is another setting
+        return f"is not a setting; did you mean {near[0]}?"
+    own = str(where[0]) if where else ""
+    homes = known.get(own, {}).get(key) or [p for name in known if name != own for p in known[name].get(key, ())]
+    if homes:
+        return f"is not a setting of {dotted(where)}; it belongs {_below(homes)}"
     if near:
         return f"is not a setting; did you mean {near[0]}?"
     return f"is not a setting; known here: {', '.join(here)}"
+
+
+_MISSPELLING = 0.85
+"""How like a key of the same place a key is that is a misspelling of it, and no setting of another group."""
 
 
 def _near(key: str, known: Iterable[str]) -> list[str]:
@@ -544,18 +569,23 @@ def _message(details: ErrorDetails) -> str:
     return f"{message[0].lower()}{message[1:]}, got {_shown(value)}"
 
 
+def _group(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """Return the model of a setting that is a group of settings, None for one that is a value or a list."""
+    annotation = model.model_fields[key].annotation
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
 def _fields(model: type[BaseModel], parents: list[str | int]) -> list[str]:
     """Return the keys that the model allows at ``parents``."""
-    current: Any = model
+    current = model
     for step in parents:
         if isinstance(step, int):
             continue
-        annotation = current.model_fields[step].annotation
-        kinds = (annotation, *get_args(annotation))
-        found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not found:
+        group = _group(current, step)
+        if group is None:
             return []
-        current = found[0]
+        current = group
     return list(current.model_fields)
 
 

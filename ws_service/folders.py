@@ -85,5 +85,5 @@ def safe_folder(folder: Path) -> Path:
             )
         writers = stat.S_IWOTH if status.st_gid in (0, os.getegid()) else stat.S_IWGRP | stat.S_IWOTH
         if status.st_mode & writers and not status.st_mode & stat.S_ISVTX:
-            raise OSError(errno.EPERM, f"others may write into the folder {at}; take that right away (chmod go-w)")
+            raise OSError(errno.EPERM, f"others may write into the folder {at}; forbid that: chmod go-w {at}")
     return resolved

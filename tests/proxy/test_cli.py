@@ -171,6 +171,14 @@ def test_explain_takes_get_for_granted(url: str) -> None:
     assert explain(url) == explain("GET", url)
 
 
+def test_explain_reads_a_host_and_a_port_without_a_scheme(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("gateway: {routes: [{path: /live, to: ws}]}\n")
+    asked = [explain(url, "--config", str(config)) for url in ("http://localhost:8000/live", "localhost:8000/live")]
+    assert asked[0] == asked[1]
+    assert "'routes[0]'" in asked[0]
+
+
 @pytest.mark.parametrize("words", [[], ["GET"], ["/live", "GET"], ["GET", "/live", "HTTP/1.1"]])
 def test_explain_without_a_url_says_what_to_write(words: list[str]) -> None:
     result = CliRunner().invoke(main, ["explain", *words])

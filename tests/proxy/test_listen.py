@@ -160,7 +160,7 @@ async def test_a_folder_into_which_others_may_write_is_refused(tmp_path: Path, m
     if is_safe:
         (await bind(address, "gateway.listen")).close()
     else:
-        assert f"others may write into the folder {folder}; take that right away" in await refusal(address)
+        assert f"others may write into the folder {folder}; forbid that: chmod go-w {folder}" in await refusal(address)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another group")

@@ -115,7 +115,7 @@ async def test_a_reload_applies_what_it_can_and_names_what_takes_a_restart(caplo
     now = server.reload(read)
     assert (now.handoff, now.buffer) == (before.handoff, 4096)
     assert [record.getMessage() for record in caplog.records if record.module == "server"] == [
-        "the configuration was read again; 2 changed",
+        "the configuration was read again; 2 changed, 1 takes a restart",
         "changed: gateway.routes: added {path: /a, to: ws}",
         "changed: gateway.buffer: 16KiB -> 4KiB",
         "takes a restart: gateway.handoff: run/ws.sock -> off",

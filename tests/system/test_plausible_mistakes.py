@@ -100,6 +100,27 @@ CHECKED = {
         "gateway:\n  app: mistakes_app:app\n",
         [f"{AT}:2:3: gateway.app: is not a setting of gateway; it belongs below ws_service:"],
     ),
+    "1d settings at another depth": (
+        "gateway:\n  drain: 30s\n  dash: http://127.0.0.1:8050\n  body: 5MiB\n  upstreams:\n"
+        "    trusted_proxies: [10.0.0.1]\n  limits: {hold: 5s, head: 5s}\nws_service:\n  app: mistakes_app:app\n"
+        "  hold: 5s\n",
+        [
+            f"{AT}:2:3: gateway.drain: is not a setting of gateway; it belongs below gateway.timeouts:",
+            f"{AT}:3:3: gateway.dash: is not a setting of gateway; it belongs below gateway.upstreams: or "
+            "gateway.health:",
+            f"{AT}:4:3: gateway.body: is not a setting of gateway; it belongs below gateway.limits: or "
+            "gateway.timeouts:",
+            f"{AT}:6:5: gateway.upstreams.trusted_proxies: is not a setting of gateway.upstreams; it belongs below "
+            "gateway:",
+            f"{AT}:7:12: gateway.limits.hold: is not a setting of gateway.limits; it belongs below gateway.timeouts:",
+            f"{AT}:7:22: gateway.limits.head: is not a setting of gateway.limits; it belongs below gateway.timeouts:",
+            f"{AT}:10:3: ws_service.hold: is not a setting of ws_service; it belongs below gateway.timeouts:",
+        ],
+    ),
+    "1d settings of a group at the left margin": (
+        "gateway:\nhold: 5s\n",
+        [f"{AT}:2:1: hold: is a setting; did you mean it below gateway.timeouts:, indented?"],
+    ),
     "2 a tab": (
         "gateway:\n\tlisten: 127.0.0.1:8000\n",
         [f"{AT}:2:1: {NO_YAML} there is a tab here; indent with spaces"],
@@ -125,6 +146,13 @@ CHECKED = {
     "4 no attribute": (
         "ws_service:\n  app: app\n",
         [f"{AT}:2:3: ws_service.app: 'app' names no attribute; write module:attr, for example app:app"],
+    ),
+    "4 a dot for the colon": (
+        "ws_service:\n  app: mistakes_app.app\n",
+        [
+            f"{AT}:2:3: ws_service.app: 'mistakes_app.app' names no attribute; write module:attr, for example "
+            "mistakes_app:app"
+        ],
     ),
     "4 a function": (
         "ws_service:\n  app: mistakes_app:create_app\n",
@@ -216,8 +244,7 @@ CHECKED = {
         "gateway:\n  upstreams:\n    ws: ws://127.0.0.1:8765\n",
         [
             f"{AT}:3:5: gateway.upstreams.ws: 'ws://127.0.0.1:8765' does not begin with http://, https:// or unix:; "
-            "the "
-            "way to an upstream is HTTP/1.1"
+            "write http://127.0.0.1:8765"
         ],
     ),
     "9 a key that is written twice": (
@@ -225,11 +252,12 @@ CHECKED = {
         [f"{AT}:4:3: gateway.listen: is written twice; the first is on line 2"],
     ),
     "10 an unknown key and a number without its unit": (
-        "gateway:\n  listne: 127.0.0.1:8000\n  timeouts: {drain: 30}\n",
+        "gateway:\n  listne: 127.0.0.1:8000\n  timeouts: {drain: 30}\n  timeout: {}\n",
         [
             f"{AT}:2:3: gateway.listne: is not a setting; did you mean listen?",
             f"{AT}:3:14: gateway.timeouts.drain: 30 is not a duration; write a number with its unit: 30s, 500ms, 5m, "
             "1h",
+            f"{AT}:4:3: gateway.timeout: is not a setting; did you mean timeouts?",
         ],
     ),
     "11 numbers where addresses belong": (
@@ -324,9 +352,8 @@ def test_6d_the_service_does_not_go_round_in_circles(here: Path) -> None:
     code, said = run(here, "ws_service")
     assert code == 2
     assert said[-1] == (
-        "ws_service.app is mistakes_run:app, but mistakes_run (HERE/mistakes_run.py) starts a server when it is "
-        "imported, "
-        'Dash.run at HERE/mistakes_run.py:20; put that under if __name__ == "__main__":'
+        f"{AT}:1:14: ws_service.app: is mistakes_run:app, but mistakes_run (HERE/mistakes_run.py) starts a server when "
+        'it is imported, Dash.run at HERE/mistakes_run.py:20; put that under if __name__ == "__main__":'
     )
 
 

@@ -286,7 +286,7 @@ def test_an_import_error_is_a_sentence_with_its_traceback(interpreter: str, tmp_
         assert process.wait() == 2
     first, second, third, *_ = process.output.splitlines()
     assert first == (
-        f"ws_service.app is live:app, but importing live ({tmp_path}/live.py) failed: "
+        f"{tmp_path}/config.yaml:3:3: ws_service.app: is live:app, but importing live ({tmp_path}/live.py) failed: "
         "ZeroDivisionError: division by zero"
     )
     assert (second, third) == (

@@ -62,7 +62,9 @@ def test_a_folder_that_a_strangers_group_may_write_into_is_refused(tmp_path: Pat
     shared.chmod(0o770)
     way(shared)
     os.chown(shared, -1, STRANGER)
-    with pytest.raises(PermissionError, match=f"others may write into the folder {shared}; take that right away"):
+    with pytest.raises(
+        PermissionError, match=f"others may write into the folder {shared}; forbid that: chmod go-w {shared}"
+    ):
         way(shared)
     shared.chmod(0o1770)
     way(shared)
