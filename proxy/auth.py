@@ -66,7 +66,7 @@ class ForwardAuth:
     async def ask(self, guard: Guard, head: Head, target: str, ours: Fields, *, is_handshake: bool) -> Fields | Refusal:
         """Return the fields to send on with a request that may pass, or the refusal.
 
-        head, target: of the request. ours: the fields of ``forwarded_fields``.
+        head, target: of the request. ours: the fields that tell Dash who asks for what (``Asked.fields_of``).
 
         Waits for a Dash that is away as the request itself does: nothing of that has been sent. Raises ProxyError when
         there is no answer, and when there is one that cannot be meant. Cancelling it, which is what the client's

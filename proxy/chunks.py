@@ -12,15 +12,18 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+"""One character of a token (RFC 9110, section 5.6.2)."""
+
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 
 # Possessive quantifiers: a hostile line costs one pass. White space that no ";" or "=" follows is looked at twice.
-_EXTENSION = rb"[\t ]*+;[\t ]*+%b++(?:[\t ]*+=[\t ]*+(?:%b++|%b))?+" % (_TOKEN, _TOKEN, _QUOTED)
+_EXTENSION = rb"[\t ]*+;[\t ]*+%b++(?:[\t ]*+=[\t ]*+(?:%b++|%b))?+" % (TOKEN, TOKEN, _QUOTED)
 _CHUNK = re.compile(rb"(?=[0-9A-Fa-f])0*+([0-9A-Fa-f]{0,15}+)(?:%b)*+\r\n" % _EXTENSION)
 _HEX = b"0123456789abcdefABCDEF"
-_TRAILER = re.compile(rb"(%b++):[\t\x20-\x7e\x80-\xff]*+\r\n" % _TOKEN)
-_STRAY = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)")
+_TRAILER = re.compile(rb"(%b++):[\t\x20-\x7e\x80-\xff]*+\r\n" % TOKEN)
+STRAY = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)")
+"""What no line may hold that is not complete yet: control characters, and line ends that are not CRLF."""
 
 
 class Unreadable(Exception):
@@ -165,6 +168,6 @@ class ChunkReader:
             line = bytes(self._held)
             self._held.clear()
             return line, end
-        if _STRAY.search(self._held, max(0, before - 1)) is not None:
+        if STRAY.search(self._held, max(0, before - 1)) is not None:
             raise Unreadable("a control character in a chunked body's own lines")
         return b"", end

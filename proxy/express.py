@@ -16,7 +16,7 @@ from typing import Any
 from proxy.config import Settings
 from proxy.connection import Answer
 from proxy.connection import Connection as Link
-from proxy.errors import Outcome, UpstreamError
+from proxy.errors import Outcome, UpstreamError, UpstreamLost
 from proxy.exchange import Exchange
 from proxy.forward import finish, forward, too_slow
 from proxy.forwarded import Asked
@@ -107,9 +107,9 @@ class Express:
         exchange: Exchange,
         settings: Settings,
         asked: Asked,
-        was_sent: bool,
+        lost: UpstreamLost | None,
     ) -> Work:
-        """Return the work of sending a request on another connection, perhaps a second time (``was_sent``)."""
+        """Return the work of sending a request on another connection; lost: how it ended where it was sent before."""
         return forward(
             client,
             request.target,
@@ -118,7 +118,7 @@ class Express:
             exchange,
             settings,
             self._uploads,
-            was_sent=was_sent,
+            lost=lost,
         )
 
 
@@ -189,15 +189,16 @@ class _Carried:
         """Begin again if nothing was sent, or if nothing has come and the request may be repeated; say so if not."""
         self._express.waiting.end(self)
         self._upstream.discard(self._link)
-        was_sent = self._link.has_sent
-        if self._owed < 0 and (self._request.method in IDEMPOTENT or not was_sent):
+        error = self._link.ended_early(exc, has_answered=self._owed >= 0)
+        lost = error if isinstance(error, UpstreamLost) else None
+        if self._owed < 0 and (self._request.method in IDEMPOTENT or lost is None):
             client = self._client()
             again = self._express.again(
-                client, self._request, self._upstream, self.exchange, self._settings, self._asked, was_sent
+                client, self._request, self._upstream, self.exchange, self._settings, self._asked, lost
             )
             self._resume(client, again)
         else:
-            self._fail(self._link.ended_early(exc, has_answered=self._owed >= 0))
+            self._fail(error)
 
     # -- told by the client's connection
 

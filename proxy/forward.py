@@ -16,7 +16,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from proxy.config import Settings, Timeouts
 from proxy.connection import SAFE, Answer, Connection, Framing
-from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamTimeout
+from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamLost, UpstreamTimeout
 from proxy.exchange import Exchange
 from proxy.headers import Fields, is_trusted, request_head, response_head, tokens
 from proxy.hijack import Client, Written
@@ -45,13 +45,13 @@ async def forward(
     settings: Settings,
     uploads: Uploads,
     *,
-    was_sent: bool = False,
+    lost: UpstreamLost | None = None,
 ) -> Written:
     """Carry one exchange to its end.
 
     target: the request target for the upstream. ours: the fields that the
     gateway adds. uploads: where a body that is still on its way is counted.
-    was_sent: the request has been sent before, on a connection that ended without an answer.
+    lost: how the request ended that was sent before, on an idle connection; None: it was not sent yet.
 
     It waits for an upstream that is away (``hold``). Raises
     ProxyError when there is no answer to relay. Cancelling it, which is what
@@ -70,13 +70,11 @@ async def forward(
 
     async def attempt() -> tuple[Connection, Answer]:
         try:
-            return await send(upstream, head.method, message, timeouts, timeouts.response, body.on_interim)
+            return await send(upstream, head.method, message, timeouts, timeouts.response, body.on_interim, lost=lost)
         except TimeoutError:
             raise too_slow(upstream.name, timeouts.response) from None
 
-    is_safe = head.method in SAFE
-    seconds = timeouts.hold if is_safe or not was_sent else 0.0
-    connection, answer = await hold(upstream, attempt, seconds, may_repeat=is_safe)
+    connection, answer = await hold(upstream, attempt, timeouts.hold, may_repeat=head.method in SAFE)
     with upstream.lent(connection):
         return await relay(client, connection, answer, exchange)
 

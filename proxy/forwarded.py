@@ -71,7 +71,7 @@ _NODE = re.compile(r"(?:\[([^\]]*)\]|([0-9.]+))(?::(?:[0-9]{0,5}|_[A-Za-z0-9._-]
 """An address and perhaps a port (RFC 7239, section 6): Azure and IIS write one. An IPv6 address without brackets has
 none: nobody could tell where it begins."""
 
-_WRITTEN = frozenset((*_ADDRESSES[:1], *_HOSTS[:1], *list(_SCHEMES)[:1], b"x-forwarded-port", b"x-request-id"))
+_WRITTEN = _MOST_PROXIES_WRITE | {b"x-forwarded-port", b"x-request-id"}
 """Fields that the upstream gets in any case; the others only where a trusted proxy wrote them."""
 
 _PORT = re.compile(rb"0*([1-9][0-9]{0,4})")

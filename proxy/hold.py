@@ -108,17 +108,19 @@ async def send(
     timeouts: Timeouts,
     patience: float,
     on_interim: Callable[[Answer], None] = lambda _: None,
+    *,
+    lost: UpstreamLost | None = None,
 ) -> tuple[Connection, Answer]:
     """Send a whole request and wait for the head of its answer; then the connection is the caller's to release.
 
     timeouts: for the connection. patience: seconds for the answer. on_interim: called with each interim one.
+    lost: how the request ended that was sent before, on an idle connection; None: it was not sent yet.
 
     A request that may be repeated goes out again where its connection was an
     idle one, and closed while the request was on its way. Raises TimeoutError
     when the answer takes too long, UpstreamLost when something was sent and no answer began, and what
     ``begin`` raises when nothing was sent. Cancelling closes the connection.
     """
-    lost: UpstreamLost | None = None
     while True:
         try:
             connection = await begin(upstream, method, message, timeouts, on_interim)

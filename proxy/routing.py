@@ -20,6 +20,7 @@ from proxy.config import Route, Settings
 from proxy.errors import ClientError
 from proxy.forwarded import Asked, Reader
 from proxy.headers import NOBODY, SINGLE, Head, is_valid_host, tokens
+from proxy.origin import DEFAULT_PORT
 from proxy.origins import SAME_ORIGIN, Origins
 
 DASH_SOCKET = "_dash-ws-callback"
@@ -30,8 +31,6 @@ goes. It does not decide who judges its origin: an endpoint in Dash's process wh
 be open to every page (issue 9).
 """
 
-
-_DEFAULT_PORT = {"http": ":80", "https": ":443"}
 
 _LISTS = frozenset((b"connection", b"sec-websocket-protocol", b"te", b"transfer-encoding", b"upgrade"))
 _MOST_MEMBERS = 100
@@ -244,7 +243,7 @@ def _origin_form(head: Head) -> str:
 
 def _authority(value: str, scheme: str) -> str:
     """Return a host and port as they are compared: small letters, without the scheme's own port (RFC 9110, 4.2.3)."""
-    return value.lower().removesuffix(_DEFAULT_PORT[scheme.lower()]).removesuffix(":")
+    return value.lower().removesuffix(f":{DEFAULT_PORT[scheme.lower()]}").removesuffix(":")
 
 
 def _is_handshake(head: Head) -> bool:

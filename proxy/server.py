@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from proxy import notify, tls
+from proxy import notify
 from proxy.access_log import AccessLog
 from proxy.admin import Admin
 from proxy.admin_listener import AdminListener
@@ -29,7 +29,7 @@ from proxy.listen import Bound, bind
 from proxy.log_writer import LogWriter
 from proxy.reload import CannotApply, differences, merge
 from proxy.rules import make_rules
-from proxy.tls import Certificate, Contexts
+from proxy.tls import Certificate, Contexts, renewals
 
 logger = logging.getLogger("proxy")
 
@@ -73,7 +73,7 @@ class Server:
         )
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)
         self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
-        self._contents = tls.contents(settings)
+        self._contents = contexts.contents(settings)
         self.certificate = Certificate(contexts.server(settings.tls)) if settings.tls else None
         self._bound: list[Bound] = []
         self._door: Door | None = None
@@ -185,11 +185,11 @@ class Server:
         """
         before = self._gateway.rules
         settings, staying = merge(before.settings, read)
-        contents = tls.contents(settings)
         contexts = contexts or Contexts()
+        contents = contexts.contents(settings)
         context = None if settings.tls is None else contexts.server(settings.tls)
         for_clients = terms(settings)
-        changes = differences(before.settings, settings) + tls.renewals(self._contents, contents)
+        changes = differences(before.settings, settings) + renewals(self._contents, contents)
         rules = make_rules(settings, before, contexts)
         # From here on nothing reads, parses or refuses.
         rules.adapt_upstreams()

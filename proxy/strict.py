@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 
-from proxy.chunks import ChunkLimits, ChunkReader, Unreadable
+from proxy.chunks import STRAY, TOKEN, ChunkLimits, ChunkReader, Unreadable
 from proxy.headers import Head, plain_length, rewritten
 from proxy.heads import HeadLimits
 
@@ -37,17 +37,15 @@ _NO_TRAILER = frozenset(
 """Fields that would change the message, or who gets it, if somebody read them as part of the head. No client may send
 them as trailers (RFC 9110, 6.5.1)."""
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
-_LINE = rb"%b++ [\x21-\x7e\x80-\xff]++ HTTP/1\.[01]\r\n" % _TOKEN
-_FIELD = rb"%b++:[\t\x20-\x7e\x80-\xff]*+\r\n" % _TOKEN
+_LINE = rb"%b++ [\x21-\x7e\x80-\xff]++ HTTP/1\.[01]\r\n" % TOKEN
+_FIELD = rb"%b++:[\t\x20-\x7e\x80-\xff]*+\r\n" % TOKEN
 
 # Possessive quantifiers: a hostile head costs one pass.
 _HEAD = re.compile(rb"%b(?:%b)*+\r\n" % (_LINE, _FIELD))
 _FIRST_LINES = re.compile(rb"%b(?:%b)*+" % (_LINE, _FIELD))
 _MORE_LINES = re.compile(rb"(?:%b)*+" % _FIELD)
-_STRAY = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)++")
-_OTHER_VERSION = re.compile(rb"%b++ [\x21-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n" % _TOKEN)
+_OTHER_VERSION = re.compile(rb"%b++ [\x21-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n" % TOKEN)
 
 _LAST_CHUNK = b"0\r\n\r\n"
 _CONTENT_LENGTH = b"\ncontent-length:"
@@ -155,7 +153,7 @@ class RequestReader:
             if lines.fullmatch(held, self._seen, cut) is None:
                 raise _what_is_wrong(bytes(held[:cut]))
             self._seen = cut
-        if _STRAY.search(held, max(self._seen, before - 1)) is not None:
+        if STRAY.search(held, max(self._seen, before - 1)) is not None:
             raise Unreadable("a control character, or a line end that is not CRLF")
         # Only where it can have changed: to look at the whole for each byte would cost its square.
         if has_new_lines or len(held) > min(self._limits.request_line, self._limits.header):

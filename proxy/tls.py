@@ -45,35 +45,54 @@ class Contexts:
     def __init__(self) -> None:
         self._server: dict[Tls, ssl.SSLContext] = {}
         self._upstream: dict[str | None, ssl.SSLContext] = {}
+        self._contents: dict[str, Content] = {}  # by path
 
     def server(self, files: Tls) -> ssl.SSLContext:
         """Return what the public listener speaks TLS with. Raises TlsError (``server_context``)."""
         if files not in self._server:
+            self._look_into(files.certificate)
             self._server[files] = server_context(files)
         return self._server[files]
 
     def upstream(self, authorities: str | None) -> ssl.SSLContext:
         """Return how ``https://`` upstreams are spoken to. Raises TlsError (``upstream_context``)."""
         if authorities not in self._upstream:
+            if authorities is not None:
+                self._look_into(authorities)
             self._upstream[authorities] = upstream_context(authorities)
         return self._upstream[authorities]
 
+    def contents(self, settings: Settings) -> dict[str, Content]:
+        """Return what is in the files of certificates that settings use, by setting.
+
+        A file that cannot be read is left out.
+        """
+        paths: dict[str, str | None] = {}
+        if settings.tls is not None:
+            paths["tls.certificate"] = settings.tls.certificate
+        if any(url.startswith("https:") for _, url in settings.upstreams):
+            paths["upstream_ca"] = settings.upstream_ca
+        for path in paths.values():
+            if path is not None:
+                self._look_into(path)
+        return {key: self._contents[path] for key, path in paths.items() if path in self._contents}
+
+    def _look_into(self, path: str) -> None:
+        """Note what is in a file, once, and before it is loaded: what changes in between the next reading tells."""
+        if path not in self._contents:
+            with suppress(OSError):
+                data = Path(path).read_bytes()
+                self._contents[path] = Content(path, sha256(data).digest(), _certificates(data))
+
 
 class Certificate:
-    """The public listener's certificate and its key.
+    """The public listener's certificate and its key, for whoever puts another one in place.
 
     ``context`` is for connections that come; those that are open keep the one that they began with.
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context
-
-    def is_other(self, context: ssl.SSLContext) -> bool:
-        """Tell whether a context shows another certificate than this one; so it does when nobody can tell."""
-        try:
-            return _shown_by(self.context) != _shown_by(context)
-        except ssl.SSLError:
-            return True
 
 
 def upstream_context(authorities: str | None) -> ssl.SSLContext:
@@ -182,25 +201,6 @@ class Content(NamedTuple):
     path: str
     digest: bytes
     words: str
-
-
-def contents(settings: Settings) -> dict[str, Content]:
-    """Return what is in the files of certificates that are in use, by setting; a file that cannot be read is left out.
-
-    Read it before the files are loaded: then what changes in between is told by the next reload.
-    """
-    paths: dict[str, str | None] = {}
-    if settings.tls is not None:
-        paths["tls.certificate"] = settings.tls.certificate
-    if any(url.startswith("https:") for _, url in settings.upstreams):
-        paths["upstream_ca"] = settings.upstream_ca
-    found = {}
-    for key, path in paths.items():
-        with suppress(OSError):
-            if path is not None:
-                data = Path(path).read_bytes()
-                found[key] = Content(path, sha256(data).digest(), _certificates(data))
-    return found
 
 
 def renewals(before: Mapping[str, Content], after: Mapping[str, Content]) -> list[str]:

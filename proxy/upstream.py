@@ -42,7 +42,7 @@ _OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errn
 
 _NO_NAME = "its host name is not known"
 _NO_ANSWER = "its host name cannot be looked up for now"
-_RESET = "it closed the connection at once"
+_CLOSED_AT_ONCE = "it closed the connection at once"
 _NO_HANDSHAKE = "it closed the connection in the TLS handshake"
 _NOT_ALLOWED = "permission denied"
 _OTHER_SOCKET = "its socket file is of another kind"
@@ -237,7 +237,7 @@ class Upstream:
         self.room.open()
         if made.has_ended():  # a program that is stopping; what is sent to it now nobody reads, and nobody can tell
             made.abort()
-            raise self._unreachable("it closed the connection at once")
+            raise self._unreachable(_CLOSED_AT_ONCE)
         return made
 
     def reuse(self) -> Connection | None:
@@ -322,7 +322,7 @@ class Upstream:
         except ssl.SSLError as error:
             raise _NotReached(tls.why(error), tls_doubt=tls.doubt(error)) from error
         except ConnectionResetError as error:
-            why = _RESET if self._tls is None else _NO_HANDSHAKE
+            why = _CLOSED_AT_ONCE if self._tls is None else _NO_HANDSHAKE
             raise _NotReached(why) from error
         except OSError as error:
             raise _NotReached(_reason(error), is_ours=error.errno in _OURS) from error

@@ -45,9 +45,10 @@ def free_ports(count: int) -> list[int]:
 @cache
 def _first_of_the_system() -> int:
     try:
-        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     except FileNotFoundError:  # not Linux; the range that IANA gives to such ports
         return 49152
+    return first if first > 12_000 else 65_536  # a host that gives it nearly all of them leaves no others
 
 
 class Process:

@@ -69,13 +69,13 @@ class Hosted:
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_begun = False
 
-        def watched(message: Message) -> Awaitable[None]:
+        def noted(message: Message) -> Awaitable[None]:
             nonlocal has_begun
             has_begun = True
             return send(message)
 
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, noted)
         except asyncio.CancelledError:  # the deadline of a stop; of a traceback for each nobody has anything
             log.warning("the request for %s did not end in time and was cancelled", scope["path"])
             if not has_begun:
@@ -85,7 +85,7 @@ class Hosted:
         said: list[bool] = []
         is_answered = False
 
-        def watched(message: Message) -> Awaitable[None]:
+        def noted(message: Message) -> Awaitable[None]:
             nonlocal is_answered
             if not is_answered:
                 is_answered = True
@@ -95,7 +95,7 @@ class Hosted:
             return send(message)
 
         try:
-            await self.app({**scope, SAID: said}, receive, watched)
+            await self.app({**scope, SAID: said}, receive, noted)
         except asyncio.CancelledError:
             # The deadline of a stop. Nobody is left to be told but the operator, in a line and not a
             # traceback for each of a thousand sockets.

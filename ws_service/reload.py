@@ -15,7 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ws_service.agreement import warnings
 from ws_service.config import NAME, Settings, load_settings
+from ws_service.configfile import ConfigFile
 from ws_service.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -55,12 +57,13 @@ class Reload:
             self.read()
 
     def read(self) -> None:
-        """Read the file, and say what it changes or what is wrong with it."""
+        """Read the file, and say what it changes, what is wrong with it, and where it does not fit other sections."""
         if self._path is None:
             log.warning("SIGHUP is ignored: there is no config file to read again")
             return
         try:
-            read = load_settings(self._path)
+            file = ConfigFile(self._path, {NAME: Settings.model_fields})
+            read = load_settings(file)
         except ConfigError as error:
             for mistake in str(error).splitlines():
                 log.error(mistake)
@@ -71,6 +74,8 @@ class Reload:
             log.warning("the configuration was read again; takes a restart of the service: %s", "; ".join(changed))
         else:
             log.info("the configuration was read again; nothing changed")
+        for line in warnings(file, NAME):
+            log.warning("%s", line)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self._is_asked = True

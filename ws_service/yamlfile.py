@@ -77,7 +77,7 @@ def parse(text: str, source: str) -> Document:
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
+        line = len(_LINE_END.split(text[: error.position]))
         what = f"the control character U+{ord(text[error.position]):04X} is in here; take it out"
         raise ConfigError(source, [Mistake(f"is not valid YAML: {what}", line=line)]) from None
     try:

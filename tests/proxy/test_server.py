@@ -14,9 +14,11 @@ import pytest
 
 from proxy.config import Settings
 from proxy.errors import ListenError, TlsError
+from proxy.preflight import objections
 from proxy.routing import Table
 from proxy.rules import Rules
 from proxy.server import Server
+from proxy.tls import Contexts
 from proxy.upstream import Upstream
 from tests.certificates import Authority
 from tests.processes import free_port
@@ -123,11 +125,38 @@ async def test_a_reload_applies_what_it_can_and_names_what_takes_a_restart(caplo
     await server.stop()
 
 
+async def test_a_certificate_that_is_renewed_between_its_check_and_its_use_is_told_by_the_next_reload(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "proxy")
+    authority = Authority(tmp_path)
+    before = settings(tls=authority.issue())
+
+    def checked() -> Contexts:
+        contexts = Contexts()
+        assert list(objections(before, contexts)) == []
+        authority.issue()
+        return contexts
+
+    server = Server(before, lambda _: None, contexts=checked())
+    for contexts in (checked(), None):
+        caplog.clear()
+        server.reload(before, contexts)
+        first, change = (record.getMessage() for record in caplog.records if record.module == "server")
+        assert first == "the configuration was read again; 1 changed"
+        assert "server.pem was renewed: serial " in change
+    caplog.clear()
+    server.reload(before)
+    assert caplog.messages == ["the configuration was read again; nothing changed"]
+
+
 STEPS = (
     "proxy.server.merge",
     "proxy.tls.server_context",
+    "proxy.tls.Contexts.contents",
     "proxy.server.HeadLimits.of",
     "proxy.server.differences",
+    "proxy.server.renewals",
     "proxy.server.make_rules",
     "proxy.rules.make_table",
     "proxy.rules.Guards",
@@ -180,6 +209,7 @@ async def test_a_reload_that_fails_at_any_step_changes_nothing(
             listener._slow_readers._shortest,
             server._gateway._slow_readers._shortest,
             server.certificate.context,
+            server._contents,
             server.entrance.room,
         ]
 

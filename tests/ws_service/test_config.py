@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ws_service.config import Settings, dump_settings, load_settings, parse_app
+from ws_service.config import NAME, Settings, load_settings, parse_app
+from ws_service.configfile import dump
 from ws_service.errors import ConfigError
 
 
@@ -60,8 +61,8 @@ def test_pings_have_a_time_or_are_off(tmp_path: Path, written: str, seconds: flo
     path.write_text(f"ws_service: {{ws_ping_interval: {written}, ws_ping_timeout: {written}}}\n")
     settings = load_settings(path)
     assert (settings.ws_ping_interval, settings.ws_ping_timeout) == (seconds, seconds)
-    assert f"ws_ping_timeout: {printed}\n" in dump_settings(settings)
-    path.write_text(dump_settings(settings))
+    assert f"ws_ping_timeout: {printed}\n" in dump(NAME, settings)
+    path.write_text(dump(NAME, settings))
     assert load_settings(path) == settings
 
 
@@ -78,7 +79,7 @@ def test_networks_are_read_and_written_back(tmp_path: Path) -> None:
     path.write_text("ws_service: {trusted_proxies: [10.0.0.7, '10.1.0.9/8', '::1']}\n")
     settings = load_settings(path)
     assert [str(n) for n in settings.trusted_proxies] == ["10.0.0.7/32", "10.0.0.0/8", "::1/128"]
-    path.write_text(dump_settings(settings))
+    path.write_text(dump(NAME, settings))
     assert load_settings(path) == settings
 
 
@@ -102,7 +103,7 @@ def test_a_message_limit_that_nothing_fits_into_is_refused(tmp_path: Path) -> No
 def test_what_is_printed_gives_the_same_settings_back(tmp_path: Path) -> None:
     settings = Settings(listen="unix:run/ws.sock", app="live:app", max_message="3MiB", drain="1.5s")  # type: ignore[arg-type]
     path = tmp_path / "config.yaml"
-    path.write_text(dump_settings(settings))
+    path.write_text(dump(NAME, settings))
     assert load_settings(path) == settings
 
 

@@ -68,6 +68,18 @@ def test_a_file_with_mistakes_is_named_with_all_of_them(path: Path, caplog: pyte
     assert "there is no such file" in caplog.messages[3]
 
 
+def test_where_the_file_does_not_fit_the_gateways_section_is_said_as_at_the_start(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reload = Reload(path, load_settings(path))
+    path.write_text(FILE.replace("127.0.0.1:1}", "127.0.0.1:1, handoff: run/other.sock}"))
+    reload.read()
+    first, second = caplog.messages
+    assert first == "the configuration was read again; nothing changed"
+    assert second.startswith(f"{path}:1:")
+    assert "gateway.handoff: is run/other.sock, and ws_service.handoff is run/ws.sock" in second
+
+
 def test_without_a_file_a_line_says_so(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Reload(None, load_settings(path)).read()
     assert caplog.messages == ["SIGHUP is ignored: there is no config file to read again"]

@@ -168,6 +168,7 @@ def mistakes(text: str) -> list[str]:
             "1:1",
             "this is no INI or TOML file; a section is written gateway: with its settings below it",
         ),
+        ("gateway:\x85  n: \x00\n", "2", "the control character U+0000 is in here; take it out"),
         ("gateway:\n  n: \x00\n", "2", "the control character U+0000 is in here; take it out"),
     ],
 )
