@@ -16,7 +16,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from proxy.config import Settings, Timeouts
 from proxy.connection import SAFE, Answer, Connection, Framing
-from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamTimeout
+from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamLost, UpstreamTimeout
 from proxy.exchange import Exchange
 from proxy.headers import Fields, is_trusted, request_head, response_head, tokens
 from proxy.hijack import Client, Written
@@ -68,11 +68,19 @@ async def forward(
         exchange.upload = await uploads.claim(exchange.client, most, timeouts.queue)
         return await _stream(client, message, body, upstream, exchange, timeouts)
 
+    was_lost = was_sent
+
     async def attempt() -> tuple[Connection, Answer]:
+        nonlocal was_lost
         try:
-            return await send(upstream, head.method, message, timeouts, timeouts.response, body.on_interim)
+            return await send(
+                upstream, head.method, message, timeouts, timeouts.response, body.on_interim, was_lost=was_lost
+            )
         except TimeoutError:
             raise too_slow(upstream.name, timeouts.response) from None
+        except UpstreamLost:
+            was_lost = True
+            raise
 
     is_safe = head.method in SAFE
     seconds = timeouts.hold if is_safe or not was_sent else 0.0

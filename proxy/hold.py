@@ -78,16 +78,18 @@ async def begin(
     message: bytes,
     timeouts: Timeouts,
     on_interim: Callable[[Answer], None] = lambda _: None,
+    *,
+    is_new: bool = False,
 ) -> Connection:
     """Send a request, or its beginning; the connection is the caller's to release.
 
-    timeouts: for the connection. on_interim: called with each interim answer.
+    timeouts: for the connection. on_interim: called with each interim answer. is_new: use no idle connection.
 
     Raises what ``Upstream.acquire`` raises, and UpstreamUnreachable when a new connection has ended before anything was
     sent; then nothing was. Cancelling gives everything back.
     """
     while True:
-        connection = await upstream.acquire(timeouts)
+        connection = await upstream.acquire(timeouts, is_new=is_new)
         try:
             connection.begin(method, on_interim)
             connection.write(message)
@@ -108,20 +110,27 @@ async def send(
     timeouts: Timeouts,
     patience: float,
     on_interim: Callable[[Answer], None] = lambda _: None,
+    *,
+    was_lost: bool = False,
 ) -> tuple[Connection, Answer]:
     """Send a whole request and wait for the head of its answer; then the connection is the caller's to release.
 
     timeouts: for the connection. patience: seconds for the answer. on_interim: called with each interim one.
+    was_lost: the request has been sent before, on a connection that closed without an answer.
 
     A request that may be repeated goes out again where its connection was an
-    idle one, and closed while the request was on its way. Raises TimeoutError
+    idle one, and closed while the request was on its way: once, and on a new
+    connection. Behind each idle one may be another worker of the upstream, and
+    a request that kills them would kill them all. Raises TimeoutError
     when the answer takes too long, UpstreamLost when something was sent and no answer began, and what
     ``begin`` raises when nothing was sent. Cancelling closes the connection.
     """
     lost: UpstreamLost | None = None
     while True:
         try:
-            connection = await begin(upstream, method, message, timeouts, on_interim)
+            connection = await begin(
+                upstream, method, message, timeouts, on_interim, is_new=was_lost or lost is not None
+            )
         except (UpstreamUnreachable, ConnectTimeout):
             if lost is None or method in SAFE:
                 raise
