@@ -427,6 +427,16 @@ async def test_however_many_wait_one_connection_at_a_time_is_tried(monkeypatch: 
             assert 2 <= tries <= 10
 
 
+async def test_an_upstream_that_closes_each_connection_at_once_is_not_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one is whose listener is open in a process that is stopping, or in another program's."""
+    monkeypatch.setattr(Connection, "has_ended", lambda connection: True)
+    async with origin(answering(OK)) as server, listening(server.url) as gateway, clients(gateway, 40):
+        await gateway.waits(40)
+        before = server.connections
+        await asyncio.sleep(0.5)
+        assert 1 <= server.connections - before <= 40, "they try in small batches, with pauses"
+
+
 async def test_those_who_waited_come_in_growing_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     batches: list[int] = []
