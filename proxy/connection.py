@@ -118,6 +118,7 @@ class Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._listener: PlainListener | None = None
         self._idle = True
+        self._is_given_up = False
         self._is_held = self._reading_paused = False
         self.idle_since = 0.0
         self.is_reused = False
@@ -327,6 +328,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once. Safe to call twice."""
+        self._is_given_up = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -438,7 +440,8 @@ class Connection(asyncio.Protocol):
         """Fail whoever still waits, unless the answer is here after all."""
         # An upstream that refuses an upload answers (413, say) and closes with the rest unread, which resets the
         # connection. The write that meets the reset must not lose the answer that came before it.
-        if not self._idle:
+        # Not where the exchange has been given up since: nobody would read it to its end, and close its descriptor.
+        if not (self._idle or self._is_given_up):
             is_paused = self._is_held or self._reading_paused
             if (rest := last_words(self._transport, self, exc, is_paused=is_paused)) is not None:
                 self._transport = rest

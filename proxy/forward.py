@@ -69,10 +69,14 @@ async def forward(
         return await _stream(client, message, body, upstream, exchange, timeouts)
 
     async def attempt() -> tuple[Connection, Answer]:
+        nonlocal lost
         try:
             return await send(upstream, head.method, message, timeouts, timeouts.response, body.on_interim, lost=lost)
         except TimeoutError:
             raise too_slow(upstream.name, timeouts.response) from None
+        except UpstreamLost as error:
+            lost = error
+            raise
 
     connection, answer = await hold(upstream, attempt, timeouts.hold, may_repeat=head.method in SAFE)
     with upstream.lent(connection):

@@ -78,16 +78,18 @@ async def begin(
     message: bytes,
     timeouts: Timeouts,
     on_interim: Callable[[Answer], None] = lambda _: None,
+    *,
+    is_new: bool = False,
 ) -> Connection:
     """Send a request, or its beginning; the connection is the caller's to release.
 
-    timeouts: for the connection. on_interim: called with each interim answer.
+    timeouts: for the connection. on_interim: called with each interim answer. is_new: use no idle connection.
 
     Raises what ``Upstream.acquire`` raises, and UpstreamUnreachable when a new connection has ended before anything was
     sent; then nothing was. Cancelling gives everything back.
     """
     while True:
-        connection = await upstream.acquire(timeouts)
+        connection = await upstream.acquire(timeouts, is_new=is_new)
         try:
             connection.begin(method, on_interim)
             connection.write(message)
@@ -117,13 +119,15 @@ async def send(
     lost: how the request ended that was sent before, on an idle connection; None: it was not sent yet.
 
     A request that may be repeated goes out again where its connection was an
-    idle one, and closed while the request was on its way. Raises TimeoutError
+    idle one, and closed while the request was on its way: once, and on a new
+    connection. Behind each idle one may be another worker of the upstream, and
+    a request that kills them would kill them all. Raises TimeoutError
     when the answer takes too long, UpstreamLost when something was sent and no answer began, and what
     ``begin`` raises when nothing was sent. Cancelling closes the connection.
     """
     while True:
         try:
-            connection = await begin(upstream, method, message, timeouts, on_interim)
+            connection = await begin(upstream, method, message, timeouts, on_interim, is_new=lost is not None)
         except (UpstreamUnreachable, ConnectTimeout):
             if lost is None or method in SAFE:
                 raise

@@ -65,10 +65,11 @@ class RequestReader:
     limits: of heads. The trailers of a chunked body may be as large as the fields, and as many.
 
     ``feed`` until ``is_whole``, then ``next``. ``has_begun``: a byte of the
-    request has come; empty lines before it are none. ``head``: what it asks,
-    None until it is here. Its Content-Length is written as a plain number,
-    however the client wrote it. ``head_size``: bytes that the head took. The
-    parser gets how the body is framed, the body, and nothing else.
+    request has come; empty lines before it are none, if they come whole.
+    ``head``: what it asks, None until it is here. Its Content-Length is
+    written as a plain number, however the client wrote it. ``head_size``:
+    bytes that the head took. The parser gets how the body is framed, the
+    body, and nothing else.
 
     The cost grows with the bytes, not faster, however small the pieces are in
     which they come. Chunks are passed on joined, because a parser takes
@@ -128,7 +129,9 @@ class RequestReader:
         if not self._seen:
             held = _without_empty_lines(held)
             before = max(0, before - (before + len(data) - len(held)))
-        self.has_begun = bool(held)
+        # Half a line end may be the request's first byte. If it is none, its time goes on: else a client could begin
+        # again and again, and have no deadline.
+        self.has_begun = self.has_begun or bool(held)
         end = held.find(b"\r\n\r\n", max(0, before - 3))
         if end < 0:
             self._check_beginning(held, before)

@@ -233,11 +233,13 @@ class Upstream:
                 self.health.missed(missed.why)
                 self.room.shut()
             raise self._error_of(missed) from missed.__cause__
-        self.health.reached()
-        self.room.open()
         if made.has_ended():  # a program that is stopping; what is sent to it now nobody reads, and nobody can tell
             made.abort()
+            # Not its return: all who wait would connect in vain, again and again without a pause.
+            self.room.shut()
             raise self._unreachable(_CLOSED_AT_ONCE)
+        self.health.reached()
+        self.room.open()
         return made
 
     def reuse(self) -> Connection | None:

@@ -62,7 +62,7 @@ class Reload:
             log.warning("SIGHUP is ignored: there is no config file to read again")
             return
         try:
-            file = ConfigFile(self._path, {NAME: Settings.model_fields})
+            file = ConfigFile(self._path, {NAME: Settings})
             read = load_settings(file)
         except ConfigError as error:
             for mistake in str(error).splitlines():

@@ -361,7 +361,29 @@ async def _plain_answer_before_a_reset() -> None:
         assert answered == REFUSAL
 
 
-@pytest.mark.parametrize("scene", [_answer_before_a_reset, _plain_answer_before_a_reset])
+async def _given_up_in_the_moment_of_a_reset() -> None:
+    """As by a client that leaves: nobody is there to read on, and nobody would give the descriptor back."""
+    async with origin(refuse_and_reset) as server:
+        up = upstream(server.url, buffer=16384)
+        connection = await up.connect(5)
+        connection.begin("POST")
+        connection.hold(True)
+        connection.write(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(10):
+            while True:
+                connection.write(bytes(1000))
+                if connection.is_closing:
+                    break
+                await asyncio.sleep(0)
+        up.discard(connection)
+        async with asyncio.timeout(10):
+            while connection.wire is not None:  # noqa: ASYNC110 - the loop tells, and nobody else
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "scene", [_answer_before_a_reset, _plain_answer_before_a_reset, _given_up_in_the_moment_of_a_reset]
+)
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_an_answer_is_heard_though_a_write_meets_the_reset_behind_it_first(
     loop: str, scene: Callable[[], Coroutine[Any, Any, None]]

@@ -330,6 +330,36 @@ async def test_a_request_that_kills_its_upstream_each_time_is_given_up() -> None
         assert gateway.dash.health.state.value == "up", "one request's fate says nothing about the upstream"
 
 
+@pytest.mark.parametrize(
+    ("request_", "most"),
+    [(GET, 2 + REPEATS), (GET.replace(b"GET", b"PUT"), 2), (GET.replace(b"Connection: close\r\n", b""), 2 + REPEATS)],
+    ids=["GET", "PUT", "plain GET"],
+)
+async def test_however_many_idle_connections_there_are_it_ends_no_more_than_one(request_: bytes, most: int) -> None:
+    """Behind each may be another worker."""
+    everybody = asyncio.Barrier(12)
+    asked = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await read_head(reader)
+        if head.startswith(b"POST"):
+            await reader.readexactly(2)
+            await everybody.wait()
+            writer.write(OK)
+            head = await read_head(reader)
+        asked.append(head)
+        writer.close()
+
+    async with origin(script) as server, listening(server.url) as gateway:
+        await asyncio.gather(*(gateway.ask(POST.replace(b"Host", b"Connection: close\r\nHost")) for _ in range(12)))
+        assert gateway.dash.idle == 12
+        async with gateway.client() as client:
+            await client.send(request_)
+            assert (await client.read_head()).startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+        assert len(asked) == most
+        assert gateway.dash.idle >= 12 - 1
+
+
 async def test_a_callback_whose_upstream_is_killed_is_not_sent_again() -> None:
     async with origin(dying, answering(OK)) as server, listening(server.url) as gateway:
         assert (await gateway.ask(POST)).startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
@@ -395,6 +425,16 @@ async def test_however_many_wait_one_connection_at_a_time_is_tried(monkeypatch: 
             await asyncio.sleep(0.3)
             assert most == 1
             assert 2 <= tries <= 10
+
+
+async def test_an_upstream_that_closes_each_connection_at_once_is_not_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one is whose listener is open in a process that is stopping, or in another program's."""
+    monkeypatch.setattr(Connection, "has_ended", lambda connection: True)
+    async with origin(answering(OK)) as server, listening(server.url) as gateway, clients(gateway, 40):
+        await gateway.waits(40)
+        before = server.connections
+        await asyncio.sleep(0.5)
+        assert 1 <= server.connections - before <= 40, "they try in small batches, with pauses"
 
 
 async def test_those_who_waited_come_in_growing_batches(monkeypatch: pytest.MonkeyPatch) -> None:

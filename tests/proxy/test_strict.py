@@ -144,7 +144,8 @@ def test_empty_lines_before_a_request_are_nothing() -> None:
     """RFC 9112, section 2.2."""
     assert read(b"\r\n\r\n" + GET) == ([GET, b""], "whole")
     assert read(POST + b"\r\n", b"\r", b"\n" + GET) == ([POST, GET, b""], "whole")
-    assert read(b"\r\n") == read(b"\r", b"\n") == ([b""], "whole"), "nothing has begun"
+    assert read(b"\r\n") == ([b""], "whole"), "nothing has begun"
+    assert read(b"\r", b"\n") == read(b"\r", b"\n\r", b"\n") == ([b""], "open"), "what has begun has a deadline"
     assert read(b"\r\n\r") == ([b""], "open"), "half a line end may be something else yet"
 
 

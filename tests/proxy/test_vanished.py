@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -100,3 +101,34 @@ async def test_what_still_waits_in_this_process_is_not_acknowledged(asked: Verdi
         while len(looks) < 4:  # noqa: ASYNC110 - it tells the list
             await asyncio.sleep(0.001)
     assert end.acknowledged == 0
+
+
+async def test_of_many_only_some_are_asked_for_before_others_have_a_turn(
+    asked: Verdicts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vanished, "_AT_ONCE", 10)
+    ends = [End(5) for _ in range(95)]
+    asked.update((end.wire, None) for end in ends)
+    asked[ends[-1].wire] = True
+    Vanished(lambda: [] if ends[-1].has_ended.is_set() else ends).wake()
+    counts = [0]
+    async with asyncio.timeout(5):
+        while not ends[-1].has_ended.is_set():
+            await asyncio.sleep(0)
+            counts.append(sum(end.acknowledged == 5 for end in ends))
+    assert max(after - before for before, after in pairwise(counts)) == 10
+    assert counts[-1] == 94
+
+
+async def test_it_can_be_stopped_in_the_middle_of_a_look(asked: Verdicts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vanished, "_AT_ONCE", 1)
+    ends = [End(5) for _ in range(50)]
+    asked.update((end.wire, None) for end in ends)
+    watch = Vanished(lambda: ends)
+    watch.wake()
+    async with asyncio.timeout(5):
+        while ends[0].acknowledged != 5:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+    watch.stop()
+    await asyncio.sleep(0.1)
+    assert ends[-1].acknowledged == 0

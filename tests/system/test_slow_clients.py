@@ -137,6 +137,20 @@ def test_a_later_head_has_its_time_from_its_first_byte(way: str, gateway: Gatewa
     trickle.stop()
 
 
+def test_empty_lines_in_halves_do_not_make_a_later_heads_time_begin_again(gateway: Gateway, origin: Origin) -> None:
+    client = gateway.dial()
+    client.send(request("GET /"))
+    upstream = origin.accept()
+    upstream.read_head()
+    upstream.send(answer("200 OK"))
+    assert client.read_message().status == 200
+    began = time.monotonic()
+    trickle = Trickle(client, b"\r\n" * 1000, 0.02)
+    assert client.read_message().status == 408
+    assert time.monotonic() - began < SOON
+    trickle.stop()
+
+
 def test_a_head_in_pieces_that_ends_in_time_counts_no_more(gateway: Gateway, origin: Origin) -> None:
     client = gateway.dial()
     for part in (b"GET / HTTP/1.1\r\n", b"Host: a\r\n", b"\r\n"):
