@@ -145,7 +145,7 @@ def test_nothing_is_made_in_what_a_stranger_has_made_in_the_meantime(
         mkdir(path, mode)
 
     monkeypatch.setattr(os, "mkdir", late)
-    with pytest.raises(PermissionError, match="belongs to user|has put a link at"):
+    with pytest.raises(PermissionError, match=r"belongs to user|has put a link at"):
         make_folder(theirs / "b" / "run")
     assert os.listdir(theirs) == os.listdir(ours) == []
 
