@@ -38,6 +38,8 @@ class WorkerConfig(uvicorn.Config):
 
     settings: Settings
     folder: Path
+    is_replacement = False
+    """Whether the worker is made for one that serves, and goes on serving where this one cannot start."""
 
 
 class WorkerServer(Server):
@@ -56,7 +58,11 @@ class WorkerServer(Server):
         )
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Import the app, and serve. A worker that cannot start ends the service: the next one could not either."""
+        """Import the app, and serve. A worker that cannot start ends the service: the next one could not either.
+
+        One that is to replace another ends alone, and uvicorn keeps the other. Before 0.5x it has ended that one
+        already, and the next one that it starts replaces none.
+        """
         hear_nothing()
         set_up_logging()
         try:
@@ -75,7 +81,7 @@ class WorkerServer(Server):
             if self._claim is not None:
                 self._claim.release()
         if not self.started:
-            parent = parent_process()
+            parent = None if self.config.is_replacement else parent_process()
             if parent is not None and parent.pid is not None and parent.is_alive():
                 os.kill(parent.pid, signal.SIGTERM)  # before 0.5x, uvicorn starts another one for ever
             sys.exit(_STARTUP_FAILURE)
@@ -96,6 +102,7 @@ class Worker(multiprocess.Process):
 class Supervisor(multiprocess.Multiprocess):
     """uvicorn's supervisor, but SIGHUP ends nobody: uvicorn would replace all processes, and end their sockets."""
 
+    config: WorkerConfig
     reload: Reload
 
     def handle_hup(self) -> None:
@@ -107,7 +114,11 @@ class Supervisor(multiprocess.Multiprocess):
         log.info(
             "replacing %d workers, one after the other; the sockets of each are closed with 1012", self.processes_num
         )
-        self.restart_all()
+        self.config.is_replacement = True
+        try:
+            self.restart_all()
+        finally:
+            self.config.is_replacement = False
 
 
 _STARTUP_FAILURE = 3
