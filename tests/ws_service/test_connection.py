@@ -312,8 +312,12 @@ async def test_a_head_as_large_as_the_gateway_passes_on_is_taken(ws: str, fields
 
 @pytest.mark.parametrize(
     "fields",
-    [("X-Long: " + "x" * MAX_HEAD,), tuple(f"X-{number}: y" for number in range(MAX_FIELDS))],
-    ids=["bytes", "fields"],
+    [
+        ("X-Long: " + "x" * MAX_HEAD,),
+        tuple(f"X-{number}: y" for number in range(MAX_FIELDS)),
+        ("Sec-WebSocket-Extensions: x" + "; y" * 20_000,),
+    ],
+    ids=["bytes", "fields", "offers"],
 )
 async def test_a_larger_one_is_a_431_with_a_line(
     ws: str, fields: tuple[str, ...], caplog: pytest.LogCaptureFixture
