@@ -224,8 +224,8 @@ class Handoff:
     def shun(self, place: Path, identity: tuple[int, int], why: object) -> None:
         """Dial a socket file no more until another one is in its place: who is there is not understood.
 
-        The answer of that one cannot change, and each dial is a line in its log. identity: of the file that was dialled;
-        another one may be in its place already.
+        The answer of that one cannot change, and each dial is a line in its log.
+        identity: of the file that was dialled; another one may be in its place already.
         """
         self._shunned[place] = identity
         self._absence = "not understood", f"the service on {place} is not understood: {why}"

@@ -347,7 +347,7 @@ async def test_who_has_taken_the_place_of_one_that_ended_before_its_greeting_is_
     async with place(path) as stopping:
         starting = asyncio.get_running_loop().create_task(handoff.start(), name="start")
         adopter = await stopping.accept(greet=False)
-        path.unlink()
+        os.unlink(path)
         async with place(path) as service:
             adopter.close()
             adopting = asyncio.get_running_loop().create_task(service.accept(), name="accept")
