@@ -16,6 +16,7 @@ from collections.abc import Callable
 from inspect import signature
 from multiprocessing import parent_process
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -31,6 +32,10 @@ from ws_service.server import Server, claim, options, set_up_logging, spoken
 from ws_service.socketfile import HANDOFF, MAX_WORKERS, is_answered, is_possible, taken
 
 log = logging.getLogger(__name__)
+
+START = 60.0
+"""Seconds for a worker that is to replace another to import the app and begin to serve; uvicorn would give it 5. Large
+libraries take 10 s on a cold disk."""
 
 
 class WorkerConfig(uvicorn.Config):
@@ -114,11 +119,21 @@ class Supervisor(multiprocess.Multiprocess):
         log.info(
             "replacing %d workers, one after the other; the sockets of each are closed with 1012", self.processes_num
         )
-        self.config.is_replacement = True
+        config = vars(self.config)
+        before = dict(config)
+        config.update(is_replacement=True, timeout_worker_healthcheck=START)
+        # uvicorn hears a signal when this is over; it would wait for an import that nobody needs any more.
+        handlers = {number: signal.signal(number, self._leave) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self.restart_all()
         finally:
-            self.config.is_replacement = False
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            config.clear()
+            config.update(before)
+
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        self.should_exit.set()
 
 
 _STARTUP_FAILURE = 3
