@@ -221,12 +221,13 @@ class Handoff:
         if self._channels.get(channel.place) is channel:
             del self._channels[channel.place]
 
-    def shun(self, place: Path, why: object) -> None:
+    def shun(self, place: Path, identity: tuple[int, int], why: object) -> None:
         """Dial a socket file no more until another one is in its place: who is there is not understood.
 
         The answer of that one cannot change, and each dial is a line in its log.
+        identity: of the file that was dialled; another one may be in its place already.
         """
-        self._shunned[place] = _identity(place)
+        self._shunned[place] = identity
         self._absence = "not understood", f"the service on {place} is not understood: {why}"
 
     # -- inside
@@ -284,18 +285,22 @@ class Handoff:
             self._absence = "not answered", f"nobody answers on {place}: {error.strerror or error}"
             return
         self._absence = "no greeting", f"the service on {place} (process {pid}) has not answered the greeting yet"
-        self._channels[place] = _Channel(self, place, sock, pid, is_roots=uid != os.geteuid())
+        self._channels[place] = _Channel(self, place, identity, sock, pid, is_roots=uid != os.geteuid())
 
 
 class _Channel:
     """One process of the service, from our greeting to the end of either.
 
+    identity: of the socket file that was dialled.
     is_roots: it runs as root and this process does not, so it will not take anything from us.
     """
 
-    def __init__(self, owner: Handoff, place: Path, sock: socket.socket, pid: int, *, is_roots: bool) -> None:
+    def __init__(
+        self, owner: Handoff, place: Path, identity: tuple[int, int], sock: socket.socket, pid: int, *, is_roots: bool
+    ) -> None:
         self._is_roots = is_roots
         self.place = place
+        self._identity = identity
         self.sock = sock
         self.pid = pid
         self.live = 0
@@ -385,7 +390,7 @@ class _Channel:
             try:
                 self._understand(wire.decode(data))
             except wire.WireError as error:
-                self._owner.shun(self.place, error)
+                self._owner.shun(self.place, self._identity, error)
                 self.end(f"it sent a message that cannot be read: {error}")
 
     def _understand(self, message: wire.Message) -> None:
@@ -458,7 +463,7 @@ class _Channel:
             if self._is_roots:
                 why = f"it runs as root, and takes nothing from user {os.geteuid()}: run both as the same user"
             logger.warning("the ws service on %s (process %d) is not understood: %s", self.place, self.pid, why)
-            self._owner.shun(self.place, why)
+            self._owner.shun(self.place, self._identity, why)
         elif self.live:
             logger.warning(
                 "the ws service (process %d) is gone, and %d sockets that were handed over to it with it",

@@ -279,7 +279,9 @@ class Reading(Generic[M]):
 
     def concerns(self, path: Path_) -> bool:
         """Tell whether a setting is wrong already, or is part of what is; then more about it would only confuse."""
-        return any(path[: len(one)] == one or one[: len(path)] == path for one in self.wrong)
+        if any(path[:n] in self.wrong for n in range(len(path) + 1)):
+            return True
+        return any(one[: len(path)] == path for one in self.wrong)
 
 
 class ConfigFile:
@@ -298,7 +300,7 @@ class ConfigFile:
         self.folder = path.absolute().parent
         self._known = {name: _homes(model, name) for name, model in known.items()}
         self._document = read_document(path)
-        self.mistakes = list(self._document.duplicates)
+        self.mistakes = list(self._document.mistakes)
         value = self._document.value
         if not isinstance(value, dict):
             raise ConfigError(self.source, [_no_sections(value)])
@@ -323,8 +325,9 @@ class ConfigFile:
         reading: Reading[M] = Reading(None, [])
         section = self._sections.get(name)
         values = _interpolated({} if section is None else section, (name,), self._document, env, reading.mistakes)
-        for unset in [mistake.key for mistake in reading.mistakes]:
-            reading.wrong |= {path[1:] for path in self._document.places if dotted(path) == unset}
+        unset = {mistake.key for mistake in reading.mistakes}
+        if unset:
+            reading.wrong |= {path[1:] for path in self._document.places if dotted(path) in unset}
         for path in reading.wrong:
             _drop(values, path)
         while True:

@@ -182,7 +182,7 @@ class Connection(asyncio.BufferedProtocol):
     def shutdown(self) -> None:
         """Close at a stop: 1012, or a 503 where the handshake waits for its answer. Raises nothing: others wait."""
         try:
-            if self.status == 0:
+            if self._is_unanswered:
                 self._answer(503, "The service stops; come back in a moment.")
             else:
                 self._library.shutdown()
@@ -215,7 +215,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Close for the library, after what is still on its way; but no handshake without an answer."""
-        if not self._written and not self._is_gone:
+        if self._is_unanswered:
             self._refuse(500, "neither the endpoint nor the WebSocket library answered this handshake")
             return
         self._transport.close()
@@ -236,7 +236,7 @@ class Connection(asyncio.BufferedProtocol):
         """Act on what is late."""
         if self._is_lost:
             return False
-        is_waiting = self.status == 0
+        is_waiting = self._is_unanswered  # an answer that was begun and never comes is none
         if is_waiting and now - self._began > self._handshake:
             self._refuse(504, f"the endpoint did not answer the handshake within {self._handshake:g} s")
         is_unsent = self._check_sending(now)
@@ -444,6 +444,10 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def _may_feed(self) -> bool:
         return not (self._is_library_full or self._is_client_slow or self._transport.is_closing())
+
+    @property
+    def _is_unanswered(self) -> bool:
+        return not self._written and not self._is_gone
 
     @property
     def _is_gone(self) -> bool:

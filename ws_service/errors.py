@@ -10,6 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ws_service.plainlog import escaped, shortened
+
+_LONGEST_KEY = 200
+"""Characters of a key that are shown."""
+
 
 class ServiceError(Exception):
     """Base of everything that this package raises on purpose."""
@@ -31,7 +36,10 @@ class Mistake:
 
 
 class ConfigError(ServiceError):
-    """The config file cannot be used; ``mistakes`` holds all of them, in the order of the file."""
+    """The config file cannot be used; ``mistakes`` holds all of them, in the order of the file.
+
+    What is in the file is text and nothing else where it is said: no command to a terminal.
+    """
 
     def __init__(self, source: str, mistakes: list[Mistake]) -> None:
         self.source = source
@@ -40,7 +48,9 @@ class ConfigError(ServiceError):
 
     def _sentence(self, mistake: Mistake) -> str:
         place = ":".join(str(p) for p in (self.source, mistake.line, mistake.column) if p is not None)
-        return f"{place}: {mistake.key}: {mistake.message}" if mistake.key else f"{place}: {mistake.message}"
+        message = "\n".join(map(escaped, mistake.message.split("\n")))  # a traceback of the app's has lines
+        key = escaped(shortened(mistake.key, _LONGEST_KEY))
+        return f"{escaped(place)}: {key}: {message}" if key else f"{escaped(place)}: {message}"
 
 
 class AppError(ServiceError):

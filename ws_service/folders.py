@@ -30,6 +30,8 @@ def make_folder(folder: Path) -> Path:
         with contextlib.suppress(FileExistsError):  # in the meantime; whose it is, safe_folder asks
             os.mkdir(at, 0o700)
             os.chmod(at, MODE | at.stat().st_mode & stat.S_ISGID)
+        if safe_folder(at) != at:  # before anything is made in it, and its mode is changed: its owner could exchange it
+            raise OSError(errno.EPERM, f"somebody else has put a link at {at} in the meantime; remove it")
     return safe_folder(resolved)
 
 

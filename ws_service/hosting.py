@@ -224,7 +224,12 @@ def _names(target: object) -> list[str]:
 
 
 def _whereabouts(module_name: str, folder: Path) -> str:
-    """Say which file a module's name leads to, and which one it hides; the module may be one that fails."""
+    """Say which file a module's name leads to, and which one it hides; the module may be one that fails.
+
+    Of a package that fails it is that one's file: to find a module in it, Python would import the package once more.
+    """
+    while (around := module_name.rpartition(".")[0]) and around not in sys.modules:
+        module_name = around
     try:
         spec = importlib.util.find_spec(module_name)
     except (ImportError, ValueError, AttributeError):

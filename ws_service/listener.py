@@ -129,6 +129,18 @@ class GuardedHTTP(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         self._is_in_head = False
         super().on_headers_complete()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of a head from httptools; a trailer is none (RFC 9110, 6.5.1), and of those there may be any."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next head: from now on, for the app may go on when it has answered (a background task)."""
+        if not self.transport.is_closing():
+            self._arrivals = self._resources.idle
+            self._arrivals.wait(self)
+        super().on_response_complete()
+
     def handle_websocket_upgrade(self, *arguments: Any) -> None:
         """Leave the connection to the WebSocket protocol."""
         self._arrivals.come(self)
@@ -162,10 +174,6 @@ class GuardedHTTP(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
                 scope["path"],
                 type(error).__name__,
             )
-        finally:
-            if not self.transport.is_closing():
-                self._arrivals = self._resources.idle
-                self._arrivals.wait(self)
 
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -60,8 +60,8 @@ def problem(name: str, folder: Path, deadline: float = DEADLINE) -> str | None:
         if said and not is_late:
             found: str | None = json.loads(said)
             return found
-        printed.seek(0)
-        last = printed.read()[-_LONGEST:].decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
+        printed.seek(max(0, printed.seek(0, os.SEEK_END) - _LONGEST))
+        last = printed.read(_LONGEST).decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
         how = f"with exit code {process.returncode}" if process.returncode >= 0 else f"by signal {-process.returncode}"
         what = f"has not ended within {deadline:g} s" if is_late else f"ended the process {how}"
         advice = 'put what waits, serves or ends the program under if __name__ == "__main__":'

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from inspect import signature
 from multiprocessing import parent_process
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -32,12 +33,18 @@ from ws_service.socketfile import HANDOFF, MAX_WORKERS, is_answered, is_possible
 
 log = logging.getLogger(__name__)
 
+START = 60.0
+"""Seconds for a worker that is to replace another to import the app and begin to serve; uvicorn would give it 5. Large
+libraries take 10 s on a cold disk."""
+
 
 class WorkerConfig(uvicorn.Config):
     """What a worker needs to know; it gets it by pickle. ``app`` is still what makes the app."""
 
     settings: Settings
     folder: Path
+    is_replacement = False
+    """Whether the worker is made for one that serves, and goes on serving where this one cannot start."""
 
 
 class WorkerServer(Server):
@@ -56,7 +63,11 @@ class WorkerServer(Server):
         )
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Import the app, and serve. A worker that cannot start ends the service: the next one could not either."""
+        """Import the app, and serve. A worker that cannot start ends the service: the next one could not either.
+
+        One that is to replace another ends alone, and uvicorn keeps the other. Before 0.5x it has ended that one
+        already, and the next one that it starts replaces none.
+        """
         hear_nothing()
         set_up_logging()
         try:
@@ -75,7 +86,7 @@ class WorkerServer(Server):
             if self._claim is not None:
                 self._claim.release()
         if not self.started:
-            parent = parent_process()
+            parent = None if self.config.is_replacement else parent_process()
             if parent is not None and parent.pid is not None and parent.is_alive():
                 os.kill(parent.pid, signal.SIGTERM)  # before 0.5x, uvicorn starts another one for ever
             sys.exit(_STARTUP_FAILURE)
@@ -96,6 +107,7 @@ class Worker(multiprocess.Process):
 class Supervisor(multiprocess.Multiprocess):
     """uvicorn's supervisor, but SIGHUP ends nobody: uvicorn would replace all processes, and end their sockets."""
 
+    config: WorkerConfig
     reload: Reload
 
     def handle_hup(self) -> None:
@@ -107,7 +119,21 @@ class Supervisor(multiprocess.Multiprocess):
         log.info(
             "replacing %d workers, one after the other; the sockets of each are closed with 1012", self.processes_num
         )
-        self.restart_all()
+        config = vars(self.config)
+        before = dict(config)
+        config.update(is_replacement=True, timeout_worker_healthcheck=START)
+        # uvicorn hears a signal when this is over; it would wait for an import that nobody needs any more.
+        handlers = {number: signal.signal(number, self._leave) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self.restart_all()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            config.clear()
+            config.update(before)
+
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        self.should_exit.set()
 
 
 _STARTUP_FAILURE = 3

@@ -34,6 +34,9 @@ _LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
 _KEY = re.compile(r"[ -]*[^\s:#][^:#]*:(?P<value>\s.*|)$")
 _BRACKETED = re.compile(r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\](?::[0-9]+)?")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+"""What double quotes can write and no system call takes: the end of a text in C, and halves of pairs."""
+
 _INDENTATION = re.compile(r"[^\S\n]*")
 
 
@@ -54,11 +57,14 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TR
 
 @dataclass
 class Document:
-    """The values of a file, where each key and item is written (line and column from 1), and keys written twice."""
+    """The values of a file, and where each key and item is written (line and column from 1).
+
+    mistakes: keys that are written twice, and characters that no value can have.
+    """
 
     value: object
     places: dict[Path_, Place] = field(default_factory=dict)
-    duplicates: list[Mistake] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
 
     def place(self, path: Path_) -> Place | tuple[None, None]:
         """Return where a value is written, or what is around it."""
@@ -181,11 +187,12 @@ class _Locator:
         places = self._document.places
         if isinstance(node, yaml.MappingNode):
             for key_node, value_node in node.value:
-                here = (*path, str(key_node.value))
+                here = (*path, _NO_TEXT.sub("", str(key_node.value)))
                 place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+                self._clean(key_node, here)
                 if here in places:
                     message = f"is written twice; the first is on line {places[here][0]}"
-                    self._document.duplicates.append(Mistake(message, dotted(here), *place))
+                    self._document.mistakes.append(Mistake(message, dotted(here), *place))
                 else:
                     places[here] = place
                 self.visit(value_node, here)
@@ -193,7 +200,19 @@ class _Locator:
             for index, item in enumerate(node.value):
                 places[(*path, index)] = (item.start_mark.line + 1, item.start_mark.column + 1)
                 self.visit(item, (*path, index))
+        else:
+            self._clean(node, path)
         self._around.pop()
+
+    def _clean(self, node: yaml.Node, path: Path_) -> None:
+        """Take what no value can have out of a scalar, and note it; what is left is looked at like any other."""
+        found = _NO_TEXT.search(node.value) if isinstance(node, yaml.ScalarNode) else None
+        if found is not None:
+            node.value = _NO_TEXT.sub("", node.value)
+            what = f"the escape of U+{ord(found[0]):04X} is in here, which no text can hold; take it out"
+            self._document.mistakes.append(
+                Mistake(what, dotted(path), node.start_mark.line + 1, node.start_mark.column + 1)
+            )
 
 
 # -- what is not YAML, in words

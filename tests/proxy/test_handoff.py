@@ -341,6 +341,22 @@ async def test_root_is_trusted_whoever_we_are(
         assert handoff._least_busy() is not None
 
 
+async def test_who_has_taken_the_place_of_one_that_ended_before_its_greeting_is_dialled(
+    handoff: Handoff, path: Path
+) -> None:
+    async with place(path) as stopping:
+        starting = asyncio.get_running_loop().create_task(handoff.start(), name="start")
+        adopter = await stopping.accept(greet=False)
+        os.unlink(path)
+        async with place(path) as service:
+            adopter.close()
+            adopting = asyncio.get_running_loop().create_task(service.accept(), name="accept")
+            await starting
+            await handoff.greet()
+            await adopting
+            assert handoff._least_busy() is not None
+
+
 async def test_a_service_of_another_version_is_left_alone_until_it_is_replaced(
     handoff: Handoff, path: Path, client: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -50,3 +50,17 @@ def test_sighup_drops_nobody_and_says_what_takes_a_restart(interpreter: str, tmp
             client.close()
         gateway.hang_up()
         assert service.process.wait() == 0
+
+
+def test_an_app_that_cannot_be_imported_any_more_replaces_no_worker_and_ends_none(tmp_path: Path) -> None:
+    with running_service(tmp_path, workers=2) as service, gateway_for(tmp_path, service) as gateway:
+        gateway.process.wait_for_count("takes WebSockets over", 2)
+        clients = [open_socket(gateway) for _ in range(4)]
+        (tmp_path / "live.py").write_text("import nowhere_to_be_found\n")
+        service.process.send(signal.SIGUSR1)
+        service.process.wait_for("No module named 'nowhere_to_be_found'")
+        service.process.wait_for("keeping worker .* and aborting the restart")
+        for client in clients:
+            assert echoes(client, "still here")
+            client.close()
+        assert echoes(open_socket(gateway), "so am I")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -494,3 +495,30 @@ def test_beside_a_variable_that_is_not_set_the_other_mistakes_of_a_list_are_told
         (4, "gateway.rules[1].to"),
         (5, "gateway.rules[2].path"),
     ]
+
+
+def test_what_is_in_the_file_is_no_command_to_a_terminal_where_it_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text('gateway: {"\\e]0;x\\a": 1, "a\\nb": 2, workers: "\\e[31m", "li\\u202Esten": 1}\n')
+    with pytest.raises(ConfigError) as caught:
+        load(path, "gateway", Example, {})
+    said = str(caught.value)
+    assert len(said.splitlines()) == 4
+    assert all(line.isprintable() for line in said.splitlines())
+    assert "gateway.\\x1b]0;x\\x07: is not a setting" in said
+
+
+@pytest.mark.parametrize(("escape", "name"), [("\\0", "U+0000"), ("\\ud800", "U+D800")])
+def test_what_no_text_can_hold_is_said_once_with_its_place(read: Reader, escape: str, name: str) -> None:
+    message = f"the escape of {name} is in here, which no text can hold; take it out"
+    assert mistakes_in(read, f'gateway: {{handoff: "run/a{escape}b", "na{escape}me": x}}\n') == [
+        Mistake(message, "gateway.handoff", 1, 20),
+        Mistake(message, "gateway.name", 1, 30 + len(escape)),
+    ]
+
+
+def test_variables_without_a_value_are_told_however_many(read: Reader) -> None:
+    text = "gateway: {rules: [" + ", ".join(["'${X}'"] * 5000) + "]}\n"
+    begin = time.process_time()
+    assert len(mistakes_in(read, text)) == 5000
+    assert time.process_time() - begin < 5, "and not with the square of their number"

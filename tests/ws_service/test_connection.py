@@ -257,6 +257,30 @@ async def test_a_handshake_that_is_not_answered_is_a_504(ws: str) -> None:
         assert rig.connection.status == 504
 
 
+class Begins(App):
+    """Begins an answer that is no 101, and does not go on. The newer library waits for it; the older sends the head."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": 404, "headers": []})
+        await self.may_take.wait()
+
+
+async def test_an_answer_that_is_begun_and_never_comes_is_a_504_too() -> None:
+    async with connected(Begins(), handshake=0.1) as rig:
+        assert (await rig.peer.rest()).startswith(b"HTTP/1.1 504 ")
+        assert rig.connection.status == 504
+
+
+async def test_a_stop_in_the_middle_of_an_answer_that_has_not_come_is_a_503() -> None:
+    async with connected(Begins()) as rig:
+        async with asyncio.timeout(10):
+            while not rig.connection.status:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        rig.connection.shutdown()
+        assert (await rig.peer.rest()).startswith(b"HTTP/1.1 503 ")
+
+
 @pytest.mark.parametrize("early", [100, 100_000])
 async def test_a_client_that_leaves_before_the_answer_is_noticed(early: int) -> None:
     async with connected(App(accepts=False)) as rig:
@@ -288,8 +312,12 @@ async def test_a_head_as_large_as_the_gateway_passes_on_is_taken(ws: str, fields
 
 @pytest.mark.parametrize(
     "fields",
-    [("X-Long: " + "x" * MAX_HEAD,), tuple(f"X-{number}: y" for number in range(MAX_FIELDS))],
-    ids=["bytes", "fields"],
+    [
+        ("X-Long: " + "x" * MAX_HEAD,),
+        tuple(f"X-{number}: y" for number in range(MAX_FIELDS)),
+        ("Sec-WebSocket-Extensions: x" + "; y" * 20_000,),
+    ],
+    ids=["bytes", "fields", "offers"],
 )
 async def test_a_larger_one_is_a_431_with_a_line(
     ws: str, fields: tuple[str, ...], caplog: pytest.LogCaptureFixture

@@ -126,6 +126,32 @@ def test_below_a_folder_that_is_not_safe_nothing_is_made(tmp_path: Path) -> None
     assert os.listdir(tmp_path / "theirs") == []
 
 
+@needs_root
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_nothing_is_made_in_what_a_stranger_has_made_in_the_meantime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    tmp_path.chmod(0o1777)
+    ours, theirs = tmp_path / "ours", tmp_path / "a"
+    ours.mkdir(mode=0o700)
+    mkdir = os.mkdir
+
+    def late(path: Path, mode: int = 0o777) -> None:
+        if path == theirs:
+            if kind == "link":
+                path.symlink_to(ours)
+            else:
+                mkdir(path, 0o777)
+                path.chmod(0o777)
+                os.chown(path, STRANGER, -1)
+        mkdir(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", late)
+    with pytest.raises(PermissionError, match=r"belongs to user|has put a link at"):
+        make_folder(theirs / "b" / "run")
+    assert os.listdir(theirs) == os.listdir(ours) == []
+
+
 def test_asking_makes_nothing(tmp_path: Path) -> None:
     assert folder_problem(tmp_path / "a" / "run") is None
     assert socket_problem(tmp_path / "a" / "run" / "x.sock") is None

@@ -520,6 +520,13 @@ def test_an_exception_at_import_is_one_sentence_with_the_users_traceback_under_i
     assert below[1] == f'  File "{tmp_path}/broken.py", line 4, in <module>'
 
 
+def test_a_package_that_fails_is_named_itself_and_is_imported_once(tmp_path: Path) -> None:
+    package = f"with open({str(tmp_path / 'imports')!r}, 'a') as file:\n    file.write('x')\nraise RuntimeError('no')\n"
+    error = refusal(tmp_path, "around.live:app", around____init__=package, around__live="app = 1\n")
+    assert f"importing around ({tmp_path}/around/__init__.py) failed: RuntimeError: no" in str(error)
+    assert (tmp_path / "imports").read_text() == "x"
+
+
 def test_a_missing_dependency_of_the_module_is_not_taken_for_the_module(tmp_path: Path) -> None:
     error = refusal(tmp_path, "needy:app", needy="import nobody_has_this\n")
     assert "failed: ModuleNotFoundError: No module named 'nobody_has_this'" in str(error)

@@ -28,6 +28,16 @@ def test_whatever_is_imported_first_the_librarys_limits_are_above_ours(module: s
 def test_what_is_too_large_is_said_with_its_limit() -> None:
     assert why_too_large(head("/x", *["X: y"] * (MAX_FIELDS - 5))) is None
     assert why_too_large(head("/x", *["X: y"] * (MAX_FIELDS - 4))) == "it has more than 4096 fields"
+    assert (
+        why_too_large(
+            head("/x", "Sec-WebSocket-Extensions: x" + "; y" * 500, "Sec-WebSocket-Protocol: a" + ", b" * 500)
+        )
+        is None
+    )
+    assert why_too_large(
+        head("/x", "sec-websocket-extensions: x" + "; y" * 501, "Sec-WebSocket-Protocol: a" + ", b" * 500)
+    ) == ("it offers more than 1000 extensions, parameters and subprotocols")
+    assert why_too_large(head("/x", "Cookie: a=b" + "; c=d" * 5000)) is None
     assert why_too_large(b"x" * MAX_HEAD) is None
     assert why_too_large(b"x" * (MAX_HEAD + 1)) == "its head is larger than 1024 KiB"
 

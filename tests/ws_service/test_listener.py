@@ -50,8 +50,8 @@ class Rig:
 
 
 @asynccontextmanager
-async def listening(handshake: float = 15) -> AsyncIterator[Rig]:
-    made_of = parts(both, http=GuardedHTTP)
+async def listening(handshake: float = 15, app: Any = both) -> AsyncIterator[Rig]:
+    made_of = parts(app, http=GuardedHTTP)
     made_of["config"].ws_protocol_class = Tunnelled
     made_of["config"].resources = resources = ListenerResources(64 << 20, handshake)
     loop = asyncio.get_running_loop()
@@ -131,6 +131,47 @@ async def test_connections_between_two_requests_do_not_go_for_new_ones(monkeypat
         for peer in rig.peers:
             peer.writer.write(HEALTH)
             assert (await peer.head()).startswith(b"HTTP/1.1 204 ")
+
+
+async def test_what_an_app_does_after_an_answer_is_no_deadline_for_the_next_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "HEAD", 0.2)
+    monkeypatch.setattr(module, "_PERIOD", 0.05)
+    has_come, has_ended = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/poll":
+            has_come.set()
+            await has_ended.wait()
+            await asyncio.sleep(0.5)  # longer than a head may take
+        await both(scope, receive, send)
+        if scope["path"] == "/background":
+            await has_come.wait()
+            has_ended.set()
+
+    async with listening(app=app) as rig:
+        peer = await rig.dial()
+        for path in (b"/background", b"/poll"):
+            peer.writer.write(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+            assert (await peer.head()).startswith(b"HTTP/1.1 204 ")
+        assert await peer.rest() == b"", "and then it is idle"
+
+
+async def test_trailers_are_no_fields_of_the_head() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        seen.extend(scope["headers"])
+        await both(scope, receive, send)
+
+    async with listening(app=app) as rig:
+        peer = await rig.dial()
+        peer.writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-User: root\r\n\r\n")
+        assert (await peer.head()).startswith(b"HTTP/1.1 204 ")
+        assert seen == [(b"host", b"x"), (b"transfer-encoding", b"chunked")]
 
 
 async def test_a_handshake_that_came_through_the_listener_has_a_deadline_too(monkeypatch: pytest.MonkeyPatch) -> None:

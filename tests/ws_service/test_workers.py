@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import socket
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -47,3 +49,24 @@ def test_a_path_that_another_service_answers_is_found_before_a_process_starts(tm
     with pytest.raises(ListenError, match="is answered by another ws service already"):
         workers.run(partial(create_app, Settings()), Settings(workers=2), tmp_path, never, Reload(None, Settings()))
     claim.release()
+
+
+def test_a_replacement_has_time_to_start_and_a_stop_does_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+
+    def restart_all(self: workers.Supervisor) -> None:
+        seen.extend((self.config.is_replacement, self.config.timeout_worker_healthcheck))
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(workers.Supervisor, "restart_all", restart_all)
+    supervisor = workers.Supervisor.__new__(workers.Supervisor)
+    supervisor.config, supervisor.processes_num = config(Settings(workers=2), tmp_path), 2
+    supervisor.should_exit = threading.Event()
+    before, handlers = dict(vars(supervisor.config)), [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    supervisor.handle_usr1()
+    assert seen == [True, workers.START]
+    assert supervisor.should_exit.is_set()
+    assert vars(supervisor.config) == before
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
