@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.access_log import LINES, AccessLog, json_line, text_line
@@ -294,7 +294,6 @@ def test_a_target_cannot_break_the_line(target: str) -> None:
     ),
     st.booleans(),
 )
-@settings(deadline=None)
 def test_nothing_that_comes_from_outside_can_break_the_line(strange: dict[str, str], is_tunnel: bool) -> None:
     """``target`` and ``host`` are what a client wrote, ``detail`` may quote what an upstream sent."""
     for write in LINES.values():
@@ -304,7 +303,6 @@ def test_nothing_that_comes_from_outside_can_break_the_line(strange: dict[str, s
 
 
 @given(st.text(st.characters(max_codepoint=255)))
-@settings(deadline=None)
 def test_a_machine_reads_what_was_there(text: str) -> None:
     assert json.loads(json_line(exchange(host=text or "x")))["host"] == (text or "x")
 

@@ -91,7 +91,7 @@ def test_small_chunks_are_no_fault_where_nobody_limits_them() -> None:
     assert read(b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n", ANYTHING)[0] == b"a" * 20_000
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.integers(1, 50), st.integers(0, 20))
 def test_any_cut_of_any_body_is_read_the_same(pieces: list[bytes], size: int, zeros: int) -> None:
     data = b"".join(b"%b%x ; a\r\n%b\r\n" % (b"0" * zeros, len(piece), piece) for piece in pieces) + b"0\r\n\r\n"

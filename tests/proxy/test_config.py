@@ -405,7 +405,7 @@ TAILS = st.sampled_from(["", "/", "?", "#", "/?", "/#", "//", "/a", " ", "\n", "
 
 
 @given(st.tuples(st.sampled_from(["http://", "HTTP://", " http://", "http:\n//"]), HOSTS, PORTS, TAILS).map("".join))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_whatever_url_is_accepted_can_be_dialled(url: str) -> None:
     try:
         accepted = Upstreams(dash=url).dash
@@ -571,7 +571,7 @@ SECONDS = st.one_of(st.just(0.0), st.integers(1, 10**6).map(lambda ms: ms / 1000
         buffer=st.integers(4096, 1 << 31),
     )
 )
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_settings_that_are_printed_are_the_ones_that_are_read(tmp_path: Path, chosen: Settings) -> None:
     assert round_trip(chosen, tmp_path / "printed.yaml") == chosen
 

@@ -475,7 +475,7 @@ async def test_a_switch_of_protocols_hands_out_the_transport_and_what_came_behin
         await server.wait_closed(1)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     ANSWERS | st.binary(max_size=60).map(lambda data: b"HTTP/1.1 200 OK\r\n" + data), st.sampled_from(["GET", "HEAD"])
 )

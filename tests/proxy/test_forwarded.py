@@ -6,7 +6,7 @@ import time
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.forwarded import Asked, Reader
@@ -362,7 +362,6 @@ VALUES = st.sampled_from(["https", "http", "on", "off", "a:1", "1.2.3.4:5", "[::
 LISTS = st.lists(VALUES, max_size=4).map(lambda parts: ", ".join(parts).encode()) | st.binary(max_size=30)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(NAMES, LISTS), max_size=6), st.sampled_from([PEER, Peer("unix", "https"), Peer("192.0.2.1")]))
 def test_what_is_sent_on_reads_back_as_the_same(fields: list[Field], peer: Peer) -> None:
     """As a second gateway behind this one reads it, which trusts the first: nothing of it contradicts itself."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.frames import FrameCounter, close_frame
@@ -78,7 +78,6 @@ def fed(counter: FrameCounter, *pieces: bytes) -> list[int]:
 
 
 @given(st.lists(frames(), max_size=6), st.lists(st.integers(0, 1 << 18), max_size=12), st.integers(0, 20))
-@settings(deadline=None)
 def test_any_frames_cut_anywhere_give_the_same_boundaries_and_the_same_code(
     sent: list[Frame], places: list[int], missing: int
 ) -> None:

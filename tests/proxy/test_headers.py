@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.headers import (
@@ -151,7 +151,6 @@ def test_what_is_not_a_host_is_not_taken_for_one(value: bytes) -> None:
 
 
 @given(st.binary(max_size=30))
-@settings(deadline=None)
 def test_a_valid_host_cannot_hold_what_ends_a_field_a_path_or_a_name(value: bytes) -> None:
     if is_valid_host(value):
         assert not set(value) & set(b' \t\r\n\0/?#@\\"<>')
@@ -315,7 +314,6 @@ VALUES = st.sampled_from(
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=10), st.booleans())
-@settings(deadline=None)
 def test_what_arrives_is_what_was_sent_with_some_fields_left_out(
     fields: list[tuple[bytes, bytes]], upgrade: bool
 ) -> None:

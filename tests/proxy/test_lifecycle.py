@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.lifecycle import TRANSITIONS, Lifecycle, State
@@ -119,7 +119,6 @@ def test_leaving_twice_is_leaving_once() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5))))
-@settings(deadline=None)
 def test_a_drain_is_never_told_to_end_while_somebody_is_in_flight(steps: list[tuple[bool, int]]) -> None:
     crowds: list[int] = []
     life: Lifecycle[int] = Lifecycle(lambda: crowds.append(len(life.in_flight)))

@@ -199,7 +199,7 @@ class Books(RuleBasedStateMachine):
 
 
 TestBooks = Books.TestCase
-TestBooks.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestBooks.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 # -- pace
@@ -225,7 +225,6 @@ def test_one_handshake_per_second_is_one_per_second() -> None:
     assert pace.ask("a", 1, 4.0) == 2, "and it costs nothing"
 
 
-@settings(deadline=None)
 @given(
     rate=st.integers(1, 50),
     pauses=st.lists(st.floats(0, 0.5), min_size=1, max_size=300),

@@ -183,7 +183,7 @@ def read_strictly(data: bytes) -> tuple[Head, bytes]:
     return reader.head, good.partition(b"\r\n\r\n")[2]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(REQUESTS)
 @example(GET)
 @example(POST)
@@ -287,7 +287,7 @@ class Wire(asyncio.Transport):
         return self.closed
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(ANSWERS, st.sampled_from(["GET", "HEAD", "POST"]))
 @example(OK, "GET")
 @example(OK[:-5], "HEAD")

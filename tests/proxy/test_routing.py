@@ -539,7 +539,7 @@ ROUTES = st.lists(
 
 
 @given(HEADS, ROUTES)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_head_gets_a_decision_and_what_is_sent_on_is_safe_to_send(head: Head, routes: list[Route]) -> None:
     decision = decide(head, Table(routes))
     if isinstance(decision, Refuse):
@@ -556,7 +556,6 @@ def test_any_head_gets_a_decision_and_what_is_sent_on_is_safe_to_send(head: Head
 
 
 @given(HEADS, ROUTES)
-@settings(deadline=None)
 def test_a_decision_is_a_function_of_the_head_and_the_table(head: Head, routes: list[Route]) -> None:
     first, second = decide(head, Table(routes)), decide(head, Table(routes))
     if isinstance(first, Refuse):
@@ -568,7 +567,6 @@ def test_a_decision_is_a_function_of_the_head_and_the_table(head: Head, routes: 
 
 @given(st.text(st.sampled_from("/awéab.%_-dhsckl"), max_size=14), st.sets(st.integers(0, 30)), ROUTES, st.booleans())
 @example("_dash-ws-callback", {0, 1, 5}, [], True)
-@settings(deadline=None)
 def test_an_encoded_path_is_routed_as_what_the_upstream_decodes(
     text: str, encoded: set[int], routes: list[Route], upgrade: bool
 ) -> None:

@@ -299,7 +299,7 @@ PIECES = st.sampled_from(
 STREAMS = st.lists(PIECES, max_size=5).map(b"".join) | st.lists(REQUESTS, max_size=3).map(b"".join) | st.binary()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STREAMS, st.lists(st.integers(0, 400), max_size=8))
 @example(b"GET / HTTP/1.1\r\nA: b\r\n\r\n" + CHUNKED + b"3\r\nabc\r\n0\r\n\r\n", list(range(100)))
 def test_any_cut_of_a_stream_is_read_the_same(stream: bytes, cuts: list[int]) -> None:
@@ -326,7 +326,7 @@ def unchunked(request: bytes) -> bytes:
     return head + end + body
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STREAMS)
 @example(CHUNKED + b"0\r\nX-Last: 1\r\n\r\n" + GET)
 def test_what_passes_is_one_request_for_the_parser_and_nothing_stays_for_the_next(stream: bytes) -> None:
@@ -353,7 +353,7 @@ def test_what_passes_is_one_request_for_the_parser_and_nothing_stays_for_the_nex
         loop.close()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(REQUESTS)
 @example(GET)
 @example(POST)
@@ -385,7 +385,7 @@ def heads(stream: bytes) -> list[tuple[Head, bytes]]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 1 << 30))
 def test_whatever_is_let_through_is_one_request_for_the_strictest_origin(seed: int) -> None:
     """From the bytes of a hostile client to those for the upstream, without a network: what is written is unambiguous,
@@ -408,7 +408,7 @@ def test_whatever_is_let_through_is_one_request_for_the_strictest_origin(seed: i
         assert tuple(got.fields[-len(ours) :]) == ours
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 1 << 30))
 def test_whatever_everybody_reads_in_one_way_passes_and_nothing_else(seed: int) -> None:
     """The judge knows nothing of this code, and takes whatever the RFCs allow."""
