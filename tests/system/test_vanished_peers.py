@@ -45,7 +45,7 @@ class Namespace:
     """A network of its own, in which clients live; ``silence`` lets nothing more come out of it."""
 
     def __init__(self, name: str, ours: str, theirs: str) -> None:
-        self._name, self._ours = name, ours
+        self._name, self._ours, self.theirs = name, ours, theirs
         ip = shutil.which("ip")
         if ip is None or os.geteuid() != 0:
             pytest.skip("needs iproute2 and root, for a network namespace")
@@ -95,7 +95,8 @@ class Namespace:
 
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
-    space = Namespace(f"v{os.getpid()}", "10.213.77.1", "10.213.77.2")
+    network = f"10.213.{os.getpid() % 256}"  # two suites may run on one host
+    space = Namespace(f"v{os.getpid()}", f"{network}.1", f"{network}.2")
     try:
         yield space
     finally:
@@ -191,8 +192,8 @@ def test_who_vanishes_is_found_and_who_is_slow_is_not(tmp_path: Path, namespace:
 
 def test_an_upstream_that_vanishes_is_found(tmp_path: Path, namespace: Namespace) -> None:
     """On another host, whose cable is pulled while a callback is computed."""
-    listener = namespace._thread.submit(socket.create_server, ("10.213.77.2", 0)).result()
-    url = f"http://10.213.77.2:{listener.getsockname()[1]}"
+    listener = namespace._thread.submit(socket.create_server, (namespace.theirs, 0)).result()
+    url = f"http://{namespace.theirs}:{listener.getsockname()[1]}"
     connections: list[Wire] = []
 
     def accept() -> None:
