@@ -125,7 +125,7 @@ def test_every_version_4_address_passes_in_both_versions(
 def test_every_version_6_address_passes_in_both_versions(
     source: IPv6Address, target: IPv6Address, one: int, two: int
 ) -> None:
-    # Not target.exploded: from Python 3.13 on it writes some with an IPv4 address at the end, longer than a line may be.
+    # Not target.exploded: Python 3.13 writes some with an IPv4 address at the end, longer than a line may be.
     in_full = ":".join(f"{int.from_bytes(target.packed[at : at + 2]):04x}" for at in range(0, 16, 2))
     for target_form in (str(target), in_full):
         line = f"PROXY TCP6 {source} {target_form} {one} {two}\r\n".encode()
