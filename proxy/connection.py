@@ -30,6 +30,7 @@ from proxy.chunks import ChunkLimits, ChunkReader, Unreadable
 from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost, UpstreamUnreachable
 from proxy.headers import Fields, plain_length, rewritten, tokens
 from proxy.last_words import LastWords, last_words
+from proxy.methods import SAFE
 from proxy.reads import READ_SIZE, give_way
 from ws_service.keepalive import keep_alive
 
@@ -49,10 +50,6 @@ _TLS_ALERT = 0x15
 """The first byte of what a server of TLS says to plain HTTP, if it says anything (RFC 8446, section 5.1)."""
 
 _HEAD_END = b"\r\n\r\n"
-SAFE = frozenset(("GET", "HEAD"))
-"""These may be sent again whenever they got no answer. Not PUT and DELETE: sent twice they do no harm, but a while
-later they may undo what the user has done since."""
-
 _NO_BODY = frozenset((204, 304))
 _REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
 

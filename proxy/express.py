@@ -22,7 +22,7 @@ from proxy.forward import finish, forward, too_slow
 from proxy.forwarded import Asked
 from proxy.headers import response_head
 from proxy.hijack import Client, Connection, Written
-from proxy.hold import IDEMPOTENT
+from proxy.methods import IDEMPOTENT
 from proxy.patience import Deadlines
 from proxy.plain import Request, recognise_answer
 from proxy.rules import Rules

@@ -15,12 +15,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
 from proxy.config import Settings, Timeouts
-from proxy.connection import SAFE, Answer, Connection, Framing
+from proxy.connection import Answer, Connection, Framing
 from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamLost, UpstreamTimeout
 from proxy.exchange import Exchange
 from proxy.headers import Fields, is_trusted, request_head, response_head, tokens
 from proxy.hijack import Client, Written
 from proxy.hold import begin, hold, send
+from proxy.methods import SAFE
 from proxy.uploads import Uploads
 from proxy.upstream import Upstream
 from ws_service.unacknowledged import MIN_RATE

@@ -15,12 +15,10 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from proxy.config import Timeouts
-from proxy.connection import SAFE, Answer, Connection
+from proxy.connection import Answer, Connection
 from proxy.errors import ConnectTimeout, UpstreamError, UpstreamLost, UpstreamUnreachable
+from proxy.methods import IDEMPOTENT, SAFE
 from proxy.upstream import Upstream
-
-IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
-"""RFC 9110, section 9.2.2: these may be sent again at once when nobody can tell whether they arrived."""
 
 REPEATS = 2
 """How often a request goes out again that an upstream took and did not answer a byte to: enough for one that is
