@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -16,21 +15,12 @@ from click.testing import CliRunner
 import ws_service.config
 from proxy.cli import main
 from proxy.config import Settings, load_settings
-from tests.processes import ROOT, free_port, python
+from tests.processes import completed, free_port
 
 
 def gateway(*args: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m proxy`` to its end."""
-    return subprocess.run(
-        python("-m", "proxy", *args),
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return completed("-m", "proxy", *args, cwd=cwd, **env)
 
 
 @pytest.fixture(autouse=True)

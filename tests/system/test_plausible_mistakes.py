@@ -6,17 +6,15 @@ and not of what is written: ``test_handoff_fallbacks`` and the tests of the gate
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import stat
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT, free_ports, python, running
+from tests.processes import completed, free_ports, python, running
 
 APP = """
 import fastapi, flask, dash
@@ -48,16 +46,7 @@ FILES: Mapping[str, str] = {
 
 def run(folder: Path, *words: str, **env: str) -> tuple[int, list[str]]:
     """Run a program to its end; returns its exit code and its lines, standard output first."""
-    done = subprocess.run(
-        python("-m", *words),
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = completed("-m", *words, cwd=folder, **env)
     text = (done.stdout + done.stderr).replace(str(folder), "HERE")
     assert "most recent call last" not in text or "HERE/mistakes_" in text
     return done.returncode, text.splitlines()
