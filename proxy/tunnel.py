@@ -18,7 +18,6 @@ from proxy.last_words import last_words
 from proxy.limits import Lease
 from proxy.patience import waits
 from proxy.reads import give_way, last_read
-from ws_service.keepalive import keep_alive
 from ws_service.unacknowledged import waiting
 
 _COME_BACK = 1012
@@ -538,13 +537,13 @@ _DONE = {"client": State.CLIENT_DONE, "upstream": State.UPSTREAM_DONE}
 
 
 def _tune(transport: asyncio.Transport) -> None:
+    """Send each piece at once. Keep-alive is set already: by ``Door`` for clients, by ``connection`` for upstreams."""
     lent = transport.get_extra_info("socket")
     if lent is None or lent.family == socket.AF_UNIX:
         return
-    # One socket object for all of it: uvloop's own makes a new one, with system calls, for each option.
+    # A socket object of our own: uvloop's makes a new one, with system calls.
     sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        keep_alive(sock)
     finally:
         sock.detach()

@@ -495,3 +495,14 @@ def test_whatever_counts_as_an_answer_is_written_on_without_a_second_meaning(dat
     lengths = answer.all(b"content-length")
     assert len(lengths) + len(answer.all(b"transfer-encoding")) <= 1
     assert all(length.isdigit() and str(int(length)).encode() == length for length in lengths)
+
+
+@pytest.mark.parametrize("option", ["TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"])
+async def test_tcp_asks_whether_the_upstream_is_still_there(option: str) -> None:
+    async with origin(answering(b"")) as server:
+        connection = await upstream(server.url).connect(5)
+        assert connection.wire is not None
+        sock = connection.wire.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert 0 < sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) <= 15
+        connection.abort()

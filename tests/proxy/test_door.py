@@ -40,6 +40,7 @@ class Guest(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
         self._hall.announced.append(self._announced)
+        self._hall.transports.append(transport)
 
     def data_received(self, data: bytes) -> None:
         self._transport.write(data)
@@ -57,6 +58,7 @@ class Hall:
         self.door = door
         self.port = port
         self.announced: list[Peer | None] = []
+        self.transports: list[asyncio.BaseTransport] = []
         self.somebody_left = asyncio.Event()
 
     def dial(self, source: str = "127.0.0.1") -> Caller:
@@ -119,6 +121,18 @@ async def test_a_connection_comes_in_as_it_is(warnings: Warnings) -> None:
             assert await caller.read() == b"hello"
         assert place.announced == [None]
     assert not warnings()
+
+
+@pytest.mark.parametrize("option", ["TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"])
+async def test_tcp_asks_whether_a_client_is_still_there(option: str) -> None:
+    async with hall() as place:
+        with closing(place.dial()) as caller:
+            await caller.send(b"hello")
+            assert await caller.read() == b"hello"
+            (transport,) = place.transports
+            sock = transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert 0 < sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) <= 15
 
 
 @pytest.mark.parametrize("header", [HEADER, BINARY])

@@ -446,13 +446,10 @@ async def test_a_tunnel_with_a_heartbeat_in_one_direction_stays_open() -> None:
         assert r.tunnel.state is State.OPEN
 
 
-@pytest.mark.parametrize("option", ["TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"])
-async def test_both_connections_are_watched_by_tcp(option: str) -> None:
+async def test_both_connections_send_each_piece_at_once() -> None:
     async with rig() as r:
         for leg in (r.tunnel._client, r.tunnel._upstream):
             sock = leg.transport.get_extra_info("socket")
-            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-            assert 0 < sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) <= 15
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
