@@ -19,13 +19,13 @@ from pydantic import BaseModel, field_validator
 
 from proxy import config as gateway
 from proxy.config import ConfigError, Objection, anchored, dump, split_listen
-from proxy.preflight import look_up, objections
-from ws_service import config as service
-from ws_service.agreement import Disagreement, disagreements
-from ws_service.configfile import ConfigFile, Reading, Section, listen_like
+from proxy.server.startup_checks import look_up, objections
+from ws_service.config import settings as service
+from ws_service.config.consistency import Disagreement, disagreements
+from ws_service.config.file import ConfigFile, Reading, Section, listen_like
 from ws_service.errors import Mistake
-from ws_service.folders import socket_problem
-from ws_service.trial import problem
+from ws_service.hosting.trial import problem
+from ws_service.net.folders import socket_problem
 
 
 class DashApp(Section):

@@ -19,21 +19,22 @@ from urllib.parse import urlsplit
 
 import click
 
+from proxy.access.auth_rules import Guards
 from proxy.check import printed, report_to_terminal
 from proxy.config import NAME, ConfigError, Settings, load_settings
 from proxy.errors import ClientError, ListenError, TlsError
-from proxy.forwarded import Reader
-from proxy.guards import Guards
-from proxy.headers import Head, Peer
-from proxy.log_writer import LogHandler, LogWriter
-from proxy.preflight import objections
-from proxy.routing import Forward, Refuse, Upgrade, decide, make_table
-from proxy.server import serve
-from proxy.tls import Contexts
-from ws_service.agreement import warnings
-from ws_service.commandline import Commands, config_option
-from ws_service.configfile import ConfigFile, find
-from ws_service.yamlfile import SECTIONS
+from proxy.gateway.routing import Forward, Refuse, Upgrade, decide, make_table
+from proxy.http1.forwarded import Reader
+from proxy.http1.headers import Head
+from proxy.net.peer import Peer
+from proxy.net.tls import Contexts
+from proxy.server.log_writer import LogHandler, LogWriter
+from proxy.server.server import serve
+from proxy.server.startup_checks import objections
+from ws_service.command_line import Commands, config_option
+from ws_service.config.consistency import warnings
+from ws_service.config.file import ConfigFile, find
+from ws_service.config.yaml_text import SECTIONS
 
 logger = logging.getLogger("proxy")
 

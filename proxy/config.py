@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from proxy.origin import check_origin
-from ws_service.configfile import (
+from ws_service.config.file import (
     ConfigFile,
     Conflict,
     Duration,

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from proxy import health, lifecycle, tunnel
+from proxy.exchange import lifecycle
+from proxy.upstream import health
+from proxy.websocket import tunnel
 from tests.processes import ROOT
 
 COMMAND = "python -m tests.test_drawings"

@@ -21,8 +21,8 @@ import yaml
 
 import dash_app.__main__ as demo
 import proxy.config
-import ws_service.agreement
-import ws_service.config
+import ws_service.config.consistency
+import ws_service.config.settings
 from tests.processes import ROOT
 
 PACKAGES = ("proxy", "ws_service", "dash_app")
@@ -183,10 +183,10 @@ def promised(section: str) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     ("section", "settings"),
-    [("gateway", proxy.config.Settings()), ("ws_service", ws_service.config.Settings())],
+    [("gateway", proxy.config.Settings()), ("ws_service", ws_service.config.settings.Settings())],
 )
 def test_every_promised_default_is_the_codes_default(
-    section: str, settings: proxy.config.Settings | ws_service.config.Settings
+    section: str, settings: proxy.config.Settings | ws_service.config.settings.Settings
 ) -> None:
     actual = settings.model_dump(mode="json")
     for key, value in promised(section).items():
@@ -199,15 +199,15 @@ def test_the_demos_default_is_where_the_gateway_looks_for_dash() -> None:
 
 
 def test_the_service_listens_where_the_gateway_looks_for_it() -> None:
-    assert proxy.config.Settings().upstreams.ws == f"http://{ws_service.config.Settings().listen}"
+    assert proxy.config.Settings().upstreams.ws == f"http://{ws_service.config.settings.Settings().listen}"
 
 
 def test_both_programs_meet_at_one_socket_file() -> None:
-    assert proxy.config.Settings().handoff == ws_service.config.Settings().handoff
+    assert proxy.config.Settings().handoff == ws_service.config.settings.Settings().handoff
 
 
 def test_what_sections_are_compared_by_are_the_defaults() -> None:
-    for section, values in ws_service.agreement.DEFAULTS.items():
+    for section, values in ws_service.config.consistency.DEFAULTS.items():
         for key, value in values.items():
             assert promised(section)[key] == value, f"{section}.{key}"
 
@@ -216,7 +216,7 @@ def test_the_defaults_are_a_file_that_every_program_reads(tmp_path: Path) -> Non
     path = tmp_path / "config.yaml"
     path.write_text(DEFAULTS, "utf-8")
     assert proxy.config.load_settings(path, {}) == proxy.config.Settings()
-    assert ws_service.config.load_settings(path, {}) == ws_service.config.Settings()
+    assert ws_service.config.settings.load_settings(path, {}) == ws_service.config.settings.Settings()
     assert demo.read_listen(path) == demo.DEFAULT_LISTEN
 
 
@@ -228,21 +228,21 @@ def test_the_configuration_in_the_readme_can_be_copied(tmp_path: Path) -> None:
     for block in blocks:
         path.write_text(block, "utf-8")
         proxy.config.load_settings(path, {})
-        ws_service.config.load_settings(path, {})
+        ws_service.config.settings.load_settings(path, {})
 
 
 def test_every_setting_of_the_service_is_in_its_table() -> None:
     """It is in docs/deployment.md; a setting that is added is added there too."""
     page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
     table = page.partition("## The service's settings")[2].partition("\n## ")[0]
-    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(ws_service.config.Settings.model_fields)
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(ws_service.config.settings.Settings.model_fields)
 
 
 def test_the_config_in_the_repository_is_the_defaults_and_the_demos_app() -> None:
     path = ROOT / "config.yaml"
     assert proxy.config.load_settings(path, {}) == proxy.config.Settings()
-    service = ws_service.config.load_settings(path, {})
-    assert service == ws_service.config.Settings(app="dash_app.app:app")
+    service = ws_service.config.settings.load_settings(path, {})
+    assert service == ws_service.config.settings.Settings(app="dash_app.app:app")
     assert demo.read_listen(path) == demo.DEFAULT_LISTEN
 
 

@@ -15,15 +15,15 @@ from typing import NoReturn
 import click
 
 from ws_service import server, workers
-from ws_service.agreement import warnings
 from ws_service.app import create_app
-from ws_service.commandline import Commands, config_option
-from ws_service.config import NAME, Settings, load_settings
-from ws_service.configfile import ConfigFile, find
+from ws_service.command_line import Commands, config_option
+from ws_service.config.consistency import warnings
+from ws_service.config.file import ConfigFile, find
+from ws_service.config.settings import NAME, Settings, load_settings
+from ws_service.config.yaml_text import SECTIONS
 from ws_service.errors import AppError, ConfigError, ListenError
-from ws_service.hosting import explain
+from ws_service.hosting.loader import explain
 from ws_service.reload import Reload
-from ws_service.yamlfile import SECTIONS
 
 log = logging.getLogger("ws_service")
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ws_service import hosting
-from ws_service.config import Settings, load_settings
-from ws_service.configfile import find
+from ws_service.config.file import find
+from ws_service.config.settings import Settings, load_settings
 from ws_service.errors import AppError
-from ws_service.limited_log import LimitedLog
-from ws_service.nowhere import answer, no_page, refuse
+from ws_service.hosting import loader as hosting
+from ws_service.hosting.not_found import answer, no_page, refuse
+from ws_service.logs.limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
 limited = LimitedLog(log)

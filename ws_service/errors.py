@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ws_service.plainlog import escaped, shortened
+from ws_service.logs.formatter import escaped, shortened
 
 _LONGEST_KEY = 200
 """Characters of a key that are shown."""

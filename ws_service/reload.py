@@ -15,9 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ws_service.agreement import warnings
-from ws_service.config import NAME, Settings, load_settings
-from ws_service.configfile import ConfigFile
+from ws_service.config.consistency import warnings
+from ws_service.config.file import ConfigFile
+from ws_service.config.settings import NAME, Settings, load_settings
 from ws_service.errors import ConfigError
 
 log = logging.getLogger(__name__)

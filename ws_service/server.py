@@ -23,15 +23,15 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from ws_service.config import Settings
-from ws_service.configfile import split_listen
+from ws_service.config.file import split_listen
+from ws_service.config.settings import Settings
 from ws_service.errors import ListenError
-from ws_service.folders import make_folder
-from ws_service.handoff import Handoff
-from ws_service.listener import GuardedHTTP, ListenerResources, Tunnelled
-from ws_service.plainlog import PlainFormatter
+from ws_service.handoff.receiver import Handoff
+from ws_service.handoff.socket_file import Claim, is_answered, is_possible
+from ws_service.logs.formatter import PlainFormatter
+from ws_service.net.folders import make_folder
 from ws_service.reload import Reload
-from ws_service.socketfile import Claim, is_answered, is_possible
+from ws_service.websocket.listener import GuardedHTTP, ListenerResources, Tunnelled
 
 log = logging.getLogger(__name__)
 

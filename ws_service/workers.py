@@ -23,13 +23,13 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.supervisors import multiprocess
 
-from ws_service import plainlog
-from ws_service.config import Settings
+from ws_service.config.settings import Settings
 from ws_service.errors import AppError, ListenError
-from ws_service.hosting import explain
+from ws_service.handoff.socket_file import HANDOFF, MAX_WORKERS, is_answered, is_possible, taken
+from ws_service.hosting.loader import explain
+from ws_service.logs import formatter as plainlog
 from ws_service.reload import Reload, hear_nothing
 from ws_service.server import Server, claim, options, set_up_logging, spoken
-from ws_service.socketfile import HANDOFF, MAX_WORKERS, is_answered, is_possible, taken
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from tests.fuzz.judge import Judge
 from tests.processes import Process, free_ports, python, running
 from tests.strict_origin import StrictOrigin
 from tests.system.gateway import PER_CLIENT
-from ws_service import wire
+from ws_service.handoff import protocol as wire
 
 AT_ONCE = 64
 """Connections that are open at the same time."""

@@ -21,7 +21,7 @@ from typing import Any
 import uvloop
 
 from proxy.config import Settings
-from proxy.server import Server
+from proxy.server.server import Server
 from tests.leases import ledger
 from tests.leases.peers import Ended, Origin, Peer, Script, connect, connect_unix
 from tests.leases.stage import Await, Run, Stage, Watched, watched_method

@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from proxy import limits
 from proxy.config import Settings
-from proxy.hijack import Connection
-from proxy.server import Server
-from proxy.upstream import Upstream
-from ws_service.handoff import Handoff
+from proxy.http1.client_connection import Connection
+from proxy.net import client_limits as limits
+from proxy.server.server import Server
+from proxy.upstream.upstream import Upstream
+from ws_service.handoff.receiver import Handoff
 
 
 def watched_methods() -> Iterator[tuple[type, str]]:

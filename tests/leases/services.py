@@ -13,10 +13,10 @@ from tests.leases.harness import Rig
 from tests.leases.peers import Ended, Peer
 from tests.proxy.listening import SWITCH
 from tests.ws_service.adopting import application, parts
-from ws_service import wire
-from ws_service.connection import Resources
-from ws_service.handoff import Handoff
-from ws_service.socketfile import Claim
+from ws_service.handoff import protocol as wire
+from ws_service.handoff.receiver import Handoff
+from ws_service.handoff.socket_file import Claim
+from ws_service.websocket.connection import Resources
 
 
 class FakeService:

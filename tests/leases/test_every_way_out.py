@@ -44,7 +44,7 @@ def reports(request: pytest.FixtureRequest) -> Iterator[list[Report]]:
 @pytest.fixture(autouse=True)
 def short_moments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each disturbed run of an upload would wait a quarter of a second for the rest of a small body."""
-    monkeypatch.setattr("proxy.forward._MOMENT", 0.02)
+    monkeypatch.setattr("proxy.gateway.forward._MOMENT", 0.02)
 
 
 @pytest.mark.parametrize(("way", "loop"), RUNS, ids=[f"{way.name.replace(' ', '-')}-{loop}" for way, loop in RUNS])

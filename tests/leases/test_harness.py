@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from proxy.hijack import Connection
-from proxy.limits import Slot
-from proxy.upstream import Upstream
-from proxy.waiting import Room
+from proxy.http1.client_connection import Connection
+from proxy.net.client_limits import Slot
+from proxy.upstream.request_queue import Room
+from proxy.upstream.upstream import Upstream
 from tests.leases.harness import Report, play
 from tests.leases.ways import WAYS
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from ws_service import wire
+from ws_service.handoff import protocol as wire
 
 
 class Adopter:

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from proxy.config import Settings
-from proxy.exchange import Exchange
-from proxy.gateway import Gateway
-from proxy.hijack import Carried, Listener
-from proxy.lifecycle import Lifecycle
-from proxy.rules import Rules, make_rules
-from proxy.server import terms
+from proxy.exchange.lifecycle import Lifecycle
+from proxy.exchange.record import Exchange
+from proxy.gateway.handler import Gateway
+from proxy.gateway.runtime import Rules, make_rules
+from proxy.http1.client_connection import Carried, Listener
+from proxy.server.server import terms
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the answer to KEY that RFC 6455 itself gives

@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 import proxy.config
-import ws_service.config
-from proxy import check, preflight
+import ws_service.config.settings
+from proxy import check
 from proxy.check import inspect, printed
 from proxy.config import ConfigError
+from proxy.server import startup_checks as preflight
 
 GOOD = """
 from fastapi import FastAPI, WebSocket
@@ -183,7 +184,7 @@ def test_both_sections_are_printed_and_the_demos_where_it_is_written(tmp_path: P
     assert yaml.safe_load(text)["dash_app"] == {"listen": "127.0.0.1:1"}
     path.write_text(text)
     assert proxy.config.load_settings(path, {}) == proxy.config.Settings()
-    assert ws_service.config.load_settings(path, {}) == ws_service.config.Settings()
+    assert ws_service.config.settings.load_settings(path, {}) == ws_service.config.settings.Settings()
     assert printed(path, {}) == text
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-import ws_service.config
+import ws_service.config.settings
 from proxy.cli import main
 from proxy.config import Settings, load_settings
 from tests.processes import completed, free_port
@@ -62,7 +62,7 @@ def test_print_config_prints_a_config_that_gives_the_same_settings(tmp_path: Pat
     assert (done.returncode, done.stderr) == (0, f"there is no config.yaml in {tmp_path}; running on the defaults\n")
     config.write_text(done.stdout)
     assert load_settings(config, {}) == Settings()
-    assert ws_service.config.load_settings(config, {}) == ws_service.config.Settings()
+    assert ws_service.config.settings.load_settings(config, {}) == ws_service.config.settings.Settings()
     done = gateway("--print-config", cwd=tmp_path)
     assert (done.stdout, done.stderr) == (config.read_text(), f"using config.yaml in {tmp_path}\n")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from proxy.config import Auth, ConfigError, Route, Settings, Timeouts, Upstreams, dump, load_settings, split_listen
-from proxy.upstream import split_url
+from proxy.upstream.upstream import split_url
 
 Write = Callable[[str], Path]
 

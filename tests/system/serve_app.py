@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ws_service import server
-from ws_service.config import Settings
+from ws_service.config.settings import Settings
 
 
 def main(name: str, port: str, handoff: str) -> None:

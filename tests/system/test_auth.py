@@ -19,7 +19,7 @@ from werkzeug.security import generate_password_hash
 
 from proxy.config import load_settings
 from tests.processes import ROOT, Process, free_port, python, running
-from tests.proxy.test_guards import ADMIN_IN_DISGUISE
+from tests.proxy.access.test_auth_rules import ADMIN_IN_DISGUISE
 from tests.system.browser import Tab
 from tests.system.gateway import Gateway, Message, Origin, Wire, handshake, request, running_gateway, serving
 from tests.system.handoff import Service, hear, running_service

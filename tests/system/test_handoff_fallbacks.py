@@ -12,7 +12,7 @@ import pytest
 from tests.processes import python, running
 from tests.system.gateway import Gateway, Origin, frame, handshake, open_tunnel, request, running_gateway, switching
 from tests.system.handoff import MASK, TEXT, echoes, gateway_for, open_socket, running_service
-from ws_service import wire
+from ws_service.handoff import protocol as wire
 
 TUNNELLED = "a WebSocket goes through the tunnel and not to the service itself"
 

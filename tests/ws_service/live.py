@@ -12,8 +12,8 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from ws_service import server
-from ws_service.config import Settings
-from ws_service.configfile import split_listen
+from ws_service.config.file import split_listen
+from ws_service.config.settings import Settings
 
 
 class Threaded(server.Server):

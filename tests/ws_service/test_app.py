@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 
 from tests.ws_service.live import modules, serving
 from ws_service.app import CONFIG_VARIABLE, Service, create_app
-from ws_service.config import Settings
+from ws_service.config.settings import Settings
 from ws_service.errors import AppError, ConfigError
 
 ECHO = """

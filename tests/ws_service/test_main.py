@@ -13,7 +13,7 @@ import proxy.check
 import proxy.config
 from tests.processes import ROOT, python, running
 from ws_service.__main__ import main
-from ws_service.config import Settings, load_settings
+from ws_service.config.settings import Settings, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ws_service.config import load_settings
+from ws_service.config.settings import load_settings
 from ws_service.reload import Reload, hear_nothing
 
 FILE = """\

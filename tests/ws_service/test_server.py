@@ -20,9 +20,9 @@ from tests.system.gateway import Wire, handshake
 from tests.ws_service.live import serving
 from ws_service import server
 from ws_service.app import create_app
-from ws_service.config import Settings
+from ws_service.config.settings import Settings
 from ws_service.errors import ListenError
-from ws_service.socketfile import is_possible
+from ws_service.handoff.socket_file import is_possible
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from uvicorn.supervisors import multiprocess
 
 from ws_service import workers
 from ws_service.app import create_app
-from ws_service.config import Settings
+from ws_service.config.settings import Settings
 from ws_service.errors import ListenError
+from ws_service.handoff.socket_file import Claim, is_possible
 from ws_service.reload import Reload
 from ws_service.server import options
-from ws_service.socketfile import Claim, is_possible
 
 
 def config(settings: Settings, folder: Path) -> workers.WorkerConfig:

@@ -1,0 +1,62 @@
+"""The record of one exchange: written by the way that carries it, read once when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.errors import Outcome
+from proxy.net.client_limits import Lease, Slot
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """One request and everything that became of it.
+
+    Times are seconds of a monotonic clock, ``when`` is seconds of the wall
+    clock; both begin with the first byte of the head, however long the rest of
+    it takes (nginx's ``$request_time`` does the same). Byte counts are of
+    bodies, and for a tunnel of everything behind the handshake.
+    """
+
+    id: str
+    when: float
+    began: float
+    client: str = "-"
+    method: str = "-"
+    target: str = "-"
+    host: str = ""
+    route: str = ""
+    upstream: str = ""
+    is_tunnel: bool = False
+    is_handed_off: bool = False
+    """The service has the client's socket: ``ended`` comes with its report, in a record made of it."""
+    status: int = 0
+    """The status that the client got; 499 when it left before there was one, 444 when we let it go without (both as
+    nginx has them); 0 while nobody here knows."""
+    received: int = 0
+    """Bytes from the client."""
+    sent: int = 0
+    """Bytes to the client."""
+    opened: float | None = None
+    """When its WebSocket opened, or its socket was handed over; None before, and where there is none."""
+    ended: float | None = None
+    outcome: Outcome = Outcome.BUG
+    detail: str = ""
+    """What the operator should know beside the outcome; may name addresses, never shown to clients."""
+    close_code: int | None = None
+    """A WebSocket's: the code of the close frame that began the end; None where there was none."""
+    closed_by: str = ""
+    """A WebSocket's: ``client``, ``upstream`` or ``gateway``."""
+    slot: Slot | None = None
+    """A WebSocket's: its place among its client's WebSockets, released at its end."""
+    connection: Slot | None = None
+    """A tunnel's: the place of its connection among its client's, released at its end."""
+
+    upload: Lease | None = None
+    """Its place among its client's uploads, while its body is on its way; released when it has been sent, or at the
+    end."""
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first byte of the head to the end; 0 while it runs."""
+        return 0.0 if self.ended is None else self.ended - self.began

@@ -1,0 +1,1 @@
+"""One request: routed, sent on, answered and recorded."""

@@ -1,0 +1,267 @@
+"""Plain exchanges, carried without a task: from one callback of the event loop to the next.
+
+What ``plain`` recognises needs no parser, no request object and no
+coroutine; those cost several times what the exchange itself does
+(docs/decisions/003-plain-exchanges.md). The moment an exchange turns out not
+to be plain after all (an answer in pieces, an upstream that closes), it goes
+on the ordinary way, in a task, from where it stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from proxy.config import Settings
+from proxy.errors import Outcome, UpstreamError, UpstreamLost
+from proxy.exchange.record import Exchange
+from proxy.gateway.forward import finish, forward, too_slow
+from proxy.gateway.runtime import Rules
+from proxy.gateway.uploads import Uploads
+from proxy.http1.client_connection import Client, Connection, Written
+from proxy.http1.forwarded import Asked
+from proxy.http1.headers import response_head
+from proxy.http1.methods import IDEMPOTENT
+from proxy.http1.simple_message import Request, recognise_answer
+from proxy.net.timers import Deadlines
+from proxy.upstream.connection import Answer
+from proxy.upstream.connection import Connection as Link
+from proxy.upstream.upstream import Upstream
+
+Work = Coroutine[Any, Any, Written]
+
+
+class Express:
+    """Carries plain exchanges for a gateway.
+
+    uploads: where bodies that are on their way are counted. record: opens
+    the record of a request. end: closes it. resume: goes on the ordinary way;
+    it answers errors, calls ``plain_ended`` on the client's connection at the
+    end, and what it is given for the case that the work is cancelled before
+    it has begun.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        uploads: Uploads,
+        *,
+        record: Callable[[str, str, str, str], Exchange],
+        end: Callable[[Exchange], None],
+        resume: Callable[[Connection, Client, Exchange, Work, Callable[[], None]], asyncio.Task[None]],
+    ) -> None:
+        self.rules = rules
+        self._uploads = uploads
+        self._record = record
+        self.waiting = Deadlines[_Carried](rules.settings.timeouts.response, _Carried.took_too_long)
+        """Those whose answer has not begun: one timer for all, because one for each is dear."""
+        self.end = end
+        self.resume = resume
+
+    def use(self, rules: Rules) -> None:
+        """Carry by other rules from here on; what is under way keeps those it began with."""
+        self.rules = rules
+        self.waiting.use(rules.settings.timeouts.response)
+
+    def offer(self, connection: Connection, request: Request) -> _Carried | None:
+        """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
+
+        Declined are requests for which a connection would have to be made, or
+        somebody asked first (``auth``), those that have to wait for their
+        turn, those whose answer must say that it is the last, and those that
+        are too large.
+        """
+        if connection.is_leaving:
+            return None
+        rules = self.rules
+        if rules.guards.concern(request.target, request.host, request.fields):
+            return None
+        if request.body and (most := rules.settings.limits.body) is not None and len(request.body) > most:
+            return None  # the ordinary way says why
+        name, rule = rules.table.match(request.target, request.host, [], upgrade=False)
+        upstream = rules.upstreams[name]
+        link = upstream.acquire_at_once()
+        if link is None:
+            return None
+        asked = rules.reader.read_plain(connection.peer, request.host, request.words)
+        exchange = self._record(asked.client, request.method, request.target, request.host.decode("latin-1"))
+        exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
+        carried = _Carried(self, rules.settings, connection, request, asked, upstream, link, exchange)
+        link.begin_plain(carried, request.method)
+        self.waiting.begin(carried)
+        try:
+            link.write(
+                b"".join((request.line, request.fields, asked.lines_of(exchange.id, name), b"\r\n", request.body))
+            )
+        except BaseException:
+            carried.cut()
+            raise
+        return carried
+
+    def again(
+        self,
+        client: Client,
+        request: Request,
+        upstream: Upstream,
+        exchange: Exchange,
+        settings: Settings,
+        asked: Asked,
+        lost: UpstreamLost | None,
+    ) -> Work:
+        """Return the work of sending a request on another connection; lost: how it ended where it was sent before."""
+        return forward(
+            client,
+            request.target,
+            asked.fields_of(exchange.id, upstream.name),
+            upstream,
+            exchange,
+            settings,
+            self._uploads,
+            lost=lost,
+        )
+
+
+class _Carried:
+    """One plain exchange under way: told what happens by both of its connections."""
+
+    __slots__ = (
+        "_asked",
+        "_connection",
+        "_express",
+        "_link",
+        "_owed",
+        "_request",
+        "_settings",
+        "_task",
+        "_upstream",
+        "exchange",
+    )
+
+    def __init__(
+        self,
+        express: Express,
+        settings: Settings,
+        connection: Connection,
+        request: Request,
+        asked: Asked,
+        upstream: Upstream,
+        link: Link,
+        exchange: Exchange,
+    ) -> None:
+        self._express = express
+        self._settings = settings
+        self._connection = connection
+        self._request = request
+        self._asked = asked
+        self._upstream = upstream
+        self._link = link
+        self._owed = -1  # bytes of the answer's body still to come; nothing has come yet
+        self._task: asyncio.Task[None] | None = None
+        self.exchange = exchange
+
+    # -- told by the upstream's connection
+
+    def answered(self, data: bytes) -> None:
+        """Pass on what has come of the answer, nearly always all of it."""
+        exchange = self.exchange
+        if self._owed < 0:
+            self._express.waiting.end(self)
+            answer = recognise_answer(data, self._request.method)
+            if answer is None or self._connection.is_leaving:
+                self._go_on_with(data)
+                return
+            exchange.status, exchange.sent, self._owed = answer.status, answer.body_size, answer.owed
+            self._connection.write(answer.message)
+        else:
+            piece = data[: self._owed]
+            exchange.sent += len(piece)
+            self._owed -= len(piece)
+            self._connection.write(piece)
+            if len(piece) < len(data):  # a second answer behind the first: nobody asked for it, and nobody gets it
+                self._link.abort()
+        if not self._owed:
+            self._end(Outcome.SERVED)
+            self._upstream.release(self._link)
+            self._connection.plain_ended(keep_alive=True)
+
+    def upstream_lost(self, exc: Exception | None) -> None:
+        """Begin again if nothing was sent, or if nothing has come and the request may be repeated; say so if not."""
+        self._express.waiting.end(self)
+        self._upstream.discard(self._link)
+        error = self._link.ended_early(exc, has_answered=self._owed >= 0)
+        lost = error if isinstance(error, UpstreamLost) else None
+        if self._owed < 0 and (self._request.method in IDEMPOTENT or lost is None):
+            client = self._client()
+            again = self._express.again(
+                client, self._request, self._upstream, self.exchange, self._settings, self._asked, lost
+            )
+            self._resume(client, again)
+        else:
+            self._fail(error)
+
+    # -- told by the client's connection
+
+    def client_left(self) -> None:
+        """End the exchange with the upstream."""
+        self._leave(Outcome.TOO_SLOW if self._connection.was_too_slow else Outcome.CLIENT_GONE)
+
+    def cut(self) -> None:
+        """End the exchange because the gateway has waited long enough for it."""
+        self._leave(Outcome.STOPPING)
+
+    def client_is_slow(self, is_slow: bool) -> None:
+        """Make the upstream wait for the client; the ordinary way does that itself."""
+        if self._task is None and self._owed > 0:
+            self._link.hold(is_slow)
+
+    # -- told by the clock
+
+    def took_too_long(self) -> None:
+        """Give the upstream up."""
+        self._link.end_plain()
+        self._upstream.discard(self._link)
+        self._fail(too_slow(self._upstream.name, self._settings.timeouts.response))
+
+    # -- inside
+
+    def _leave(self, outcome: Outcome) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            return
+        self._express.waiting.end(self)
+        self.exchange.status = self.exchange.status or 499
+        self._end(outcome)
+        self._upstream.discard(self._link)
+
+    def _end(self, outcome: Outcome) -> None:
+        self._link.end_plain()
+        self.exchange.outcome = outcome
+        self._express.end(self.exchange)
+
+    def _go_on_with(self, data: bytes) -> None:
+        client = self._client()
+
+        def on_interim(answer: Answer) -> None:
+            if answer.status != 100:  # nobody waits for one: a request that does is not plain
+                client.write_interim(response_head(answer.status, answer.reason, answer.headers))
+
+        self._link.end_plain()
+        self._link.begin(self._request.method, on_interim)
+        self._link.data_received(data)
+        self._resume(client, finish(client, self._link, self._upstream, self.exchange, self._settings.timeouts))
+
+    def _fail(self, error: UpstreamError) -> None:
+        async def fail() -> Written:
+            raise error
+
+        self._resume(self._client(), fail())
+
+    def _client(self) -> Client:
+        return self._connection.client(self._request, has_written=self._owed >= 0)
+
+    def _resume(self, client: Client, work: Work) -> None:
+        self._task = self._express.resume(self._connection, client, self.exchange, work, self._give_up)
+
+    def _give_up(self) -> None:
+        self._upstream.discard(self._link)

@@ -1,0 +1,294 @@
+"""Which way a request goes: a pure function of its head and the table (design D1).
+
+Order: the user's routes, Dash's own WebSocket path, other WebSocket
+upgrades to ``ws``, everything else to ``dash``. Handshakes of other sites'
+pages are refused, whichever upstream they are for; the one that Dash judges
+itself is left to it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from proxy.access.origin_check import SAME_ORIGIN, Origins
+from proxy.config import Route, Settings
+from proxy.errors import ClientError
+from proxy.http1.forwarded import Asked, Reader
+from proxy.http1.headers import SINGLE, Head, is_valid_host, tokens
+from proxy.http1.target import decoded, host_name, is_under
+from proxy.net.peer import NOBODY
+from proxy.origin import DEFAULT_PORT
+
+DASH_SOCKET = "_dash-ws-callback"
+"""The last segment of the path on which Dash >= 4.2 (FastAPI, Quart) carries callbacks, behind whatever prefix.
+
+Dash opens it on every page; sent to another service its callbacks hang. So the last segment decides where a handshake
+goes. It does not decide who judges its origin: an endpoint in Dash's process whose path ends in a parameter would then
+be open to every page (issue 9).
+"""
+
+
+_LISTS = frozenset((b"connection", b"sec-websocket-protocol", b"te", b"transfer-encoding", b"upgrade"))
+_MOST_MEMBERS = 100
+"""Members of those fields together. Precedents: Apache 100 fields, HAProxy 101; nobody limits members."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Plain HTTP to an upstream.
+
+    target: the request target in origin form, byte for byte.
+    """
+
+    upstream: str
+    route: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """A WebSocket handshake to an upstream, and raw bytes behind its 101."""
+
+    upstream: str
+    route: str
+    target: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """No upstream sees it."""
+
+    error: ClientError
+
+
+Decision = Forward | Upgrade | Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    name: str
+    path: str | None
+    host: str | None
+    subprotocol: bytes | None
+    to: str
+
+    def matches(self, path: str, host: str, offered: list[bytes]) -> bool:
+        return (
+            (self.path is None or is_under(path, self.path))
+            and (self.host is None or self.host == host)
+            and (self.subprotocol is None or self.subprotocol in offered)
+        )
+
+
+class Table:
+    """The user's routes, longest path first, then the one with more conditions, then the first.
+
+    origins: whose pages may open a WebSocket. dash_prefix: what Dash's own paths begin with, from slash to slash.
+    """
+
+    def __init__(self, routes: Iterable[Route] = (), origins: Origins = SAME_ORIGIN, dash_prefix: str = "/") -> None:
+        self.origins = origins
+        self._judged_by_dash = dash_prefix + DASH_SOCKET
+        rules = [
+            _Rule(
+                f"routes[{index}]",
+                route.path,
+                host_name(route.host) if route.host else None,
+                route.subprotocol.encode() if route.subprotocol else None,
+                route.to,
+            )
+            for index, route in enumerate(routes)
+        ]
+        self._rules = sorted(rules, key=lambda r: (-len(r.path or ""), (r.host is None) + (r.subprotocol is None)))
+
+    def match(self, target: str, host: bytes, offered: list[bytes], *, upgrade: bool) -> tuple[str, str]:
+        """Return (upstream, name of the rule).
+
+        target: in origin form. host: the Host field. offered: the subprotocols of a handshake.
+        """
+        if not upgrade and not self._rules:
+            return "dash", "http"
+        path = target.partition("?")[0]
+        if "%" in path:
+            # Uvicorn and Werkzeug decode before they route, so the decision is made on what they will see; what is
+            # sent stays as it came.
+            path = decoded(path)
+        name = host_name(host.decode("latin-1"))
+        for rule in self._rules:
+            if rule.matches(path, name, offered):
+                return rule.to, rule.name
+        if not upgrade:
+            return "dash", "http"
+        if path.rpartition("/")[2] == DASH_SOCKET:
+            return "dash", "dash socket"
+        return "ws", "websocket"
+
+    def leaves_origin_to_dash(self, upstream: str, target: str) -> bool:
+        """Tell whether Dash itself judges the origin of a handshake: for its own path alone, and as Dash writes it.
+
+        upstream: where it goes. target: in origin form. The bytes are compared as they came. A spelling that only
+        means the same (encoded, with ``//``, dot segments or ``;``) may mean something else to whoever reads it next.
+        """
+        return upstream == "dash" and target.partition("?")[0] == self._judged_by_dash
+
+
+def make_table(settings: Settings) -> Table:
+    """Return the table that settings mean."""
+    return Table(settings.routes, Origins(settings.origins), settings.dash_prefix)
+
+
+def decide(head: Head, table: Table, asked: Asked | None = None) -> Decision:
+    """Decide what becomes of a request. Touches nothing; ``dash-ws-proxy explain`` prints the result.
+
+    asked: what the browser asked; None: what the head says where no proxy is believed.
+    """
+    try:
+        _check_lists(head)
+        _check_framing(head)
+        target = _origin_form(head)
+        _check_single(head)
+        upgrade = _is_handshake(head)
+        key = _handshake_key(head) if upgrade else b""
+    except ClientError as error:
+        return Refuse(error)
+    host = head.get(b"host") or b""
+    offered = [part.strip() for v in head.all(b"sec-websocket-protocol") for part in v.split(b",")] if upgrade else []
+    upstream, rule = table.match(target, host, offered, upgrade=upgrade)
+    if upgrade:
+        if not table.leaves_origin_to_dash(upstream, target):
+            refusal = table.origins.refusal(head, asked or Reader().read(head, NOBODY))
+            if refusal:
+                return Refuse(refusal)
+        return Upgrade(upstream, rule, target, key)
+    return Forward(upstream, rule, target)
+
+
+def _check_lists(head: Head) -> None:
+    """Refuse fields that frame the message and its connection with more members than could mean anything.
+
+    Each is split into its members, some more than once, and a head may have room for 30,000 (issue 9).
+    """
+    members = 0
+    for name, value in head.headers:
+        commas = value.count(b",")
+        if commas and name.lower() in _LISTS:
+            members += commas + 1
+            if members > _MOST_MEMBERS:
+                what = ", ".join(field.decode() for field in sorted(_LISTS))
+                raise ClientError(f"The fields {what} have more than {_MOST_MEMBERS} members together.")
+
+
+def _check_single(head: Head) -> None:
+    """Refuse two fields where only one may be, and the handshake of a draft that has bytes after its head."""
+    seen: set[bytes] = set()
+    for name, _ in head.headers:
+        key = name.lower()
+        if key in SINGLE:
+            if key in seen:
+                raise ClientError(f"A request may have one {name.decode()} field only, and this one has two.")
+            seen.add(key)
+        elif key == b"sec-websocket-key1":
+            raise ClientError("Only version 13 of the WebSocket protocol is spoken here, and no draft of it.")
+
+
+def _check_framing(head: Head) -> None:
+    codings = tokens(head.all(b"transfer-encoding"))
+    if codings and head.version < (1, 1):
+        raise ClientError("HTTP/1.0 knows no Transfer-Encoding.")  # RFC 9112, section 6.1: its framing is faulty
+    if codings not in ([], [b"chunked"]):
+        raise ClientError("The only transfer coding that is understood here is chunked.", status=501)
+
+
+def _origin_form(head: Head) -> str:
+    """Return the target in origin form (RFC 9112, section 3.2); ClientError for what cannot be forwarded."""
+    hosts = head.all(b"host")
+    if len(hosts) > 1 or (not hosts and head.version >= (1, 1)):
+        raise ClientError("A request needs exactly one Host field.")
+    host = hosts[0] if hosts else b""
+    if hosts and not is_valid_host(host):
+        raise ClientError("The Host field is not a host.", advice="Expected: name, or name:port.")
+    target = head.target
+    method = head.method.upper()
+    if method == "CONNECT":
+        raise ClientError("CONNECT is for forward proxies; this is a gateway.")
+    if method == "HEAD" and head.method != "HEAD":
+        # Methods are case-sensitive (RFC 9110, section 9.1), but Werkzeug reads all of them in capitals. Then its
+        # answer has no body, and the connection waits for one.
+        raise ClientError("The method is HEAD in other letters, which not everybody reads as the same method.")
+    if target == "*" and head.method == "OPTIONS":
+        return target
+    if not target.isascii() or "#" in target or not target.isprintable() or " " in target:
+        raise ClientError("The request target holds characters that a URL may not.", advice="Percent-encode them.")
+    if "\\" in target.partition("?")[0]:
+        # Browsers write a slash instead, and so do some servers when they read it (RFC 3986 knows neither).
+        raise ClientError("The path holds a backslash, which is a slash to some.", advice="Percent-encode it.")
+    if target.startswith("/"):
+        return target
+    scheme, separator, rest = target.partition("://")
+    if separator and scheme.lower() in ("http", "https"):
+        cut = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=len(rest))
+        if _authority(rest[:cut], scheme) != _authority(host.decode("latin-1"), scheme):
+            raise ClientError("The request target names another host than the Host field.")
+        path = rest[cut:]
+        if not path and head.method == "OPTIONS":
+            return "*"  # RFC 9112, section 3.2.4
+        return path if path.startswith("/") else "/" + path
+    raise ClientError("The request target must be a path that begins with a slash.")
+
+
+def _authority(value: str, scheme: str) -> str:
+    """Return a host and port as they are compared: small letters, without the scheme's own port (RFC 9110, 4.2.3)."""
+    return value.lower().removesuffix(f":{DEFAULT_PORT[scheme.lower()]}").removesuffix(":")
+
+
+def _is_handshake(head: Head) -> bool:
+    """Tell whether this is, or wants to be, a WebSocket handshake.
+
+    Every other Upgrade is an offer, and is ignored (RFC 9110, section 7.8): the field ends here. One of websocket
+    without anything of a handshake too; some proxies add it to each request.
+    """
+    return b"websocket" in tokens(head.all(b"upgrade")) and any(
+        name.lower() in (b"sec-websocket-key", b"sec-websocket-version") for name, _ in head.headers
+    )
+
+
+def _handshake_key(head: Head) -> bytes:
+    """Check a handshake (RFC 6455, section 4.2.1) and return its key; ClientError says what is wrong with it.
+
+    Strict on purpose: what the gateway takes for a handshake and the
+    upstream does not (or the other way round) is how requests are smuggled
+    through WebSocket proxies.
+    """
+    if head.method != "GET" or head.version != (1, 1):
+        raise ClientError(
+            "A WebSocket handshake is a GET over HTTP/1.1.",
+            advice="A proxy in front must speak HTTP/1.1 to this port (nginx: proxy_http_version 1.1).",
+        )
+    if head.has_body:
+        raise ClientError("A WebSocket handshake has no body.")
+    if tokens(head.all(b"upgrade")) != [b"websocket"] or b"upgrade" not in tokens(head.all(b"connection")):
+        raise ClientError(
+            "A WebSocket handshake says Upgrade: websocket and Connection: Upgrade, and nothing else.",
+            advice="A proxy in front must pass both fields on (nginx: proxy_set_header).",
+        )
+    if head.all(b"sec-websocket-version") != [b"13"]:
+        raise ClientError(
+            "Only version 13 of the WebSocket protocol is spoken here.",
+            status=426,
+            headers=[(b"Sec-WebSocket-Version", b"13"), (b"Upgrade", b"websocket")],
+        )
+    keys = head.all(b"sec-websocket-key")
+    if len(keys) != 1 or not _is_key(keys[0]):
+        raise ClientError("A WebSocket handshake needs one Sec-WebSocket-Key of 16 bytes in base64.")
+    return keys[0]
+
+
+def _is_key(value: bytes) -> bool:
+    try:
+        return len(value) == 24 and len(base64.b64decode(value, validate=True)) == 16
+    except binascii.Error:
+        return False

@@ -1,0 +1,55 @@
+"""Requests whose body is still on its way to an upstream: so many of one client at a time, and the next ones wait.
+
+Bodies are streamed, so a client that sends a byte now and then keeps one of
+Dash's workers until ``timeouts.body`` ends it. nginx collects a whole body,
+on disk if need be, before it asks an upstream. Here one client can keep only
+a few of them (issue 9, A10). A body that is here when its upstream is asked
+is not counted: nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from proxy.errors import TooMany
+from proxy.net.client_limits import client_key
+from proxy.net.concurrency import ClientTurns, Turn
+from ws_service.logs.limited_log import LimitedLog
+
+logger = logging.getLogger("proxy")
+
+
+class Uploads:
+    """The uploads of all clients. One for the life of the process."""
+
+    def __init__(self) -> None:
+        self._turns = ClientTurns()
+        self._log = LimitedLog(logger)
+
+    @property
+    def total(self) -> int:
+        """How many there are, those that wait not counted."""
+        return self._turns.total
+
+    @property
+    def clients(self) -> int:
+        """How many clients have any, or wait for one."""
+        return self._turns.clients
+
+    async def claim(self, address: str, most: int | None, seconds: float) -> Turn:
+        """Count an upload in, behind the client's earlier ones, until it is released.
+
+        address: the client's, as trusted proxies tell it. most: ``limits.uploads_per_client``; None: no limit.
+        seconds: to wait. Raises TooMany when none of the earlier ones has ended by then. Cancelling gives up the place.
+        """
+        key = client_key(address)
+        try:
+            return await self._turns.claim(key, most, seconds)
+        except TimeoutError:
+            what = f"{key} has {most} uploads under way, the most that gateway.limits.uploads_per_client allows"
+            self._log.say("uploads", logging.WARNING, "%s; if it is a proxy, name it in gateway.trusted_proxies", what)
+            raise TooMany(
+                "Your address sends as many request bodies here as one client may at a time.",
+                advice="Try again when one of them has ended.",
+                detail=f"{what}; none of them ended within {seconds:g} s",
+            ) from None

@@ -1,0 +1,70 @@
+"""What an error looks like: a page for a person who waits for one, JSON for everything else."""
+
+from __future__ import annotations
+
+import html
+import json
+from http import HTTPStatus
+
+from proxy.errors import ProxyError, UpstreamUnreachable
+from proxy.http1.headers import Head
+
+RETRY = 5
+"""Seconds after which a client may try again: a Dash server with a few pages starts in about as long."""
+
+_SOON = 2
+"""Seconds after which the page of an upstream that is away asks again. That request is held, so it is no hurry."""
+
+_AGAIN = """<script>setTimeout(() => location.reload(), {0}000)</script>
+<noscript><meta http-equiv="refresh" content="{0}"></noscript>"""
+"""A script first: the element alone goes nowhere from an address with a fragment, which it takes for a place on the
+same page."""
+
+
+def is_navigation(head: Head) -> bool:
+    """Tell whether a person waits for a page: Dash's own requests, and scripts, want JSON."""
+    if head.method not in ("GET", "HEAD"):
+        return False
+    mode = head.get(b"sec-fetch-mode")
+    accepts = head.get(b"accept") or b""
+    return mode in (None, b"navigate") and b"text/html" in accepts
+
+
+def as_json(error: ProxyError) -> tuple[bytes, bytes]:
+    """Return the type and the body of an answer for a program."""
+    fields = {"error": error.message, "advice": error.advice, "status": error.status}
+    return b"application/json", json.dumps({k: v for k, v in fields.items() if v}).encode() + b"\n"
+
+
+def page(error: ProxyError, upstream: str) -> tuple[bytes, bytes]:
+    """Return the type and the body of an answer for a person. It asks again by itself where waiting may help.
+
+    upstream: the one that was asked; empty where none was.
+    """
+    title = f"{error.status} {HTTPStatus(error.status).phrase}"
+    again, mark, first, then = "", "", html.escape(error.message), html.escape(error.advice)
+    if isinstance(error, UpstreamUnreachable) and error.passes:
+        title = "Dash is starting" if upstream == "dash" else f"The {upstream} service is starting"
+        again = _AGAIN.format(_SOON)
+        mark = '<div class=mark aria-hidden="true"><i></i><i></i><i></i></div>'
+        first, then = "This page opens by itself as soon as it is there.", f"{first} {then}"
+    elif error.passes:
+        again = _AGAIN.format(RETRY)
+        then += " This page tries again by itself."
+    text = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">{again}
+<link rel="icon" href="data:,"><title>{title}</title><style>
+:root {{ color-scheme: light dark }}
+body {{ font: 16px/1.55 system-ui, sans-serif; max-width: 34rem; margin: 22vh auto 0; padding: 0 1.5rem }}
+h1 {{ font-size: 1.5rem; font-weight: 600; margin: 0 0 .75rem }} p {{ margin: 0 0 .5rem }}
+.aside {{ opacity: .65; font-size: .875rem; margin-top: 1.5rem }}
+.mark {{ display: flex; align-items: end; gap: 5px; height: 34px; margin-bottom: 1.5rem }}
+.mark i {{ width: 9px; height: 100%; border-radius: 3px; background: #5a67f2; transform-origin: bottom;
+  animation: rise 1.2s ease-in-out infinite alternate; transform: scaleY(.35) }}
+.mark i:nth-child(2) {{ animation-delay: -.4s }} .mark i:nth-child(3) {{ animation-delay: -.8s }}
+@keyframes rise {{ to {{ transform: scaleY(1) }} }}
+@media (prefers-reduced-motion: reduce) {{ .mark i {{ animation: none; transform: none }} }}
+</style></head><body>{mark}<h1>{title}</h1>
+<p>{first}</p><p class=aside>{then}</p></body></html>
+"""
+    return b"text/html; charset=utf-8", text.encode()

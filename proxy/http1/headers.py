@@ -1,0 +1,221 @@
+"""Header fields: which ones travel, which ones end here, and which ones are ours to write.
+
+Three rules, in this order (RFC 9110, section 7.6.1):
+
+1. Hop-by-hop fields, and those that ``Connection`` names, end here.
+2. What only a proxy may say (``X-Forwarded-*``, ``X-Request-ID`` and their
+   kin) is removed; ``forwarded`` writes it anew, from who is trusted to say it.
+3. Our own fields come last, so that nothing a client nominates in
+   ``Connection`` can remove them.
+
+Everything else keeps its spelling, its order and its bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+_ESSENTIAL = frozenset((b"host", b"content-length"))
+"""Fields that ``Connection`` may not nominate away: without them the message would change its meaning."""
+
+SINGLE = frozenset(
+    (
+        b"content-length",
+        b"content-location",
+        b"content-range",
+        b"content-type",
+        b"etag",
+        b"host",
+        b"max-forwards",
+        b"server",
+        b"user-agent",
+    )
+)
+"""Fields that may come once only (RFC 9110, section 5.3): of two, some read the first and some the last."""
+
+A_PROXYS_WORD = frozenset(
+    (
+        b"forwarded",
+        b"front-end-https",
+        b"x-original-host",
+        b"x-real-ip",
+        b"x-request-id",
+        b"x-scheme",
+        b"x-url-scheme",
+    )
+)
+"""Fields beside ``X-Forwarded-*`` in which proxies say what a browser asked (``forwarded`` reads them)."""
+
+_A_SERVERS_WORD = frozenset((b"script-name", b"path-info"))
+"""With an underscore these are variables of a WSGI server, not fields. gunicorn takes ``SCRIPT_NAME`` from whoever
+connects from loopback, as we do, and cuts it off the path: ``/login/x`` would become ``/x``, behind every check."""
+
+_LENGTH = re.compile(rb"(?=[0-9])0*+([0-9]{0,18}+)")
+_HOST = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]{2,45}(?:%25[A-Za-z0-9._~-]{1,32})?\]|[A-Za-z0-9._~!$&'()*+,;=%-]{1,255})(?::[0-9]{0,5})?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a request as it was received.
+
+    target: the request target, byte for byte (latin-1 decoded).
+    version: for example (1, 1).
+    headers: names and values, spelling and order kept.
+    has_body: whether the client announced a body, even an empty chunked one.
+    """
+
+    method: str
+    target: str
+    version: tuple[int, int]
+    headers: Fields
+    has_body: bool = False
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Return every value of a field; ``name`` in lower case."""
+        return [value for key, value in self.headers if key.lower() == name]
+
+    def get(self, name: bytes) -> bytes | None:
+        """Return the first value of a field, None where there is none; ``name`` in lower case."""
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return None
+
+
+def tokens(values: Iterable[bytes]) -> list[bytes]:
+    """Split comma-separated field values into their members, lower case, empty ones left out."""
+    return [member for value in values for part in value.split(b",") if (member := part.strip().lower())]
+
+
+def plain_length(value: bytes) -> bytes | None:
+    """Return a Content-Length as everybody reads it, without zeros in front; None where it is none, or above 10**18."""
+    found = _LENGTH.fullmatch(value)
+    return None if found is None else found[1] or b"0"
+
+
+def rewritten(fields: Fields, name: bytes, value: bytes) -> Fields:
+    """Return fields with another value for those of one name (lower case)."""
+    return tuple((key, value if key.lower() == name else old) for key, old in fields)
+
+
+def is_valid_host(value: bytes) -> bool:
+    """Tell whether a Host value is ``uri-host [":" port]`` (RFC 9110, section 7.2)."""
+    return _HOST.fullmatch(value) is not None
+
+
+def request_head(head: Head, target: str, ours: Fields, *, body: bytes = b"", upgrade: bool = False) -> bytes:
+    """Serialise the head that goes to the upstream.
+
+    target: the request target to send, latin-1.
+    ours: what the gateway says of the client (``forwarded``), and of its user (``auth``).
+    body: the framing field of the body, ``Transfer-Encoding: chunked`` or
+        empty: a Content-Length travels as the client wrote it.
+    upgrade: True for a WebSocket handshake, whose Connection and Upgrade are meant for the upstream.
+    """
+    ending = _nominated(head.headers)
+    has_upgrade = has_connection = False
+    lines = [f"{head.method} {target} HTTP/1.1".encode("latin-1")]
+    for name, value in head.headers:
+        key = name.lower()
+        if upgrade and key == b"upgrade" and not has_upgrade and b"websocket" in tokens([value]):
+            has_upgrade = True
+            alone = value.lower() == b"websocket"
+            lines.append(name + b": " + (value if alone else b"websocket"))
+        elif upgrade and key == b"connection" and not has_connection and b"upgrade" in tokens([value]):
+            has_connection = True
+            alone = value.lower() == b"upgrade"
+            lines.append(name + b": " + (value if alone else b"Upgrade"))
+        elif key in HOP_BY_HOP or key in ending or is_a_proxys_word(key) or _is_an_alias(key):
+            continue
+        else:
+            lines.append(name + b": " + value)
+    lines += [name + b": " + value for name, value in ours]
+    if body:
+        lines.append(body)
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def response_head(
+    status: int,
+    reason: bytes,
+    headers: Iterable[tuple[bytes, bytes]],
+    *,
+    ours: Fields = (),
+) -> bytes:
+    """Serialise the head that goes to the client.
+
+    headers: the upstream's fields; hop-by-hop ones are left out.
+    ours: Connection and the body's framing, as this hop needs them.
+    """
+    headers = tuple(headers)
+    ending = _nominated(headers)
+    lines = [b"HTTP/1.1 %d %b" % (status, reason)]
+    for name, value in headers:
+        key = name.lower()
+        if key == b"content-length" and value != b"0" and (status < 200 or status == 204):
+            continue  # there is none (RFC 9110, section 8.6), and some would wait for it
+        if key not in HOP_BY_HOP and key not in ending:
+            lines.append(name + b": " + value)
+    lines += [name + b": " + value for name, value in ours]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def upgrade_response_head(status: int, reason: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Serialise a 101 exactly as the upstream sent it: every field, spelling and order kept."""
+    lines = [b"HTTP/1.1 %d %b" % (status, reason)]
+    lines += [name + b": " + value for name, value in headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _nominated(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    values = [value for name, value in headers if name.lower() == b"connection"]
+    if not values:
+        return frozenset()
+    return frozenset(tokens(values)) - _ESSENTIAL
+
+
+def is_a_proxys_word(key: bytes) -> bool:
+    """Tell whether a field, in lower case, is one that only a proxy may write."""
+    return key.startswith(b"x-forwarded-") or key in A_PROXYS_WORD
+
+
+_ONE_NAME = bytes.maketrans(b"_.", b"--")
+
+
+def folded(name: bytes) -> bytes:
+    """Return the name that ``X-User``, ``x_user`` and ``X.User`` have in common: CGI and its heirs fold them."""
+    return name.lower().translate(_ONE_NAME)
+
+
+def _is_an_alias(key: bytes) -> bool:
+    """Tell whether some server would read this name as one of the fields that are guarded here.
+
+    A WSGI server hands ``X_Forwarded_For`` and ``X-Forwarded-For`` to the
+    application under one name (PEP 3333), and CGI did so with
+    ``X.Forwarded.For``; that must not be a way around the rules above.
+    """
+    plain = folded(key)
+    if plain == key:
+        return False
+    return is_a_proxys_word(plain) or plain in HOP_BY_HOP or plain in _ESSENTIAL or plain in _A_SERVERS_WORD

@@ -1,0 +1,1 @@
+"""Below HTTP: TLS, timers, names, and limits for each client."""

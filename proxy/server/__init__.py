@@ -1,0 +1,1 @@
+"""The process: what is built, started, reloaded and stopped, in which order."""

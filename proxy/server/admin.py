@@ -1,0 +1,169 @@
+"""Health answers, on a listener of their own: for process managers and load balancers, never for browsers.
+
+Bytes of a request's head in, bytes of the answer out: one request for each
+connection, without a body. ``admin_listener`` has the sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from email.utils import formatdate
+from http import HTTPStatus
+from ipaddress import IPv4Address, IPv6Address
+
+from proxy.exchange.lifecycle import Lifecycle
+from proxy.exchange.record import Exchange
+from proxy.http1.headers import is_valid_host, response_head
+from proxy.net.client_limits import Admission
+from proxy.upstream.upstream import Upstream
+
+MAX_HEAD = 8192
+"""Bytes of a request's head, its last empty line too; 431 above it. Precedents: nginx 8KiB a line, HAProxy 16KiB."""
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_LINE = re.compile(rb"(%b) (/[!-~]*) HTTP/1\.([01])" % _TOKEN)
+_FIELD = re.compile(rb"(%b):[ \t]*([^\r\n\0]*?)[ \t]*" % _TOKEN)
+_PORT = re.compile(r":[0-9]{0,5}")
+
+
+class Admin:
+    """What ``gateway.admin`` answers.
+
+    current_upstreams: asked anew each time, because a reload may replace them. hosts: asked anew each time: the names
+    of ``gateway.admin_hosts``. uploads: asked anew each time: bodies that are on their way to an upstream.
+
+    ``/healthz``: 200 while the process lives.
+    ``/readyz``: 200 while new clients may come, 503 while it starts or stops.
+    It also says what is known of each upstream, but an upstream that
+    is away does not make the gateway unready: a balancer that took it out
+    of service would cut off the other upstream's clients too. Nothing is
+    tried for the answer: however often it is asked, no upstream notices.
+    It also says how many connections clients have, how many WebSockets,
+    those that were handed over too, how many uploads, how many bytes wait on
+    stuck connections, and how many tasks the event loop has: at rest none of
+    them grows.
+    """
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle[Exchange],
+        current_upstreams: Callable[[], Mapping[str, Upstream]],
+        admission: Admission,
+        hosts: Callable[[], Iterable[str]] = tuple,
+        uploads: Callable[[], int] = int,
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._current_upstreams = current_upstreams
+        self._admission = admission
+        self._hosts = hosts
+        self._uploads = uploads
+
+    def answer(self, head: bytes, *, is_unix: bool) -> bytes:
+        """Return the answer to a request.
+
+        head: with the empty line at its end; what was received so far, if that is more than MAX_HEAD without one.
+        is_unix: it came through a unix socket, which no browser reaches: Host does not matter there.
+        """
+        if not head.endswith(b"\r\n\r\n") or len(head) > MAX_HEAD:
+            return _error(431, f"The head of a request may have {MAX_HEAD} bytes here.")
+        line, *lines = head[:-4].split(b"\r\n")
+        request = _LINE.fullmatch(line)
+        fields = [_FIELD.fullmatch(field) for field in lines]
+        if request is None or None in fields:
+            return _error(400, "The request cannot be read as HTTP/1.1.")
+        method, target, minor = request.groups()
+        hosts = [field[2] for field in fields if field is not None and field[1].lower() == b"host"]
+        if len(hosts) > 1 or (not hosts and minor == b"1"):
+            return _error(400, "A request needs exactly one Host field.")
+        if hosts and not is_unix and not is_answered(hosts[0].decode("latin-1"), self._hosts()):
+            return _error(
+                403,
+                "Health is answered by an IP address, as localhost, and by the names in gateway.admin_hosts.",
+                advice="For whoever runs this: if this name should be answered, add it to gateway.admin_hosts.",
+            )
+        told = self._told(target.partition(b"?")[0])
+        if told is None:
+            return _error(404, "There are /healthz and /readyz here.")
+        if method not in (b"GET", b"HEAD"):
+            return _error(405, "Health is read with GET or HEAD.", (b"Allow", b"GET, HEAD"))
+        status, values = told
+        return _answer(status, values, with_body=method == b"GET")
+
+    def _told(self, path: bytes) -> tuple[int, dict[str, object]] | None:
+        lifecycle, admission = self._lifecycle, self._admission
+        if path == b"/healthz":
+            return 200, {"status": "alive", "state": lifecycle.state.value}
+        if path == b"/readyz":
+            return 200 if lifecycle.is_ready else 503, {
+                "status": "ready" if lifecycle.is_ready else "not ready",
+                "state": lifecycle.state.value,
+                "in_flight": len(lifecycle.in_flight),
+                "connections": admission.connections.total,
+                "websockets": admission.websockets.total,
+                "uploads": self._uploads(),
+                "buffered": admission.buffered.total,
+                "tasks": len(asyncio.all_tasks()),
+                "upstreams": {name: _about(upstream) for name, upstream in self._current_upstreams().items()},
+            }
+        return None
+
+
+def is_answered(host: str, names: Iterable[str]) -> bool:
+    """Tell whether a Host field names this host, and not a name that somebody has made to lead here.
+
+    A page whose name its owner leads to 127.0.0.1 behind the browser's back (DNS rebinding) may read what it gets
+    there, because it is of the same origin. That takes a name: an IP address and ``localhost`` are never looked up
+    (RFC 6761, section 6.3, for the second).
+
+    names: others that are answered. The port does not count, nor does case; everything else does, a dot at the end too.
+    """
+    if not is_valid_host(host.encode("latin-1")):
+        return False
+    if host.startswith("["):
+        address, bracket, port = host[1:].partition("]")
+        return bool(bracket) and (not port or _PORT.fullmatch(port) is not None) and _is_address(address, IPv6Address)
+    name = host.lower().partition(":")[0]
+    return name == "localhost" or _is_address(name, IPv4Address) or any(name == other.lower() for other in names)
+
+
+def _is_address(text: str, family: type[IPv4Address] | type[IPv6Address]) -> bool:
+    try:
+        family(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _about(upstream: Upstream) -> dict[str, object]:
+    """Return what is known of an upstream; ``for_seconds`` says how long it has been in its state."""
+    health, room = upstream.health, upstream.room
+    return {
+        "state": health.state.value,
+        "for_seconds": round(time.monotonic() - health.since, 1),
+        "why": health.why,
+        "in_flight": room.in_flight,
+        "waiting": room.waiting,
+    }
+
+
+def _error(status: int, message: str, *fields: tuple[bytes, bytes], advice: str = "") -> bytes:
+    said = {"error": message, "advice": advice, "status": status}
+    return _answer(status, {key: value for key, value in said.items() if value}, *fields)
+
+
+def _answer(status: int, values: dict[str, object], *fields: tuple[bytes, bytes], with_body: bool = True) -> bytes:
+    body = json.dumps(values).encode()
+    ours = (
+        (b"Date", formatdate(usegmt=True).encode()),
+        (b"Content-Type", b"application/json; charset=utf-8"),
+        (b"Content-Length", b"%d" % len(body)),
+        (b"Cache-Control", b"no-store"),
+        *fields,
+        (b"Connection", b"close"),
+    )
+    head = response_head(status, HTTPStatus(status).phrase.encode(), (), ours=ours)
+    return head + body if with_body else head

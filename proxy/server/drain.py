@@ -1,0 +1,148 @@
+"""The end of a gateway that still has clients: who is asked to leave when, for how long, and what the log says.
+
+Requests are served to the end. Those that come on open connections are
+served too, and each answer says that it is the last on its connection; a
+503 would fail what could have been served. Idle connections are closed, but
+not at once: a FIN that meets a POST half-way fails it (nginx's pull request
+303), and whoever is in the middle of a conversation learns from its next
+answer. Tunnels hear their goodbye one after the other, because clients that
+leave together come back together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+from proxy.config import Timeouts
+from proxy.errors import Outcome
+from proxy.exchange.lifecycle import Lifecycle
+from proxy.exchange.record import Exchange
+from proxy.gateway.handler import Gateway
+from proxy.http1.client_connection import Listener
+
+logger = logging.getLogger("proxy")
+
+RESTARTING = 1012
+"""Close code: "the service is restarting, come back". What reconnects is the page's own code."""
+
+GRACE = 1.0
+"""Seconds without a request after which a connection is closed. Precedent: nginx keepalive_min_timeout 0."""
+
+_LOOK = 0.25
+"""Seconds between two looks for such connections."""
+
+_REPORT = 4
+"""Looks between two lines about the progress."""
+
+_LAST_STEPS = 1.0
+"""Seconds for what was cut to end in the log."""
+
+
+class Drain:
+    """Sees off the clients of a gateway whose listener is closed.
+
+    ``changed`` is to be called when the last exchange, or the last
+    connection, has ended.
+    """
+
+    def __init__(self, gateway: Gateway, listener: Listener, lifecycle: Lifecycle[Exchange]) -> None:
+        self._gateway = gateway
+        self._listener = listener
+        self._lifecycle = lifecycle
+        self._change = asyncio.Event()
+        self._told = (0, 0, 0)
+        self.changed = self._change.set
+
+    async def run(self, timeouts: Timeouts, arrivals: Coroutine[Any, Any, None]) -> str:
+        """Ask everybody to leave, and wait until they have: ``empty``, or until ``timeouts.drain``: ``deadline``.
+
+        arrivals: ends when those who came before the listener closed are through the door; they have the grace for it.
+        Cancelling it asks and waits no more.
+        """
+        loop = asyncio.get_running_loop()
+        window = min(timeouts.drain_window, timeouts.drain / 2)
+        self._listener.leave()
+        helpers = [
+            loop.create_task(arrivals, name="last arrivals"),
+            loop.create_task(self._part(window), name="goodbyes to the tunnels"),
+            loop.create_task(self._look(loop.time() + timeouts.drain), name="progress of the drain"),
+        ]
+        try:
+            async with asyncio.timeout(timeouts.drain):
+                await asyncio.wait(helpers[:1], timeout=GRACE)
+                while self._lifecycle.in_flight or self._listener.connections:
+                    self._change.clear()
+                    await self._change.wait()
+            return "empty"
+        except TimeoutError:
+            return "deadline"
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.wait(helpers)
+
+    async def cut(self) -> None:
+        """End whatever is left, and say what it was."""
+        if any(self._counts):
+            logger.warning("cutting %s that did not end in time", self._left())
+        self._gateway.abort_tunnels()
+        await self._listener.shutdown(0.1)
+        try:
+            async with asyncio.timeout(_LAST_STEPS):
+                while self._lifecycle.in_flight:
+                    self._change.clear()
+                    await self._change.wait()
+        except TimeoutError:
+            logger.error("%s did not end even when cut", self._left())
+
+    # -- inside
+
+    async def _part(self, window: float) -> None:
+        """Say goodbye to each tunnel at its moment: one sleeper for all of them."""
+        loop = asyncio.get_running_loop()
+        began, tunnels = loop.time(), self._gateway.tunnels
+        for moment, tunnel in zip(moments(len(tunnels), window), tunnels, strict=True):
+            await asyncio.sleep(began + moment - loop.time())
+            tunnel.say_goodbye(RESTARTING, Outcome.DRAINED)
+
+    async def _look(self, deadline: float) -> None:
+        """Close connections that are idle, and tell how far it is."""
+        loop = asyncio.get_running_loop()
+        began, looks = loop.time(), 0
+        while True:
+            now = loop.time()
+            if now - began >= GRACE:
+                self._listener.close_idle(now - GRACE)
+            if looks % _REPORT == 0:
+                self._report(deadline - now)
+            looks += 1
+            await asyncio.sleep(_LOOK)
+
+    def _report(self, left: float) -> None:
+        if self._counts != self._told:
+            self._told = self._counts
+            logger.info("draining: %s left, %.0f s to the deadline", self._left(), left)
+
+    @property
+    def _counts(self) -> tuple[int, int, int]:
+        tunnels = len(self._gateway.tunnels)
+        return tunnels, len(self._lifecycle.in_flight) - tunnels, self._listener.flushing
+
+    def _left(self) -> str:
+        tunnels, requests, answers = self._counts
+        slow = f", {_count(answers, 'answer')} on the way to slow clients" if answers else ""
+        return f"{_count(tunnels, 'tunnel')} and {_count(requests, 'request')}{slow}"
+
+
+def moments(count: int, window: float) -> Iterator[float]:
+    """Yield ``count`` moments in ascending order, evenly over ``window`` seconds, each somewhere in its own share."""
+    for number in range(count):
+        yield window * (number + random.random()) / count
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

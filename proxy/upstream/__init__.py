@@ -1,0 +1,1 @@
+"""The upstream side: connections, the request queue, retries and health checks."""

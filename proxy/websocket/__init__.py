@@ -1,0 +1,1 @@
+"""A WebSocket: its handshake, its tunnel, or its hand-off to the service."""

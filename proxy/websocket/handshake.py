@@ -1,0 +1,67 @@
+"""Opening a tunnel: the handshake goes to the upstream as it came, and its answer is checked before anybody gets it.
+
+Dial first: only after the upstream's 101 does the client get one (design
+D2). Whatever else the upstream answers is an ordinary answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+
+from proxy.config import Timeouts
+from proxy.errors import UpstreamError, UpstreamTimeout
+from proxy.http1.headers import Fields, Head, request_head, tokens
+from proxy.upstream.connection import Answer, Connection
+from proxy.upstream.upstream import Upstream
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+async def shake_hands(
+    head: Head, target: str, key: bytes, ours: Fields, upstream: Upstream, timeouts: Timeouts
+) -> tuple[Connection, Answer]:
+    """Pass a WebSocket handshake on and return the upstream's answer.
+
+    key: the client's Sec-WebSocket-Key. timeouts: of them ``handshake`` for the answer, and those for a connection.
+
+    Returns the connection too: to detach behind a valid 101, to read the
+    refusal's body from otherwise, and in both cases to release. Raises
+    UpstreamError when there is no answer, or a 101 that does not fit the
+    request. Cancelling it closes the connection.
+    """
+    connection = await upstream.acquire(timeouts, is_new=True)
+    try:
+        connection.begin("GET", may_switch=True)
+        connection.write(request_head(head, target, ours, upgrade=True))
+        async with asyncio.timeout(timeouts.handshake):
+            answer = await connection.head()
+        if answer.status == 101 and (wrong := _what_is_wrong(answer, key)):
+            raise UpstreamError(f"The upstream {upstream.name} accepted the handshake wrongly: {wrong}.")
+    except TimeoutError:
+        upstream.discard(connection)
+        raise UpstreamTimeout(
+            f"The upstream {upstream.name} did not answer the WebSocket handshake within {timeouts.handshake:g} s.",
+            advice="For whoever runs this: gateway.timeouts.handshake in the configuration is the limit.",
+        ) from None
+    except BaseException:
+        upstream.discard(connection)
+        raise
+    return connection, answer
+
+
+def accept_for(key: bytes) -> bytes:
+    """Return the Sec-WebSocket-Accept that answers a key (RFC 6455, section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+
+
+def _what_is_wrong(answer: Answer, key: bytes) -> str:
+    """Check a 101 as a client must (RFC 6455, section 4.1); return what is wrong with it, or nothing."""
+    if tokens(answer.all(b"upgrade")) != [b"websocket"]:
+        return "Upgrade is not websocket"
+    if b"upgrade" not in tokens(answer.all(b"connection")):
+        return "Connection is not Upgrade"
+    if answer.all(b"sec-websocket-accept") != [accept_for(key)]:
+        return "Sec-WebSocket-Accept does not answer the key"
+    return ""

@@ -1,0 +1,82 @@
+"""What a person sees, and what a program reads."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from proxy.errors import (
+    ClientError,
+    ProxyError,
+    UpstreamError,
+    UpstreamFull,
+    UpstreamLost,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from proxy.http1.error_pages import as_json, is_navigation, page
+from proxy.http1.headers import Head
+
+HTML = (b"Accept", b"text/html,*/*")
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "expected"),
+    [
+        ("GET", (HTML,), True),
+        ("HEAD", (HTML, (b"Sec-Fetch-Mode", b"navigate")), True),
+        ("GET", (HTML, (b"Sec-Fetch-Mode", b"cors")), False),
+        ("GET", ((b"Accept", b"application/json"),), False),
+        ("GET", (), False),
+        ("POST", (HTML,), False),
+    ],
+)
+def test_a_person_waits_for_a_page_and_nobody_else(
+    method: str, fields: tuple[tuple[bytes, bytes], ...], expected: bool
+) -> None:
+    assert is_navigation(Head(method, "/", (1, 1), fields)) is expected
+
+
+@pytest.mark.parametrize(("upstream", "title"), [("dash", "Dash is starting"), ("ws", "The ws service is starting")])
+def test_an_upstream_that_is_away_is_said_to_be_starting(upstream: str, title: str) -> None:
+    kind, body = page(UpstreamUnreachable("It cannot be reached.", advice="Is it running?"), upstream)
+    assert kind == b"text/html; charset=utf-8"
+    text = body.decode()
+    assert f"<title>{title}</title>" in text and f"<h1>{title}</h1>" in text
+    assert '<meta http-equiv="refresh" content="2">' in text
+    assert "It cannot be reached." in text and "Is it running?" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "tries_again"),
+    [
+        (UpstreamFull("Full."), True),
+        (UpstreamLost("Gone."), True),
+        (UpstreamTimeout("Slow."), True),
+        (UpstreamError("Broken."), False),
+        (UpstreamUnreachable("Forbidden.", passes=False), False),
+        (ClientError("What?"), False),
+        (ProxyError("Oh."), False),
+    ],
+)
+def test_a_page_tries_again_where_waiting_may_help(error: ProxyError, tries_again: bool) -> None:
+    text = page(error, "")[1].decode()
+    assert ("http-equiv" in text) is ("location.reload" in text) is ("tries again" in text) is tries_again
+    assert "is starting" not in text
+
+
+def test_what_a_message_quotes_is_no_markup() -> None:
+    assert b"<b>" not in page(ClientError("<b>", advice="<b>"), "")[1]
+
+
+def test_nothing_is_loaded_from_anywhere() -> None:
+    text = page(UpstreamUnreachable("Away."), "dash")[1].decode()
+    text = text.replace('href="data:,"', "")  # no icon, or the browser would ask for one, and wait
+    assert "src=" not in text and "href=" not in text and "url(" not in text and "@import" not in text
+
+
+def test_a_program_reads_the_same_as_json() -> None:
+    kind, body = as_json(UpstreamUnreachable("Away.", advice="Wait.", detail="secret"))
+    assert kind == b"application/json"
+    assert json.loads(body) == {"error": "Away.", "advice": "Wait.", "status": 503}

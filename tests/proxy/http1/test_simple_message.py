@@ -1,0 +1,320 @@
+"""The plain exchange: whatever is taken for one, the ordinary way reads the same and sends the same."""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import ip_network
+from typing import cast
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from proxy.gateway.routing import Forward, Table, decide
+from proxy.http1.forwarded import Reader
+from proxy.http1.head_limits import HeadLimits
+from proxy.http1.headers import Head, request_head, response_head
+from proxy.http1.request_reader import RequestReader
+from proxy.http1.simple_message import MAX_HEAD, recognise_answer, recognise_request
+from proxy.net.peer import Peer, Trusted
+from proxy.upstream.connection import Connection, Framing
+
+GET = b"GET /a?b=%20 HTTP/1.1\r\nHost: x:1\r\nAccept: */*\r\nConnection: keep-alive\r\nCookie: a=b; c=d\r\n\r\n"
+POST = b'POST /_dash-update-component HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"a": [1]}'[:-1]
+OK = b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nwhole"
+
+# -- requests
+
+
+def test_a_browsers_request_is_recognised() -> None:
+    request = recognise_request(GET)
+    assert request is not None
+    assert (request.method, request.target, request.host, request.owed) == ("GET", "/a?b=%20", b"x:1", 0)
+    assert request.line + request.fields == GET.replace(b"Connection: keep-alive\r\n", b"")[:-2]
+
+
+def test_a_body_that_is_here_comes_along() -> None:
+    request = recognise_request(POST)
+    assert request is not None
+    assert (request.body, request.owed) == (b'{"a": [1]', 0)
+
+
+def test_a_body_that_is_still_coming_is_owed() -> None:
+    request = recognise_request(POST[:-4])
+    assert request is not None
+    assert request.owed == 4
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        GET[:-1],
+        GET + b"G",
+        POST + b"x",
+        GET.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        GET.replace(b"GET", b"BREW"),
+        GET.replace(b"GET /a", b"GET  /a"),
+        GET.replace(b"/a", b"//a"),
+        GET.replace(b"/a", b"http://x:1/a"),
+        GET.replace(b"/a", b"/a#b"),
+        GET.replace(b"/a", b"/a\\b"),
+        GET.replace(b"/a", b"/\xc3\xa9"),
+        GET.replace(b"\r\n", b"\n"),
+        GET.replace(b"Accept", b"Acc ept"),
+        GET.replace(b"Accept:", b"Accept :"),
+        GET.replace(b"Accept: */*", b"Accept:\r\n */*"),
+        GET.replace(b"Accept: */*", b"Accept: \x00"),
+        GET.replace(b"Accept: */*", b"Accept: a\rb"),
+        GET.replace(b"Accept", b"X_Forwarded_For"),
+        GET.replace(b"Accept", b"X.Forwarded.For"),
+        GET.replace(b"Accept", b"Upgrade"),
+        GET.replace(b"Accept", b"TE"),
+        GET.replace(b"Accept", b"expect"),
+        GET.replace(b"Accept", b"transfer-encoding"),
+        GET.replace(b"Accept", b"sec-websocket-key"),
+        GET.replace(b"Accept", b"Host"),
+        GET.replace(b"Host: x:1\r\n", b""),
+        GET.replace(b"Host: x:1", b"Host: x y"),
+        GET.replace(b"keep-alive", b"close"),
+        GET.replace(b"Accept: */*", b"Connection: keep-alive"),
+        POST.replace(b": 9", b": 9\r\nContent-Length: 9"),
+        POST.replace(b": 9", b": +9"),
+        POST.replace(b": 9", b": 09"),
+        POST.replace(b": 9", b": 9, 9"),
+        POST.replace(b"\r\n\r\n", b"\r\n" + b"A: b\r\n" * 64 + b"\r\n"),
+        GET.replace(b"a=b", b"a=" + b"b" * MAX_HEAD),
+    ],
+)
+def test_what_is_not_quite_plain_is_left_to_the_ordinary_way(data: bytes) -> None:
+    assert recognise_request(data) is None
+
+
+def test_what_only_a_proxy_may_say_is_taken_out_and_kept_apart() -> None:
+    said = GET.replace(b"Accept:", b"x-forwarded-for: 192.0.2.1 \r\nX-Request-ID:a\r\nforwarded: b\r\nAccept:")
+    request, unsaid = recognise_request(said), recognise_request(GET)
+    assert request is not None
+    assert unsaid is not None
+    assert request.fields == unsaid.fields
+    assert request.words == ((b"x-forwarded-for", b"192.0.2.1"), (b"X-Request-ID", b"a"), (b"forwarded", b"b"))
+    assert unsaid.words == ()
+
+
+def mostly(usual: list[bytes], odd: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Draw something usual nineteen times of twenty: a message with two oddities is refused for either."""
+    return st.integers(0, 19).flatmap(lambda n: odd if n == 19 else st.sampled_from(usual))
+
+
+PLAIN_NAMES = [
+    b"X-Forwarded-For",
+    b"x-request-id",
+    b"X-Forwarded-Host",
+    b"X-Forwarded-Proto",
+    b"x-forwarded-ssl",
+    b"Forwarded",
+    b"Accept",
+    b"cookie",
+    b"Range",
+    b"If-None-Match",
+    b"Sec-Fetch-Mode",
+    b"a!#$%&'*+^`|~",
+]
+ODD_NAMES = [
+    *b"Content-Type User-Agent ETag Server Host Content-Length Connection Keep-Alive Transfer-Encoding Upgrade".split(),
+    *b"X_Forwarded_For X.Forwarded.For X-Real-IP X-Scheme a.b Expect TE Sec-WebSocket-Key Via Trailer \xe9".split(),
+    b"A b",
+    b"",
+]
+NAMES = mostly(PLAIN_NAMES, st.sampled_from(ODD_NAMES))
+VALUES = mostly(
+    [
+        b"",
+        b"x",
+        b"a, b",
+        b"a: b",
+        b" padded\t ",
+        b"\xe9",
+        b"https, http",
+        b"203.0.113.7:4711",
+        b"for=[::1];proto=https",
+    ],
+    st.sampled_from([b"3", b"0", b"chunked", b"keep-alive", b"close", b"websocket"]) | st.binary(max_size=6),
+)
+TARGETS = mostly(
+    [b"/", b"/a", b"/a/../b", b"/%2e?x=1&y", b"/ws/live", b"/a//b", b"/?/"],
+    st.sampled_from([b"//a", b"*", b"http://x/", b"/a b", b"/\xe9", b"/a#b"])
+    | st.binary(max_size=5).map(lambda tail: b"/" + tail),
+)
+METHODS = mostly([b"GET", b"HEAD", b"POST", b"OPTIONS", b"PUT"], st.sampled_from([b"CONNECT", b"TRACE", b"get", b""]))
+SEPARATORS = mostly([b": ", b":"], st.sampled_from([b" :", b""]))
+LINE_ENDS = mostly([b"\r\n"], st.sampled_from([b"\n", b"\r", b"\r\n ", b"\0\r\n"]))
+LENGTHS = mostly([b"%d"], st.sampled_from([b"+%d", b"0%d", b"%d ", b"%d, 3", b"-%d", b"0x%d"]))
+
+
+@st.composite
+def messages(draw: st.DrawFn, first_line: st.SearchStrategy[bytes], essential: list[bytes]) -> bytes:
+    """Messages of which a good part is well made, and most of the rest nearly so."""
+    body = draw(st.sampled_from([b"", b"abc", b"0\r\n\r\n", b"GET /"]))
+    lines = [name + draw(SEPARATORS) + draw(VALUES) for name in draw(st.lists(NAMES, max_size=4))]
+    lines += [field for field in essential if draw(st.integers(0, 9))]
+    if draw(st.integers(0, 9)):
+        lines.append(b"Content-Length: " + draw(LENGTHS) % len(body))
+    if draw(st.booleans()):
+        lines.append(b"Connection: keep-alive")
+    order = draw(st.permutations(lines))
+    return draw(first_line) + b"\r\n" + b"".join(line + draw(LINE_ENDS) for line in order) + b"\r\n" + body
+
+
+REQUESTS = messages(st.tuples(METHODS, TARGETS).map(lambda p: p[0] + b" " + p[1] + b" HTTP/1.1"), [b"Host: x"])
+STATUSES = st.sampled_from([200, 404, 500, 204, 304, 101, 100, 999])
+ANSWERS = messages(STATUSES.map(lambda number: b"HTTP/1.1 %d OK" % number), [])
+
+
+PEER = Peer("192.0.2.7")
+TRUSTED: tuple[Trusted, ...] = ((), (ip_network("192.0.2.0/24"),))
+
+
+def read_strictly(data: bytes) -> tuple[Head, bytes]:
+    """Read a whole request as the ordinary way does; AssertionError if it is not one, or more than one."""
+    reader = RequestReader(HeadLimits(16384, 65536, 128))
+    good, rest = reader.feed(data)
+    assert not rest
+    assert reader.is_whole
+    assert reader.head is not None
+    return reader.head, good.partition(b"\r\n\r\n")[2]
+
+
+@settings(max_examples=400)
+@given(REQUESTS)
+@example(GET)
+@example(POST)
+@example(GET.replace(b"*/*", b"*/* \t"))
+@example(GET.replace(b"Accept: ", b"Accept:"))
+def test_whatever_is_recognised_the_ordinary_way_reads_and_sends_the_same(data: bytes) -> None:
+    request = recognise_request(data)
+    if request is None or request.owed:
+        return
+    head, body = read_strictly(data)
+    decision = decide(head, Table())
+    assert isinstance(decision, Forward)
+    assert (decision.upstream, decision.route) == Table().match(request.target, request.host, [], upgrade=False)
+    assert (request.method, request.target, request.body) == (head.method, head.target, body)
+    assert request.host == head.get(b"host")
+    for trusted in TRUSTED:
+        reader = Reader(trusted)
+        asked = reader.read(head, PEER)
+        expected = request_head(head, decision.target, asked.fields_of("id", "dash"))
+        for _ in range(2):  # read, and remembered
+            assert reader.read_plain(PEER, request.host, request.words) == asked
+        sent = request.line + request.fields + asked.lines_of("id", "dash") + b"\r\n"
+        assert lines_of(sent) == lines_of(expected)
+        back = request.to_head()
+        assert reader.read(back, PEER) == asked
+        assert request_head(back, back.target, asked.fields_of("id", "dash")) == expected
+
+
+# -- answers
+
+
+def test_an_answer_is_recognised() -> None:
+    answer = recognise_answer(OK, "GET")
+    assert answer is not None
+    assert (answer.status, answer.body_size, answer.owed) == (200, 5, 0)
+    assert answer.message == OK.replace(b"Connection: keep-alive\r\n", b"")
+
+
+def test_an_answer_may_come_in_pieces() -> None:
+    answer = recognise_answer(OK[:-3], "GET")
+    assert answer is not None
+    assert (answer.body_size, answer.owed) == (2, 3)
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+def test_an_answer_that_can_have_no_body_ends_with_its_head(status: bytes) -> None:
+    head = OK.replace(b"200 OK", status).replace(b": 5", b": 0")[:-5]
+    answer = recognise_answer(head, "GET")
+    assert answer is not None
+    assert answer.owed == 0
+    assert recognise_answer(head + b"whole", "GET") is None
+
+
+def test_a_304_may_say_how_long_the_page_is_and_a_204_may_not() -> None:
+    assert recognise_answer(OK.replace(b"200 OK", b"304 Not Modified")[:-5], "GET") is not None
+    assert recognise_answer(OK.replace(b"200 OK", b"204 No Content")[:-5], "GET") is None
+
+
+def test_an_answer_to_head_ends_with_its_head() -> None:
+    answer = recognise_answer(OK[:-5], "HEAD")
+    assert answer is not None
+    assert answer.owed == 0
+    assert recognise_answer(OK, "HEAD") is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        OK[:20],
+        OK + b"!",
+        OK.replace(b"200", b"101"),
+        OK.replace(b"200", b"103"),
+        OK.replace(b"200", b"099"),
+        OK.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        OK.replace(b"Content-Length: 5\r\n", b""),
+        OK.replace(b"Content-Length", b"Transfer-Encoding"),
+        OK.replace(b"Content-Length: 5", b"Content-Length: 5\r\nContent-Length: 5"),
+        OK.replace(b"Content-Length: 5", b"Content-Length: 5\r\nTransfer-Encoding: chunked"),
+        OK.replace(b"keep-alive", b"close"),
+        OK.replace(b"Server", b"Upgrade"),
+        OK.replace(b"Server", b"Keep-Alive"),
+        OK.replace(b"Server:", b"Server :"),
+        OK.replace(b"\r\n", b"\n"),
+        OK.replace(b"gunicorn", b"g" * MAX_HEAD),
+    ],
+)
+def test_what_is_not_quite_a_plain_answer_is_left_to_the_ordinary_way(data: bytes) -> None:
+    assert recognise_answer(data, "GET") is None
+
+
+class Wire(asyncio.Transport):
+    """A transport on which nothing is written: an answer is only read."""
+
+    closed = False
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+@settings(max_examples=400)
+@given(ANSWERS, st.sampled_from(["GET", "HEAD", "POST"]))
+@example(OK, "GET")
+@example(OK[:-5], "HEAD")
+def test_whatever_answer_is_recognised_the_ordinary_way_relays_the_same(data: bytes, method: str) -> None:
+    answer = recognise_answer(data, method)
+    if answer is None:
+        return
+    data += b"." * answer.owed
+
+    async def read() -> tuple[bytes, bytes, bool]:
+        connection = Connection("dash", 65536)
+        connection._transport = cast(asyncio.Transport, Wire())
+        connection.begin(method)
+        connection.data_received(data)
+        head = await connection.head()
+        assert head.framing in (Framing.LENGTH, Framing.NONE)
+        return response_head(head.status, head.reason, head.headers), await connection.read(), connection.is_reusable
+
+    head, body, is_reusable = asyncio.run(read())
+    assert is_reusable
+    ours, _, our_body = (answer.message + b"." * answer.owed).partition(b"\r\n\r\n")
+    assert our_body == body
+    assert lines_of(ours) == lines_of(head[:-4])
+
+
+def lines_of(head: bytes) -> list[tuple[bytes, bytes]]:
+    """Split a head; the white space around a value means nothing (RFC 9110, section 5.5)."""
+    pairs = [line.partition(b":") for line in head.split(b"\r\n")]
+    return [(name, value.strip(b" \t")) for name, _, value in pairs]

@@ -1,0 +1,676 @@
+"""How a connection comes in: with a PROXY header or none, with TLS or none, or not at all for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from ipaddress import ip_network
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.config import Limits, Settings, Tls
+from proxy.listener.acceptor import Door
+from proxy.net.client_limits import Admission, Entrance, Slot
+from proxy.net.peer import Peer
+from proxy.net.tls import Certificate, server_context
+from tests.certificates import Authority
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+ELSEWHERE = (ip_network("192.0.2.0/24"),)
+HEADER = b"PROXY TCP4 198.51.100.7 192.0.2.1 56324 443\r\n"
+BINARY = bytes.fromhex("0d0a0d0a000d0a515549540a2111000cc6336407c0000201dc0401bb")
+
+
+class Guest(asyncio.Protocol):
+    """Notes what it hears, and echoes it."""
+
+    def __init__(self, hall: Hall, announced: Peer | None, slot: Slot | None) -> None:
+        self._hall = hall
+        self._announced = announced
+        self._slot = slot
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._hall.announced.append(self._announced)
+        self._hall.transports.append(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._slot is not None:
+            self._slot.release()
+        self._hall.somebody_left.set()
+
+
+class Hall:
+    """Behind the door."""
+
+    def __init__(self, door: Door, port: int) -> None:
+        self.door = door
+        self.port = port
+        self.announced: list[Peer | None] = []
+        self.transports: list[asyncio.BaseTransport] = []
+        self.somebody_left = asyncio.Event()
+
+    def dial(self, source: str = "127.0.0.1") -> Caller:
+        return Caller(self.port, source)
+
+
+class Caller:
+    """Raw bytes from outside."""
+
+    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
+        self.sock.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+
+    async def send(self, data: bytes) -> None:
+        await self._loop.sock_sendall(self.sock, data)
+
+    async def read(self, size: int = 65536) -> bytes:
+        async with asyncio.timeout(10):
+            return await self._loop.sock_recv(self.sock, size)
+
+    async def is_turned_away(self) -> bool:
+        try:
+            return await self.read() == b""
+        except ConnectionResetError:
+            return True
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+@asynccontextmanager
+async def hall(*, patience: float = 10, **options: Any) -> AsyncIterator[Hall]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        door = Door([listener], lambda peer, slot: Guest(place, peer, slot), patience=patience, **options)
+        place = Hall(door, listener.getsockname()[1])
+        try:
+            yield place
+        finally:
+            door.close()
+            await door.wait_closed()
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    """What the log says; no task and no callback may have failed unseen."""
+    with caplog.at_level(logging.WARNING):
+        yield lambda: [record.getMessage() for record in caplog.records]
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+Warnings = Callable[[], list[str]]
+
+
+async def test_a_connection_comes_in_as_it_is(warnings: Warnings) -> None:
+    async with hall() as place:
+        with closing(place.dial()) as caller:
+            await caller.send(b"hello")
+            assert await caller.read() == b"hello"
+        assert place.announced == [None]
+    assert not warnings()
+
+
+@pytest.mark.parametrize("option", ["TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"])
+async def test_tcp_asks_whether_a_client_is_still_there(option: str) -> None:
+    async with hall() as place:
+        with closing(place.dial()) as caller:
+            await caller.send(b"hello")
+            assert await caller.read() == b"hello"
+            (transport,) = place.transports
+            sock = transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert 0 < sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) <= 15
+
+
+@pytest.mark.parametrize("header", [HEADER, BINARY])
+@pytest.mark.parametrize("cut", [0, 1, 5, 15, 27])
+async def test_behind_a_proxy_header_comes_the_client_and_not_a_byte_is_lost(header: bytes, cut: int) -> None:
+    async with hall(announcers=lambda: LOOPBACK) as place:
+        with closing(place.dial()) as caller:
+            if cut:
+                await caller.send(header[:cut])
+                await asyncio.sleep(0.01)  # so that it comes in pieces; whether it does changes nothing
+            await caller.send(header[cut:] + b"hello")
+            assert await caller.read() == b"hello"
+        assert place.announced == [Peer("198.51.100.7")]
+
+
+async def test_a_proxy_that_speaks_for_itself_is_the_client(warnings: Warnings) -> None:
+    async with hall(announcers=lambda: LOOPBACK) as place:
+        with closing(place.dial()) as caller:
+            await caller.send(BINARY[:12] + b"\x20\x00\x00\x00hello")
+            assert await caller.read() == b"hello"
+        assert place.announced == [Peer("127.0.0.1")]
+
+
+async def test_a_stranger_may_announce_nobody(warnings: Warnings) -> None:
+    async with hall(announcers=lambda: ELSEWHERE) as place:
+        for _ in range(3):
+            with closing(place.dial()) as caller:
+                await caller.send(HEADER + b"hello")
+                assert await caller.is_turned_away()
+        assert not place.announced
+    assert warnings() == [
+        "a connection from 127.0.0.1 was closed: only those in gateway.trusted_proxies may send a PROXY header"
+    ]
+
+
+async def test_who_sends_something_else_is_closed_and_said_once(warnings: Warnings) -> None:
+    async with hall(announcers=lambda: LOOPBACK) as place:
+        for _ in range(3):
+            with closing(place.dial()) as caller:
+                await caller.send(b"GET / HTTP/1.1\r\n\r\n")
+                assert await caller.is_turned_away()
+        assert not place.announced
+    assert warnings() == ["a connection from 127.0.0.1 was closed: it does not begin with a PROXY header"]
+
+
+@pytest.mark.parametrize("begins", [b"", b"PROXY TCP4 "])
+async def test_who_does_not_finish_its_header_is_closed(begins: bytes, warnings: Warnings) -> None:
+    async with hall(announcers=lambda: LOOPBACK, patience=0.05) as place:
+        with closing(place.dial()) as caller:
+            await caller.send(begins)
+            assert await caller.is_turned_away()
+        assert not place.announced
+    assert not warnings()
+
+
+async def test_who_leaves_before_it_has_said_anything_leaves_nothing(warnings: Warnings) -> None:
+    async with hall(announcers=lambda: LOOPBACK) as place:
+        place.dial().close()
+        with closing(place.dial()) as caller:
+            await caller.send(HEADER + b"hello")
+            assert await caller.read() == b"hello"
+        assert place.announced == [Peer("198.51.100.7")]
+    assert not warnings()
+
+
+async def test_behind_a_unix_socket_the_header_counts_as_well(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "door"))
+        listener.listen()
+        listener.setblocking(False)
+        door = Door([listener], lambda peer, slot: Guest(place, peer, slot), patience=10, announcers=lambda: ("unix",))
+        place = Hall(door, 0)
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "door"))
+        writer.write(HEADER)
+        await greet(reader, writer)
+        assert place.announced == [Peer("198.51.100.7")]
+        writer.transport.abort()
+        door.close()
+
+
+# -- TLS
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def certificate(authority: Authority) -> Certificate:
+    return Certificate(server_context(Tls(**authority.issue())))
+
+
+async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async with asyncio.timeout(10):
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+
+
+async def test_tls_is_spoken(authority: Authority, certificate: Certificate, warnings: Warnings) -> None:
+    async with hall(certificate=certificate) as place:
+        reader, writer = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
+        await greet(reader, writer)
+        assert writer.get_extra_info("ssl_object").version() == "TLSv1.3"
+        writer.transport.abort()
+    assert not warnings()
+
+
+@pytest.mark.parametrize("header", [HEADER, BINARY])
+async def test_the_proxy_header_comes_before_tls(authority: Authority, certificate: Certificate, header: bytes) -> None:
+    async with hall(certificate=certificate, announcers=lambda: LOOPBACK) as place:
+        caller = place.dial()
+        await caller.send(header)
+        reader, writer = await asyncio.open_connection(
+            sock=caller.sock, ssl=authority.client(), server_hostname="localhost"
+        )
+        await greet(reader, writer)
+        assert place.announced == [Peer("198.51.100.7")]
+        writer.transport.abort()
+
+
+async def test_plain_http_is_told_that_this_is_the_wrong_door(certificate: Certificate, warnings: Warnings) -> None:
+    async with hall(certificate=certificate) as place:
+        with closing(place.dial()) as caller:
+            await caller.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = await caller.read()
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+            assert f"Content-Length: {len(body)}".encode() in head
+            assert b"https://" in body
+            assert await caller.is_turned_away()
+    assert not warnings()
+
+
+@pytest.mark.parametrize("garbage", [b"\x00\x01\x02", b"SSH-2.0-x\r\n", b"\x80\x2e\x01\x03\x01"])
+async def test_who_speaks_something_else_is_closed_quietly(
+    certificate: Certificate, garbage: bytes, warnings: Warnings
+) -> None:
+    async with hall(certificate=certificate) as place:
+        with closing(place.dial()) as caller:
+            await caller.send(garbage)
+            assert await caller.is_turned_away()
+    assert not warnings()
+
+
+async def test_a_handshake_that_fails_is_one_line_however_often(
+    authority: Authority, certificate: Certificate, warnings: Warnings
+) -> None:
+    async with hall(certificate=certificate) as place:
+        for _ in range(3):
+            with closing(place.dial()) as caller:
+                await caller.send(b"\x16\x03\x01\x00\x05garbage")
+                assert await caller.is_turned_away()
+        assert not place.announced
+    (line,) = warnings()
+    assert line.startswith("a connection from 127.0.0.1 was closed: TLS failed: ")
+    assert "_ssl.c" not in line
+
+
+async def test_a_client_that_is_too_old_is_refused(authority: Authority, certificate: Certificate) -> None:
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning):
+        old.minimum_version = ssl.TLSVersion.TLSv1
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with hall(certificate=certificate) as place:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await asyncio.open_connection("127.0.0.1", place.port, ssl=old)
+        assert not place.announced
+
+
+@pytest.mark.parametrize("begins", [b"", b"\x16", b"\x16\x03\x01"])
+async def test_who_does_not_finish_its_handshake_is_closed(
+    certificate: Certificate, begins: bytes, warnings: Warnings
+) -> None:
+    async with hall(certificate=certificate, patience=0.05) as place:
+        with closing(place.dial()) as caller:
+            await caller.send(begins)
+            assert await caller.is_turned_away()
+        assert not place.announced
+    assert not warnings()
+
+
+def client_hello() -> bytes:
+    """Return the ClientHello of Python's own client."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+async def test_a_hello_may_come_byte_by_byte_and_in_a_few_records(
+    authority: Authority, certificate: Certificate, warnings: Warnings
+) -> None:
+    hello = client_hello()[5:]
+    cuts = (0, 1, 3, 4, 200, len(hello))
+    data = b"".join(b"\x16\x03\x01" + (b - a).to_bytes(2, "big") + hello[a:b] for a, b in pairwise(cuts))
+    async with hall(certificate=certificate) as place:
+        with closing(place.dial()) as caller:
+            caller.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for byte in data:
+                await caller.send(bytes((byte,)))
+                await asyncio.sleep(0)
+            assert (await caller.read())[:1] == b"\x16", "the server's flight"
+    assert not warnings()
+
+
+async def test_a_hello_that_is_too_large_is_refused_from_its_first_bytes(
+    certificate: Certificate, warnings: Warnings
+) -> None:
+    async with hall(certificate=certificate) as place:
+        for _ in range(3):
+            with closing(place.dial()) as caller:
+                await caller.send(b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfd")
+                assert await caller.is_turned_away()
+    assert warnings() == [
+        "a connection from 127.0.0.1 was closed: TLS failed: its ClientHello has 16385 bytes, more than 16384"
+    ]
+
+
+@pytest.mark.parametrize("part", [9, -1])
+async def test_who_ends_in_the_middle_of_a_hello_is_gone_at_once(
+    certificate: Certificate, part: int, warnings: Warnings
+) -> None:
+    async with hall(certificate=certificate) as place:
+        with closing(place.dial()) as caller:
+            await caller.send(client_hello()[:part])
+            caller.sock.shutdown(socket.SHUT_WR)
+            assert await caller.is_turned_away()
+    assert not warnings()
+
+
+async def test_of_one_client_few_handshakes_are_under_way_and_the_next_waits_for_its_turn(
+    authority: Authority, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 2)
+    hello = client_hello()
+    admission = Admission()
+    entrance = Entrance(admission, Settings, 1024)
+    async with hall(certificate=certificate, entrance=entrance) as place:
+        taken = [place.dial(), place.dial()]
+        for caller in taken:
+            await caller.send(hello)
+            assert await caller.read()
+        with closing(place.dial()) as waiting, closing(place.dial("127.0.0.2")) as another:
+            await waiting.send(hello)
+            await another.send(hello)
+            assert await another.read(), "another client has its own"
+            with pytest.raises(BlockingIOError):
+                waiting.sock.recv(1)
+            assert admission.connections.total == 4, "whoever waits counts as a connection"
+            taken[0].close()
+            assert await waiting.read(), "its turn has come"
+        taken[1].close()
+
+
+async def test_who_waits_for_its_turn_has_no_more_time_than_others(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 1)
+    hello = client_hello()
+    entrance = Entrance(Admission(), Settings, 1024)
+    loop = asyncio.get_running_loop()
+    async with hall(certificate=certificate, entrance=entrance, patience=0.3) as place:
+        began = loop.time()
+        with closing(place.dial()) as first, closing(place.dial()) as second:
+            for caller in (first, second):
+                await caller.send(hello)
+            assert await first.read()
+            assert await first.is_turned_away()
+            assert await second.is_turned_away()
+        assert loop.time() - began < 2
+        with closing(place.dial()) as third:
+            await third.send(hello)
+            assert await third.read(), "nothing is taken any more"
+
+
+async def test_a_trusted_proxy_has_any_number_of_handshakes(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 1)
+    entrance = Entrance(Admission(), lambda: Settings(trusted_proxies=("127.0.0.1",)), 1024)
+    async with hall(certificate=certificate, entrance=entrance) as place:
+        with closing(place.dial()) as first, closing(place.dial()) as second:
+            for caller in (first, second):
+                await caller.send(client_hello())
+                assert await caller.read()
+
+
+async def test_the_next_connection_gets_the_new_certificate_and_this_one_goes_on(
+    authority: Authority, certificate: Certificate
+) -> None:
+    async with hall(certificate=certificate) as place:
+        seen = []
+        before = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
+        seen.append(before[1].get_extra_info("peercert")["serialNumber"])
+        certificate.context = server_context(Tls(**authority.issue()))
+        after = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
+        seen.append(after[1].get_extra_info("peercert")["serialNumber"])
+        assert seen[0] != seen[1]
+        await greet(*before)
+        await greet(*after)
+        for _, writer in (before, after):
+            writer.transport.abort()
+
+
+# -- pauses, and the end
+
+
+async def test_while_it_is_paused_nobody_comes_in_and_afterwards_everybody() -> None:
+    async with hall() as place:
+        place.door.pause("full")
+        place.door.pause("tired")
+        with closing(place.dial()) as caller:
+            await caller.send(b"hello")
+            place.door.resume("full")
+            place.door.resume("never given")
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not place.announced
+            place.door.resume("tired")
+            assert await caller.read() == b"hello"
+            place.door.resume("tired")
+            await caller.send(b"again")
+            assert await caller.read() == b"again"
+
+
+async def test_without_descriptors_it_pauses_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, warnings: Warnings
+) -> None:
+    monkeypatch.setattr("proxy.listener.acceptor.PAUSE", 0.02)
+    tries = 0
+    async with hall() as place:
+        (listener,) = place.door._sockets
+        accept = listener.accept
+
+        class Once:
+            def fileno(self) -> int:
+                return listener.fileno()
+
+            def accept(self) -> Any:
+                nonlocal tries
+                tries += 1
+                if tries <= 3:
+                    raise OSError(errno.EMFILE, "Too many open files")
+                return accept()
+
+        place.door.pause("test")
+        place.door._sockets = [Once()]  # type: ignore[list-item]
+        place.door.resume("test")
+        with closing(place.dial()) as caller:
+            await caller.send(b"hello")
+            assert await caller.read() == b"hello"
+        assert tries == 5  # three in vain, one, and one that finds nobody
+    (line,) = warnings()
+    assert line.startswith("no connection is accepted: this process has no descriptor left, of ")
+    assert "LimitNOFILE" in line
+
+
+@pytest.mark.parametrize("turns", [2, 10])
+async def test_a_door_that_closes_turns_away_whoever_is_not_through_yet(
+    certificate: Certificate, warnings: Warnings, turns: int
+) -> None:
+    async with hall(certificate=certificate, announcers=lambda: LOOPBACK) as place:
+        silent, half = place.dial(), place.dial()
+        await half.send(HEADER + b"\x16\x03\x01")
+        for _ in range(turns):  # of the loop: with the second they are accepted, and nothing more
+            await asyncio.sleep(0)
+        assert len(place.door._arrivals) == 2
+        place.door.close()
+        await place.door.wait_closed()
+        for caller in (silent, half):
+            assert await caller.is_turned_away()
+            caller.close()
+    assert not warnings()
+
+
+async def test_at_the_last_call_those_who_wait_come_in_and_nobody_behind_them() -> None:
+    async with hall() as place:
+        place.door.pause("test")
+        waiting = [place.dial() for _ in range(100)]
+        place.door._reasons.clear()  # as if they had come in this very moment
+        place.door.last_call()
+        late = place.dial()
+        for caller in waiting:
+            await caller.send(b"hello")
+            assert await caller.read() == b"hello"
+            caller.close()
+        assert len(place.announced) == 100
+        late.close()
+
+
+# -- who may come in
+
+
+class Counted:
+    """An entrance with limits that a test may change at any time."""
+
+    def __init__(self, most: int | None = None, **limits: int) -> None:
+        self.admission = Admission()
+        self.use(connections_per_client=most, **limits)
+        self.entrance = Entrance(self.admission, lambda: self._settings, 1024)
+
+    def use(self, **limits: int | None) -> None:
+        self._settings = Settings(limits=Limits(**limits), trusted_proxies=LOOPBACK_PROXY)
+
+    @property
+    def count(self) -> int:
+        return self.admission.connections.total
+
+    def of(self, client: str) -> int:
+        return self.admission.connections.of(client)
+
+    async def until(self, place: Hall, count: int) -> None:
+        async with asyncio.timeout(10):
+            while self.count != count:
+                place.somebody_left.clear()
+                await place.somebody_left.wait()
+
+
+LOOPBACK_PROXY = (ip_network("127.0.0.9"),)
+
+
+async def is_in(caller: Caller) -> bool:
+    await caller.send(b"in?")
+    return await caller.read() == b"in?"
+
+
+async def test_who_comes_is_counted_until_the_connection_is_lost() -> None:
+    counted = Counted()
+    async with hall(entrance=counted.entrance) as place:
+        with closing(place.dial()) as one:
+            with closing(place.dial()) as two:
+                assert await is_in(one) and await is_in(two)
+                assert (counted.count, counted.of("127.0.0.1")) == (2, 2)
+            await counted.until(place, 1)
+        await counted.until(place, 0)
+
+
+async def test_one_client_too_many_hears_why_and_another_client_is_let_in(
+    warnings: Callable[[], list[str]],
+) -> None:
+    counted = Counted(most=2)
+    async with hall(entrance=counted.entrance) as place:
+        one, two, other = place.dial(), place.dial(), place.dial("127.0.0.2")
+        for caller in (one, two, other):
+            assert await is_in(caller)
+        for _ in range(3):
+            with closing(place.dial()) as refused:
+                head, _, body = (await refused.read()).partition(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+                assert b"\r\nRetry-After: 5\r\n" in head and head.endswith(b"Connection: close")
+                assert b"Content-Length: %d\r\n" % len(body) in head
+                assert await refused.read() == b""
+        (line,) = warnings()
+        assert "127.0.0.1 has 2 connections, the most that gateway.limits.connections_per_client allows" in line
+        two.close()
+        await counted.until(place, 2)
+        with closing(place.dial()) as again:
+            assert await is_in(again)
+        one.close()
+        other.close()
+
+
+async def test_before_tls_a_client_too_many_is_closed_without_a_word(certificate: Certificate) -> None:
+    counted = Counted(most=1)
+    async with hall(entrance=counted.entrance, certificate=certificate) as place:
+        with closing(place.dial()), closing(place.dial()) as two:
+            assert await two.is_turned_away()
+            assert counted.of("127.0.0.1") == 1
+
+
+async def test_a_trusted_proxy_may_have_any_number() -> None:
+    counted = Counted(most=1)
+    async with hall(entrance=counted.entrance) as place:
+        callers = [place.dial("127.0.0.9") for _ in range(3)]
+        for caller in callers:
+            assert await is_in(caller)
+            caller.close()
+
+
+async def test_of_those_whom_a_proxy_announces_each_is_a_client() -> None:
+    counted = Counted(most=1)
+    async with hall(entrance=counted.entrance, announcers=lambda: LOOPBACK_PROXY) as place:
+        with closing(place.dial("127.0.0.9")) as one:
+            await one.send(HEADER)
+            assert await is_in(one)
+            assert (counted.of("198.51.100.7"), counted.of("127.0.0.9")) == (1, 0)
+            with closing(place.dial("127.0.0.9")) as two:
+                await two.send(HEADER)
+                assert (await two.read()).startswith(b"HTTP/1.1 429 ")
+        await counted.until(place, 0)
+
+
+async def test_who_says_nothing_at_the_door_counts_until_it_is_turned_away(authority: Authority) -> None:
+    counted = Counted()
+    certificate = Certificate(server_context(Tls(**authority.issue())))
+    async with hall(entrance=counted.entrance, certificate=certificate, patience=0.05) as place:
+        with closing(place.dial()) as silent:
+            assert await silent.is_turned_away()
+        assert counted.count == 0
+
+
+async def test_when_all_are_taken_whoever_comes_waits_until_one_ends(warnings: Callable[[], list[str]]) -> None:
+    counted = Counted(connections=2)
+    async with hall(entrance=counted.entrance) as place:
+        one, two, three = place.dial(), place.dial(), place.dial()
+        assert await is_in(one) and await is_in(two)
+        await three.send(b"in?")
+        one.close()
+        assert await three.read() == b"in?"
+        assert counted.count == 2
+        assert warnings() == [
+            "no connection is accepted: 2 are open; room for 2 connections (gateway.limits.connections)"
+        ]
+        two.close()
+        three.close()
+
+
+async def test_never_more_than_there_is_room_for() -> None:
+    counted = Counted(connections=5)
+    async with hall(entrance=counted.entrance) as place:
+        most = 0
+        for caller in [place.dial() for _ in range(50)]:
+            assert await is_in(caller)
+            most = max(most, counted.count)
+            caller.close()
+        assert most == 5
+
+
+async def test_a_reload_that_makes_room_counts_at_once() -> None:
+    counted = Counted(connections=1)
+    async with hall(entrance=counted.entrance) as place:
+        with closing(place.dial()) as one, closing(place.dial()) as two:
+            assert await is_in(one)
+            await two.send(b"in?")
+            counted.use(connections=2)
+            place.door.look_again()
+            assert await two.read() == b"in?"

@@ -1,0 +1,61 @@
+"""Turns: so many at a time, in order, and nothing left of clients that have none."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.net.concurrency import ClientTurns, Turns
+from tests.proxy.upstream.test_request_queue import begun, gone, settle
+
+
+async def test_a_turn_that_does_not_come_leaves_no_place_behind() -> None:
+    turns = Turns(1)
+    await turns.claim(0)
+    with pytest.raises(TimeoutError):
+        await turns.claim(0.02)
+    assert (turns.taken, turns.waiting) == (1, 0)
+    turns.leave()
+    assert turns.claim_at_once()
+
+
+async def test_a_larger_limit_lets_those_in_who_wait() -> None:
+    turns = Turns(1)
+    await turns.claim(0)
+    waiting = await begun(turns.claim(10), turns.claim(10))
+    turns.adapt(2)
+    await waiting[0]
+    assert (turns.taken, turns.waiting) == (2, 1)
+    turns.adapt(None)
+    await waiting[1]
+    assert (turns.taken, turns.waiting) == (3, 0)
+
+
+async def test_a_smaller_limit_holds_although_others_wait() -> None:
+    turns = Turns(3)
+    for _ in range(3):
+        await turns.claim(0)
+    waiting = await begun(turns.claim(10), turns.claim(10))
+    turns.adapt(1)
+    turns.leave()
+    turns.leave()
+    await settle()
+    assert (turns.taken, turns.waiting) == (1, 2)
+    turns.leave()
+    await waiting[0]
+    assert (turns.taken, turns.waiting) == (1, 1)
+    await gone(waiting[1:])
+    turns.leave()
+    assert turns.taken == 0
+
+
+async def test_of_a_client_without_an_end_to_wait_nothing_is_left_when_it_gives_up() -> None:
+    clients = ClientTurns()
+    first = await clients.claim("one", 1, None)
+    waiting = await begun(clients.claim("one", 1, None), clients.claim("two", 1, None))
+    other = await waiting[1]
+    assert (clients.total, clients.clients, waiting[0].done()) == (2, 2, False)
+    await gone(waiting[:1])
+    first.release()
+    first.release()  # the second time it is nobody's
+    other.release()
+    assert (clients.total, clients.clients) == (0, 0)

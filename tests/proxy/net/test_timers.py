@@ -1,0 +1,171 @@
+"""Readers that take enough are left alone, readers that take next to nothing are ended, all with one timer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from proxy.net.timers import Deadlines, SlowReaders
+
+
+class Pile:
+    """A reader: what waits for it, and what it has taken of that."""
+
+    def __init__(self, waiting: int = 0, patience: float = 0.2) -> None:
+        self.waiting = waiting
+        self.patience = patience
+        self.has_taken = 0
+        self.ended_at = 0.0
+        self.looks = 0
+        self.pace = 0
+        """Bytes that it takes between two looks."""
+        self.ended = asyncio.Event()
+
+    def taken(self) -> int | None:
+        self.looks += 1
+        self.has_taken += self.pace
+        return self.has_taken if self.waiting else None
+
+    def took_too_long(self) -> None:
+        self.ended_at = time.monotonic()
+        self.ended.set()
+
+
+async def test_who_takes_nothing_is_ended_in_time() -> None:
+    reader = Pile(waiting=1, patience=0.4)
+    slow = SlowReaders(0.4, lambda: [] if reader.ended.is_set() else [reader])
+    began = time.monotonic()
+    slow.wake()
+    slow.wake()
+    async with asyncio.timeout(10):
+        await reader.ended.wait()
+    assert 0.35 < reader.ended_at - began
+    assert reader.looks == 5, "one look to see it, four for the patience, and one timer for both calls"
+
+
+async def test_who_takes_enough_or_has_nothing_to_take_is_not() -> None:
+    """240 bytes a second: 48 in a patience of 0.2 s, however they come."""
+    eager, idle, stuck = Pile(waiting=1), Pile(), Pile(waiting=1)
+    eager.pace = 16
+    slow = SlowReaders(0.2, lambda: [] if stuck.ended.is_set() else [eager, idle, stuck])
+    slow.wake()
+    async with asyncio.timeout(10):
+        await stuck.ended.wait()
+    assert not eager.ended.is_set()
+    assert not idle.ended.is_set()
+
+
+async def test_who_takes_a_byte_now_and_then_is_ended_like_who_takes_nothing() -> None:
+    """Otherwise its memory, and its upstream's worker, would be its own for as long as it likes (issue 9, A3)."""
+    reader = Pile(waiting=1, patience=0.4)
+    reader.pace = 1
+    SlowReaders(0.4, lambda: [] if reader.ended.is_set() else [reader]).wake()
+    async with asyncio.timeout(10):
+        await reader.ended.wait()
+    assert reader.looks == 5
+
+
+async def test_standing_counts_anew_after_progress() -> None:
+    reader = Pile(waiting=1)
+
+    def step() -> list[Pile]:
+        if reader.looks == 3:
+            reader.has_taken = 48
+        return [] if reader.ended.is_set() else [reader]
+
+    SlowReaders(0.2, step).wake()
+    async with asyncio.timeout(10):
+        await reader.ended.wait()
+    assert reader.looks == 3 + 5
+
+
+async def test_nobody_is_looked_at_when_nobody_is_there() -> None:
+    looks = 0
+
+    def nobody() -> list[Pile]:
+        nonlocal looks
+        looks += 1
+        return []
+
+    SlowReaders(0.2, nobody).wake()
+    await asyncio.sleep(0.3)
+    assert looks == 1
+
+
+async def test_a_patience_of_nothing_is_no_busy_loop() -> None:
+    reader = Pile(patience=0)
+    SlowReaders(0, lambda: [reader] if reader.looks < 100 else []).wake()
+    await asyncio.sleep(0.3)
+    assert 1 <= reader.looks < 10
+    reader.looks = 100
+    await asyncio.sleep(0.1)
+
+
+async def test_each_has_its_time_from_its_own_beginning() -> None:
+    late: list[tuple[str, float]] = []
+    deadlines = Deadlines[str](0.2, lambda one: late.append((one, time.monotonic())))
+    began = time.monotonic()
+    for one in ("one", "begun again", "ended"):
+        deadlines.begin(one)
+    await asyncio.sleep(0.1)
+    again = time.monotonic()
+    deadlines.begin("begun again")
+    deadlines.end("ended")
+    deadlines.end("never begun")
+    async with asyncio.timeout(10):
+        while len(late) < 2:  # noqa: ASYNC110 - it tells the list
+            await asyncio.sleep(0.01)
+    (first, its_end), (second, other_end) = late
+    assert (first, second) == ("one", "begun again")
+    assert its_end - began > 0.19
+    assert other_end - again > 0.19
+
+
+async def test_each_keeps_the_patience_that_it_began_with() -> None:
+    late: list[str] = []
+    deadlines = Deadlines[str](0.3, late.append)
+    deadlines.begin("one")
+    deadlines.use(10)
+    deadlines.begin("patient")
+    deadlines.use(0.1)
+    deadlines.begin("hasty")
+    deadlines.use(10)
+    async with asyncio.timeout(5):
+        while len(late) < 2:  # noqa: ASYNC110 - it tells the list
+            await asyncio.sleep(0.01)
+    assert sorted(late) == ["hasty", "one"]
+    deadlines.end("patient")
+    assert len(deadlines) == 0
+
+
+async def test_each_reader_has_the_patience_that_its_exchange_began_with() -> None:
+    first, second, third = Pile(1, patience=0.4), Pile(1, patience=60), Pile(patience=60)
+    slow = SlowReaders(0.4, lambda: [] if third.ended.is_set() else [first, second, third])
+    slow.wake()
+    slow.use(60)
+    began = time.monotonic()
+    async with asyncio.timeout(5):
+        await first.ended.wait()
+    assert time.monotonic() - began >= 0.35
+    assert not second.ended.is_set()
+    third.waiting, third.patience = 1, 0.2  # its next exchange
+    slow.use(0.2)
+    async with asyncio.timeout(5):
+        await third.ended.wait()
+    assert not second.ended.is_set()
+
+
+async def test_what_is_late_may_end_what_is_late_as_well() -> None:
+    late: list[str] = []
+
+    def on_late(one: str) -> None:
+        late.append(one)
+        deadlines.end("second")
+
+    deadlines = Deadlines[str](0.05, on_late)
+    for one in ("first", "second", "third"):
+        deadlines.begin(one)
+    async with asyncio.timeout(10):
+        while len(late) < 2:  # noqa: ASYNC110 - it tells the list
+            await asyncio.sleep(0.01)
+    assert late == ["first", "third"]

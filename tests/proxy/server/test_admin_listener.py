@@ -1,0 +1,183 @@
+"""The admin listener's sockets: whoever is silent, slow or many keeps nobody from an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from proxy.server.admin import MAX_HEAD
+from proxy.server.admin_listener import AdminListener
+from tests.processes import no_descriptor_left
+
+REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+PLACES = 8
+
+
+class Rig:
+    def __init__(self, sock: socket.socket, listener: AdminListener) -> None:
+        self.sock, self.listener = sock, listener
+        self._stack = ExitStack()
+
+    def dial(self, count: int = 1) -> list[socket.socket]:
+        """Connect, without a word."""
+        made = []
+        for _ in range(count):
+            sock = socket.socket(self.sock.family)
+            sock.setblocking(False)
+            self._stack.enter_context(closing(sock))
+            sock.settimeout(5)
+            sock.connect(self.sock.getsockname())
+            sock.setblocking(False)
+            made.append(sock)
+        return made
+
+    def close(self) -> None:
+        self.listener.close()
+        self._stack.close()
+
+
+async def read(sock: socket.socket) -> bytes:
+    """Return everything up to the end, or a reset."""
+    loop, data = asyncio.get_running_loop(), b""
+    async with asyncio.timeout(10):
+        try:
+            while piece := await loop.sock_recv(sock, 65536):
+                data += piece
+        except ConnectionResetError:
+            return data + b"(reset)"
+    return data
+
+
+def answer(head: bytes, is_unix: bool) -> bytes:
+    return b"unix " * is_unix + b"%d bytes" % len(head)
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as sock:
+        sock.setblocking(False)
+        yield sock
+
+
+@pytest.fixture
+async def rig(listening: socket.socket) -> AsyncIterator[Rig]:
+    rig = Rig(listening, AdminListener([listening], answer, places=PLACES, deadline=0.4))
+    yield rig
+    rig.close()
+
+
+async def ask(rig: Rig, data: bytes = REQUEST) -> bytes:
+    (sock,) = rig.dial()
+    sock.send(data)
+    return await read(sock)
+
+
+async def test_a_request_is_answered_and_its_connection_ends(rig: Rig) -> None:
+    assert await ask(rig) == b"%d bytes" % len(REQUEST)
+
+
+async def test_a_head_may_come_in_pieces(rig: Rig) -> None:
+    (sock,) = rig.dial()
+    for byte in REQUEST:
+        sock.send(bytes((byte,)))
+        await asyncio.sleep(0)
+    assert await read(sock) == b"%d bytes" % len(REQUEST)
+
+
+async def test_what_comes_behind_a_head_is_no_second_request_and_loses_no_answer(rig: Rig) -> None:
+    assert await ask(rig, REQUEST + REQUEST + b"x" * 4000) == b"%d bytes" % len(REQUEST)
+
+
+async def test_a_head_that_grows_too_large_is_answered_at_once(rig: Rig) -> None:
+    assert (await ask(rig, b"GET / HTTP/1.1\r\nX: " + b"a" * MAX_HEAD)).endswith(b" bytes")
+
+
+async def test_through_a_unix_socket_it_is_told_so() -> None:
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(Path(folder) / "x"))
+        sock.listen(8)
+        sock.setblocking(False)
+        rig = Rig(sock, AdminListener([sock], answer, places=PLACES))
+        assert (await ask(rig)).startswith(b"unix ")
+        rig.close()
+
+
+async def test_who_says_nothing_or_not_enough_has_a_deadline(rig: Rig) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    silent, slow = rig.dial(2)
+    slow.send(REQUEST[:-2])
+    assert await read(silent) == b""
+    assert await read(slow) in (b"", b"(reset)")
+    assert 0.3 < loop.time() - began < 3
+    assert len(rig.listener) == 0
+
+
+async def test_who_never_closes_has_the_same_deadline(rig: Rig) -> None:
+    (sock,) = rig.dial()
+    sock.send(REQUEST)
+    loop = asyncio.get_running_loop()
+    assert await loop.sock_recv(sock, 100) == b"%d bytes" % len(REQUEST)
+    async with asyncio.timeout(5):
+        while len(rig.listener):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_who_sends_without_end_is_cut(listening: socket.socket) -> None:
+    rig = Rig(listening, AdminListener([listening], answer, places=PLACES, deadline=60))
+    (sock,) = rig.dial()
+    sock.send(REQUEST)
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        async with asyncio.timeout(10):
+            while True:
+                await asyncio.get_running_loop().sock_sendall(sock, bytes(65536))
+    rig.close()
+
+
+async def test_the_oldest_makes_room_and_whoever_asks_is_answered(rig: Rig) -> None:
+    crowd = rig.dial(5 * PLACES)
+    assert await ask(rig) == b"%d bytes" % len(REQUEST)
+    assert len(rig.listener) <= PLACES
+    assert await read(crowd[0]) == b"", "the first of all was closed"
+    assert await ask(rig) == b"%d bytes" % len(REQUEST)
+
+
+async def test_who_has_an_answer_makes_room_before_who_waits(listening: socket.socket) -> None:
+    rig = Rig(listening, AdminListener([listening], answer, places=2, deadline=60))
+    loop = asyncio.get_running_loop()
+    (waiting,) = rig.dial()
+    (answered,) = rig.dial()
+    answered.send(REQUEST)
+    assert await loop.sock_recv(answered, 100)
+    assert await ask(rig) == b"%d bytes" % len(REQUEST)
+    waiting.send(REQUEST)
+    assert await read(waiting) == b"%d bytes" % len(REQUEST)
+    rig.close()
+
+
+async def test_without_a_descriptor_it_pauses_says_so_and_goes_on(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("proxy.server.admin_listener.PAUSE", 0.02)
+    rig = Rig(listening, AdminListener([listening], answer, places=PLACES, deadline=60))
+    (sock,) = rig.dial()
+    sock.send(REQUEST)
+    with no_descriptor_left():
+        async with asyncio.timeout(5):
+            while "no connection is accepted on gateway.admin" not in caplog.text:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+    assert await read(sock) == b"%d bytes" % len(REQUEST)
+    rig.close()
+
+
+async def test_closing_ends_everybody(rig: Rig) -> None:
+    silent = rig.dial(3)
+    assert await ask(rig)
+    rig.listener.close()
+    assert [await read(sock) for sock in silent] == [b""] * 3

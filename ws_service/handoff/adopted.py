@@ -1,0 +1,186 @@
+"""An adopted socket: uvicorn's own WebSocket protocol, made where there was no HTTP before it.
+
+At an upgrade uvicorn's HTTP protocols, all of them, make a WebSocket
+protocol, give it the transport, and feed it the head that they have read.
+This room does the same with the head that the gateway has read. So there is
+no HTTP protocol behind an adopted socket, and a second request on it cannot
+be read by anybody.
+
+What holds for every WebSocket connection is ``connection``'s to know.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import logging
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from ws_service.handoff import protocol as wire
+from ws_service.websocket.connection import Connection, Resources
+from ws_service.websocket.library import lent_state, library_class
+
+log = logging.getLogger(__name__)
+
+
+class Adopted(Connection):
+    """A connection that the gateway has handed over.
+
+    message: what it said of it. adopted: the client's socket.
+    config, server_state, app_state: uvicorn's own, of the running server.
+    on_begin: called when it is a connection. on_end: called once behind that, with the report.
+
+    ``about`` is what the log of a gateway must know of it.
+    """
+
+    def __init__(
+        self,
+        message: wire.Open,
+        adopted: socket.socket,
+        resources: Resources,
+        on_begin: Callable[[Adopted], None],
+        on_end: Callable[[Adopted, wire.Ended], None],
+        *,
+        config: uvicorn.Config,
+        server_state: uvicorn.server.ServerState,
+        app_state: dict[str, Any],
+    ) -> None:
+        library = library_class(config)(config=config, server_state=lent_state(server_state), app_state=app_state)
+        connections: set[Any] = server_state.connections
+        super().__init__(library, connections, resources, handshake=message.handshake, send=message.send)
+        self.about = message.socket
+        self._on_begin, self._on_end = on_begin, on_end
+        self._socket = adopted
+        self._message = message
+        self._start = time.monotonic()
+        self._before: tuple[int, int] | None = None
+        # The gateway has decided who the client is; what it wrote into the head must not be judged again.
+        if isinstance(self._app, ProxyHeadersMiddleware):
+            self._app = self._app.app
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Do what uvicorn does at an upgrade: feed the head to the WebSocket protocol. Whatever fails, tell of it."""
+        self._transport = cast(asyncio.Transport, transport)
+        message = self._message
+        del self._message  # the head is held once, by the library
+        try:
+            self._begin(transport, message)
+        except Exception as error:
+            self._failed("connection_made", error)
+        self._on_begin(self)
+
+    def _begin(self, transport: asyncio.BaseTransport, message: wire.Open) -> None:
+        self._before = _counts(self._socket)
+        if self._before is not None:
+            self._before = (self._before[0] - len(message.leftover) - _unread(self._socket), self._before[1])
+        self.count_for(self.about.client)
+        super().connection_made(transport)
+        library = self._library
+        library.scheme = "wss" if message.is_secure else "ws"
+        known: tuple[str, int] | None = library.client
+        if known is None or known[0] != self.about.client:  # None for a unix socket, of which uvicorn knows nothing
+            library.client = (self.about.client, 0)
+        if message.leftover:
+            self.keep(message.leftover)
+        try:
+            head = _as_uvicorn_reads_it(message.head)
+        except ValueError as error:
+            self._refuse(400, f"the gateway has handed over what is no handshake: {error}")
+        else:
+            self.feed_head(head)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Report the end, and let the library end it."""
+        code, ending = self._close_seen(exc)
+        counts = _counts(self._socket)
+        received = sent = None
+        if counts is not None and self._before is not None:
+            received, sent = (max(0, now - then) for now, then in zip(counts, self._before, strict=True))
+        report = wire.Ended(
+            self.about,
+            time.monotonic() - self._start,
+            self.status or (500 if ending is wire.Ending.SERVICE else 499),
+            received,
+            sent,
+            code,
+            ending,
+        )
+        try:
+            super().connection_lost(exc)
+        finally:
+            self._on_end(self, report)
+
+    def _close_seen(self, exc: Exception | None) -> tuple[int | None, wire.Ending]:
+        """Return the code of the first close frame, and who began the end.
+
+        Both implementations of uvicorn on the library ``websockets`` keep the frames.
+        """
+        holder = getattr(self._library, "conn", self._library)
+        from_client, from_us = getattr(holder, "close_rcvd", None), getattr(holder, "close_sent", None)
+        is_ours = not getattr(holder, "close_rcvd_then_sent", False)
+        if from_client is not None and not (from_us is not None and is_ours):
+            return from_client.code, wire.Ending.CLIENT
+        if from_us is not None:
+            return from_us.code, wire.Ending.SERVICE
+        if self.closed_with is not None:
+            return self.closed_with, wire.Ending.SERVICE
+        if exc is not None or self.was_reset:
+            return None, wire.Ending.RESET
+        return None, wire.Ending.CLIENT if self.has_client_ended else wire.Ending.SERVICE
+
+
+def _as_uvicorn_reads_it(head: bytes) -> bytes:
+    """Write the names of a head's fields in lower case, as uvicorn's HTTP protocols do before an upgrade.
+
+    ASGI promises them so, and the WebSocket libraries pass on what they get.
+    Raises ValueError for what is no head of a handshake.
+    """
+    line, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    parts = [field.partition(b":") for field in lines]
+    if not line.startswith(b"GET ") or not all(name and colon for name, colon, _ in parts):
+        raise ValueError(repr(head[:60]))
+    return b"\r\n".join([line, *(name.lower() + colon + value for name, colon, value in parts), b"", b""])
+
+
+_CLOSE_WAIT = 8
+
+
+def _counts(sock: socket.socket) -> tuple[int, int] | None:
+    """Return the bytes that the kernel has received and been given for sending; None where it does not tell.
+
+    From TCP_INFO (tcp(7), linux/tcp.h), so that no message pays for being
+    counted. It still answers in ``connection_lost``, behind a reset too.
+    """
+    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    except OSError:
+        return None
+    if len(info) < 216:  # Linux before 4.19
+        return None
+    (received,) = struct.unpack_from("=Q", info, 128)
+    (unsent,) = struct.unpack_from("=I", info, 144)
+    sent, repeated = struct.unpack_from("=QQ", info, 200)
+    return received - (info[0] == _CLOSE_WAIT), sent - repeated + unsent  # the kernel counts a FIN as a byte
+
+
+def _unread(sock: socket.socket) -> int:
+    """Return how many bytes wait in the kernel to be read."""
+    import fcntl  # not on Windows, where nobody comes here
+    import termios
+
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(sock.fileno(), termios.FIONREAD, count)
+    except OSError:
+        return 0
+    return count[0]

@@ -1,0 +1,376 @@
+"""The gateways that hand sockets over, what they have handed over, and who hears of each socket's end.
+
+The language on a channel is ``wire``; the conversation is drawn in
+``docs/handoff.md``. What becomes of a socket is ``adopted``'s to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import uvicorn
+
+from ws_service.handoff import protocol as wire
+from ws_service.handoff.adopted import Adopted
+from ws_service.handoff.socket_file import Claim
+from ws_service.websocket.connection import Resources
+
+log = logging.getLogger(__name__)
+
+_MAX_QUEUED = 16 << 20
+"""Bytes of reports kept for a gateway that does not read them; behind that its channel is cut, and its sockets'
+ends are told to the next gateway that comes."""
+
+_MAX_UNHEARD = 4096
+"""Reports kept while no gateway is there: what ends during a restart of the only one. Older ones are forgotten."""
+
+_AT_ONCE = 64
+"""Messages read from one gateway before everybody else has a turn."""
+
+_BREATH = 0.5
+"""Seconds between two tries to accept a gateway while descriptors are out."""
+
+_MAX_CHANNELS = 64
+"""Gateways at once. During a rolling restart there are two; a crowd is somebody's fault."""
+
+_GREETING = 5.0
+"""Seconds for a gateway to greet, which it does as it connects."""
+
+_LAST_REPORTS = 1.0
+"""Seconds for the last reports to go out when the service stops."""
+
+
+class Handoff:
+    """What this process has adopted, and the gateways that it reports to.
+
+    Every adopted socket has one gateway that hears of its end: the one that
+    handed it over or, when that one is gone, another. While there is none,
+    the sockets that live, and the ends, wait for the next that comes.
+
+    resources: what all connections of the process share.
+    config, server_state, app_state: uvicorn's own, of the running server.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        resources: Resources,
+        config: uvicorn.Config,
+        server_state: uvicorn.server.ServerState,
+        app_state: dict[str, Any],
+    ) -> None:
+        self._claim = claim
+        self._loop = asyncio.get_running_loop()
+        self._channels: set[_Channel] = set()
+        self._sockets: dict[Adopted, _Channel | None] = {}
+        self._unheard: deque[wire.Ended] = deque(maxlen=_MAX_UNHEARD)
+        self._adoptions: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
+        self._resources = resources
+        self._made_of: dict[str, Any] = {"config": config, "server_state": server_state, "app_state": app_state}
+        self._is_breathless = False
+        self._breath: asyncio.TimerHandle | None = None
+        self._listen()
+
+    @property
+    def adopted(self) -> int:
+        """How many adopted sockets live."""
+        return len(self._sockets)
+
+    async def stop(self) -> None:
+        """Adopt no more, and say so. When it returns, everything that was adopted is uvicorn's to close."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        if self._breath is not None:
+            self._breath.cancel()
+        self._loop.remove_reader(self._claim.socket.fileno())
+        self._claim.release()
+        for channel in list(self._channels):
+            channel.send(wire.Closing())
+        if self._adoptions:
+            await asyncio.wait(self._adoptions)  # a turn of the loop or two: they wait for nobody else
+
+    async def close(self) -> None:
+        """Let the last reports go out, for a second at most, and end every channel."""
+        await self.stop()
+        try:
+            async with asyncio.timeout(_LAST_REPORTS):
+                for channel in list(self._channels):
+                    await channel.is_told.wait()
+        except TimeoutError:
+            log.warning("a gateway did not take the last reports of its sockets")
+        for channel in list(self._channels):
+            channel.end("")
+
+    # -- gateways
+
+    def _listen(self) -> None:
+        self._loop.add_reader(self._claim.socket.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._claim.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # no descriptor free; the gateway waits in the backlog, or goes
+                if not self._is_breathless:
+                    self._is_breathless = True
+                    log.warning("cannot answer a gateway: %s", error.strerror)
+                # It stays readable, and to try at once would spin.
+                self._loop.remove_reader(self._claim.socket.fileno())
+                self._breath = self._loop.call_later(_BREATH, self._listen)
+                return
+            self._is_breathless = False
+            accepted.setblocking(False)
+            pid, uid = peer(accepted)
+            if uid not in (0, os.geteuid()):
+                self._resources.log.say(
+                    "another user",
+                    logging.WARNING,
+                    "refused process %d on %s: it runs as user %d, and sockets are taken from user %d and root alone; "
+                    "run the gateway and the service as the same user",
+                    pid,
+                    self._claim.path,
+                    uid,
+                    os.geteuid(),
+                )
+                accepted.close()
+                continue
+            if len(self._channels) >= _MAX_CHANNELS:
+                sentence = "refused process %d: %d gateways are connected already"
+                self._resources.log.say("too many gateways", logging.ERROR, sentence, pid, len(self._channels))
+                accepted.close()
+                continue
+            self._channels.add(_Channel(accepted, pid, self))
+
+    def greeted(self, channel: _Channel) -> None:
+        """Answer a gateway's hello, and tell it of the sockets that report to nobody, and of those that have ended."""
+        orphans = [one for one, gateway in self._sockets.items() if gateway is None]
+        channel.send(wire.Hello(len(orphans)))
+        self._give(orphans, channel)
+        waiting = list(self._unheard)
+        self._unheard.clear()
+        for report in waiting:
+            self._tell_anybody(report)
+        if self._is_stopping:
+            channel.send(wire.Closing())
+
+    def gone(self, channel: _Channel, unsent: Iterable[wire.Message]) -> None:
+        """Forget a gateway, and give its sockets, and the ends that it has not heard, to another one."""
+        self._channels.discard(channel)
+        self._give([one for one, gateway in self._sockets.items() if gateway is channel], self._heir())
+        for message in unsent:
+            if isinstance(message, wire.Ended):
+                self._tell_anybody(message)
+
+    def _heir(self) -> _Channel | None:
+        return next((channel for channel in self._channels if channel.is_greeted), None)
+
+    def _give(self, sockets: list[Adopted], channel: _Channel | None) -> None:
+        for one in sockets:
+            gateway = channel if channel in self._channels else self._heir()  # telling it may have been its end
+            self._sockets[one] = gateway
+            if gateway is not None:
+                gateway.send(wire.Live(one.about))
+
+    # -- sockets
+
+    def adopt(self, message: wire.Open, descriptors: list[int], channel: _Channel) -> None:
+        """Make a connection of uvicorn of a descriptor, which is ours from here on."""
+        if self._is_stopping:
+            self._refuse(message, channel, "the service stops", descriptors)
+            return
+        if not descriptors:
+            self._refuse(message, channel, "no socket arrived; the service may have reached its limit of open files")
+            return
+        try:
+            adopted = socket.socket(fileno=descriptors[0])
+        except OSError:
+            self._refuse(message, channel, "what arrived is no socket", descriptors)
+            return
+        if adopted.type != socket.SOCK_STREAM:
+            self._refuse(message, channel, "what arrived is no stream", [adopted.detach()])
+            return
+        adopted.setblocking(False)
+        try:
+            protocol = Adopted(
+                message, adopted, self._resources, lambda one: self._began(one, channel), self._ended, **self._made_of
+            )
+        except Exception as error:  # of uvicorn's protocol; untold, the gateway would count the socket for ever
+            log.error("cannot adopt a socket: %s: %s", type(error).__name__, error)
+            self._refuse(message, channel, "the service failed to make a connection of it", [adopted.detach()])
+            return
+        task = self._loop.create_task(
+            self._connect(protocol, adopted, channel), name=f"adoption of {message.socket.id}"
+        )
+        self._adoptions.add(task)
+        task.add_done_callback(self._adoptions.discard)
+
+    @staticmethod
+    def _refuse(message: wire.Open, channel: _Channel, why: str, descriptors: Iterable[int] = ()) -> None:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        channel.send(wire.Refused(message.socket.id, why))
+
+    async def _connect(self, protocol: Adopted, adopted: socket.socket, channel: _Channel) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: protocol, adopted)
+        except OSError as error:
+            adopted.close()
+            channel.send(wire.Refused(protocol.about.id, f"the socket is broken: {error}"))
+
+    def _began(self, one: Adopted, channel: _Channel) -> None:
+        if channel in self._channels:
+            self._sockets[one] = channel
+            channel.send(wire.Adopted(one.about.id))
+        else:  # its gateway left in the meantime
+            self._give([one], self._heir())
+
+    def _ended(self, one: Adopted, report: wire.Ended) -> None:
+        channel = self._sockets.pop(one)
+        if channel is not None:
+            channel.send(report)
+        else:
+            self._tell_anybody(report)
+
+    def _tell_anybody(self, report: wire.Ended) -> None:
+        """Report an end to a gateway that did not have the socket, or keep it for the next."""
+        heir = self._heir()
+        if heir is None:
+            self._unheard.append(report)
+        else:
+            heir.send(wire.Live(report.socket))  # so that whoever counts counts right
+            heir.send(report)
+
+
+class _Channel:
+    """One gateway: its messages in, reports out."""
+
+    def __init__(self, sock: socket.socket, pid: int, owner: Handoff) -> None:
+        self._sock = sock
+        self._pid = pid
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[tuple[bytes, wire.Message]] = deque()
+        self._queued = 0
+        self.is_greeted = False
+        self.is_told = asyncio.Event()
+        """Whether every report is with the kernel."""
+        self.is_told.set()
+        self._greeting = self._loop.call_later(_GREETING, self._is_silent)
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    def send(self, message: wire.Message) -> None:
+        """Send a message, or keep it until the gateway reads again."""
+        data = wire.encode(message)
+        self._queue.append((data, message))
+        self._queued += len(data)
+        if len(self._queue) == 1 and self._sock.fileno() >= 0:
+            self._flush()
+            if self._queue:
+                self._loop.add_writer(self._sock.fileno(), self._writable)
+                self.is_told.clear()
+        elif self._sock.fileno() < 0:
+            self._give_back()
+        elif self._queued > _MAX_QUEUED:
+            self.end("it does not read the reports")
+
+    def end(self, why: str) -> None:
+        """End the channel.
+
+        why: for the log; empty where there is nothing to say.
+        """
+        if self._sock.fileno() < 0:
+            return
+        if why:
+            log.error("the channel to the gateway (process %d) ends: %s", self._pid, why)
+        self._greeting.cancel()
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        self.is_told.set()
+        self._give_back()
+
+    def _is_silent(self) -> None:
+        self.end(f"it did not greet within {_GREETING:g} s")
+
+    def _give_back(self) -> None:
+        unsent = [message for _, message in self._queue]
+        self._queue.clear()
+        self._owner.gone(self, unsent)
+
+    def _flush(self) -> None:
+        while self._queue:
+            data, _ = self._queue[0]
+            try:
+                self._sock.send(data)
+            except BlockingIOError:
+                return
+            except OSError:  # the gateway is gone
+                self.end("")
+                return
+            self._queue.popleft()
+            self._queued -= len(data)
+
+    def _writable(self) -> None:
+        self._flush()
+        if not self._queue and self._sock.fileno() >= 0:
+            self._loop.remove_writer(self._sock.fileno())
+            self.is_told.set()
+
+    def _readable(self) -> None:
+        for _ in range(_AT_ONCE):
+            if self._sock.fileno() < 0:
+                return
+            try:
+                data, descriptors = _receive(self._sock)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.end("")
+                return
+            if not data:
+                self.end("")
+                return
+            try:
+                self._understand(wire.decode(data), descriptors)
+            except wire.WireError as error:
+                self.end(f"it sent a message that cannot be read: {error}")
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    def _understand(self, message: wire.Message, descriptors: list[int]) -> None:
+        """Do what a message asks; takes out of ``descriptors`` what it makes its own."""
+        if isinstance(message, wire.Hello) and not self.is_greeted:
+            self.is_greeted = True
+            self._greeting.cancel()
+            self._owner.greeted(self)
+        elif isinstance(message, wire.Open) and self.is_greeted:
+            given, descriptors[:] = list(descriptors), []
+            self._owner.adopt(message, given, self)
+        else:
+            raise wire.WireError(f"{type(message).__name__} is out of place")
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """Receive one message and its descriptors. Raises OSError."""
+    data, descriptors, flags, _ = socket.recv_fds(sock, wire.MAX_MESSAGE + 1, 1, socket.MSG_CMSG_CLOEXEC)
+    if flags & socket.MSG_CTRUNC and descriptors:  # more than one: the rest is closed by the kernel
+        os.close(descriptors.pop())
+    return data, descriptors
+
+
+def peer(sock: socket.socket) -> tuple[int, int]:
+    """Return the process and the user at the other end of a unix socket, as the kernel knows them (unix(7))."""
+    pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid

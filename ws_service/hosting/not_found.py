@@ -1,0 +1,116 @@
+"""What is answered where an app has nothing: a handshake without an endpoint, and a page that is Dash's to serve.
+
+A WebSocket without an endpoint is a 403 to Starlette, without a word: the same
+that the gateway says to a page of another site. Here it is a 404 that names
+the path, the paths that there are, and who says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ws_service.hosting.routes import websocket_paths
+from ws_service.logs.formatter import escaped, shortened
+from ws_service.logs.limited_log import LimitedLog
+
+log = logging.getLogger(__name__)
+
+SAID = "ws_service.said"
+"""In a scope: a list, which is not empty once the log has a line about this handshake."""
+
+_MOST_PATHS = 20
+"""Paths that are listed. They are the app's own; whoever may open a WebSocket may know them."""
+
+_LONGEST = 200
+"""Characters of a path."""
+
+
+class Nowhere:
+    """The end of a router's routes.
+
+    name: of the app, for messages. root: the app, for the paths that it has.
+    otherwise: what the router would have done with HTTP; None: it is said that pages come from the Dash server.
+    limited_log: for whatever a client can cause.
+    """
+
+    def __init__(self, name: str, root: object, otherwise: ASGIApp | None, limited_log: LimitedLog) -> None:
+        self._name = name
+        self._root = root
+        self._otherwise = otherwise
+        self._log = limited_log
+        self._known: list[str] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one scope."""
+        path = _shown(scope["path"])
+        if scope["type"] == "websocket":
+            if self._known is None:  # not before: an app may add some at its startup
+                self._known = [_shown(one) for one in websocket_paths(self._root)]
+            known = self._known
+            self._log.say(
+                "no endpoint",
+                logging.WARNING,
+                "no endpoint for a WebSocket at %s: answered with 404; %s has %s",
+                path,
+                self._name,
+                _listed(known, ", "),
+            )
+            scope.get(SAID, []).append(True)
+            await refuse(
+                scope,
+                send,
+                f"There is no endpoint for a WebSocket at {path}.\n"
+                f"{self._name} has:\n  {_listed(known, chr(10) + '  ')}\n"
+                "This is an answer of the WebSocket service, dash-ws-service.\n",
+            )
+        elif self._otherwise is not None:
+            await self._otherwise(scope, receive, send)
+        else:
+            await no_page(
+                send,
+                f"This is the WebSocket service. {self._name} has no route for {path}, and Dash's own pages come from "
+                "the Dash server: check where the gateway's routes send this path.",
+            )
+
+
+async def refuse(scope: Scope, send: Send, text: str, status: int = HTTPStatus.NOT_FOUND) -> None:
+    """Refuse a handshake before it is accepted, with a text for people."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    # Each of uvicorn's protocols adds the length, and text/plain. One adds them to those that are there (0.41).
+    headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+    await send({"type": "websocket.http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": text.encode()})
+
+
+async def no_page(send: Send, message: str) -> None:
+    """Answer a request with a 404 that says why, for programs."""
+    await answer(send, 404, {"error": "not found", "message": message})
+
+
+async def answer(send: Send, status: int, content: dict[str, str]) -> None:
+    """Answer a request with JSON. To a HEAD, uvicorn sends the head alone."""
+    body = json.dumps(content).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _shown(path: str) -> str:
+    return escaped(shortened(path, _LONGEST))
+
+
+def _listed(paths: list[str], between: str) -> str:
+    if not paths:
+        return "no paths that it tells"
+    more = [f"and {len(paths) - _MOST_PATHS} more"] if len(paths) > _MOST_PATHS else []
+    return between.join(paths[:_MOST_PATHS] + more)

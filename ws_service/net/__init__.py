@@ -1,0 +1,1 @@
+"""Below HTTP, for both programs: TCP keep-alive, slow and vanished clients, safe folders."""

@@ -1,0 +1,1 @@
+"""WebSocket connections of the service: read in bounded pieces, with limits for each client."""

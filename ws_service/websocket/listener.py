@@ -1,0 +1,223 @@
+"""Connections to the service's own listener: the gateway's, and those of whoever else is on this host.
+
+uvicorn gives a connection that says nothing all the time in the world, and a
+head all the memory. Here a head has a deadline and a size, and connections
+without one are few: the oldest is closed for the next, so a crowd that says
+nothing keeps nobody out (issue 9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from itertools import takewhile
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from ws_service.logs.limited_log import LimitedLog
+from ws_service.websocket.connection import Connection, Resources, is_about_the_end
+from ws_service.websocket.library import MAX_HEAD, lent_state
+
+HEAD = 15.0
+"""Seconds for the head of a request, from connecting or from the end of the request before it. The gateway leaves an
+unused connection after 1.5 s. Precedents: nginx 60s, Apache 20s, uvicorn none for the first."""
+
+MAX_SILENT = 256
+"""Connections whose first head has not come. The gateway's come with their connection, so it is hardly ever one."""
+
+MAX_IDLE = 2048
+"""Connections whose next head has not come. A gateway has as many as requests were under way at once (1024 by default),
+and to close one that it is about to use would fail a request; uvicorn closes each after 5 s."""
+
+_PERIOD = 1.0
+"""Seconds between two looks for late ones; one timer for all."""
+
+
+class Arrivals:
+    """Connections whose next head has not come yet, the oldest first.
+
+    limited_log: for whatever a client can cause. most: how many there may be.
+    """
+
+    def __init__(self, limited_log: LimitedLog, most: int) -> None:
+        self._log = limited_log
+        self._most = most
+        self._since: dict[GuardedHTTP, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def wait(self, one: GuardedHTTP) -> None:
+        """Count from now; close the oldest when there are too many."""
+        loop = asyncio.get_running_loop()
+        self._since.pop(one, None)
+        self._since[one] = loop.time()
+        if len(self._since) > self._most:
+            self._close([next(iter(self._since))])
+            self._log.say(
+                "silent",
+                logging.WARNING,
+                "more than %d connections say nothing; the oldest are closed for new ones",
+                self._most,
+            )
+        if self._timer is None:
+            self._timer = loop.call_later(_PERIOD, self._look)
+
+    def come(self, one: GuardedHTTP) -> None:
+        """Forget one, because its head is there or it has ended. Safe to call twice."""
+        self._since.pop(one, None)
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        latest = loop.time() - HEAD
+        self._close([one for one, _ in takewhile(lambda item: item[1] <= latest, self._since.items())])
+        self._timer = loop.call_later(_PERIOD, self._look) if self._since else None
+
+    def _close(self, late: Iterable[GuardedHTTP]) -> None:
+        for one in late:
+            self._since.pop(one, None)
+            one.transport.abort()
+
+
+class GuardedHTTP(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's HTTP protocol, whichever is installed, with a deadline and a size for heads.
+
+    What is said of one connection here is that connection's: none disturbs a stop.
+    """
+
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the first head."""
+        self._resources: ListenerResources = self.config.resources
+        self._arrivals = self._resources.arrivals
+        self._inner: Any = self.app  # type: ignore[has-type]
+        self._unfinished = 0  # bytes read of a head that is not complete
+        self._is_in_head = self._is_refused = False
+        self.app = self._served
+        super().connection_made(transport)
+        self._arrivals.wait(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._arrivals.come(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read, and bound what is held of a head; h11 has a bound of its own."""
+        if self._is_refused:
+            return
+        super().data_received(data)
+        if self._is_in_head:
+            self._unfinished += len(data)
+            if self._unfinished > MAX_HEAD and not self.transport.is_closing():
+                self._is_refused = True  # a close on what is still sent would be a reset, and take the answer away
+                self.transport.write(_TOO_LARGE)
+                self.transport.write_eof()
+
+    def on_message_begin(self) -> None:
+        """Hear from httptools that a head begins."""
+        self._unfinished, self._is_in_head = 0, True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Hear from httptools that it is complete."""
+        self._is_in_head = False
+        super().on_headers_complete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of a head from httptools; a trailer is none (RFC 9110, 6.5.1), and of those there may be any."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next head: from now on, for the app may go on when it has answered (a background task)."""
+        if not self.transport.is_closing():
+            self._arrivals = self._resources.idle
+            self._arrivals.wait(self)
+        super().on_response_complete()
+
+    def handle_websocket_upgrade(self, *arguments: Any) -> None:
+        """Leave the connection to the WebSocket protocol."""
+        self._arrivals.come(self)
+        super().handle_websocket_upgrade(*arguments)
+
+    def shutdown(self) -> None:
+        """Close at a stop, once the request that is under way is answered. Raises nothing: others wait."""
+        try:
+            super().shutdown()
+        except Exception as error:
+            self._resources.log.say(
+                "http shutdown",
+                logging.ERROR,
+                "a connection could not be closed at the stop (%s: %s); it is cut, others are not touched",
+                type(error).__name__,
+                error,
+            )
+            self.transport.abort()
+
+    async def _served(self, scope: Any, receive: Any, send: Any) -> None:
+        self._arrivals.come(self)
+        try:
+            await self._inner(scope, receive, send)
+        except Exception as error:
+            if not (self.transport.is_closing() and is_about_the_end(error)):
+                raise
+            self._resources.log.say(
+                "http parting",
+                logging.INFO,
+                "%s: the app went on when its client had gone (%s)",
+                scope["path"],
+                type(error).__name__,
+            )
+
+
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Tunnelled(Connection):
+    """A WebSocket connection that came through our listener: most likely the end of a tunnel of the gateway.
+
+    Whoever is at the other end of the tunnel is the gateway's to cut, by its
+    own settings; so reading has no deadline here. The answer has one: the
+    gateway gives up earlier by default, and others who connect might not.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, server_state: uvicorn.server.ServerState, app_state: dict[str, Any]
+    ) -> None:
+        library = self.library()(config=config, server_state=lent_state(server_state), app_state=app_state)
+        connections: set[Any] = server_state.connections
+        resources: ListenerResources = config.resources  # type: ignore[attr-defined] # put there by the server
+        super().__init__(library, connections, resources, handshake=resources.handshake, send=None)
+
+    @staticmethod
+    def library() -> Any:
+        """Return the WebSocket protocol that uvicorn would have chosen itself."""
+        from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol  # says a warning in old versions
+
+        assert AutoWebSocketsProtocol is not None, "uvicorn[standard] brings a WebSocket library"
+        return AutoWebSocketsProtocol
+
+    def data_received(self, data: bytes) -> None:
+        """Take the head from uvicorn's HTTP protocol, which hands it over like this; after it, reading is buffered."""
+        self.feed_head(data)
+
+
+class ListenerResources(Resources):
+    """What all connections of one process share, those to the listener included.
+
+    memory_limit: bytes, as in the settings. handshake: seconds for the app to answer a handshake to the listener.
+    """
+
+    def __init__(self, memory_limit: int, handshake: float) -> None:
+        super().__init__(memory_limit)
+        self.handshake = handshake
+        self.arrivals = Arrivals(self.log, MAX_SILENT)
+        """Connections of which no head has come."""
+        self.idle = Arrivals(self.log, MAX_IDLE)
+        """Connections that wait for their next request."""
