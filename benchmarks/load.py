@@ -347,11 +347,11 @@ class Upload(Client):
             self.leave()
 
 
-async def transfer(kind: type[Download] | type[Upload], port: int, message: bytes, size: int, patience: float) -> None:
-    """Carry one large body. Raises Failed when it was not carried right, TimeoutError behind ``patience`` seconds."""
+async def transfer(kind: type[Download] | type[Upload], port: int, message: bytes, size: int, timeout: float) -> None:
+    """Carry one large body. Raises Failed when it was not carried right, TimeoutError behind ``timeout`` seconds."""
     tally = Tally()
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(patience):
+    async with asyncio.timeout(timeout):
         _, client = await loop.create_connection(lambda: kind(tally, message, size), "127.0.0.1", port)
         try:
             await client.lost

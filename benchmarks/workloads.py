@@ -261,7 +261,7 @@ def bulk(kind: type[Download] | type[Upload]) -> Callable[[Target, Effort], Awai
         async def carry(size: int) -> None:
             down = kind is Download
             head = request(f"/bytes/{size}", host=host) if down else request("/sink", host=host, length=size)
-            await transfer(kind, target.port, head, size, patience=60)
+            await transfer(kind, target.port, head, size, timeout=60)
 
         await carry(MIB)
         before, cpu, began = target.memory(), target.cpu(), time.perf_counter()

@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 
 import click
 
-from proxy.access.auth_rules import Guards
+from proxy.access.auth_rules import AuthRules
 from proxy.check import printed, report_to_terminal
 from proxy.config import NAME, ConfigError, Settings, load_settings
 from proxy.errors import ClientError, ListenError, TlsError
 from proxy.gateway.routing import Forward, Refuse, Upgrade, decide, make_table
-from proxy.http1.forwarded import Reader
+from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.headers import Head
 from proxy.net.peer import Peer
 from proxy.net.tls import Contexts
@@ -114,12 +114,12 @@ def explain(context: click.Context, words: tuple[str, ...], path: Path | None, l
         settings = load_settings(path)
     head = _head(method, url, lines)
     table = make_table(settings)
-    asked = Reader(settings.trusted_proxies).read(head, Peer("-", "https" if settings.tls else "http"))
+    asked = ForwardedReader(settings.trusted_proxies).read(head, Peer("-", "https" if settings.tls else "http"))
     decision = decide(head, table, asked)
     try:
         if isinstance(decision, Refuse):
             raise decision.error
-        guard = Guards(settings.auth).guard(decision.target, head.get(b"host") or b"")
+        guard = AuthRules(settings.auth).guard(decision.target, head.get(b"host") or b"")
     except ClientError as error:
         click.echo(f"refused with {error.status}: {error.message}")
         return

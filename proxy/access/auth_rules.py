@@ -27,7 +27,7 @@ _REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class AuthRule:
     """Somebody to ask.
 
     name: of the rule in the configuration. ask: the path on Dash. copied: names of the answer's fields that go to
@@ -44,10 +44,10 @@ class Guard:
 class _Rule:
     path: str
     host: str | None
-    guard: Guard | None
+    guard: AuthRule | None
 
 
-class Guards:
+class AuthRules:
     """The rules of ``gateway.auth``: longest path first, then the one with a host.
 
     ``claims`` are the fields that only an answer may say, all rules together, as ``folded`` writes them.
@@ -61,7 +61,7 @@ class Guards:
         # Remembered, because a browser sends the same fields again and again, and ``plain`` hands out the same bytes.
         self._claimed = lru_cache(_REMEMBERED)(re.compile(rb"(?im)^(?:%b):" % letters).search) if letters else None
 
-    def guard(self, target: str, host: bytes) -> Guard | None:
+    def guard(self, target: str, host: bytes) -> AuthRule | None:
         """Return who is asked before a request passes; None: nobody.
 
         target: in origin form. host: the Host field. Raises ClientError where the path can be read in more than one
@@ -104,5 +104,5 @@ def _made(name: str, rule: Auth) -> _Rule:
     guard = None
     if rule.ask is not None:
         copied = frozenset(field.lower().encode() for field in rule.copy_headers)
-        guard = Guard(name, rule.ask, copied, rule.cache)
+        guard = AuthRule(name, rule.ask, copied, rule.cache)
     return _Rule(rule.path, host_name(rule.host) if rule.host else None, guard)

@@ -19,11 +19,11 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
-from proxy.access.auth_rules import Guard
+from proxy.access.auth_rules import AuthRule
 from proxy.config import Timeouts
 from proxy.errors import ProxyError, UpstreamError, UpstreamTimeout
 from proxy.http1.headers import Fields, Head, folded, request_head
-from proxy.upstream.connection import Answer, Connection
+from proxy.upstream.connection import Response, UpstreamConnection
 from proxy.upstream.retry import hold, send
 from proxy.upstream.upstream import Upstream
 
@@ -42,11 +42,11 @@ _BYTES = 1 << 20
 """What is remembered at most: answers, and bytes of their fields. Precedent: nginx sizes such a cache by hand."""
 
 
-class Refusal(NamedTuple):
+class Denied(NamedTuple):
     """Dash's answer about somebody who may not pass: to be relayed, and its connection to be released."""
 
-    connection: Connection
-    answer: Answer
+    connection: UpstreamConnection
+    answer: Response
 
 
 class ForwardAuth:
@@ -60,10 +60,12 @@ class ForwardAuth:
         self._upstream = upstream
         self._silenced = claims - {b"authorization"}  # what a client proves itself with is there to be judged
         self._timeouts = timeouts
-        self._patience = timeouts.auth
+        self._timeout = timeouts.auth
         self._memory = _Memory(_ENTRIES, _BYTES)
 
-    async def ask(self, guard: Guard, head: Head, target: str, ours: Fields, *, is_handshake: bool) -> Fields | Refusal:
+    async def ask(
+        self, guard: AuthRule, head: Head, target: str, ours: Fields, *, is_handshake: bool
+    ) -> Fields | Denied:
         """Return the fields to send on with a request that may pass, or the refusal.
 
         head, target: of the request. ours: the fields that tell Dash who asks for what (``Asked.fields_of``).
@@ -83,18 +85,18 @@ class ForwardAuth:
         try:
             message = request_head(question, guard.ask, fields)
 
-            async def attempt() -> tuple[Connection, Answer]:
-                return await send(self._upstream, "GET", message, self._timeouts, self._patience)
+            async def attempt() -> tuple[UpstreamConnection, Response]:
+                return await send(self._upstream, "GET", message, self._timeouts, self._timeout)
 
             connection, answer = await hold(self._upstream, attempt, self._timeouts.hold)
             if not 200 <= answer.status < 300:
-                return Refusal(connection, answer)
+                return Denied(connection, answer)
             await self._check(connection, guard)
         except TimeoutError:
             raise UpstreamTimeout(
-                f"The upstream dash did not say within {self._patience:g} s who may pass.",
+                f"The upstream dash did not say within {self._timeout:g} s who may pass.",
                 advice="For whoever runs this: gateway.timeouts.auth in the configuration is the limit.",
-                detail=f"{guard.name}: the upstream dash did not say within {self._patience:g} s who may pass",
+                detail=f"{guard.name}: the upstream dash did not say within {self._timeout:g} s who may pass",
             ) from None
         except ProxyError as error:
             error.detail = f"{guard.name}: {error.detail or error.message}"
@@ -104,7 +106,9 @@ class ForwardAuth:
             self._memory.put(key, copied, asked + guard.cache)
         return copied
 
-    def _question(self, guard: Guard, head: Head, target: str, ours: Fields, is_handshake: bool) -> tuple[Head, Fields]:
+    def _question(
+        self, guard: AuthRule, head: Head, target: str, ours: Fields, is_handshake: bool
+    ) -> tuple[Head, Fields]:
         """Return the head of the question, and our fields for it."""
         kept = [
             (name, value)
@@ -121,11 +125,11 @@ class ForwardAuth:
         others = _without(ours, b"x-forwarded-method", b"x-forwarded-uri", b"x-forwarded-upgrade")
         return Head("GET", guard.ask, (1, 1), tuple(kept)), (*others, *about)
 
-    async def _check(self, connection: Connection, guard: Guard) -> None:
+    async def _check(self, connection: UpstreamConnection, guard: AuthRule) -> None:
         """Read a 2xx to its end: that it is one that somebody meant, and so that its connection can be used again."""
         body = b""
         with self._upstream.lent(connection):
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 while not connection.is_complete and len(body) <= _MAX_BODY:
                     body += await connection.read()
         if _DASHS_PAGE in body:

@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterable
 
 from proxy.errors import ClientError
-from proxy.http1.forwarded import Asked
+from proxy.http1.forwarded import OriginalRequest
 from proxy.http1.headers import Head
 from proxy.origin import DEFAULT_PORT, Origin, parse_origin
 
 
-class Origins:
+class OriginCheck:
     """The sites whose pages may open a WebSocket.
 
     allowed: as ``gateway.origins`` has them.
@@ -29,7 +29,7 @@ class Origins:
         self._patterns = [re.compile(word[6:], re.IGNORECASE) for word in self._words if word.startswith("regex:")]
         self._listed = frozenset(filter(None, map(parse_origin, self._words)))
 
-    def refusal(self, head: Head, asked: Asked) -> ClientError | None:
+    def refusal(self, head: Head, asked: OriginalRequest) -> ClientError | None:
         """Return why a handshake is refused; None lets it pass. asked: what the browser asked.
 
         One without Origin comes from no browser, and passes: whoever writes
@@ -60,7 +60,7 @@ class Origins:
             status=403,
         )
 
-    def _allows(self, text: str, origin: Origin | None, asked: Asked) -> bool:
+    def _allows(self, text: str, origin: Origin | None, asked: OriginalRequest) -> bool:
         if origin is None:
             return text == "null" and "null" in self._words
         if origin in self._listed or any(pattern.fullmatch(str(origin)) for pattern in self._patterns):
@@ -68,7 +68,7 @@ class Origins:
         return "same" in self._words and _is_same(origin, asked)
 
 
-def _is_same(origin: Origin, asked: Asked) -> bool:
+def _is_same(origin: Origin, asked: OriginalRequest) -> bool:
     """Compare with what the browser asked for.
 
     The scheme counts where it is known: from TLS here, or from a proxy that is believed. Behind one that is not,
@@ -79,4 +79,4 @@ def _is_same(origin: Origin, asked: Asked) -> bool:
     return scheme in DEFAULT_PORT and any(parse_origin(f"{scheme}://{host}") == origin for host in asked.hosts)
 
 
-SAME_ORIGIN = Origins(("same",))
+SAME_ORIGIN = OriginCheck(("same",))

@@ -17,22 +17,21 @@ from proxy.config import Settings
 from proxy.errors import Outcome, UpstreamError, UpstreamLost
 from proxy.exchange.record import Exchange
 from proxy.gateway.forward import finish, forward, too_slow
-from proxy.gateway.runtime import Rules
+from proxy.gateway.runtime import Runtime
 from proxy.gateway.uploads import Uploads
-from proxy.http1.client_connection import Client, Connection, Written
-from proxy.http1.forwarded import Asked
+from proxy.http1.client_connection import ClientConnection, ClientStream, SentResponse
+from proxy.http1.forwarded import OriginalRequest
 from proxy.http1.headers import response_head
 from proxy.http1.methods import IDEMPOTENT
-from proxy.http1.simple_message import Request, recognise_answer
+from proxy.http1.simple_message import SimpleRequest, recognise_response
 from proxy.net.timers import Deadlines
-from proxy.upstream.connection import Answer
-from proxy.upstream.connection import Connection as Link
+from proxy.upstream.connection import Response, UpstreamConnection
 from proxy.upstream.upstream import Upstream
 
-Work = Coroutine[Any, Any, Written]
+Work = Coroutine[Any, Any, SentResponse]
 
 
-class Express:
+class FastPath:
     """Carries plain exchanges for a gateway.
 
     uploads: where bodies that are on their way are counted. record: opens
@@ -44,27 +43,27 @@ class Express:
 
     def __init__(
         self,
-        rules: Rules,
+        rules: Runtime,
         uploads: Uploads,
         *,
         record: Callable[[str, str, str, str], Exchange],
         end: Callable[[Exchange], None],
-        resume: Callable[[Connection, Client, Exchange, Work, Callable[[], None]], asyncio.Task[None]],
+        resume: Callable[[ClientConnection, ClientStream, Exchange, Work, Callable[[], None]], asyncio.Task[None]],
     ) -> None:
         self.rules = rules
         self._uploads = uploads
         self._record = record
-        self.waiting = Deadlines[_Carried](rules.settings.timeouts.response, _Carried.took_too_long)
+        self.waiting = Deadlines[_FastPathExchange](rules.settings.timeouts.response, _FastPathExchange.took_too_long)
         """Those whose answer has not begun: one timer for all, because one for each is dear."""
         self.end = end
         self.resume = resume
 
-    def use(self, rules: Rules) -> None:
+    def use(self, rules: Runtime) -> None:
         """Carry by other rules from here on; what is under way keeps those it began with."""
         self.rules = rules
         self.waiting.use(rules.settings.timeouts.response)
 
-    def offer(self, connection: Connection, request: Request) -> _Carried | None:
+    def offer(self, connection: ClientConnection, request: SimpleRequest) -> _FastPathExchange | None:
         """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
 
         Declined are requests for which a connection would have to be made, or
@@ -87,7 +86,7 @@ class Express:
         asked = rules.reader.read_plain(connection.peer, request.host, request.words)
         exchange = self._record(asked.client, request.method, request.target, request.host.decode("latin-1"))
         exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
-        carried = _Carried(self, rules.settings, connection, request, asked, upstream, link, exchange)
+        carried = _FastPathExchange(self, rules.settings, connection, request, asked, upstream, link, exchange)
         link.begin_plain(carried, request.method)
         self.waiting.begin(carried)
         try:
@@ -101,12 +100,12 @@ class Express:
 
     def again(
         self,
-        client: Client,
-        request: Request,
+        client: ClientStream,
+        request: SimpleRequest,
         upstream: Upstream,
         exchange: Exchange,
         settings: Settings,
-        asked: Asked,
+        asked: OriginalRequest,
         lost: UpstreamLost | None,
     ) -> Work:
         """Return the work of sending a request on another connection; lost: how it ended where it was sent before."""
@@ -122,7 +121,7 @@ class Express:
         )
 
 
-class _Carried:
+class _FastPathExchange:
     """One plain exchange under way: told what happens by both of its connections."""
 
     __slots__ = (
@@ -140,13 +139,13 @@ class _Carried:
 
     def __init__(
         self,
-        express: Express,
+        express: FastPath,
         settings: Settings,
-        connection: Connection,
-        request: Request,
-        asked: Asked,
+        connection: ClientConnection,
+        request: SimpleRequest,
+        asked: OriginalRequest,
         upstream: Upstream,
-        link: Link,
+        link: UpstreamConnection,
         exchange: Exchange,
     ) -> None:
         self._express = express
@@ -167,7 +166,7 @@ class _Carried:
         exchange = self.exchange
         if self._owed < 0:
             self._express.waiting.end(self)
-            answer = recognise_answer(data, self._request.method)
+            answer = recognise_response(data, self._request.method)
             if answer is None or self._connection.is_leaving:
                 self._go_on_with(data)
                 return
@@ -242,7 +241,7 @@ class _Carried:
     def _go_on_with(self, data: bytes) -> None:
         client = self._client()
 
-        def on_interim(answer: Answer) -> None:
+        def on_interim(answer: Response) -> None:
             if answer.status != 100:  # nobody waits for one: a request that does is not plain
                 client.write_interim(response_head(answer.status, answer.reason, answer.headers))
 
@@ -252,15 +251,15 @@ class _Carried:
         self._resume(client, finish(client, self._link, self._upstream, self.exchange, self._settings.timeouts))
 
     def _fail(self, error: UpstreamError) -> None:
-        async def fail() -> Written:
+        async def fail() -> SentResponse:
             raise error
 
         self._resume(self._client(), fail())
 
-    def _client(self) -> Client:
+    def _client(self) -> ClientStream:
         return self._connection.client(self._request, has_written=self._owed >= 0)
 
-    def _resume(self, client: Client, work: Work) -> None:
+    def _resume(self, client: ClientStream, work: Work) -> None:
         self._task = self._express.resume(self._connection, client, self.exchange, work, self._give_up)
 
     def _give_up(self) -> None:

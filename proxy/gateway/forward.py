@@ -18,11 +18,11 @@ from proxy.config import Settings, Timeouts
 from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamLost, UpstreamTimeout
 from proxy.exchange.record import Exchange
 from proxy.gateway.uploads import Uploads
-from proxy.http1.client_connection import Client, Written
+from proxy.http1.client_connection import ClientStream, SentResponse
 from proxy.http1.headers import Fields, request_head, response_head, tokens
 from proxy.http1.methods import SAFE
 from proxy.net.peer import is_trusted
-from proxy.upstream.connection import Answer, Connection, Framing
+from proxy.upstream.connection import Framing, Response, UpstreamConnection
 from proxy.upstream.retry import begin, hold, send
 from proxy.upstream.upstream import Upstream
 from ws_service.net.unacknowledged import MIN_RATE
@@ -32,14 +32,14 @@ _MOMENT = 0.25
 What is not here by then is an upload, and counts as one. An upstream that answers before the body's end is heard no
 later than that."""
 
-_CONTINUE_PATIENCE = 1.0
+_CONTINUE_TIMEOUT = 1.0
 """Seconds to wait for an upstream's 100 before the gateway says it itself. curl waits as long for the gateway's."""
 
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
 async def forward(
-    client: Client,
+    client: ClientStream,
     target: str,
     ours: Fields,
     upstream: Upstream,
@@ -48,7 +48,7 @@ async def forward(
     uploads: Uploads,
     *,
     lost: UpstreamLost | None = None,
-) -> Written:
+) -> SentResponse:
     """Carry one exchange to its end.
 
     target: the request target for the upstream. ours: the fields that the
@@ -70,7 +70,7 @@ async def forward(
         exchange.upload = await uploads.claim(exchange.client, most, timeouts.queue)
         return await _stream(client, message, body, upstream, exchange, timeouts)
 
-    async def attempt() -> tuple[Connection, Answer]:
+    async def attempt() -> tuple[UpstreamConnection, Response]:
         nonlocal lost
         try:
             return await send(upstream, head.method, message, timeouts, timeouts.response, body.on_interim, lost=lost)
@@ -86,20 +86,20 @@ async def forward(
 
 
 async def _stream(
-    client: Client,
+    client: ClientStream,
     message: bytes,
     body: _Body,
     upstream: Upstream,
     exchange: Exchange,
     timeouts: Timeouts,
-) -> Written:
+) -> SentResponse:
     """Carry an exchange whose request body is still on its way.
 
     Nothing of the body is taken, and no 100 is said, before there is a connection: what has come of it waits in the
     client's read buffer, and the rest with the client.
     """
 
-    async def attempt() -> Connection:
+    async def attempt() -> UpstreamConnection:
         return await begin(upstream, client.head.method, message, timeouts, body.on_interim)
 
     connection = await hold(upstream, attempt, timeouts.hold)
@@ -107,8 +107,8 @@ async def _stream(
     try:
         with upstream.lent(connection):
             try:
-                async with asyncio.timeout(None) as patience:
-                    pump = body.pump(connection, timeouts, patience)
+                async with asyncio.timeout(None) as timeout:
+                    pump = body.pump(connection, timeouts, timeout)
                     answer = await connection.head()
                 return await relay(client, connection, answer, exchange)
             except TimeoutError:
@@ -124,7 +124,7 @@ async def _stream(
             await asyncio.wait([pump])
 
 
-def check_size(client: Client, max_body: int | None) -> None:
+def check_size(client: ClientStream, max_body: int | None) -> None:
     """Refuse a body that is known to be too large, before anything is done for it.
 
     max_body: bytes; None: any number. Raises ClientError.
@@ -138,8 +138,8 @@ def check_size(client: Client, max_body: int | None) -> None:
 
 
 async def finish(
-    client: Client, connection: Connection, upstream: Upstream, exchange: Exchange, timeouts: Timeouts
-) -> Written:
+    client: ClientStream, connection: UpstreamConnection, upstream: Upstream, exchange: Exchange, timeouts: Timeouts
+) -> SentResponse:
     """Carry an exchange on whose request has been sent and whose answer is only beginning.
 
     Raises ProxyError; cancelling it ends the exchange with the upstream.
@@ -153,7 +153,9 @@ async def finish(
             raise too_slow(upstream.name, timeouts.response) from None
 
 
-async def relay(client: Client, connection: Connection, answer: Answer, exchange: Exchange) -> Written:
+async def relay(
+    client: ClientStream, connection: UpstreamConnection, answer: Response, exchange: Exchange
+) -> SentResponse:
     """Pass an answer on, head and body.
 
     Raises UpstreamCut when the upstream dies in the body; the client's connection is cut then.
@@ -186,7 +188,7 @@ async def relay(client: Client, connection: Connection, answer: Answer, exchange
         client.cut(reset=not is_delimited)
         raise
     exchange.outcome = Outcome.SERVED
-    return Written(keep)
+    return SentResponse(keep)
 
 
 def too_slow(name: str, seconds: float) -> UpstreamTimeout:
@@ -208,7 +210,7 @@ def _too_large(max_body: int) -> ClientError:
 class _Body:
     """The request's body on its way to the upstream: with the head if it is here already, pumped behind it if not."""
 
-    def __init__(self, client: Client, exchange: Exchange, max_size: int | None) -> None:
+    def __init__(self, client: ClientStream, exchange: Exchange, max_size: int | None) -> None:
         self._client = client
         self._exchange = exchange
         self._max_size = max_size
@@ -240,17 +242,17 @@ class _Body:
         self._exchange.received = len(data)
         return _chunk(data) + _LAST_CHUNK if self._chunked else data
 
-    def on_interim(self, answer: Answer) -> None:
+    def on_interim(self, answer: Response) -> None:
         """Pass an interim answer on (RFC 9110, section 15.2); a 100 only to a client that waits for one."""
         if answer.status == 100:
             self._go_on(answer)
         elif self._client.head.version >= (1, 1):
             self._client.write_interim(response_head(answer.status, answer.reason, answer.headers))
 
-    def pump(self, connection: Connection, timeouts: Timeouts, patience: asyncio.Timeout) -> asyncio.Task[None]:
+    def pump(self, connection: UpstreamConnection, timeouts: Timeouts, timeout: asyncio.Timeout) -> asyncio.Task[None]:
         """Start to send the body; the caller cancels and awaits.
 
-        patience: the wait for the answer; it has its deadline from the moment when the upstream has the whole
+        timeout: the wait for the answer; it has its deadline from the moment when the upstream has the whole
         question. What goes wrong reaches whoever reads the answer.
         """
         loop = asyncio.get_running_loop()
@@ -262,7 +264,7 @@ class _Body:
                 if self._exchange.upload is not None:
                     self._exchange.upload.release()
                 if not connection.has_head:
-                    patience.reschedule(loop.time() + timeouts.response)
+                    timeout.reschedule(loop.time() + timeouts.response)
             except Exception as error:
                 connection.fail(error)
             except asyncio.CancelledError:
@@ -272,43 +274,43 @@ class _Body:
         name = f"request body of {self._exchange.id}"
         return loop.create_task(run(), name=name)
 
-    async def _pump(self, connection: Connection, patience: float) -> None:
+    async def _pump(self, connection: UpstreamConnection, timeout: float) -> None:
         if self._may_continue is not None and self._client.body.total_bytes == 0:
             try:
-                async with asyncio.timeout(_CONTINUE_PATIENCE):
+                async with asyncio.timeout(_CONTINUE_TIMEOUT):
                     await self._may_continue.wait()
             except TimeoutError:
                 self._go_on(None)
-        while piece := await self._next(patience):
+        while piece := await self._next(timeout):
             self._exchange.received += len(piece)
             if self._max_size is not None and self._exchange.received > self._max_size:
                 raise _too_large(self._max_size)
             connection.write(_chunk(piece) if self._chunked else piece)
             try:
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(timeout):
                     await connection.drain()
             except TimeoutError:
-                raise UpstreamTimeout(f"The upstream took nothing of the body for {patience:g} s.") from None
+                raise UpstreamTimeout(f"The upstream took nothing of the body for {timeout:g} s.") from None
         if self._chunked:
             connection.write(_LAST_CHUNK)
 
-    async def _next(self, patience: float) -> bytes:
+    async def _next(self, timeout: float) -> bytes:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        left = patience + self._exchange.received / MIN_RATE - self._waited
+        left = timeout + self._exchange.received / MIN_RATE - self._waited
         try:
-            async with asyncio.timeout(min(patience, left)):
+            async with asyncio.timeout(min(timeout, left)):
                 piece = await self._client.body.readany()
             self._waited += loop.time() - began
             return piece
         except TimeoutError:
-            if left < patience:
+            if left < timeout:
                 raise BodyStalled(f"The request's body comes at less than {MIN_RATE} bytes a second.") from None
-            raise BodyStalled(f"The request's body stopped coming for {patience:g} s.") from None
+            raise BodyStalled(f"The request's body stopped coming for {timeout:g} s.") from None
         except (RequestPayloadError, HttpProcessingError) as error:
             raise ClientError("The request's body is not framed as HTTP/1.1 asks.") from error
 
-    def _go_on(self, answer: Answer | None) -> None:
+    def _go_on(self, answer: Response | None) -> None:
         if self._may_continue is None or self._may_continue.is_set():
             return
         self._may_continue.set()
@@ -316,7 +318,7 @@ class _Body:
         self._client.write_interim(response_head(100, answer.reason if answer else b"Continue", headers))
 
 
-def _hop_fields(answer: Answer, chunked: bool, keep: bool, is_modern: bool) -> Fields:
+def _hop_fields(answer: Response, chunked: bool, keep: bool, is_modern: bool) -> Fields:
     """Return the fields that are about this hop alone."""
     fields: list[tuple[bytes, bytes]] = []
     connection = [b"close"] if not keep else [] if is_modern else [b"keep-alive"]

@@ -14,27 +14,26 @@ from pathlib import Path
 
 from aiohttp import web
 
-from proxy.access.forward_auth import Refusal
+from proxy.access.forward_auth import Denied
 from proxy.config import Limits, Settings, Timeouts
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
 from proxy.exchange.lifecycle import Lifecycle, State
 from proxy.exchange.record import Exchange
-from proxy.gateway.fast_path import Express, Work
+from proxy.gateway.fast_path import FastPath, Work
 from proxy.gateway.forward import check_size, forward, relay
 from proxy.gateway.routing import Refuse, Upgrade, decide
-from proxy.gateway.runtime import Rules
+from proxy.gateway.runtime import Runtime
 from proxy.gateway.uploads import Uploads
-from proxy.http1.client_connection import Carried, Client, Written
-from proxy.http1.client_connection import Connection as ClientConnection
+from proxy.http1.client_connection import ClientConnection, ClientStream, FastPathExchange, SentResponse
 from proxy.http1.error_pages import RETRY, as_json, is_navigation, page
-from proxy.http1.forwarded import Asked
+from proxy.http1.forwarded import OriginalRequest
 from proxy.http1.headers import Fields, request_head, response_head, upgrade_response_head
-from proxy.http1.simple_message import Request
-from proxy.net.client_limits import Admission, Lease, TurnAway
-from proxy.net.dead_peers import Vanished
+from proxy.http1.simple_message import SimpleRequest
+from proxy.net.client_limits import ClientLimits, Lease, Rejected
+from proxy.net.dead_peers import DeadPeers
 from proxy.net.peer import is_trusted
 from proxy.net.timers import SlowReaders
-from proxy.upstream.connection import Answer, Connection
+from proxy.upstream.connection import Response, UpstreamConnection
 from proxy.upstream.retry import hold
 from proxy.upstream.upstream import Upstream
 from proxy.websocket.handoff import Handoff
@@ -77,20 +76,20 @@ class Gateway:
 
     def __init__(
         self,
-        rules: Rules,
+        rules: Runtime,
         lifecycle: Lifecycle[Exchange],
         observe: Observer = lambda _: None,
         folder: Path = Path(),
-        admission: Admission | None = None,
+        admission: ClientLimits | None = None,
     ) -> None:
         self._rules = rules
-        self._admission = admission or Admission()
+        self._admission = admission or ClientLimits()
         self._lifecycle = lifecycle
         self._observe = observe
         self._tunnels: dict[Tunnel, Exchange] = {}
         self._idle_watch = IdleWatch(rules.settings.timeouts.tunnel_idle)
         self._slow_readers = SlowReaders(rules.settings.timeouts.send, self._legs)
-        self._vanished = Vanished(self._legs)
+        self._vanished = DeadPeers(self._legs)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
         self.uploads = Uploads()
         self.handoff = Handoff(rules.settings.handoff_path(folder), observe, self._admission.websockets)
@@ -98,7 +97,7 @@ class Gateway:
         self._number = 0
         self._log = LimitedLog(logger)
         self._resumed: set[asyncio.Task[None]] = set()
-        self._express = Express(
+        self._express = FastPath(
             rules,
             self.uploads,
             record=self._record,
@@ -108,22 +107,22 @@ class Gateway:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request; aiohttp calls this, and cancels it when the client leaves."""
-        client, rules = Client.of(request), self._rules
+        client, rules = ClientStream.of(request), self._rules
         asked = rules.reader.read(client.head, client.peer)
         exchange = self._record_of(client, asked)
         return await self._guard(client, exchange, self._serve(client, exchange, rules, asked))
 
-    def offer_plain(self, connection: ClientConnection, request: Request) -> Carried | None:
+    def offer_plain(self, connection: ClientConnection, request: SimpleRequest) -> FastPathExchange | None:
         """Carry a plain request without a task, or decline it."""
         return self._express.offer(connection, request)
 
-    async def _guard(self, client: Client, exchange: Exchange, work: Work) -> Written:
+    async def _guard(self, client: ClientStream, exchange: Exchange, work: Work) -> SentResponse:
         """Do the work of an exchange; whatever it ends in, the client has its answer and the record its end.
 
         It ends when the client has taken the answer, but for what may wait for it: nothing more of its connection is
         served before (issue 9, A3).
         """
-        written, is_taken = Written(keep_alive=False), False
+        written, is_taken = SentResponse(keep_alive=False), False
         try:
             written = await self._answered(client, exchange, work)
             if not (exchange.is_tunnel or exchange.is_handed_off):
@@ -141,7 +140,7 @@ class Gateway:
                 self._end(exchange)
         return written
 
-    def _cut_short(self, client: Client, exchange: Exchange) -> None:
+    def _cut_short(self, client: ClientStream, exchange: Exchange) -> None:
         """Note who ended an exchange whose answer the client does not have, unless it is known."""
         if exchange.outcome in (Outcome.BUG, Outcome.SERVED):
             is_cut = self._lifecycle.state is State.STOPPED or not client.is_gone
@@ -150,7 +149,7 @@ class Gateway:
                 exchange.outcome = Outcome.TOO_SLOW
             exchange.status = exchange.status or 499
 
-    async def _answered(self, client: Client, exchange: Exchange, work: Work) -> Written:
+    async def _answered(self, client: ClientStream, exchange: Exchange, work: Work) -> SentResponse:
         """Do the work of an exchange, and answer what goes wrong with it."""
         try:
             return await work
@@ -170,7 +169,7 @@ class Gateway:
 
         message: one sentence. It reaches the client if it is about a limit, and the log if not.
         """
-        client = Client.of(request)
+        client = ClientStream.of(request)
         exchange = self._record_of(client, self._rules.reader.read(client.head, client.peer))
         exchange.method, exchange.target = "-", "-"
         if status in _SETTINGS:
@@ -185,11 +184,11 @@ class Gateway:
         return written
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> Runtime:
         """The rules by which new exchanges are served."""
         return self._rules
 
-    def adopt(self, rules: Rules) -> None:
+    def adopt(self, rules: Runtime) -> None:
         """Serve by other rules from here on; an exchange that is under way keeps those it began with."""
         before, self._rules = self._rules, rules
         self._express.use(rules)
@@ -213,7 +212,9 @@ class Gateway:
 
     # -- inside
 
-    async def _serve(self, client: Client, exchange: Exchange, rules: Rules, asked: Asked) -> Written:
+    async def _serve(
+        self, client: ClientStream, exchange: Exchange, rules: Runtime, asked: OriginalRequest
+    ) -> SentResponse:
         decision = decide(client.head, rules.table, asked)
         if isinstance(decision, Refuse):
             raise decision.error
@@ -230,7 +231,7 @@ class Gateway:
         if guard is not None:
             told = self._told(asked, client, exchange, rules.upstreams["dash"])
             word = await rules.auth.ask(guard, client.head, decision.target, told, is_handshake=is_handshake)
-            if isinstance(word, Refusal):
+            if isinstance(word, Denied):
                 exchange.detail = f"{guard.name}: {guard.ask} answered {word.answer.status}"
                 return await self._relay_refusal(client, word, exchange, rules.upstreams["dash"])
             ours = (*ours, *word)
@@ -250,7 +251,7 @@ class Gateway:
                 client, decision, ours, upstream, exchange, rules.settings.timeouts, is_secure=asked.is_secure
             )
             if answered is None:
-                return Written(keep_alive=False)
+                return SentResponse(keep_alive=False)
             connection, answer = answered
             if answer.status == 101:
                 return self._open_tunnel(client, upstream, connection, answer, exchange, rules.settings)
@@ -263,14 +264,16 @@ class Gateway:
         exchange.detail = "Sec-WebSocket-Key without Upgrade: websocket"
         self._log.say("lost upgrade", logging.WARNING, _LOST_UPGRADE, address)
 
-    def _told(self, asked: Asked, client: Client, exchange: Exchange, upstream: Upstream) -> Fields:
+    def _told(self, asked: OriginalRequest, client: ClientStream, exchange: Exchange, upstream: Upstream) -> Fields:
         """Return the fields that tell an upstream who asks for what."""
         fields = asked.fields_of(exchange.id, upstream.name)
         if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
             return ((b"Host", upstream.authority), *fields)
         return fields
 
-    async def _relay_refusal(self, client: Client, refusal: Refusal, exchange: Exchange, upstream: Upstream) -> Written:
+    async def _relay_refusal(
+        self, client: ClientStream, refusal: Denied, exchange: Exchange, upstream: Upstream
+    ) -> SentResponse:
         """Give the client what Dash has answered about it."""
         answer = refusal.answer
         with upstream.lent(refusal.connection):
@@ -279,12 +282,12 @@ class Gateway:
             # The question was a GET: its body is not for whoever asks with HEAD.
             client.write(response_head(answer.status, answer.reason, answer.headers, ours=((b"Connection", b"close"),)))
             exchange.status, exchange.outcome = answer.status, Outcome.SERVED
-            return Written(keep_alive=False)
+            return SentResponse(keep_alive=False)
 
     async def _admit(self, exchange: Exchange, limits: Limits) -> None:
         """Count a WebSocket in before it is one; wait if its client is fast. Raises TooMany."""
         verdict = self._admission.websocket(exchange.client, limits, time.monotonic())
-        if isinstance(verdict, TurnAway):
+        if isinstance(verdict, Rejected):
             if verdict.notice:
                 logger.warning("%s", verdict.notice)
             raise verdict.error
@@ -294,7 +297,7 @@ class Gateway:
 
     async def _answer_of(
         self,
-        client: Client,
+        client: ClientStream,
         decision: Upgrade,
         ours: Fields,
         upstream: Upstream,
@@ -302,7 +305,7 @@ class Gateway:
         timeouts: Timeouts,
         *,
         is_secure: bool,
-    ) -> tuple[Connection, Answer] | None:
+    ) -> tuple[UpstreamConnection, Response] | None:
         """Return what the upstream answers to a handshake; None when the service has taken the socket itself.
 
         Waits for an upstream that is away, and tries both ways again: a socket that came while the service was
@@ -310,7 +313,7 @@ class Gateway:
         """
         is_first = True
 
-        async def attempt() -> tuple[Connection, Answer] | None:
+        async def attempt() -> tuple[UpstreamConnection, Response] | None:
             nonlocal is_first
             if decision.upstream == "ws":
                 if not is_first:
@@ -326,7 +329,7 @@ class Gateway:
 
     async def _hand_off(
         self,
-        client: Client,
+        client: ClientStream,
         decision: Upgrade,
         ours: Fields,
         exchange: Exchange,
@@ -347,7 +350,7 @@ class Gateway:
                 head,
                 leftover,
                 is_secure=is_secure,
-                patience=timeouts.handshake,
+                timeout=timeouts.handshake,
                 send=timeouts.send,
             )
         except BaseException:
@@ -366,13 +369,13 @@ class Gateway:
 
     def _open_tunnel(
         self,
-        client: Client,
+        client: ClientStream,
         upstream: Upstream,
-        connection: Connection,
-        answer: Answer,
+        connection: UpstreamConnection,
+        answer: Response,
         exchange: Exchange,
         settings: Settings,
-    ) -> Written:
+    ) -> SentResponse:
         to_upstream, from_upstream = upstream.detach(connection)
         try:
             to_client, from_client = client.take()
@@ -406,14 +409,14 @@ class Gateway:
         self._observe(exchange)
         if self._lifecycle.is_ending:  # the drain began while the upstream made up its mind
             tunnel.say_goodbye(1012, Outcome.DRAINED)
-        return Written(keep_alive=False)
+        return SentResponse(keep_alive=False)
 
     def hold(self, address: str, size: int) -> Lease | None:
         """Count bytes that wait on a client's connection; None when they are more than may: then it is to be cut."""
         settings = self._rules.settings
         most = None if is_trusted(address, settings.trusted_proxies) else settings.limits.buffered_per_client
         verdict = self._admission.buffer(address, size, most, time.monotonic())
-        if isinstance(verdict, TurnAway):
+        if isinstance(verdict, Rejected):
             if verdict.notice:
                 logger.warning("%s", verdict.notice)
             return None
@@ -434,7 +437,7 @@ class Gateway:
     def _resume(
         self,
         connection: ClientConnection,
-        client: Client,
+        client: ClientStream,
         exchange: Exchange,
         work: Work,
         give_up: Callable[[], None],
@@ -449,7 +452,7 @@ class Gateway:
         async def run() -> None:
             nonlocal has_begun
             has_begun = True
-            written = Written(keep_alive=False)
+            written = SentResponse(keep_alive=False)
             try:
                 written = await self._guard(client, exchange, work)
             finally:
@@ -469,7 +472,7 @@ class Gateway:
         task.add_done_callback(ended)
         return task
 
-    def _record_of(self, client: Client, asked: Asked) -> Exchange:
+    def _record_of(self, client: ClientStream, asked: OriginalRequest) -> Exchange:
         head = client.head
         exchange = self._record(asked.client, head.method, head.target, (head.get(b"host") or b"").decode("latin-1"))
         reading = max(0.0, exchange.began - client.began)
@@ -493,13 +496,13 @@ class Gateway:
                 lease.release()
         self._observe(exchange)
 
-    def _answer(self, client: Client, exchange: Exchange, error: ProxyError) -> Written:
+    def _answer(self, client: ClientStream, exchange: Exchange, error: ProxyError) -> SentResponse:
         """Write the answer to an error, unless part of another answer is already with the client."""
         is_poll = error.status >= 500 and exchange.target.partition("?")[0].endswith(_RELOAD_HASH)
         if client.has_written or client.is_gone or is_poll:
             exchange.status = exchange.status or (444 if is_poll else 499)
             client.cut(reset=False)
-            return Written(keep_alive=False)
+            return SentResponse(keep_alive=False)
         exchange.status = error.status
         keep = not isinstance(error, ClientError | Stopping) and client.wants_keep_alive and client.body.is_eof()
         kind, body = page(error, exchange.upstream) if is_navigation(client.head) else as_json(error)
@@ -518,4 +521,4 @@ class Gateway:
         is_head = client.head.method == "HEAD"
         client.write(response_head(error.status, phrase, (), ours=tuple(fields)) + (b"" if is_head else body))
         exchange.sent = 0 if is_head else len(body)
-        return Written(keep)
+        return SentResponse(keep)

@@ -13,13 +13,13 @@ import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxy.access.origin_check import SAME_ORIGIN, Origins
+from proxy.access.origin_check import SAME_ORIGIN, OriginCheck
 from proxy.config import Route, Settings
 from proxy.errors import ClientError
-from proxy.http1.forwarded import Asked, Reader
+from proxy.http1.forwarded import ForwardedReader, OriginalRequest
 from proxy.http1.headers import SINGLE, Head, is_valid_host, tokens
 from proxy.http1.target import decoded, host_name, is_under
-from proxy.net.peer import NOBODY
+from proxy.net.peer import UNKNOWN_PEER
 from proxy.origin import DEFAULT_PORT
 
 DASH_SOCKET = "_dash-ws-callback"
@@ -90,7 +90,9 @@ class Table:
     origins: whose pages may open a WebSocket. dash_prefix: what Dash's own paths begin with, from slash to slash.
     """
 
-    def __init__(self, routes: Iterable[Route] = (), origins: Origins = SAME_ORIGIN, dash_prefix: str = "/") -> None:
+    def __init__(
+        self, routes: Iterable[Route] = (), origins: OriginCheck = SAME_ORIGIN, dash_prefix: str = "/"
+    ) -> None:
         self.origins = origins
         self._judged_by_dash = dash_prefix + DASH_SOCKET
         rules = [
@@ -138,10 +140,10 @@ class Table:
 
 def make_table(settings: Settings) -> Table:
     """Return the table that settings mean."""
-    return Table(settings.routes, Origins(settings.origins), settings.dash_prefix)
+    return Table(settings.routes, OriginCheck(settings.origins), settings.dash_prefix)
 
 
-def decide(head: Head, table: Table, asked: Asked | None = None) -> Decision:
+def decide(head: Head, table: Table, asked: OriginalRequest | None = None) -> Decision:
     """Decide what becomes of a request. Touches nothing; ``dash-ws-proxy explain`` prints the result.
 
     asked: what the browser asked; None: what the head says where no proxy is believed.
@@ -160,7 +162,7 @@ def decide(head: Head, table: Table, asked: Asked | None = None) -> Decision:
     upstream, rule = table.match(target, host, offered, upgrade=upgrade)
     if upgrade:
         if not table.leaves_origin_to_dash(upstream, target):
-            refusal = table.origins.refusal(head, asked or Reader().read(head, NOBODY))
+            refusal = table.origins.refusal(head, asked or ForwardedReader().read(head, UNKNOWN_PEER))
             if refusal:
                 return Refuse(refusal)
         return Upgrade(upstream, rule, target, key)

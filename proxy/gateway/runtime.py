@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from proxy.access.auth_rules import Guards
+from proxy.access.auth_rules import AuthRules
 from proxy.access.forward_auth import ForwardAuth
 from proxy.config import Settings
 from proxy.gateway.routing import Table, make_table
-from proxy.http1.forwarded import Reader
+from proxy.http1.forwarded import ForwardedReader
 from proxy.net.tls import Contexts
-from proxy.upstream.upstream import Upstream, Ways, make_upstreams
+from proxy.upstream.upstream import Upstream, UpstreamOptions, make_upstreams
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rules:
+class Runtime:
     """The settings, and what is made of them.
 
     upstreams: by name. ways: how each of them is dealt with, once these rules are in force. guards, auth: who is asked
@@ -29,10 +29,10 @@ class Rules:
     settings: Settings
     table: Table
     upstreams: Mapping[str, Upstream]
-    ways: Mapping[str, Ways]
-    guards: Guards
+    ways: Mapping[str, UpstreamOptions]
+    guards: AuthRules
     auth: ForwardAuth
-    reader: Reader
+    reader: ForwardedReader
 
     def adapt_upstreams(self) -> None:
         """Deal with the upstreams as these rules say: the part of putting them in place that others see at once."""
@@ -40,7 +40,7 @@ class Rules:
             upstream.adapt(**self.ways[name])
 
 
-def make_rules(settings: Settings, before: Rules | None = None, contexts: Contexts | None = None) -> Rules:
+def make_runtime(settings: Settings, before: Runtime | None = None, contexts: Contexts | None = None) -> Runtime:
     """Return the rules that settings mean. Raises TlsError when a file cannot be used that they name.
 
     Everything that can fail is done here, and nothing that is in force is changed (issue 9).
@@ -48,7 +48,7 @@ def make_rules(settings: Settings, before: Rules | None = None, contexts: Contex
     share is one object, with what it knows, and keeps its ways until ``adapt_upstreams``.
     contexts: of this reading. None: files are read now.
     """
-    table, guards = make_table(settings), Guards(settings.auth)
+    table, guards = make_table(settings), AuthRules(settings.auth)
     upstreams, ways = make_upstreams(settings, before.upstreams if before else {}, contexts or Contexts())
     auth = ForwardAuth(upstreams["dash"], guards.claims, settings.timeouts)
-    return Rules(settings, table, upstreams, ways, guards, auth, Reader(settings.trusted_proxies))
+    return Runtime(settings, table, upstreams, ways, guards, auth, ForwardedReader(settings.trusted_proxies))

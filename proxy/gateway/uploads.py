@@ -13,7 +13,7 @@ import logging
 
 from proxy.errors import TooMany
 from proxy.net.client_limits import client_key
-from proxy.net.concurrency import ClientTurns, Turn
+from proxy.net.concurrency import ConcurrencySlot, PerClientConcurrency
 from ws_service.logs.limited_log import LimitedLog
 
 logger = logging.getLogger("proxy")
@@ -23,7 +23,7 @@ class Uploads:
     """The uploads of all clients. One for the life of the process."""
 
     def __init__(self) -> None:
-        self._turns = ClientTurns()
+        self._turns = PerClientConcurrency()
         self._log = LimitedLog(logger)
 
     @property
@@ -36,7 +36,7 @@ class Uploads:
         """How many clients have any, or wait for one."""
         return self._turns.clients
 
-    async def claim(self, address: str, most: int | None, seconds: float) -> Turn:
+    async def claim(self, address: str, most: int | None, seconds: float) -> ConcurrencySlot:
         """Count an upload in, behind the client's earlier ones, until it is released.
 
         address: the client's, as trusted proxies tell it. most: ``limits.uploads_per_client``; None: no limit.

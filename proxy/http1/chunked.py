@@ -26,7 +26,7 @@ STRAY = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)")
 """What no line may hold that is not complete yet: control characters, and line ends that are not CRLF."""
 
 
-class Unreadable(Exception):
+class ProtocolError(Exception):
     """What has come is no HTTP message, or could be taken for another one.
 
     status: of the answer, where it was a request. The message is for the log.
@@ -104,7 +104,7 @@ class ChunkReader:
     def _count(self, excess: int) -> None:
         self._excess = max(0, self._excess + excess)
         if self._limits.framing is not None and self._excess > self._limits.framing:
-            raise Unreadable("a chunked body whose chunks are mostly framing; larger chunks are needed")
+            raise ProtocolError("a chunked body whose chunks are mostly framing; larger chunks are needed")
 
     def _read_size(self, data: bytes, position: int, pieces: list[bytes]) -> int:
         line, position = self._line(data, position, self._limits.line)
@@ -112,7 +112,7 @@ class ChunkReader:
             return position
         chunk = _CHUNK.fullmatch(line)
         if chunk is None:  # also a line that has begun wrongly: its end may never come
-            raise Unreadable("the size of a chunk, or an extension of it, is malformed")
+            raise ProtocolError("the size of a chunk, or an extension of it, is malformed")
         self._left = int(chunk[1] or b"0", 16)
         if self._left:
             self._count(len(line) + 2 - self._left)
@@ -131,7 +131,7 @@ class ChunkReader:
         after = position + 2 - len(self._held)
         self._held += data[position:after]
         if not b"\r\n".startswith(self._held):
-            raise Unreadable("a chunk is longer than its size")
+            raise ProtocolError("a chunk is longer than its size")
         if len(self._held) == 2:
             self._held.clear()
             self._step = ChunkReader._read_chunks
@@ -149,11 +149,11 @@ class ChunkReader:
         self._lines += 1
         trailer = _TRAILER.fullmatch(line)
         if trailer is None:
-            raise Unreadable("a trailer is malformed")
+            raise ProtocolError("a trailer is malformed")
         if trailer[1].lower() in limits.refused:
-            raise Unreadable(f"{trailer[1].decode()} is no trailer")
+            raise ProtocolError(f"{trailer[1].decode()} is no trailer")
         if self._seen > limits.trailers or self._lines > limits.fields:
-            raise Unreadable("the trailers are too large", 431)
+            raise ProtocolError("the trailers are too large", 431)
         return position
 
     def _line(self, data: bytes, position: int, limit: int) -> tuple[bytes, int]:
@@ -163,11 +163,11 @@ class ChunkReader:
             end = len(data)
         self._held += data[position:end]
         if len(self._held) > limit:
-            raise Unreadable("a line of a chunked body is too long")
+            raise ProtocolError("a line of a chunked body is too long")
         if self._held.endswith(b"\n"):
             line = bytes(self._held)
             self._held.clear()
             return line, end
         if STRAY.search(self._held, max(0, before - 1)) is not None:
-            raise Unreadable("a control character in a chunked body's own lines")
+            raise ProtocolError("a control character in a chunked body's own lines")
         return b"", end

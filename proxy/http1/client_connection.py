@@ -23,14 +23,14 @@ from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
-from proxy.http1.chunked import Unreadable
+from proxy.http1.chunked import ProtocolError
 from proxy.http1.head_limits import HeadLimits
 from proxy.http1.headers import Head, tokens
 from proxy.http1.request_reader import RequestReader
-from proxy.http1.simple_message import MAX_FIELDS, MAX_HEAD, Request, recognise_request
+from proxy.http1.simple_message import MAX_FIELDS, MAX_HEAD, SimpleRequest, recognise_request
 from proxy.net import tls
 from proxy.net.client_limits import Lease, Slot
-from proxy.net.dead_peers import Vanished
+from proxy.net.dead_peers import DeadPeers
 from proxy.net.peer import Peer
 from proxy.net.read_size import READ_SIZE, give_way, last_read
 from proxy.net.timers import Deadlines, SlowReaders, waits
@@ -55,7 +55,7 @@ _NO_HEAD = Head("-", "/", (1, 0), ())
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Written(web.StreamResponse):
+class SentResponse(web.StreamResponse):
     """What a handler returns to aiohttp when the answer is already on its way.
 
     keep_alive: whether another request may come on this connection.
@@ -78,7 +78,7 @@ class Written(web.StreamResponse):
         """Write nothing: it is written."""
 
 
-class Client:
+class ClientStream:
     """The client's side of one exchange: what it asked, and raw bytes back to it.
 
     body: decoded from its transfer coding and from nothing else.
@@ -87,7 +87,7 @@ class Client:
 
     __slots__ = ("_protocol", "_wants_keep_alive", "body", "has_written", "head", "peer")
 
-    def __init__(self, protocol: Connection, head: Head, body: StreamReader, *, wants_keep_alive: bool) -> None:
+    def __init__(self, protocol: ClientConnection, head: Head, body: StreamReader, *, wants_keep_alive: bool) -> None:
         self._protocol = protocol
         self.peer = protocol.peer
         self.head = head
@@ -96,9 +96,9 @@ class Client:
         self.has_written = False
 
     @classmethod
-    def of(cls, request: web.BaseRequest) -> Client:
+    def of(cls, request: web.BaseRequest) -> ClientStream:
         """Return the client of a request that aiohttp has read."""
-        protocol = cast(Connection, request.protocol)
+        protocol = cast(ClientConnection, request.protocol)
         head = protocol.head or _NO_HEAD
         return cls(protocol, head, request.content, wants_keep_alive=_wants_keep_alive(head))
 
@@ -232,23 +232,23 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 OnUnreadable = Callable[[web.BaseRequest, int, str], web.StreamResponse]
 
 
-class Carried(Protocol):
+class FastPathExchange(Protocol):
     """Whoever carries a plain exchange."""
 
     def client_left(self) -> None:
         """Hear that the client's connection is gone."""
 
     def cut(self) -> None:
-        """End: the gateway stops, and its patience has."""
+        """End: the gateway stops, and its timeout has."""
 
     def client_is_slow(self, is_slow: bool) -> None:
         """Hear that the client takes no more bytes for now, or takes them again."""
 
 
-OnPlain = Callable[["Connection", Request], Carried | None]
+OnPlain = Callable[["ClientConnection", SimpleRequest], FastPathExchange | None]
 
 
-class Connection(RequestHandler):
+class ClientConnection(RequestHandler):
     """A client's connection: aiohttp's, and five things more.
 
     Each head has a deadline, who takes nothing of its answers is cut, what
@@ -288,14 +288,14 @@ class Connection(RequestHandler):
         "_written",
         "acknowledged",
         "is_lent",
-        "patience",
         "peer",
         "slot",
+        "timeout",
         "was_too_slow",
     )
 
     peer: Peer
-    patience: float
+    timeout: float
 
     def __init__(
         self,
@@ -304,14 +304,14 @@ class Connection(RequestHandler):
         on_plain: OnPlain,
         on_unreadable: OnUnreadable,
         limits: HeadLimits,
-        heads: Deadlines[Connection],
+        heads: Deadlines[ClientConnection],
         announced: Peer | None = None,
         slot: Slot | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, **kwargs)
         self._listener = manager
-        self.patience = manager.send_timeout
+        self.timeout = manager.send_timeout
         """Seconds that the client may take next to nothing, by the settings that its request began with."""
         self.slot = slot
         self._on_plain = on_plain
@@ -319,7 +319,7 @@ class Connection(RequestHandler):
         self._limits = limits
         self._is_narrow = limits.is_below(MAX_HEAD, MAX_FIELDS)  # whether a plain request could exceed them
         self._heads = heads
-        self._carried: Carried | None = None
+        self._carried: FastPathExchange | None = None
         self._held = bytearray()  # what came behind the request that is being served
         self._reader = RequestReader(limits)
         self._began = time.monotonic()  # when the first byte of the head came that is being read
@@ -397,7 +397,7 @@ class Connection(RequestHandler):
         if self._carried is None:
             return False
         self._request_count += 1
-        self.patience = self._listener.send_timeout
+        self.timeout = self._listener.send_timeout
         return True
 
     def _read(self, data: bytes) -> int:
@@ -407,14 +407,14 @@ class Connection(RequestHandler):
             self._began = time.monotonic()
         try:
             good, behind = reader.feed(data)
-        except Unreadable as error:
+        except ProtocolError as error:
             self._break(error, had_head)
             return len(data)
         if reader.has_begun and not (had_begun or reader.has_head or self._request_count == 0):
             self._heads.begin(self)  # its first byte; the first head of all has its time from connecting
         if good:
             if reader.has_head and not had_head:
-                self.patience = self._listener.send_timeout
+                self.timeout = self._listener.send_timeout
             if not had_head and reader.head_size > self._read_bufsize:
                 self._large_head = self._count(_COPIES * reader.head_size)
             super().data_received(good)
@@ -426,7 +426,7 @@ class Connection(RequestHandler):
                     self._body = body
         return len(data) - len(behind)
 
-    def _break(self, error: Unreadable, had_head: bool) -> None:
+    def _break(self, error: ProtocolError, had_head: bool) -> None:
         """Read no more. A request that is served already ends with its body; otherwise the error is the answer."""
         if had_head:
             self._break_body(str(error))
@@ -448,7 +448,7 @@ class Connection(RequestHandler):
         if self._reader.has_head or self._is_broken:
             return
         if self._reader.has_begun:
-            self._break(Unreadable("The head of the request did not come in time.", 408), had_head=False)
+            self._break(ProtocolError("The head of the request did not come in time.", 408), had_head=False)
         elif self._request_count == 0:
             self.force_close()
 
@@ -519,7 +519,7 @@ class Connection(RequestHandler):
         if self._wire is not None:
             _reset(self._wire)
 
-    def client(self, request: Request, *, has_written: bool) -> Client:
+    def client(self, request: SimpleRequest, *, has_written: bool) -> ClientStream:
         """Return a plain request's client, for carrying it the ordinary way after all.
 
         has_written: whether a part of the answer is with it already.
@@ -530,7 +530,7 @@ class Connection(RequestHandler):
             body = StreamReader(self, len(request.body), loop=self._loop)
             body.feed_data(request.body)
             body.feed_eof()
-        client = Client(self, request.to_head(), body, wants_keep_alive=True)
+        client = ClientStream(self, request.to_head(), body, wants_keep_alive=True)
         client.has_written = has_written
         return client
 
@@ -572,7 +572,7 @@ class Connection(RequestHandler):
         ):
             self.force_close()
 
-    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp calls it so
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
         """End now, within ``timeout`` seconds; whoever carries a plain exchange is told first."""
         carried, self._carried = self._carried, None
         if carried is not None:
@@ -676,10 +676,10 @@ class Connection(RequestHandler):
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         self._on_unreadable(request, status, message or "")
-        return Written(keep_alive=False)
+        return SentResponse(keep_alive=False)
 
 
-class Terms(TypedDict):
+class ListenerOptions(TypedDict):
     """What holds for clients: what a reload may change.
 
     limits: of the heads of requests. head_timeout, send_timeout,
@@ -713,7 +713,7 @@ class Listener(web.Server):
         on_plain: OnPlain = lambda connection, request: None,
         on_unreadable: OnUnreadable,
         hold: Callable[[str, int], Lease | None],
-        **terms: Unpack[Terms],
+        **terms: Unpack[ListenerOptions],
     ) -> None:
         super().__init__(
             handler,
@@ -724,9 +724,9 @@ class Listener(web.Server):
         self.tls_watch = TlsWatch()
         self.hold = hold
         self.on_empty: Callable[[], None] = lambda: None
-        self._heads = Deadlines[Connection](terms["head_timeout"], Connection.head_is_late)
+        self._heads = Deadlines[ClientConnection](terms["head_timeout"], ClientConnection.head_is_late)
         self._slow_readers = SlowReaders(terms["send_timeout"], self._clients)
-        self._vanished = Vanished(self._clients)
+        self._vanished = DeadPeers(self._clients)
         self.send_timeout = terms["send_timeout"]
         self._options: dict[str, Any] = {
             "on_plain": on_plain,
@@ -740,7 +740,7 @@ class Listener(web.Server):
         }
         self.adapt(**terms)
 
-    def adapt(self, **terms: Unpack[Terms]) -> None:
+    def adapt(self, **terms: Unpack[ListenerOptions]) -> None:
         """Change what holds for connections that begin from here on; the first two timeouts for heads and exchanges."""
         self._heads.use(terms["head_timeout"])
         self._slow_readers.use(terms["send_timeout"])
@@ -761,12 +761,12 @@ class Listener(web.Server):
     def close_idle(self, since: float) -> None:
         """Close the connections on which no request has been under way from ``since`` on (the loop's clock)."""
         for connection in self.connections:
-            cast(Connection, connection).close_if_idle(since)
+            cast(ClientConnection, connection).close_if_idle(since)
 
     @property
     def flushing(self) -> int:
         """How many clients have not taken an answer yet whose exchange has ended."""
-        return sum(cast(Connection, connection).is_flushing for connection in self._connections)
+        return sum(cast(ClientConnection, connection).is_flushing for connection in self._connections)
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Note that a connection has ended; it counts until the task that serves it has ended too."""
@@ -782,7 +782,7 @@ class Listener(web.Server):
         if self.is_leaving and not self._connections:
             self.on_empty()
 
-    def __call__(self, announced: Peer | None = None, slot: Slot | None = None) -> Connection:
+    def __call__(self, announced: Peer | None = None, slot: Slot | None = None) -> ClientConnection:
         """Make the protocol of one connection.
 
         announced: who a proxy in front says that the client is; None: the transport knows.
@@ -790,10 +790,10 @@ class Listener(web.Server):
         """
         self._slow_readers.wake()
         self._vanished.wake()
-        return Connection(self, loop=self._loop, announced=announced, slot=slot, **self._options)
+        return ClientConnection(self, loop=self._loop, announced=announced, slot=slot, **self._options)
 
-    def _clients(self) -> list[Connection]:
-        return cast(list[Connection], self.connections)
+    def _clients(self) -> list[ClientConnection]:
+        return cast(list[ClientConnection], self.connections)
 
 
 def _reset(transport: asyncio.Transport) -> None:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
-from proxy.http1.headers import A_PROXYS_WORD, Fields, Head, is_a_proxys_word, is_valid_host
-from proxy.net.peer import NOBODY_KNOWS, Peer, Trusted, address_of, is_trusted
+from proxy.http1.headers import FORWARDING_HEADERS, Fields, Head, is_forwarding_header, is_valid_host
+from proxy.net.peer import UNKNOWN_ADDRESS, Peer, Trusted, address_of, is_trusted
 from proxy.origin import DEFAULT_PORT
 
 _T = TypeVar("_T")
@@ -69,7 +69,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
 _MARKS = b' \t"'
 
 
-class Asked(NamedTuple):
+class OriginalRequest(NamedTuple):
     """What the browser asked, as far as the gateway knows.
 
     client: its address; ``unix`` for who comes through a unix socket, ``unknown`` where nobody says one.
@@ -126,7 +126,7 @@ class Asked(NamedTuple):
         return self.client.encode("latin-1") if upstream == "ws" else self.chain
 
 
-class Reader:
+class ForwardedReader:
     """Reads what the browser asked.
 
     trusted: the proxies in front that are believed (``gateway.trusted_proxies``).
@@ -137,14 +137,14 @@ class Reader:
         self._remembered = lru_cache(_REMEMBERED)(self._read)
         self._remembered_client = lru_cache(_REMEMBERED_CLIENTS)(self._read)
 
-    def read(self, head: Head, peer: Peer) -> Asked:
+    def read(self, head: Head, peer: Peer) -> OriginalRequest:
         """Read it from the head of a request, whatever that holds. peer: who sends it."""
         words: Fields = ()
         if is_trusted(peer.address, self._trusted):
-            words = tuple(field for field in head.headers if is_a_proxys_word(field[0].lower()))
+            words = tuple(field for field in head.headers if is_forwarding_header(field[0].lower()))
         return self._read(peer, head.get(b"host") or b"", words)
 
-    def read_plain(self, peer: Peer, host: bytes, words: Fields) -> Asked:
+    def read_plain(self, peer: Peer, host: bytes, words: Fields) -> OriginalRequest:
         """Read it from what ``plain`` has found, and remember it.
 
         host: the Host field, valid. words: what only a proxy may say.
@@ -158,7 +158,7 @@ class Reader:
         rest = tuple(field for field in words if field[0].lower() != b"x-request-id")
         return self._remembered(peer, host, rest)._replace(request_id=given)
 
-    def _read(self, peer: Peer, host: bytes, words: Fields) -> Asked:
+    def _read(self, peer: Peer, host: bytes, words: Fields) -> OriginalRequest:
         """Read it. words: a trusted proxy's, nobody else's."""
         client = address_of(peer.address) or peer.address
         chain = client
@@ -189,7 +189,9 @@ class Reader:
                 hosts = (asked, f"{bare}:{port}") if asked else ()
         fields = tuple(_written(words, client, scheme, asked, port))
         lines = b"".join([b"%b: %b\r\n" % field for field in fields])
-        return Asked(client, scheme, is_known, hosts, port, chain.encode("latin-1"), fields, lines, _request_id(words))
+        return OriginalRequest(
+            client, scheme, is_known, hosts, port, chain.encode("latin-1"), fields, lines, _request_id(words)
+        )
 
     def _client(self, address: str, hops: Iterable[str]) -> str:
         """Return the client's address: the last one that no trusted proxy stands for. address: the peer's."""
@@ -290,12 +292,12 @@ def _split(host: str) -> tuple[str, int | None]:
 @lru_cache(maxsize=1024)  # the same few come again
 def _known_node(text: str) -> str:
     match = _NODE.fullmatch(text)
-    return address_of(match[1] or match[2] or "" if match else text) or NOBODY_KNOWS
+    return address_of(match[1] or match[2] or "" if match else text) or UNKNOWN_ADDRESS
 
 
 def _node(hop: bytes) -> str:
     """Return an address as it is written everywhere: without its port, brackets and zone, IPv6 as RFC 5952 has it."""
-    return _known_node(hop.decode("latin-1")) if len(hop) <= 128 else NOBODY_KNOWS
+    return _known_node(hop.decode("latin-1")) if len(hop) <= 128 else UNKNOWN_ADDRESS
 
 
 def _request_id(words: Fields) -> bytes | None:
@@ -322,7 +324,7 @@ def _written(words: Fields, client: str, scheme: str, host: str, port: int) -> I
             value = host.encode("latin-1")
         elif key == b"forwarded":
             value = _element(client, scheme, host)
-        if key in A_PROXYS_WORD or key in _SCHEMES:
+        if key in FORWARDING_HEADERS or key in _SCHEMES:
             again.add(key)  # all others, such as X-Forwarded-Prefix, are not about this and pass as they came
         if value:
             yield name, value
@@ -330,7 +332,7 @@ def _written(words: Fields, client: str, scheme: str, host: str, port: int) -> I
 
 def _element(client: str, scheme: str, host: str) -> bytes:
     """Write an element of Forwarded (RFC 7239, section 4)."""
-    address = address_of(client) or NOBODY_KNOWS
+    address = address_of(client) or UNKNOWN_ADDRESS
     node = f'"[{address}]"' if ":" in address else address
     about = f'for={node};host="{host}";proto={scheme}' if host else f"for={node};proto={scheme}"
     return about.encode("latin-1")

@@ -51,7 +51,7 @@ SINGLE = frozenset(
 )
 """Fields that may come once only (RFC 9110, section 5.3): of two, some read the first and some the last."""
 
-A_PROXYS_WORD = frozenset(
+FORWARDING_HEADERS = frozenset(
     (
         b"forwarded",
         b"front-end-https",
@@ -145,7 +145,7 @@ def request_head(head: Head, target: str, ours: Fields, *, body: bytes = b"", up
             has_connection = True
             alone = value.lower() == b"upgrade"
             lines.append(name + b": " + (value if alone else b"Upgrade"))
-        elif key in HOP_BY_HOP or key in ending or is_a_proxys_word(key) or _is_an_alias(key):
+        elif key in HOP_BY_HOP or key in ending or is_forwarding_header(key) or _is_an_alias(key):
             continue
         else:
             lines.append(name + b": " + value)
@@ -195,9 +195,9 @@ def _nominated(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
     return frozenset(tokens(values)) - _ESSENTIAL
 
 
-def is_a_proxys_word(key: bytes) -> bool:
+def is_forwarding_header(key: bytes) -> bool:
     """Tell whether a field, in lower case, is one that only a proxy may write."""
-    return key.startswith(b"x-forwarded-") or key in A_PROXYS_WORD
+    return key.startswith(b"x-forwarded-") or key in FORWARDING_HEADERS
 
 
 _ONE_NAME = bytes.maketrans(b"_.", b"--")
@@ -218,4 +218,4 @@ def _is_an_alias(key: bytes) -> bool:
     plain = folded(key)
     if plain == key:
         return False
-    return is_a_proxys_word(plain) or plain in HOP_BY_HOP or plain in _ESSENTIAL or plain in _A_SERVERS_WORD
+    return is_forwarding_header(plain) or plain in HOP_BY_HOP or plain in _ESSENTIAL or plain in _A_SERVERS_WORD

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 
-from proxy.http1.chunked import STRAY, TOKEN, ChunkLimits, ChunkReader, Unreadable
+from proxy.http1.chunked import STRAY, TOKEN, ChunkLimits, ChunkReader, ProtocolError
 from proxy.http1.head_limits import HeadLimits
 from proxy.http1.headers import Head, plain_length, rewritten
 
@@ -157,7 +157,7 @@ class RequestReader:
                 raise _what_is_wrong(bytes(held[:cut]))
             self._seen = cut
         if STRAY.search(held, max(self._seen, before - 1)) is not None:
-            raise Unreadable("a control character, or a line end that is not CRLF")
+            raise ProtocolError("a control character, or a line end that is not CRLF")
         # Only where it can have changed: to look at the whole for each byte would cost its square.
         if has_new_lines or len(held) > min(self._limits.request_line, self._limits.header):
             self._check_size(held, before)
@@ -165,7 +165,7 @@ class RequestReader:
     def _check_size(self, head: bytes | bytearray, before: int = 0) -> None:
         excess = self._limits.exceeded_by(head, before)
         if excess is not None:
-            raise Unreadable(excess.message, excess.status)
+            raise ProtocolError(excess.message, excess.status)
 
     def _frame(self, data: bytes) -> bytes:
         """Take a head apart, and return how the request's end is known (RFC 9112, section 6.3), for the parser.
@@ -179,13 +179,13 @@ class RequestReader:
         lines = data.lower()
         lengths, codings = lines.count(_CONTENT_LENGTH), lines.count(_TRANSFER_ENCODING)
         if lengths + codings > 1:
-            raise Unreadable("more than one field says how long the body is")
+            raise ProtocolError("more than one field says how long the body is")
         framing = b""
         if lengths:
             said = _value(lines, _CONTENT_LENGTH)
             length = plain_length(said)
             if length is None:
-                raise Unreadable("Content-Length is not a number")
+                raise ProtocolError("Content-Length is not a number")
             self._left = int(length)
             self._step = RequestReader._read_body
             framing = b"Content-Length: %b\r\n" % length
@@ -193,10 +193,12 @@ class RequestReader:
                 fields = rewritten(fields, b"content-length", length)
         if codings:
             if is_old:
-                raise Unreadable("HTTP/1.0 knows no Transfer-Encoding")  # RFC 9112, section 6.1: its framing is faulty
+                raise ProtocolError(
+                    "HTTP/1.0 knows no Transfer-Encoding"
+                )  # RFC 9112, section 6.1: its framing is faulty
             value = _value(lines, _TRANSFER_ENCODING)
             if value != b"chunked":
-                raise Unreadable("the transfer coding is not chunked", 501 if _CODINGS.fullmatch(value) else 400)
+                raise ProtocolError("the transfer coding is not chunked", 501 if _CODINGS.fullmatch(value) else 400)
             most = self._limits
             limits = ChunkLimits(_MAX_CHUNK_LINE, _MAX_FRAMING, most.header, most.fields, _NO_TRAILER)
             self._chunks = ChunkReader(limits)
@@ -246,14 +248,14 @@ def _without_empty_lines(data: bytes | bytearray) -> bytes | bytearray:
     return data if lines is None else data[lines.end() :]
 
 
-def _what_is_wrong(lines: bytes) -> Unreadable:
+def _what_is_wrong(lines: bytes) -> ProtocolError:
     """Say which line of a head is not HTTP/1.1; the lines are complete."""
     first, *fields = re.split(rb"(?<=\r\n)", lines)
     if re.fullmatch(_LINE, first) is None:
         if _OTHER_VERSION.fullmatch(first):
-            return Unreadable("another version of HTTP than 1.0 and 1.1", 505)
-        return Unreadable("the request line is malformed")
+            return ProtocolError("another version of HTTP than 1.0 and 1.1", 505)
+        return ProtocolError("the request line is malformed")
     for number, line in enumerate(fields, 2):
         if line not in (b"\r\n", b"") and re.fullmatch(_FIELD, line) is None:
-            return Unreadable(f"line {number} of the head is malformed")
-    return Unreadable("the head is malformed")
+            return ProtocolError(f"line {number} of the head is malformed")
+    return ProtocolError("the head is malformed")

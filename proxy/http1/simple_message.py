@@ -19,7 +19,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from proxy.http1.headers import A_PROXYS_WORD, HOP_BY_HOP, SINGLE, Fields, Head, is_valid_host
+from proxy.http1.headers import FORWARDING_HEADERS, HOP_BY_HOP, SINGLE, Fields, Head, is_valid_host
 
 MAX_HEAD = 8192
 """Bytes of a head that is looked at; a longer one goes the ordinary way, which has limits of its own."""
@@ -47,7 +47,7 @@ _HOP_FIELDS = b"|".join(re.escape(name) for name in sorted(HOP_BY_HOP))
 _REQUEST_STOPS = re.compile(rb"(?im)^(?:expect|sec-websocket-[^:]*+|%b):" % _HOP_FIELDS)
 _WORDS = re.compile(
     rb"(?im)^(x-forwarded-[^:]*+|%b):[\t ]*+([^\r\n]*+)\r\n"
-    % b"|".join(re.escape(name) for name in sorted(A_PROXYS_WORD))
+    % b"|".join(re.escape(name) for name in sorted(FORWARDING_HEADERS))
 )
 _ANSWER_STOPS = re.compile(rb"(?im)^(?:%b):" % _HOP_FIELDS)
 _SINGLE = re.compile(rb"(?im)^(%b):[\t ]*+([^\r\n]*+)" % b"|".join(sorted(SINGLE)))
@@ -57,7 +57,7 @@ _DIGITS = re.compile(rb"0|[1-9][0-9]{0,11}")
 _BODILESS = frozenset((b"204", b"304"))
 
 
-class Request(NamedTuple):
+class SimpleRequest(NamedTuple):
     """A plain request: what routing asks of it, and its bytes for the upstream, to be joined with our fields between.
 
     line: the request line. fields: hop-by-hop ones and a proxy's words left out. Both with their line ends.
@@ -80,7 +80,7 @@ class Request(NamedTuple):
         return Head(self.method, self.target, (1, 1), fields + self.words, bool(self.body))
 
 
-class Answer(NamedTuple):
+class SimpleResponse(NamedTuple):
     """The beginning of a plain answer.
 
     message: its bytes for the client. body_size: how many of them are body. owed: bytes of the body still to come.
@@ -92,7 +92,7 @@ class Answer(NamedTuple):
     owed: int
 
 
-def recognise_request(data: bytes) -> Request | None:
+def recognise_request(data: bytes) -> SimpleRequest | None:
     """Return the plain request that ``data`` begins with: its whole head, and no byte behind its body."""
     end = data.find(_HEAD_END, 0, MAX_HEAD)
     line = _REQUEST_LINE.match(data)
@@ -105,10 +105,10 @@ def recognise_request(data: bytes) -> Request | None:
     body = data[end + 4 :]
     if len(body) > length:
         return None
-    return Request(line[1].decode(), line[2].decode(), host, line[0], fields, words, body, length - len(body))
+    return SimpleRequest(line[1].decode(), line[2].decode(), host, line[0], fields, words, body, length - len(body))
 
 
-def recognise_answer(data: bytes, method: str) -> Answer | None:
+def recognise_response(data: bytes, method: str) -> SimpleResponse | None:
     """Return the plain answer to ``method`` that ``data`` begins with: its whole head, and no byte behind its body."""
     end = data.find(_HEAD_END, 0, MAX_HEAD)
     if end < 0:
@@ -122,7 +122,7 @@ def recognise_answer(data: bytes, method: str) -> Answer | None:
     size = len(data) - end - 4
     if size > length:
         return None
-    return Answer(status, data if head is None else head + data[end + 2 :], size, length - size)
+    return SimpleResponse(status, data if head is None else head + data[end + 2 :], size, length - size)
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -30,8 +30,8 @@ from proxy.http1.error_pages import as_json
 from proxy.http1.headers import response_head
 from proxy.listener.client_hello import HelloError, needed
 from proxy.listener.proxy_protocol import MAX_HEADER, HeaderError, parse
-from proxy.net.client_limits import Entrance, Slot, TurnAway, client_key
-from proxy.net.concurrency import ClientTurns
+from proxy.net.client_limits import ConnectionLimiter, Rejected, Slot, client_key
+from proxy.net.concurrency import PerClientConcurrency
 from proxy.net.peer import Peer, Trusted, is_trusted
 from proxy.net.tls import Certificate, why
 from ws_service.logs.limited_log import LimitedLog
@@ -39,7 +39,7 @@ from ws_service.net.keepalive import keep_alive
 
 logger = logging.getLogger("proxy")
 
-Welcome = Callable[[Peer | None, Slot | None], asyncio.Protocol]
+ProtocolFactory = Callable[[Peer | None, Slot | None], asyncio.Protocol]
 """Makes the protocol of a connection. It is told who the client is where a proxy in front has announced it (None: the
 transport knows), and what the connection counts as, to be released at its end (None: nobody counts)."""
 
@@ -85,7 +85,7 @@ _WRONG_DOOR = (
 
 
 @dataclass(slots=True)
-class _Arrival:
+class _PendingConnection:
     """Somebody at the door. who: as far as it is known. slot: what it counts as. is_in: its protocol has it.
 
     protocol: made already; from then on the descriptor belongs to its transport.
@@ -99,11 +99,11 @@ class _Arrival:
     protocol: asyncio.Protocol | None = None
 
 
-class Door:
+class Acceptor:
     """Takes in the connections of one listener.
 
     sockets: listening. welcome: makes the protocol of a connection.
-    patience: seconds for all that comes before a protocol has the connection: a PROXY header, the ClientHello, waiting
+    timeout: seconds for all that comes before a protocol has the connection: a PROXY header, the ClientHello, waiting
     for fewer of that client's handshakes to be under way, and the handshake.
     entrance: who may come in; None: everybody.
     certificate: for TLS; None: none is spoken.
@@ -115,23 +115,23 @@ class Door:
     def __init__(
         self,
         sockets: Sequence[socket.socket],
-        welcome: Welcome,
+        welcome: ProtocolFactory,
         *,
-        patience: float,
-        entrance: Entrance | None = None,
+        timeout: float,
+        entrance: ConnectionLimiter | None = None,
         certificate: Certificate | None = None,
         announcers: Callable[[], Trusted] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sockets = sockets
         self._welcome = welcome
-        self._patience = max(patience, 0.001)  # asyncio has no timeout of nothing
+        self._timeout = max(timeout, 0.001)  # asyncio has no timeout of nothing
         self._entrance = entrance
         self._certificate = certificate
         self._announcers = announcers
         self._reasons = {"closed"}
-        self._arrivals: dict[asyncio.Task[None], _Arrival] = {}
-        self.handshakes = ClientTurns()
+        self._arrivals: dict[asyncio.Task[None], _PendingConnection] = {}
+        self.handshakes = PerClientConcurrency()
         """Those under way, by client."""
         self._timer: asyncio.TimerHandle | None = None
         self._log = LimitedLog(logger)
@@ -205,20 +205,20 @@ class Door:
                 self._rest(error)
                 return
             sock.setblocking(False)
-            arrival = _Arrival(sock, address[0] if isinstance(address, tuple) else "unix")
+            arrival = _PendingConnection(sock, address[0] if isinstance(address, tuple) else "unix")
             if self._is_welcome(arrival):
                 task = self._loop.create_task(self._admit(arrival), name="arrival")
                 self._arrivals[task] = arrival
                 task.add_done_callback(self._arrived)
 
-    def _is_welcome(self, arrival: _Arrival) -> bool:
+    def _is_welcome(self, arrival: _PendingConnection) -> bool:
         """Count a connection in for whom it comes from, as far as is known; turn it away if that one has enough."""
         if self._entrance is None:
             return True
         if arrival.slot is not None:
             arrival.slot.release()
         verdict = self._entrance.admit(arrival.who, time.monotonic())
-        if isinstance(verdict, TurnAway):
+        if isinstance(verdict, Rejected):
             if verdict.notice:
                 logger.warning("%s", verdict.notice)
             if self._certificate is None:
@@ -240,13 +240,13 @@ class Door:
         self.pause("out of descriptors")
         self._timer = self._loop.call_later(PAUSE, self.resume, "out of descriptors")
 
-    async def _admit(self, arrival: _Arrival) -> None:
+    async def _admit(self, arrival: _PendingConnection) -> None:
         """Bring one connection to its protocol, or close it. Never raises, but when it is cancelled."""
         try:
             if self._announcers is None and self._certificate is None:
                 await self._hand_in(arrival)
                 return
-            async with asyncio.timeout(self._patience) as deadline:
+            async with asyncio.timeout(self._timeout) as deadline:
                 if self._announcers is not None:
                     arrival.announced = await self._announced(arrival.sock, arrival.who, self._announcers())
                     arrival.who = arrival.announced.address
@@ -265,7 +265,9 @@ class Door:
             arrival.sock.close()  # its transport has, if it came to one
             self._turned_away(arrival.who, error)
 
-    async def _hand_in(self, arrival: _Arrival, tls: ssl.SSLContext | None = None, patience: float = 0.0) -> None:
+    async def _hand_in(
+        self, arrival: _PendingConnection, tls: ssl.SSLContext | None = None, timeout: float = 0.0
+    ) -> None:
         def make() -> asyncio.Protocol:
             arrival.protocol = self._welcome(arrival.announced, arrival.slot)
             return arrival.protocol
@@ -275,7 +277,7 @@ class Door:
                 make,
                 arrival.sock,
                 ssl=tls,
-                ssl_handshake_timeout=None if tls is None else patience,
+                ssl_handshake_timeout=None if tls is None else timeout,
                 ssl_shutdown_timeout=None if tls is None else _GOODBYE,
             )
         except asyncio.CancelledError:

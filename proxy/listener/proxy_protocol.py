@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
-from proxy.net.peer import NOBODY_KNOWS
+from proxy.net.peer import UNKNOWN_ADDRESS
 
 MAX_HEADER = 536
 """Bytes of a header with everything in it: what the smallest segment of TCP over IPv4 must be able to carry, so that
@@ -76,7 +76,7 @@ def _line(data: bytes) -> Announcement | None:
         raise HeaderError("its PROXY line cannot be read")
     size = len(line) + len(end)
     if not match["family"]:
-        return Announcement(size, NOBODY_KNOWS)
+        return Announcement(size, UNKNOWN_ADDRESS)
     kind = _ADDRESS[match["family"]]
     try:
         source, _ = (kind(match[part].decode()) for part in ("source", "target"))
@@ -110,7 +110,7 @@ def _binary(data: bytes) -> Announcement | None:
         return Announcement(size, str(IPv4Address(data[16:20])), scheme)
     if family == _INET6:
         return Announcement(size, str(IPv6Address(data[16:32])), scheme)
-    return Announcement(size, NOBODY_KNOWS, scheme)
+    return Announcement(size, UNKNOWN_ADDRESS, scheme)
 
 
 def _tlvs(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -27,7 +27,7 @@ _BURST = 1.0
 is reloaded opens its sockets together. Precedents: nginx burst= (a number), Envoy a bucket of a fill interval."""
 
 _PATIENCE = 1.0
-"""Seconds that a handshake is made to wait at most. A client's own patience is at least 10 s."""
+"""Seconds that a handshake is made to wait at most. A client's own timeout is at least 10 s."""
 
 _EARLY = 0.0005
 """Seconds: a handshake that is early by less is on time. Timers are no finer, and sums of floats no truer."""
@@ -62,9 +62,9 @@ class Slot:
 
     __slots__ = ("_count", "_key", "_tally")
 
-    def __init__(self, tally: Tally, key: str, count: int = 1) -> None:
+    def __init__(self, tally: ClientCounter, key: str, count: int = 1) -> None:
         tally.enter(key, count)
-        self._tally: Tally | None = tally
+        self._tally: ClientCounter | None = tally
         self._key = key
         self._count = count
 
@@ -80,7 +80,7 @@ class Slot:
         return self._key
 
 
-class Tally:
+class ClientCounter:
     """How many of one thing each client has.
 
     ``on_leave`` is called whenever something has been counted out; it is for whoever waits for room.
@@ -122,7 +122,7 @@ class Tally:
         self.on_leave()
 
 
-class Pace:
+class RateLimit:
     """How fast each client may go on: the generic cell rate algorithm (ITU-T I.371), a bucket that needs one float.
 
     The float is the moment at which everything that the client has done is
@@ -163,7 +163,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Admit:
+class Admitted:
     """It may have it. slot: to be released at its end. delay: seconds that it is to wait first."""
 
     slot: Slot
@@ -171,14 +171,14 @@ class Admit:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnAway:
+class Rejected:
     """It may not. error: what the client is told. notice: a line for the log; empty where it was said a moment ago."""
 
     error: TooMany
     notice: str
 
 
-class Admission:
+class ClientLimits:
     """What all clients have, and who may have more. One for the life of the process.
 
     A delayed handshake counts as a WebSocket while it waits, and so does one
@@ -187,13 +187,13 @@ class Admission:
     """
 
     def __init__(self) -> None:
-        self.connections = Tally()
-        self.websockets = Tally()
-        self.buffered = Tally()  # bytes
-        self._handshakes = Pace()
+        self.connections = ClientCounter()
+        self.websockets = ClientCounter()
+        self.buffered = ClientCounter()  # bytes
+        self._handshakes = RateLimit()
         self._notices: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    def connection(self, address: str, most: int | None, now: float) -> Admit | TurnAway:
+    def connection(self, address: str, most: int | None, now: float) -> Admitted | Rejected:
         """Decide on a connection, and count it.
 
         address: of whoever is at its other end as far as that is known; who
@@ -203,8 +203,8 @@ class Admission:
         """
         key = client_key(address)
         if most is None or self.connections.of(key) < most:
-            return Admit(Slot(self.connections, key))
-        return TurnAway(
+            return Admitted(Slot(self.connections, key))
+        return Rejected(
             TooMany("Your address has as many connections here as one client may have.", retry_after=_RETRY),
             self._notice(
                 key,
@@ -215,16 +215,16 @@ class Admission:
             ),
         )
 
-    def buffer(self, address: str, size: int, most: int | None, now: float) -> Admit | TurnAway:
+    def buffer(self, address: str, size: int, most: int | None, now: float) -> Admitted | Rejected:
         """Decide whether so many bytes may wait for a client, or for an upstream to take them from it; count them.
 
         address: of the client. most: ``buffered_per_client``; None for no limit. now: seconds of a monotonic clock.
         """
         key = client_key(address)
         if most is None or self.buffered.of(key) + size <= most:
-            return Admit(Slot(self.buffered, key, size))
+            return Admitted(Slot(self.buffered, key, size))
         what = f"{self.buffered.of(key)} bytes wait on connections of {key} that are not read, and {size} more would"
-        return TurnAway(
+        return Rejected(
             TooMany("More waits for your address than may.", detail=what, retry_after=_RETRY),
             self._notice(
                 key,
@@ -235,7 +235,7 @@ class Admission:
             ),
         )
 
-    def websocket(self, address: str, limits: Limits, now: float) -> Admit | TurnAway:
+    def websocket(self, address: str, limits: Limits, now: float) -> Admitted | Rejected:
         """Decide on a WebSocket handshake, and count the WebSocket that it may become.
 
         address: the client's, as trusted proxies tell it. now: seconds of a
@@ -244,7 +244,7 @@ class Admission:
         key, most, rate = client_key(address), limits.websockets_per_client, limits.handshakes_per_second
         if most is not None and self.websockets.of(key) >= most:
             what = f"{key} has {most} WebSockets, the most that gateway.limits.websockets_per_client allows"
-            return TurnAway(
+            return Rejected(
                 TooMany(
                     "Your address has as many WebSockets here as one client may have.",
                     advice="Close some of them, or come back later.",
@@ -261,7 +261,7 @@ class Admission:
         delay = 0.0 if rate is None else self._handshakes.ask(key, rate, now)
         if delay > _PATIENCE + _EARLY:
             what = f"{key} opens more than the {rate} per second that gateway.limits.handshakes_per_second allows"
-            return TurnAway(
+            return Rejected(
                 TooMany(
                     "Your address opens WebSockets faster than one client may.",
                     advice="Wait a little longer before each new attempt.",
@@ -276,7 +276,7 @@ class Admission:
                     now,
                 ),
             )
-        return Admit(Slot(self.websockets, key), delay)
+        return Admitted(Slot(self.websockets, key), delay)
 
     def _notice(self, key: str, setting: str, sentence: str, now: float) -> str:
         while self._notices and now - next(iter(self._notices.values())) >= _QUIET:
@@ -287,20 +287,20 @@ class Admission:
         return sentence
 
 
-class Entrance:
+class ConnectionLimiter:
     """Who may come in, by the settings of the moment.
 
     admission: counts. settings: asked at each decision, so that a reload
     counts at once. files: that this process may open.
     """
 
-    def __init__(self, admission: Admission, settings: Callable[[], Settings], files: int) -> None:
+    def __init__(self, admission: ClientLimits, settings: Callable[[], Settings], files: int) -> None:
         self._admission = admission
         self._settings = settings
         self._files = files
 
     @property
-    def connections(self) -> Tally:
+    def connections(self) -> ClientCounter:
         """Those who are in."""
         return self._admission.connections
 
@@ -314,7 +314,7 @@ class Entrance:
         """How many connections there may be at a time, and why: a sentence."""
         return room(self._settings().limits.connections, self._files)
 
-    def admit(self, address: str, now: float) -> Admit | TurnAway:
+    def admit(self, address: str, now: float) -> Admitted | Rejected:
         """Decide on a connection, and count it. address: of the peer, or whom it announces. now: monotonic seconds."""
         most = None if self.is_free(address) else self._settings().limits.connections_per_client
         return self._admission.connection(address, most, now)

@@ -8,7 +8,7 @@ Line = dict["asyncio.Future[None]", None]
 """Those who wait, the first one first."""
 
 
-class Turns:
+class ConcurrencyLimit:
     """So many at a time, and whoever comes later waits, first come, first served.
 
     limit: how many. None: no limit.
@@ -69,13 +69,13 @@ class Turns:
         self.taken -= 1
 
 
-class Turn:
+class ConcurrencySlot:
     """A turn of one client; it counts until it is released."""
 
     __slots__ = ("_key", "_owner")
 
-    def __init__(self, owner: ClientTurns, key: str) -> None:
-        self._owner: ClientTurns | None = owner
+    def __init__(self, owner: PerClientConcurrency, key: str) -> None:
+        self._owner: PerClientConcurrency | None = owner
         self._key = key
 
     def release(self) -> None:
@@ -85,11 +85,11 @@ class Turn:
             owner.leave(self._key)
 
 
-class ClientTurns:
+class PerClientConcurrency:
     """Turns of each client; nothing is kept of a client that has none and waits for none."""
 
     def __init__(self) -> None:
-        self._clients: dict[str, Turns] = {}
+        self._clients: dict[str, ConcurrencyLimit] = {}
 
     @property
     def total(self) -> int:
@@ -101,22 +101,22 @@ class ClientTurns:
         """How many clients have any, or wait for one."""
         return len(self._clients)
 
-    async def claim(self, key: str, most: int | None, seconds: float | None) -> Turn:
+    async def claim(self, key: str, most: int | None, seconds: float | None) -> ConcurrencySlot:
         """Take a turn, behind the client's earlier ones.
 
         key: the client's. most: how many it may have from here on; None: any number. seconds: to wait; 0 does not
         wait, None has no end. Raises TimeoutError when none has ended by then. Cancelling gives up the place.
         """
-        turns = self._clients.setdefault(key, Turns(most))
+        turns = self._clients.setdefault(key, ConcurrencyLimit(most))
         turns.adapt(most)
         try:
             await turns.claim(seconds)
         finally:
             self._forget(key)
-        return Turn(self, key)
+        return ConcurrencySlot(self, key)
 
     def leave(self, key: str) -> None:
-        """Count one out; ``Turn.release`` calls this."""
+        """Count one out; ``ConcurrencySlot.release`` calls this."""
         self._clients[key].leave()
         self._forget(key)
 

@@ -24,7 +24,7 @@ class Watched(Protocol):
     """One end of a connection."""
 
     acknowledged: int
-    """What ``written`` was when nothing was on its way any more; for ``Vanished`` to write."""
+    """What ``written`` was when nothing was on its way any more; for ``DeadPeers`` to write."""
 
     @property
     def written(self) -> int:
@@ -38,7 +38,7 @@ class Watched(Protocol):
         """End it: nobody is there any more."""
 
 
-class Vanished:
+class DeadPeers:
     """Ends connections whose other end has vanished. ends: called at each look for those to look at."""
 
     def __init__(self, ends: Callable[[], Iterable[Watched]]) -> None:

@@ -22,10 +22,10 @@ class Peer(NamedTuple):
     scheme: str = "http"
 
 
-NOBODY = Peer("-")
+UNKNOWN_PEER = Peer("-")
 """A peer of whom nothing is known, and whose word counts for nothing."""
 
-NOBODY_KNOWS = "unknown"
+UNKNOWN_ADDRESS = "unknown"
 """The address of a client of whom the proxy knows none (RFC 7239, section 6.2): it came through a unix socket, or by a
 protocol that the header has no word for. Not the proxy's own address, although the protocol's text would allow that:
 the proxy is trusted, and such a client would be believed whatever it writes into X-Forwarded-For."""

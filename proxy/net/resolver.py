@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from threading import Thread
 
 
-class Name:
+class Resolver:
     """A host, looked up anew for each connection: containers come back with another address.
 
     host: a name, or an address (then there is nothing to look up).

@@ -21,10 +21,10 @@ from ws_service.net.unacknowledged import MIN_RATE
 T = TypeVar("T")
 
 LOOKS = 4
-"""Looks per patience: whoever exceeds it is found within another quarter."""
+"""Looks per timeout: whoever exceeds it is found within another quarter."""
 
 _SHORTEST = 0.05
-"""Seconds between two looks at the least: a patience of 0 must not become a busy loop."""
+"""Seconds between two looks at the least: a timeout of 0 must not become a busy loop."""
 
 _ROUNDING = 1e-6
 """Seconds that a sum of pauses may differ from what it should be."""
@@ -44,7 +44,7 @@ class Reader(Protocol):
     """Somebody to whom bytes go."""
 
     @property
-    def patience(self) -> float:
+    def timeout(self) -> float:
         """How many seconds it may take next to nothing; what its exchange began with."""
 
     def taken(self) -> int | None:
@@ -57,31 +57,31 @@ class Reader(Protocol):
 class Deadlines(Generic[T]):
     """Tells of things that take too long, each from its own beginning.
 
-    patience: seconds; what takes too long is told up to a second or a quarter of it later, whichever is less.
+    timeout: seconds; what takes too long is told up to a second or a quarter of it later, whichever is less.
     on_late: called with each.
     """
 
-    def __init__(self, patience: float, on_late: Callable[[T], None]) -> None:
+    def __init__(self, timeout: float, on_late: Callable[[T], None]) -> None:
         self._on_late = on_late
         self._until: dict[T, float] = {}  # in the order in which they began, which is that of their ends ...
-        self._unordered = 0.0  # ... but for those that end before this, which began with more patience than later ones
+        self._unordered = 0.0  # ... but for those that end before this, which began with more timeout than later ones
         self._timer: asyncio.TimerHandle | None = None
-        self._patience = patience
+        self._timeout = timeout
 
     def __len__(self) -> int:
         return len(self._until)
 
-    def use(self, patience: float) -> None:
-        """Have another patience with those that begin from here on; those that have begun keep theirs."""
-        if self._until and patience < self._patience:
+    def use(self, timeout: float) -> None:
+        """Have another timeout with those that begin from here on; those that have begun keep theirs."""
+        if self._until and timeout < self._timeout:
             self._unordered = max(self._unordered, max(self._until.values()))
-        self._patience = patience
+        self._timeout = timeout
 
     def begin(self, one: T) -> None:
         """Count its time from now, also if it was counted already."""
         loop = asyncio.get_running_loop()
         self._until.pop(one, None)
-        self._until[one] = loop.time() + self._patience
+        self._until[one] = loop.time() + self._timeout
         if self._timer is None:
             self._look_later(loop)
 
@@ -90,7 +90,7 @@ class Deadlines(Generic[T]):
         self._until.pop(one, None)
 
     def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = loop.call_later(max(min(1.0, self._patience / LOOKS), _SHORTEST), self._look)
+        self._timer = loop.call_later(max(min(1.0, self._timeout / LOOKS), _SHORTEST), self._look)
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
@@ -112,20 +112,20 @@ class Deadlines(Generic[T]):
 class SlowReaders:
     """Ends readers that take less than ``MIN_RATE`` for too long, while something waits for them.
 
-    patience: seconds of the readers that begin now; each has its own. readers: called at each look for those to look
+    timeout: seconds of the readers that begin now; each has its own. readers: called at each look for those to look
     at.
     """
 
-    def __init__(self, patience: float, readers: Callable[[], Iterable[Reader]]) -> None:
+    def __init__(self, timeout: float, readers: Callable[[], Iterable[Reader]]) -> None:
         self._readers = readers
         self._standing: dict[Reader, tuple[int, float]] = {}  # what it had taken so many seconds ago, not enough since
         self._timer: asyncio.TimerHandle | None = None
-        self._shortest = patience
+        self._shortest = timeout
 
-    def use(self, patience: float) -> None:
-        """Expect readers with another patience from here on."""
-        if patience < self._shortest:
-            self._shortest = patience
+    def use(self, timeout: float) -> None:
+        """Expect readers with another timeout from here on."""
+        if timeout < self._shortest:
+            self._shortest = timeout
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
@@ -142,16 +142,16 @@ class SlowReaders:
         self._timer = None
         readers = list(self._readers())
         before, self._standing = self._standing, {}
-        self._shortest = min((reader.patience for reader in readers), default=self._shortest)
+        self._shortest = min((reader.timeout for reader in readers), default=self._shortest)
         for reader in readers:
             taken = reader.taken()
             if taken is None:
                 continue
-            patience = reader.patience
+            timeout = reader.timeout
             had, stood = before.get(reader, (taken, -pause))
-            if taken - had >= max(1, int(patience * MIN_RATE)):
+            if taken - had >= max(1, int(timeout * MIN_RATE)):
                 had, stood = taken, -pause
-            if stood + pause >= max(patience, LOOKS * _SHORTEST) - _ROUNDING:
+            if stood + pause >= max(timeout, LOOKS * _SHORTEST) - _ROUNDING:
                 reader.took_too_long()
             else:
                 self._standing[reader] = had, stood + pause

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address, IPv6Address
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.http1.headers import is_valid_host, response_head
-from proxy.net.client_limits import Admission
+from proxy.net.client_limits import ClientLimits
 from proxy.upstream.upstream import Upstream
 
 MAX_HEAD = 8192
@@ -52,7 +52,7 @@ class Admin:
         self,
         lifecycle: Lifecycle[Exchange],
         current_upstreams: Callable[[], Mapping[str, Upstream]],
-        admission: Admission,
+        admission: ClientLimits,
         hosts: Callable[[], Iterable[str]] = tuple,
         uploads: Callable[[], int] = int,
     ) -> None:

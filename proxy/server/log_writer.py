@@ -58,12 +58,12 @@ class LogWriter:
         if not has_room:
             self._drop(lines.count(b"\n"), "is not read as fast as it grows")
 
-    def close(self, patience: float) -> None:
-        """Write what is held, for ``patience`` seconds at most, and end. What is left then is lost."""
+    def close(self, timeout: float) -> None:
+        """Write what is held, for ``timeout`` seconds at most, and end. What is left then is lost."""
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-        self._thread.join(patience)
+        self._thread.join(timeout)
 
     # -- inside
 

@@ -16,12 +16,12 @@ from proxy.exchange.access_log import AccessLog
 from proxy.exchange.lifecycle import Lifecycle, State
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway, Observer
-from proxy.gateway.runtime import make_rules
-from proxy.http1.client_connection import HAS_C_PARSER, Listener, Terms
+from proxy.gateway.runtime import make_runtime
+from proxy.http1.client_connection import HAS_C_PARSER, Listener, ListenerOptions
 from proxy.http1.head_limits import HeadLimits
-from proxy.listener.acceptor import Door
+from proxy.listener.acceptor import Acceptor
 from proxy.listener.bind import Bound, bind
-from proxy.net.client_limits import Admission, Entrance, admin_places
+from proxy.net.client_limits import ClientLimits, ConnectionLimiter, admin_places
 from proxy.net.peer import Trusted
 from proxy.net.tls import Certificate, Contexts, renewals
 from proxy.server import systemd as notify
@@ -61,9 +61,9 @@ class Server:
     ) -> None:
         contexts = contexts or Contexts()
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
-        admission = Admission()
-        self._gateway = Gateway(make_rules(settings, None, contexts), self._lifecycle, observe, folder, admission)
-        self.entrance = Entrance(admission, lambda: self._gateway.rules.settings, files)
+        admission = ClientLimits()
+        self._gateway = Gateway(make_runtime(settings, None, contexts), self._lifecycle, observe, folder, admission)
+        self.entrance = ConnectionLimiter(admission, lambda: self._gateway.rules.settings, files)
         self._listener = Listener(
             self._gateway.handle,
             on_plain=self._gateway.offer_plain,
@@ -76,7 +76,7 @@ class Server:
         self._contents = contexts.contents(settings)
         self.certificate = Certificate(contexts.server(settings.tls)) if settings.tls else None
         self._bound: list[Bound] = []
-        self._door: Door | None = None
+        self._door: Acceptor | None = None
         self._admin = Admin(
             self._lifecycle,
             lambda: self._gateway.rules.upstreams,
@@ -102,10 +102,10 @@ class Server:
         for upstream in self._gateway.rules.upstreams.values():
             upstream.start()
         public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
-        self._door = Door(
+        self._door = Acceptor(
             public_sockets,
             self._listener,
-            patience=settings.timeouts.head,
+            timeout=settings.timeouts.head,
             entrance=self.entrance,
             certificate=self.certificate,
             announcers=self._announcers if settings.proxy_protocol else None,
@@ -190,7 +190,7 @@ class Server:
         context = None if settings.tls is None else contexts.server(settings.tls)
         for_clients = terms(settings)
         changes = differences(before.settings, settings) + renewals(self._contents, contents)
-        rules = make_rules(settings, before, contexts)
+        rules = make_runtime(settings, before, contexts)
         # From here on nothing reads, parses or refuses.
         rules.adapt_upstreams()
         self._gateway.adopt(rules)
@@ -330,7 +330,7 @@ def _reload(server: Server, log: AccessLog, read_again: Callable[[], Read]) -> N
         logger.error("the configuration was read again and cannot be used; the one before stays in force")
 
 
-def terms(settings: Settings) -> Terms:
+def terms(settings: Settings) -> ListenerOptions:
     """Return what holds for clients by these settings."""
     return {
         "limits": HeadLimits.of(settings.limits),

@@ -26,7 +26,7 @@ from typing import Protocol, cast
 import httptools
 
 from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost, UpstreamUnreachable
-from proxy.http1.chunked import ChunkLimits, ChunkReader, Unreadable
+from proxy.http1.chunked import ChunkLimits, ChunkReader, ProtocolError
 from proxy.http1.headers import Fields, plain_length, rewritten, tokens
 from proxy.http1.methods import SAFE
 from proxy.net import tls
@@ -63,7 +63,7 @@ class Framing(Enum):
     UNTIL_CLOSE = "until close"
 
 
-class Answer:
+class Response:
     """The head of an upstream's answer.
 
     reason: as received, may be empty. framing: how its body ends.
@@ -86,7 +86,7 @@ class _TooManyFields(Exception):
     """Ends the parsing of an answer that has been broken off."""
 
 
-class PlainListener(Protocol):
+class FastPathListener(Protocol):
     """Whoever carries a plain exchange."""
 
     def answered(self, data: bytes) -> None:
@@ -96,7 +96,7 @@ class PlainListener(Protocol):
         """Hear that the connection has ended, before ``end_plain`` was called."""
 
 
-class Connection(asyncio.Protocol):
+class UpstreamConnection(asyncio.Protocol):
     """A connection to an upstream, carrying one exchange at a time.
 
     ``begin``, ``write``, ``await head()``, then ``await read()`` until it
@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._writable: asyncio.Future[None] | None = None
-        self._listener: PlainListener | None = None
+        self._listener: FastPathListener | None = None
         self._idle = True
         self._is_given_up = False
         self._is_held = self._reading_paused = False
@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
 
     # -- a plain exchange
 
-    def begin_plain(self, listener: PlainListener, method: str) -> None:
+    def begin_plain(self, listener: FastPathListener, method: str) -> None:
         """Start an exchange whose answer ``listener`` reads, byte by byte as they come."""
         self._idle = False
         self.has_answered = False
@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
     # -- the exchange
 
     def begin(
-        self, method: str, on_interim: Callable[[Answer], None] = lambda _: None, *, may_switch: bool = False
+        self, method: str, on_interim: Callable[[Response], None] = lambda _: None, *, may_switch: bool = False
     ) -> None:
         """Start an exchange.
 
@@ -164,11 +164,11 @@ class Connection(asyncio.Protocol):
         self._method = method
         self._on_interim = on_interim
         self._may_switch = may_switch
-        self._switching: Answer | None = None
+        self._switching: Response | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._reason = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._answer: Answer | None = None
+        self._answer: Response | None = None
         self._head_bytes = self._field_bytes = self._fields = 0
         self._seam = b""  # the last bytes of a head that is not whole yet
         self._left = 0  # bytes of the body still to come, where its length is known
@@ -208,7 +208,7 @@ class Connection(asyncio.Protocol):
             self._reusable = False
             self._wake()
 
-    async def head(self) -> Answer:
+    async def head(self) -> Response:
         """Wait for the final answer's head. Raises UpstreamError when none comes."""
         while self._answer is None:
             if self._error is not None:
@@ -375,7 +375,7 @@ class Connection(asyncio.Protocol):
             body = self._read_heads(data)
             if body and self._error is None:
                 self._read_body(body)
-        except (httptools.HttpParserError, Unreadable) as error:
+        except (httptools.HttpParserError, ProtocolError) as error:
             self._break(f"sent something that is not HTTP ({error})")
         if self._answer is None and self._head_bytes > MAX_HEAD:
             self._break(f"sent more than {MAX_HEAD} bytes of header")
@@ -493,7 +493,7 @@ class Connection(asyncio.Protocol):
         headers = tuple(self._headers)
         self._headers = []
         framing, headers = self._framing(status, version, headers)
-        answer = Answer(status, self._reason, headers, framing)
+        answer = Response(status, self._reason, headers, framing)
         self._reason = b""
         if self._error is not None:
             return

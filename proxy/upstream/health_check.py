@@ -21,7 +21,7 @@ LONGEST = 0.25
 lb_try_interval 250ms."""
 
 
-class Watch:
+class HealthCheck:
     """Looks at one upstream, in a task of its own.
 
     name: for the task. look: looks once, and raises nothing. is_awaited:

@@ -12,14 +12,14 @@ import random
 from itertools import islice
 
 from proxy.errors import Stopping, UpstreamFull
-from proxy.net.concurrency import Line, Turns
+from proxy.net.concurrency import ConcurrencyLimit, Line
 
 STEP = 0.05
 """Seconds between two batches of those who are let go when their upstream is back, give or take a half: 1, 2, 4, 8, ...
 so that it gets warm before it gets busy. 1024 of them take half a second."""
 
 
-class Room:
+class RequestQueue:
     """The requests that one upstream has, and those that wait for it.
 
     name: of the upstream, for messages. in_flight: how many requests it is
@@ -28,7 +28,7 @@ class Room:
 
     def __init__(self, name: str, *, in_flight: int | None, places: int) -> None:
         self._name = name
-        self._turns = Turns(in_flight)
+        self._turns = ConcurrencyLimit(in_flight)
         self._askers: Line = {}
         self._held: Line = {}
         self._letting_go: asyncio.TimerHandle | None = None

@@ -17,7 +17,7 @@ from typing import TypeVar
 from proxy.config import Timeouts
 from proxy.errors import ConnectTimeout, UpstreamError, UpstreamLost, UpstreamUnreachable
 from proxy.http1.methods import IDEMPOTENT, SAFE
-from proxy.upstream.connection import Answer, Connection
+from proxy.upstream.connection import Response, UpstreamConnection
 from proxy.upstream.upstream import Upstream
 
 REPEATS = 2
@@ -75,10 +75,10 @@ async def begin(
     method: str,
     message: bytes,
     timeouts: Timeouts,
-    on_interim: Callable[[Answer], None] = lambda _: None,
+    on_interim: Callable[[Response], None] = lambda _: None,
     *,
     is_new: bool = False,
-) -> Connection:
+) -> UpstreamConnection:
     """Send a request, or its beginning; the connection is the caller's to release.
 
     timeouts: for the connection. on_interim: called with each interim answer. is_new: use no idle connection.
@@ -106,14 +106,14 @@ async def send(
     method: str,
     message: bytes,
     timeouts: Timeouts,
-    patience: float,
-    on_interim: Callable[[Answer], None] = lambda _: None,
+    timeout: float,
+    on_interim: Callable[[Response], None] = lambda _: None,
     *,
     lost: UpstreamLost | None = None,
-) -> tuple[Connection, Answer]:
+) -> tuple[UpstreamConnection, Response]:
     """Send a whole request and wait for the head of its answer; then the connection is the caller's to release.
 
-    timeouts: for the connection. patience: seconds for the answer. on_interim: called with each interim one.
+    timeouts: for the connection. timeout: seconds for the answer. on_interim: called with each interim one.
     lost: how the request ended that was sent before, on an idle connection; None: it was not sent yet.
 
     A request that may be repeated goes out again where its connection was an
@@ -131,7 +131,7 @@ async def send(
                 raise
             raise lost from None  # it was sent once: nobody may take it for one that was not
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 return connection, await connection.head()
         except UpstreamLost as error:
             upstream.discard(connection)

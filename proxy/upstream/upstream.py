@@ -23,12 +23,12 @@ from proxy.errors import (
     UpstreamUnreachable,
 )
 from proxy.net import tls
-from proxy.net.dead_peers import Vanished
-from proxy.net.resolver import Name
-from proxy.upstream.connection import Connection
+from proxy.net.dead_peers import DeadPeers
+from proxy.net.resolver import Resolver
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import Health
-from proxy.upstream.health_check import Watch
-from proxy.upstream.request_queue import Room
+from proxy.upstream.health_check import HealthCheck
+from proxy.upstream.request_queue import RequestQueue
 
 MAX_IDLE = 256
 """Idle connections kept for each upstream; they are closed after ``upstream_idle`` anyway."""
@@ -62,7 +62,7 @@ _STAYS = frozenset((_NOT_ALLOWED, _OTHER_SOCKET))
 set; but no page promises that it opens soon."""
 
 
-class Ways(TypedDict):
+class UpstreamOptions(TypedDict):
     """How an upstream is dealt with: what a reload may change.
 
     idle: seconds that an unused connection is kept. buffer: bytes held per
@@ -94,24 +94,24 @@ class Upstream:
     end, and a tunnel only to its 101.
     """
 
-    def __init__(self, name: str, url: str, **ways: Unpack[Ways]) -> None:
+    def __init__(self, name: str, url: str, **ways: Unpack[UpstreamOptions]) -> None:
         self.name = name
         self.url = url
         self.authority = b"localhost" if url.startswith("unix:") else url.partition("://")[2].encode()
         self._host, self._port = ("", 0) if url.startswith("unix:") else split_url(url)
-        self._host_name = Name(self._host)
-        self._idle: deque[Connection] = deque()
-        self._in_use: set[Connection] = set()
-        self._vanished = Vanished(lambda: self._in_use)
+        self._host_name = Resolver(self._host)
+        self._idle: deque[UpstreamConnection] = deque()
+        self._in_use: set[UpstreamConnection] = set()
+        self._vanished = DeadPeers(lambda: self._in_use)
         self._sweeper: asyncio.TimerHandle | None = None
-        self._watch = Watch(name, self._look, lambda: self.room.awaits_return, 0)
+        self._watch = HealthCheck(name, self._look, lambda: self.room.awaits_return, 0)
         self.health = Health(name, fails=1, passes=1)
-        self.room = Room(name, in_flight=None, places=0)
+        self.room = RequestQueue(name, in_flight=None, places=0)
         self.adapt(**ways)
 
     # -- its life
 
-    def adapt(self, **ways: Unpack[Ways]) -> None:
+    def adapt(self, **ways: Unpack[UpstreamOptions]) -> None:
         """Change how it is dealt with from here on; what is known of it stays, and who waits for it."""
         self._idle_seconds = ways["idle"]
         self._buffer = ways["buffer"]
@@ -146,7 +146,7 @@ class Upstream:
 
     # -- for exchanges
 
-    async def acquire(self, timeouts: Timeouts, *, is_new: bool = False) -> Connection:
+    async def acquire(self, timeouts: Timeouts, *, is_new: bool = False) -> UpstreamConnection:
         """Take a connection for one exchange: an idle one, or a new one; waits while the upstream has all it may have.
 
         timeouts: those that the exchange began with; of them ``queue`` and ``connect``.
@@ -171,7 +171,7 @@ class Upstream:
         self._count(connection)
         return connection
 
-    def acquire_at_once(self) -> Connection | None:
+    def acquire_at_once(self) -> UpstreamConnection | None:
         """Take an idle connection; None where there is none, or others wait for their turn."""
         if not self._idle or not self.room.claim_at_once():
             return None
@@ -187,7 +187,7 @@ class Upstream:
         self._watch.want()
         await self.room.hold(seconds)
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back when its exchange is over; closes it unless another may follow."""
         if not connection.is_reusable or len(self._idle) >= MAX_IDLE or not self._idle_seconds:
             self.discard(connection)
@@ -201,26 +201,26 @@ class Upstream:
             self._keep(connection)
 
     @contextmanager
-    def lent(self, connection: Connection) -> Iterator[None]:
+    def lent(self, connection: UpstreamConnection) -> Iterator[None]:
         """Take a connection back at the end of a ``with`` block, however it ends, before anything else can wait."""
         try:
             yield
         finally:
             self.release(connection)
 
-    def discard(self, connection: Connection) -> None:
+    def discard(self, connection: UpstreamConnection) -> None:
         """Take a connection back and close it. Safe to call twice."""
         self._uncount(connection)
         connection.abort()
 
-    def detach(self, connection: Connection) -> tuple[asyncio.Transport, bytes]:
+    def detach(self, connection: UpstreamConnection) -> tuple[asyncio.Transport, bytes]:
         """Let a connection go for good behind its 101: its transport, paused, and what came with the 101."""
         self._uncount(connection)
         return connection.detach()
 
     # -- its connections
 
-    async def connect(self, seconds: float) -> Connection:
+    async def connect(self, seconds: float) -> UpstreamConnection:
         """Open a new connection, which is nobody's yet.
 
         seconds: to connect, TLS included. Raises UpstreamUnreachable, ConnectTimeout, Exhausted when this
@@ -243,7 +243,7 @@ class Upstream:
         self.room.open()
         return made
 
-    def reuse(self) -> Connection | None:
+    def reuse(self) -> UpstreamConnection | None:
         """Take an idle connection, the youngest that has neither ended nor spoken; None where there is none."""
         oldest = time.monotonic() - self._idle_seconds
         while self._idle:
@@ -275,12 +275,12 @@ class Upstream:
         if self.health.is_away:
             raise self._unreachable(self.health.why)
 
-    def _count(self, connection: Connection) -> None:
+    def _count(self, connection: UpstreamConnection) -> None:
         connection.is_counted = True
         self._in_use.add(connection)
         self._vanished.wake()
 
-    def _uncount(self, connection: Connection) -> None:
+    def _uncount(self, connection: UpstreamConnection) -> None:
         if connection.is_counted:
             connection.is_counted = False
             self._in_use.discard(connection)
@@ -288,13 +288,13 @@ class Upstream:
                 self._vanished.stop()
             self.room.leave()
 
-    async def _dial(self, seconds: float) -> Connection:
+    async def _dial(self, seconds: float) -> UpstreamConnection:
         """Connect to one address after the other; raises _NotReached. Each gets its share of the time."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
 
-        def connection() -> Connection:
-            return Connection(self.name, self._buffer)
+        def connection() -> UpstreamConnection:
+            return UpstreamConnection(self.name, self._buffer)
 
         try:
             if self.url.startswith("unix:"):
@@ -406,7 +406,7 @@ class Upstream:
             passes=why not in _STAYS,
         )
 
-    def _keep(self, connection: Connection) -> None:
+    def _keep(self, connection: UpstreamConnection) -> None:
         if not self._idle_seconds:  # closed meanwhile
             connection.abort()
             return
@@ -444,7 +444,7 @@ class _NotReached(Exception):
 
 def make_upstreams(
     settings: Settings, before: Mapping[str, Upstream], contexts: tls.Contexts
-) -> tuple[dict[str, Upstream], dict[str, Ways]]:
+) -> tuple[dict[str, Upstream], dict[str, UpstreamOptions]]:
     """Return the configured upstreams by name, and how each is to be dealt with; nothing that exists is changed.
 
     before: those of the reading of the config before; one that still has its address goes on, and is to be adapted
@@ -454,7 +454,7 @@ def make_upstreams(
     is_secure = {name: url.startswith("https:") for name, url in settings.upstreams}
     context = contexts.upstream(settings.upstream_ca) if any(is_secure.values()) else None
     upstreams: dict[str, Upstream] = {}
-    ways: dict[str, Ways] = {}
+    ways: dict[str, UpstreamOptions] = {}
     for name, url in settings.upstreams:
         ways[name] = {
             "idle": settings.timeouts.upstream_idle,

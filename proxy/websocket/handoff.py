@@ -27,7 +27,7 @@ from pathlib import Path
 
 from proxy.errors import Outcome, UpstreamError, UpstreamTimeout
 from proxy.exchange.record import Exchange
-from proxy.net.client_limits import Slot, Tally, client_key
+from proxy.net.client_limits import ClientCounter, Slot, client_key
 from ws_service.handoff import protocol as wire
 
 logger = logging.getLogger("proxy")
@@ -63,7 +63,7 @@ class Handoff:
     ``handed_over`` counts sockets, ``fallbacks`` counts by cause those that the tunnel had to carry.
     """
 
-    def __init__(self, path: Path | None, on_end: Callable[[Exchange], None], websockets: Tally) -> None:
+    def __init__(self, path: Path | None, on_end: Callable[[Exchange], None], websockets: ClientCounter) -> None:
         self._path = path
         self._on_end = on_end
         self.websockets = websockets
@@ -127,7 +127,7 @@ class Handoff:
         leftover: bytes,
         *,
         is_secure: bool,
-        patience: float,
+        timeout: float,
         send: float,
     ) -> bool:
         """Hand a socket over; tell whether it is the service's now.
@@ -137,7 +137,7 @@ class Handoff:
         socket; reading from it must have stopped. It stays the caller's, to
         be closed without a word when this returns True.
         head: the handshake as the upstream would get it. leftover: what was read behind it.
-        is_secure: the client's scheme is https. patience: seconds for the service to take the socket, and then
+        is_secure: the client's scheme is https. timeout: seconds for the service to take the socket, and then
         again for its app to answer. send: seconds within which the client must take some of what waits for it.
 
         False means that nothing has happened to the socket, and that the
@@ -156,7 +156,7 @@ class Handoff:
         # Not when its head came: the service counts from now on, and its handshake may have waited for the service.
         about = wire.Socket(x.id, x.client, x.target, x.host, x.route, time.time())
         try:
-            data = wire.encode(wire.Open(about, is_secure, head, leftover, patience, send))
+            data = wire.encode(wire.Open(about, is_secure, head, leftover, timeout, send))
         except wire.WireError as error:
             return self.fall_back("too large", f"what is to be told of it is: {error}")
         try:
@@ -165,7 +165,7 @@ class Handoff:
             return self.fall_back("busy", f"the service (process {channel.pid}) does not read what is handed over")
         except OSError as error:
             return self.fall_back("send failed", f"the socket cannot be sent to the service: {error.strerror}")
-        refusal = await channel.verdict(x.id, x.slot, patience)
+        refusal = await channel.verdict(x.id, x.slot, timeout)
         if refusal:
             return self.fall_back("refused", f"the service refused a socket: {refusal}")
         self.handed_over += 1
@@ -322,17 +322,17 @@ class _Channel:
         """How many sockets it has, those under way with them."""
         return self.live + len(self._waiting) + len(self._doubtful)
 
-    async def verdict(self, id: str, slot: Slot, patience: float) -> str:
+    async def verdict(self, id: str, slot: Slot, timeout: float) -> str:
         """Wait until the service has taken a socket, and its slot; return why it has not, or nothing."""
         verdict: asyncio.Future[str] = self._loop.create_future()
         self._waiting[id] = verdict, slot
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 return await verdict
         except TimeoutError:
             raise UpstreamTimeout(
-                f"The ws service did not take the connection over within {patience:g} s.",
-                detail=f"the ws service (process {self.pid}) did not take the socket within {patience:g} s",
+                f"The ws service did not take the connection over within {timeout:g} s.",
+                detail=f"the ws service (process {self.pid}) did not take the socket within {timeout:g} s",
             ) from None
         finally:
             if self._waiting.pop(id, None) is not None:

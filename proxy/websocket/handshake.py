@@ -13,7 +13,7 @@ import hashlib
 from proxy.config import Timeouts
 from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.http1.headers import Fields, Head, request_head, tokens
-from proxy.upstream.connection import Answer, Connection
+from proxy.upstream.connection import Response, UpstreamConnection
 from proxy.upstream.upstream import Upstream
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -21,7 +21,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 async def shake_hands(
     head: Head, target: str, key: bytes, ours: Fields, upstream: Upstream, timeouts: Timeouts
-) -> tuple[Connection, Answer]:
+) -> tuple[UpstreamConnection, Response]:
     """Pass a WebSocket handshake on and return the upstream's answer.
 
     key: the client's Sec-WebSocket-Key. timeouts: of them ``handshake`` for the answer, and those for a connection.
@@ -56,7 +56,7 @@ def accept_for(key: bytes) -> bytes:
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
-def _what_is_wrong(answer: Answer, key: bytes) -> str:
+def _what_is_wrong(answer: Response, key: bytes) -> str:
     """Check a 101 as a client must (RFC 6455, section 4.1); return what is wrong with it, or nothing."""
     if tokens(answer.all(b"upgrade")) != [b"websocket"]:
         return "Upgrade is not websocket"

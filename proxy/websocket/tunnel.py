@@ -101,7 +101,7 @@ class Leg(asyncio.Protocol):
         self.tunnel.vanished(self)
 
     @property
-    def patience(self) -> float:
+    def timeout(self) -> float:
         """Return how many seconds this side may take next to nothing."""
         return self.tunnel.send
 

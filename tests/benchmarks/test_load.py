@@ -127,12 +127,12 @@ async def test_fewer_messages_than_sockets_go_round() -> None:
 async def test_a_large_body_with_one_wrong_byte_is_a_fault() -> None:
     async with serving(Lying) as port:
         with pytest.raises(Failed, match="a wrong body"):
-            await transfer(Download, port, request("/bytes/300000", host="h"), 300_000, patience=5)
+            await transfer(Download, port, request("/bytes/300000", host="h"), 300_000, timeout=5)
 
 
 async def test_a_large_body_that_is_right_is_none() -> None:
     async with serving(Http) as port:
-        await transfer(Download, port, request("/bytes/300000", host="h"), 300_000, patience=5)
+        await transfer(Download, port, request("/bytes/300000", host="h"), 300_000, timeout=5)
 
 
 class Silent(asyncio.Protocol):

@@ -198,8 +198,8 @@ class _Faults(logging.Handler):
 class Rig:
     """A gateway between a client and an upstream, all in one loop."""
 
-    def __init__(self, way: Way, folder: Path, stage: Stage, faults: _Faults, patience: float) -> None:
-        self.way, self.folder, self.stage, self.faults, self.patience = way, folder, stage, faults, patience
+    def __init__(self, way: Way, folder: Path, stage: Stage, faults: _Faults, timeout: float) -> None:
+        self.way, self.folder, self.stage, self.faults, self.timeout = way, folder, stage, faults, timeout
         self.stopping: asyncio.Task[None] | None = None
         self.companion: Any = None
         self.former: set[Any] = set()
@@ -353,7 +353,7 @@ class Rig:
     async def settled(self, base: int | None) -> list[str]:
         """Wait until nothing is left over, and return what is. base: descriptors that were open before."""
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.timeout):
                 while True:
                     left = self.count()
                     if not left and base is not None and (now := len(ledger.descriptors())) != base:
@@ -505,9 +505,9 @@ def _is_nobodys(key: Await) -> bool:
 class Harness:
     """Runs one way on one loop."""
 
-    def __init__(self, way: Way, folder: Path, patience: float) -> None:
+    def __init__(self, way: Way, folder: Path, timeout: float) -> None:
         self._way = way
-        self._patience = patience
+        self._timeout = timeout
         self._is_thorough = os.environ.get("LEASES") == "all"
         self._folder = folder
         self._stage = Stage()
@@ -583,7 +583,7 @@ class Harness:
         """Play once; note what is left over."""
         stage, way = self._stage, self._way
         if self._rig is None:
-            self._rig = Rig(way, self._folder, stage, self._faults, self._patience)
+            self._rig = Rig(way, self._folder, stage, self._faults, self._timeout)
             await self._rig.open()
             await self._rig.normal()
             await self._rig.settled(None)
@@ -685,16 +685,16 @@ async def _steady_descriptors() -> int:
     return seen
 
 
-def play(way: Way, loop: str, *, patience: float = 1.0) -> Report:
+def play(way: Way, loop: str, *, timeout: float = 1.0) -> Report:
     """Run a way on a kind of loop, with everything that may happen, and return what was found.
 
-    patience: seconds for what is left behind to be given back.
+    timeout: seconds for what is left behind to be given back.
     """
     gc.collect()
     gc.freeze()  # what is here already is not looked at each time when objects are counted
     try:
         with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-            return runner.run(Harness(way, Path(folder), patience).run())
+            return runner.run(Harness(way, Path(folder), timeout).run())
     finally:
         gc.unfreeze()
         gc.collect()

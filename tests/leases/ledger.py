@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from proxy.config import Settings
-from proxy.http1.client_connection import Connection
+from proxy.http1.client_connection import ClientConnection
 from proxy.net import client_limits as limits
 from proxy.server.server import Server
 from proxy.upstream.upstream import Upstream
@@ -22,8 +22,8 @@ from ws_service.handoff.receiver import Handoff
 
 def watched_methods() -> Iterator[tuple[type, str]]:
     """Yield the methods of which aiohttp makes tasks past the loop's task factory."""
-    yield Connection, "start"
-    yield Connection, "_handle_request"
+    yield ClientConnection, "start"
+    yield ClientConnection, "_handle_request"
 
 
 def port_of(server: Server) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from proxy.http1.client_connection import Connection
+from proxy.http1.client_connection import ClientConnection
 from proxy.net.client_limits import Slot
-from proxy.upstream.request_queue import Room
+from proxy.upstream.request_queue import RequestQueue
 from proxy.upstream.upstream import Upstream
 from tests.leases.harness import Report, play
 from tests.leases.ways import WAYS
@@ -21,7 +21,7 @@ SHORT = 0.05
 
 
 def disturbed(name: str, *actions: str, loop: str = "uvloop") -> Report:
-    return play(replace(WAYS[name], actions=actions, also=()), loop, patience=SHORT)
+    return play(replace(WAYS[name], actions=actions, also=()), loop, timeout=SHORT)
 
 
 def unless_cancelled(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,7 +35,7 @@ def unless_cancelled(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_a_turn_that_a_cancellation_keeps_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Room, "leave", unless_cancelled(Room.leave))
+    monkeypatch.setattr(RequestQueue, "leave", unless_cancelled(RequestQueue.leave))
     (first, *_) = disturbed("ordinary get", "cancel").left_over
     assert "turns of dash: 1" in first
     assert "RequestHandler._handle_request#1 await 1, cancel, at proxy/" in first
@@ -52,14 +52,14 @@ def test_a_connection_that_nobody_closes_is_found(monkeypatch: pytest.MonkeyPatc
 
 def test_a_slot_that_is_kept_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     release = Slot.release
-    monkeypatch.setattr(Connection, "connection_lost", _without_slot(Connection.connection_lost))
+    monkeypatch.setattr(ClientConnection, "connection_lost", _without_slot(ClientConnection.connection_lost))
     assert Slot.release is release
     found = disturbed("head request", "client is lost").left_over
     assert any("connections counted" in each for each in found), found
 
 
 def _without_slot(method: Callable[..., None]) -> Callable[..., None]:
-    def planted(connection: Connection, exc: BaseException | None) -> None:
+    def planted(connection: ClientConnection, exc: BaseException | None) -> None:
         connection.slot = None
         method(connection, exc)
 

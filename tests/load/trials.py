@@ -274,9 +274,9 @@ class Arrivals:
                 group.create_task(self._count(one, tally), name=f"arrival {number}")
                 await asyncio.sleep(began + number / rate - time.monotonic())
 
-    async def still_open(self, patience: float = 10.0) -> int:
+    async def still_open(self, timeout: float = 10.0) -> int:
         """Return how many of the sockets held have not ended within so many seconds, and let go of them."""
-        await asyncio.wait(self._held, timeout=patience)
+        await asyncio.wait(self._held, timeout=timeout)
         staying = [task for task in self._held if not task.done()]
         for task in staying:
             task.cancel()
@@ -334,9 +334,9 @@ async def end_of(socket: Socket) -> int:
         socket.close()
 
 
-async def settled(stage: Stage, files: int, *, patience: float = 20.0) -> None:
-    """Wait until the gateway has no more files open than it had, or until patience ends."""
-    deadline = time.monotonic() + patience
+async def settled(stage: Stage, files: int, *, timeout: float = 20.0) -> None:
+    """Wait until the gateway has no more files open than it had, or until timeout ends."""
+    deadline = time.monotonic() + timeout
     while stage.descriptors() > files and time.monotonic() < deadline:  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0.2)
 

@@ -29,9 +29,9 @@ class Worker:
         argv = (sys.executable, "-m", module, *words)
         return cls(await asyncio.create_subprocess_exec(*argv, cwd=ROOT, stdin=pipe, stdout=pipe, limit=MOST))
 
-    async def ready(self, patience: float) -> None:
+    async def ready(self, timeout: float) -> None:
         """Wait until it says so. Raises Failed."""
-        if await self._line(patience) != READY:
+        if await self._line(timeout) != READY:
             raise Failed("a client did not come in; see above")
 
     def say(self, line: str) -> None:
@@ -39,9 +39,9 @@ class Worker:
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
 
-    async def hear(self, patience: float) -> Any:
+    async def hear(self, timeout: float) -> Any:
         """Return what it answers; that it is ready is none. Raises Failed."""
-        while (line := await self._line(patience)) == READY:
+        while (line := await self._line(timeout)) == READY:
             pass
         return json.loads(line)
 
@@ -56,13 +56,13 @@ class Worker:
             self._process.kill()
             await self._process.wait()
 
-    async def _line(self, patience: float) -> bytes:
+    async def _line(self, timeout: float) -> bytes:
         assert self._process.stdout is not None
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 line = await self._process.stdout.readline()
         except TimeoutError:
-            raise Failed(f"a process said nothing for {patience:g} s") from None
+            raise Failed(f"a process said nothing for {timeout:g} s") from None
         if not line:
             raise Failed("a process has ended; see above")
         return line

@@ -11,8 +11,8 @@ from proxy.config import Settings
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
-from proxy.gateway.runtime import Rules, make_rules
-from proxy.http1.client_connection import Carried, Listener
+from proxy.gateway.runtime import Runtime, make_runtime
+from proxy.http1.client_connection import FastPathExchange, Listener
 from proxy.server.server import terms
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -55,7 +55,7 @@ class Listening:
     """A gateway that listens."""
 
     def __init__(
-        self, port: int, gateway: Gateway, listener: Listener, lifecycle: Lifecycle[Exchange], rules: Rules
+        self, port: int, gateway: Gateway, listener: Listener, lifecycle: Lifecycle[Exchange], rules: Runtime
     ) -> None:
         self.port, self.gateway, self.listener, self.lifecycle = port, gateway, listener, lifecycle
         self.rules = rules
@@ -66,7 +66,7 @@ class Listening:
         self._changed = asyncio.Condition()
         self._notes: set[asyncio.Task[None]] = set()
 
-    def count(self, carried: Carried | None) -> Carried | None:
+    def count(self, carried: FastPathExchange | None) -> FastPathExchange | None:
         self.plain += carried is not None
         self._notice()
         return carried
@@ -93,7 +93,7 @@ class Listening:
         """Serve by other settings from here on: some keys of the ones before."""
         before = self.rules.settings.model_dump(mode="json")
         values["timeouts"] = before["timeouts"] | values.get("timeouts", {})
-        self.rules = make_rules(Settings.model_validate(before | values), self.rules)
+        self.rules = make_runtime(Settings.model_validate(before | values), self.rules)
         self.rules.adapt_upstreams()
         self.gateway.adopt(self.rules)
         self.listener.adapt(**terms(self.rules.settings))
@@ -142,7 +142,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
     settings = Settings.model_validate({"upstreams": {"dash": dash, "ws": ws or dash}, "handoff": "off", **values})
     empty = asyncio.Event()
     lifecycle: Lifecycle[Exchange] = Lifecycle(empty.set)
-    rules = make_rules(settings)
+    rules = make_runtime(settings)
     gateway = Gateway(rules, lifecycle, lambda exchange: rig.observe(exchange))
     listener = Listener(
         gateway.handle,

@@ -15,7 +15,7 @@ from tests.soak.ledger import Ledger
 from tests.system.gateway import Message, request
 
 PATIENCE = 40.0
-"""Seconds for any answer: more than the gateway's own patience with an upstream."""
+"""Seconds for any answer: more than the gateway's own timeout with an upstream."""
 
 GONE = (OSError, EOFError, Ended, TimeoutError)
 

@@ -140,7 +140,7 @@ def read_final(wire: Wire, method: str) -> Message:
             return message
 
 
-def patience(rig: Rig, case: Odd) -> float:
+def timeout(rig: Rig, case: Odd) -> float:
     """Return the seconds for an answer: some refuse by saying nothing."""
     return 3 if getattr(case, rig.name) in (REFUSED, CUT) else DEADLINE
 
@@ -152,7 +152,7 @@ def ask(rig: Rig, case: Odd) -> str:
     """Send an odd request; return what became of it."""
     rig.origins.forget()
     with Wire.to(rig.port) as wire:
-        wire.deadline = patience(rig, case)
+        wire.deadline = timeout(rig, case)
         wire.send(case.raw)
         method, target = case.raw.lstrip(b"\r\n").split(b" ")[:2]
         try:
@@ -185,7 +185,7 @@ def hear(rig: Rig, number: int) -> str:
     case = ANSWERS[number]
     status = max(int(status) for status in re.findall(rb"HTTP/1\.\d (\d{3})", case.raw))
     with Wire.to(rig.odd_port) as wire:
-        wire.deadline = patience(rig, case)
+        wire.deadline = timeout(rig, case)
         wire.send(request(f"{case.method} /{number}"))
         try:
             answer = Message(wire.read_head())

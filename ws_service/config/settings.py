@@ -125,7 +125,7 @@ class Settings(Section):
 
     drain: Duration = 20.0
     """At a stop, for endpoints to end once their sockets are closed with 1012; then they are cancelled. 0
-    cancels at once. Keep it below the patience of what stops the service (systemd 90s, Kubernetes 30s)."""
+    cancels at once. Keep it below the timeout of what stops the service (systemd 90s, Kubernetes 30s)."""
 
     trusted_proxies: tuple[Network, ...] = LOOPBACK
     """Gateways whose X-Forwarded-For and X-Forwarded-Proto are believed, so that an endpoint sees the address

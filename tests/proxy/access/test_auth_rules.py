@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.access.auth_rules import Guards
+from proxy.access.auth_rules import AuthRules
 from proxy.config import Auth
 from proxy.errors import ClientError
-from proxy.http1.headers import A_PROXYS_WORD, HOP_BY_HOP, Head, folded
+from proxy.http1.headers import FORWARDING_HEADERS, HOP_BY_HOP, Head, folded
 
 EVERYTHING = {"path": "/", "ask": "/auth"}
 LOGIN = {"path": "/login", "ask": None}
 ADMIN = {"path": "/admin", "ask": "/auth/admin"}
 
 
-def guards(*rules: dict[str, Any]) -> Guards:
-    return Guards(Auth(**rule) for rule in rules)
+def guards(*rules: dict[str, Any]) -> AuthRules:
+    return AuthRules(Auth(**rule) for rule in rules)
 
 
 def asked(target: str, *rules: dict[str, Any], host: bytes = b"app.example:8000") -> str | None:
@@ -131,7 +131,7 @@ def test_the_longest_path_wins_then_the_one_with_a_host() -> None:
 
 def test_without_rules_nobody_is_asked() -> None:
     assert asked("//x/../y") is None
-    assert not Guards().concern("/", b"x", b"X-User: a\r\n")
+    assert not AuthRules().concern("/", b"x", b"X-User: a\r\n")
 
 
 # -- what a client says of itself
@@ -170,7 +170,7 @@ def test_a_plain_request_to_a_guarded_path_is_not_carried_unasked() -> None:
 
 def test_no_rule_copies_what_frames_a_message() -> None:
     others = (b"host", b"content-length", b"cookie", b"set-cookie", b"x-forwarded-for")
-    for name in (*HOP_BY_HOP, *A_PROXYS_WORD, *others):
+    for name in (*HOP_BY_HOP, *FORWARDING_HEADERS, *others):
         for spelling in (name, name.upper(), name.replace(b"-", b"_")):
             with pytest.raises(ValueError, match="is not for an answer to say"):
                 Auth(ask="/auth", copy_headers=(spelling.decode(),))

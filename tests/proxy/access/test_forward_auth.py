@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from proxy.access.auth_rules import Guard
-from proxy.access.forward_auth import ForwardAuth, Refusal, _Memory
+from proxy.access.auth_rules import AuthRule
+from proxy.access.forward_auth import Denied, ForwardAuth, _Memory
 from proxy.config import Timeouts
 from proxy.errors import Outcome
 from proxy.http1.headers import Head
@@ -384,7 +384,7 @@ async def test_a_yes_expires() -> None:
 
         async def ask(cache: float) -> None:
             assert not isinstance(
-                await auth.ask(Guard("a", "/auth", cache=cache), head, "/", (), is_handshake=False), Refusal
+                await auth.ask(AuthRule("a", "/auth", cache=cache), head, "/", (), is_handshake=False), Denied
             )
 
         await ask(0.2)

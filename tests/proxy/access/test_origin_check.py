@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.access.origin_check import SAME_ORIGIN, Origins
-from proxy.http1.forwarded import Reader
+from proxy.access.origin_check import SAME_ORIGIN, OriginCheck
+from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.headers import Head
-from proxy.net.peer import NOBODY, Peer
+from proxy.net.peer import UNKNOWN_PEER, Peer
 
 FRONT = Peer("10.0.0.7")
-READER = Reader((ip_network("10.0.0.0/8"),))
+READER = ForwardedReader((ip_network("10.0.0.0/8"),))
 
 
 def head(origin: str | None, host: str = "app.example", **more: str) -> Head:
@@ -25,7 +25,7 @@ def head(origin: str | None, host: str = "app.example", **more: str) -> Head:
     return Head("GET", "/live", (1, 1), tuple(fields))
 
 
-def passes(head: Head, origins: Origins = SAME_ORIGIN, peer: Peer = NOBODY) -> bool:
+def passes(head: Head, origins: OriginCheck = SAME_ORIGIN, peer: Peer = UNKNOWN_PEER) -> bool:
     refusal = origins.refusal(head, READER.read(head, peer))
     assert refusal is None or refusal.status == 403
     return refusal is None
@@ -101,18 +101,18 @@ def test_a_page_of_another_site_may_not(origin: str, host: str) -> None:
     ],
 )
 def test_what_is_no_origin_is_nobodys(origin: str) -> None:
-    every_word = Origins(("same", "null", "regex:.*"))
+    every_word = OriginCheck(("same", "null", "regex:.*"))
     assert not passes(head(origin), every_word)
 
 
 def test_whoever_is_no_browser_says_no_origin_and_passes() -> None:
     assert passes(head(None))
-    assert passes(head(None), Origins(("https://app.example",)))
+    assert passes(head(None), OriginCheck(("https://app.example",)))
 
 
 def test_two_origins_are_two_readings_of_one_request() -> None:
     twice = Head("GET", "/", (1, 1), ((b"Host", b"a"), (b"Origin", b"http://a"), (b"origin", b"http://evil")))
-    refusal = SAME_ORIGIN.refusal(twice, READER.read(twice, NOBODY))
+    refusal = SAME_ORIGIN.refusal(twice, READER.read(twice, UNKNOWN_PEER))
     assert refusal is not None and refusal.status == 400
 
 
@@ -207,11 +207,11 @@ def test_where_tls_ends_here_the_scheme_counts() -> None:
     ],
 )
 def test_the_operator_says_whose_pages_may(allowed: str, origin: str, passed: bool) -> None:
-    assert passes(head(origin), Origins((allowed,))) is passed
+    assert passes(head(origin), OriginCheck((allowed,))) is passed
 
 
 def test_several_words_add_up() -> None:
-    origins = Origins(("same", "https://other.example", "null"))
+    origins = OriginCheck(("same", "https://other.example", "null"))
     for origin in ("http://app.example", "https://other.example", "null"):
         assert passes(head(origin), origins)
     assert not passes(head("https://evil.example"), origins)
@@ -219,7 +219,7 @@ def test_several_words_add_up() -> None:
 
 def test_a_refusal_says_what_to_set() -> None:
     asking = head("http://127.0.0.1:8050", "127.0.0.1:8000")
-    refusal = SAME_ORIGIN.refusal(asking, READER.read(asking, NOBODY))
+    refusal = SAME_ORIGIN.refusal(asking, READER.read(asking, UNKNOWN_PEER))
     assert refusal is not None
     assert refusal.message == "Pages of http://127.0.0.1:8050 may not open a WebSocket at 127.0.0.1:8000."
     assert "add http://127.0.0.1:8050 to gateway.origins in the configuration." in refusal.advice
@@ -228,5 +228,5 @@ def test_a_refusal_says_what_to_set() -> None:
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_no_bytes_are_an_exception(origin: bytes, host: bytes) -> None:
     given_ = Head("GET", "/", (1, 1), ((b"Host", host), (b"Origin", origin)))
-    for peer in (NOBODY, FRONT, Peer("unix", "https")):
+    for peer in (UNKNOWN_PEER, FRONT, Peer("unix", "https")):
         SAME_ORIGIN.refusal(given_, READER.read(given_, peer))

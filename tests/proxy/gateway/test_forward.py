@@ -270,7 +270,7 @@ async def test_the_upstream_is_asked_before_the_client_is_told_to_continue() -> 
 
 
 async def test_an_upstream_that_never_says_continue_gets_the_body_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.gateway.forward._CONTINUE_PATIENCE", 0.05)
+    monkeypatch.setattr("proxy.gateway.forward._CONTINUE_TIMEOUT", 0.05)
 
     async def terse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import Outcome
-from proxy.http1.client_connection import Client
+from proxy.http1.client_connection import ClientStream
 from proxy.websocket.frames import close_frame
 from tests.processes import free_port
 from tests.proxy.adopter import Place, place
@@ -304,7 +304,7 @@ async def test_a_socket_that_is_refused_goes_through_the_tunnel_with_its_leftove
 
 
 async def test_what_comes_through_tls_is_tunnelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.http1.client_connection.Client.has_tls", True)
+    monkeypatch.setattr("proxy.http1.client_connection.ClientStream.has_tls", True)
     async with place(tmp_path / "ws.sock") as service, origin(answering(SWITCH)) as server:
         async with listening(server.url, handoff=str(tmp_path / "ws.sock")) as gateway:
             await connect(gateway, service)
@@ -327,7 +327,7 @@ async def test_a_client_that_leaves_while_it_is_answered_is_no_error_in_the_log(
 ) -> None:
     """The write finds out before the loop tells anybody; it takes luck on a real socket, so the way out is a fake."""
 
-    async def forward(client: Client, *_: object, **__: object) -> None:
+    async def forward(client: ClientStream, *_: object, **__: object) -> None:
         client.cut(reset=False)
         client.write(b"too late")
 

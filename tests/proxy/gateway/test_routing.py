@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.access.origin_check import Origins
+from proxy.access.origin_check import OriginCheck
 from proxy.config import Route, Settings
 from proxy.gateway.routing import Forward, Refuse, Table, Upgrade, decide, make_table
-from proxy.http1.forwarded import Reader
+from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.headers import SINGLE, Fields, Head
 from proxy.net.peer import Peer
 
@@ -595,7 +595,10 @@ FOREIGN = (b"Origin", b"https://evil.example")
 def test_another_sites_page_opens_no_websocket_to_the_service() -> None:
     assert refusal(websocket("/live", FOREIGN))[0] == 403
     assert way(websocket("/live", (b"Origin", b"http://dash.example:8000"))) == ("ws", "websocket")
-    assert way(websocket("/live", FOREIGN), Table(origins=Origins(("https://evil.example",)))) == ("ws", "websocket")
+    assert way(websocket("/live", FOREIGN), Table(origins=OriginCheck(("https://evil.example",)))) == (
+        "ws",
+        "websocket",
+    )
 
 
 def test_dashs_own_websocket_is_dashs_to_judge_behind_its_prefix_alone() -> None:
@@ -658,6 +661,6 @@ def test_plain_http_may_come_from_any_page() -> None:
 def test_what_a_proxy_in_front_says_counts_if_the_settings_say_so() -> None:
     head = websocket("/live", FOREIGN, (b"X-Forwarded-Host", b"evil.example"))
     for said, kind in ((Settings(), Refuse), (Settings(trusted_proxies=("10.0.0.0/8",)), Upgrade)):
-        asked = Reader(said.trusted_proxies).read(head, Peer("10.0.0.7"))
+        asked = ForwardedReader(said.trusted_proxies).read(head, Peer("10.0.0.7"))
         assert isinstance(decide(head, make_table(said), asked), kind)
     assert isinstance(decide(head, make_table(Settings())), Refuse)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from proxy.config import Auth, Route, Settings, Upstreams
-from proxy.gateway.runtime import make_rules
+from proxy.gateway.runtime import make_runtime
 
 
 async def test_the_rules_are_those_of_the_settings() -> None:
     settings = Settings(routes=(Route(path="/live", to="ws"),), upstreams=Upstreams(dash="http://127.0.0.1:1"))
-    rules = make_rules(settings)
+    rules = make_runtime(settings)
     assert rules.settings is settings
     assert rules.table.match("/live", b"", [], upgrade=False)[0] == "ws"
     assert {name: upstream.url for name, upstream in rules.upstreams.items()} == dict(settings.upstreams)
 
 
 async def test_dash_is_asked_as_the_settings_say() -> None:
-    rules = make_rules(Settings(auth=(Auth(ask="/auth", copy_headers=("X-User",)),)))
+    rules = make_runtime(Settings(auth=(Auth(ask="/auth", copy_headers=("X-User",)),)))
     guard = rules.guards.guard("/", b"")
     assert guard is not None and guard.ask == "/auth"
     assert rules.guards.claims == {b"x-user"}
 
 
 async def test_an_upstream_with_the_same_url_is_the_same_object_and_another_is_not() -> None:
-    before = make_rules(Settings())
+    before = make_runtime(Settings())
     settings = Settings(upstreams=Upstreams(dash="http://127.0.0.1:1"), buffer="8KiB")
-    after = make_rules(settings, before)
+    after = make_runtime(settings, before)
     assert after.upstreams["ws"] is before.upstreams["ws"]
     assert after.upstreams["dash"] is not before.upstreams["dash"]
     assert after.upstreams["dash"].url == "http://127.0.0.1:1"
@@ -32,9 +32,9 @@ async def test_an_upstream_with_the_same_url_is_the_same_object_and_another_is_n
 
 
 async def test_making_rules_changes_nothing_that_is_in_force_until_they_are_put_in_place() -> None:
-    before = make_rules(Settings())
+    before = make_runtime(Settings())
     dash = before.upstreams["dash"]
-    after = make_rules(Settings.model_validate({"timeouts": {"upstream_idle": "3s"}}), before)
+    after = make_runtime(Settings.model_validate({"timeouts": {"upstream_idle": "3s"}}), before)
     assert after.upstreams["dash"] is dash
     assert dash._idle_seconds == 1.5
     after.adapt_upstreams()

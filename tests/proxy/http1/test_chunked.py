@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.http1.chunked import ChunkLimits, ChunkReader, Unreadable
+from proxy.http1.chunked import ChunkLimits, ChunkReader, ProtocolError
 
 LIMITS = ChunkLimits(line=1024, framing=16384, trailers=4096, fields=16, refused=frozenset((b"host",)))
 ANYTHING = ChunkLimits(line=65536, framing=None, trailers=65536, fields=512)
@@ -51,38 +51,38 @@ def test_a_body_is_what_is_in_its_chunks_and_ends_where_they_end(data: bytes, si
 )
 def test_what_the_grammar_does_not_know_is_refused(line: bytes) -> None:
     for size in (1, 1 << 20):
-        with pytest.raises(Unreadable):
+        with pytest.raises(ProtocolError):
             read(line + b"\r\nabc\r\n0\r\n\r\n", size=size)
 
 
 def test_what_came_before_a_malformed_chunk_is_handed_out() -> None:
     body: list[bytes] = []
-    with pytest.raises(Unreadable):
+    with pytest.raises(ProtocolError):
         ChunkReader(LIMITS).feed(b"1\r\na\r\n2\r\nbc\r\nx\r\n", body)
     assert body == [b"a", b"bc"]
 
 
 @pytest.mark.parametrize("begun", [b"G", b";", b" ", b"\r", b"1\r\na\r\nG"])
 def test_a_line_that_begins_wrongly_is_not_waited_for(begun: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(ProtocolError):
         ChunkReader(LIMITS).feed(begun, [])
 
 
 def test_each_limit_holds_up_to_itself() -> None:
     assert read(b"3;" + b"a" * 1020 + b"\r\nabc\r\n0\r\n\r\n")[0] == b"abc"
-    with pytest.raises(Unreadable, match="too long"):
+    with pytest.raises(ProtocolError, match="too long"):
         read(b"3;" + b"a" * 1021 + b"\r\nabc\r\n0\r\n\r\n")
     assert read(b"0\r\n" + b"A: b\r\n" * 16 + b"\r\n") == (b"", b"")
-    with pytest.raises(Unreadable, match="too large"):
+    with pytest.raises(ProtocolError, match="too large"):
         read(b"0\r\n" + b"A: b\r\n" * 17 + b"\r\n")
     assert read(b"1\r\na\r\n" * 4096 + b"0\r\n\r\n")[0] == b"a" * 4096
-    with pytest.raises(Unreadable, match="framing"):
+    with pytest.raises(ProtocolError, match="framing"):
         read(b"1\r\na\r\n" * 4097 + b"0\r\n\r\n")
 
 
 def test_what_is_refused_as_a_trailer_is_the_readers_to_say() -> None:
     for name in (b"Host", b"HOST", b"host"):
-        with pytest.raises(Unreadable, match="is no trailer"):
+        with pytest.raises(ProtocolError, match="is no trailer"):
             read(b"0\r\n" + name + b": b\r\n\r\n")
     assert read(b"1\r\na\r\n0\r\nHost: b\r\nContent-Length: 9\r\n\r\n", ANYTHING) == (b"a", b"")
 
@@ -126,7 +126,7 @@ def test_twice_the_bytes_take_twice_the_time(name: str, size: int) -> None:
             try:
                 for piece in pieces:
                     reader.feed(piece, [])
-            except Unreadable:
+            except ProtocolError:
                 pass
             best = min(best, time.process_time() - before)
         return best

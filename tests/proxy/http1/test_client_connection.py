@@ -15,10 +15,19 @@ from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
-from proxy.http1.client_connection import HAS_C_PARSER, Carried, Client, Connection, Handler, Listener, OnPlain, Written
+from proxy.http1.client_connection import (
+    HAS_C_PARSER,
+    ClientConnection,
+    ClientStream,
+    FastPathExchange,
+    Handler,
+    Listener,
+    OnPlain,
+    SentResponse,
+)
 from proxy.http1.head_limits import HeadLimits
-from proxy.http1.simple_message import Request
-from proxy.net.client_limits import Slot, Tally
+from proxy.http1.simple_message import SimpleRequest
+from proxy.net.client_limits import ClientCounter, Slot
 from proxy.net.peer import Peer
 from tests.proxy.listening import HANDSHAKE
 
@@ -81,7 +90,7 @@ async def connected(
         handler,
         on_plain=on_plain,
         on_unreadable=lambda request, status, message: unreadable(request, status),
-        hold=lambda address, size: Slot(Tally(), address, size),
+        hold=lambda address, size: Slot(ClientCounter(), address, size),
         limits=HeadLimits(16384, 65536, 128),
         head_timeout=head_timeout,
         send_timeout=send_timeout,
@@ -112,17 +121,17 @@ async def serve(
         return await (reader.read() if count < 0 else reader.readexactly(count)), listener
 
 
-def unreadable(request: web.BaseRequest, status: int) -> Written:
-    Client.of(request).write(b"unreadable %d" % status)
-    return Written(keep_alive=False)
+def unreadable(request: web.BaseRequest, status: int) -> SentResponse:
+    ClientStream.of(request).write(b"unreadable %d" % status)
+    return SentResponse(keep_alive=False)
 
 
 async def test_canary_a_taken_connection_comes_with_its_leftover_and_is_forgotten() -> None:
     taken: asyncio.Future[tuple[asyncio.Transport, bytes]] = asyncio.get_running_loop().create_future()
 
-    async def handler(request: web.BaseRequest) -> Written:
-        taken.set_result(Client.of(request).take())
-        return Written(keep_alive=False)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        taken.set_result(ClientStream.of(request).take())
+        return SentResponse(keep_alive=False)
 
     async def talk() -> None:
         transport, leftover = await taken
@@ -150,8 +159,8 @@ async def test_canary_a_large_leftover_is_bounded_and_whole() -> None:
             if len(self.data) == len(rest):
                 done.set_result(None)
 
-    async def handler(request: web.BaseRequest) -> Written:
-        client = Client.of(request)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        client = ClientStream.of(request)
         while len(client._protocol._held) < 65536:  # noqa: ASYNC110 - aiohttp tells nobody
             await asyncio.sleep(0)
         transport, leftover = client.take()
@@ -161,7 +170,7 @@ async def test_canary_a_large_leftover_is_bounded_and_whole() -> None:
         sink.data_received(leftover)
         await done
         transport.write(b"got it")
-        return Written(keep_alive=False)
+        return SentResponse(keep_alive=False)
 
     answer, _ = await serve(handler, HANDSHAKE + rest, count=6)
     assert answer == b"got it"
@@ -171,14 +180,14 @@ async def test_canary_a_connection_that_is_let_go_belongs_to_who_has_its_descrip
     """No FIN and no reset is sent, and what comes meanwhile waits in the kernel."""
     held: asyncio.Future[tuple[socket.socket, bytes]] = asyncio.get_running_loop().create_future()
 
-    async def handler(request: web.BaseRequest) -> Written:
-        client = Client.of(request)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        client = ClientStream.of(request)
         descriptor, leftover = client.hold()
         held.set_result((socket.socket(fileno=os.dup(descriptor)), leftover))
         client.let_go()
         assert client.is_gone
         client.let_go()
-        return Written(keep_alive=False)
+        return SentResponse(keep_alive=False)
 
     async def talk() -> None:
         other, leftover = await held
@@ -199,13 +208,13 @@ async def test_canary_a_connection_that_is_let_go_belongs_to_who_has_its_descrip
 
 
 async def test_a_connection_that_nobody_took_goes_on() -> None:
-    async def handler(request: web.BaseRequest) -> Written:
-        client = Client.of(request)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        client = ClientStream.of(request)
         if client.head.target == "/live":
             assert client.hold()[1] == b""
             client.go_on()
         client.write(b"<%b>" % client.head.target.encode())
-        return Written(client.wants_keep_alive)
+        return SentResponse(client.wants_keep_alive)
 
     async with connected(handler) as (reader, writer, _):
         writer.write(HANDSHAKE)
@@ -217,11 +226,11 @@ async def test_a_connection_that_nobody_took_goes_on() -> None:
 async def test_canary_a_refused_upgrade_leaves_a_connection_that_still_speaks_http() -> None:
     seen = []
 
-    async def handler(request: web.BaseRequest) -> Written:
-        client = Client.of(request)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        client = ClientStream.of(request)
         seen.append(client.head.target)
         client.write(b"<%b>" % client.head.target.encode())
-        return Written(client.wants_keep_alive)
+        return SentResponse(client.wants_keep_alive)
 
     await serve(handler, HANDSHAKE + b"GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert seen == ["/live", "/next"]
@@ -230,10 +239,10 @@ async def test_canary_a_refused_upgrade_leaves_a_connection_that_still_speaks_ht
 async def test_the_head_is_what_was_sent() -> None:
     heads = []
 
-    async def handler(request: web.BaseRequest) -> Written:
-        heads.append(Client.of(request).head)
-        Client.of(request).write(b".")
-        return Written(keep_alive=False)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        heads.append(ClientStream.of(request).head)
+        ClientStream.of(request).write(b".")
+        return SentResponse(keep_alive=False)
 
     await serve(handler, b"PATCH //a/%2e%2E?x=%20&& HTTP/1.1\r\nhOsT: x:1\r\nA_b:  c \r\nContent-Length: 0\r\n\r\n")
     assert heads[0].method == "PATCH"
@@ -245,17 +254,17 @@ async def test_the_head_is_what_was_sent() -> None:
 async def test_bytes_that_are_not_latin_in_a_target_are_kept() -> None:
     targets = []
 
-    async def handler(request: web.BaseRequest) -> Written:
-        targets.append(Client.of(request).head.target)
-        Client.of(request).write(b".")
-        return Written(keep_alive=False)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        targets.append(ClientStream.of(request).head.target)
+        ClientStream.of(request).write(b".")
+        return SentResponse(keep_alive=False)
 
     await serve(handler, b"GET /\xc3\xa9\xff HTTP/1.1\r\nHost: x\r\n\r\n")
     assert targets in ([], ["/\xc3\xa9\xff"])  # llhttp may refuse them; if not, they are what they were
 
 
 async def test_what_cannot_be_read_is_answered_by_us() -> None:
-    async def handler(request: web.BaseRequest) -> Written:
+    async def handler(request: web.BaseRequest) -> SentResponse:
         raise AssertionError("nothing to handle")
 
     answer, _ = await serve(handler, b"GET / HTTP/1.1\r\nHost : x\r\n\r\n")
@@ -263,10 +272,10 @@ async def test_what_cannot_be_read_is_answered_by_us() -> None:
 
 
 async def test_a_client_that_was_announced_is_who_it_is_said_to_be_from_the_first_moment() -> None:
-    async def handler(request: web.BaseRequest) -> Written:
-        client = Client.of(request)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        client = ClientStream.of(request)
         client.write(f"{client.peer.address} {client.peer.scheme} {client.has_tls}".encode())
-        return Written(keep_alive=False)
+        return SentResponse(keep_alive=False)
 
     async with connected(handler) as (_, _, listener):
         for announced in (Peer("198.51.100.7", "https"), None):
@@ -287,7 +296,7 @@ async def test_a_client_that_was_announced_is_who_it_is_said_to_be_from_the_firs
 async def test_a_connection_that_asks_nothing_is_closed_in_time(begun: bytes, answer: bytes) -> None:
     """Who has begun a head hears why."""
 
-    async def handler(request: web.BaseRequest) -> Written:
+    async def handler(request: web.BaseRequest) -> SentResponse:
         raise AssertionError("nothing to handle")
 
     async with connected(handler, head_timeout=0.1) as (reader, writer, _):
@@ -303,12 +312,12 @@ async def test_a_request_is_seen_when_the_one_before_it_is_answered() -> None:
     seen: list[str] = []
     go_on = asyncio.Event()
 
-    async def handler(request: web.BaseRequest) -> Written:
-        client = Client.of(request)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        client = ClientStream.of(request)
         seen.append(client.head.target)
         await go_on.wait()
         client.write(b".")
-        return Written(keep_alive=True)
+        return SentResponse(keep_alive=True)
 
     async with connected(handler) as (reader, writer, _):
         writer.write(GET % 0 + GET % 1 + b"GET / HTTP/1.1\nHost: x\n\n" + GET % 2)
@@ -323,12 +332,12 @@ async def test_a_request_is_seen_when_the_one_before_it_is_answered() -> None:
 async def test_the_last_trailer_of_a_body_is_no_field_of_the_next_head() -> None:
     heads = []
 
-    async def handler(request: web.BaseRequest) -> Written:
-        client = Client.of(request)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        client = ClientStream.of(request)
         heads.append(client.head.headers)
         await client.body.read()
         client.write(b".")
-        return Written(keep_alive=True)
+        return SentResponse(keep_alive=True)
 
     async with connected(handler) as (reader, writer, _):
         writer.write(CHUNKED + b"1\r\na\r\n0\r\nX-Last: evil\r\n\r\n" + GET % 1)
@@ -337,15 +346,15 @@ async def test_the_last_trailer_of_a_body_is_no_field_of_the_next_head() -> None
 
 
 async def test_whoever_reads_a_body_is_told_at_once_that_it_has_broken_off() -> None:
-    async def handler(request: web.BaseRequest) -> Written:
-        client = Client.of(request)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        client = ClientStream.of(request)
         assert await client.body.readany() == b"a"
         client.write(b"begun ")
         try:
             await client.body.readany()
         except RequestPayloadError as error:
             client.write(str(error).encode())
-        return Written(keep_alive=False)
+        return SentResponse(keep_alive=False)
 
     async with connected(handler) as (reader, writer, _):
         writer.write(CHUNKED + b"1\r\na\r\n")
@@ -355,7 +364,7 @@ async def test_whoever_reads_a_body_is_told_at_once_that_it_has_broken_off() -> 
 
 
 async def test_what_a_client_still_sends_does_not_reset_the_answer_that_it_has_not_read() -> None:
-    async def handler(request: web.BaseRequest) -> Written:
+    async def handler(request: web.BaseRequest) -> SentResponse:
         raise AssertionError("nothing to handle")
 
     async with connected(handler) as (reader, writer, _):
@@ -369,10 +378,10 @@ async def test_what_a_client_still_sends_does_not_reset_the_answer_that_it_has_n
 
 async def test_who_left_just_before_the_order_to_stop_does_not_hold_it_up() -> None:
     """The connection is gone, and the task that served it still has a step to do."""
-    serving: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
+    serving: asyncio.Future[ClientConnection] = asyncio.get_running_loop().create_future()
 
-    async def handler(request: web.BaseRequest) -> Written:
-        serving.set_result(cast(Connection, request.protocol))
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        serving.set_result(cast(ClientConnection, request.protocol))
         await asyncio.Event().wait()
         raise AssertionError("cancelled before")
 
@@ -401,14 +410,14 @@ async def test_a_body_that_nobody_reads_does_not_stop_the_reading_of_the_next_re
     """A plain request that fails is answered on the ordinary way, and its body stays where it is."""
     seen = []
 
-    def on_plain(connection: Connection, request: Request) -> Carried | None:
+    def on_plain(connection: ClientConnection, request: SimpleRequest) -> FastPathExchange | None:
         seen.append(request.target)
         large = request._replace(body=b"x" * 300_000)
         connection.client(large, has_written=False).write(b".")
         asyncio.get_running_loop().call_soon(connection.plain_ended, True)
         return Unmoved()
 
-    async with connected(lambda _: asyncio.sleep(0, Written(keep_alive=False)), on_plain=on_plain) as (
+    async with connected(lambda _: asyncio.sleep(0, SentResponse(keep_alive=False)), on_plain=on_plain) as (
         reader,
         writer,
         _,
@@ -425,10 +434,10 @@ async def test_a_body_that_nobody_reads_does_not_stop_the_reading_of_the_next_re
 async def test_who_leaves_says_so_in_each_answer_and_hears_when_the_last_connection_has_ended() -> None:
     empty = asyncio.Event()
 
-    async def handler(request: web.BaseRequest) -> Written:
-        client = Client.of(request)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        client = ClientStream.of(request)
         client.write(b"keep" if client.wants_keep_alive else b"last")
-        return Written(keep_alive=client.wants_keep_alive)
+        return SentResponse(keep_alive=client.wants_keep_alive)
 
     async with connected(handler) as (reader, writer, listener):
         listener.on_empty = empty.set
@@ -445,9 +454,9 @@ async def test_an_answer_that_its_client_has_not_taken_yet_holds_the_connection(
     empty = asyncio.Event()
     answer = b"x" * (64 << 20)  # more than any kernel holds
 
-    async def handler(request: web.BaseRequest) -> Written:
-        Client.of(request).write(answer)
-        return Written(keep_alive=False)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        ClientStream.of(request).write(answer)
+        return SentResponse(keep_alive=False)
 
     async with connected(handler) as (reader, writer, listener):
         listener.leave()
@@ -464,10 +473,10 @@ async def test_an_answer_that_its_client_has_not_taken_yet_holds_the_connection(
 async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
     turn = asyncio.Event()
 
-    async def handler(request: web.BaseRequest) -> Written:
+    async def handler(request: web.BaseRequest) -> SentResponse:
         await turn.wait()
-        Client.of(request).write(b"done")
-        return Written(keep_alive=True)
+        ClientStream.of(request).write(b"done")
+        return SentResponse(keep_alive=True)
 
     async with connected(handler) as (reader, writer, listener):
         loop = asyncio.get_running_loop()
@@ -483,9 +492,9 @@ async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
 
 
 async def test_who_is_in_the_middle_of_a_head_is_not_idle() -> None:
-    async def handler(request: web.BaseRequest) -> Written:
-        Client.of(request).write(b"done")
-        return Written(keep_alive=False)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        ClientStream.of(request).write(b"done")
+        return SentResponse(keep_alive=False)
 
     async with connected(handler) as (reader, writer, listener):
         loop = asyncio.get_running_loop()
@@ -501,14 +510,14 @@ async def test_other_options_hold_for_connections_that_begin_later() -> None:
         narrow = HeadLimits(1024, 2048, 16)
         listener.adapt(limits=narrow, head_timeout=9, send_timeout=9, keepalive_timeout=7, read_buffer=8192)
         (now,), later = listener.connections, listener()
-        assert isinstance(now, Connection) and now._limits != narrow and now._keepalive_timeout != 7
+        assert isinstance(now, ClientConnection) and now._limits != narrow and now._keepalive_timeout != 7
         assert (later._limits, later._keepalive_timeout, later._read_bufsize) == (narrow, 7, 8192)
 
 
 async def test_a_client_that_left_before_the_drain_began_is_told_of_when_its_task_has_ended() -> None:
     began, cancelled, may_end, told = (asyncio.Event() for _ in range(4))
 
-    async def handler(request: web.BaseRequest) -> Written:
+    async def handler(request: web.BaseRequest) -> SentResponse:
         began.set()
         try:
             await asyncio.get_running_loop().create_future()
@@ -537,10 +546,10 @@ async def test_a_client_that_left_before_the_drain_began_is_told_of_when_its_tas
 async def test_an_empty_line_after_a_request_begins_nothing_and_the_next_one_is_served() -> None:
     """RFC 9112, section 2.2. Old clients send one line end too many after a body."""
 
-    async def handler(request: web.BaseRequest) -> Written:
-        client = Client.of(request)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        client = ClientStream.of(request)
         client.write(b"<%b>" % await client.body.read())
-        return Written(client.wants_keep_alive)
+        return SentResponse(client.wants_keep_alive)
 
     post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n%b"
     async with connected(handler, head_timeout=0.1) as (reader, writer, listener):
@@ -579,11 +588,11 @@ async def test_nothing_but_empty_lines_is_no_request_and_no_reason_to_stay() -> 
 async def test_what_the_parser_behind_would_refuse_or_stop_at_is_served_and_the_connection_goes_on(head: bytes) -> None:
     seen = []
 
-    async def handler(request: web.BaseRequest) -> Written:
-        client = Client.of(request)
+    async def handler(request: web.BaseRequest) -> SentResponse:
+        client = ClientStream.of(request)
         seen.append((client.head.method, client.head.target, await client.body.read()))
         client.write(b".")
-        return Written(client.wants_keep_alive)
+        return SentResponse(client.wants_keep_alive)
 
     method = head.partition(b" ")[0].decode()
     async with connected(handler) as (reader, writer, _):

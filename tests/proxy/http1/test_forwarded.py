@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.http1.forwarded import Asked, Reader
-from proxy.http1.headers import Head, is_a_proxys_word
+from proxy.http1.forwarded import ForwardedReader, OriginalRequest
+from proxy.http1.headers import Head, is_forwarding_header
 from proxy.net.peer import Peer, Trusted, is_trusted
 
 PEER = Peer("10.1.2.3")
@@ -19,9 +19,11 @@ FRONT: Trusted = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"), "unix")
 Field = tuple[bytes, bytes]
 
 
-def asked(*fields: Field, peer: Peer = PEER, trusted: Trusted = FRONT, host: bytes | None = b"dash.example") -> Asked:
+def asked(
+    *fields: Field, peer: Peer = PEER, trusted: Trusted = FRONT, host: bytes | None = b"dash.example"
+) -> OriginalRequest:
     first = ((b"Host", host),) if host is not None else ()
-    return Reader(trusted).read(Head("GET", "/", (1, 1), (*first, *fields)), peer)
+    return ForwardedReader(trusted).read(Head("GET", "/", (1, 1), (*first, *fields)), peer)
 
 
 def told(
@@ -123,7 +125,7 @@ def test_a_field_that_comes_twice_is_sent_on_once() -> None:
 
 
 def test_every_name_that_is_read_is_one_that_only_a_proxy_may_write() -> None:
-    assert all(is_a_proxys_word(name.lower()) for name, _ in CLAIMS)
+    assert all(is_forwarding_header(name.lower()) for name, _ in CLAIMS)
 
 
 @pytest.mark.parametrize("identity", [b"", b"with space", b"x" * 129, b"a\xff", b"{}", b"id\t"])

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from proxy.config import Limits
 from proxy.gateway.routing import Refuse, Table, Upgrade, decide
-from proxy.http1.chunked import Unreadable
-from proxy.http1.forwarded import Reader
+from proxy.http1.chunked import ProtocolError
+from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.head_limits import HeadLimits
 from proxy.http1.headers import Head, request_head
 from proxy.http1.request_reader import RequestReader
@@ -42,7 +42,7 @@ def read(*pieces: bytes) -> Reading:
         while piece:
             try:
                 more, piece = reader.feed(piece)
-            except Unreadable as error:
+            except ProtocolError as error:
                 return [*requests, good], f"{error.status} {error}"
             if reader.head is not None and not good:
                 more = written(reader.head) + more.partition(b"\r\n\r\n")[2]
@@ -342,7 +342,7 @@ def test_what_passes_is_one_request_for_the_parser_and_nothing_stays_for_the_nex
                 if not reader.is_whole:
                     return
                 reader.next()
-        except Unreadable:
+        except ProtocolError:
             pass
         for request in requests:
             ((message, body),), upgraded, rest = parser.feed_data(request)
@@ -381,7 +381,7 @@ def heads(stream: bytes) -> list[tuple[Head, bytes]]:
             assert reader.head is not None
             found.append((reader.head, before[: len(before) - len(stream)]))
             reader.next()
-    except Unreadable:
+    except ProtocolError:
         pass
     return found
 
@@ -395,7 +395,7 @@ def test_whatever_is_let_through_is_one_request_for_the_strictest_origin(seed: i
         decision = decide(head, Table())
         if isinstance(decision, Refuse):
             continue
-        ours = Reader().read(head, Peer("192.0.2.9")).fields_of("our-id", decision.upstream)
+        ours = ForwardedReader().read(head, Peer("192.0.2.9")).fields_of("our-id", decision.upstream)
         if head.get(b"host") is None:
             ours = ((b"Host", b"upstream"), *ours)
         upgrade = isinstance(decision, Upgrade)
@@ -419,7 +419,7 @@ def test_whatever_everybody_reads_in_one_way_passes_and_nothing_else(seed: int) 
         try:
             _, stream = reader.feed(stream)
             passes = reader.is_whole
-        except Unreadable:
+        except ProtocolError:
             passes = False
         decision = decide(reader.head, Table()) if passes and reader.head is not None else None
         passes = passes and not isinstance(decision, Refuse)

@@ -11,13 +11,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.gateway.routing import Forward, Table, decide
-from proxy.http1.forwarded import Reader
+from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.head_limits import HeadLimits
 from proxy.http1.headers import Head, request_head, response_head
 from proxy.http1.request_reader import RequestReader
-from proxy.http1.simple_message import MAX_HEAD, recognise_answer, recognise_request
+from proxy.http1.simple_message import MAX_HEAD, recognise_request, recognise_response
 from proxy.net.peer import Peer, Trusted
-from proxy.upstream.connection import Connection, Framing
+from proxy.upstream.connection import Framing, UpstreamConnection
 
 GET = b"GET /a?b=%20 HTTP/1.1\r\nHost: x:1\r\nAccept: */*\r\nConnection: keep-alive\r\nCookie: a=b; c=d\r\n\r\n"
 POST = b'POST /_dash-update-component HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"a": [1]}'[:-1]
@@ -201,7 +201,7 @@ def test_whatever_is_recognised_the_ordinary_way_reads_and_sends_the_same(data: 
     assert (request.method, request.target, request.body) == (head.method, head.target, body)
     assert request.host == head.get(b"host")
     for trusted in TRUSTED:
-        reader = Reader(trusted)
+        reader = ForwardedReader(trusted)
         asked = reader.read(head, PEER)
         expected = request_head(head, decision.target, asked.fields_of("id", "dash"))
         for _ in range(2):  # read, and remembered
@@ -217,14 +217,14 @@ def test_whatever_is_recognised_the_ordinary_way_reads_and_sends_the_same(data: 
 
 
 def test_an_answer_is_recognised() -> None:
-    answer = recognise_answer(OK, "GET")
+    answer = recognise_response(OK, "GET")
     assert answer is not None
     assert (answer.status, answer.body_size, answer.owed) == (200, 5, 0)
     assert answer.message == OK.replace(b"Connection: keep-alive\r\n", b"")
 
 
 def test_an_answer_may_come_in_pieces() -> None:
-    answer = recognise_answer(OK[:-3], "GET")
+    answer = recognise_response(OK[:-3], "GET")
     assert answer is not None
     assert (answer.body_size, answer.owed) == (2, 3)
 
@@ -232,22 +232,22 @@ def test_an_answer_may_come_in_pieces() -> None:
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
 def test_an_answer_that_can_have_no_body_ends_with_its_head(status: bytes) -> None:
     head = OK.replace(b"200 OK", status).replace(b": 5", b": 0")[:-5]
-    answer = recognise_answer(head, "GET")
+    answer = recognise_response(head, "GET")
     assert answer is not None
     assert answer.owed == 0
-    assert recognise_answer(head + b"whole", "GET") is None
+    assert recognise_response(head + b"whole", "GET") is None
 
 
 def test_a_304_may_say_how_long_the_page_is_and_a_204_may_not() -> None:
-    assert recognise_answer(OK.replace(b"200 OK", b"304 Not Modified")[:-5], "GET") is not None
-    assert recognise_answer(OK.replace(b"200 OK", b"204 No Content")[:-5], "GET") is None
+    assert recognise_response(OK.replace(b"200 OK", b"304 Not Modified")[:-5], "GET") is not None
+    assert recognise_response(OK.replace(b"200 OK", b"204 No Content")[:-5], "GET") is None
 
 
 def test_an_answer_to_head_ends_with_its_head() -> None:
-    answer = recognise_answer(OK[:-5], "HEAD")
+    answer = recognise_response(OK[:-5], "HEAD")
     assert answer is not None
     assert answer.owed == 0
-    assert recognise_answer(OK, "HEAD") is None
+    assert recognise_response(OK, "HEAD") is None
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_an_answer_to_head_ends_with_its_head() -> None:
     ],
 )
 def test_what_is_not_quite_a_plain_answer_is_left_to_the_ordinary_way(data: bytes) -> None:
-    assert recognise_answer(data, "GET") is None
+    assert recognise_response(data, "GET") is None
 
 
 class Wire(asyncio.Transport):
@@ -293,13 +293,13 @@ class Wire(asyncio.Transport):
 @example(OK, "GET")
 @example(OK[:-5], "HEAD")
 def test_whatever_answer_is_recognised_the_ordinary_way_relays_the_same(data: bytes, method: str) -> None:
-    answer = recognise_answer(data, method)
+    answer = recognise_response(data, method)
     if answer is None:
         return
     data += b"." * answer.owed
 
     async def read() -> tuple[bytes, bytes, bool]:
-        connection = Connection("dash", 65536)
+        connection = UpstreamConnection("dash", 65536)
         connection._transport = cast(asyncio.Transport, Wire())
         connection.begin(method)
         connection.data_received(data)

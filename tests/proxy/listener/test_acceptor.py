@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from proxy.config import Limits, Settings, Tls
-from proxy.listener.acceptor import Door
-from proxy.net.client_limits import Admission, Entrance, Slot
+from proxy.listener.acceptor import Acceptor
+from proxy.net.client_limits import ClientLimits, ConnectionLimiter, Slot
 from proxy.net.peer import Peer
 from proxy.net.tls import Certificate, server_context
 from tests.certificates import Authority
@@ -54,7 +54,7 @@ class Guest(asyncio.Protocol):
 class Hall:
     """Behind the door."""
 
-    def __init__(self, door: Door, port: int) -> None:
+    def __init__(self, door: Acceptor, port: int) -> None:
         self.door = door
         self.port = port
         self.announced: list[Peer | None] = []
@@ -91,10 +91,10 @@ class Caller:
 
 
 @asynccontextmanager
-async def hall(*, patience: float = 10, **options: Any) -> AsyncIterator[Hall]:
+async def hall(*, timeout: float = 10, **options: Any) -> AsyncIterator[Hall]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        door = Door([listener], lambda peer, slot: Guest(place, peer, slot), patience=patience, **options)
+        door = Acceptor([listener], lambda peer, slot: Guest(place, peer, slot), timeout=timeout, **options)
         place = Hall(door, listener.getsockname()[1])
         try:
             yield place
@@ -180,7 +180,7 @@ async def test_who_sends_something_else_is_closed_and_said_once(warnings: Warnin
 
 @pytest.mark.parametrize("begins", [b"", b"PROXY TCP4 "])
 async def test_who_does_not_finish_its_header_is_closed(begins: bytes, warnings: Warnings) -> None:
-    async with hall(announcers=lambda: LOOPBACK, patience=0.05) as place:
+    async with hall(announcers=lambda: LOOPBACK, timeout=0.05) as place:
         with closing(place.dial()) as caller:
             await caller.send(begins)
             assert await caller.is_turned_away()
@@ -203,7 +203,9 @@ async def test_behind_a_unix_socket_the_header_counts_as_well(tmp_path: Path) ->
         listener.bind(str(tmp_path / "door"))
         listener.listen()
         listener.setblocking(False)
-        door = Door([listener], lambda peer, slot: Guest(place, peer, slot), patience=10, announcers=lambda: ("unix",))
+        door = Acceptor(
+            [listener], lambda peer, slot: Guest(place, peer, slot), timeout=10, announcers=lambda: ("unix",)
+        )
         place = Hall(door, 0)
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "door"))
         writer.write(HEADER)
@@ -309,7 +311,7 @@ async def test_a_client_that_is_too_old_is_refused(authority: Authority, certifi
 async def test_who_does_not_finish_its_handshake_is_closed(
     certificate: Certificate, begins: bytes, warnings: Warnings
 ) -> None:
-    async with hall(certificate=certificate, patience=0.05) as place:
+    async with hall(certificate=certificate, timeout=0.05) as place:
         with closing(place.dial()) as caller:
             await caller.send(begins)
             assert await caller.is_turned_away()
@@ -372,8 +374,8 @@ async def test_of_one_client_few_handshakes_are_under_way_and_the_next_waits_for
 ) -> None:
     monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 2)
     hello = client_hello()
-    admission = Admission()
-    entrance = Entrance(admission, Settings, 1024)
+    admission = ClientLimits()
+    entrance = ConnectionLimiter(admission, Settings, 1024)
     async with hall(certificate=certificate, entrance=entrance) as place:
         taken = [place.dial(), place.dial()]
         for caller in taken:
@@ -396,9 +398,9 @@ async def test_who_waits_for_its_turn_has_no_more_time_than_others(
 ) -> None:
     monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 1)
     hello = client_hello()
-    entrance = Entrance(Admission(), Settings, 1024)
+    entrance = ConnectionLimiter(ClientLimits(), Settings, 1024)
     loop = asyncio.get_running_loop()
-    async with hall(certificate=certificate, entrance=entrance, patience=0.3) as place:
+    async with hall(certificate=certificate, entrance=entrance, timeout=0.3) as place:
         began = loop.time()
         with closing(place.dial()) as first, closing(place.dial()) as second:
             for caller in (first, second):
@@ -416,7 +418,7 @@ async def test_a_trusted_proxy_has_any_number_of_handshakes(
     certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 1)
-    entrance = Entrance(Admission(), lambda: Settings(trusted_proxies=("127.0.0.1",)), 1024)
+    entrance = ConnectionLimiter(ClientLimits(), lambda: Settings(trusted_proxies=("127.0.0.1",)), 1024)
     async with hall(certificate=certificate, entrance=entrance) as place:
         with closing(place.dial()) as first, closing(place.dial()) as second:
             for caller in (first, second):
@@ -534,9 +536,9 @@ class Counted:
     """An entrance with limits that a test may change at any time."""
 
     def __init__(self, most: int | None = None, **limits: int) -> None:
-        self.admission = Admission()
+        self.admission = ClientLimits()
         self.use(connections_per_client=most, **limits)
-        self.entrance = Entrance(self.admission, lambda: self._settings, 1024)
+        self.entrance = ConnectionLimiter(self.admission, lambda: self._settings, 1024)
 
     def use(self, **limits: int | None) -> None:
         self._settings = Settings(limits=Limits(**limits), trusted_proxies=LOOPBACK_PROXY)
@@ -632,7 +634,7 @@ async def test_of_those_whom_a_proxy_announces_each_is_a_client() -> None:
 async def test_who_says_nothing_at_the_door_counts_until_it_is_turned_away(authority: Authority) -> None:
     counted = Counted()
     certificate = Certificate(server_context(Tls(**authority.issue())))
-    async with hall(entrance=counted.entrance, certificate=certificate, patience=0.05) as place:
+    async with hall(entrance=counted.entrance, certificate=certificate, timeout=0.05) as place:
         with closing(place.dial()) as silent:
             assert await silent.is_turned_away()
         assert counted.count == 0

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.listener.proxy_protocol import MAX_HEADER, Announcement, HeaderError, parse
-from proxy.net.peer import NOBODY_KNOWS
+from proxy.net.peer import UNKNOWN_ADDRESS
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 LOCAL, PROXY = 0x20, 0x21
@@ -38,13 +38,13 @@ EXAMPLES = [
     (b"PROXY TCP6 2001:db8::7 2001:db8::1 56324 443\r\n", "2001:db8::7", "http"),
     (b"PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
      "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "http"),
-    (b"PROXY UNKNOWN\r\n", NOBODY_KNOWS, "http"),
-    (b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", NOBODY_KNOWS, "http"),
+    (b"PROXY UNKNOWN\r\n", UNKNOWN_ADDRESS, "http"),
+    (b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", UNKNOWN_ADDRESS, "http"),
     (binary(PROXY, V4, FOUR), "192.0.2.7", "http"),
     (binary(PROXY, 0x12, FOUR), "192.0.2.7", "http"),
     (binary(PROXY, V6, addresses(IPv6Address("::1"), IPv6Address("::2"), 1, 2)), "::1", "http"),
-    (binary(PROXY, UNIX, b"/run/in".ljust(108, b"\0") * 2), NOBODY_KNOWS, "http"),
-    (binary(PROXY, 0x00, b""), NOBODY_KNOWS, "http"),
+    (binary(PROXY, UNIX, b"/run/in".ljust(108, b"\0") * 2), UNKNOWN_ADDRESS, "http"),
+    (binary(PROXY, 0x00, b""), UNKNOWN_ADDRESS, "http"),
     (binary(LOCAL, 0x00, b""), None, "http"),
     (binary(LOCAL, V4, FOUR), None, "http"),
     (binary(LOCAL, V4, b""), None, "http"),
@@ -150,4 +150,4 @@ def test_whatever_comes_it_is_read_refused_or_waited_for_within_its_bound(start:
         return
     assert announcement.size <= min(MAX_HEADER, len(data))
     assert parse(data[: announcement.size]) == announcement
-    assert announcement.address in (None, NOBODY_KNOWS) or ip_address(announcement.address)
+    assert announcement.address in (None, UNKNOWN_ADDRESS) or ip_address(announcement.address)

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from proxy.config import Limits, Settings
-from proxy.net.client_limits import Admission, Admit, Entrance, Pace, Slot, Tally, TurnAway, capacity, client_key, room
+from proxy.net.client_limits import (
+    Admitted,
+    ClientCounter,
+    ClientLimits,
+    ConnectionLimiter,
+    RateLimit,
+    Rejected,
+    Slot,
+    capacity,
+    client_key,
+    room,
+)
 
 NO_LIMITS = Limits(connections_per_client=None, websockets_per_client=None, handshakes_per_second=None)
 
@@ -20,13 +31,13 @@ def limits(**values: int | None) -> Limits:
     return NO_LIMITS.model_copy(update=values)
 
 
-def admitted(verdict: Admit | TurnAway) -> Admit:
-    assert isinstance(verdict, Admit), verdict
+def admitted(verdict: Admitted | Rejected) -> Admitted:
+    assert isinstance(verdict, Admitted), verdict
     return verdict
 
 
-def turned_away(verdict: Admit | TurnAway) -> TurnAway:
-    assert isinstance(verdict, TurnAway), verdict
+def turned_away(verdict: Admitted | Rejected) -> Rejected:
+    assert isinstance(verdict, Rejected), verdict
     return verdict
 
 
@@ -34,7 +45,7 @@ def turned_away(verdict: Admit | TurnAway) -> TurnAway:
 
 
 def test_the_limit_th_passes_one_more_does_not_and_after_one_has_left_it_does() -> None:
-    admission = Admission()
+    admission = ClientLimits()
     first, *_ = [admitted(admission.connection("203.0.113.7", 3, 0.0)) for _ in range(3)]
     refused = turned_away(admission.connection("203.0.113.7", 3, 0.0))
     assert (refused.error.status, dict(refused.error.headers)[b"Retry-After"]) == (429, b"5")
@@ -48,7 +59,7 @@ def test_the_limit_th_passes_one_more_does_not_and_after_one_has_left_it_does() 
 
 def test_without_a_limit_clients_are_counted_all_the_same() -> None:
     """A reload may bring one."""
-    admission = Admission()
+    admission = ClientLimits()
     for _ in range(5):
         admitted(admission.connection("203.0.113.7", None, 0.0))
         admitted(admission.websocket("203.0.113.7", NO_LIMITS, 0.0))
@@ -62,7 +73,7 @@ def test_without_a_limit_clients_are_counted_all_the_same() -> None:
 
 
 def test_a_handshake_that_is_refused_for_its_number_costs_no_pace() -> None:
-    admission, few = Admission(), limits(websockets_per_client=1, handshakes_per_second=1)
+    admission, few = ClientLimits(), limits(websockets_per_client=1, handshakes_per_second=1)
     slot = admitted(admission.websocket("203.0.113.7", few, 0.0)).slot
     for _ in range(100):
         turned_away(admission.websocket("203.0.113.7", few, 0.5))
@@ -71,7 +82,7 @@ def test_a_handshake_that_is_refused_for_its_number_costs_no_pace() -> None:
 
 
 def test_bytes_that_wait_are_counted_for_their_client_until_they_are_taken() -> None:
-    admission = Admission()
+    admission = ClientLimits()
     first = admitted(admission.buffer("203.0.113.7", 60, 100, 0.0)).slot
     assert admission.buffered.of("203.0.113.7") == 60
     refused = turned_away(admission.buffer("203.0.113.7", 41, 100, 0.0))
@@ -91,7 +102,7 @@ def test_bytes_that_wait_are_counted_for_their_client_until_they_are_taken() -> 
 
 
 def test_more_than_there_are_cannot_leave() -> None:
-    tally = Tally()
+    tally = ClientCounter()
     tally.enter("a")
     with pytest.raises(KeyError):
         tally.leave("b")
@@ -101,7 +112,7 @@ def test_more_than_there_are_cannot_leave() -> None:
 
 
 def test_what_is_handed_over_is_counted_out_by_whoever_has_it() -> None:
-    tally = Tally()
+    tally = ClientCounter()
     slot = Slot(tally, "a")
     assert slot.hand_over() == "a"
     slot.release()
@@ -111,7 +122,7 @@ def test_what_is_handed_over_is_counted_out_by_whoever_has_it() -> None:
 
 
 def test_whoever_waits_for_room_is_told_of_each_that_leaves() -> None:
-    tally, told = Tally(), []
+    tally, told = ClientCounter(), []
     tally.on_leave = lambda: told.append(tally.total)
     one, two = Slot(tally, "a"), Slot(tally, "b")
     one.release()
@@ -129,9 +140,9 @@ class Books(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.admission = Admission()
+        self.admission = ClientLimits()
         self.there: Counter[tuple[str, str]] = Counter()
-        self.handed: list[tuple[Tally, str, str]] = []
+        self.handed: list[tuple[ClientCounter, str, str]] = []
         self.now = 0.0
 
     @rule(target=slots, client=CLIENTS, most=st.none() | st.integers(1, 4))
@@ -139,8 +150,8 @@ class Books(RuleBasedStateMachine):
         key = client_key(client)
         verdict = self.admission.connection(client, most, self.now)
         had = self.there["connections", key]
-        assert isinstance(verdict, Admit) == (most is None or had < most)
-        if isinstance(verdict, TurnAway):
+        assert isinstance(verdict, Admitted) == (most is None or had < most)
+        if isinstance(verdict, Rejected):
             return None
         self.there["connections", key] += 1
         return "connections", key, verdict.slot
@@ -152,7 +163,7 @@ class Books(RuleBasedStateMachine):
         verdict = self.admission.websocket(
             client, limits(websockets_per_client=most, handshakes_per_second=rate), self.now
         )
-        if isinstance(verdict, TurnAway):
+        if isinstance(verdict, Rejected):
             assert rate is not None or (most is not None and had >= most)
             return None
         assert most is None or had < most
@@ -192,7 +203,7 @@ class Books(RuleBasedStateMachine):
         there = +self.there
         assert min(self.there.values(), default=0) >= 0
         for kind in ("connections", "websockets"):
-            tally: Tally = getattr(self.admission, kind)
+            tally: ClientCounter = getattr(self.admission, kind)
             mine = {key: count for (one, key), count in there.items() if one == kind}
             assert {key: tally.of(key) for key in mine} == mine
             assert (tally.total, tally.clients) == (sum(mine.values()), len(mine)), "who has nothing is forgotten"
@@ -206,7 +217,7 @@ TestBooks.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def test_a_seconds_worth_passes_at_once_as_many_again_wait_and_more_are_refused() -> None:
-    admission, pace = Admission(), limits(handshakes_per_second=100)
+    admission, pace = ClientLimits(), limits(handshakes_per_second=100)
     delays = [admitted(admission.websocket("203.0.113.7", pace, 0.0)).delay for _ in range(200)]
     assert delays[:100] == [0] * 100
     assert delays[100:] == pytest.approx([(number + 1) / 100 for number in range(100)])
@@ -218,7 +229,7 @@ def test_a_seconds_worth_passes_at_once_as_many_again_wait_and_more_are_refused(
 
 
 def test_one_handshake_per_second_is_one_per_second() -> None:
-    pace = Pace()
+    pace = RateLimit()
     assert [pace.ask("a", 1, now) for now in (0.0, 0.0, 2.0, 4.0)] == [0, 1, 0, 0]
     assert pace.ask("a", 1, 4.0) == 1
     assert pace.ask("a", 1, 4.0) == 2, "the caller's to refuse"
@@ -230,7 +241,7 @@ def test_one_handshake_per_second_is_one_per_second() -> None:
     pauses=st.lists(st.floats(0, 0.5), min_size=1, max_size=300),
 )
 def test_no_window_holds_more_than_the_rate_and_one_second_ahead(rate: int, pauses: list[float]) -> None:
-    pace, now = Pace(), 1e6
+    pace, now = RateLimit(), 1e6
     passed: list[float] = []
     for pause in pauses:
         now += pause
@@ -247,7 +258,7 @@ def test_no_window_holds_more_than_the_rate_and_one_second_ahead(rate: int, paus
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.floats(0, 0.2)), max_size=300))
 def test_the_table_of_paces_is_bounded_and_empties_itself(asks: list[tuple[int, float]]) -> None:
-    pace, now = Pace(capacity=50), 0.0
+    pace, now = RateLimit(capacity=50), 0.0
     for client, pause in asks:
         now += pause
         pace.ask(f"c{client}", 10, now)
@@ -259,7 +270,7 @@ def test_the_table_of_paces_is_bounded_and_empties_itself(asks: list[tuple[int, 
 
 
 def test_a_flood_of_addresses_costs_the_same_for_each_and_forgets_the_oldest() -> None:
-    pace = Pace(capacity=1000)
+    pace = RateLimit(capacity=1000)
     for number in range(5):
         pace.ask("patient", 1, float(number) / 10)
     for number in range(100_000):
@@ -272,7 +283,7 @@ def test_a_flood_of_addresses_costs_the_same_for_each_and_forgets_the_oldest() -
 
 
 def test_the_log_says_the_same_of_a_client_once_a_minute() -> None:
-    admission = Admission()
+    admission = ClientLimits()
     admitted(admission.connection("203.0.113.7", 1, 0.0))
     notices = [turned_away(admission.connection("203.0.113.7", 1, now)).notice for now in (0.0, 1.0, 59.0, 60.0, 61.0)]
     assert notices == [notices[0], "", "", notices[0], ""]
@@ -283,7 +294,7 @@ def test_the_log_says_the_same_of_a_client_once_a_minute() -> None:
 
 
 def test_each_limit_has_its_own_line() -> None:
-    admission, few = Admission(), limits(websockets_per_client=3, handshakes_per_second=1)
+    admission, few = ClientLimits(), limits(websockets_per_client=3, handshakes_per_second=1)
     for _ in range(2):
         admission.websocket("203.0.113.7", few, 0.0)
     fast = turned_away(admission.websocket("203.0.113.7", few, 0.0)).notice
@@ -296,7 +307,7 @@ def test_each_limit_has_its_own_line() -> None:
 
 
 def test_a_flood_of_addresses_writes_a_hundred_lines_a_minute() -> None:
-    admission = Admission()
+    admission = ClientLimits()
     addresses = [f"10.0.{number >> 8}.{number & 255}" for number in range(1000)]
     for address in addresses:
         admitted(admission.connection(address, 1, 0.0))
@@ -309,9 +320,9 @@ def test_a_flood_of_addresses_writes_a_hundred_lines_a_minute() -> None:
 
 
 def test_at_the_entrance_a_trusted_proxy_has_no_limit_and_a_reload_counts_at_once() -> None:
-    admission = Admission()
+    admission = ClientLimits()
     now = [Settings.model_validate({"limits": {"connections_per_client": 1}, "trusted_proxies": ["10.0.0.0/8"]})]
-    entrance = Entrance(admission, lambda: now[0], 1024)
+    entrance = ConnectionLimiter(admission, lambda: now[0], 1024)
     for address in ("10.0.0.7", "10.0.0.7", "203.0.113.7"):
         admitted(entrance.admit(address, 0.0))
     turned_away(entrance.admit("203.0.113.7", 0.0))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.net.concurrency import ClientTurns, Turns
+from proxy.net.concurrency import ConcurrencyLimit, PerClientConcurrency
 from tests.proxy.upstream.test_request_queue import begun, gone, settle
 
 
 async def test_a_turn_that_does_not_come_leaves_no_place_behind() -> None:
-    turns = Turns(1)
+    turns = ConcurrencyLimit(1)
     await turns.claim(0)
     with pytest.raises(TimeoutError):
         await turns.claim(0.02)
@@ -19,7 +19,7 @@ async def test_a_turn_that_does_not_come_leaves_no_place_behind() -> None:
 
 
 async def test_a_larger_limit_lets_those_in_who_wait() -> None:
-    turns = Turns(1)
+    turns = ConcurrencyLimit(1)
     await turns.claim(0)
     waiting = await begun(turns.claim(10), turns.claim(10))
     turns.adapt(2)
@@ -31,7 +31,7 @@ async def test_a_larger_limit_lets_those_in_who_wait() -> None:
 
 
 async def test_a_smaller_limit_holds_although_others_wait() -> None:
-    turns = Turns(3)
+    turns = ConcurrencyLimit(3)
     for _ in range(3):
         await turns.claim(0)
     waiting = await begun(turns.claim(10), turns.claim(10))
@@ -49,7 +49,7 @@ async def test_a_smaller_limit_holds_although_others_wait() -> None:
 
 
 async def test_of_a_client_without_an_end_to_wait_nothing_is_left_when_it_gives_up() -> None:
-    clients = ClientTurns()
+    clients = PerClientConcurrency()
     first = await clients.claim("one", 1, None)
     waiting = await begun(clients.claim("one", 1, None), clients.claim("two", 1, None))
     other = await waiting[1]

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from proxy.net import dead_peers as vanished
-from proxy.net.dead_peers import Vanished
+from proxy.net.dead_peers import DeadPeers
 
 
 class Transport(asyncio.Transport):
@@ -55,7 +55,7 @@ async def test_who_has_vanished_is_ended_and_nobody_else(asked: Verdicts) -> Non
     asked.update({gone.wire: True, slow.wire: False, well.wire: None})
     lost = End(5)
     lost.wire = None
-    Vanished(lambda: [] if gone.has_ended.is_set() else [well, slow, idle, lost, gone]).wake()
+    DeadPeers(lambda: [] if gone.has_ended.is_set() else [well, slow, idle, lost, gone]).wake()
     async with asyncio.timeout(5):
         await gone.has_ended.wait()
     assert not any(end.has_ended.is_set() for end in (slow, well, idle, lost))
@@ -72,7 +72,7 @@ async def test_who_has_everything_is_asked_for_again_when_more_is_written(asked:
         looks += 1
         return [] if end.has_ended.is_set() else [end]
 
-    Vanished(ends).wake()
+    DeadPeers(ends).wake()
     async with asyncio.timeout(5):
         while end.acknowledged != 5:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.001)
@@ -96,7 +96,7 @@ async def test_what_still_waits_in_this_process_is_not_acknowledged(asked: Verdi
         looks.append(1)
         return [end] if len(looks) < 4 else []
 
-    Vanished(ends).wake()
+    DeadPeers(ends).wake()
     async with asyncio.timeout(5):
         while len(looks) < 4:  # noqa: ASYNC110 - it tells the list
             await asyncio.sleep(0.001)
@@ -110,7 +110,7 @@ async def test_of_many_only_some_are_asked_for_before_others_have_a_turn(
     ends = [End(5) for _ in range(95)]
     asked.update((end.wire, None) for end in ends)
     asked[ends[-1].wire] = True
-    Vanished(lambda: [] if ends[-1].has_ended.is_set() else ends).wake()
+    DeadPeers(lambda: [] if ends[-1].has_ended.is_set() else ends).wake()
     counts = [0]
     async with asyncio.timeout(5):
         while not ends[-1].has_ended.is_set():
@@ -124,7 +124,7 @@ async def test_it_can_be_stopped_in_the_middle_of_a_look(asked: Verdicts, monkey
     monkeypatch.setattr(vanished, "_AT_ONCE", 1)
     ends = [End(5) for _ in range(50)]
     asked.update((end.wire, None) for end in ends)
-    watch = Vanished(lambda: ends)
+    watch = DeadPeers(lambda: ends)
     watch.wake()
     async with asyncio.timeout(5):
         while ends[0].acknowledged != 5:  # noqa: ASYNC110 - as above

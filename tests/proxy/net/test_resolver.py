@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from proxy.net.resolver import Name
+from proxy.net.resolver import Resolver
 
-Resolver = Callable[..., Any]
+GetAddrInfo = Callable[..., Any]
 
 
 @pytest.fixture
@@ -36,16 +36,16 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "fe80::1%lo"])
 async def test_an_address_needs_no_resolver(address: str, hanging: list[str]) -> None:
-    assert await Name(address).addresses() == [address]
+    assert await Resolver(address).addresses() == [address]
     assert hanging == []
 
 
 async def test_a_name_becomes_its_addresses() -> None:
-    assert "127.0.0.1" in await Name("localhost").addresses()
+    assert "127.0.0.1" in await Resolver("localhost").addresses()
 
 
 async def test_a_name_that_is_not_there_is_an_error_for_everybody_who_asks() -> None:
-    name = Name("no-such-host.invalid")  # RFC 6761: it never will be
+    name = Resolver("no-such-host.invalid")  # RFC 6761: it never will be
     found = await asyncio.gather(*(name.addresses() for _ in range(3)), return_exceptions=True)
     assert [type(error) for error in found] == [socket.gaierror] * 3
     assert len({id(error) for error in found}) == 3
@@ -54,7 +54,7 @@ async def test_a_name_that_is_not_there_is_an_error_for_everybody_who_asks() -> 
 
 async def test_a_name_that_cannot_be_one_is_not_known() -> None:
     with pytest.raises(socket.gaierror):
-        await Name("x" * 70 + ".invalid").addresses()
+        await Resolver("x" * 70 + ".invalid").addresses()
 
 
 async def test_it_is_looked_up_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,13 +64,13 @@ async def test_it_is_looked_up_anew_each_time(monkeypatch: pytest.MonkeyPatch) -
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(addresses), 0))] * 2
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    name = Name("dash")
+    name = Resolver("dash")
     assert await name.addresses() == ["192.0.2.1"]
     assert await name.addresses() == ["192.0.2.2"]
 
 
 async def test_a_resolver_that_hangs_takes_one_thread_however_often_it_is_asked(hanging: list[str]) -> None:
-    name = Name("dash")
+    name = Resolver("dash")
     for _ in range(50):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.002):
@@ -81,7 +81,7 @@ async def test_a_resolver_that_hangs_takes_one_thread_however_often_it_is_asked(
 
 
 async def test_a_name_that_hangs_stops_neither_another_one_nor_the_loops_own_pool(hanging: list[str]) -> None:
-    stuck = [Name(f"dead-{number}") for number in range(40)]
+    stuck = [Resolver(f"dead-{number}") for number in range(40)]
     waiting = [asyncio.get_running_loop().create_task(name.addresses(), name="look-up") for name in stuck]
     async with asyncio.timeout(5):
         while len(hanging) < len(stuck):  # noqa: ASYNC110 - the threads begin when they begin
@@ -105,7 +105,7 @@ def test_a_look_up_that_outlives_its_loop_disturbs_nobody(monkeypatch: pytest.Mo
     async def give_up() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
-                await Name("dash").addresses()
+                await Resolver("dash").addresses()
 
     asyncio.run(give_up())
     over.set()

@@ -11,9 +11,9 @@ from proxy.net.timers import Deadlines, SlowReaders
 class Pile:
     """A reader: what waits for it, and what it has taken of that."""
 
-    def __init__(self, waiting: int = 0, patience: float = 0.2) -> None:
+    def __init__(self, waiting: int = 0, timeout: float = 0.2) -> None:
         self.waiting = waiting
-        self.patience = patience
+        self.timeout = timeout
         self.has_taken = 0
         self.ended_at = 0.0
         self.looks = 0
@@ -32,7 +32,7 @@ class Pile:
 
 
 async def test_who_takes_nothing_is_ended_in_time() -> None:
-    reader = Pile(waiting=1, patience=0.4)
+    reader = Pile(waiting=1, timeout=0.4)
     slow = SlowReaders(0.4, lambda: [] if reader.ended.is_set() else [reader])
     began = time.monotonic()
     slow.wake()
@@ -40,11 +40,11 @@ async def test_who_takes_nothing_is_ended_in_time() -> None:
     async with asyncio.timeout(10):
         await reader.ended.wait()
     assert 0.35 < reader.ended_at - began
-    assert reader.looks == 5, "one look to see it, four for the patience, and one timer for both calls"
+    assert reader.looks == 5, "one look to see it, four for the timeout, and one timer for both calls"
 
 
 async def test_who_takes_enough_or_has_nothing_to_take_is_not() -> None:
-    """240 bytes a second: 48 in a patience of 0.2 s, however they come."""
+    """240 bytes a second: 48 in a timeout of 0.2 s, however they come."""
     eager, idle, stuck = Pile(waiting=1), Pile(), Pile(waiting=1)
     eager.pace = 16
     slow = SlowReaders(0.2, lambda: [] if stuck.ended.is_set() else [eager, idle, stuck])
@@ -57,7 +57,7 @@ async def test_who_takes_enough_or_has_nothing_to_take_is_not() -> None:
 
 async def test_who_takes_a_byte_now_and_then_is_ended_like_who_takes_nothing() -> None:
     """Otherwise its memory, and its upstream's worker, would be its own for as long as it likes (issue 9, A3)."""
-    reader = Pile(waiting=1, patience=0.4)
+    reader = Pile(waiting=1, timeout=0.4)
     reader.pace = 1
     SlowReaders(0.4, lambda: [] if reader.ended.is_set() else [reader]).wake()
     async with asyncio.timeout(10):
@@ -92,8 +92,8 @@ async def test_nobody_is_looked_at_when_nobody_is_there() -> None:
     assert looks == 1
 
 
-async def test_a_patience_of_nothing_is_no_busy_loop() -> None:
-    reader = Pile(patience=0)
+async def test_a_timeout_of_nothing_is_no_busy_loop() -> None:
+    reader = Pile(timeout=0)
     SlowReaders(0, lambda: [reader] if reader.looks < 100 else []).wake()
     await asyncio.sleep(0.3)
     assert 1 <= reader.looks < 10
@@ -121,7 +121,7 @@ async def test_each_has_its_time_from_its_own_beginning() -> None:
     assert other_end - again > 0.19
 
 
-async def test_each_keeps_the_patience_that_it_began_with() -> None:
+async def test_each_keeps_the_timeout_that_it_began_with() -> None:
     late: list[str] = []
     deadlines = Deadlines[str](0.3, late.append)
     deadlines.begin("one")
@@ -138,8 +138,8 @@ async def test_each_keeps_the_patience_that_it_began_with() -> None:
     assert len(deadlines) == 0
 
 
-async def test_each_reader_has_the_patience_that_its_exchange_began_with() -> None:
-    first, second, third = Pile(1, patience=0.4), Pile(1, patience=60), Pile(patience=60)
+async def test_each_reader_has_the_timeout_that_its_exchange_began_with() -> None:
+    first, second, third = Pile(1, timeout=0.4), Pile(1, timeout=60), Pile(timeout=60)
     slow = SlowReaders(0.4, lambda: [] if third.ended.is_set() else [first, second, third])
     slow.wake()
     slow.use(60)
@@ -148,7 +148,7 @@ async def test_each_reader_has_the_patience_that_its_exchange_began_with() -> No
         await first.ended.wait()
     assert time.monotonic() - began >= 0.35
     assert not second.ended.is_set()
-    third.waiting, third.patience = 1, 0.2  # its next exchange
+    third.waiting, third.timeout = 1, 0.2  # its next exchange
     slow.use(0.2)
     async with asyncio.timeout(5):
         await third.ended.wait()

@@ -12,7 +12,7 @@ from proxy.config import Timeouts
 from proxy.errors import UpstreamUnreachable
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
-from proxy.net.client_limits import Admission
+from proxy.net.client_limits import ClientLimits
 from proxy.server.admin import MAX_HEAD, Admin, is_answered
 from proxy.upstream.upstream import Upstream
 from tests.processes import free_port
@@ -40,12 +40,12 @@ def get(admin: Admin, path: str) -> tuple[int, Any]:
 
 @pytest.fixture
 def admin() -> Admin:
-    return Admin(Lifecycle(), dict, Admission(), lambda: ("gateway", "Health.example"))
+    return Admin(Lifecycle(), dict, ClientLimits(), lambda: ("gateway", "Health.example"))
 
 
 async def test_it_is_alive_in_every_state_and_ready_only_when_it_is() -> None:
     lifecycle: Lifecycle[Exchange] = Lifecycle()
-    admin = Admin(lifecycle, dict, Admission())
+    admin = Admin(lifecycle, dict, ClientLimits())
     seen = []
     for event in ("listening", "stop", "empty", None):
         alive, ready = get(admin, "/healthz"), get(admin, "/readyz")
@@ -63,7 +63,7 @@ async def test_an_upstream_that_is_away_is_reported_and_does_not_make_the_gatewa
         with pytest.raises(UpstreamUnreachable):
             await known["dash"].acquire(Timeouts())
         known["ws"].discard(await known["ws"].acquire(Timeouts()))
-        status, body = get(Admin(lifecycle, lambda: known, Admission()), "/readyz")
+        status, body = get(Admin(lifecycle, lambda: known, ClientLimits()), "/readyz")
         assert status == 200
         told = body["upstreams"]
         assert all(about.pop("for_seconds") >= 0 for about in told.values())
@@ -83,7 +83,7 @@ async def test_it_tells_how_much_the_process_has_to_do(admin: Admin) -> None:
 async def test_asking_tries_nothing() -> None:
     async with origin(answering()) as server:
         known = upstreams(server.url, server.url)
-        told = get(Admin(Lifecycle(), lambda: known, Admission()), "/readyz")[1]["upstreams"]
+        told = get(Admin(Lifecycle(), lambda: known, ClientLimits()), "/readyz")[1]["upstreams"]
         assert {about["state"] for about in told.values()} == {"unknown"}
         assert server.connections == 0
 

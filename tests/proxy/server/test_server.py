@@ -15,7 +15,7 @@ import pytest
 from proxy.config import Settings
 from proxy.errors import ListenError, TlsError
 from proxy.gateway.routing import Table
-from proxy.gateway.runtime import Rules
+from proxy.gateway.runtime import Runtime
 from proxy.net.tls import Contexts
 from proxy.server.server import Server
 from proxy.server.startup_checks import objections
@@ -157,14 +157,14 @@ STEPS = (
     "proxy.server.server.HeadLimits.of",
     "proxy.server.server.differences",
     "proxy.server.server.renewals",
-    "proxy.server.server.make_rules",
+    "proxy.server.server.make_runtime",
     "proxy.gateway.runtime.make_table",
-    "proxy.gateway.runtime.Guards",
+    "proxy.gateway.runtime.AuthRules",
     "proxy.gateway.runtime.make_upstreams",
     "proxy.net.tls.upstream_context",
     "proxy.upstream.upstream.Upstream.__init__",
     "proxy.gateway.runtime.ForwardAuth",
-    "proxy.gateway.routing.Origins",
+    "proxy.gateway.routing.OriginCheck",
 )
 """Everything that a reload makes. A step that is new belongs here."""
 
@@ -205,7 +205,7 @@ async def test_a_reload_that_fails_at_any_step_changes_nothing(
             [{key: value for key, value in each.items() if not key.startswith("__")} for each in kept],
             [{**health} for health, _ in parts],
             listener._options.copy(),
-            listener._heads._patience,
+            listener._heads._timeout,
             listener._slow_readers._shortest,
             server._gateway._slow_readers._shortest,
             server.certificate.context,
@@ -242,7 +242,9 @@ async def test_reloads_leave_nothing_behind() -> None:
         for _ in range(3):  # turns of the loop, in which what was cancelled ends
             await asyncio.sleep(0)
         gc.collect()
-        return Counter(type(each) for each in gc.get_objects() if isinstance(each, Rules | Upstream | Settings | Table))
+        return Counter(
+            type(each) for each in gc.get_objects() if isinstance(each, Runtime | Upstream | Settings | Table)
+        )
 
     server.reload(other)
     server.reload(first)

@@ -20,7 +20,7 @@ from proxy.errors import (
     UpstreamLost,
 )
 from proxy.http1.headers import response_head
-from proxy.upstream.connection import MAX_FIELDS, MAX_HEAD, Answer, Connection, Framing
+from proxy.upstream.connection import MAX_FIELDS, MAX_HEAD, Framing, Response, UpstreamConnection
 from proxy.upstream.upstream import Upstream
 from tests.proxy.http1.test_simple_message import ANSWERS, Wire
 from tests.proxy.origin import Script, answering, origin, read_head
@@ -38,14 +38,14 @@ def upstream(
     return Upstream("dash", url, idle=idle, buffer=buffer, context=context)
 
 
-async def ask(connection: Connection, method: str = "GET", *, may_switch: bool = False) -> Answer:
+async def ask(connection: UpstreamConnection, method: str = "GET", *, may_switch: bool = False) -> Response:
     connection.begin(method, may_switch=may_switch)
     connection.write(method.encode() + b" / HTTP/1.1\r\nHost: x\r\n\r\n")
     async with asyncio.timeout(10):
         return await connection.head()
 
 
-async def body(connection: Connection) -> bytes:
+async def body(connection: UpstreamConnection) -> bytes:
     whole = b""
     async with asyncio.timeout(10):
         while piece := await connection.read():
@@ -199,7 +199,7 @@ def endless(beginning: bytes, more: bytes) -> Script:
 async def test_interim_answers_without_end_are_no_answer() -> None:
     seen = 0
 
-    def on_interim(answer: Answer) -> None:
+    def on_interim(answer: Response) -> None:
         nonlocal seen
         seen += 1
 
@@ -315,7 +315,7 @@ async def refuse_and_reset(reader: asyncio.StreamReader, writer: asyncio.StreamW
     writer.transport.abort()
 
 
-async def write_until_it_is_lost(connection: Connection) -> None:
+async def write_until_it_is_lost(connection: UpstreamConnection) -> None:
     """Meet the reset with a write, before anything of the answer is read."""
     connection.hold(True)
     transport = connection._transport
@@ -480,8 +480,8 @@ async def test_a_switch_of_protocols_hands_out_the_transport_and_what_came_behin
     ANSWERS | st.binary(max_size=60).map(lambda data: b"HTTP/1.1 200 OK\r\n" + data), st.sampled_from(["GET", "HEAD"])
 )
 def test_whatever_counts_as_an_answer_is_written_on_without_a_second_meaning(data: bytes, method: str) -> None:
-    async def read() -> Answer | None:
-        connection = Connection("dash", 65536)
+    async def read() -> Response | None:
+        connection = UpstreamConnection("dash", 65536)
         connection._transport = cast(asyncio.Transport, Wire())
         connection.begin(method)
         connection.data_received(data)

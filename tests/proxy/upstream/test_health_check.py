@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from proxy.upstream.health_check import LONGEST, SHORTEST, Watch
+from proxy.upstream.health_check import LONGEST, SHORTEST, HealthCheck
 
 
 class Sight:
@@ -39,7 +39,7 @@ class Sight:
         return [b - a for a, b in pairwise(self.looks)]
 
 
-async def ended(watch: Watch) -> None:
+async def ended(watch: HealthCheck) -> None:
     watch.stop()
     async with asyncio.timeout(5):
         await watch.stopped()
@@ -47,7 +47,7 @@ async def ended(watch: Watch) -> None:
 
 async def test_the_first_look_is_at_once() -> None:
     sight = Sight()
-    watch = Watch("dash", sight.look, lambda: False, 60)
+    watch = HealthCheck("dash", sight.look, lambda: False, 60)
     watch.start()
     await sight.seen(1)
     await ended(watch)
@@ -55,7 +55,7 @@ async def test_the_first_look_is_at_once() -> None:
 
 async def test_the_next_look_comes_after_the_interval() -> None:
     sight = Sight()
-    watch = Watch("dash", sight.look, lambda: False, 0.1)
+    watch = HealthCheck("dash", sight.look, lambda: False, 0.1)
     watch.start()
     await sight.seen(3)
     assert all(0.08 <= gap for gap in sight.gaps())
@@ -64,7 +64,7 @@ async def test_the_next_look_comes_after_the_interval() -> None:
 
 async def test_without_an_interval_nobody_looks_until_somebody_wants_it() -> None:
     sight = Sight()
-    watch = Watch("dash", sight.look, lambda: sight.is_awaited, 0)
+    watch = HealthCheck("dash", sight.look, lambda: sight.is_awaited, 0)
     watch.start()
     await asyncio.sleep(0.1)
     assert sight.looks == []
@@ -77,7 +77,7 @@ async def test_without_an_interval_nobody_looks_until_somebody_wants_it() -> Non
 
 async def test_while_somebody_waits_it_looks_often_and_ever_less_often() -> None:
     sight = Sight(is_awaited=True)
-    watch = Watch("dash", sight.look, lambda: sight.is_awaited, 60)
+    watch = HealthCheck("dash", sight.look, lambda: sight.is_awaited, 60)
     watch.want()
     await sight.seen(7)
     gaps = sight.gaps()
@@ -88,7 +88,7 @@ async def test_while_somebody_waits_it_looks_often_and_ever_less_often() -> None
 
 async def test_however_many_want_it_one_look_is_made_at_a_time() -> None:
     sight = Sight(is_awaited=True, takes=0.03)
-    watch = Watch("dash", sight.look, lambda: sight.is_awaited, 60)
+    watch = HealthCheck("dash", sight.look, lambda: sight.is_awaited, 60)
     for _ in range(100):
         watch.want()
         await asyncio.sleep(0)
@@ -100,7 +100,7 @@ async def test_however_many_want_it_one_look_is_made_at_a_time() -> None:
 async def test_a_look_that_has_just_been_made_is_known_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.upstream.health_check.SHORTEST", 60.0)
     sight = Sight(is_awaited=True)
-    watch = Watch("dash", sight.look, lambda: sight.is_awaited, 60)
+    watch = HealthCheck("dash", sight.look, lambda: sight.is_awaited, 60)
     assert not watch.has_just_looked
     watch.want()
     await sight.seen(1)
@@ -110,7 +110,7 @@ async def test_a_look_that_has_just_been_made_is_known_as_such(monkeypatch: pyte
 
 
 async def test_a_watch_that_never_began_can_be_stopped() -> None:
-    await ended(Watch("dash", Sight().look, lambda: False, 5))
+    await ended(HealthCheck("dash", Sight().look, lambda: False, 5))
 
 
 async def test_a_look_that_fails_is_told_and_the_next_one_who_wants_it_begins_anew(
@@ -122,7 +122,7 @@ async def test_a_look_that_fails_is_told_and_the_next_one_who_wants_it_begins_an
         calls.append(lambda: None)
         raise ZeroDivisionError
 
-    watch = Watch("dash", look, lambda: True, 0)
+    watch = HealthCheck("dash", look, lambda: True, 0)
     with caplog.at_level(logging.ERROR, "proxy"):
         watch.want()
         await watch.stopped()

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from proxy.errors import Stopping, UpstreamFull
-from proxy.upstream.request_queue import Room
+from proxy.upstream.request_queue import RequestQueue
 
 Tasks = list[asyncio.Task[Any]]
 
 
-def room(in_flight: int | None = 1, places: int = 10) -> Room:
-    return Room("dash", in_flight=in_flight, places=places)
+def room(in_flight: int | None = 1, places: int = 10) -> RequestQueue:
+    return RequestQueue("dash", in_flight=in_flight, places=places)
 
 
 async def begun(*work: Awaitable[Any]) -> Tasks:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import Outcome
-from proxy.upstream.connection import Connection
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.retry import REPEATS
 from tests.processes import free_port
 from tests.proxy.adopter import place
@@ -185,7 +185,7 @@ async def test_a_request_of_which_the_kernel_has_taken_nothing_is_not_sent(monke
         await client.send(POST)
         await client.read_head()
         await client.read(2)
-        monkeypatch.setattr(Connection, "has_gone_stale", lambda connection: _break(connection))
+        monkeypatch.setattr(UpstreamConnection, "has_gone_stale", lambda connection: _break(connection))
         await client.send(POST)
         assert (await client.read_head()).startswith(b"HTTP/1.1 200 OK\r\n")
         assert len(counting.asked) == 2
@@ -199,7 +199,7 @@ async def test_an_upload_of_which_the_kernel_has_taken_nothing_is_not_sent(monke
         await client.send(POST)
         await client.read_head()
         await client.read(2)
-        monkeypatch.setattr(Connection, "has_gone_stale", lambda connection: _break(connection))
+        monkeypatch.setattr(UpstreamConnection, "has_gone_stale", lambda connection: _break(connection))
         await client.send(upload)
         await gateway.ended()
         await client.send(b"0\r\n\r\n")
@@ -207,7 +207,7 @@ async def test_an_upload_of_which_the_kernel_has_taken_nothing_is_not_sent(monke
         assert len(counting.asked) == 2
 
 
-def _break(connection: Connection) -> bool:
+def _break(connection: UpstreamConnection) -> bool:
     assert connection._transport is not None
     lent = connection._transport.get_extra_info("socket")
     sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
@@ -429,7 +429,7 @@ async def test_however_many_wait_one_connection_at_a_time_is_tried(monkeypatch: 
 
 async def test_an_upstream_that_closes_each_connection_at_once_is_not_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one is whose listener is open in a process that is stopping, or in another program's."""
-    monkeypatch.setattr(Connection, "has_ended", lambda connection: True)
+    monkeypatch.setattr(UpstreamConnection, "has_ended", lambda connection: True)
     async with origin(answering(OK)) as server, listening(server.url) as gateway, clients(gateway, 40):
         await gateway.waits(40)
         before = server.connections

@@ -26,7 +26,7 @@ from proxy.errors import (
     UpstreamUnreachable,
 )
 from proxy.net.tls import upstream_context
-from proxy.upstream.connection import Connection
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import State
 from proxy.upstream.upstream import Upstream, split_url
 from tests.certificates import Authority
@@ -153,7 +153,7 @@ async def test_a_connection_that_the_upstream_has_closed_already_is_none() -> No
         up = upstream(server.url)
         dial = up._dial
 
-        async def closed(seconds: float) -> Connection:
+        async def closed(seconds: float) -> UpstreamConnection:
             made = await dial(seconds)
             made.hold(True)  # so that only the kernel knows
             await server.wait_closed(1)

@@ -16,7 +16,7 @@ import pytest
 
 from proxy.errors import Outcome, UpstreamError, UpstreamTimeout
 from proxy.exchange.record import Exchange
-from proxy.net.client_limits import Slot, Tally
+from proxy.net.client_limits import ClientCounter, Slot
 from proxy.websocket.handoff import Handoff
 from tests.processes import no_descriptor_left
 from tests.proxy.adopter import Adopter, Place, place
@@ -39,7 +39,7 @@ def ends() -> list[Exchange]:
 
 @pytest.fixture
 async def handoff(path: Path, ends: list[Exchange]) -> AsyncIterator[Handoff]:
-    made = Handoff(path, ends.append, Tally())
+    made = Handoff(path, ends.append, ClientCounter())
     yield made
     made.close()
 
@@ -68,14 +68,14 @@ async def offer(
     *,
     head: bytes = HEAD,
     is_secure: bool = False,
-    patience: float = 10,
+    timeout: float = 10,
     send: float = 60,
 ) -> bool:
     record = exchange(id)
     record.slot = Slot(handoff.websockets, record.client)
     try:
         return await handoff.offer(
-            record, client.fileno(), head, b"left", is_secure=is_secure, patience=patience, send=send
+            record, client.fileno(), head, b"left", is_secure=is_secure, timeout=timeout, send=send
         )
     finally:
         record.slot.release()  # as at the end of every exchange
@@ -230,7 +230,7 @@ async def test_a_socket_for_whose_verdict_nobody_waits_any_more_counts_until_it_
     async with connected(handoff, path) as (_, adopter):
         for id in ("taken", "refused", "neither"):
             with pytest.raises(UpstreamTimeout):
-                await offer(handoff, client, id, patience=0.01)
+                await offer(handoff, client, id, timeout=0.01)
             os.close((await adopter.receive())[1][0])
         assert (handoff.live, handoff.websockets.total) == (0, 3)
         await adopter.send(wire.Refused("refused", "too late"))
@@ -497,14 +497,14 @@ async def test_a_receipt_that_comes_too_late_is_an_error_and_counts_all_the_same
 ) -> None:
     async with connected(handoff, path) as (_, adopter):
         with pytest.raises(UpstreamTimeout, match=r"within 0\.05 s"):
-            await offer(handoff, client, patience=0.05)
+            await offer(handoff, client, timeout=0.05)
         os.close((await adopter.receive())[1][0])
         await adopter.send(wire.Adopted("x1"))
         await settled(lambda: handoff.live == 1)
 
 
 async def test_no_path_hands_nothing_over() -> None:
-    handoff = Handoff(None, lambda _: None, Tally())
+    handoff = Handoff(None, lambda _: None, ClientCounter())
     await handoff.start()
     assert not handoff.is_on
     handoff.close()
@@ -512,7 +512,7 @@ async def test_no_path_hands_nothing_over() -> None:
 
 async def test_without_a_descriptor_it_looks_again_later(tmp_path: Path) -> None:
     async with place(tmp_path / "ws.sock") as service:
-        handoff = Handoff(service.path, lambda _: None, Tally())
+        handoff = Handoff(service.path, lambda _: None, ClientCounter())
         with no_descriptor_left():
             handoff._look_again()
         assert handoff._absence[0] == "not answered"

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from proxy.errors import Outcome
-from proxy.net.client_limits import Admission, Admit, Lease, Tally
+from proxy.net.client_limits import Admitted, ClientCounter, ClientLimits, Lease
 from proxy.websocket.frames import close_frame
 from proxy.websocket.tunnel import IdleWatch, State, Tunnel
 
@@ -64,7 +64,9 @@ class End:
 class Rig:
     """A tunnel with both its far ends."""
 
-    def __init__(self, tunnel: Tunnel, client: End, upstream: End, ended: asyncio.Event, buffered: Tally) -> None:
+    def __init__(
+        self, tunnel: Tunnel, client: End, upstream: End, ended: asyncio.Event, buffered: ClientCounter
+    ) -> None:
         self.tunnel, self.client, self.upstream, self._ended = tunnel, client, upstream, ended
         self.buffered = buffered
 
@@ -101,11 +103,11 @@ async def rig(
         calls.append(tunnel)
         ended.set()
 
-    admission = Admission()
+    admission = ClientLimits()
 
     def hold(size: int) -> Lease | None:
         verdict = admission.buffer("192.0.2.1", size, most, 0.0)
-        return verdict.slot if isinstance(verdict, Admit) else None
+        return verdict.slot if isinstance(verdict, Admitted) else None
 
     tunnel = Tunnel(client_transport, upstream_transport, buffer=buffer, send=60, hold=hold, on_end=on_end)
     tunnel.open(answer, from_upstream, from_client)

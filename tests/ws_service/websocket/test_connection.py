@@ -521,7 +521,7 @@ async def test_what_a_client_can_cause_on_every_socket_is_said_once(
                 await rig.peer.frame()
                 rig.peer.writer.transport.abort()
                 await rig.ended()
-    said = [record.getMessage() for record in caplog.records if record.name == "ws_service.connection"]
+    said = [record.getMessage() for record in caplog.records if record.name == "ws_service.websocket.connection"]
     assert len(said) == 1, said
 
 
