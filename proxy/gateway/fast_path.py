@@ -2,7 +2,7 @@
 
 What ``plain`` recognises needs no parser, no request object and no
 coroutine; those cost several times what the exchange itself does
-(docs/decisions/003-plain-exchanges.md). The moment an exchange turns out not
+(docs/decisions/003-fast-path.md). The moment an exchange turns out not
 to be plain after all (an answer in pieces, an upstream that closes), it goes
 on the ordinary way, in a task, from where it stands.
 """

@@ -1,4 +1,4 @@
-"""Which way a request goes: a pure function of its head and the table (design D1).
+"""Which way a request goes: a pure function of its head and the table (docs/decisions/011-routing-order.md).
 
 Order: the user's routes, Dash's own WebSocket path, other WebSocket
 upgrades to ``ws``, everything else to ``dash``. Handshakes of other sites'

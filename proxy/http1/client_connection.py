@@ -1,6 +1,6 @@
 """aiohttp's private corner: everything this project uses of it that is not public API.
 
-aiohttp reads requests and keeps connections (design D7); what goes out is
+aiohttp reads requests and keeps connections (docs/decisions/015-aiohttp-public-interface.md); what goes out is
 written by us, byte for byte, and at a WebSocket handshake the connection is
 taken away from aiohttp altogether. Nor does aiohttp get what a client sends
 as it comes: ``strict`` reads it first. All this needs things that aiohttp

@@ -5,7 +5,7 @@ ports, five names for one scheme. Everybody who needs the answer (the origin
 check, limits, the access log, the hand-off, the upstream) takes it from
 here, so that no two can differ. What came under any of these names is
 written anew or left out, so that the upstream cannot read it otherwise
-either. docs/decisions/009-one-reader-of-forwarding-fields.md.
+either. docs/decisions/009-forwarding-headers.md.
 """
 
 from __future__ import annotations

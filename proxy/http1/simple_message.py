@@ -10,7 +10,7 @@ Whatever is not recognised here is not refused; it goes the ordinary way,
 through aiohttp's parser and ``forward``. So these patterns may be as narrow
 as they like, and must be: everything that they accept, the ordinary way
 accepts too and sends on the same (``tests/proxy/http1/test_simple_message.py`` compares the
-two on generated messages). docs/decisions/003-plain-exchanges.md.
+two on generated messages). docs/decisions/003-fast-path.md.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from proxy.errors import TlsError
 logger = logging.getLogger("proxy")
 
 _ALPN = ("http/1.1",)
-"""The gateway speaks nothing else (design D14), and says so to clients that could."""
+"""The gateway speaks nothing else (docs/decisions/014-http11-only.md), and says so to clients that could."""
 
 _DATES = {9: "is not valid yet", 10: "has expired"}
 """OpenSSL's codes (X509_verify_cert(3)) for a certificate that clients refuse today and took, or will take, another

@@ -2,7 +2,7 @@
 
 It is ours, for two reasons. aiohttp's client takes bytes that arrive on an
 idle pooled connection for the next answer, and it puts a connection back after
-a 101 that nobody asked for (docs/decisions/002-our-own-way-out.md). llhttp
+a 101 that nobody asked for (docs/decisions/002-own-upstream-connections.md). llhttp
 (through httptools) reads the heads, and nothing after them: it refuses white
 space in a chunked body that RFC 9112 allows, and trailers that only have to be
 dropped. Here a connection is in use by one

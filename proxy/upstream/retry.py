@@ -1,11 +1,11 @@
-"""Holding a request while its upstream is away, instead of failing it (design D6).
+"""Holding a request while its upstream is away, instead of failing it.
 
 What was not sent can wait, whatever its method: an attempt is made, and when
 no connection can be had the request waits in its upstream's room, bounded in
 number and time, and tries again when it is called up. What was sent and got
 no byte of an answer is another matter. GET, HEAD and WebSocket handshakes may
 be asked again (RFC 9110, section 9.2.1), so they wait too. Other methods never do
-(docs/decisions/010-what-was-not-sent-waits.md).
+(docs/decisions/005-retry-while-unreachable.md, 010-retry-unsent-requests.md).
 """
 
 from __future__ import annotations

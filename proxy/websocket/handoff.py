@@ -1,4 +1,4 @@
-"""Handing a client's socket over to the service on this host, so that the gateway leaves the path (design D4).
+"""Handing a client's socket over to the service on this host, so that the gateway leaves the path.
 
 The service adopts it with the head that the gateway has decided on. Where
 that cannot be, ``offer`` says so before anything has happened, a counter
@@ -9,7 +9,8 @@ client and nothing else: the service remembers what log and limits want, and
 reports it with the end. So a gateway that restarts learns everything again,
 and one that is killed loses nothing.
 
-``docs/handoff.md`` draws the conversation; the language is ``ws_service.handoff.protocol``.
+``docs/handoff.md`` draws the messages, docs/decisions/004-hand-off.md has the reasons; the language is
+``ws_service.handoff.protocol``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Opening a tunnel: the handshake goes to the upstream as it came, and its answer is checked before anybody gets it.
 
-Dial first: only after the upstream's 101 does the client get one (design
-D2). Whatever else the upstream answers is an ordinary answer.
+Dial first: only after the upstream's 101 does the client get one
+(docs/decisions/012-verbatim-handshake.md). Whatever else the upstream answers is an ordinary answer.
 """
 
 from __future__ import annotations

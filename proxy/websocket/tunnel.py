@@ -308,7 +308,7 @@ class Tunnel:
         """Close from our side: a close frame to both, each between two frames, then the end.
 
         code: 1012, 1001 and 1013 tell the page's code to come back; never 1000
-        or 4001, after which Dash's browser worker stays away (design D5).
+        or 4001, after which Dash's browser worker stays away (docs/decisions/013-close-codes.md).
         """
         if self._farewell is not None or self.state is State.CLOSED:
             return

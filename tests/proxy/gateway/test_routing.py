@@ -1,4 +1,4 @@
-"""Which way a request goes: the table of design D1, every refusal, and no exception for any head."""
+"""Which way a request goes: the order of docs/decisions/011, every refusal, and no exception for any head."""
 
 from __future__ import annotations
 
