@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -20,26 +21,41 @@ PAGE = ROOT / "docs" / "performance.md"
 PLOTS = ROOT / "docs" / "performance"
 
 NAMES = [*BASELINES, *peers.ORDER]
+"""What is measured unless --peers says otherwise; with --before, also ``peers.BEFORE``."""
 
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Short rounds; of two workloads, unless --only says which.")
 @click.option("--only", multiple=True, type=click.Choice([w.name for w in ALL]), help="A workload. May be repeated.")
-@click.option("--peers", "wanted", default=",".join(NAMES), help="Names, with commas between. Default: all.")
+@click.option("--peers", "wanted", help="Names, with commas between. Default: all.")
+@click.option(
+    "--before",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Another checkout of this project, whose gateway is measured beside this one's.",
+)
 @click.option("--rounds", type=click.IntRange(1), help="Rounds of each workload.")
 @click.option("--write", is_flag=True, help="Keep the results, and make docs/performance.md of them.")
 @click.option("--report", "only_report", is_flag=True, help="Measure nothing; make the page of the results again.")
-def main(quick: bool, only: tuple[str, ...], wanted: str, rounds: int | None, write: bool, only_report: bool) -> None:
+def main(
+    quick: bool,
+    only: tuple[str, ...],
+    wanted: str | None,
+    before: Path | None,
+    rounds: int | None,
+    write: bool,
+    only_report: bool,
+) -> None:
     """Measure the gateway beside other proxies, on this machine."""
     if only_report:
         publish(results.load(RESULTS.read_text("utf-8")))
         return
     if not sys.platform.startswith("linux"):
         raise click.ClickException("the benchmarks read the books of Linux's /proc; run them there")
-    names = [name.strip() for name in wanted.split(",")]
-    if unknown := [name for name in names if name not in NAMES]:
-        raise click.BadParameter(f"{', '.join(unknown)}; known are {', '.join(NAMES)}", param_hint="--peers")
-    if write and (quick or only or names != NAMES):
+    known = [*NAMES, *(peers.BEFORE if before else ())]
+    names = known if wanted is None else [name.strip() for name in wanted.split(",")]
+    if unknown := [name for name in names if name not in known]:
+        raise click.BadParameter(f"{', '.join(unknown)}; known are {', '.join(known)}", param_hint="--peers")
+    if write and (quick or only or names != known):
         raise click.UsageError("--write keeps a whole run; leave out --quick, --only and --peers")
     chosen = only or (QUICK if quick else tuple(w.name for w in ALL))
     signal.signal(signal.SIGTERM, _interrupt)
@@ -51,6 +67,7 @@ def main(quick: bool, only: tuple[str, ...], wanted: str, rounds: int | None, wr
         measuring = run(
             [workload for workload in ALL if workload.name in chosen],
             names,
+            before=before.resolve() if before else None,
             rounds=rounds or (3 if quick else None),
             effort=SHORT if quick else FULL,
             placement=placement,

@@ -16,17 +16,31 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from benchmarks.processes import Failed
-from benchmarks.wire import BINARY, CLOSE, KEY, PATTERN, accept, frame, handshake, is_pattern, request
+from benchmarks.wire import (
+    BINARY,
+    CLOSE,
+    KEY,
+    LAST_CHUNK,
+    PATTERN,
+    accept,
+    frame,
+    handshake,
+    is_pattern,
+    request,
+    unchunked,
+)
+
+_CONTINUE = b"HTTP/1.1 100 "
 
 DIALLING = 64
 """Connections that are opened at a time: below every backlog (nginx 511, the kernel 4096)."""
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 """Seconds for one answer. Beyond it the figure would be about something that is broken."""
 
 
 @dataclass
-class Tally:
+class Counter:
     """What the clients of one measurement have seen."""
 
     count: int = 0
@@ -57,8 +71,8 @@ class Tally:
 class Client(asyncio.Protocol):
     """What all clients share: a transport, and that an end is a fault unless they are leaving."""
 
-    def __init__(self, tally: Tally) -> None:
-        self.tally = tally
+    def __init__(self, counter: Counter) -> None:
+        self.counter = counter
         self.is_leaving = False
         self.transport: asyncio.Transport
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -69,8 +83,8 @@ class Client(asyncio.Protocol):
 
     def wrong(self, what: str) -> None:
         """Note the first fault, and stop."""
-        self.tally.fault = self.tally.fault or what
-        self.tally.is_over = True
+        self.counter.fault = self.counter.fault or what
+        self.counter.is_over = True
         self.leave()
 
     def leave(self) -> None:
@@ -89,8 +103,8 @@ class Client(asyncio.Protocol):
 class Socket(Client):
     """A WebSocket. ``opened`` is done once the 101 has come; what follows it goes to ``on_data``."""
 
-    def __init__(self, tally: Tally, target: str, port: int) -> None:
-        super().__init__(tally)
+    def __init__(self, counter: Counter, target: str, port: int) -> None:
+        super().__init__(counter)
         self._head = b""
         self._is_open = False
         self._request = handshake(target, host=f"127.0.0.1:{port}")
@@ -126,7 +140,7 @@ class Socket(Client):
         """Wake whoever waits for the 101."""
         super().connection_lost(exc)
         if not self.opened.done():
-            self.opened.set_exception(Failed(self.tally.fault or "the connection was closed before the 101"))
+            self.opened.set_exception(Failed(self.counter.fault or "the connection was closed before the 101"))
             self.opened.exception()  # retrieved: nobody may be waiting any more
 
     def received(self, expected: bytes, data: bytes) -> bool:
@@ -147,11 +161,11 @@ _ACCEPT = accept(KEY)
 class Sockets(list[Socket]):
     """Open WebSockets to one port, which can become more and fewer."""
 
-    def __init__(self, target: str, port: int, tally: Tally) -> None:
+    def __init__(self, target: str, port: int, counter: Counter) -> None:
         super().__init__()
         self._target = target
         self._port = port
-        self.tally = tally
+        self.counter = counter
 
     async def resize(self, count: int) -> None:
         """Open or close until there are ``count``. Raises Failed, OSError or TimeoutError when some cannot be had."""
@@ -159,13 +173,13 @@ class Sockets(list[Socket]):
 
         async def open_one() -> None:
             _, socket = await loop.create_connection(
-                lambda: Socket(self.tally, self._target, self._port), "127.0.0.1", self._port
+                lambda: Socket(self.counter, self._target, self._port), "127.0.0.1", self._port
             )
             self.append(socket)
             await socket.opened
 
         while len(self) < count:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await asyncio.gather(*(open_one() for _ in range(min(DIALLING, count - len(self)))))
         leaving, self[count:] = self[count:], []
         for socket in leaving:
@@ -174,10 +188,10 @@ class Sockets(list[Socket]):
 
 
 def start_echo(sockets: Sockets, payload: bytes, in_flight: int) -> None:
-    """Keep ``in_flight`` messages under way until the tally is over, on each socket in turn."""
+    """Keep ``in_flight`` messages under way until the counter is over, on each socket in turn."""
     message = frame(BINARY, payload, masked=True)
     expected = frame(BINARY, payload, masked=False)
-    tally = sockets.tally
+    counter = sockets.counter
     free = deque(sockets)
 
     def send() -> None:
@@ -187,9 +201,9 @@ def start_echo(sockets: Sockets, payload: bytes, in_flight: int) -> None:
 
     def on_data(socket: Socket, data: bytes) -> None:
         if socket.received(expected, data):
-            tally.answered(socket.sent)
+            counter.answered(socket.sent)
             free.append(socket)
-            if not tally.is_over:
+            if not counter.is_over:
                 send()
 
     for socket in sockets:
@@ -200,7 +214,7 @@ def start_echo(sockets: Sockets, payload: bytes, in_flight: int) -> None:
 
 def start_listening(sockets: Sockets, size: int) -> None:
     """Count what is pushed: messages of ``size`` bytes whose first eight are the moment of sending."""
-    tally = sockets.tally
+    counter = sockets.counter
     whole = len(frame(BINARY, bytes(size), masked=False))
     head = frame(BINARY, bytes(size), masked=False)[: whole - size]
 
@@ -212,8 +226,8 @@ def start_listening(sockets: Sockets, size: int) -> None:
                 socket.wrong(f"a pushed message begins with {data[:20]!r}")
                 return
             sent = int.from_bytes(data[whole - size : whole - size + 8], "big")
-            tally.count += 1
-            tally.latencies.append((now - sent) / 1e9)
+            counter.count += 1
+            counter.latencies.append((now - sent) / 1e9)
             data = data[whole:]
         if data:
             pending[socket] = data
@@ -224,13 +238,17 @@ def start_listening(sockets: Sockets, size: int) -> None:
 
 
 class Requester(Client):
-    """Plain HTTP on one connection: the same request again and again, the same body expected."""
+    """HTTP on one connection: the same request again and again, the same body expected.
 
-    def __init__(self, tally: Tally, port: int, message: bytes, body: bytes) -> None:
-        super().__init__(tally)
+    later: the request's body, which is sent after a 100; nothing: none is expected, and ``message`` is all of it.
+    """
+
+    def __init__(self, counter: Counter, port: int, message: bytes, body: bytes, later: bytes = b"") -> None:
+        super().__init__(counter)
         self._port = port
         self._message = message
         self._body = body
+        self._later = later
         self._sent = 0.0
         self._pending = b""
         self._reconnects = 0
@@ -247,16 +265,26 @@ class Requester(Client):
         if self._pending:
             data = self._pending + data
         start = data.find(b"\r\n\r\n") + 4
-        if start == 3 or len(data) - start < len(self._body):
+        if self._later and data.startswith(_CONTINUE) and start > 3:
+            self.transport.write(self._later)
+            data = data[start:]
+            start = data.find(b"\r\n\r\n") + 4
+        if start == 3 or not self._is_whole(data, start):
             self._pending = data
             return
         self._pending = b""
-        if not data.startswith(b"HTTP/1.1 200 ") or data[start:] != self._body:
+        if not data.startswith(b"HTTP/1.1 200 ") or self._content(data[start:]) != self._body:
             self.wrong(f"a wrong answer: {data[: max(start, 60)][:300]!r}")
             return
-        self._sent = self.tally.answered(self._sent)
-        if not self.tally.is_over:
+        self._sent = self.counter.answered(self._sent)
+        if not self.counter.is_over:
             self.transport.write(self._message)
+
+    def _is_whole(self, data: bytes, start: int) -> bool:
+        return len(data) - start >= len(self._body)
+
+    def _content(self, body: bytes) -> bytes:
+        return body
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Connect anew: a server may close a connection that has served its number of requests."""
@@ -269,11 +297,24 @@ class Requester(Client):
             super().connection_lost(exc)
 
 
+class ChunkedRequester(Requester):
+    """The same, and the response's body is chunked."""
+
+    def _is_whole(self, data: bytes, start: int) -> bool:
+        return data.endswith(LAST_CHUNK)
+
+    def _content(self, body: bytes) -> bytes:
+        try:
+            return unchunked(body)
+        except ValueError:  # no size where one should be: a wrong answer
+            return b""
+
+
 class Download(Client):
     """One GET whose body must be ``size`` bytes of the pattern."""
 
-    def __init__(self, tally: Tally, message: bytes, size: int) -> None:
-        super().__init__(tally)
+    def __init__(self, counter: Counter, message: bytes, size: int) -> None:
+        super().__init__(counter)
         self._message = message
         self._size = self._left = size
         self._head = b""
@@ -300,15 +341,15 @@ class Download(Client):
             return
         self._left -= len(data)
         if self._left == 0:
-            self.tally.count = 1
+            self.counter.count = 1
             self.leave()
 
 
 class Upload(Client):
     """One POST of the pattern to the origin's sink, which must have counted every byte of it."""
 
-    def __init__(self, tally: Tally, message: bytes, size: int) -> None:
-        super().__init__(tally)
+    def __init__(self, counter: Counter, message: bytes, size: int) -> None:
+        super().__init__(counter)
         self._message = message
         self._size = self._left = size
         self._is_paused = False
@@ -343,56 +384,56 @@ class Upload(Client):
             if not head.startswith(b"HTTP/1.1 200 ") or body != str(self._size).encode():
                 self.wrong(f"a wrong answer: {self._answer[:300]!r}")
                 return
-            self.tally.count = 1
+            self.counter.count = 1
             self.leave()
 
 
 async def transfer(kind: type[Download] | type[Upload], port: int, message: bytes, size: int, timeout: float) -> None:
     """Carry one large body. Raises Failed when it was not carried right, TimeoutError behind ``timeout`` seconds."""
-    tally = Tally()
+    counter = Counter()
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(timeout):
-        _, client = await loop.create_connection(lambda: kind(tally, message, size), "127.0.0.1", port)
+        _, client = await loop.create_connection(lambda: kind(counter, message, size), "127.0.0.1", port)
         try:
             await client.lost
         finally:
             client.leave()
-    tally.check()
+    counter.check()
 
 
-async def start_requests(tally: Tally, port: int, message: bytes, body: bytes, clients: int) -> list[Requester]:
-    """Keep ``clients`` connections asking until the tally is over. ``body`` is what each answer must hold."""
+async def start_requests(make: Callable[[], Requester], port: int, clients: int) -> list[Requester]:
+    """Keep ``clients`` connections asking until their counter is over. make: makes the client of one."""
     loop = asyncio.get_running_loop()
     made = []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         for _ in range(clients):
-            client = Requester(tally, port, message, body)
+            client = make()
             await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
             made.append(client)
     return made
 
 
-async def shake_hands(tally: Tally, target: str, port: int) -> None:
-    """Connect, shake hands and close (1000), again and again until the tally is over; faults go to the tally."""
+async def repeat_handshakes(counter: Counter, target: str, port: int) -> None:
+    """Connect, shake hands and close (1000), again and again until the counter is over; faults go to the counter."""
     loop = asyncio.get_running_loop()
-    while not tally.is_over:
-        once = Tally()
+    while not counter.is_over:
+        once = Counter()
         began = time.perf_counter()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 _, socket = await loop.create_connection(lambda: Socket(once, target, port), "127.0.0.1", port)  # noqa: B023
                 await socket.opened
-                tally.answered(began)
+                counter.answered(began)
                 socket.is_leaving = True
                 socket.on_data = lambda socket, _: socket.transport.close()
-                socket.transport.write(_GOODBYE)
+                socket.transport.write(_CLOSE_FRAME)
                 await socket.lost
         except (Failed, OSError, TimeoutError) as error:
-            tally.fault = tally.fault or f"a handshake failed: {error or 'no answer'}"
-            tally.is_over = True
+            counter.fault = counter.fault or f"a handshake failed: {error or 'no answer'}"
+            counter.is_over = True
 
 
-_GOODBYE = frame(CLOSE, b"\x03\xe8", masked=True)
+_CLOSE_FRAME = frame(CLOSE, b"\x03\xe8", masked=True)
 
 
 async def ask(port: int, message: bytes) -> bytes:
@@ -410,7 +451,7 @@ async def status(target: str, port: int) -> int:
 
 
 async def _exchange(port: int, message: bytes) -> tuple[int, bytes]:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             writer.write(message)

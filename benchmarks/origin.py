@@ -6,6 +6,8 @@
 - ``GET /bytes/N``           N bytes of the pattern
 - ``POST /sink``             swallows a body; answers with how much of it was the pattern
 - ``GET /push/TICKS/MS``     sends TICKS messages to every socket on /push, MS milliseconds apart; answers behind it
+- ``GET /events``            four events in chunks, each written by itself
+- ``POST /chunked``          swallows a small chunked body; answers with its size
 - ``GET /accepted``          the number of connections that it has accepted
 - a WebSocket handshake      an echo, byte for byte
 """
@@ -20,7 +22,18 @@ from typing import cast
 
 import uvloop
 
-from benchmarks.wire import CLOSE, PATTERN, SMALL, accept, frame, frame_head, is_pattern
+from benchmarks.wire import (
+    CLOSE,
+    EVENTS,
+    LAST_CHUNK,
+    PATTERN,
+    SMALL,
+    accept,
+    frame,
+    frame_head,
+    is_pattern,
+    unchunked,
+)
 
 PUSHED = 200
 """Bytes of a pushed message. Its first eight are the moment of sending (``time.monotonic_ns``, big-endian)."""
@@ -29,6 +42,10 @@ _OK = (
     b"HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
     b"Content-Type: application/octet-stream\r\nCache-Control: no-store\r\nContent-Length: %d\r\n\r\n"
 )
+_EVENTS = _OK.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked").replace(
+    b"application/octet-stream", b"text/event-stream"
+)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _SMALL = _OK % len(SMALL) + SMALL
 
 
@@ -60,11 +77,14 @@ class Http(asyncio.Protocol):
             end = data.find(b"\r\n\r\n") + 4
             if end == 3:
                 break
-            head, data = data[:end], data[end:]
-            data = self._answer(head, data)
+            rest = self._answer(data[:end], data[end:])
+            if rest is None:
+                break
+            data = rest
         self._pending = data
 
-    def _answer(self, head: bytes, rest: bytes) -> bytes:
+    def _answer(self, head: bytes, rest: bytes) -> bytes | None:
+        """Answer a request; return what comes after it, or None where its body is not whole yet."""
         if head.startswith(b"GET / "):
             self._transport.write(_SMALL)
             return rest
@@ -73,7 +93,11 @@ class Http(asyncio.Protocol):
         if key := re.search(rb"(?i)\r\nsec-websocket-key: *([^\r]+)", head):
             self._upgrade(key[1], verb, rest)
             return b""
+        if verb == "chunked":
+            return self._swallow_chunks(head, rest)
         if method == b"POST":
+            if b"\r\nExpect:" in head or b"\r\nexpect:" in head:
+                self._transport.write(_CONTINUE)
             length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
             if length is None:
                 self._transport.write(b"HTTP/1.1 411 Length Required\r\nContent-Length: 0\r\n\r\n")
@@ -84,6 +108,9 @@ class Http(asyncio.Protocol):
             self._to_send = int(arguments[0])
             self._transport.write(_OK % self._to_send)
             self._send_more()
+        elif verb == "events":
+            self._transport.write(_EVENTS)
+            self._send_events(0)
         elif verb == "push":
             ticks, pause = map(int, arguments)
             Echo.pushing = asyncio.get_running_loop().create_task(self._push(ticks, pause / 1000), name="push")
@@ -102,6 +129,27 @@ class Http(asyncio.Protocol):
         if self._to_swallow == 0:
             self._say(b"%d" % self._swallowed)
         return rest
+
+    def _swallow_chunks(self, head: bytes, rest: bytes) -> bytes | None:
+        if length := re.search(rb"(?i)\r\ncontent-length: *(\d+)", head):  # a proxy has collected the body
+            body, rest = rest[: int(length[1])], rest[int(length[1]) :]
+            is_whole = len(body) == int(length[1])
+        else:
+            chunks, end, rest = rest.partition(b"\r\n" + LAST_CHUNK)
+            is_whole = bool(end)
+            body = unchunked(chunks + end) if is_whole else b""
+        if not is_whole:
+            return None
+        self._say(b"%d" % len(body))
+        return rest
+
+    def _send_events(self, number: int) -> None:
+        event = EVENTS[number]
+        self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
+        if number + 1 < len(EVENTS):
+            asyncio.get_running_loop().call_soon(self._send_events, number + 1)
+        else:
+            self._transport.write(LAST_CHUNK)
 
     def _send_more(self) -> None:
         while self._to_send and not self._is_paused:

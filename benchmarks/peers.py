@@ -69,11 +69,19 @@ ORDER = (
 )  # fmt: skip
 """Every proxy, in the order of the tables."""
 
+BEFORE = ("hand-off before", "tunnel before")
+"""The gateway of another checkout of this project, to see what a change costs: both are measured in one run."""
+
 
 @cache
-def find(name: str) -> Peer | Missing:
-    """Look for a proxy of ``ORDER``; once, since each is asked for its version."""
+def find(name: str, before: Path | None = None) -> Peer | Missing:
+    """Look for a proxy of ``ORDER`` or ``BEFORE``; once, since each is asked for its version.
+
+    before: the other checkout; None: there is none.
+    """
     try:
+        if name in BEFORE:
+            return _gateway_before(name, before)
         return _FINDERS[name](name)
     except _NotHere as error:
         return Missing(name, str(error))
@@ -110,29 +118,48 @@ def _ask(*argv: str) -> str:
 
 
 def _gateway(name: str) -> Peer:
-    program = _program("dash-ws-proxy", "pip install -e .")
-    done = subprocess.run([program, "--print-config"], capture_output=True, text=True, timeout=20, check=True)
+    return _gateway_of(name, [_program("dash-ws-proxy", "pip install -e .")], None, version("dash-ws-proxy"))
+
+
+def _gateway_before(name: str, checkout: Path | None) -> Peer:
+    if checkout is None:
+        raise _NotHere("no other checkout was named (--before)")
+    if not (checkout / "proxy" / "__main__.py").is_file():
+        raise _NotHere(f"{checkout} is no checkout of dash-ws-proxy")
+    asked = ["git", "-C", str(checkout), "log", "-1", "--format=%h of %cs"]
+    commit = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False).stdout.strip()
+    # -P: the working directory has the newer code, and would come first.
+    program = [sys.executable, "-P", "-m", "proxy"]
+    return _gateway_of(name, program, {"PYTHONPATH": str(checkout)}, commit or "without a commit")
+
+
+def _gateway_of(name: str, program: list[str], env: dict[str, str] | None, which: str) -> Peer:
+    """Return a gateway of this project. env: added to ours. which: its version."""
+    asked = [*program, "--print-config"]
+    done = subprocess.run(
+        asked, capture_output=True, text=True, timeout=20, check=True, env={**os.environ, **(env or {})}
+    )
     known = yaml.safe_load(done.stdout)["gateway"]
     has_handoff = "handoff" in known
-    if name == "hand-off" and not has_handoff:
+    if name.startswith("hand-off") and not has_handoff:
         raise _NotHere("this version of dash-ws-proxy has no setting gateway.handoff")
 
     def command(place: Place) -> list[str]:
-        upstream = f"http://127.0.0.1:{place.upstream}"
+        upstream, label = f"http://127.0.0.1:{place.upstream}", name.replace(" ", "-")
         config: dict[str, Any] = {
             "listen": f"127.0.0.1:{place.port}",
-            "admin": f"unix:{place.folder}/{name}-admin.sock",
+            "admin": f"unix:{place.folder}/{label}-admin.sock",
             "upstreams": {"dash": upstream, "ws": upstream},
             "access_log": "text",
         }
         if has_handoff:
-            config["handoff"] = SOCKET if name == "hand-off" else "off"
+            config["handoff"] = SOCKET if name.startswith("hand-off") else "off"
         if "limits" in known:  # the load is one client, and no other peer limits any
             config["limits"] = dict.fromkeys(_PER_CLIENT)
-        path = _write(place, f"{name}.yaml", json.dumps({"gateway": config}, indent=1))
-        return [program, "--config", str(path)]
+        path = _write(place, f"{label}.yaml", json.dumps({"gateway": config}, indent=1))
+        return [*program, "--config", str(path)]
 
-    return Peer(name, version("dash-ws-proxy"), "one line per exchange, through standard output", command)
+    return Peer(name, which, "one line per exchange, through standard output", command, env)
 
 
 def service(folder: Path, port: int) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 READY = 20.0
 """Seconds for a process to listen. Traefik and Envoy take about one; a busy machine takes longer."""
 
-FAREWELL = 2.0
+STOP_TIMEOUT = 2.0
 """Seconds for a process to end after SIGTERM; then it is killed. Nothing is under way by then."""
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,25 +66,25 @@ class Child:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return
             if time.monotonic() > deadline:
-                raise Failed(f"{self.name} does not listen after {READY:g} s: {self._last_words()}")
+                raise Failed(f"{self.name} does not listen after {READY:g} s: {self._end_of_log()}")
             await asyncio.sleep(0.02)
 
     def check(self) -> None:
         """Raise Failed if the process has ended."""
         code = self._process.poll()
         if code is not None:
-            raise Failed(f"{self.name} has ended with code {code}: {self._last_words()}")
+            raise Failed(f"{self.name} has ended with code {code}: {self._end_of_log()}")
 
     def stop(self) -> None:
         """End the whole session: SIGTERM, a while, SIGKILL."""
         self._signal(signal.SIGTERM)
         try:
-            self._process.wait(FAREWELL)
+            self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             pass
         finally:
             self._signal(signal.SIGKILL)  # also for children that outlive their parent
-            self._process.wait(FAREWELL)
+            self._process.wait(STOP_TIMEOUT)
 
     def _signal(self, number: int) -> None:
         try:
@@ -92,7 +92,7 @@ class Child:
         except ProcessLookupError:
             pass
 
-    def _last_words(self) -> str:
+    def _end_of_log(self) -> str:
         lines = self._log.read_text("utf-8", "replace").split("\n")
         return " / ".join(line.strip() for line in lines[-4:] if line.strip()) or "it said nothing"
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from benchmarks import plots
 from benchmarks.results import Results
 from benchmarks.rounds import Summary
-from benchmarks.targets import SIZES, judge
+from benchmarks.targets import ORDINARY, SIZES, judge
 
 ECHO = {
     "cpu_us": "CPU µs per message",
@@ -19,6 +19,8 @@ ECHO = {
     "p50_us": "p50 µs",
     "p99_us": "p99 µs",
 }
+
+REQUESTS = {"cpu_us": "CPU µs per request", "rate_per_s": "requests/s", "p50_us": "p50 µs", "p99_us": "p99 µs"}
 
 COLUMNS: dict[str, dict[str, str]] = {
     **{name: ECHO for name, _ in SIZES},
@@ -40,6 +42,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "p99_us": "p99 µs",
         "dials_per_request": "dials per request",
     },
+    **dict.fromkeys((name for name, _ in ORDINARY), REQUESTS),
     "callback": {"cpu_us": "CPU µs per callback", "rate_per_s": "callbacks/s", "p50_us": "p50 µs", "p99_us": "p99 µs"},
     "down": {"cpu_s": "CPU s", "growth_mib": "MiB of growth", "rate_mib_per_s": "MiB/s"},
     "up": {"cpu_s": "CPU s", "growth_mib": "MiB of growth", "rate_mib_per_s": "MiB/s"},
@@ -49,7 +52,7 @@ COLUMNS: dict[str, dict[str, str]] = {
 BUSY = 0.9
 """Share of a core from which on its users count as the limit of a throughput."""
 
-NO_PROXY = ("direct", "service", "hand-off")
+NO_PROXY = ("direct", "service", "hand-off", "hand-off before")
 """Where no proxy is in the path of what is counted."""
 
 _BLOCK = re.compile(r"(<!-- figures: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

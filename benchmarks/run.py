@@ -26,7 +26,7 @@ BASELINES = {
     "service": Subject("service", "", "no proxy: the load on a real dash-ws-service", None),
 }
 
-PATIENCE = 150.0
+TIMEOUT = 150.0
 """Seconds for one measurement. The longest ones open 5,000 sockets, or carry 1 GiB."""
 
 TROUBLE = (Failed, OSError, TimeoutError, asyncio.IncompleteReadError, ValueError, LookupError)
@@ -68,7 +68,7 @@ class Run:
                     if cells[name].error is not None:
                         continue
                     try:
-                        async with asyncio.timeout(PATIENCE):
+                        async with asyncio.timeout(TIMEOUT):
                             if workload.is_fresh:
                                 async with self._target(name, origins) as target:
                                     figures = await workload.measure(target, self.effort)
@@ -139,6 +139,7 @@ async def run(
     workloads: Sequence[Workload],
     wanted: Sequence[str],
     *,
+    before: Path | None = None,
     rounds: int | None,
     effort: Effort,
     placement: Placement,
@@ -147,7 +148,8 @@ async def run(
 ) -> Results:
     """Measure.
 
-    wanted: names of proxies and baselines. rounds: of every workload; None is each one's own number.
+    wanted: names of proxies and baselines. before: the checkout of those in ``peers.BEFORE``.
+    rounds: of every workload; None is each one's own number.
     machine: passed on to the results. say: told what happens.
     """
     subjects, found = [], {}
@@ -155,7 +157,7 @@ async def run(
         if name in BASELINES:
             subjects.append(BASELINES[name])
             continue
-        peer = peers.find(name)
+        peer = peers.find(name, before)
         if isinstance(peer, Missing):
             subjects.append(Subject(name, "", "", peer.reason))
             say(f"{name} is left out: {peer.reason}")

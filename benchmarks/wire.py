@@ -13,6 +13,11 @@ TEXT, BINARY, CLOSE = 1, 2, 8
 SMALL = bytes(range(97, 123)) * 40
 """The body of the small answer, 1,040 bytes."""
 
+LAST_CHUNK = b"0\r\n\r\n"
+
+EVENTS = [b"id: %d\ndata: %b\n\n" % (number, SMALL[:200]) for number in range(4)]
+"""An event stream: what the origin sends one by one."""
+
 PATTERN = bytes(range(256)) * 1024
 """What large bodies consist of, over and over: 256 KiB."""
 
@@ -55,6 +60,33 @@ def request(target: str, *, host: str, body: bytes | None = None, length: int | 
         return _head("GET", target, host, fetch)
     sends = f"Content-Type: application/json\r\nContent-Length: {len(body or b'') if length is None else length}\r\n"
     return _head("POST", target, host, b"Accept: application/json\r\n" + sends.encode()) + (body or b"")
+
+
+def chunked_request(target: str, *, host: str, body: bytes) -> bytes:
+    """Return a browser's POST whose body comes in two chunks (RFC 9112, 7.1)."""
+    half = len(body) // 2
+    pieces = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (body[:half], body[half:]))
+    sends = b"Accept: application/json\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+    return _head("POST", target, host, sends) + pieces + LAST_CHUNK
+
+
+def expecting_request(target: str, *, host: str, length: int) -> bytes:
+    """Return the head of a POST whose client waits for 100 (RFC 9110, 10.1.1) before it sends its body."""
+    sends = f"Accept: application/json\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n"
+    return _head("POST", target, host, sends.encode())
+
+
+def unchunked(data: bytes) -> bytes:
+    """Return what is in a whole chunked body without extensions and trailers. ValueError when it is not framed right."""
+    pieces = []
+    while data != LAST_CHUNK:
+        line, _, data = data.partition(b"\r\n")
+        size = int(line, 16)
+        if data[size : size + 2] != b"\r\n":
+            raise ValueError("a chunk does not end where it should")
+        pieces.append(data[:size])
+        data = data[size + 2 :]
+    return b"".join(pieces)
 
 
 def handshake(target: str, *, host: str) -> bytes:

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 
 from benchmarks import accounting
 from benchmarks.load import (
-    PATIENCE,
+    TIMEOUT,
+    ChunkedRequester,
+    Counter,
     Download,
+    Requester,
     Sockets,
-    Tally,
     Upload,
     ask,
-    shake_hands,
+    repeat_handshakes,
     start_echo,
     start_listening,
     start_requests,
@@ -30,7 +32,7 @@ from benchmarks.load import (
 from benchmarks.origin import PUSHED
 from benchmarks.processes import Child, Failed
 from benchmarks.rounds import quantile
-from benchmarks.wire import CALLBACK, SMALL, request
+from benchmarks.wire import CALLBACK, EVENTS, PATTERN, SMALL, chunked_request, expecting_request, request
 
 Figures = dict[str, float]
 
@@ -99,26 +101,26 @@ class Workload:
     but_not: frozenset[str] = frozenset()
 
 
-async def observe(target: Target, tally: Tally, effort: Effort) -> Figures:
-    """Warm up, measure, and return the figures of whatever the tally counts. Raises Failed when something is wrong."""
+async def observe(target: Target, counter: Counter, effort: Effort) -> Figures:
+    """Warm up, measure, and return the figures of what is counted. Raises Failed when something is wrong."""
     await asyncio.sleep(effort.warm_up)
-    tally.check()
+    counter.check()
     gc.collect()
     gc.disable()  # a pause of the load would be a latency of the proxy
     try:
-        tally.reset()
+        counter.reset()
         cpu, mine, origin = target.cpu(), time.process_time(), accounting.cpu(target.origin.session)
         began = time.perf_counter()
         await asyncio.sleep(effort.window)
-        count, passed = tally.count, time.perf_counter() - began
+        count, passed = counter.count, time.perf_counter() - began
         cpu = target.cpu() - cpu
         load = time.process_time() - mine + accounting.cpu(target.origin.session) - origin
     finally:
         gc.enable()
-    tally.check()
+    counter.check()
     if target.proxy:
         target.proxy.check()
-    ordered = sorted(tally.latencies[:count])
+    ordered = sorted(counter.latencies[:count])
     return {
         "cpu_us": cpu / count * 1e6,
         "rate_per_s": count / passed,
@@ -132,11 +134,11 @@ async def observe(target: Target, tally: Tally, effort: Effort) -> Figures:
 @asynccontextmanager
 async def websockets(target: Target, path: str = "/ws") -> AsyncIterator[Sockets]:
     """Have WebSockets to a target; they are closed behind the ``with`` block."""
-    sockets = Sockets(path, target.port, Tally())
+    sockets = Sockets(path, target.port, Counter())
     try:
         yield sockets
     finally:
-        sockets.tally.is_over = True
+        sockets.counter.is_over = True
         await sockets.resize(0)
 
 
@@ -147,7 +149,7 @@ def echo(size: int) -> Callable[[Target, Effort], Awaitable[Figures]]:
         async with websockets(target) as sockets:
             await sockets.resize(64)
             start_echo(sockets, _payload(size), in_flight=64)
-            return await observe(target, sockets.tally, effort)
+            return await observe(target, sockets.counter, effort)
 
     return measure
 
@@ -161,10 +163,10 @@ async def scale(target: Target, effort: Effort) -> Figures:
         async def cost(count: int) -> None:
             await sockets.resize(count)
             await settle(target)  # closing 4,000 takes some proxies a second
-            sockets.tally.is_over = False
+            sockets.counter.is_over = False
             start_echo(sockets, _payload(100), in_flight=10)
-            figures[f"cpu_{count}_us"] = (await observe(target, sockets.tally, effort))["cpu_us"]
-            sockets.tally.is_over = True
+            figures[f"cpu_{count}_us"] = (await observe(target, sockets.counter, effort))["cpu_us"]
+            sockets.counter.is_over = True
             await settle(target)  # what is under way ends
 
         await cost(few)  # whatever a proxy sets up for its first connections is no cost of the others
@@ -192,7 +194,7 @@ async def settle(target: Target) -> None:
     def used() -> float:
         return target.cpu() + accounting.cpu(target.origin.session)
 
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     before = used()
     while time.monotonic() < deadline:
         await asyncio.sleep(0.1)
@@ -200,20 +202,21 @@ async def settle(target: Target) -> None:
         if now - before < 0.01:
             return
         before = now
-    raise Failed(f"still busy {PATIENCE:g} s after the last change")
+    raise Failed(f"still busy {TIMEOUT:g} s after the last change")
 
 
 async def handshakes(target: Target, effort: Effort) -> Figures:
     """Connect, shake hands, close; 32 clients at a time."""
-    tally, loop = Tally(), asyncio.get_running_loop()
+    counter, loop = Counter(), asyncio.get_running_loop()
     clients = [
-        loop.create_task(shake_hands(tally, "/ws", target.port), name=f"handshakes {number}") for number in range(32)
+        loop.create_task(repeat_handshakes(counter, "/ws", target.port), name=f"handshakes {number}")
+        for number in range(32)
     ]
     try:
-        return await observe(target, tally, effort)
+        return await observe(target, counter, effort)
     finally:
-        tally.is_over = True
-        await asyncio.wait(clients)  # each ends within PATIENCE, whatever the proxy does
+        counter.is_over = True
+        await asyncio.wait(clients)  # each ends within TIMEOUT, whatever the proxy does
 
 
 async def get(target: Target, effort: Effort) -> Figures:
@@ -224,6 +227,25 @@ async def get(target: Target, effort: Effort) -> Figures:
     # Keep-alive to the upstream is part of the comparison: without it a proxy would measure its connects.
     figures["dials_per_request"] = dialled / (figures["rate_per_s"] * (effort.window + effort.warm_up))
     return figures
+
+
+async def chunked(target: Target, effort: Effort) -> Figures:
+    """A chunked POST, on 32 connections: no proxy knows its length beforehand."""
+    message = chunked_request("/chunked", host=f"127.0.0.1:{target.port}", body=SMALL)
+    return await _requests(target, effort, message, b"%d" % len(SMALL), 32)
+
+
+async def expect(target: Target, effort: Effort) -> Figures:
+    """A POST of one pattern of 256 bytes whose client waits for 100 before it sends it, on 32 connections."""
+    body = PATTERN[:256]
+    message = expecting_request("/sink", host=f"127.0.0.1:{target.port}", length=len(body))
+    return await _requests(target, effort, message, b"%d" % len(body), 32, later=body)
+
+
+async def events(target: Target, effort: Effort) -> Figures:
+    """An event stream of four events that come one by one, on 32 connections."""
+    message = request("/events", host=f"127.0.0.1:{target.port}")
+    return await _requests(target, effort, message, b"".join(EVENTS), 32, ChunkedRequester)
 
 
 async def callback(target: Target, effort: Effort) -> Figures:
@@ -247,7 +269,7 @@ async def push(target: Target, effort: Effort) -> Figures:
             asking = ask(target.origin_port, request(f"/push/{ticks}/100", host=host))
             pushing = asyncio.get_running_loop().create_task(asking, name="the origin pushes")
             try:
-                return await observe(target, sockets.tally, effort)
+                return await observe(target, sockets.counter, effort)
             finally:
                 await pushing
 
@@ -286,13 +308,21 @@ def bulk(kind: type[Download] | type[Upload]) -> Callable[[Target, Effort], Awai
     return measure
 
 
-async def _requests(target: Target, effort: Effort, message: bytes, body: bytes, clients: int) -> Figures:
-    tally = Tally()
-    made = await start_requests(tally, target.port, message, body, clients)
+async def _requests(
+    target: Target,
+    effort: Effort,
+    message: bytes,
+    body: bytes,
+    clients: int,
+    kind: type[Requester] = Requester,
+    later: bytes = b"",
+) -> Figures:
+    counter = Counter()
+    made = await start_requests(lambda: kind(counter, target.port, message, body, later), target.port, clients)
     try:
-        return await observe(target, tally, effort)
+        return await observe(target, counter, effort)
     finally:
-        tally.is_over = True
+        counter.is_over = True
         for client in made:
             client.leave()
 
@@ -308,7 +338,7 @@ def _payload(size: int) -> bytes:
 _UNBUFFERED = frozenset({"nginx unbuffered"})
 """nginx a second time; it matters to large bodies alone."""
 
-WITH_SERVICE = frozenset({"hand-off", "service"})
+WITH_SERVICE = frozenset({"hand-off", "hand-off before", "service"})
 """Those with a real dash-ws-service behind them, whose WebSockets echo and do nothing else."""
 
 ALL = (
@@ -319,6 +349,9 @@ ALL = (
     Workload("handshakes", "WebSocket handshakes", handshakes, "both", 3, but_not=_UNBUFFERED),
     Workload("push", "Push to 1,000 WebSockets", push, rounds=3, but_not=_UNBUFFERED | WITH_SERVICE),
     Workload("get", "Small GET", get, but_not=_UNBUFFERED | WITH_SERVICE),
+    Workload("chunked", "Chunked POST", chunked, rounds=3, but_not=_UNBUFFERED | WITH_SERVICE),
+    Workload("expect", "POST that expects 100", expect, rounds=3, but_not=_UNBUFFERED | WITH_SERVICE),
+    Workload("events", "Event stream", events, rounds=3, but_not=_UNBUFFERED | WITH_SERVICE),
     Workload("callback", "Dash callback", callback, "dash", but_not=_UNBUFFERED | WITH_SERVICE),
     Workload("down", "1 GiB down", bulk(Download), rounds=3, is_fresh=True, but_not=WITH_SERVICE),
     Workload("up", "1 GiB up", bulk(Upload), rounds=3, is_fresh=True, but_not=WITH_SERVICE),

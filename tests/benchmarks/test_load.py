@@ -6,10 +6,21 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from benchmarks.load import Client, Download, Sockets, Tally, shake_hands, start_echo, start_requests, transfer
+from benchmarks.load import (
+    ChunkedRequester,
+    Client,
+    Counter,
+    Download,
+    Requester,
+    Sockets,
+    repeat_handshakes,
+    start_echo,
+    start_requests,
+    transfer,
+)
 from benchmarks.origin import Http
 from benchmarks.processes import Failed
-from benchmarks.wire import SMALL, request
+from benchmarks.wire import EVENTS, PATTERN, SMALL, chunked_request, expecting_request, request
 
 Server = Callable[[], asyncio.Protocol]
 
@@ -61,7 +72,7 @@ async def serving(server: Server) -> AsyncIterator[int]:
         await asyncio.sleep(0)  # a transport closes its socket in the next turn of the loop
 
 
-class Watched(Tally):
+class Watched(Counter):
     """Says when there are twenty answers."""
 
     def __init__(self) -> None:
@@ -74,54 +85,73 @@ class Watched(Tally):
         return super().answered(sent)
 
 
-async def enough(tally: Watched, clients: Sequence[Client]) -> None:
+async def enough(counter: Watched, clients: Sequence[Client]) -> None:
     """Wait for twenty answers, or for the first client that leaves."""
     ends = [client.lost for client in clients]
-    await asyncio.wait([tally.has_enough, *ends], timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([counter.has_enough, *ends], timeout=20, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def echoes(server: Server, in_flight: int = 3) -> Tally:
-    tally = Watched()
+async def echoes(server: Server, in_flight: int = 3) -> Counter:
+    counter = Watched()
     async with serving(server) as port:
-        sockets = Sockets("/ws", port, tally)
+        sockets = Sockets("/ws", port, counter)
         await sockets.resize(3)
         start_echo(sockets, b"x" * 100, in_flight)
-        await enough(tally, sockets)
-        tally.is_over = True
+        await enough(counter, sockets)
+        counter.is_over = True
         await sockets.resize(0)
-    return tally
+    return counter
 
 
-async def gets(server: Server) -> Tally:
-    tally = Watched()
+async def gets(server: Server) -> Counter:
+    return await requests(server, lambda counter, port: Requester(counter, port, request("/", host="h"), SMALL))
+
+
+async def chunked_posts(server: Server) -> Counter:
+    message = chunked_request("/chunked", host="h", body=SMALL)
+    return await requests(server, lambda counter, port: Requester(counter, port, message, b"%d" % len(SMALL)))
+
+
+async def posts_after_a_100(server: Server) -> Counter:
+    message = expecting_request("/sink", host="h", length=256)
+    return await requests(server, lambda counter, port: Requester(counter, port, message, b"256", PATTERN[:256]))
+
+
+async def event_streams(server: Server) -> Counter:
+    message = request("/events", host="h")
+    return await requests(server, lambda counter, port: ChunkedRequester(counter, port, message, b"".join(EVENTS)))
+
+
+async def requests(server: Server, make: Callable[[Counter, int], Requester]) -> Counter:
+    counter = Watched()
     async with serving(server) as port:
-        clients = await start_requests(tally, port, request("/", host="h"), SMALL, 2)
-        await enough(tally, clients)
-        tally.is_over = True
+        clients = await start_requests(lambda: make(counter, port), port, 2)
+        await enough(counter, clients)
+        counter.is_over = True
         for client in clients:
             client.leave()
         await asyncio.gather(*(client.lost for client in clients))
-    return tally
+    return counter
 
 
-@pytest.mark.parametrize("play", [echoes, gets])
-async def test_right_answers_are_counted_with_their_latency(play: Callable[[Server], Awaitable[Tally]]) -> None:
-    tally = await play(Http)
-    tally.check()
-    assert tally.count == len(tally.latencies) >= 20
-    assert all(0 < latency < 5 for latency in tally.latencies)
+@pytest.mark.parametrize("play", [echoes, gets, chunked_posts, posts_after_a_100, event_streams])
+async def test_right_answers_are_counted_with_their_latency(play: Callable[[Server], Awaitable[Counter]]) -> None:
+    counter = await play(Http)
+    counter.check()
+    assert counter.count == len(counter.latencies) >= 20
+    assert all(0 < latency < 5 for latency in counter.latencies)
 
 
-@pytest.mark.parametrize("play", [echoes, gets])
-async def test_one_wrong_byte_is_a_fault(play: Callable[[Server], Awaitable[Tally]]) -> None:
-    tally = await play(Lying)
+@pytest.mark.parametrize("play", [echoes, gets, chunked_posts, posts_after_a_100, event_streams])
+async def test_one_wrong_byte_is_a_fault(play: Callable[[Server], Awaitable[Counter]]) -> None:
+    counter = await play(Lying)
     with pytest.raises(Failed, match="wrong"):
-        tally.check()
+        counter.check()
 
 
 async def test_fewer_messages_than_sockets_go_round() -> None:
-    tally = await echoes(Http, in_flight=1)
-    tally.check()
+    counter = await echoes(Http, in_flight=1)
+    counter.check()
 
 
 async def test_a_large_body_with_one_wrong_byte_is_a_fault() -> None:
@@ -146,15 +176,15 @@ class Silent(asyncio.Protocol):
 
 
 async def test_a_handshake_that_is_not_answered_is_a_fault() -> None:
-    tally = Tally()
+    counter = Counter()
     async with serving(Silent) as port:
-        await shake_hands(tally, "/ws", port)
+        await repeat_handshakes(counter, "/ws", port)
         with pytest.raises(Failed, match="a handshake failed: the connection was closed"):
-            tally.check()
+            counter.check()
         with pytest.raises(Failed, match="the connection was closed"):
-            await Sockets("/ws", port, Tally()).resize(1)
+            await Sockets("/ws", port, Counter()).resize(1)
 
 
 def test_silence_is_a_fault() -> None:
     with pytest.raises(Failed, match="no answer"):
-        Tally().check()
+        Counter().check()

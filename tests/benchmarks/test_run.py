@@ -36,7 +36,7 @@ def test_a_quick_round_of_two_proxies_ends_in_tables_and_a_verdict() -> None:
         assert len(rows) == 2, done.stdout + done.stderr
         assert "failed" not in "".join(rows)
     assert "round 1 of 1" in done.stderr
-    assert "step 1" not in done.stdout, "without nginx there is nothing to judge"
+    assert "÷ nginx" not in done.stdout, "without nginx there is nothing to judge"
 
 
 def test_an_interrupted_run_leaves_nobody_behind(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def _children(parent: int) -> list[int]:
     return found
 
 
-async def test_a_process_that_ends_before_it_listens_is_reported_with_its_last_words(tmp_path: Path) -> None:
+async def test_a_process_that_ends_before_it_listens_is_reported_with_its_end_of_log(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", "raise SystemExit('no such setting')"]
     with pytest.raises(Failed, match=r"x has ended with code 1: no such setting"):
         async with started("x", argv, free_port(), folder=tmp_path, cores=ALL_CORES):
@@ -98,3 +98,14 @@ def test_a_process_runs_where_it_should(tmp_path: Path) -> None:
         assert os.sched_getaffinity(0) == ALL_CORES
     finally:
         child.stop()
+
+
+def test_another_checkout_is_measured_beside_this_one() -> None:
+    only = ("--only", "events", "--peers", "tunnel,tunnel before", "--before", str(ROOT))
+    done = subprocess.run(
+        benchmarks("--quick", "--rounds", "1", *only), cwd=ROOT, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^\| (tunnel|tunnel before) +\|(.*)\|$", done.stdout, re.MULTILINE)
+    assert [name for name, _ in rows] == ["tunnel", "tunnel before"], done.stdout + done.stderr
+    assert "failed" not in done.stdout

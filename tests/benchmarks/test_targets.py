@@ -26,8 +26,8 @@ def test_the_tunnel_is_compared_with_whichever_of_the_two_is_better() -> None:
 
 
 def test_a_miss_says_by_how_much() -> None:
-    row = judged("step 1", {("get", "tunnel"): cpu(50), ("get", "nginx"): cpu(10)})
-    assert (row.target, row.verdict) == ("≤ 4", "missed by 25.0%")
+    row = judged("÷ nginx", {("get", "tunnel"): cpu(50), ("get", "nginx"): cpu(10)})
+    assert (row.target, row.verdict) == ("≤ 2", "missed by 150.0%")
 
 
 def test_a_floor_is_missed_from_below() -> None:
