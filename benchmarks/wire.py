@@ -77,7 +77,7 @@ def expecting_request(target: str, *, host: str, length: int) -> bytes:
 
 
 def unchunked(data: bytes) -> bytes:
-    """Return what is in a whole chunked body without extensions and trailers. ValueError when it is not framed right."""
+    """Return what is in a whole chunked body without extensions or trailers. Raises ValueError for bad framing."""
     pieces = []
     while data != LAST_CHUNK:
         line, _, data = data.partition(b"\r\n")
