@@ -36,7 +36,7 @@ class FastPath:
 
     uploads: where bodies that are on their way are counted. record: opens
     the record of a request. end: closes it. resume: goes on the ordinary way;
-    it answers errors, calls ``plain_ended`` on the client's connection at the
+    it answers errors, calls ``exchange_ended`` on the client's connection at the
     end, and what it is given for the case that the work is cancelled before
     it has begun.
     """
@@ -182,7 +182,7 @@ class _FastPathExchange:
         if not self._owed:
             self._end(Outcome.SERVED)
             self._upstream.release(self._link)
-            self._connection.plain_ended(keep_alive=True)
+            self._connection.exchange_ended(keep_alive=True)
 
     def upstream_lost(self, exc: Exception | None) -> None:
         """Begin again if nothing was sent, or if nothing has come and the request may be repeated; say so if not."""

@@ -12,8 +12,6 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
-from aiohttp import web
-
 from proxy.access.forward_auth import Denied
 from proxy.config import Limits, Settings, Timeouts
 from proxy.errors import ClientError, Outcome, ProxyError, Stopping
@@ -24,10 +22,11 @@ from proxy.gateway.forward import check_size, forward, relay
 from proxy.gateway.routing import Refuse, Upgrade, decide
 from proxy.gateway.runtime import Runtime
 from proxy.gateway.uploads import Uploads
-from proxy.http1.client_connection import ClientConnection, ClientStream, FastPathExchange, SentResponse
+from proxy.http1.client_connection import ClientConnection, ClientStream, SentResponse
 from proxy.http1.error_pages import RETRY, as_json, is_navigation, page
 from proxy.http1.forwarded import OriginalRequest
 from proxy.http1.headers import Fields, request_head, response_head, upgrade_response_head
+from proxy.http1.request_handler import ActiveExchange
 from proxy.http1.simple_message import SimpleRequest
 from proxy.net.client_limits import ClientLimits, Lease, Rejected
 from proxy.net.dead_peers import DeadPeers
@@ -105,14 +104,14 @@ class Gateway:
             resume=self._resume,
         )
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Serve one request; aiohttp calls this, and cancels it when the client leaves."""
-        client, rules = ClientStream.of(request), self._rules
+    async def handle(self, client: ClientStream) -> SentResponse:
+        """Serve one request."""
+        rules = self._rules
         asked = rules.reader.read(client.head, client.peer)
         exchange = self._record_of(client, asked)
         return await self._guard(client, exchange, self._serve(client, exchange, rules, asked))
 
-    def offer_plain(self, connection: ClientConnection, request: SimpleRequest) -> FastPathExchange | None:
+    def offer_simple(self, connection: ClientConnection, request: SimpleRequest) -> ActiveExchange | None:
         """Carry a plain request without a task, or decline it."""
         return self._express.offer(connection, request)
 
@@ -164,12 +163,11 @@ class Gateway:
             exchange.detail = repr(error)
             return self._answer(client, exchange, ProxyError("The gateway has failed.", advice="Its log says why."))
 
-    def refuse_unreadable(self, request: web.BaseRequest, status: int, message: str) -> web.StreamResponse:
+    def refuse(self, client: ClientStream, status: int, message: str) -> None:
         """Answer what cannot be read as a request, or is too large or too slow to be read.
 
         message: one sentence. It reaches the client if it is about a limit, and the log if not.
         """
-        client = ClientStream.of(request)
         exchange = self._record_of(client, self._rules.reader.read(client.head, client.peer))
         exchange.method, exchange.target = "-", "-"
         if status in _SETTINGS:
@@ -179,9 +177,8 @@ class Gateway:
             error = ClientError("The request cannot be read as HTTP/1.1.", status=status)
         exchange.outcome = Outcome.CLIENT_STALLED if status == 408 else error.outcome
         exchange.detail = " ".join(message.split())[:200]
-        written = self._answer(client, exchange, error)
+        self._answer(client, exchange, error)
         self._end(exchange)
-        return written
 
     @property
     def rules(self) -> Runtime:
@@ -389,7 +386,7 @@ class Gateway:
                 to_upstream,
                 buffer=settings.buffer,
                 send=settings.timeouts.send,
-                hold=partial(self.hold, exchange.client),
+                hold=partial(self.lease_buffer, exchange.client),
                 on_end=self._on_tunnel_end,
             )
             self._tunnels[tunnel] = exchange
@@ -411,7 +408,7 @@ class Gateway:
             tunnel.say_goodbye(1012, Outcome.DRAINED)
         return SentResponse(keep_alive=False)
 
-    def hold(self, address: str, size: int) -> Lease | None:
+    def lease_buffer(self, address: str, size: int) -> Lease | None:
         """Count bytes that wait on a client's connection; None when they are more than may: then it is to be cut."""
         settings = self._rules.settings
         most = None if is_trusted(address, settings.trusted_proxies) else settings.limits.buffered_per_client
@@ -456,7 +453,7 @@ class Gateway:
             try:
                 written = await self._guard(client, exchange, work)
             finally:
-                connection.plain_ended(bool(written.keep_alive))
+                connection.exchange_ended(bool(written.keep_alive))
 
         def ended(task: asyncio.Task[None]) -> None:
             self._resumed.discard(task)
@@ -465,7 +462,7 @@ class Gateway:
                 give_up()
                 self._cut_short(client, exchange)
                 self._end(exchange)
-                connection.plain_ended(keep_alive=False)
+                connection.exchange_ended(keep_alive=False)
 
         task = asyncio.get_running_loop().create_task(run(), name=f"exchange {exchange.id}")
         self._resumed.add(task)

@@ -14,18 +14,20 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypedDict, Unpack, cast
+from collections.abc import Callable
+from typing import Any, TypedDict, Unpack, cast
 
 from aiohttp import http_parser, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
+from aiohttp.web_protocol import RequestHandler as AiohttpProtocol
+from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.head_limits import HeadLimits
 from proxy.http1.headers import Head, tokens
+from proxy.http1.request_handler import ActiveExchange, RequestHandler
 from proxy.http1.request_reader import RequestReader
 from proxy.http1.simple_message import MAX_FIELDS, MAX_HEAD, SimpleRequest, recognise_request
 from proxy.net import tls
@@ -228,32 +230,12 @@ class ClientStream:
         transport.abort()
 
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-OnUnreadable = Callable[[web.BaseRequest, int, str], web.StreamResponse]
-
-
-class FastPathExchange(Protocol):
-    """Whoever carries a plain exchange."""
-
-    def client_left(self) -> None:
-        """Hear that the client's connection is gone."""
-
-    def cut(self) -> None:
-        """End: the gateway stops, and its timeout has."""
-
-    def client_is_slow(self, is_slow: bool) -> None:
-        """Hear that the client takes no more bytes for now, or takes them again."""
-
-
-OnPlain = Callable[["ClientConnection", SimpleRequest], FastPathExchange | None]
-
-
-class ClientConnection(RequestHandler):
+class ClientConnection(AiohttpProtocol):
     """A client's connection: aiohttp's, and five things more.
 
     Each head has a deadline, who takes nothing of its answers is cut, what
     cannot be read gets our own answer, a plain request that arrives whole
-    between two others is offered to ``on_plain`` before aiohttp sees it, and
+    between two others is offered to the handler before aiohttp sees it, and
     aiohttp sees nothing that ``RequestReader`` has not found to be strict.
     Both get one request at a time: what arrives behind it is held until it
     is answered.
@@ -268,6 +250,7 @@ class ClientConnection(RequestHandler):
         "_began",
         "_body",
         "_carried",
+        "_handler",
         "_heads",
         "_held",
         "_is_answered",
@@ -278,8 +261,6 @@ class ClientConnection(RequestHandler):
         "_limits",
         "_listener",
         "_most",
-        "_on_plain",
-        "_on_unreadable",
         "_reader",
         "_received",
         "_unread",
@@ -301,8 +282,6 @@ class ClientConnection(RequestHandler):
         self,
         manager: Listener,
         *,
-        on_plain: OnPlain,
-        on_unreadable: OnUnreadable,
         limits: HeadLimits,
         heads: Deadlines[ClientConnection],
         announced: Peer | None = None,
@@ -314,12 +293,11 @@ class ClientConnection(RequestHandler):
         self.timeout = manager.send_timeout
         """Seconds that the client may take next to nothing, by the settings that its request began with."""
         self.slot = slot
-        self._on_plain = on_plain
-        self._on_unreadable = on_unreadable
+        self._handler = manager.handler
         self._limits = limits
         self._is_narrow = limits.is_below(MAX_HEAD, MAX_FIELDS)  # whether a plain request could exceed them
         self._heads = heads
-        self._carried: FastPathExchange | None = None
+        self._carried: ActiveExchange | None = None
         self._held = bytearray()  # what came behind the request that is being served
         self._reader = RequestReader(limits)
         self._began = time.monotonic()  # when the first byte of the head came that is being read
@@ -353,7 +331,7 @@ class ClientConnection(RequestHandler):
         self._heads.begin(self)
 
     def data_received(self, data: bytes) -> None:
-        """Offer a plain request to ``on_plain``; give everything else to aiohttp, if it can be read in one way only."""
+        """Offer a plain request to the handler; give everything else to aiohttp, if it can be read in one way only."""
         if not data:
             super().data_received(data)  # aiohttp itself calls, to be reminded of what it holds
             return
@@ -393,7 +371,7 @@ class ClientConnection(RequestHandler):
             return False
         if self._is_narrow and self._limits.exceeded_by(data[: data.index(b"\r\n\r\n") + 4]) is not None:
             return False
-        self._carried = self._on_plain(self, request)
+        self._carried = self._handler.offer_simple(self, request)
         if self._carried is None:
             return False
         self._request_count += 1
@@ -534,7 +512,7 @@ class ClientConnection(RequestHandler):
         client.has_written = has_written
         return client
 
-    def plain_ended(self, keep_alive: bool) -> None:
+    def exchange_ended(self, keep_alive: bool) -> None:
         """Go on behind a plain exchange: with what was held, with the end, or with waiting."""
         self._carried = None
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
@@ -599,7 +577,7 @@ class ClientConnection(RequestHandler):
 
     def _count(self, size: int) -> Lease | None:
         """Count bytes that wait on this connection; cut it where its client has too many of them."""
-        lease = self._listener.hold(self.peer.address, size)
+        lease = self._handler.lease_buffer(self.peer.address, size)
         if lease is None:
             self._loop.call_soon(self.took_too_long)  # not in the middle of a write
         return lease
@@ -675,7 +653,7 @@ class ClientConnection(RequestHandler):
         """Answer what could not be read."""
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
-        self._on_unreadable(request, status, message or "")
+        self._handler.refuse(ClientStream.of(request), status, message or "")
         return SentResponse(keep_alive=False)
 
 
@@ -697,40 +675,30 @@ class ListenerOptions(TypedDict):
 class Listener(web.Server):
     """aiohttp's low-level server: a factory of protocols for ``loop.create_server``.
 
-    handler: called for each request. on_plain: offered each plain request
-    first; returns who carries it, or None to decline. hold: counts bytes that
-    wait on a connection of an address; None when they are too many.
-    on_unreadable: called with the status and the reason when a request cannot
-    be read at all; writes the answer. terms: what holds for clients.
+    handler: of requests. terms: what holds for clients.
 
     ``on_empty`` is called when the last connection has ended behind ``leave``.
     """
 
     def __init__(
         self,
-        handler: Handler,
-        *,
-        on_plain: OnPlain = lambda connection, request: None,
-        on_unreadable: OnUnreadable,
-        hold: Callable[[str, int], Lease | None],
+        handler: RequestHandler,
         **terms: Unpack[ListenerOptions],
     ) -> None:
         super().__init__(
-            handler,
+            lambda request: handler.handle(ClientStream.of(request)),
             # A client that leaves cancels its request upstream, at once.
             handler_cancellation=True,
         )
         self.is_leaving = False
         self.tls_watch = TlsWatch()
-        self.hold = hold
+        self.handler = handler
         self.on_empty: Callable[[], None] = lambda: None
         self._heads = Deadlines[ClientConnection](terms["head_timeout"], ClientConnection.head_is_late)
         self._slow_readers = SlowReaders(terms["send_timeout"], self._clients)
         self._vanished = DeadPeers(self._clients)
         self.send_timeout = terms["send_timeout"]
         self._options: dict[str, Any] = {
-            "on_plain": on_plain,
-            "on_unreadable": on_unreadable,
             "heads": self._heads,
             "access_log": None,
             "auto_decompress": False,
@@ -768,7 +736,7 @@ class Listener(web.Server):
         """How many clients have not taken an answer yet whose exchange has ended."""
         return sum(cast(ClientConnection, connection).is_flushing for connection in self._connections)
 
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+    def connection_lost(self, handler: AiohttpProtocol, exc: BaseException | None = None) -> None:
         """Note that a connection has ended; it counts until the task that serves it has ended too."""
         super().connection_lost(handler, exc)
         serving = handler._task_handler

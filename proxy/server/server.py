@@ -65,10 +65,7 @@ class Server:
         self._gateway = Gateway(make_runtime(settings, None, contexts), self._lifecycle, observe, folder, admission)
         self.entrance = ConnectionLimiter(admission, lambda: self._gateway.rules.settings, files)
         self._listener = Listener(
-            self._gateway.handle,
-            on_plain=self._gateway.offer_plain,
-            on_unreadable=self._gateway.refuse_unreadable,
-            hold=self._gateway.hold,
+            self._gateway,
             **terms(settings),
         )
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)

@@ -31,7 +31,7 @@ GIVES_BACK = frozenset(
         "gone",
         "leave",
         "let_go",
-        "plain_ended",
+        "exchange_ended",
         "pop",
         "release",
         "remove",

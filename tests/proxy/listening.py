@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,9 @@ from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.gateway.runtime import Runtime, make_runtime
-from proxy.http1.client_connection import FastPathExchange, Listener
+from proxy.http1.client_connection import ClientConnection, Listener
+from proxy.http1.request_handler import ActiveExchange
+from proxy.http1.simple_message import SimpleRequest
 from proxy.server.server import terms
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -66,7 +68,7 @@ class Listening:
         self._changed = asyncio.Condition()
         self._notes: set[asyncio.Task[None]] = set()
 
-    def count(self, carried: FastPathExchange | None) -> FastPathExchange | None:
+    def count(self, carried: ActiveExchange | None) -> ActiveExchange | None:
         self.plain += carried is not None
         self._notice()
         return carried
@@ -135,6 +137,17 @@ class Listening:
             return await client.read_all()
 
 
+class _Counting:
+    """A gateway whose simple requests are counted."""
+
+    def __init__(self, gateway: Gateway, count: Callable[[ActiveExchange | None], ActiveExchange | None]) -> None:
+        self._gateway, self._count = gateway, count
+        self.handle, self.refuse, self.lease_buffer = gateway.handle, gateway.refuse, gateway.lease_buffer
+
+    def offer_simple(self, connection: ClientConnection, request: SimpleRequest) -> ActiveExchange | None:
+        return self._count(self._gateway.offer_simple(connection, request))
+
+
 @asynccontextmanager
 async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **values: Any) -> AsyncIterator[Listening]:
     """Run a gateway in front of ``dash`` and ``ws`` (the same where it is None); ``values`` are settings."""
@@ -144,13 +157,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
     lifecycle: Lifecycle[Exchange] = Lifecycle(empty.set)
     rules = make_runtime(settings)
     gateway = Gateway(rules, lifecycle, lambda exchange: rig.observe(exchange))
-    listener = Listener(
-        gateway.handle,
-        on_plain=lambda connection, request: rig.count(gateway.offer_plain(connection, request)),
-        on_unreadable=gateway.refuse_unreadable,
-        hold=gateway.hold,
-        **terms(settings),
-    )
+    listener = Listener(_Counting(gateway, lambda exchange: rig.count(exchange)), **terms(settings))
     server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
     rig = Listening(server.sockets[0].getsockname()[1], gateway, listener, lifecycle, rules)
     lifecycle.happen("listening")

@@ -6,9 +6,8 @@ import asyncio
 import inspect
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import cast
 
 import pytest
 from aiohttp import web
@@ -19,15 +18,13 @@ from proxy.http1.client_connection import (
     HAS_C_PARSER,
     ClientConnection,
     ClientStream,
-    FastPathExchange,
-    Handler,
     Listener,
-    OnPlain,
     SentResponse,
 )
 from proxy.http1.head_limits import HeadLimits
+from proxy.http1.request_handler import ActiveExchange
 from proxy.http1.simple_message import SimpleRequest
-from proxy.net.client_limits import ClientCounter, Slot
+from proxy.net.client_limits import ClientCounter, Lease, Slot
 from proxy.net.peer import Peer
 from tests.proxy.listening import HANDSHAKE
 
@@ -73,24 +70,41 @@ async def test_canary_the_attributes_that_are_used_exist() -> None:
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-async def unused(request: web.BaseRequest) -> web.StreamResponse:
+async def unused(client: ClientStream) -> SentResponse:
     raise AssertionError("nobody asks")
+
+
+Handler = Callable[[ClientStream], Awaitable[SentResponse]]
+OfferSimple = Callable[[ClientConnection, SimpleRequest], ActiveExchange | None]
+
+
+class Handlers:
+    """A request handler that is made of functions."""
+
+    def __init__(self, handler: Handler, offer_simple: OfferSimple) -> None:
+        self._handler, self.offer_simple = handler, offer_simple
+
+    async def handle(self, stream: ClientStream) -> SentResponse:
+        return await self._handler(stream)
+
+    def refuse(self, stream: ClientStream, status: int, message: str) -> None:
+        stream.write(b"unreadable %d" % status)
+
+    def lease_buffer(self, address: str, size: int) -> Lease | None:
+        return Slot(ClientCounter(), address, size)
 
 
 @asynccontextmanager
 async def connected(
     handler: Handler,
     *,
-    on_plain: OnPlain = lambda connection, request: None,
+    offer_simple: OfferSimple = lambda connection, request: None,
     head_timeout: float = 10,
     send_timeout: float = 10,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, Listener]]:
     """A raw connection to a listener."""
     listener = Listener(
-        handler,
-        on_plain=on_plain,
-        on_unreadable=lambda request, status, message: unreadable(request, status),
-        hold=lambda address, size: Slot(ClientCounter(), address, size),
+        Handlers(handler, offer_simple),
         limits=HeadLimits(16384, 65536, 128),
         head_timeout=head_timeout,
         send_timeout=send_timeout,
@@ -121,16 +135,11 @@ async def serve(
         return await (reader.read() if count < 0 else reader.readexactly(count)), listener
 
 
-def unreadable(request: web.BaseRequest, status: int) -> SentResponse:
-    ClientStream.of(request).write(b"unreadable %d" % status)
-    return SentResponse(keep_alive=False)
-
-
 async def test_canary_a_taken_connection_comes_with_its_leftover_and_is_forgotten() -> None:
     taken: asyncio.Future[tuple[asyncio.Transport, bytes]] = asyncio.get_running_loop().create_future()
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        taken.set_result(ClientStream.of(request).take())
+    async def handler(client: ClientStream) -> SentResponse:
+        taken.set_result(client.take())
         return SentResponse(keep_alive=False)
 
     async def talk() -> None:
@@ -159,8 +168,7 @@ async def test_canary_a_large_leftover_is_bounded_and_whole() -> None:
             if len(self.data) == len(rest):
                 done.set_result(None)
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        client = ClientStream.of(request)
+    async def handler(client: ClientStream) -> SentResponse:
         while len(client._protocol._held) < 65536:  # noqa: ASYNC110 - aiohttp tells nobody
             await asyncio.sleep(0)
         transport, leftover = client.take()
@@ -180,8 +188,7 @@ async def test_canary_a_connection_that_is_let_go_belongs_to_who_has_its_descrip
     """No FIN and no reset is sent, and what comes meanwhile waits in the kernel."""
     held: asyncio.Future[tuple[socket.socket, bytes]] = asyncio.get_running_loop().create_future()
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        client = ClientStream.of(request)
+    async def handler(client: ClientStream) -> SentResponse:
         descriptor, leftover = client.hold()
         held.set_result((socket.socket(fileno=os.dup(descriptor)), leftover))
         client.let_go()
@@ -208,8 +215,7 @@ async def test_canary_a_connection_that_is_let_go_belongs_to_who_has_its_descrip
 
 
 async def test_a_connection_that_nobody_took_goes_on() -> None:
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        client = ClientStream.of(request)
+    async def handler(client: ClientStream) -> SentResponse:
         if client.head.target == "/live":
             assert client.hold()[1] == b""
             client.go_on()
@@ -226,8 +232,7 @@ async def test_a_connection_that_nobody_took_goes_on() -> None:
 async def test_canary_a_refused_upgrade_leaves_a_connection_that_still_speaks_http() -> None:
     seen = []
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        client = ClientStream.of(request)
+    async def handler(client: ClientStream) -> SentResponse:
         seen.append(client.head.target)
         client.write(b"<%b>" % client.head.target.encode())
         return SentResponse(client.wants_keep_alive)
@@ -239,9 +244,9 @@ async def test_canary_a_refused_upgrade_leaves_a_connection_that_still_speaks_ht
 async def test_the_head_is_what_was_sent() -> None:
     heads = []
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        heads.append(ClientStream.of(request).head)
-        ClientStream.of(request).write(b".")
+    async def handler(client: ClientStream) -> SentResponse:
+        heads.append(client.head)
+        client.write(b".")
         return SentResponse(keep_alive=False)
 
     await serve(handler, b"PATCH //a/%2e%2E?x=%20&& HTTP/1.1\r\nhOsT: x:1\r\nA_b:  c \r\nContent-Length: 0\r\n\r\n")
@@ -254,9 +259,9 @@ async def test_the_head_is_what_was_sent() -> None:
 async def test_bytes_that_are_not_latin_in_a_target_are_kept() -> None:
     targets = []
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        targets.append(ClientStream.of(request).head.target)
-        ClientStream.of(request).write(b".")
+    async def handler(client: ClientStream) -> SentResponse:
+        targets.append(client.head.target)
+        client.write(b".")
         return SentResponse(keep_alive=False)
 
     await serve(handler, b"GET /\xc3\xa9\xff HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -264,7 +269,7 @@ async def test_bytes_that_are_not_latin_in_a_target_are_kept() -> None:
 
 
 async def test_what_cannot_be_read_is_answered_by_us() -> None:
-    async def handler(request: web.BaseRequest) -> SentResponse:
+    async def handler(client: ClientStream) -> SentResponse:
         raise AssertionError("nothing to handle")
 
     answer, _ = await serve(handler, b"GET / HTTP/1.1\r\nHost : x\r\n\r\n")
@@ -272,8 +277,7 @@ async def test_what_cannot_be_read_is_answered_by_us() -> None:
 
 
 async def test_a_client_that_was_announced_is_who_it_is_said_to_be_from_the_first_moment() -> None:
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        client = ClientStream.of(request)
+    async def handler(client: ClientStream) -> SentResponse:
         client.write(f"{client.peer.address} {client.peer.scheme} {client.has_tls}".encode())
         return SentResponse(keep_alive=False)
 
@@ -296,7 +300,7 @@ async def test_a_client_that_was_announced_is_who_it_is_said_to_be_from_the_firs
 async def test_a_connection_that_asks_nothing_is_closed_in_time(begun: bytes, answer: bytes) -> None:
     """Who has begun a head hears why."""
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
+    async def handler(client: ClientStream) -> SentResponse:
         raise AssertionError("nothing to handle")
 
     async with connected(handler, head_timeout=0.1) as (reader, writer, _):
@@ -312,8 +316,7 @@ async def test_a_request_is_seen_when_the_one_before_it_is_answered() -> None:
     seen: list[str] = []
     go_on = asyncio.Event()
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        client = ClientStream.of(request)
+    async def handler(client: ClientStream) -> SentResponse:
         seen.append(client.head.target)
         await go_on.wait()
         client.write(b".")
@@ -332,8 +335,7 @@ async def test_a_request_is_seen_when_the_one_before_it_is_answered() -> None:
 async def test_the_last_trailer_of_a_body_is_no_field_of_the_next_head() -> None:
     heads = []
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        client = ClientStream.of(request)
+    async def handler(client: ClientStream) -> SentResponse:
         heads.append(client.head.headers)
         await client.body.read()
         client.write(b".")
@@ -346,8 +348,7 @@ async def test_the_last_trailer_of_a_body_is_no_field_of_the_next_head() -> None
 
 
 async def test_whoever_reads_a_body_is_told_at_once_that_it_has_broken_off() -> None:
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        client = ClientStream.of(request)
+    async def handler(client: ClientStream) -> SentResponse:
         assert await client.body.readany() == b"a"
         client.write(b"begun ")
         try:
@@ -364,7 +365,7 @@ async def test_whoever_reads_a_body_is_told_at_once_that_it_has_broken_off() -> 
 
 
 async def test_what_a_client_still_sends_does_not_reset_the_answer_that_it_has_not_read() -> None:
-    async def handler(request: web.BaseRequest) -> SentResponse:
+    async def handler(client: ClientStream) -> SentResponse:
         raise AssertionError("nothing to handle")
 
     async with connected(handler) as (reader, writer, _):
@@ -380,8 +381,8 @@ async def test_who_left_just_before_the_order_to_stop_does_not_hold_it_up() -> N
     """The connection is gone, and the task that served it still has a step to do."""
     serving: asyncio.Future[ClientConnection] = asyncio.get_running_loop().create_future()
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        serving.set_result(cast(ClientConnection, request.protocol))
+    async def handler(client: ClientStream) -> SentResponse:
+        serving.set_result(client._protocol)
         await asyncio.Event().wait()
         raise AssertionError("cancelled before")
 
@@ -410,14 +411,14 @@ async def test_a_body_that_nobody_reads_does_not_stop_the_reading_of_the_next_re
     """A plain request that fails is answered on the ordinary way, and its body stays where it is."""
     seen = []
 
-    def on_plain(connection: ClientConnection, request: SimpleRequest) -> FastPathExchange | None:
+    def offer_simple(connection: ClientConnection, request: SimpleRequest) -> ActiveExchange | None:
         seen.append(request.target)
         large = request._replace(body=b"x" * 300_000)
         connection.client(large, has_written=False).write(b".")
-        asyncio.get_running_loop().call_soon(connection.plain_ended, True)
+        asyncio.get_running_loop().call_soon(connection.exchange_ended, True)
         return Unmoved()
 
-    async with connected(lambda _: asyncio.sleep(0, SentResponse(keep_alive=False)), on_plain=on_plain) as (
+    async with connected(lambda _: asyncio.sleep(0, SentResponse(keep_alive=False)), offer_simple=offer_simple) as (
         reader,
         writer,
         _,
@@ -434,8 +435,7 @@ async def test_a_body_that_nobody_reads_does_not_stop_the_reading_of_the_next_re
 async def test_who_leaves_says_so_in_each_answer_and_hears_when_the_last_connection_has_ended() -> None:
     empty = asyncio.Event()
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        client = ClientStream.of(request)
+    async def handler(client: ClientStream) -> SentResponse:
         client.write(b"keep" if client.wants_keep_alive else b"last")
         return SentResponse(keep_alive=client.wants_keep_alive)
 
@@ -454,8 +454,8 @@ async def test_an_answer_that_its_client_has_not_taken_yet_holds_the_connection(
     empty = asyncio.Event()
     answer = b"x" * (64 << 20)  # more than any kernel holds
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        ClientStream.of(request).write(answer)
+    async def handler(client: ClientStream) -> SentResponse:
+        client.write(answer)
         return SentResponse(keep_alive=False)
 
     async with connected(handler) as (reader, writer, listener):
@@ -473,9 +473,9 @@ async def test_an_answer_that_its_client_has_not_taken_yet_holds_the_connection(
 async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
     turn = asyncio.Event()
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
+    async def handler(client: ClientStream) -> SentResponse:
         await turn.wait()
-        ClientStream.of(request).write(b"done")
+        client.write(b"done")
         return SentResponse(keep_alive=True)
 
     async with connected(handler) as (reader, writer, listener):
@@ -492,8 +492,8 @@ async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
 
 
 async def test_who_is_in_the_middle_of_a_head_is_not_idle() -> None:
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        ClientStream.of(request).write(b"done")
+    async def handler(client: ClientStream) -> SentResponse:
+        client.write(b"done")
         return SentResponse(keep_alive=False)
 
     async with connected(handler) as (reader, writer, listener):
@@ -517,7 +517,7 @@ async def test_other_options_hold_for_connections_that_begin_later() -> None:
 async def test_a_client_that_left_before_the_drain_began_is_told_of_when_its_task_has_ended() -> None:
     began, cancelled, may_end, told = (asyncio.Event() for _ in range(4))
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
+    async def handler(client: ClientStream) -> SentResponse:
         began.set()
         try:
             await asyncio.get_running_loop().create_future()
@@ -546,8 +546,7 @@ async def test_a_client_that_left_before_the_drain_began_is_told_of_when_its_tas
 async def test_an_empty_line_after_a_request_begins_nothing_and_the_next_one_is_served() -> None:
     """RFC 9112, section 2.2. Old clients send one line end too many after a body."""
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        client = ClientStream.of(request)
+    async def handler(client: ClientStream) -> SentResponse:
         client.write(b"<%b>" % await client.body.read())
         return SentResponse(client.wants_keep_alive)
 
@@ -588,8 +587,7 @@ async def test_nothing_but_empty_lines_is_no_request_and_no_reason_to_stay() -> 
 async def test_what_the_parser_behind_would_refuse_or_stop_at_is_served_and_the_connection_goes_on(head: bytes) -> None:
     seen = []
 
-    async def handler(request: web.BaseRequest) -> SentResponse:
-        client = ClientStream.of(request)
+    async def handler(client: ClientStream) -> SentResponse:
         seen.append((client.head.method, client.head.target, await client.body.read()))
         client.write(b".")
         return SentResponse(client.wants_keep_alive)

@@ -1,0 +1,61 @@
+"""What a client's connection calls on the gateway, and what it tells the exchange that it serves.
+
+The gateway implements ``RequestHandler``; ``http1`` knows nothing else of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from proxy.net.client_limits import Lease
+
+if TYPE_CHECKING:
+    from proxy.http1.client_connection import ClientConnection, ClientStream, SentResponse
+    from proxy.http1.simple_message import SimpleRequest
+
+
+class ActiveExchange(Protocol):
+    """The exchange that a connection serves; a connection serves one at a time."""
+
+    def client_left(self) -> None:
+        """Hear that the client's connection is gone."""
+
+    def cut(self) -> None:
+        """End: the gateway stops, and the timeout of its drain has ended."""
+
+    def client_is_slow(self, is_slow: bool) -> None:
+        """Hear that the client takes no more bytes for now, or takes them again."""
+
+
+class RequestHandler(Protocol):
+    """What is done with requests: the gateway, for all connections of a listener.
+
+    For each request a connection calls ``offer_simple``, if it is simple and
+    whole, and ``handle``, if it is not or was declined. For bytes that are no
+    request it calls ``refuse``, and serves nothing more.
+    """
+
+    def offer_simple(self, connection: ClientConnection, request: SimpleRequest) -> ActiveExchange | None:
+        """Serve a simple request without a task, or return None to decline it.
+
+        At its end ``exchange_ended`` is called on the connection.
+        """
+
+    async def handle(self, stream: ClientStream) -> SentResponse:
+        """Serve one request. Cancelled when the client leaves, and when the gateway has stopped waiting for it.
+
+        Returns when the client has taken the answer but for what may wait for it; raises nothing else than
+        CancelledError.
+        """
+
+    def refuse(self, stream: ClientStream, status: int, message: str) -> None:
+        """Write the answer to what cannot be read as a request, or is too large or too slow. The connection ends then.
+
+        message: one sentence. It reaches the client if it is about a limit, and the log if not.
+        """
+
+    def lease_buffer(self, address: str, size: int) -> Lease | None:
+        """Count bytes that wait on a connection of a client; None when the client has too many: then it is to be cut.
+
+        address: the client's. size: bytes.
+        """
