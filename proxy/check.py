@@ -21,8 +21,10 @@ from proxy import config as gateway
 from proxy.config import ConfigError, Objection, anchored, dump, split_listen
 from proxy.server.startup_checks import look_up, objections
 from ws_service.config import settings as service
+from ws_service.config.addresses import listen_like
 from ws_service.config.consistency import Disagreement, disagreements
-from ws_service.config.file import ConfigFile, Reading, Section, listen_like
+from ws_service.config.file import ConfigFile, Reading, Section
+from ws_service.config.sections import DASH_LISTEN
 from ws_service.errors import Mistake
 from ws_service.hosting.trial import problem
 from ws_service.net.folders import socket_problem
@@ -31,7 +33,7 @@ from ws_service.net.folders import socket_problem
 class DashApp(Section):
     """The section of the demo, or of a Dash app that reads it."""
 
-    listen: Annotated[str, listen_like("127.0.0.1:8050")] = "127.0.0.1:8050"
+    listen: Annotated[str, listen_like(DASH_LISTEN)] = DASH_LISTEN
 
     @field_validator("listen")
     @classmethod

@@ -34,7 +34,7 @@ from proxy.server.startup_checks import objections
 from ws_service.command_line import Commands, config_option
 from ws_service.config.consistency import warnings
 from ws_service.config.file import ConfigFile, find
-from ws_service.config.yaml_text import SECTIONS
+from ws_service.config.sections import SECTIONS
 
 logger = logging.getLogger("proxy")
 

@@ -13,23 +13,21 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from proxy.origin import check_origin
-from ws_service.config.file import (
-    ConfigFile,
-    Conflict,
-    Duration,
+from ws_service.config.addresses import (
     Listen,
-    Objection,
-    Section,
-    Size,
     SocketPath,
     check_host,
     check_port,
-    dump,
     listen_like,
-    load,
     parse_network,
     split_listen,
+    split_port,
+    split_url,
 )
+from ws_service.config.file import ConfigFile, Objection, Section, dump, load
+from ws_service.config.mistakes import Conflict
+from ws_service.config.sections import DASH_LISTEN, GATEWAY_ADMIN, GATEWAY_LISTEN, HANDOFF, SERVICE_LISTEN
+from ws_service.config.units import Duration, Size
 from ws_service.errors import ConfigError
 
 __all__ = [
@@ -46,6 +44,8 @@ __all__ = [
     "dump",
     "load_settings",
     "split_listen",
+    "split_port",
+    "split_url",
 ]
 
 NAME = "gateway"
@@ -188,10 +188,10 @@ PathPrefix = Annotated[str, BeforeValidator(_prefix)]
 class Upstreams(Section):
     """Where the two services listen: ``http://host:port``, ``https://host:port`` or ``unix:path``."""
 
-    dash: Url = "http://127.0.0.1:8050"
+    dash: Url = f"http://{DASH_LISTEN}"
     """The Dash server: Flask or FastAPI, unmodified."""
 
-    ws: Url = "http://127.0.0.1:8765"
+    ws: Url = f"http://{SERVICE_LISTEN}"
     """The service that hosts the WebSocket endpoints."""
 
 
@@ -442,7 +442,7 @@ class Timeouts(Section):
 class Settings(Section):
     """The gateway's settings."""
 
-    listen: Listen = "127.0.0.1:8000"
+    listen: Listen = GATEWAY_LISTEN
     """Where browsers come in. ``0.0.0.0:8000`` opens it to the network by IPv4, ``[::]:8000`` by IPv6, ``'*:8000'`` by
     both."""
 
@@ -454,7 +454,7 @@ class Settings(Section):
     says who the client is. Then a connection without one is closed. That client is then who must be in
     ``trusted_proxies`` for its X-Forwarded-* to be believed, no longer the proxy."""
 
-    admin: Annotated[str, listen_like("127.0.0.1:8001")] = "127.0.0.1:8001"
+    admin: Annotated[str, listen_like(GATEWAY_ADMIN)] = GATEWAY_ADMIN
     """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket. It has
     at most 32 connections, each for 5 s and for one request; one more closes the oldest."""
 
@@ -472,7 +472,7 @@ class Settings(Section):
     """PEM file with the authorities that ``https://`` upstreams are checked against. None: the system's. Relative to
     the config file."""
 
-    handoff: SocketPath = "run/ws.sock"
+    handoff: SocketPath = HANDOFF
     """The socket file through which WebSockets for ``ws`` are handed over to the service on this host, so that the
     gateway leaves the path: no copy, no CPU, and they live on while it restarts. Relative to the config file; without
     one, to the working directory. Where nobody answers there, a tunnel carries them; ``off`` always tunnels. Danger:

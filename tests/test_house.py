@@ -21,7 +21,6 @@ import yaml
 
 import dash_app.__main__ as demo
 import proxy.config
-import ws_service.config.consistency
 import ws_service.config.settings
 from tests.processes import ROOT
 
@@ -204,12 +203,6 @@ def test_the_service_listens_where_the_gateway_looks_for_it() -> None:
 
 def test_both_programs_meet_at_one_socket_file() -> None:
     assert proxy.config.Settings().handoff == ws_service.config.settings.Settings().handoff
-
-
-def test_what_sections_are_compared_by_are_the_defaults() -> None:
-    for section, values in ws_service.config.consistency.DEFAULTS.items():
-        for key, value in values.items():
-            assert promised(section)[key] == value, f"{section}.{key}"
 
 
 def test_the_defaults_are_a_file_that_every_program_reads(tmp_path: Path) -> None:

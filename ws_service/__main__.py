@@ -19,8 +19,8 @@ from ws_service.app import create_app
 from ws_service.command_line import Commands, config_option
 from ws_service.config.consistency import warnings
 from ws_service.config.file import ConfigFile, find
+from ws_service.config.sections import SECTIONS
 from ws_service.config.settings import NAME, Settings, load_settings
-from ws_service.config.yaml_text import SECTIONS
 from ws_service.errors import AppError, ConfigError, ListenError
 from ws_service.hosting.loader import explain
 from ws_service.reload import Reload

@@ -23,7 +23,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from ws_service.config.file import split_listen
+from ws_service.config.addresses import split_listen
 from ws_service.config.settings import Settings
 from ws_service.errors import ListenError
 from ws_service.handoff.receiver import Handoff

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
+from proxy.config import split_port
 from proxy.http1.headers import FORWARDING_HEADERS, Fields, Head, is_forwarding_header, is_valid_host
 from proxy.net.peer import UNKNOWN_ADDRESS, Peer, Trusted, address_of, is_trusted
 from proxy.origin import DEFAULT_PORT
@@ -283,10 +284,8 @@ def _port(member: bytes) -> int | None:
 
 def _split(host: str) -> tuple[str, int | None]:
     """Return a host's name, and its port if it has one."""
-    name, colon, digits = host.rpartition(":")
-    if not colon or "]" in digits:
-        return host, None
-    return name, _port(digits.encode("latin-1"))
+    name, digits = split_port(host)
+    return name, None if digits is None else _port(digits.encode("latin-1"))
 
 
 @lru_cache(maxsize=1024)  # the same few come again

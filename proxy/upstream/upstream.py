@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import NotRequired, TypedDict, Unpack
 
 from proxy import config
-from proxy.config import Limits, Settings, Timeouts
+from proxy.config import Limits, Settings, Timeouts, split_url
 from proxy.errors import (
     ConnectTimeout,
     Exhausted,
@@ -467,15 +467,6 @@ def make_upstreams(
         known = before.get(name)
         upstreams[name] = Upstream(name, url, **ways[name]) if known is None or known.url != url else known
     return upstreams, ways
-
-
-def split_url(url: str) -> tuple[str, int]:
-    """Split ``http://host:port`` into host, without brackets, and port (80 or, with https, 443 where none is given)."""
-    scheme, _, netloc = url.partition("://")
-    host, colon, port = netloc.rpartition(":")
-    if not colon or port.endswith("]"):
-        return netloc.strip("[]"), 443 if scheme == "https" else 80
-    return host.strip("[]"), int(port)
 
 
 def _reason(error: OSError) -> str:

@@ -11,8 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from proxy.config import Auth, ConfigError, Route, Settings, Timeouts, Upstreams, dump, load_settings, split_listen
-from proxy.upstream.upstream import split_url
+from proxy.config import (
+    Auth,
+    ConfigError,
+    Route,
+    Settings,
+    Timeouts,
+    Upstreams,
+    dump,
+    load_settings,
+    split_listen,
+    split_url,
+)
 
 Write = Callable[[str], Path]
 

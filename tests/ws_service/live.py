@@ -12,7 +12,7 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from ws_service import server
-from ws_service.config.file import split_listen
+from ws_service.config.addresses import split_listen
 from ws_service.config.settings import Settings
 
 

@@ -15,20 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ws_service.config.addresses import split_port
 from ws_service.config.file import ConfigFile
-from ws_service.config.yaml_text import Path_
-
-DEFAULTS: Mapping[str, Any] = {
-    "gateway": {
-        "listen": "127.0.0.1:8000",
-        "admin": "127.0.0.1:8001",
-        "handoff": "run/ws.sock",
-        "upstreams": {"ws": "http://127.0.0.1:8765", "dash": "http://127.0.0.1:8050"},
-    },
-    "ws_service": {"handoff": "run/ws.sock", "listen": "127.0.0.1:8765"},
-    "dash_app": {"listen": "127.0.0.1:8050"},
-}
-"""What each section says where it is silent, of what another one must say too (``tests/test_house.py``)."""
+from ws_service.config.sections import DEFAULTS
+from ws_service.config.yaml_text import KeyPath
 
 
 @dataclass(frozen=True)
@@ -39,8 +29,8 @@ class Disagreement:
     is_certain: False where it may be meant.
     """
 
-    path: Path_
-    other: Path_
+    path: KeyPath
+    other: KeyPath
     message: str
     is_certain: bool = True
 
@@ -71,7 +61,7 @@ def disagreements(sections: Mapping[str, Mapping[str, Any]], folder: Path) -> It
             yield replace(found, message=found.message.replace(", and ", " by default, and ", 1))
 
 
-def _is_written(sections: Mapping[str, Any], path: Path_) -> bool:
+def _is_written(sections: Mapping[str, Any], path: KeyPath) -> bool:
     values: Any = sections
     for step in path:
         if not isinstance(values, Mapping) or step not in values:
@@ -154,8 +144,8 @@ def _leads_to(url: object, listen: object, folder: Path) -> bool:
 
 def _split(address: str) -> tuple[str, int | None]:
     """Return host and port of what may be an address; None for the port where it is none."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]").lower(), int(port) if port.isascii() and port.isdigit() else None
+    host, port = split_port(address)
+    return host.strip("[]").lower(), int(port) if port and port.isascii() and port.isdigit() else None
 
 
 def _handoff(gateway: object, service: object, folder: Path) -> Iterator[Disagreement]:
@@ -232,7 +222,7 @@ def _is_loopback(host: str) -> bool:
 
 def _reachable(listen: str) -> str:
     """Return the address at which a program of this host finds another one."""
-    host, _, port = listen.rpartition(":")
+    host, port = split_port(listen)
     return f"{'127.0.0.1' if host in ('0.0.0.0', '[::]', '*') else host}:{port}"
 
 

@@ -11,17 +11,10 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from ws_service.config import file as configfile
-from ws_service.config.file import (
-    Duration,
-    Network,
-    Section,
-    Size,
-    SocketPath,
-    format_duration,
-    listen_like,
-    parse_duration,
-)
+from ws_service.config.addresses import Network, SocketPath, listen_like
+from ws_service.config.file import ConfigFile, Section, load
+from ws_service.config.sections import HANDOFF, SERVICE_LISTEN
+from ws_service.config.units import Duration, Size, format_duration, parse_duration
 
 NAME = "ws_service"
 """The section's key in the file."""
@@ -80,12 +73,12 @@ LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 class Settings(Section):
     """The WebSocket service's settings."""
 
-    listen: Annotated[str, listen_like("127.0.0.1:8765")] = "127.0.0.1:8765"
+    listen: Annotated[str, listen_like(SERVICE_LISTEN)] = SERVICE_LISTEN
     """Where the gateway finds the service; ``gateway.upstreams.ws`` must say the same. A ``unix:`` path is
     relative to the config file, and open to the owner and the group of the process alone. Danger: an address
     that others can reach lets them past the gateway."""
 
-    handoff: SocketPath = "run/ws.sock"
+    handoff: SocketPath = HANDOFF
     """The socket file through which the gateway hands over the sockets of its clients; ``gateway.handoff`` must
     say the same. Relative to the config file, and open to the user of the process alone: so the gateway runs as
     the same user. ``off``: the gateway's tunnels carry every WebSocket."""
@@ -133,6 +126,6 @@ class Settings(Section):
     whoever is in here can claim any address."""
 
 
-def load_settings(path: Path | configfile.ConfigFile | None, env: Mapping[str, str] = environ) -> Settings:
+def load_settings(path: Path | ConfigFile | None, env: Mapping[str, str] = environ) -> Settings:
     """Read the service's section of a file; None means every default. ConfigError holds all mistakes."""
-    return configfile.load(path, NAME, Settings, env)
+    return load(path, NAME, Settings, env)

@@ -47,8 +47,13 @@ def escaped(text: str) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """Return a text of so many characters at most, and behind it how many there were, if there were more."""
+    """Return at most ``most`` characters of a text, and after them how many there were, if there were more."""
     return text if len(text) <= most else f"{text[:most]}...({len(text)} bytes)"
+
+
+def shown(value: object, most: int = 60) -> str:
+    """Return a value as Python writes it, shortened. most: characters."""
+    return shortened(repr(value), most)
 
 
 def _line(text: str) -> str:

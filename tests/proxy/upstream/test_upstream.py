@@ -28,7 +28,7 @@ from proxy.errors import (
 from proxy.net.tls import upstream_context
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import State
-from proxy.upstream.upstream import Upstream, split_url
+from proxy.upstream.upstream import Upstream
 from tests.certificates import Authority
 from tests.processes import free_port, no_descriptor_left
 from tests.proxy.origin import Script, answering, origin, read_head, silent
@@ -406,19 +406,6 @@ async def test_a_closed_upstream_holds_nobody() -> None:
     await up.closed()
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://127.0.0.1:8050", ("127.0.0.1", 8050)),
-        ("http://dash.internal", ("dash.internal", 80)),
-        ("http://[::1]:8050", ("::1", 8050)),
-        ("http://[::1]", ("::1", 80)),
-    ],
-)
-def test_a_url_is_split_into_host_and_port(url: str, expected: tuple[str, int]) -> None:
-    assert split_url(url) == expected
-
-
 async def test_without_a_descriptor_no_upstream_is_to_blame() -> None:
     async with origin(answering(OK)) as server:
         with no_descriptor_left(), pytest.raises(Exhausted) as caught:
@@ -430,13 +417,6 @@ async def test_without_a_descriptor_no_upstream_is_to_blame() -> None:
 
 
 # -- over TLS; the rest of it is in tests/system/test_tls.py, in uvloop
-
-
-def test_a_url_without_a_port_has_that_of_its_scheme() -> None:
-    assert split_url("https://dash.test") == ("dash.test", 443)
-    assert split_url("https://[::1]") == ("::1", 443)
-    assert split_url("https://dash.test:8443") == ("dash.test", 8443)
-    assert split_url("http://dash.test") == ("dash.test", 80)
 
 
 def to_anything(said: bytes) -> Script:

@@ -1,74 +1,16 @@
-"""Every mistake that a config file can hold is named: file, line, column, key, and what to write."""
+"""A config file is read section by section, and every mistake in it is named: file, line, column and key."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import Field
 
-from ws_service.config.file import (
-    Duration,
-    Listen,
-    Section,
-    Size,
-    dump,
-    find,
-    format_duration,
-    format_size,
-    load,
-    parse_duration,
-    parse_listen,
-    parse_size,
-    parse_socket_path,
-    split_listen,
-)
+from tests.ws_service.config.example import Example, Limits, Reader, Rule, mistakes_in
+from ws_service.config.file import dump, find, load
 from ws_service.config.settings import Settings
 from ws_service.errors import ConfigError, Mistake
-
-
-class Rule(Section):
-    path: str
-    to: Literal["dash", "ws"] = "ws"
-
-
-class Limits(Section):
-    wait: Duration = 30.0
-    body: Annotated[Size, Field(ge=1024)] = 1 << 20
-
-
-class Example(Section):
-    listen: Listen = "127.0.0.1:8000"
-    name: str | None = None
-    workers: int = 1
-    is_loud: bool = False
-    handoff: str = "run/ws.sock"
-    limits: Limits = Limits()
-    rules: tuple[Rule, ...] = ()
-
-
-Reader = Callable[..., Example]
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Reader:
-    def read_text(text: str | bytes, env: Mapping[str, str] | None = None) -> Example:
-        path = tmp_path / "config.yaml"
-        path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return load(path, "gateway", Example, env or {})
-
-    return read_text
-
-
-def mistakes_in(read: Reader, text: str | bytes, env: Mapping[str, str] | None = None) -> list[Mistake]:
-    with pytest.raises(ConfigError) as caught:
-        read(text, env)
-    return caught.value.mistakes
 
 
 def test_no_file_is_every_default() -> None:
@@ -86,88 +28,8 @@ def test_settings_are_read_with_their_units(read: Reader) -> None:
     assert example.rules == (Rule(path="/live", to="dash"),)
 
 
-def test_an_unknown_key_is_answered_with_the_nearest_known_one(read: Reader) -> None:
-    (mistake,) = mistakes_in(read, "gateway:\n  name: a\n  lisen: 127.0.0.1:8000\n")
-    assert mistake == Mistake("is not a setting; did you mean listen?", "gateway.lisen", 3, 3)
-
-
-def test_an_unknown_key_near_to_nothing_is_answered_with_the_list(read: Reader) -> None:
-    (mistake,) = mistakes_in(read, "gateway:\n  limits:\n    zzz: 1\n")
-    assert mistake == Mistake("is not a setting; known here: wait, body", "gateway.limits.zzz", 3, 5)
-
-
-def test_an_unknown_key_inside_a_list_is_placed(read: Reader) -> None:
-    (mistake,) = mistakes_in(read, "gateway:\n  rules:\n    - path: /a\n    - path: /b\n      too: ws\n")
-    assert mistake == Mistake("is not a setting; did you mean to?", "gateway.rules[1].too", 5, 7)
-
-
-def test_an_unknown_section_is_a_mistake(read: Reader) -> None:
-    (mistake,) = mistakes_in(read, "gatway:\n  listen: 127.0.0.1:8000\n")
-    assert mistake == Mistake("is not a setting; did you mean gateway?", "gatway", 1, 1)
-
-
 def test_a_mistake_in_another_section_is_not_ours(read: Reader) -> None:
     assert read("ws_service: {lisen: 1}\ngateway: {workers: 2}\n").workers == 2
-
-
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        ("workers: many", "expected a whole number, got the text 'many'"),
-        ("workers: [1]", "expected a whole number, got a list"),
-        ("name: 5", "expected text, got the number 5"),
-        ("is_loud: loudly", "expected true or false, got the text 'loudly'"),
-        ("rules: /live", "expected a list, got the text '/live'; write [/live]"),
-        ("rules: {path: /live}", "expected a list, got settings (key: value)"),
-        ("Workers: 2", "is not a setting; did you mean workers?"),
-        ("IS-LOUD: true", "is not a setting; did you mean is_loud?"),
-        ("limits: 5", "expected settings (key: value), got the number 5"),
-        ("limits: {wait: 5}", "5 is not a duration; write a number with its unit: 30s, 500ms, 5m, 1h"),
-        ("limits: {wait: 5 weeks}", "'5 weeks' is not a duration"),
-        ("limits: {body: 5MB}", "'5MB' is not a size; write a number with its unit: 64KiB, 1MiB, 2GiB"),
-        ("limits: {body: 5B}", "greater than or equal to 1024"),
-        ("limits: {wait: 9999999999999s}", "is not a duration"),
-        ("limits: {wait: 36526d}", "'36526d' is longer than a century"),
-        ("listen: 8000", "8000 is not an address; write host:port"),
-        ("listen: localhost", "'localhost' is not an address"),
-        ("listen: '::1:8000'", "an IPv6 address needs brackets: [::1]:8000"),
-        ("listen: '::8000'", "an IPv6 address needs brackets: [::]:8000, or '*:8000' for IPv4 as well"),
-        ("listen: ':::8000'", "an IPv6 address needs brackets: [::]:8000"),
-        ("listen: 'fe80::1%eth0:8000'", "an IPv6 address needs brackets: [fe80::1%eth0]:8000"),
-        ("listen: '::1'", "'::1' has no port; write [::1]:8000"),
-        ("listen: 'fe80::1'", "'fe80::1' has no port; write [fe80::1]:8000"),
-        ("listen: '[::1]'", "'[::1]' has no port; write [::1]:8000"),
-        (
-            "listen: '[:]:8000'",
-            "'[:]:8000' is not an address; write host:port, for example 127.0.0.1:8000 or [::1]:8000",
-        ),
-        ("listen: 'localhost:80:00'", "is not an address; write host:port, for example 127.0.0.1:8000 or [::1]:8000"),
-        (
-            "listen: ':8000'",
-            "is not an address; write host:port, for example 127.0.0.1:8000; '*:8000' is every address",
-        ),
-        ("listen: 'unix:'", "the path after unix: is missing"),
-        ("listen: 127.0.0.1:http", "port 'http' is not a number"),
-        ("listen: 127.0.0.1:65536", "port 65536 is out of range (1 to 65535)"),
-        ("listen: 127.0.0.1:0", "port 0 is out of range (1 to 65535)"),
-        (
-            "listen: 127..0.1:80",
-            "'127..0.1' is not the name of a host: what stands between two dots is empty, or longer",
-        ),
-        ("rules: [{}]", "is missing"),
-        ("rules: [{path: /a, to: flask}]", "input should be 'dash' or 'ws', got 'flask'"),
-    ],
-)
-def test_a_value_of_the_wrong_kind_is_named_with_its_line(read: Reader, line: str, sentence: str) -> None:
-    (mistake,) = mistakes_in(read, f"gateway:\n  {line}\n")
-    assert sentence in mistake.message
-    assert mistake.line == 2
-    assert mistake.key.startswith("gateway.")
-
-
-def test_a_section_that_is_no_mapping_is_named(read: Reader) -> None:
-    (mistake,) = mistakes_in(read, "gateway: 8000\n")
-    assert mistake == Mistake("expected settings (key: value), got the number 8000", "gateway", 1, 1)
 
 
 def test_two_mistakes_are_reported_at_once_in_the_order_of_the_file(read: Reader, tmp_path: Path) -> None:
@@ -293,68 +155,6 @@ def test_a_section_that_is_written_out_reads_back_the_same(tmp_path: Path) -> No
     assert load(path, "gateway", Example) == example
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("30s", 30.0), ("1.5s", 1.5), ("250ms", 0.25), ("5m", 300.0), ("1h", 3600.0), ("2d", 172800.0), (0, 0.0)],
-)
-def test_a_duration_is_a_number_with_its_unit(text: object, seconds: float) -> None:
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["30", "-1s", "1 s", "s", "1e3s", "", None, True, 5, "٣s", "1" * 400 + "s"])
-def test_any_other_duration_is_refused(text: object) -> None:
-    with pytest.raises(ValueError, match="is not a duration"):
-        parse_duration(text)
-
-
-@pytest.mark.parametrize("text", ["1", "1MB", "1mib", "-1B", "", None, 1024, "9" * 400 + "GiB"])
-def test_any_other_size_is_refused(text: object) -> None:
-    with pytest.raises(ValueError, match="is not a size"):
-        parse_size(text)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.0, "0s"), (0.25, "250ms"), (90.0, "90s"), (300.0, "5m"), (86400.0, "1d"), (1000000.5, "1000000.5s")],
-)
-def test_a_duration_is_written_in_the_largest_exact_unit(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
-
-
-@given(st.decimals(min_value=0, max_value=36525, places=6), st.sampled_from(["ms", "s", "m", "h", "d"]))
-def test_a_duration_reads_back_what_was_written(number: object, unit: str) -> None:
-    seconds = parse_duration(f"{number:f}{unit}")
-    assert parse_duration(format_duration(seconds)) == seconds
-
-
-@given(st.integers(min_value=0, max_value=1 << 39))
-def test_a_size_reads_back_what_was_written(count: int) -> None:
-    assert parse_size(format_size(count)) == count
-
-
-@pytest.mark.parametrize(
-    ("address", "parts"),
-    [
-        ("127.0.0.1:8000", ("127.0.0.1", 8000)),
-        ("[::1]:8000", ("::1", 8000)),
-        ("localhost:1", ("localhost", 1)),
-        ("*:8000", ("*", 8000)),
-        ("[::]:8000", ("::", 8000)),
-        ("[fe80::1%eth0]:8000", ("fe80::1%eth0", 8000)),
-        ("unix:run/ws.sock", "run/ws.sock"),
-    ],
-)
-def test_an_address_is_checked_and_split(address: str, parts: object) -> None:
-    assert split_listen(parse_listen(address)) == parts
-
-
-def test_a_socket_file_is_a_path_or_off() -> None:
-    assert [parse_socket_path(value) for value in ("run/ws.sock", "off", False)] == ["run/ws.sock", "off", "off"]
-    for value in (True, None, "", 7, "a\0b"):
-        with pytest.raises(ValueError, match="is not the path of a socket file"):
-            parse_socket_path(value)
-
-
 def test_objections_to_well_formed_settings_have_their_place_too(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("ws_service:\n  listen: 127.0.0.1:1\n")
@@ -368,77 +168,6 @@ def test_objections_to_well_formed_settings_have_their_place_too(tmp_path: Path)
         (1, "ws_service.handoff", "is left out, and missed"),
         (2, "ws_service.listen", "127.0.0.1:1 is not liked"),
     ]
-
-
-# -- what stands in the wrong place
-
-
-@pytest.mark.parametrize(
-    ("text", "sentences"),
-    [
-        (
-            "gateway:\nlisten: 127.0.0.1:1\nname: a\n",
-            [
-                "2:1: listen: is a setting; did you mean it below gateway:, indented?",
-                "3:1: name: is a setting; did you mean it below gateway:, indented?",
-            ],
-        ),
-        ("listen: 127.0.0.1:1\n", ["1:1: listen: is a setting; did you mean it below gateway:, indented?"]),
-        (
-            "gateway:\n  ws_service:\n    app: a:b\n",
-            [
-                "2:3: gateway.ws_service: is a section of its own; "
-                "begin ws_service at the left margin, and not below gateway"
-            ],
-        ),
-        (
-            "ws_service:\n  gateway: {}\n",
-            [
-                "2:3: ws_service.gateway: is a section of its own; "
-                "begin gateway at the left margin, and not below ws_service"
-            ],
-        ),
-        (
-            "gateway:\n  limits:\n    dash_app: {}\n",
-            [
-                "3:5: gateway.limits.dash_app: is a section of its own; "
-                "begin dash_app at the left margin, and not below gateway"
-            ],
-        ),
-        (
-            "gateway:\n\u00a0\u00a0listen: a\n",
-            ["2:1: \u00a0\u00a0listen: there is a space of another kind here (U+00A0); indent with plain spaces"],
-        ),
-        (
-            "gateway:\n  listen:127.0.0.1:80\n",
-            [
-                "1:1: gateway: expected settings (key: value), got the text 'listen:127.0.0.1:80'; "
-                "a value follows a colon and a space: listen: 127.0.0.1:80"
-            ],
-        ),
-        (
-            "gateway:\n  name = a\n",
-            [
-                "1:1: gateway: expected settings (key: value), got the text 'name = a'; "
-                "a value follows a colon and a space: name: a"
-            ],
-        ),
-        ("gateway: {name: a} \n// a word: b\n", ["2:1: // a word: is no comment; a comment begins with #"]),
-        (
-            "gateway = a",
-            [
-                "1: holds the text 'gateway = a'; expected sections: gateway, ws_service, dash_app; "
-                "a value follows a colon and a space: gateway: a"
-            ],
-        ),
-    ],
-)
-def test_what_stands_in_the_wrong_place_is_told_where_it_belongs(
-    tmp_path: Path, read: Reader, text: str, sentences: list[str]
-) -> None:
-    with pytest.raises(ConfigError) as caught:
-        read(text)
-    assert str(caught.value).splitlines() == [f"{tmp_path}/config.yaml:{sentence}" for sentence in sentences]
 
 
 def test_a_key_that_is_written_twice_does_not_hide_the_other_mistakes(read: Reader) -> None:

@@ -1,0 +1,21 @@
+"""The defaults by which sections are compared are those of the models."""
+
+from __future__ import annotations
+
+import pytest
+
+import dash_app.__main__ as demo
+import proxy.config
+from ws_service.config.sections import DEFAULTS, SECTIONS
+from ws_service.config.settings import Settings
+
+ACTUAL = {
+    "gateway": proxy.config.Settings().model_dump(mode="json"),
+    "ws_service": Settings().model_dump(mode="json"),
+    "dash_app": {"listen": demo.DEFAULT_LISTEN},
+}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_what_a_section_is_compared_by_is_its_models_default(section: str) -> None:
+    assert {key: ACTUAL[section][key] for key in DEFAULTS[section]} == DEFAULTS[section]
