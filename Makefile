@@ -31,6 +31,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.checks
 
 # Hostile clients, 20 s on each way; ARGS="--connections 200000" for longer, ARGS="--seed S --first N --connections 1" for one
 # of them again.
