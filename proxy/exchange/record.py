@@ -1,11 +1,10 @@
-"""The record of one exchange: written by the way that carries it, read once when it ends."""
+"""The record of one exchange: data for the log, written while it goes on, read once when it ends."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from proxy.errors import Outcome
-from proxy.net.client_limits import Lease, Slot
 
 
 @dataclass(slots=True, eq=False)
@@ -47,14 +46,6 @@ class Exchange:
     """A WebSocket's: the code of the close frame that began the end; None where there was none."""
     closed_by: str = ""
     """A WebSocket's: ``client``, ``upstream`` or ``gateway``."""
-    slot: Slot | None = None
-    """A WebSocket's: its place among its client's WebSockets, released at its end."""
-    connection: Slot | None = None
-    """A tunnel's: the place of its connection among its client's, released at its end."""
-
-    upload: Lease | None = None
-    """Its place among its client's uploads, while its body is on its way; released when it has been sent, or at the
-    end."""
 
     @property
     def duration(self) -> float:

@@ -10,13 +10,13 @@ on the ordinary way, in a task, from where it stands.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 from proxy.config import Settings
 from proxy.errors import Outcome, UpstreamError, UpstreamLost
 from proxy.exchange.record import Exchange
+from proxy.gateway.completion import Completion, Work
 from proxy.gateway.forward import finish, forward, too_slow
+from proxy.gateway.recorder import Recorder
 from proxy.gateway.runtime import Runtime
 from proxy.gateway.uploads import Uploads
 from proxy.http1.client_connection import ClientConnection, ClientStream, SentResponse
@@ -28,40 +28,27 @@ from proxy.net.timers import Deadlines
 from proxy.upstream.connection import Response, UpstreamConnection
 from proxy.upstream.upstream import Upstream
 
-Work = Coroutine[Any, Any, SentResponse]
-
 
 class FastPath:
     """Carries plain exchanges for a gateway.
 
-    uploads: where bodies that are on their way are counted. record: opens
-    the record of a request. end: closes it. resume: goes on the ordinary way;
-    it answers errors, calls ``exchange_ended`` on the client's connection at the
-    end, and what it is given for the case that the work is cancelled before
-    it has begun.
+    recorder: opens and closes the records of exchanges. completion: goes on with those that are not simple after all.
+    uploads: where bodies that are on their way are counted.
     """
 
-    def __init__(
-        self,
-        rules: Runtime,
-        uploads: Uploads,
-        *,
-        record: Callable[[str, str, str, str], Exchange],
-        end: Callable[[Exchange], None],
-        resume: Callable[[ClientConnection, ClientStream, Exchange, Work, Callable[[], None]], asyncio.Task[None]],
-    ) -> None:
-        self.rules = rules
+    def __init__(self, runtime: Runtime, recorder: Recorder, completion: Completion, uploads: Uploads) -> None:
+        self._runtime = runtime
         self._uploads = uploads
-        self._record = record
-        self.waiting = Deadlines[_FastPathExchange](rules.settings.timeouts.response, _FastPathExchange.took_too_long)
+        self._open_record = recorder.open
+        self.waiting = Deadlines[_FastPathExchange](runtime.settings.timeouts.response, _FastPathExchange.took_too_long)
         """Those whose answer has not begun: one timer for all, because one for each is dear."""
-        self.end = end
-        self.resume = resume
+        self.close_record = recorder.close
+        self.resume = completion.start
 
-    def use(self, rules: Runtime) -> None:
-        """Carry by other rules from here on; what is under way keeps those it began with."""
-        self.rules = rules
-        self.waiting.use(rules.settings.timeouts.response)
+    def reconfigure(self, runtime: Runtime) -> None:
+        """Carry by another configuration from here on; what is under way keeps the one that it began with."""
+        self._runtime = runtime
+        self.waiting.use(runtime.settings.timeouts.response)
 
     def offer(self, connection: ClientConnection, request: SimpleRequest) -> _FastPathExchange | None:
         """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
@@ -73,20 +60,20 @@ class FastPath:
         """
         if connection.is_leaving:
             return None
-        rules = self.rules
-        if rules.guards.concern(request.target, request.host, request.fields):
+        runtime = self._runtime
+        if runtime.guards.concern(request.target, request.host, request.fields):
             return None
-        if request.body and (most := rules.settings.limits.body) is not None and len(request.body) > most:
+        if request.body and (most := runtime.settings.limits.body) is not None and len(request.body) > most:
             return None  # the ordinary way says why
-        name, rule = rules.table.match(request.target, request.host, [], upgrade=False)
-        upstream = rules.upstreams[name]
+        name, rule = runtime.table.match(request.target, request.host, [], upgrade=False)
+        upstream = runtime.upstreams[name]
         link = upstream.acquire_at_once()
         if link is None:
             return None
-        asked = rules.reader.read_plain(connection.peer, request.host, request.words)
-        exchange = self._record(asked.client, request.method, request.target, request.host.decode("latin-1"))
+        asked = runtime.reader.read_plain(connection.peer, request.host, request.words)
+        exchange = self._open_record(asked.client, request.method, request.target, request.host.decode("latin-1"))
         exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
-        carried = _FastPathExchange(self, rules.settings, connection, request, asked, upstream, link, exchange)
+        carried = _FastPathExchange(self, runtime.settings, connection, request, asked, upstream, link, exchange)
         link.begin_plain(carried, request.method)
         self.waiting.begin(carried)
         try:
@@ -127,7 +114,7 @@ class _FastPathExchange:
     __slots__ = (
         "_asked",
         "_connection",
-        "_express",
+        "_fast_path",
         "_link",
         "_owed",
         "_request",
@@ -139,7 +126,7 @@ class _FastPathExchange:
 
     def __init__(
         self,
-        express: FastPath,
+        fast_path: FastPath,
         settings: Settings,
         connection: ClientConnection,
         request: SimpleRequest,
@@ -148,7 +135,7 @@ class _FastPathExchange:
         link: UpstreamConnection,
         exchange: Exchange,
     ) -> None:
-        self._express = express
+        self._fast_path = fast_path
         self._settings = settings
         self._connection = connection
         self._request = request
@@ -165,7 +152,7 @@ class _FastPathExchange:
         """Pass on what has come of the answer, nearly always all of it."""
         exchange = self.exchange
         if self._owed < 0:
-            self._express.waiting.end(self)
+            self._fast_path.waiting.end(self)
             answer = recognise_response(data, self._request.method)
             if answer is None or self._connection.is_leaving:
                 self._go_on_with(data)
@@ -186,13 +173,13 @@ class _FastPathExchange:
 
     def upstream_lost(self, exc: Exception | None) -> None:
         """Begin again if nothing was sent, or if nothing has come and the request may be repeated; say so if not."""
-        self._express.waiting.end(self)
+        self._fast_path.waiting.end(self)
         self._upstream.discard(self._link)
         error = self._link.ended_early(exc, has_answered=self._owed >= 0)
         lost = error if isinstance(error, UpstreamLost) else None
         if self._owed < 0 and (self._request.method in IDEMPOTENT or lost is None):
             client = self._client()
-            again = self._express.again(
+            again = self._fast_path.again(
                 client, self._request, self._upstream, self.exchange, self._settings, self._asked, lost
             )
             self._resume(client, again)
@@ -228,7 +215,7 @@ class _FastPathExchange:
         if self._task is not None:
             self._task.cancel()
             return
-        self._express.waiting.end(self)
+        self._fast_path.waiting.end(self)
         self.exchange.status = self.exchange.status or 499
         self._end(outcome)
         self._upstream.discard(self._link)
@@ -236,7 +223,7 @@ class _FastPathExchange:
     def _end(self, outcome: Outcome) -> None:
         self._link.end_plain()
         self.exchange.outcome = outcome
-        self._express.end(self.exchange)
+        self._fast_path.close_record(self.exchange)
 
     def _go_on_with(self, data: bytes) -> None:
         client = self._client()
@@ -260,7 +247,7 @@ class _FastPathExchange:
         return self._connection.client(self._request, has_written=self._owed >= 0)
 
     def _resume(self, client: ClientStream, work: Work) -> None:
-        self._task = self._express.resume(self._connection, client, self.exchange, work, self._give_up)
+        self._task = self._fast_path.resume(self._connection, client, self.exchange, work, self._abandon)
 
-    def _give_up(self) -> None:
+    def _abandon(self) -> None:
         self._upstream.discard(self._link)

@@ -16,6 +16,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from proxy.config import Settings, Timeouts
 from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamLost, UpstreamTimeout
+from proxy.exchange.leases import Leases
 from proxy.exchange.record import Exchange
 from proxy.gateway.uploads import Uploads
 from proxy.http1.client_connection import ClientStream, SentResponse
@@ -67,8 +68,8 @@ async def forward(
     if not body.is_whole:
         is_free = is_trusted(exchange.client, settings.trusted_proxies)
         most = None if is_free else limits.uploads_per_client
-        exchange.upload = await uploads.claim(exchange.client, most, timeouts.queue)
-        return await _stream(client, message, body, upstream, exchange, timeouts)
+        with Leases(await uploads.claim(exchange.client, most, timeouts.queue)) as leases:
+            return await _stream(client, message, body, upstream, exchange, timeouts, leases)
 
     async def attempt() -> tuple[UpstreamConnection, Response]:
         nonlocal lost
@@ -92,8 +93,11 @@ async def _stream(
     upstream: Upstream,
     exchange: Exchange,
     timeouts: Timeouts,
+    leases: Leases,
 ) -> SentResponse:
     """Carry an exchange whose request body is still on its way.
+
+    leases: given back as soon as the whole body is with the upstream.
 
     Nothing of the body is taken, and no 100 is said, before there is a connection: what has come of it waits in the
     client's read buffer, and the rest with the client.
@@ -108,7 +112,7 @@ async def _stream(
         with upstream.lent(connection):
             try:
                 async with asyncio.timeout(None) as timeout:
-                    pump = body.pump(connection, timeouts, timeout)
+                    pump = body.pump(connection, timeouts, timeout, leases)
                     answer = await connection.head()
                 return await relay(client, connection, answer, exchange)
             except TimeoutError:
@@ -249,11 +253,13 @@ class _Body:
         elif self._client.head.version >= (1, 1):
             self._client.write_interim(response_head(answer.status, answer.reason, answer.headers))
 
-    def pump(self, connection: UpstreamConnection, timeouts: Timeouts, timeout: asyncio.Timeout) -> asyncio.Task[None]:
+    def pump(
+        self, connection: UpstreamConnection, timeouts: Timeouts, timeout: asyncio.Timeout, leases: Leases
+    ) -> asyncio.Task[None]:
         """Start to send the body; the caller cancels and awaits.
 
         timeout: the wait for the answer; it has its deadline from the moment when the upstream has the whole
-        question. What goes wrong reaches whoever reads the answer.
+        question. leases: given back then. What goes wrong reaches the reader of the answer.
         """
         loop = asyncio.get_running_loop()
 
@@ -261,8 +267,7 @@ class _Body:
             try:
                 await self._pump(connection, timeouts.body)
                 self.is_sent = True
-                if self._exchange.upload is not None:
-                    self._exchange.upload.release()
+                leases.release()
                 if not connection.has_head:
                     timeout.reschedule(loop.time() + timeouts.response)
             except Exception as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 import json
+from email.utils import formatdate
 from http import HTTPStatus
 
 from proxy.errors import ProxyError, UpstreamUnreachable
-from proxy.http1.headers import Head
+from proxy.http1.headers import Head, response_head
 
 RETRY = 5
 """Seconds after which a client may try again: a Dash server with a few pages starts in about as long."""
@@ -19,6 +20,32 @@ _AGAIN = """<script>setTimeout(() => location.reload(), {0}000)</script>
 <noscript><meta http-equiv="refresh" content="{0}"></noscript>"""
 """A script first: the element alone goes nowhere from an address with a fragment, which it takes for a place on the
 same page."""
+
+
+def error_message(
+    error: ProxyError, head: Head | None = None, upstream: str = "", *, keep_alive: bool = False
+) -> tuple[bytes, int]:
+    """Return the whole answer to an error, and how many bytes its body has.
+
+    head: of the request; None: it was not read. upstream: the one that was asked; empty where none was.
+    keep_alive: whether the connection goes on.
+    """
+    kind, body = page(error, upstream) if head is not None and is_navigation(head) else as_json(error)
+    fields = [
+        (b"Date", formatdate(usegmt=True).encode()),
+        (b"Content-Type", kind),
+        (b"Content-Length", b"%d" % len(body)),
+        (b"Cache-Control", b"no-store"),
+        *error.headers,
+    ]
+    if error.passes and not any(name == b"Retry-After" for name, _ in error.headers):
+        fields.append((b"Retry-After", b"%d" % RETRY))
+    if not keep_alive:
+        fields.append((b"Connection", b"close"))
+    if head is not None and head.method == "HEAD":
+        body = b""
+    phrase = HTTPStatus(error.status).phrase.encode()
+    return response_head(error.status, phrase, (), ours=tuple(fields)) + body, len(body)
 
 
 def is_navigation(head: Head) -> bool:

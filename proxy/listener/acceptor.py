@@ -23,11 +23,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from proxy.errors import TooMany
-from proxy.http1.error_pages import as_json
-from proxy.http1.headers import response_head
+from proxy.http1.error_pages import error_message
 from proxy.listener.client_hello import HelloError, needed
 from proxy.listener.proxy_protocol import MAX_HEADER, HeaderError, parse
 from proxy.net.client_limits import ConnectionLimiter, Rejected, Slot, client_key
@@ -341,12 +339,8 @@ def _say_why(sock: socket.socket, error: TooMany) -> None:
     A person who is turned away by mistake (an office, a proxy that is not
     named) then sees more than "connection reset".
     """
-    kind, body = as_json(error)
-    fields = [(b"Content-Type", kind), (b"Content-Length", b"%d" % len(body)), *error.headers]
-    fields.append((b"Connection", b"close"))
-    phrase = HTTPStatus(error.status).phrase.encode()
     with suppress(OSError):  # it is gone already
-        sock.send(response_head(error.status, phrase, (), ours=tuple(fields)) + body)
+        sock.send(error_message(error)[0])
 
 
 async def _peek(sock: socket.socket, size: int) -> bytes:

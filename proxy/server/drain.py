@@ -89,7 +89,7 @@ class Drain:
         """End whatever is left, and say what it was."""
         if any(self._counts):
             logger.warning("cutting %s that did not end in time", self._left())
-        self._gateway.abort_tunnels()
+        self._gateway.websockets.abort_tunnels()
         await self._listener.shutdown(0.1)
         try:
             async with asyncio.timeout(_LAST_STEPS):
@@ -104,7 +104,7 @@ class Drain:
     async def _part(self, window: float) -> None:
         """Say goodbye to each tunnel at its moment: one sleeper for all of them."""
         loop = asyncio.get_running_loop()
-        began, tunnels = loop.time(), self._gateway.tunnels
+        began, tunnels = loop.time(), self._gateway.websockets.tunnels
         for moment, tunnel in zip(moments(len(tunnels), window), tunnels, strict=True):
             await asyncio.sleep(began + moment - loop.time())
             tunnel.say_goodbye(RESTARTING, Outcome.DRAINED)
@@ -129,7 +129,7 @@ class Drain:
 
     @property
     def _counts(self) -> tuple[int, int, int]:
-        tunnels = len(self._gateway.tunnels)
+        tunnels = len(self._gateway.websockets.tunnels)
         return tunnels, len(self._lifecycle.in_flight) - tunnels, self._listener.flushing
 
     def _left(self) -> str:

@@ -15,7 +15,8 @@ from proxy.errors import ListenError, TlsError
 from proxy.exchange.access_log import AccessLog
 from proxy.exchange.lifecycle import Lifecycle, State
 from proxy.exchange.record import Exchange
-from proxy.gateway.handler import Gateway, Observer
+from proxy.gateway.handler import Gateway
+from proxy.gateway.recorder import Observer
 from proxy.gateway.runtime import make_runtime
 from proxy.http1.client_connection import HAS_C_PARSER, Listener, ListenerOptions
 from proxy.http1.head_limits import HeadLimits
@@ -63,7 +64,7 @@ class Server:
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
         admission = ClientLimits()
         self._gateway = Gateway(make_runtime(settings, None, contexts), self._lifecycle, observe, folder, admission)
-        self.entrance = ConnectionLimiter(admission, lambda: self._gateway.rules.settings, files)
+        self.entrance = ConnectionLimiter(admission, lambda: self._gateway.runtime.settings, files)
         self._listener = Listener(
             self._gateway,
             **terms(settings),
@@ -76,9 +77,9 @@ class Server:
         self._door: Acceptor | None = None
         self._admin = Admin(
             self._lifecycle,
-            lambda: self._gateway.rules.upstreams,
+            lambda: self._gateway.runtime.upstreams,
             admission,
-            lambda: self._gateway.rules.settings.admin_hosts,
+            lambda: self._gateway.runtime.settings.admin_hosts,
             lambda: self._gateway.uploads.total,
         )
         self._admin_places = admin_places(files)
@@ -86,7 +87,7 @@ class Server:
 
     async def start(self) -> None:
         """Listen. Raises ListenError, with nothing left open, when an address cannot be had."""
-        settings = self._gateway.rules.settings
+        settings = self._gateway.runtime.settings
         # Before the first client: one that came earlier would go through the tunnel, and end with this process.
         await self._gateway.handoff.start()
         try:
@@ -96,7 +97,7 @@ class Server:
             self._release()
             self._gateway.handoff.close()
             raise
-        for upstream in self._gateway.rules.upstreams.values():
+        for upstream in self._gateway.runtime.upstreams.values():
             upstream.start()
         public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
         self._door = Acceptor(
@@ -129,7 +130,7 @@ class Server:
         """
         public = self._door
         assert public is not None
-        timeouts = self._gateway.rules.settings.timeouts
+        timeouts = self._gateway.runtime.settings.timeouts
         event = "second signal"
         try:
             if timeouts.drain_notice:
@@ -139,7 +140,7 @@ class Server:
             public.last_call()
             self._bound[0].close()
             self._lifecycle.happen("stop")
-            for upstream in self._gateway.rules.upstreams.values():
+            for upstream in self._gateway.runtime.upstreams.values():
                 upstream.room.close()
             event = await self._drain.run(timeouts, public.wait_closed())
         finally:
@@ -157,7 +158,7 @@ class Server:
         if self._gateway.handoff.live:
             logger.info("sockets that were handed over live on: %d", self._gateway.handoff.live)
         self._gateway.handoff.close()
-        for upstream in self._gateway.rules.upstreams.values():
+        for upstream in self._gateway.runtime.upstreams.values():
             upstream.close()
             await upstream.closed()
         admin.close()
@@ -174,23 +175,23 @@ class Server:
 
         All of it or nothing (issue 9): whatever can fail, files that are read
         above all, is made once and before anything is put in place. Putting
-        in place assigns what was made. Exchanges under way keep their rules,
+        in place assigns what was made. Exchanges under way keep theirs,
         connections and tunnels are not touched.
         contexts: what the check of ``read`` has made of files, so that what was checked is what is used. None: they
         are read now.
         Raises CannotApply and TlsError, with nothing changed.
         """
-        before = self._gateway.rules
+        before = self._gateway.runtime
         settings, staying = merge(before.settings, read)
         contexts = contexts or Contexts()
         contents = contexts.contents(settings)
         context = None if settings.tls is None else contexts.server(settings.tls)
         for_clients = terms(settings)
         changes = differences(before.settings, settings) + renewals(self._contents, contents)
-        rules = make_runtime(settings, before, contexts)
+        runtime = make_runtime(settings, before, contexts)
         # From here on nothing reads, parses or refuses.
-        rules.adapt_upstreams()
-        self._gateway.adopt(rules)
+        runtime.adapt_upstreams()
+        self._gateway.reconfigure(runtime)
         self._listener.adapt(**for_clients)
         self._contents = contents
         if self.certificate is not None and context is not None:
@@ -214,7 +215,7 @@ class Server:
         return [_url(scheme, name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
 
     def _announcers(self) -> Trusted:
-        return self._gateway.rules.settings.trusted_proxies
+        return self._gateway.runtime.settings.trusted_proxies
 
     def _release(self) -> None:
         while self._bound:

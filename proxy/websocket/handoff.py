@@ -123,6 +123,7 @@ class Handoff:
     async def offer(
         self,
         exchange: Exchange,
+        slot: Slot,
         descriptor: int,
         head: bytes,
         leftover: bytes,
@@ -133,7 +134,7 @@ class Handoff:
     ) -> bool:
         """Hand a socket over; tell whether it is the service's now.
 
-        exchange: the handshake's record. Its slot goes over with the socket,
+        exchange: the handshake's record. slot: its place among its client's WebSockets; it goes over with the socket,
         and too where nobody knows who has that. descriptor: of the client's
         socket; reading from it must have stopped. It stays the caller's, to
         be closed without a word when this returns True.
@@ -153,7 +154,6 @@ class Handoff:
             self._look()
             return self.fall_back(*self._absence)
         x = exchange
-        assert x.slot is not None, "a handshake is counted before it goes anywhere"
         # Not when its head came: the service counts from now on, and its handshake may have waited for the service.
         about = wire.Socket(x.id, x.client, x.target, x.host, x.route, time.time())
         try:
@@ -166,7 +166,7 @@ class Handoff:
             return self.fall_back("busy", f"the service (process {channel.pid}) does not read what is handed over")
         except OSError as error:
             return self.fall_back("send failed", f"the socket cannot be sent to the service: {error.strerror}")
-        refusal = await channel.verdict(x.id, x.slot, timeout)
+        refusal = await channel.verdict(x.id, slot, timeout)
         if refusal:
             return self.fall_back("refused", f"the service refused a socket: {refusal}")
         self.handed_over += 1

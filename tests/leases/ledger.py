@@ -33,12 +33,12 @@ def port_of(server: Server) -> int:
 
 def settings_of(server: Server) -> Settings:
     """Return the settings in force."""
-    return server._gateway.rules.settings
+    return server._gateway.runtime.settings
 
 
 def upstreams_of(server: Server) -> list[Upstream]:
     """Return the upstreams in force."""
-    return list(server._gateway.rules.upstreams.values())
+    return list(server._gateway.runtime.upstreams.values())
 
 
 def lose_clients(server: Server) -> None:
@@ -46,7 +46,7 @@ def lose_clients(server: Server) -> None:
     for connection in list(server._listener._connections):
         if connection.transport is not None:
             connection.transport.abort()
-    for tunnel in server._gateway.tunnels:
+    for tunnel in server._gateway.websockets.tunnels:
         tunnel.legs[0].transport.abort()
 
 
@@ -113,13 +113,13 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
     for name, tally in tallies.items():
         left[f"{name} counted"] = tally.total
         left[f"clients with {name}"] = len(tally._counts)
-    left["tunnels"] = len(gateway._tunnels)
-    left["tunnels looked after"] = len(gateway._idle_watch)
-    left["resumed exchanges"] = len(gateway._resumed)
-    left["exchanges of the fast path"] = len(gateway._express.waiting)
+    left["tunnels"] = len(gateway.websockets._tunnels)
+    left["tunnels looked after"] = len(gateway.websockets._idle_watch)
+    left["resumed exchanges"] = len(gateway._completion)
+    left["exchanges of the fast path"] = len(gateway._fast_path.waiting)
     left["connections of the listener"] = len(listener._connections)
     left["heads waited for"] = len(listener._heads)
-    for readers in (listener._slow_readers, gateway._slow_readers):
+    for readers in (listener._slow_readers, gateway.websockets._slow_readers):
         if readers._standing:  # until the next look; this is one
             if readers._timer is not None:
                 readers._timer.cancel()

@@ -57,11 +57,11 @@ class Listening:
     """A gateway that listens."""
 
     def __init__(
-        self, port: int, gateway: Gateway, listener: Listener, lifecycle: Lifecycle[Exchange], rules: Runtime
+        self, port: int, gateway: Gateway, listener: Listener, lifecycle: Lifecycle[Exchange], runtime: Runtime
     ) -> None:
         self.port, self.gateway, self.listener, self.lifecycle = port, gateway, listener, lifecycle
-        self.rules = rules
-        self.dash, self.ws = rules.upstreams["dash"], rules.upstreams["ws"]
+        self.runtime = runtime
+        self.dash, self.ws = runtime.upstreams["dash"], runtime.upstreams["ws"]
         self.exchanges: list[Exchange] = []
         self.plain = 0
         """How many requests were carried the plain way, at least at first."""
@@ -93,12 +93,12 @@ class Listening:
 
     def reload(self, **values: Any) -> None:
         """Serve by other settings from here on: some keys of the ones before."""
-        before = self.rules.settings.model_dump(mode="json")
+        before = self.runtime.settings.model_dump(mode="json")
         values["timeouts"] = before["timeouts"] | values.get("timeouts", {})
-        self.rules = make_runtime(Settings.model_validate(before | values), self.rules)
-        self.rules.adapt_upstreams()
-        self.gateway.adopt(self.rules)
-        self.listener.adapt(**terms(self.rules.settings))
+        self.runtime = make_runtime(Settings.model_validate(before | values), self.runtime)
+        self.runtime.adapt_upstreams()
+        self.gateway.reconfigure(self.runtime)
+        self.listener.adapt(**terms(self.runtime.settings))
 
     def begin_to_stop(self) -> None:
         """Take nothing new, as a drain begins."""
@@ -155,11 +155,11 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
     settings = Settings.model_validate({"upstreams": {"dash": dash, "ws": ws or dash}, "handoff": "off", **values})
     empty = asyncio.Event()
     lifecycle: Lifecycle[Exchange] = Lifecycle(empty.set)
-    rules = make_runtime(settings)
-    gateway = Gateway(rules, lifecycle, lambda exchange: rig.observe(exchange))
+    runtime = make_runtime(settings)
+    gateway = Gateway(runtime, lifecycle, lambda exchange: rig.observe(exchange))
     listener = Listener(_Counting(gateway, lambda exchange: rig.count(exchange)), **terms(settings))
     server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
-    rig = Listening(server.sockets[0].getsockname()[1], gateway, listener, lifecycle, rules)
+    rig = Listening(server.sockets[0].getsockname()[1], gateway, listener, lifecycle, runtime)
     lifecycle.happen("listening")
     try:
         yield rig
@@ -167,13 +167,13 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
         server.close()
         if lifecycle.is_ready:
             lifecycle.happen("stop")
-        gateway.abort_tunnels()
+        gateway.websockets.abort_tunnels()
         gateway.handoff.close()
         await listener.shutdown(1)
         if lifecycle.in_flight:
             async with asyncio.timeout(5):
                 await empty.wait()
-        for upstream in rules.upstreams.values():
+        for upstream in runtime.upstreams.values():
             upstream.close()
             await upstream.closed()
             assert (upstream.room.in_flight, upstream.room.waiting) == (0, 0), "every turn was given back"

@@ -195,7 +195,7 @@ async def test_a_reload_that_fails_at_any_step_changes_nothing(
     )
 
     def in_force() -> list[object]:
-        rules, listener = server._gateway.rules, server._listener
+        rules, listener = server._gateway.runtime, server._listener
         kept = [vars(upstream).copy() for upstream in rules.upstreams.values()]
         parts = [(vars(upstream.health), upstream.room.in_flight) for upstream in rules.upstreams.values()]
         assert server.certificate is not None
@@ -207,7 +207,7 @@ async def test_a_reload_that_fails_at_any_step_changes_nothing(
             listener._options.copy(),
             listener._heads._timeout,
             listener._slow_readers._shortest,
-            server._gateway._slow_readers._shortest,
+            server._gateway.websockets._slow_readers._shortest,
             server.certificate.context,
             server._contents,
             server.entrance.room,

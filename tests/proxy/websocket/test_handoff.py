@@ -72,13 +72,13 @@ async def offer(
     send: float = 60,
 ) -> bool:
     record = exchange(id)
-    record.slot = Slot(handoff.websockets, record.client)
+    slot = Slot(handoff.websockets, record.client)
     try:
         return await handoff.offer(
-            record, client.fileno(), head, b"left", is_secure=is_secure, timeout=timeout, send=send
+            record, slot, client.fileno(), head, b"left", is_secure=is_secure, timeout=timeout, send=send
         )
     finally:
-        record.slot.release()  # as at the end of every exchange
+        slot.release()  # as at the end of every exchange
 
 
 @asynccontextmanager

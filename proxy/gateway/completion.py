@@ -1,0 +1,117 @@
+"""Work on an exchange is carried to its end: the client has its answer, and the record is closed, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from proxy.errors import Outcome, ProxyError
+from proxy.exchange.lifecycle import State
+from proxy.exchange.record import Exchange
+from proxy.gateway.error_response import send_error
+from proxy.gateway.recorder import Recorder
+from proxy.http1.client_connection import ClientConnection, ClientStream, SentResponse
+
+logger = logging.getLogger("proxy")
+
+Work = Coroutine[Any, Any, SentResponse]
+"""What is done for one exchange: writes the answer, or raises."""
+
+
+class Completion:
+    """Carries the work of exchanges to its end. recorder: closes their records."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        """Return how many tasks of ``start`` there are."""
+        return len(self._tasks)
+
+    async def run(self, client: ClientStream, exchange: Exchange, work: Work) -> SentResponse:
+        """Do the work of an exchange in the caller's task.
+
+        It ends when the client has taken the answer, but for what may wait for it: nothing more of its connection is
+        served before (issue 9, A3). Cancelling it, which is what the client's leaving does, ends the exchange.
+        """
+        written, is_taken = SentResponse(keep_alive=False), False
+        try:
+            written = await _answered(client, exchange, work)
+            if not (exchange.is_tunnel or exchange.is_handed_off):
+                await client.drain()
+            is_taken = True
+        except (asyncio.CancelledError, ConnectionError) as error:
+            if not is_taken:
+                self._cut_short(client, exchange)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        finally:
+            if not exchange.is_tunnel:
+                self._recorder.close(exchange)
+        return written
+
+    def start(
+        self,
+        connection: ClientConnection,
+        client: ClientStream,
+        exchange: Exchange,
+        work: Work,
+        abandon: Callable[[], None],
+    ) -> asyncio.Task[None]:
+        """Do the work of an exchange in a task of its own; the connection is told its end.
+
+        abandon: gives back what the work would have; called when its task is cancelled before its first step, because
+        then nothing of it ever runs.
+        """
+        has_begun = False
+
+        async def run() -> None:
+            nonlocal has_begun
+            has_begun = True
+            written = SentResponse(keep_alive=False)
+            try:
+                written = await self.run(client, exchange, work)
+            finally:
+                connection.exchange_ended(bool(written.keep_alive))
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not has_begun:
+                work.close()
+                abandon()
+                self._cut_short(client, exchange)
+                self._recorder.close(exchange)
+                connection.exchange_ended(keep_alive=False)
+
+        task = asyncio.get_running_loop().create_task(run(), name=f"exchange {exchange.id}")
+        self._tasks.add(task)
+        task.add_done_callback(ended)
+        return task
+
+    def _cut_short(self, client: ClientStream, exchange: Exchange) -> None:
+        """Note who ended an exchange whose answer the client does not have, unless it is known."""
+        if exchange.outcome in (Outcome.BUG, Outcome.SERVED):
+            is_cut = self._recorder.lifecycle.state is State.STOPPED or not client.is_gone
+            exchange.outcome = Outcome.STOPPING if is_cut else Outcome.CLIENT_GONE
+            if client.was_too_slow:
+                exchange.outcome = Outcome.TOO_SLOW
+            exchange.status = exchange.status or 499
+
+
+async def _answered(client: ClientStream, exchange: Exchange, work: Work) -> SentResponse:
+    """Do the work of an exchange, and answer what goes wrong with it."""
+    try:
+        return await work
+    except ProxyError as error:
+        exchange.outcome = error.outcome
+        exchange.detail = error.detail or error.message
+        return send_error(client, exchange, error)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        logger.exception("a fault of the gateway itself, in exchange %s", exchange.id)
+        exchange.detail = repr(error)
+        return send_error(client, exchange, ProxyError("The gateway has failed.", advice="Its log says why."))

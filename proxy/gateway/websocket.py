@@ -1,0 +1,232 @@
+"""WebSockets: admitted, then handed off to the service or carried through a tunnel; the tunnels that are open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from proxy.config import Limits, Settings
+from proxy.errors import Outcome, Stopping
+from proxy.exchange.leases import Leases
+from proxy.exchange.record import Exchange
+from proxy.gateway.forward import relay
+from proxy.gateway.recorder import Recorder
+from proxy.gateway.routing import Upgrade
+from proxy.http1.client_connection import ClientStream, SentResponse
+from proxy.http1.headers import Fields, request_head, upgrade_response_head
+from proxy.net.client_limits import Admitted, ClientLimits, Lease, Rejected, Slot
+from proxy.net.dead_peers import DeadPeers
+from proxy.net.peer import is_trusted
+from proxy.net.timers import SlowReaders
+from proxy.upstream.connection import Response, UpstreamConnection
+from proxy.upstream.retry import hold
+from proxy.upstream.upstream import Upstream
+from proxy.websocket.handoff import Handoff
+from proxy.websocket.handshake import shake_hands
+from proxy.websocket.tunnel import IdleWatch, Leg, Tunnel
+
+logger = logging.getLogger("proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """A WebSocket handshake that was admitted, and may pass.
+
+    slot: its place among its client's WebSockets, which ``leases`` give back. added: the fields that the gateway adds.
+    is_secure: the client's scheme is https. settings: those that it began with.
+    """
+
+    client: ClientStream
+    exchange: Exchange
+    decision: Upgrade
+    added: Fields
+    upstream: Upstream
+    is_secure: bool
+    settings: Settings
+    slot: Slot
+    leases: Leases
+
+
+class WebSockets:
+    """Carries WebSockets from an admitted handshake on.
+
+    limits: counts what clients have. handoff: the services that may take sockets over. settings: those of the start.
+    """
+
+    def __init__(self, recorder: Recorder, limits: ClientLimits, handoff: Handoff, settings: Settings) -> None:
+        self._recorder = recorder
+        self._limits = limits
+        self._handoff = handoff
+        self._tunnels: dict[Tunnel, tuple[Exchange, Leases]] = {}
+        self._idle_watch = IdleWatch(settings.timeouts.tunnel_idle)
+        self._slow_readers = SlowReaders(settings.timeouts.send, self._legs)
+        self._dead_peers = DeadPeers(self._legs)
+        self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Have other timeouts for tunnels that open from here on; those that are open keep theirs."""
+        self._idle_watch.use(settings.timeouts.tunnel_idle)
+        self._slow_readers.use(settings.timeouts.send)
+
+    async def admit(self, address: str, limits: Limits, leases: Leases) -> Slot:
+        """Count a WebSocket in before it is one; wait if its client is fast. Raises TooMany."""
+        verdict = _said(self._limits.websocket(address, limits, time.monotonic()))
+        if isinstance(verdict, Rejected):
+            raise verdict.error
+        leases.keep(verdict.slot)
+        if verdict.delay:
+            await asyncio.sleep(verdict.delay)
+        return verdict.slot
+
+    async def open(self, handshake: Handshake) -> SentResponse:
+        """Hand a WebSocket off, open a tunnel for it, or relay the answer of an upstream that refuses it.
+
+        Raises ProxyError when there is no answer. Cancelling it ends the exchange.
+        """
+        answered = await self._answer_of(handshake)
+        if answered is None:
+            return SentResponse(keep_alive=False)
+        connection, answer = answered
+        if answer.status == 101:
+            return self._open_tunnel(handshake, connection, answer)
+        with handshake.upstream.lent(connection):
+            return await relay(handshake.client, connection, answer, handshake.exchange)
+
+    def lease_buffer(self, settings: Settings, address: str, size: int) -> Lease | None:
+        """Count bytes that wait on a client's connection; None when they are more than may: then it is to be cut."""
+        most = None if is_trusted(address, settings.trusted_proxies) else settings.limits.buffered_per_client
+        verdict = _said(self._limits.buffer(address, size, most, time.monotonic()))
+        return None if isinstance(verdict, Rejected) else verdict.slot
+
+    @property
+    def tunnels(self) -> list[Tunnel]:
+        """Those that are open, in the order in which they came."""
+        return list(self._tunnels)
+
+    def abort_tunnels(self) -> None:
+        """Cut every tunnel."""
+        for tunnel in list(self._tunnels):
+            tunnel.abort()
+
+    # -- inside
+
+    async def _answer_of(self, handshake: Handshake) -> tuple[UpstreamConnection, Response] | None:
+        """Return what the upstream answers to a handshake; None when the service has taken the socket itself.
+
+        Waits for an upstream that is away, and tries both ways again: a socket that came while the service was
+        restarting is to be handed over like any other.
+        """
+        decision, timeouts = handshake.decision, handshake.settings.timeouts
+        is_first = True
+
+        async def attempt() -> tuple[UpstreamConnection, Response] | None:
+            nonlocal is_first
+            if decision.upstream == "ws":
+                if not is_first:
+                    await self._handoff.greet()
+                is_first = False
+                if await self._hand_off(handshake):
+                    return None
+            if self._recorder.lifecycle.is_ending:  # it would be told to come back as soon as it is open
+                raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
+            head = handshake.client.head
+            return await shake_hands(head, decision.target, decision.key, handshake.added, handshake.upstream, timeouts)
+
+        return await hold(handshake.upstream, attempt, timeouts.hold)
+
+    async def _hand_off(self, handshake: Handshake) -> bool:
+        """Give the client's socket to the service, if it can be; False leaves everything to the tunnel."""
+        client, exchange, timeouts = handshake.client, handshake.exchange, handshake.settings.timeouts
+        if not self._handoff.is_on:
+            return False
+        if client.has_tls:  # not the scheme: a proxy that has ended TLS itself may have announced it
+            return self._handoff.fall_back("tls", "its TLS ends in this process, and cannot be handed over")
+        head = request_head(client.head, handshake.decision.target, handshake.added, upgrade=True)
+        descriptor, leftover = client.hold()
+        try:
+            is_taken = await self._handoff.offer(
+                exchange,
+                handshake.slot,
+                descriptor,
+                head,
+                leftover,
+                is_secure=handshake.is_secure,
+                timeout=timeouts.handshake,
+                send=timeouts.send,
+            )
+        except BaseException:
+            client.let_go()  # nothing more may be said on it
+            exchange.detail = "the service may have the socket"
+            raise
+        if not is_taken:
+            client.go_on()
+            return False
+        client.let_go()
+        exchange.is_handed_off = True
+        exchange.outcome = Outcome.HANDED_OFF
+        self._recorder.websocket_opened(exchange)
+        return True
+
+    def _open_tunnel(self, handshake: Handshake, connection: UpstreamConnection, answer: Response) -> SentResponse:
+        client, exchange, settings = handshake.client, handshake.exchange, handshake.settings
+        to_upstream, from_upstream = handshake.upstream.detach(connection)
+        try:
+            to_client, from_client = client.take()
+        except ConnectionError:
+            to_upstream.abort()
+            raise
+        if (slot := client.take_slot()) is not None:
+            handshake.leases.keep(slot)
+        try:
+            tunnel = Tunnel(
+                to_client,
+                to_upstream,
+                buffer=settings.buffer,
+                send=settings.timeouts.send,
+                hold=partial(self.lease_buffer, settings, exchange.client),
+                on_end=self._on_tunnel_end,
+            )
+            client.watch_tls(to_client, lambda: tunnel.bytes_from_client, tunnel.abort)
+            tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
+        except BaseException:
+            # Neither connection has a protocol that would tell of its end.
+            to_client.abort()
+            to_upstream.abort()
+            raise
+        self._tunnels[tunnel] = exchange, handshake.leases.pass_on()
+        self._idle_watch.watch(tunnel)
+        exchange.is_tunnel = True
+        exchange.status = 101
+        self._slow_readers.wake()
+        self._dead_peers.wake()
+        self._recorder.websocket_opened(exchange)
+        if self._recorder.lifecycle.is_ending:  # the drain began while the upstream made up its mind
+            tunnel.say_goodbye(1012, Outcome.DRAINED)
+        return SentResponse(keep_alive=False)
+
+    def _legs(self) -> Iterator[Leg]:
+        for tunnel in self._tunnels:
+            yield from tunnel.legs
+
+    def _tunnel_ended(self, tunnel: Tunnel) -> None:
+        known = self._tunnels.pop(tunnel, None)
+        if known is None:  # it could not be opened, and its exchange has ended with that
+            return
+        exchange, leases = known
+        self._idle_watch.forget(tunnel)
+        exchange.received, exchange.sent = tunnel.bytes_from_client, tunnel.bytes_from_upstream
+        exchange.outcome = tunnel.outcome or Outcome.BUG
+        exchange.closed_by, exchange.close_code = tunnel.closed_by, tunnel.close_code
+        leases.release()
+        self._recorder.close(exchange)
+
+
+def _said(verdict: Admitted | Rejected) -> Admitted | Rejected:
+    """Write the line that a rejection has for the log, if any; return the verdict."""
+    if isinstance(verdict, Rejected) and verdict.notice:
+        logger.warning("%s", verdict.notice)
+    return verdict
