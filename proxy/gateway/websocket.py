@@ -25,9 +25,11 @@ from proxy.net.timers import SlowReaders
 from proxy.upstream.connection import Response, UpstreamConnection
 from proxy.upstream.retry import hold
 from proxy.upstream.upstream import Upstream
+from proxy.websocket.frames import CloseCode
 from proxy.websocket.handoff import Handoff
-from proxy.websocket.handshake import shake_hands
-from proxy.websocket.tunnel import IdleWatch, Leg, Tunnel
+from proxy.websocket.handshake import forward_handshake
+from proxy.websocket.leg import Leg
+from proxy.websocket.tunnel import IdleWatch, Tunnel
 
 logger = logging.getLogger("proxy")
 
@@ -133,8 +135,9 @@ class WebSockets:
                     return None
             if self._recorder.lifecycle.is_ending:  # it would be told to come back as soon as it is open
                 raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
-            head = handshake.client.head
-            return await shake_hands(head, decision.target, decision.key, handshake.added, handshake.upstream, timeouts)
+            return await forward_handshake(
+                handshake.client.head, decision.target, decision.key, handshake.added, handshake.upstream, timeouts
+            )
 
         return await hold(handshake.upstream, attempt, timeouts.hold)
 
@@ -186,8 +189,8 @@ class WebSockets:
                 to_client,
                 to_upstream,
                 buffer=settings.buffer,
-                send=settings.timeouts.send,
-                hold=partial(self.lease_buffer, settings, exchange.client),
+                send_timeout=settings.timeouts.send,
+                lease_buffer=partial(self.lease_buffer, settings, exchange.client),
                 on_end=self._on_tunnel_end,
             )
             client.watch_tls(to_client, lambda: tunnel.bytes_from_client, tunnel.abort)
@@ -205,7 +208,7 @@ class WebSockets:
         self._dead_peers.wake()
         self._recorder.websocket_opened(exchange)
         if self._recorder.lifecycle.is_ending:  # the drain began while the upstream made up its mind
-            tunnel.say_goodbye(1012, Outcome.DRAINED)
+            tunnel.start_closing(CloseCode.SERVICE_RESTART, Outcome.DRAINED)
         return SentResponse(keep_alive=False)
 
     def _legs(self) -> Iterator[Leg]:

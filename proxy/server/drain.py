@@ -23,11 +23,9 @@ from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.http1.client_connection import Listener
+from proxy.websocket.frames import CloseCode
 
 logger = logging.getLogger("proxy")
-
-RESTARTING = 1012
-"""Close code: "the service is restarting, come back". What reconnects is the page's own code."""
 
 GRACE = 1.0
 """Seconds without a request after which a connection is closed. Precedent: nginx keepalive_min_timeout 0."""
@@ -107,7 +105,7 @@ class Drain:
         began, tunnels = loop.time(), self._gateway.websockets.tunnels
         for moment, tunnel in zip(moments(len(tunnels), window), tunnels, strict=True):
             await asyncio.sleep(began + moment - loop.time())
-            tunnel.say_goodbye(RESTARTING, Outcome.DRAINED)
+            tunnel.start_closing(CloseCode.SERVICE_RESTART, Outcome.DRAINED)
 
     async def _look(self, deadline: float) -> None:
         """Close connections that are idle, and tell how far it is."""

@@ -1,20 +1,18 @@
 """Counting WebSocket frames in a stream of bytes (RFC 6455, section 5.2) without copying or unmasking them.
 
-The tunnel passes bytes on as they come. All that this room knows is where
-a frame ends, which is what a polite goodbye needs (a close frame written
-into the middle of another frame is noise), and which code a close frame
-carries, which is what the log wants.
+The tunnel passes bytes on as they come. It needs to know where a frame ends, because a close frame in the middle of
+another frame would be part of its payload, and which code a close frame carries, for the log.
 """
 
 from __future__ import annotations
 
 import re
 
-_CLOSE = 0x8
-_MASKED = 0x80
-_ZERO_MASK = b"\0\0\0\0"
+from ws_service.websocket.frame_format import CLOSE, MASKED, ZERO_MASK, header_size, payload_size
+from ws_service.websocket.frame_format import CloseCode as CloseCode
+from ws_service.websocket.frame_format import close_frame as close_frame
 
-_SIZES = tuple((n & 0x7F if n & 0x7F < 126 else 2) + (6 if n & _MASKED else 2) for n in range(256))
+_SIZES = tuple((n & 0x7F if n & 0x7F < 126 else 2) + (6 if n & MASKED else 2) for n in range(256))
 """By a frame's second byte: the size of the whole frame, or of its header where the size follows in 16 bits."""
 
 
@@ -26,20 +24,20 @@ def _short_frames() -> re.Pattern[bytes]:
     """
     sizes = []
     for n in range(126):
-        for bit, mask in ((_MASKED, 4), (0, 0)):
+        for bit, mask in ((MASKED, 4), (0, 0)):
             sizes.append(re.escape(bytes((bit | n,))) + b".{%d}" % (n + mask))
             if n == 7:
                 for form, length in ((126, 2), (127, 8)):
                     longer = b"|".join(re.escape(n.to_bytes(length, "big")) + b".{%d}" % (n + mask) for n in range(126))
                     sizes.append(re.escape(bytes((bit | form,))) + b"(?:%b)" % longer)
-    closes = b"".join(re.escape(bytes((n | _CLOSE,))) for n in range(0, 256, 16))
+    closes = b"".join(re.escape(bytes((n | CLOSE,))) for n in range(0, 256, 16))
     # Possessive: what it took it never gives back, so it is one pass.
     return re.compile(rb"(?s)(?:[^%b](?:%b))*+" % (closes, b"|".join(sizes)))
 
 
 _SHORT_FRAMES = _short_frames()
-"""Costs 20 to 300 ns for a frame. The interpreter takes 1 us, so that a client that sends nothing but empty frames
-would stop everybody else's traffic (issue 9)."""
+"""Costs 20 to 300 ns for a frame. Interpreted code takes 1 us, so a client that sends nothing but empty frames would
+stop all other traffic (issue 9)."""
 
 
 class FrameCounter:
@@ -47,7 +45,7 @@ class FrameCounter:
 
     ``close_code`` is the code of the first close frame: None before, 1005 for
     a close frame that carries none (RFC 6455, 7.1.5). ``at_boundary`` says
-    whether the next byte begins a frame; behind a close frame every byte does.
+    whether the next byte begins a frame; after a close frame every byte does.
     """
 
     __slots__ = ("_close_bytes", "_header", "_mask", "_payload", "at_boundary", "close_code")
@@ -56,12 +54,12 @@ class FrameCounter:
         self._header = b""  # an unfinished frame header
         self._payload = 0  # bytes of the current frame's payload still to come
         self._close_bytes: bytes | None = None  # the code of the close frame being read
-        self._mask = _ZERO_MASK
+        self._mask = ZERO_MASK
         self.close_code: int | None = None
         self.at_boundary = True
 
     def feed(self, data: bytes) -> int:
-        """Follow ``data``; return the offset just behind the last frame that ends in it, or -1 if none does."""
+        """Follow ``data``; return the offset just after the last frame that ends in it, or -1 if none does."""
         size = len(data)
         if self.at_boundary and is_one_frame(data, size):
             return size
@@ -88,7 +86,7 @@ class FrameCounter:
                 header = (
                     self._header + data[position : position + 14 - held] if held else data[position : position + 14]
                 )
-                length = _header_size(header)
+                length = header_size(header)
                 if len(header) < length:
                     self._header = header
                     return last
@@ -100,18 +98,12 @@ class FrameCounter:
         return last
 
     def _begin(self, header: bytes, length: int) -> None:
-        masked = header[1] & _MASKED
-        size = header[1] & 0x7F
-        if size == 126:
-            size = int.from_bytes(header[2:4], "big")
-        elif size == 127:
-            size = int.from_bytes(header[2:10], "big")
-        self._payload = size
-        if header[0] & 0x0F == _CLOSE and self.close_code is None:
-            self._mask = header[length - 4 : length] if masked else _ZERO_MASK
+        self._payload = size = payload_size(header)
+        if header[0] & 0x0F == CLOSE and self.close_code is None:
+            self._mask = header[length - 4 : length] if header[1] & MASKED else ZERO_MASK
             self._close_bytes = b"" if size >= 2 else None
             if size < 2:
-                self.close_code = 1005
+                self.close_code = CloseCode.NO_STATUS
 
     def _collect(self, piece: bytes) -> None:
         assert self._close_bytes is not None
@@ -127,27 +119,9 @@ def is_one_frame(data: bytes, size: int) -> bool:
 
     False where it takes more than a look to tell. Nearly everything that passes through a tunnel is one small frame.
     """
-    if size < 4 or data[0] & 0x0F == _CLOSE:
+    if size < 4 or data[0] & 0x0F == CLOSE:
         return False
     second = data[1]
     if second & 0x7F < 126:
         return size == _SIZES[second]
     return second & 0x7F == 126 and size == _SIZES[second] + (data[2] << 8 | data[3])
-
-
-def close_frame(code: int, *, masked: bool) -> bytes:
-    """Return a close frame with ``code`` and no reason.
-
-    masked: True towards a server, as RFC 6455 5.1 demands of a client. The
-    masking key is zero, which is legal: the key protects against scripts
-    that choose the payload, and nobody chose this one.
-    """
-    body = code.to_bytes(2, "big")
-    return b"\x88\x82" + _ZERO_MASK + body if masked else b"\x88\x02" + body
-
-
-def _header_size(header: bytes) -> int:
-    if len(header) < 2:
-        return 2
-    extended = {126: 2, 127: 8}.get(header[1] & 0x7F, 0)
-    return 2 + extended + (4 if header[1] & _MASKED else 0)

@@ -1,7 +1,7 @@
-"""Opening a tunnel: the handshake goes to the upstream as it came, and its answer is checked before anybody gets it.
+"""Opening a tunnel: the handshake goes to the upstream as it came, and its answer is checked before the client gets it.
 
-Dial first: only after the upstream's 101 does the client get one
-(docs/decisions/012-verbatim-handshake.md). Whatever else the upstream answers is an ordinary answer.
+Only after the upstream's 101 does the client get one (docs/decisions/012-verbatim-handshake.md). Whatever else the
+upstream answers is an ordinary answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from proxy.upstream.upstream import Upstream
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-async def shake_hands(
+async def forward_handshake(
     head: Head, target: str, key: bytes, ours: Fields, upstream: Upstream, timeouts: Timeouts
 ) -> tuple[UpstreamConnection, Response]:
     """Pass a WebSocket handshake on and return the upstream's answer.

@@ -17,7 +17,6 @@ import asyncio
 import json
 import logging
 import re
-import struct
 import traceback
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -31,7 +30,8 @@ from ws_service.net.keepalive import has_vanished, keep_alive
 from ws_service.net.unacknowledged import MIN_RATE, waiting
 from ws_service.websocket import library as libraries
 from ws_service.websocket.feeding import SLICE, Feeder
-from ws_service.websocket.frames import FrameCutter
+from ws_service.websocket.frame_format import CloseCode, close_frame
+from ws_service.websocket.frames import FrameSplitter
 from ws_service.websocket.memory import ClientMemory, CountedFrames, SocketMemory
 from ws_service.websocket.sweep import Sweep
 
@@ -98,7 +98,7 @@ class Connection(asyncio.BufferedProtocol):
         self._app = library.app
         library.app = self._run
         self._memory: SocketMemory | None = None
-        self._cutter = FrameCutter()
+        self._splitter = FrameSplitter()
         self._pending = b""  # read, and not fed
         self._is_accepted = False
         self._is_library_full = False
@@ -386,7 +386,7 @@ class Connection(asyncio.BufferedProtocol):
             self._pending += data
             self._pause()
             self._go_on()
-        elif self._cutter.is_one(data):
+        elif self._splitter.is_one(data):
             self._resources.feeder.spend(1)
             self._give(data)
         else:
@@ -397,7 +397,7 @@ class Connection(asyncio.BufferedProtocol):
         """Feed a slice of what waits, if it may be fed; return what it counts. Told by the feeder."""
         data, left = self._pending, SLICE
         if data and self._may_feed:
-            end, left = self._cutter.cut(data, SLICE)
+            end, left = self._splitter.split(data, SLICE)
             self._pending = data[end:]
             self._give(data[:end])
         if self._transport.is_closing():
@@ -407,7 +407,7 @@ class Connection(asyncio.BufferedProtocol):
             self._go_on()
         else:
             self._resume()
-        if not self._cutter.at_boundary:
+        if not self._splitter.at_boundary:
             self._watch()
         return max(1, SLICE - left)
 
@@ -502,7 +502,7 @@ class Connection(asyncio.BufferedProtocol):
         memory = self._memory
         if memory is None or self._transport.is_closing() or not self._is_accepted:
             return False
-        if self._cutter.at_boundary and not memory.is_unfinished:
+        if self._splitter.at_boundary and not memory.is_unfinished:
             self._unfinished = None
             return False
         finished = memory.finished
@@ -516,7 +516,7 @@ class Connection(asyncio.BufferedProtocol):
                     "the client began a message and did not finish it; closed with 1008",
                     level=logging.INFO,
                 )
-                self._close(1008, "unfinished message")
+                self._close(CloseCode.POLICY_VIOLATION, "unfinished message")
             self._unfinished = now, self._fed, finished
         return True
 
@@ -525,10 +525,10 @@ class Connection(asyncio.BufferedProtocol):
         self._say_too_much()
         self._drop_unread()  # now: what is closed ends a turn later, and a turn may read megabytes
         if self._transport.get_write_buffer_size():  # a close would wait for the client, and hold on
-            self.closed_with = 1009
+            self.closed_with = CloseCode.MESSAGE_TOO_BIG
             self.abort()
         else:
-            self._close(1009, "too much held for this client")
+            self._close(CloseCode.MESSAGE_TOO_BIG, "too much held for this client")
 
     def _say_too_much(self, end: str = "closed with 1009") -> None:
         assert self._memory is not None
@@ -550,9 +550,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _close(self, code: int, reason: str) -> None:
         """Close on our own account. Both libraries write whole frames, so a frame of ours fits behind them."""
-        payload = struct.pack("!H", code) + reason.encode()
         self.closed_with = code
-        self.write(bytes((0x88, len(payload))) + payload)
+        self.write(close_frame(code, reason, masked=False))
         self.close()
 
     def _note_answer(self, answer: bytes) -> None:

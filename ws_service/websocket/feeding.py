@@ -18,7 +18,7 @@ from typing import Protocol
 log = logging.getLogger(__name__)
 
 TURN = 512
-"""What is fed in one turn of the loop, in frames as ``frames.FrameCutter`` counts them, at 6 to 15 µs for each."""
+"""What is fed in one turn of the loop, in frames as ``frames.FrameSplitter`` counts them, at 6 to 15 µs for each."""
 
 SLICE = 32
 """What one socket is fed at once. The library says behind a slice, and not within it, that it wants no more."""

@@ -1,24 +1,28 @@
-"""Where frames end in what a client sends (RFC 6455, section 5.2), so that it can be read in pieces of bounded cost.
+"""Splitting what a client sends at the ends of frames (RFC 6455, section 5.2), into pieces of bounded cost.
 
-A WebSocket library works through everything that it is given before anybody
-else has a turn. What that costs depends on the number of frames, and on
-what compressed ones inflate to, much more than on the number of bytes.
+A WebSocket library works through everything that it is given before another connection has a turn. What that costs
+depends on the number of frames, and on what compressed ones inflate to, much more than on the number of bytes.
 """
 
 from __future__ import annotations
 
-_CONTINUATION, _CONTROL = 0x0, 0x8
-_COMPRESSED = 0x40
-_MASKED = 0x80
-_FINAL = 0x80
+from ws_service.websocket.frame_format import (
+    COMPRESSED,
+    CONTINUATION,
+    CONTROL,
+    FINAL,
+    MASKED,
+    header_size,
+    payload_size,
+)
 
 INFLATES = 16
 """Bytes of a compressed frame that count as much as a whole small frame. Deflate grows by 1032 at the most, so 4 KiB of
 it are 4 MiB at the most, which take zlib about as long as a library takes for 256 empty frames: a few milliseconds."""
 
 
-class FrameCutter:
-    """Cuts one client's stream into pieces of bounded cost.
+class FrameSplitter:
+    """Splits one client's stream into pieces of bounded cost.
 
     ``at_boundary`` tells whether the next byte begins a frame.
     """
@@ -41,13 +45,13 @@ class FrameCutter:
         Then it need not be followed.
         """
         size = len(data)
-        if size < 6 or self._payload or self._header or not data[0] & _FINAL:
+        if size < 6 or self._payload or self._header or not data[0] & FINAL:
             return False
         if size < 132:
-            return data[1] == _MASKED | (size - 6)
-        return data[1] == _MASKED | 126 and not data[0] & _COMPRESSED and int.from_bytes(data[2:4], "big") == size - 8
+            return data[1] == MASKED | (size - 6)
+        return data[1] == MASKED | 126 and not data[0] & COMPRESSED and int.from_bytes(data[2:4], "big") == size - 8
 
-    def cut(self, data: bytes, budget: int) -> tuple[int, int]:
+    def split(self, data: bytes, budget: int) -> tuple[int, int]:
         """Follow ``data``; return where the piece at its beginning ends, and what is left of the budget.
 
         budget: frames that may begin in the piece. A compressed frame counts
@@ -65,7 +69,7 @@ class FrameCutter:
                 break
             held = len(self._header)
             header = self._header + data[position : position + 14 - held]
-            length = _header_size(header)
+            length = header_size(header)
             if len(header) < length:
                 self._header = header
                 return size, budget
@@ -76,23 +80,10 @@ class FrameCutter:
 
     def _begin(self, header: bytes) -> int:
         """Note a frame that begins; return what it counts."""
-        first, second = header[0], header[1]
-        length = second & 0x7F
-        if length == 126:
-            length = int.from_bytes(header[2:4], "big")
-        elif length == 127:
-            length = int.from_bytes(header[2:10], "big")
-        self._payload = length
-        if first & _CONTROL:
+        first = header[0]
+        self._payload = length = payload_size(header)
+        if first & CONTROL:
             return 1
-        if first & 0x0F != _CONTINUATION:
-            self._is_compressed = bool(first & _COMPRESSED)
+        if first & 0x0F != CONTINUATION:
+            self._is_compressed = bool(first & COMPRESSED)
         return 1 + length // INFLATES if self._is_compressed else 1
-
-
-def _header_size(header: bytes) -> int:
-    """Return how long a header is; of one with less than two bytes, that it takes two at the least."""
-    if len(header) < 2:
-        return 2
-    length = header[1] & 0x7F
-    return 2 + (2 if length == 126 else 8 if length == 127 else 0) + (4 if header[1] & _MASKED else 0)

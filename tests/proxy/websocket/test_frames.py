@@ -234,7 +234,7 @@ def test_data_that_looks_like_a_close_is_not_one() -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("code", [1001, 1012, 1013])
-def test_a_goodbye_of_ours_is_a_whole_frame_with_its_code(code: int, masked: bool) -> None:
+def test_a_close_frame_of_the_gateway_is_a_whole_frame_with_its_code(code: int, masked: bool) -> None:
     wire = close_frame(code, masked=masked)
     assert wire == Frame(CLOSE, code.to_bytes(2, "big"), mask=bytes(4) if masked else None).wire
     counter = FrameCounter()
