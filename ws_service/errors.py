@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ws_service.logs.formatter import escaped, shortened
+from ws_service.logs.formatter import escaped, one_line
 
 _LONGEST_KEY = 200
 """Characters of a key that are shown."""
@@ -49,7 +49,7 @@ class ConfigError(ServiceError):
     def _sentence(self, mistake: Mistake) -> str:
         place = ":".join(str(p) for p in (self.source, mistake.line, mistake.column) if p is not None)
         message = "\n".join(map(escaped, mistake.message.split("\n")))  # a traceback of the app's has lines
-        key = escaped(shortened(mistake.key, _LONGEST_KEY))
+        key = one_line(mistake.key, _LONGEST_KEY)
         return f"{escaped(place)}: {key}: {message}" if key else f"{escaped(place)}: {message}"
 
 

@@ -28,7 +28,7 @@ from ws_service.errors import AppError, ListenError
 from ws_service.handoff.socket_file import HANDOFF, MAX_WORKERS, is_answered, is_possible, taken
 from ws_service.hosting.loader import explain
 from ws_service.logs import formatter as plainlog
-from ws_service.reload import Reload, hear_nothing
+from ws_service.reload import Reload, ignore_signals
 from ws_service.server import Server, claim, options, set_up_logging, spoken
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class WorkerServer(Server):
         One that is to replace another ends alone, and uvicorn keeps the other. Before 0.5x it has ended that one
         already, and the next one that it starts replaces none.
         """
-        hear_nothing()
+        ignore_signals()
         set_up_logging()
         try:
             self._claim = claim(self.config.settings, self.config.folder, MAX_WORKERS)

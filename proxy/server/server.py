@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from proxy.config import ConfigError, Settings
+from proxy.config import NAME, ConfigError, Settings
 from proxy.errors import ListenError, TlsError
 from proxy.exchange.access_log import AccessLog
 from proxy.exchange.lifecycle import Lifecycle, State
@@ -28,9 +28,10 @@ from proxy.net.tls import Certificate, Contexts, renewals
 from proxy.server import systemd as notify
 from proxy.server.admin import Admin
 from proxy.server.admin_listener import AdminListener
-from proxy.server.config_diff import CannotApply, differences, merge
+from proxy.server.config_diff import CannotApply, merge
 from proxy.server.drain import Drain
 from proxy.server.log_writer import LogWriter
+from ws_service.config.changes import differences, log_changes, log_no_file, log_refusal
 
 logger = logging.getLogger("proxy")
 
@@ -198,13 +199,7 @@ class Server:
             self.certificate.context = context
         if self._door is not None:
             self._door.look_again()
-        told = [f"{len(changes)} changed"] if changes else []
-        told += [f"{len(staying)} {'takes' if len(staying) == 1 else 'take'} a restart"] if staying else []
-        logger.info("the configuration was read again; %s", ", ".join(told) or "nothing changed")
-        for change in changes:
-            logger.info("changed: gateway.%s", change)
-        for change in staying:
-            logger.warning("takes a restart: gateway.%s", change)
+        log_changes(logger, NAME, changes, staying)
         return settings
 
     @property
@@ -277,7 +272,7 @@ async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: 
         if server.state is not State.READY:
             logger.warning("SIGHUP is ignored: the gateway is %s", server.state.value)
         elif read_again is None:
-            logger.warning("SIGHUP is ignored: there is no config file to read again")
+            log_no_file(logger)
         else:
             notify.reloading()
             try:
@@ -323,9 +318,7 @@ def _reload(server: Server, log: AccessLog, read_again: Callable[[], Read]) -> N
     try:
         log.use(server.reload(*read_again()).access_log)
     except (ConfigError, CannotApply, TlsError) as error:
-        for mistake in str(error).splitlines():
-            logger.error(mistake)
-        logger.error("the configuration was read again and cannot be used; the one before stays in force")
+        log_refusal(logger, error)
 
 
 def terms(settings: Settings) -> ListenerOptions:

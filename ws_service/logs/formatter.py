@@ -56,8 +56,9 @@ def shown(value: object, most: int = 60) -> str:
     return shortened(repr(value), most)
 
 
-def _line(text: str) -> str:
-    return escaped(shortened(text, _LONGEST))
+def one_line(text: str, most: int = _LONGEST) -> str:
+    """Return a text shortened and escaped. most: characters, before it is escaped."""
+    return escaped(shortened(text, most))
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -79,16 +80,16 @@ class PlainFormatter(logging.Formatter):
         """Return the lines of a record, without the last line end."""
         message = record.getMessage().strip("\r\n")
         if getattr(record, _MARK, False) or (record.name == "uvicorn.error" and record.module == "on"):
-            record.message = "\n".join(map(_line, message.split("\n")))
+            record.message = "\n".join(map(one_line, message.split("\n")))
         else:
-            record.message = _line(message)
+            record.message = one_line(message)
         if self.usesTime():
             record.asctime = self.formatTime(record, self.datefmt)
         lines = [self.formatMessage(record)]
         if record.exc_info and record.exc_info[1] is not None:
             lines += trace(record.exc_info[1])
         if record.stack_info:
-            lines += map(_line, record.stack_info.split("\n"))
+            lines += map(one_line, record.stack_info.split("\n"))
         return "\n".join(lines)
 
 
@@ -120,7 +121,7 @@ def _lines(error: BaseException) -> Iterator[str]:
     if error.__traceback__ is not None:
         yield "Traceback (most recent call last):"
         for entry in traceback.format_tb(error.__traceback__):
-            yield from map(_line, entry.rstrip("\n").split("\n"))
+            yield from map(one_line, entry.rstrip("\n").split("\n"))
     kind = type(error)
     name = (
         kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
@@ -129,9 +130,9 @@ def _lines(error: BaseException) -> Iterator[str]:
         text = str(error)
     except Exception as failure:
         text = f"<its text cannot be made: {type(failure).__name__}>"
-    yield _line(f"{name}: {text}" if text else name)
+    yield one_line(f"{name}: {text}" if text else name)
     for note in getattr(error, "__notes__", ()):
-        yield _line(str(note))
+        yield one_line(str(note))
     if isinstance(error, BaseExceptionGroup):
         for number, part in enumerate(error.exceptions[:_MAX_CHAIN], 1):
             yield f"  +- {number} of {len(error.exceptions)}"

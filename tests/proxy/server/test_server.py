@@ -116,7 +116,7 @@ async def test_a_reload_applies_what_it_can_and_names_what_takes_a_restart(caplo
     )
     now = server.reload(read)
     assert (now.handoff, now.buffer) == (before.handoff, 4096)
-    assert [record.getMessage() for record in caplog.records if record.module == "server"] == [
+    assert [record.getMessage() for record in caplog.records if record.module == "changes"] == [
         "the configuration was read again; 2 changed, 1 takes a restart",
         "changed: gateway.routes: added {path: /a, to: ws}",
         "changed: gateway.buffer: 16KiB -> 4KiB",
@@ -142,7 +142,7 @@ async def test_a_certificate_that_is_renewed_between_its_check_and_its_use_is_to
     for contexts in (checked(), None):
         caplog.clear()
         server.reload(before, contexts)
-        first, change = (record.getMessage() for record in caplog.records if record.module == "server")
+        first, change = (record.getMessage() for record in caplog.records if record.module == "changes")
         assert first == "the configuration was read again; 1 changed"
         assert "server.pem was renewed: serial " in change
     caplog.clear()
