@@ -1,9 +1,10 @@
-# make run | test | check | autobahn | load | soak | bench: each does its own set-up, in .venv or in what VENV=... names.
+# make run | test | check | autobahn | load | soak | bench: each sets itself up, in .venv or in VENV=...
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-# A .venv that is there wins over PYTHON, and says so: nobody is to take the suite of one Python for that of another.
+# An existing .venv is never used for another PYTHON: make stops with a message. Else the results of one Python could pass
+# for those of another.
 ifneq ($(filter command line environment,$(origin PYTHON)),)
 ifneq ($(wildcard $(BIN)/python),)
 VERSION = -c 'import sys; print("Python", sys.version.split()[0])'
@@ -33,8 +34,8 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.checks
 
-# Hostile clients, 20 s on each way; ARGS="--connections 200000" for longer, ARGS="--seed S --first N --connections 1" for one
-# of them again.
+# Hostile clients, 20 s with and 20 s without hand-off; ARGS="--connections 200000" for longer, ARGS="--seed S --first N
+# --connections 1" to repeat one of them.
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz $(ARGS)
 	$(BIN)/python -m tests.fuzz --handoff $(ARGS)
@@ -48,7 +49,7 @@ autobahn: $(VENV)/.dev
 load: $(VENV)/.dev
 	@$(BIN)/python -m tests.load $(ARGS)
 
-# Ten minutes of everything that goes wrong, at once. ARGS="--minutes 1 --sockets 200" is a short one.
+# Ten minutes of faults of every kind, at once. ARGS="--minutes 1 --sockets 200" is a short one.
 soak: $(VENV)/.dev
 	@$(BIN)/python -m tests.soak $(ARGS)
 
