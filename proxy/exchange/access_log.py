@@ -56,7 +56,7 @@ class AccessLog:
         self._lines: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def use(self, form: str) -> None:
+    def reconfigure(self, form: str) -> None:
         """Write the lines of exchanges that end from here on in another form."""
         self._line = LINES.get(form)
 

@@ -142,7 +142,7 @@ class Gateway:
             allowed = await _authenticate(client, exchange, runtime, original, decision)
             if isinstance(allowed, Denied):
                 return await _relay_refusal(client, allowed, exchange, runtime.upstreams["dash"])
-            client.head = runtime.guards.without_claims(client.head)
+            client.head = runtime.auth_rules.without_claims(client.head)
             added = (*_added(original, client, exchange, upstream), *allowed)
             if not isinstance(decision, Upgrade):
                 return await forward(client, decision.target, added, upstream, exchange, settings, self.uploads)
@@ -175,7 +175,7 @@ async def _authenticate(
     client: ClientStream, exchange: Exchange, runtime: Runtime, original: OriginalRequest, decision: Forward | Upgrade
 ) -> Fields | Denied:
     """Ask Dash where a rule says so; return what is added to the request, or the refusal."""
-    rule = runtime.guards.guard(decision.target, client.head.get(b"host") or b"")
+    rule = runtime.auth_rules.guard(decision.target, client.head.get(b"host") or b"")
     if rule is None:
         return ()
     about = _added(original, client, exchange, runtime.upstreams["dash"])

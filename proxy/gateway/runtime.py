@@ -1,11 +1,12 @@
-"""What one reading of the config means for requests, replaced as a whole when it is read again.
+"""What one reading of the configuration means for the running gateway: made whole, and swapped whole.
 
-An exchange keeps the rules that it began with, so that it never meets half
-of the old ones and half of the new ones.
+An exchange keeps the one that it began with, so that it never meets half of
+the old one and half of the new one.
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,8 +14,10 @@ from proxy.access.auth_rules import AuthRules
 from proxy.access.forward_auth import ForwardAuth
 from proxy.config import Settings
 from proxy.gateway.routing import Table, make_table
+from proxy.http1.client_connection import ListenerOptions
 from proxy.http1.forwarded import ForwardedReader
-from proxy.net.tls import Contexts
+from proxy.http1.head_limits import HeadLimits
+from proxy.net.tls import Content, Contexts
 from proxy.upstream.upstream import Upstream, UpstreamOptions, make_upstreams
 
 
@@ -22,33 +25,61 @@ from proxy.upstream.upstream import Upstream, UpstreamOptions, make_upstreams
 class Runtime:
     """The settings, and what is made of them.
 
-    upstreams: by name. ways: how each of them is dealt with, once these rules are in force. guards, auth: who is asked
-    about, and how. reader: of what the browser asked.
+    upstreams: by name. upstream_options: how each of them is dealt with, once this is in force. auth_rules, auth: which
+    requests are asked about, and how. reader: of what the browser asked. listener_options: what holds for clients.
+    tls: what the public listener speaks TLS with; None: it speaks none. certificates: what is in the files of
+    certificates, by setting.
     """
 
     settings: Settings
     table: Table
     upstreams: Mapping[str, Upstream]
-    ways: Mapping[str, UpstreamOptions]
-    guards: AuthRules
+    upstream_options: Mapping[str, UpstreamOptions]
+    auth_rules: AuthRules
     auth: ForwardAuth
     reader: ForwardedReader
+    listener_options: ListenerOptions
+    tls: ssl.SSLContext | None
+    certificates: Mapping[str, Content]
 
-    def adapt_upstreams(self) -> None:
-        """Deal with the upstreams as these rules say: the part of putting them in place that others see at once."""
+    def reconfigure_upstreams(self) -> None:
+        """Deal with the upstreams as this says: the part of putting it in force that others see at once."""
         for name, upstream in self.upstreams.items():
-            upstream.adapt(**self.ways[name])
+            upstream.reconfigure(**self.upstream_options[name])
 
 
 def make_runtime(settings: Settings, before: Runtime | None = None, contexts: Contexts | None = None) -> Runtime:
-    """Return the rules that settings mean. Raises TlsError when a file cannot be used that they name.
+    """Return what settings mean. Raises TlsError when a file cannot be used that they name.
 
     Everything that can fail is done here, and nothing that is in force is changed (issue 9).
-    before: those of the reading of the config before; an upstream that they
-    share is one object, with what it knows, and keeps its ways until ``adapt_upstreams``.
-    contexts: of this reading. None: files are read now.
+    before: that of the reading before; an upstream that they share is one object, with what it knows, and keeps its
+    options until ``reconfigure_upstreams``.
+    contexts: what the check of the settings has made of files, so that what was checked is what is used. None: files
+    are read now.
     """
-    table, guards = make_table(settings), AuthRules(settings.auth)
-    upstreams, ways = make_upstreams(settings, before.upstreams if before else {}, contexts or Contexts())
-    auth = ForwardAuth(upstreams["dash"], guards.claims, settings.timeouts)
-    return Runtime(settings, table, upstreams, ways, guards, auth, ForwardedReader(settings.trusted_proxies))
+    contexts = contexts or Contexts()
+    auth_rules = AuthRules(settings.auth)
+    upstreams, options = make_upstreams(settings, before.upstreams if before else {}, contexts)
+    return Runtime(
+        settings,
+        make_table(settings),
+        upstreams,
+        options,
+        auth_rules,
+        ForwardAuth(upstreams["dash"], auth_rules.claims, settings.timeouts),
+        ForwardedReader(settings.trusted_proxies),
+        listener_options(settings),
+        None if settings.tls is None else contexts.server(settings.tls),
+        contexts.contents(settings),
+    )
+
+
+def listener_options(settings: Settings) -> ListenerOptions:
+    """Return what holds for clients by these settings."""
+    return {
+        "limits": HeadLimits.of(settings.limits),
+        "head_timeout": settings.timeouts.head,
+        "send_timeout": settings.timeouts.send,
+        "keepalive_timeout": settings.timeouts.keepalive,
+        "read_buffer": settings.buffer,
+    }

@@ -64,14 +64,13 @@ class WebSockets:
         self._limits = limits
         self._handoff = handoff
         self._tunnels: dict[Tunnel, tuple[Exchange, Leases]] = {}
-        self._idle_watch = IdleWatch(settings.timeouts.tunnel_idle)
+        self._idle_watch = IdleWatch()
         self._slow_readers = SlowReaders(settings.timeouts.send, self._legs)
         self._dead_peers = DeadPeers(self._legs)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
 
     def reconfigure(self, settings: Settings) -> None:
-        """Have other timeouts for tunnels that open from here on; those that are open keep theirs."""
-        self._idle_watch.use(settings.timeouts.tunnel_idle)
+        """Sweep often enough for tunnels that open from here on; those that are open keep their timeouts."""
         self._slow_readers.use(settings.timeouts.send)
 
     async def admit(self, address: str, limits: Limits, leases: Leases) -> Slot:
@@ -201,7 +200,7 @@ class WebSockets:
             to_upstream.abort()
             raise
         self._tunnels[tunnel] = exchange, handshake.leases.pass_on()
-        self._idle_watch.watch(tunnel)
+        self._idle_watch.watch(tunnel, settings.timeouts.tunnel_idle)
         exchange.is_tunnel = True
         exchange.status = 101
         self._slow_readers.wake()

@@ -706,9 +706,9 @@ class Listener(web.Server):
             # reset that closing on unread bytes would send (RFC 9112, section 9.6).
             "lingering_time": 5.0,
         }
-        self.adapt(**terms)
+        self.reconfigure(**terms)
 
-    def adapt(self, **terms: Unpack[ListenerOptions]) -> None:
+    def reconfigure(self, **terms: Unpack[ListenerOptions]) -> None:
         """Change what holds for connections that begin from here on; the first two timeouts for heads and exchanges."""
         self._heads.use(terms["head_timeout"])
         self._slow_readers.use(terms["send_timeout"])

@@ -72,6 +72,9 @@ much comes for each round trip: 20 Mbit/s from 50 ms away."""
 
 _NO_ROOM = "no room"
 
+_SHORTEST = 0.001
+"""Seconds: asyncio has no timeout of nothing."""
+
 _TLS_HANDSHAKE = 0x16
 """The first byte of a ClientHello (RFC 8446, section 5.1)."""
 
@@ -123,7 +126,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._sockets = sockets
         self._welcome = welcome
-        self._timeout = max(timeout, 0.001)  # asyncio has no timeout of nothing
+        self._timeout = max(timeout, _SHORTEST)
         self._entrance = entrance
         self._certificate = certificate
         self._announcers = announcers
@@ -163,6 +166,11 @@ class Acceptor:
             for listener in self._sockets:
                 self._loop.add_reader(listener, self._accept, listener)
         self._reasons.discard(reason)
+
+    def reconfigure(self, timeout: float) -> None:
+        """Have another timeout for connections that come from here on, and as many as there may be now."""
+        self._timeout = max(timeout, _SHORTEST)
+        self.look_again()
 
     def look_again(self) -> None:
         """Accept again if there is room now."""

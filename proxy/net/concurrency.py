@@ -19,7 +19,7 @@ class ConcurrencyLimit:
         self._line: Line = {}
         self.taken = 0
 
-    def adapt(self, limit: int | None) -> None:
+    def reconfigure(self, limit: int | None) -> None:
         """Change the limit from here on; who waits keeps the place."""
         self._limit = limit
         while self._line and (limit is None or self.taken < limit):
@@ -108,7 +108,7 @@ class PerClientConcurrency:
         wait, None has no end. Raises TimeoutError when none has ended by then. Cancelling gives up the place.
         """
         turns = self._clients.setdefault(key, ConcurrencyLimit(most))
-        turns.adapt(most)
+        turns.reconfigure(most)
         try:
             await turns.claim(seconds)
         finally:

@@ -17,9 +17,8 @@ from proxy.exchange.lifecycle import Lifecycle, State
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.gateway.recorder import Observer
-from proxy.gateway.runtime import make_runtime
-from proxy.http1.client_connection import HAS_C_PARSER, Listener, ListenerOptions
-from proxy.http1.head_limits import HeadLimits
+from proxy.gateway.runtime import Runtime, make_runtime
+from proxy.http1.client_connection import HAS_C_PARSER, Listener
 from proxy.listener.acceptor import Acceptor
 from proxy.listener.bind import Bound, bind
 from proxy.net.client_limits import ClientLimits, ConnectionLimiter, admin_places
@@ -61,19 +60,15 @@ class Server:
         files: int = 1024,
         contexts: Contexts | None = None,
     ) -> None:
-        contexts = contexts or Contexts()
+        runtime = make_runtime(settings, None, contexts)
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
         admission = ClientLimits()
-        self._gateway = Gateway(make_runtime(settings, None, contexts), self._lifecycle, observe, folder, admission)
+        self._gateway = Gateway(runtime, self._lifecycle, observe, folder, admission)
         self.entrance = ConnectionLimiter(admission, lambda: self._gateway.runtime.settings, files)
-        self._listener = Listener(
-            self._gateway,
-            **terms(settings),
-        )
+        self._listener = Listener(self._gateway, **runtime.listener_options)
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)
         self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
-        self._contents = contexts.contents(settings)
-        self.certificate = Certificate(contexts.server(settings.tls)) if settings.tls else None
+        self.certificate = None if runtime.tls is None else Certificate(runtime.tls)
         self._bound: list[Bound] = []
         self._door: Acceptor | None = None
         self._admin = Admin(
@@ -184,23 +179,22 @@ class Server:
         """
         before = self._gateway.runtime
         settings, staying = merge(before.settings, read)
-        contexts = contexts or Contexts()
-        contents = contexts.contents(settings)
-        context = None if settings.tls is None else contexts.server(settings.tls)
-        for_clients = terms(settings)
-        changes = differences(before.settings, settings) + renewals(self._contents, contents)
         runtime = make_runtime(settings, before, contexts)
+        changes = differences(before.settings, settings) + renewals(before.certificates, runtime.certificates)
         # From here on nothing reads, parses or refuses.
-        runtime.adapt_upstreams()
-        self._gateway.reconfigure(runtime)
-        self._listener.adapt(**for_clients)
-        self._contents = contents
-        if self.certificate is not None and context is not None:
-            self.certificate.context = context
-        if self._door is not None:
-            self._door.look_again()
+        self._reconfigure(runtime)
         log_changes(logger, NAME, changes, staying)
         return settings
+
+    def _reconfigure(self, runtime: Runtime) -> None:
+        """Put a configuration in force: every part takes its own, and none can fail."""
+        runtime.reconfigure_upstreams()
+        self._gateway.reconfigure(runtime)
+        self._listener.reconfigure(**runtime.listener_options)
+        if self.certificate is not None and runtime.tls is not None:
+            self.certificate.context = runtime.tls
+        if self._door is not None:
+            self._door.reconfigure(runtime.settings.timeouts.head)
 
     @property
     def addresses(self) -> list[str]:
@@ -316,20 +310,9 @@ async def _stop(server: Server, insisted: asyncio.Event) -> None:
 
 def _reload(server: Server, log: AccessLog, read_again: Callable[[], Read]) -> None:
     try:
-        log.use(server.reload(*read_again()).access_log)
+        log.reconfigure(server.reload(*read_again()).access_log)
     except (ConfigError, CannotApply, TlsError) as error:
         log_refusal(logger, error)
-
-
-def terms(settings: Settings) -> ListenerOptions:
-    """Return what holds for clients by these settings."""
-    return {
-        "limits": HeadLimits.of(settings.limits),
-        "head_timeout": settings.timeouts.head,
-        "send_timeout": settings.timeouts.send,
-        "keepalive_timeout": settings.timeouts.keepalive,
-        "read_buffer": settings.buffer,
-    }
 
 
 def _raise_descriptor_limit() -> int:

@@ -49,14 +49,14 @@ class Health:
 
     def __init__(self, name: str, *, fails: int, passes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
-        self.adapt(fails=fails, passes=passes)
+        self.reconfigure(fails=fails, passes=passes)
         self._clock = clock
         self._fails = self._passes = self._bad_answers = 0
         self.state = State.UNKNOWN
         self.since = clock()
         self.why = ""
 
-    def adapt(self, *, fails: int, passes: int) -> None:
+    def reconfigure(self, *, fails: int, passes: int) -> None:
         """Change how many probes it takes from here on."""
         self._fails_needed = fails
         self._passes_needed = passes

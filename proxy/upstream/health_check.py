@@ -42,7 +42,7 @@ class HealthCheck:
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
 
-    def adapt(self, interval: float) -> None:
+    def reconfigure(self, interval: float) -> None:
         """Change how often it looks from here on; counted from the last look."""
         self._interval = interval
         self._wanted.set()

@@ -35,10 +35,10 @@ class RequestQueue:
         self._closed = ""  # what is said to whoever still comes
         self._places = places
 
-    def adapt(self, *, in_flight: int | None, places: int) -> None:
+    def reconfigure(self, *, in_flight: int | None, places: int) -> None:
         """Change what holds from here on; who waits already keeps the place."""
         self._places = places
-        self._turns.adapt(in_flight)
+        self._turns.reconfigure(in_flight)
 
     @property
     def in_flight(self) -> int:

@@ -107,11 +107,11 @@ class Upstream:
         self._watch = HealthCheck(name, self._look, lambda: self.room.awaits_return, 0)
         self.health = Health(name, fails=1, passes=1)
         self.room = RequestQueue(name, in_flight=None, places=0)
-        self.adapt(**ways)
+        self.reconfigure(**ways)
 
     # -- its life
 
-    def adapt(self, **ways: Unpack[UpstreamOptions]) -> None:
+    def reconfigure(self, **ways: Unpack[UpstreamOptions]) -> None:
         """Change how it is dealt with from here on; what is known of it stays, and who waits for it."""
         self._idle_seconds = ways["idle"]
         self._buffer = ways["buffer"]
@@ -119,9 +119,9 @@ class Upstream:
         self._path = ways.get("path")
         limits, probes = ways.get("limits", _NO_LIMITS), ways.get("probes", _NO_PROBES)
         self._probe_timeout = probes.timeout
-        self._watch.adapt(probes.interval)
-        self.health.adapt(fails=probes.fails, passes=probes.passes)
-        self.room.adapt(in_flight=limits.in_flight, places=limits.waiting)
+        self._watch.reconfigure(probes.interval)
+        self.health.reconfigure(fails=probes.fails, passes=probes.passes)
+        self.room.reconfigure(in_flight=limits.in_flight, places=limits.waiting)
 
     def start(self) -> None:
         """Begin to look whether it is there, as often as its probes say."""

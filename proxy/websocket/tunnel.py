@@ -314,29 +314,23 @@ class Tunnel:
 
 
 class IdleWatch:
-    """Checks all tunnels with one timer: one for each is an eighth of the memory of an idle tunnel.
+    """Checks all tunnels with one timer: one for each is an eighth of the memory of an idle tunnel."""
 
-    idle: seconds without a byte in either direction after which a tunnel is
-    closed; it may take a quarter more.
-    """
-
-    def __init__(self, idle: float) -> None:
-        self._idle = idle
+    def __init__(self) -> None:
         self._tunnels: dict[float, dict[Tunnel, None]] = {}  # by the idle time that they began with
         self._timers: dict[float, asyncio.TimerHandle] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._tunnels.values()))
 
-    def use(self, idle: float) -> None:
-        """Have another idle time for tunnels that open from here on; those that are open keep theirs."""
-        self._idle = idle
+    def watch(self, tunnel: Tunnel, idle: float) -> None:
+        """Look after a tunnel until ``forget``.
 
-    def watch(self, tunnel: Tunnel) -> None:
-        """Look after a tunnel until ``forget``."""
-        self._tunnels.setdefault(self._idle, {})[tunnel] = None
-        if self._idle not in self._timers:
-            self._look_later(self._idle)
+        idle: seconds without a byte in either direction after which it is closed; it may take a quarter more.
+        """
+        self._tunnels.setdefault(idle, {})[tunnel] = None
+        if idle not in self._timers:
+            self._look_later(idle)
 
     def forget(self, tunnel: Tunnel) -> None:
         """Look after it no more."""

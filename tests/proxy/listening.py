@@ -15,7 +15,6 @@ from proxy.gateway.runtime import Runtime, make_runtime
 from proxy.http1.client_connection import ClientConnection, Listener
 from proxy.http1.request_handler import ActiveExchange
 from proxy.http1.simple_message import SimpleRequest
-from proxy.server.server import terms
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the answer to KEY that RFC 6455 itself gives
@@ -96,9 +95,9 @@ class Listening:
         before = self.runtime.settings.model_dump(mode="json")
         values["timeouts"] = before["timeouts"] | values.get("timeouts", {})
         self.runtime = make_runtime(Settings.model_validate(before | values), self.runtime)
-        self.runtime.adapt_upstreams()
+        self.runtime.reconfigure_upstreams()
         self.gateway.reconfigure(self.runtime)
-        self.listener.adapt(**terms(self.runtime.settings))
+        self.listener.reconfigure(**self.runtime.listener_options)
 
     def begin_to_stop(self) -> None:
         """Take nothing new, as a drain begins."""
@@ -157,7 +156,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
     lifecycle: Lifecycle[Exchange] = Lifecycle(empty.set)
     runtime = make_runtime(settings)
     gateway = Gateway(runtime, lifecycle, lambda exchange: rig.observe(exchange))
-    listener = Listener(_Counting(gateway, lambda exchange: rig.count(exchange)), **terms(settings))
+    listener = Listener(_Counting(gateway, lambda exchange: rig.count(exchange)), **runtime.listener_options)
     server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
     rig = Listening(server.sockets[0].getsockname()[1], gateway, listener, lifecycle, runtime)
     lifecycle.happen("listening")

@@ -16,9 +16,9 @@ async def test_the_rules_are_those_of_the_settings() -> None:
 
 async def test_dash_is_asked_as_the_settings_say() -> None:
     rules = make_runtime(Settings(auth=(Auth(ask="/auth", copy_headers=("X-User",)),)))
-    guard = rules.guards.guard("/", b"")
+    guard = rules.auth_rules.guard("/", b"")
     assert guard is not None and guard.ask == "/auth"
-    assert rules.guards.claims == {b"x-user"}
+    assert rules.auth_rules.claims == {b"x-user"}
 
 
 async def test_an_upstream_with_the_same_url_is_the_same_object_and_another_is_not() -> None:
@@ -37,5 +37,5 @@ async def test_making_rules_changes_nothing_that_is_in_force_until_they_are_put_
     after = make_runtime(Settings.model_validate({"timeouts": {"upstream_idle": "3s"}}), before)
     assert after.upstreams["dash"] is dash
     assert dash._idle_seconds == 1.5
-    after.adapt_upstreams()
+    after.reconfigure_upstreams()
     assert dash._idle_seconds == 3

@@ -508,7 +508,7 @@ async def test_who_is_in_the_middle_of_a_head_is_not_idle() -> None:
 async def test_other_options_hold_for_connections_that_begin_later() -> None:
     async with connected(unused) as (_, _, listener):
         narrow = HeadLimits(1024, 2048, 16)
-        listener.adapt(limits=narrow, head_timeout=9, send_timeout=9, keepalive_timeout=7, read_buffer=8192)
+        listener.reconfigure(limits=narrow, head_timeout=9, send_timeout=9, keepalive_timeout=7, read_buffer=8192)
         (now,), later = listener.connections, listener()
         assert isinstance(now, ClientConnection) and now._limits != narrow and now._keepalive_timeout != 7
         assert (later._limits, later._keepalive_timeout, later._read_bufsize) == (narrow, 7, 8192)

@@ -22,10 +22,10 @@ async def test_a_larger_limit_lets_those_in_who_wait() -> None:
     turns = ConcurrencyLimit(1)
     await turns.claim(0)
     waiting = await begun(turns.claim(10), turns.claim(10))
-    turns.adapt(2)
+    turns.reconfigure(2)
     await waiting[0]
     assert (turns.taken, turns.waiting) == (2, 1)
-    turns.adapt(None)
+    turns.reconfigure(None)
     await waiting[1]
     assert (turns.taken, turns.waiting) == (3, 0)
 
@@ -35,7 +35,7 @@ async def test_a_smaller_limit_holds_although_others_wait() -> None:
     for _ in range(3):
         await turns.claim(0)
     waiting = await begun(turns.claim(10), turns.claim(10))
-    turns.adapt(1)
+    turns.reconfigure(1)
     turns.leave()
     turns.leave()
     await settle()

@@ -154,7 +154,7 @@ STEPS = (
     "proxy.server.server.merge",
     "proxy.net.tls.server_context",
     "proxy.net.tls.Contexts.contents",
-    "proxy.server.server.HeadLimits.of",
+    "proxy.gateway.runtime.HeadLimits.of",
     "proxy.server.server.differences",
     "proxy.server.server.renewals",
     "proxy.server.server.make_runtime",
@@ -209,7 +209,7 @@ async def test_a_reload_that_fails_at_any_step_changes_nothing(
             listener._slow_readers._shortest,
             server._gateway.websockets._slow_readers._shortest,
             server.certificate.context,
-            server._contents,
+            server._gateway.runtime.certificates,
             server.entrance.room,
         ]
 

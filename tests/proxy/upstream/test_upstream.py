@@ -100,11 +100,11 @@ async def test_one_that_is_adapted_keeps_its_idle_connections_by_the_new_time() 
         await body(connection)
         up.release(connection)
         rest = dict(context=None, limits=Limits(), probes=config.Health(interval=0), path=None)
-        up.adapt(idle=60, buffer=65536, **rest)  # type: ignore[arg-type]
+        up.reconfigure(idle=60, buffer=65536, **rest)  # type: ignore[arg-type]
         await asyncio.sleep(0.1)  # longer than the old time, at whose end there is nothing to see
         assert up.reuse() is connection
         up.release(connection)
-        up.adapt(idle=0, buffer=65536, **rest)  # type: ignore[arg-type]
+        up.reconfigure(idle=0, buffer=65536, **rest)  # type: ignore[arg-type]
         assert up.reuse() is None
 
 

@@ -134,12 +134,10 @@ async def test_a_tunnel_with_a_heartbeat_in_one_direction_stays_open() -> None:
 
 async def test_a_tunnel_keeps_the_idle_time_that_it_began_with() -> None:
     async with rig() as short, rig() as long, rig() as later:
-        watch = IdleWatch(0.2)
-        watch.watch(short.tunnel)
-        watch.use(3600)
-        watch.watch(long.tunnel)
-        watch.use(0.1)
-        watch.watch(later.tunnel)
+        watch = IdleWatch()
+        watch.watch(short.tunnel, 0.2)
+        watch.watch(long.tunnel, 3600)
+        watch.watch(later.tunnel, 0.1)
         assert await later.client.receive(4) == close_frame(1001, masked=False)
         assert await short.client.receive(4) == close_frame(1001, masked=False)
         assert short.tunnel.outcome is Outcome.IDLE

@@ -113,8 +113,8 @@ async def rig(
         client_transport, upstream_transport, buffer=buffer, send_timeout=60, lease_buffer=reserve, on_end=on_end
     )
     tunnel.open(answer, from_upstream, from_client)
-    watch = IdleWatch(idle)
-    watch.watch(tunnel)
+    watch = IdleWatch()
+    watch.watch(tunnel, idle)
     try:
         yield Rig(tunnel, client, upstream, ended, admission.buffered)
     finally:
