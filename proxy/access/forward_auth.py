@@ -23,7 +23,8 @@ from proxy.access.auth_rules import AuthRule
 from proxy.config import Timeouts
 from proxy.errors import ProxyError, UpstreamError, UpstreamTimeout
 from proxy.http1.headers import Fields, Head, folded, request_head
-from proxy.upstream.connection import Response, UpstreamConnection
+from proxy.http1.response_reader import Response
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.retry import hold, send
 from proxy.upstream.upstream import Upstream
 

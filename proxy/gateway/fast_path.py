@@ -23,9 +23,10 @@ from proxy.http1.client_connection import ClientConnection, ClientStream, SentRe
 from proxy.http1.forwarded import OriginalRequest
 from proxy.http1.headers import response_head
 from proxy.http1.methods import IDEMPOTENT
-from proxy.http1.simple_message import SimpleRequest, recognise_response
+from proxy.http1.response_reader import Response
+from proxy.http1.simple_message import SimpleRequest
 from proxy.net.timers import Deadlines
-from proxy.upstream.connection import Response, UpstreamConnection
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.upstream import Upstream
 
 
@@ -74,7 +75,6 @@ class FastPath:
         exchange = self._open_record(asked.client, request.method, request.target, request.host.decode("latin-1"))
         exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
         carried = _FastPathExchange(self, runtime.settings, connection, request, asked, upstream, link, exchange)
-        link.begin_plain(carried, request.method)
         self.waiting.begin(carried)
         try:
             link.write(
@@ -116,7 +116,7 @@ class _FastPathExchange:
         "_connection",
         "_fast_path",
         "_link",
-        "_owed",
+        "_reader",
         "_request",
         "_settings",
         "_task",
@@ -142,31 +142,29 @@ class _FastPathExchange:
         self._asked = asked
         self._upstream = upstream
         self._link = link
-        self._owed = -1  # bytes of the answer's body still to come; nothing has come yet
+        self._reader = link.begin(request.method, listener=self)
         self._task: asyncio.Task[None] | None = None
         self.exchange = exchange
 
     # -- told by the upstream's connection
 
-    def answered(self, data: bytes) -> None:
-        """Pass on what has come of the answer, nearly always all of it."""
-        exchange = self.exchange
-        if self._owed < 0:
+    def response_received(self, data: bytes) -> None:
+        """Pass on what has come of the response, nearly always all of it."""
+        exchange, reader = self.exchange, self._reader
+        if not reader.status:
             self._fast_path.waiting.end(self)
-            answer = recognise_response(data, self._request.method)
-            if answer is None or self._connection.is_leaving:
+            message = None if self._connection.is_leaving else reader.read_simple(data)
+            if message is None:
                 self._go_on_with(data)
                 return
-            exchange.status, exchange.sent, self._owed = answer.status, answer.body_size, answer.owed
-            self._connection.write(answer.message)
+            exchange.status = reader.status
         else:
-            piece = data[: self._owed]
-            exchange.sent += len(piece)
-            self._owed -= len(piece)
-            self._connection.write(piece)
-            if len(piece) < len(data):  # a second answer behind the first: nobody asked for it, and nobody gets it
-                self._link.abort()
-        if not self._owed:
+            pieces: list[bytes] = []
+            reader.feed(data, pieces)
+            message = b"".join(pieces)
+        exchange.sent = reader.body_size
+        self._connection.write(message)
+        if reader.is_complete:
             self._end(Outcome.SERVED)
             self._upstream.release(self._link)
             self._connection.exchange_ended(keep_alive=True)
@@ -175,9 +173,9 @@ class _FastPathExchange:
         """Begin again if nothing was sent, or if nothing has come and the request may be repeated; say so if not."""
         self._fast_path.waiting.end(self)
         self._upstream.discard(self._link)
-        error = self._link.ended_early(exc, has_answered=self._owed >= 0)
+        error = self._link.ended_early(exc)
         lost = error if isinstance(error, UpstreamLost) else None
-        if self._owed < 0 and (self._request.method in IDEMPOTENT or lost is None):
+        if not self._reader.status and (self._request.method in IDEMPOTENT or lost is None):
             client = self._client()
             again = self._fast_path.again(
                 client, self._request, self._upstream, self.exchange, self._settings, self._asked, lost
@@ -198,14 +196,13 @@ class _FastPathExchange:
 
     def client_is_slow(self, is_slow: bool) -> None:
         """Make the upstream wait for the client; the ordinary way does that itself."""
-        if self._task is None and self._owed > 0:
-            self._link.hold(is_slow)
+        if self._task is None and self._reader.status and not self._reader.is_complete:
+            (self._link.pause_reading if is_slow else self._link.resume_reading)()
 
     # -- told by the clock
 
     def took_too_long(self) -> None:
         """Give the upstream up."""
-        self._link.end_plain()
         self._upstream.discard(self._link)
         self._fail(too_slow(self._upstream.name, self._settings.timeouts.response))
 
@@ -221,7 +218,6 @@ class _FastPathExchange:
         self._upstream.discard(self._link)
 
     def _end(self, outcome: Outcome) -> None:
-        self._link.end_plain()
         self.exchange.outcome = outcome
         self._fast_path.close_record(self.exchange)
 
@@ -232,9 +228,7 @@ class _FastPathExchange:
             if answer.status != 100:  # nobody waits for one: a request that does is not plain
                 client.write_interim(response_head(answer.status, answer.reason, answer.headers))
 
-        self._link.end_plain()
-        self._link.begin(self._request.method, on_interim)
-        self._link.data_received(data)
+        self._link.leave_fast_path(data, on_interim)
         self._resume(client, finish(client, self._link, self._upstream, self.exchange, self._settings.timeouts))
 
     def _fail(self, error: UpstreamError) -> None:
@@ -244,7 +238,7 @@ class _FastPathExchange:
         self._resume(self._client(), fail())
 
     def _client(self) -> ClientStream:
-        return self._connection.client(self._request, has_written=self._owed >= 0)
+        return self._connection.client(self._request, has_written=bool(self._reader.status))
 
     def _resume(self, client: ClientStream, work: Work) -> None:
         self._task = self._fast_path.resume(self._connection, client, self.exchange, work, self._abandon)

@@ -22,8 +22,9 @@ from proxy.gateway.uploads import Uploads
 from proxy.http1.client_connection import ClientStream, SentResponse
 from proxy.http1.headers import Fields, request_head, response_head, tokens
 from proxy.http1.methods import SAFE
+from proxy.http1.response_reader import Framing, Response
 from proxy.net.peer import is_trusted
-from proxy.upstream.connection import Framing, Response, UpstreamConnection
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.retry import begin, hold, send
 from proxy.upstream.upstream import Upstream
 from ws_service.net.unacknowledged import MIN_RATE
@@ -180,9 +181,9 @@ async def relay(
         exchange.sent += len(piece)
         while not connection.is_complete:
             if client.is_slow:
-                connection.hold(True)  # else as much again would be read while it waits
+                connection.pause_reading()  # else as much again would be read while it waits
                 await client.drain()
-                connection.hold(False)
+                connection.resume_reading()
             piece = await connection.read()
             exchange.sent += len(piece)
             if chunked:

@@ -18,11 +18,12 @@ from proxy.gateway.recorder import Recorder
 from proxy.gateway.routing import Upgrade
 from proxy.http1.client_connection import ClientStream, SentResponse
 from proxy.http1.headers import Fields, request_head, upgrade_response_head
+from proxy.http1.response_reader import Response
 from proxy.net.client_limits import Admitted, ClientLimits, Lease, Rejected, Slot
 from proxy.net.dead_peers import DeadPeers
 from proxy.net.peer import is_trusted
 from proxy.net.timers import SlowReaders
-from proxy.upstream.connection import Response, UpstreamConnection
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.retry import hold
 from proxy.upstream.upstream import Upstream
 from proxy.websocket.frames import CloseCode

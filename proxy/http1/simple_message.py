@@ -40,7 +40,6 @@ _REQUEST_LINE = re.compile(
     rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)"
     rb" (/(?!/)[!\x22\x24-\x3e@-\x5b\x5d-\x7e]*+(?:\?[!\x22\x24-\x7e]*+)?+) HTTP/1\.1\r\n"
 )
-_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t\x20-\x7e\x80-\xff]*+\r\n")
 _FIELDS = re.compile(rb"(?:[!#$%%&'*+^`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){1,%d}+" % MAX_FIELDS)
 
 _HOP_FIELDS = b"|".join(re.escape(name) for name in sorted(HOP_BY_HOP))
@@ -49,12 +48,9 @@ _WORDS = re.compile(
     rb"(?im)^(x-forwarded-[^:]*+|%b):[\t ]*+([^\r\n]*+)\r\n"
     % b"|".join(re.escape(name) for name in sorted(FORWARDING_HEADERS))
 )
-_ANSWER_STOPS = re.compile(rb"(?im)^(?:%b):" % _HOP_FIELDS)
 _SINGLE = re.compile(rb"(?im)^(%b):[\t ]*+([^\r\n]*+)" % b"|".join(sorted(SINGLE)))
 
-_LENGTH = re.compile(rb"(?im)^content-length:[\t ]*+([^\r\n]*+)")
 _DIGITS = re.compile(rb"0|[1-9][0-9]{0,11}")
-_BODILESS = frozenset((b"204", b"304"))
 
 
 class SimpleRequest(NamedTuple):
@@ -80,18 +76,6 @@ class SimpleRequest(NamedTuple):
         return Head(self.method, self.target, (1, 1), fields + self.words, bool(self.body))
 
 
-class SimpleResponse(NamedTuple):
-    """The beginning of a plain answer.
-
-    message: its bytes for the client. body_size: how many of them are body. owed: bytes of the body still to come.
-    """
-
-    status: int
-    message: bytes
-    body_size: int
-    owed: int
-
-
 def recognise_request(data: bytes) -> SimpleRequest | None:
     """Return the plain request that ``data`` begins with: its whole head, and no byte behind its body."""
     end = data.find(_HEAD_END, 0, MAX_HEAD)
@@ -106,23 +90,6 @@ def recognise_request(data: bytes) -> SimpleRequest | None:
     if len(body) > length:
         return None
     return SimpleRequest(line[1].decode(), line[2].decode(), host, line[0], fields, words, body, length - len(body))
-
-
-def recognise_response(data: bytes, method: str) -> SimpleResponse | None:
-    """Return the plain answer to ``method`` that ``data`` begins with: its whole head, and no byte behind its body."""
-    end = data.find(_HEAD_END, 0, MAX_HEAD)
-    if end < 0:
-        return None
-    read = _read_answer_head(data[: end + 2])
-    if read is None:
-        return None
-    status, length, has_body, head = read
-    if method == "HEAD" or not has_body:
-        length = 0
-    size = len(data) - end - 4
-    if size > length:
-        return None
-    return SimpleResponse(status, data if head is None else head + data[end + 2 :], size, length - size)
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -140,23 +107,6 @@ def _read_request_fields(fields: bytes) -> tuple[bytes, int, bytes, Fields] | No
         return None
     words = tuple((name, value.rstrip(b" \t")) for name, value in _WORDS.findall(fields))
     return host, int(length), _WORDS.sub(b"", fields) if words else fields, words
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _read_answer_head(head: bytes) -> tuple[int, int, bool, bytes | None] | None:
-    """Return the status, the length, whether a body may follow, and the head for the client if it is another one."""
-    line = _STATUS_LINE.match(head)
-    if line is None or _FIELDS.fullmatch(head, line.end()) is None:
-        return None
-    kept = _without_keep_alive(head)
-    lengths = _LENGTH.findall(kept)
-    has_body = line[1] not in _BODILESS
-    length = lengths[0] if lengths else b"" if has_body else b"0"
-    if _ANSWER_STOPS.search(kept) or len(lengths) > 1 or not _DIGITS.fullmatch(length):
-        return None
-    if line[1] == b"204" and length != b"0":  # some would wait for it
-        return None
-    return int(line[1]), int(length), has_body, None if kept == head else kept
 
 
 def _without_keep_alive(fields: bytes) -> bytes:

@@ -17,7 +17,8 @@ from typing import TypeVar
 from proxy.config import Timeouts
 from proxy.errors import ConnectTimeout, UpstreamError, UpstreamLost, UpstreamUnreachable
 from proxy.http1.methods import IDEMPOTENT, SAFE
-from proxy.upstream.connection import Response, UpstreamConnection
+from proxy.http1.response_reader import Response
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.upstream import Upstream
 
 REPEATS = 2
@@ -94,7 +95,7 @@ async def begin(
             if connection.has_sent:
                 return connection
             if not connection.is_reused:
-                raise connection.ended_early(None, has_answered=False)
+                raise connection.ended_early(None)
         except BaseException:
             upstream.discard(connection)
             raise

@@ -13,7 +13,8 @@ import hashlib
 from proxy.config import Timeouts
 from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.http1.headers import Fields, Head, request_head, tokens
-from proxy.upstream.connection import Response, UpstreamConnection
+from proxy.http1.response_reader import Response
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.upstream import Upstream
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

@@ -44,7 +44,7 @@ def test_a_turn_that_a_cancellation_keeps_is_found(monkeypatch: pytest.MonkeyPat
 def test_a_connection_that_nobody_closes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def keep(upstream: Upstream, connection: Any) -> None:
         upstream._uncount(connection)
-        connection.end_plain()
+        connection.rest()
 
     monkeypatch.setattr(Upstream, "discard", keep)
     assert any("connections of the upstream: 1" in each for each in disturbed("head request", "cancel").left_over)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from ipaddress import ip_network
-from typing import cast
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,15 +11,13 @@ from hypothesis import strategies as st
 from proxy.gateway.routing import Forward, Table, decide
 from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.head_limits import HeadLimits
-from proxy.http1.headers import Head, request_head, response_head
+from proxy.http1.headers import Head, request_head
 from proxy.http1.request_reader import RequestReader
-from proxy.http1.simple_message import MAX_HEAD, recognise_request, recognise_response
+from proxy.http1.simple_message import MAX_HEAD, recognise_request
 from proxy.net.peer import Peer, Trusted
-from proxy.upstream.connection import Framing, UpstreamConnection
 
 GET = b"GET /a?b=%20 HTTP/1.1\r\nHost: x:1\r\nAccept: */*\r\nConnection: keep-alive\r\nCookie: a=b; c=d\r\n\r\n"
 POST = b'POST /_dash-update-component HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"a": [1]}'[:-1]
-OK = b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nwhole"
 
 # -- requests
 
@@ -166,8 +162,6 @@ def messages(draw: st.DrawFn, first_line: st.SearchStrategy[bytes], essential: l
 
 
 REQUESTS = messages(st.tuples(METHODS, TARGETS).map(lambda p: p[0] + b" " + p[1] + b" HTTP/1.1"), [b"Host: x"])
-STATUSES = st.sampled_from([200, 404, 500, 204, 304, 101, 100, 999])
-ANSWERS = messages(STATUSES.map(lambda number: b"HTTP/1.1 %d OK" % number), [])
 
 
 PEER = Peer("192.0.2.7")
@@ -211,107 +205,6 @@ def test_whatever_is_recognised_the_ordinary_way_reads_and_sends_the_same(data: 
         back = request.to_head()
         assert reader.read(back, PEER) == asked
         assert request_head(back, back.target, asked.fields_of("id", "dash")) == expected
-
-
-# -- answers
-
-
-def test_an_answer_is_recognised() -> None:
-    answer = recognise_response(OK, "GET")
-    assert answer is not None
-    assert (answer.status, answer.body_size, answer.owed) == (200, 5, 0)
-    assert answer.message == OK.replace(b"Connection: keep-alive\r\n", b"")
-
-
-def test_an_answer_may_come_in_pieces() -> None:
-    answer = recognise_response(OK[:-3], "GET")
-    assert answer is not None
-    assert (answer.body_size, answer.owed) == (2, 3)
-
-
-@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
-def test_an_answer_that_can_have_no_body_ends_with_its_head(status: bytes) -> None:
-    head = OK.replace(b"200 OK", status).replace(b": 5", b": 0")[:-5]
-    answer = recognise_response(head, "GET")
-    assert answer is not None
-    assert answer.owed == 0
-    assert recognise_response(head + b"whole", "GET") is None
-
-
-def test_a_304_may_say_how_long_the_page_is_and_a_204_may_not() -> None:
-    assert recognise_response(OK.replace(b"200 OK", b"304 Not Modified")[:-5], "GET") is not None
-    assert recognise_response(OK.replace(b"200 OK", b"204 No Content")[:-5], "GET") is None
-
-
-def test_an_answer_to_head_ends_with_its_head() -> None:
-    answer = recognise_response(OK[:-5], "HEAD")
-    assert answer is not None
-    assert answer.owed == 0
-    assert recognise_response(OK, "HEAD") is None
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        OK[:20],
-        OK + b"!",
-        OK.replace(b"200", b"101"),
-        OK.replace(b"200", b"103"),
-        OK.replace(b"200", b"099"),
-        OK.replace(b"HTTP/1.1", b"HTTP/1.0"),
-        OK.replace(b"Content-Length: 5\r\n", b""),
-        OK.replace(b"Content-Length", b"Transfer-Encoding"),
-        OK.replace(b"Content-Length: 5", b"Content-Length: 5\r\nContent-Length: 5"),
-        OK.replace(b"Content-Length: 5", b"Content-Length: 5\r\nTransfer-Encoding: chunked"),
-        OK.replace(b"keep-alive", b"close"),
-        OK.replace(b"Server", b"Upgrade"),
-        OK.replace(b"Server", b"Keep-Alive"),
-        OK.replace(b"Server:", b"Server :"),
-        OK.replace(b"\r\n", b"\n"),
-        OK.replace(b"gunicorn", b"g" * MAX_HEAD),
-    ],
-)
-def test_what_is_not_quite_a_plain_answer_is_left_to_the_ordinary_way(data: bytes) -> None:
-    assert recognise_response(data, "GET") is None
-
-
-class Wire(asyncio.Transport):
-    """A transport on which nothing is written: an answer is only read."""
-
-    closed = False
-
-    def abort(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-
-@settings(max_examples=400)
-@given(ANSWERS, st.sampled_from(["GET", "HEAD", "POST"]))
-@example(OK, "GET")
-@example(OK[:-5], "HEAD")
-def test_whatever_answer_is_recognised_the_ordinary_way_relays_the_same(data: bytes, method: str) -> None:
-    answer = recognise_response(data, method)
-    if answer is None:
-        return
-    data += b"." * answer.owed
-
-    async def read() -> tuple[bytes, bytes, bool]:
-        connection = UpstreamConnection("dash", 65536)
-        connection._transport = cast(asyncio.Transport, Wire())
-        connection.begin(method)
-        connection.data_received(data)
-        head = await connection.head()
-        assert head.framing in (Framing.LENGTH, Framing.NONE)
-        return response_head(head.status, head.reason, head.headers), await connection.read(), connection.is_reusable
-
-    head, body, is_reusable = asyncio.run(read())
-    assert is_reusable
-    ours, _, our_body = (answer.message + b"." * answer.owed).partition(b"\r\n\r\n")
-    assert our_body == body
-    assert lines_of(ours) == lines_of(head[:-4])
 
 
 def lines_of(head: bytes) -> list[tuple[bytes, bytes]]:

@@ -155,7 +155,7 @@ async def test_a_connection_that_the_upstream_has_closed_already_is_none() -> No
 
         async def closed(seconds: float) -> UpstreamConnection:
             made = await dial(seconds)
-            made.hold(True)  # so that only the kernel knows
+            made.pause_reading()  # so that only the kernel knows
             await server.wait_closed(1)
             while not made.has_ended():  # noqa: ASYNC110 - the kernel has the FIN, or will in a moment
                 await asyncio.sleep(0)
