@@ -243,4 +243,4 @@ def _is_ours(code: CodeType) -> bool:
 
 @lru_cache
 def _short(path: str) -> str:
-    return "/".join(Path(path).parts[-2:])
+    return "/".join(Path(path).parts[-3:])
