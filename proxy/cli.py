@@ -29,7 +29,7 @@ from proxy.http1.headers import Head
 from proxy.net.peer import Peer
 from proxy.net.tls import Contexts
 from proxy.server.log_writer import LogHandler, LogWriter
-from proxy.server.server import serve
+from proxy.server.run import serve
 from proxy.server.startup_checks import objections
 from ws_service.command_line import Commands, config_option
 from ws_service.config.consistency import warnings

@@ -121,7 +121,7 @@ class Acceptor:
         timeout: float,
         entrance: ConnectionLimiter | None = None,
         certificate: Certificate | None = None,
-        announcers: Callable[[], Trusted] | None = None,
+        announcers: Trusted | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sockets = sockets
@@ -167,9 +167,10 @@ class Acceptor:
                 self._loop.add_reader(listener, self._accept, listener)
         self._reasons.discard(reason)
 
-    def reconfigure(self, timeout: float) -> None:
-        """Have another timeout for connections that come from here on, and as many as there may be now."""
+    def reconfigure(self, *, timeout: float, announcers: Trusted | None) -> None:
+        """Have other options for connections that come from here on, and accept as many as there may be now."""
         self._timeout = max(timeout, _SHORTEST)
+        self._announcers = announcers
         self.look_again()
 
     def look_again(self) -> None:
@@ -254,7 +255,7 @@ class Acceptor:
                 return
             async with asyncio.timeout(self._timeout) as deadline:
                 if self._announcers is not None:
-                    arrival.announced = await self._announced(arrival.sock, arrival.who, self._announcers())
+                    arrival.announced = await self._announced(arrival.sock, arrival.who, self._announcers)
                     arrival.who = arrival.announced.address
                     if not self._is_welcome(arrival):
                         return

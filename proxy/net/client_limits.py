@@ -288,40 +288,43 @@ class ClientLimits:
 
 
 class ConnectionLimiter:
-    """Who may come in, by the settings of the moment.
+    """Which connections are accepted, by the settings in force.
 
-    admission: counts. settings: asked at each decision, so that a reload
-    counts at once. files: that this process may open.
+    limits: counts. files: that this process may open.
     """
 
-    def __init__(self, admission: ClientLimits, settings: Callable[[], Settings], files: int) -> None:
-        self._admission = admission
+    def __init__(self, limits: ClientLimits, settings: Settings, files: int) -> None:
+        self._client_limits = limits
         self._settings = settings
         self._files = files
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Decide by other settings from here on; connections that are open stay."""
+        self._settings = settings
 
     @property
     def connections(self) -> ClientCounter:
         """Those who are in."""
-        return self._admission.connections
+        return self._client_limits.connections
 
     @property
     def is_full(self) -> bool:
         """Whether nobody more may come in."""
-        return self.connections.total >= capacity(self._settings().limits.connections, self._files)
+        return self.connections.total >= capacity(self._settings.limits.connections, self._files)
 
     @property
     def room(self) -> str:
         """How many connections there may be at a time, and why: a sentence."""
-        return room(self._settings().limits.connections, self._files)
+        return room(self._settings.limits.connections, self._files)
 
     def admit(self, address: str, now: float) -> Admitted | Rejected:
         """Decide on a connection, and count it. address: of the peer, or whom it announces. now: monotonic seconds."""
-        most = None if self.is_free(address) else self._settings().limits.connections_per_client
-        return self._admission.connection(address, most, now)
+        most = None if self.is_free(address) else self._settings.limits.connections_per_client
+        return self._client_limits.connection(address, most, now)
 
     def is_free(self, address: str) -> bool:
         """Tell whether this is no client but a trusted proxy: its clients are many, and it has no limit of one."""
-        return is_trusted(address, self._settings().trusted_proxies)
+        return is_trusted(address, self._settings.trusted_proxies)
 
 
 def capacity(wished: int | None, files: int) -> int:

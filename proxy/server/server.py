@@ -4,40 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from proxy.config import NAME, ConfigError, Settings
-from proxy.errors import ListenError, TlsError
-from proxy.exchange.access_log import AccessLog
+from proxy.config import NAME, Settings
+from proxy.errors import ListenError
 from proxy.exchange.lifecycle import Lifecycle, State
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.gateway.recorder import Observer
 from proxy.gateway.runtime import Runtime, make_runtime
-from proxy.http1.client_connection import HAS_C_PARSER, Listener
+from proxy.http1.client_connection import Listener
 from proxy.listener.acceptor import Acceptor
 from proxy.listener.bind import Bound, bind
 from proxy.net.client_limits import ClientLimits, ConnectionLimiter, admin_places
 from proxy.net.peer import Trusted
 from proxy.net.tls import Certificate, Contexts, renewals
-from proxy.server import systemd as notify
 from proxy.server.admin import Admin
 from proxy.server.admin_listener import AdminListener
-from proxy.server.config_diff import CannotApply, merge
+from proxy.server.config_diff import merge
 from proxy.server.drain import Drain
-from proxy.server.log_writer import LogWriter
-from ws_service.config.changes import differences, log_changes, log_no_file, log_refusal
+from ws_service.config.changes import differences, log_changes
 
 logger = logging.getLogger("proxy")
-
-_STDOUT = 1
-
-_LAST_LINES = 1.0
-"""Seconds for the last lines of the access log to be written."""
 
 
 class Server:
@@ -49,7 +38,7 @@ class Server:
     Raises TlsError when a file cannot be used that TLS needs.
 
     ``certificate``: of the public listener, for whoever reads it again; None without TLS.
-    ``entrance``: who may come in.
+    ``limiter``: decides which connections are accepted.
     """
 
     def __init__(
@@ -62,19 +51,19 @@ class Server:
     ) -> None:
         runtime = make_runtime(settings, None, contexts)
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
-        admission = ClientLimits()
-        self._gateway = Gateway(runtime, self._lifecycle, observe, folder, admission)
-        self.entrance = ConnectionLimiter(admission, lambda: self._gateway.runtime.settings, files)
+        limits = ClientLimits()
+        self._gateway = Gateway(runtime, self._lifecycle, observe, folder, limits)
+        self.limiter = ConnectionLimiter(limits, settings, files)
         self._listener = Listener(self._gateway, **runtime.listener_options)
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)
         self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
         self.certificate = None if runtime.tls is None else Certificate(runtime.tls)
         self._bound: list[Bound] = []
-        self._door: Acceptor | None = None
+        self._acceptor: Acceptor | None = None
         self._admin = Admin(
             self._lifecycle,
             lambda: self._gateway.runtime.upstreams,
-            admission,
+            limits,
             lambda: self._gateway.runtime.settings.admin_hosts,
             lambda: self._gateway.uploads.total,
         )
@@ -96,13 +85,13 @@ class Server:
         for upstream in self._gateway.runtime.upstreams.values():
             upstream.start()
         public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
-        self._door = Acceptor(
+        self._acceptor = Acceptor(
             public_sockets,
             self._listener,
             timeout=settings.timeouts.head,
-            entrance=self.entrance,
+            entrance=self.limiter,
             certificate=self.certificate,
-            announcers=self._announcers if settings.proxy_protocol else None,
+            announcers=_announcers(settings),
         )
         self._admin_listener = AdminListener(
             admin_sockets,
@@ -124,7 +113,7 @@ class Server:
 
         Cancelling it skips to the third step, which is never left out: it takes a second or two.
         """
-        public = self._door
+        public = self._acceptor
         assert public is not None
         timeouts = self._gateway.runtime.settings.timeouts
         event = "second signal"
@@ -145,7 +134,7 @@ class Server:
 
     async def _end(self, event: str) -> None:
         """Cut what is left, and give everything back that a process has."""
-        public, admin = self._door, self._admin_listener
+        public, admin = self._acceptor, self._admin_listener
         assert public is not None
         assert admin is not None
         public.close()
@@ -170,9 +159,9 @@ class Server:
         """Serve by other settings from here on, and log what that changes; returns those that are in force now.
 
         All of it or nothing (issue 9): whatever can fail, files that are read
-        above all, is made once and before anything is put in place. Putting
-        in place assigns what was made. Exchanges under way keep theirs,
-        connections and tunnels are not touched.
+        above all, is made once and before anything is swapped; the swap
+        assigns what was made. Exchanges under way keep the configuration that
+        they began with, connections and tunnels are not touched.
         contexts: what the check of ``read`` has made of files, so that what was checked is what is used. None: they
         are read now.
         Raises CannotApply and TlsError, with nothing changed.
@@ -188,13 +177,15 @@ class Server:
 
     def _reconfigure(self, runtime: Runtime) -> None:
         """Put a configuration in force: every part takes its own, and none can fail."""
+        settings = runtime.settings
         runtime.reconfigure_upstreams()
         self._gateway.reconfigure(runtime)
         self._listener.reconfigure(**runtime.listener_options)
+        self.limiter.reconfigure(settings)
         if self.certificate is not None and runtime.tls is not None:
             self.certificate.context = runtime.tls
-        if self._door is not None:
-            self._door.reconfigure(runtime.settings.timeouts.head)
+        if self._acceptor is not None:
+            self._acceptor.reconfigure(timeout=settings.timeouts.head, announcers=_announcers(settings))
 
     @property
     def addresses(self) -> list[str]:
@@ -203,16 +194,13 @@ class Server:
         names = [sock.getsockname() for sock in self._bound[0].sockets]
         return [_url(scheme, name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
 
-    def _announcers(self) -> Trusted:
-        return self._gateway.runtime.settings.trusted_proxies
-
     def _release(self) -> None:
         while self._bound:
             self._bound.pop().close()
 
 
 async def _to_its_end(task: asyncio.Task[None]) -> None:
-    """Wait for a task that no cancellation of its owner may cut short; the cancellation goes on behind it."""
+    """Wait for a task that no cancellation of its owner may cut short; the cancellation goes on after it."""
     was_cancelled = False
     while not task.done():
         try:
@@ -224,106 +212,9 @@ async def _to_its_end(task: asyncio.Task[None]) -> None:
         raise asyncio.CancelledError
 
 
-Read = tuple[Settings, Contexts]
-"""Settings that have been read and checked, and what the check has made of files."""
-
-
-async def serve(
-    settings: Settings,
-    folder: Path = Path(),
-    read_again: Callable[[], Read] | None = None,
-    contexts: Contexts | None = None,
-) -> None:
-    """Run the gateway until SIGTERM or SIGINT; a second one stops it at once. SIGHUP reads the configuration again.
-
-    folder: of the config file; the working directory where there is none.
-    read_again: reads the config file, and raises ConfigError; None where there is none.
-    contexts: what the check of the settings has made of files. None: they are read now.
-
-    Raises ListenError when it cannot listen, and TlsError when it cannot speak TLS as it was told.
-    """
-    writer = LogWriter(_STDOUT, "the access log")
-    log = AccessLog(settings.access_log, writer.write)
-    try:
-        server = Server(settings, log, folder, _raise_descriptor_limit(), contexts)
-        await _obey(server, settings, log, read_again)
-    finally:
-        log.flush()
-        writer.close(_LAST_LINES)
-    logger.info("stopped")
-
-
-async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: Callable[[], Read] | None) -> None:
-    """Run a server from its start to its end, by the signals that come."""
-    loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
-    insisted = asyncio.Event()
-
-    def ask() -> None:
-        (insisted if asked.is_set() else asked).set()
-
-    def reload() -> None:
-        if server.state is not State.READY:
-            logger.warning("SIGHUP is ignored: the gateway is %s", server.state.value)
-        elif read_again is None:
-            log_no_file(logger)
-        else:
-            notify.reloading()
-            try:
-                _reload(server, log, read_again)
-            finally:
-                notify.ready()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask)
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    await server.start()
-    if not HAS_C_PARSER:
-        logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
-    logger.info("%s", server.entrance.room)
-    logger.info("admin on %s", settings.admin)
-    is_for_browsers = not settings.listen.startswith("unix:")
-    logger.info(
-        "gateway ready on %s%s", ", ".join(server.addresses), " (open it in a browser)" if is_for_browsers else ""
-    )
-    notify.ready()
-    await asked.wait()
-    notify.stopping()
-    await _stop(server, insisted)
-
-
-async def _stop(server: Server, insisted: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    stopping = loop.create_task(server.stop(), name="stop of the gateway")
-    second = loop.create_task(insisted.wait(), name="second signal")
-    await asyncio.sleep(0)  # the stop's first step: whoever reads the line finds /readyz to say the same
-    logger.info("stopping; a second signal stops at once")
-    await asyncio.wait({stopping, second}, return_when=asyncio.FIRST_COMPLETED)
-    second.cancel()
-    if not stopping.done():
-        logger.warning("a second signal: stopping at once")
-        stopping.cancel()
-    await asyncio.wait({stopping, second})
-    if not stopping.cancelled():
-        stopping.result()
-
-
-def _reload(server: Server, log: AccessLog, read_again: Callable[[], Read]) -> None:
-    try:
-        log.reconfigure(server.reload(*read_again()).access_log)
-    except (ConfigError, CannotApply, TlsError) as error:
-        log_refusal(logger, error)
-
-
-def _raise_descriptor_limit() -> int:
-    """Raise the limit of open files as far as the system lets us; return it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError):  # macOS names a hard limit that it does not grant
-            return soft
-    return hard
+def _announcers(settings: Settings) -> Trusted | None:
+    """Return which peers must send a PROXY header; None: none is read."""
+    return settings.trusted_proxies if settings.proxy_protocol else None
 
 
 def _url(scheme: str, name: tuple[Any, ...]) -> str:

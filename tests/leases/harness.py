@@ -449,7 +449,7 @@ NOBODY_CANCELS: dict[str, tuple[bool, str]] = {
     "_Body.pump.<locals>.run": (False, "its one owner, the exchange, has given the connection up by then"),
     "Server.stop": (False, "a second signal takes another turn of the loop"),
     "Server._end": (True, "the stop waits for its end, whatever comes"),
-    "Connection.shutdown": (True, "it belongs to the end of the gateway"),
+    "ClientConnection.shutdown": (True, "it belongs to the end of the gateway"),
     "Handoff._connect": (True, "a service that stops waits for its adoptions"),
 }
 """Tasks that nobody cancels: whether nowhere (or only not before their first step), and why."""

@@ -79,7 +79,7 @@ def hurry(server: Server, client: str, seconds: float) -> None:
     """Have the next handshake of a client wait for so long, as if it had made many just before."""
     rate = settings_of(server).limits.handshakes_per_second
     assert rate is not None
-    pace = server.entrance._admission._handshakes
+    pace = server.limiter._client_limits._handshakes
     pace._paid[client] = time.monotonic() + limits._BURST + seconds - 1 / rate
 
 
@@ -104,7 +104,7 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
         left[f"waiting for a turn of {name}"] = room._turns.waiting
         left[f"waiting for news of {name}"] = len(room._askers)
         left[f"waiting for the return of {name}"] = len(room._held)
-    admission = server.entrance._admission
+    admission = server.limiter._client_limits
     tallies = {
         "connections": admission.connections,
         "WebSockets": admission.websockets,
@@ -126,9 +126,9 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
             readers._look(0)
         left["slow readers"] += len(readers._standing)
     left["uploads"], left["clients with uploads"] = gateway.uploads.total, gateway.uploads.clients
-    if server._door is not None:
-        left["arrivals"] = len(server._door._arrivals)
-        left["clients with TLS handshakes"] = server._door.handshakes.clients
+    if server._acceptor is not None:
+        left["arrivals"] = len(server._acceptor._arrivals)
+        left["clients with TLS handshakes"] = server._acceptor.handshakes.clients
     if server._admin_listener is not None:
         left["admin connections"] = len(server._admin_listener._connections)
         left["admin heads waited for"] = len(server._admin_listener._deadlines)

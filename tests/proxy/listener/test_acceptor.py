@@ -138,7 +138,7 @@ async def test_tcp_asks_whether_a_client_is_still_there(option: str) -> None:
 @pytest.mark.parametrize("header", [HEADER, BINARY])
 @pytest.mark.parametrize("cut", [0, 1, 5, 15, 27])
 async def test_behind_a_proxy_header_comes_the_client_and_not_a_byte_is_lost(header: bytes, cut: int) -> None:
-    async with hall(announcers=lambda: LOOPBACK) as place:
+    async with hall(announcers=LOOPBACK) as place:
         with closing(place.dial()) as caller:
             if cut:
                 await caller.send(header[:cut])
@@ -149,7 +149,7 @@ async def test_behind_a_proxy_header_comes_the_client_and_not_a_byte_is_lost(hea
 
 
 async def test_a_proxy_that_speaks_for_itself_is_the_client(warnings: Warnings) -> None:
-    async with hall(announcers=lambda: LOOPBACK) as place:
+    async with hall(announcers=LOOPBACK) as place:
         with closing(place.dial()) as caller:
             await caller.send(BINARY[:12] + b"\x20\x00\x00\x00hello")
             assert await caller.read() == b"hello"
@@ -157,7 +157,7 @@ async def test_a_proxy_that_speaks_for_itself_is_the_client(warnings: Warnings) 
 
 
 async def test_a_stranger_may_announce_nobody(warnings: Warnings) -> None:
-    async with hall(announcers=lambda: ELSEWHERE) as place:
+    async with hall(announcers=ELSEWHERE) as place:
         for _ in range(3):
             with closing(place.dial()) as caller:
                 await caller.send(HEADER + b"hello")
@@ -169,7 +169,7 @@ async def test_a_stranger_may_announce_nobody(warnings: Warnings) -> None:
 
 
 async def test_who_sends_something_else_is_closed_and_said_once(warnings: Warnings) -> None:
-    async with hall(announcers=lambda: LOOPBACK) as place:
+    async with hall(announcers=LOOPBACK) as place:
         for _ in range(3):
             with closing(place.dial()) as caller:
                 await caller.send(b"GET / HTTP/1.1\r\n\r\n")
@@ -180,7 +180,7 @@ async def test_who_sends_something_else_is_closed_and_said_once(warnings: Warnin
 
 @pytest.mark.parametrize("begins", [b"", b"PROXY TCP4 "])
 async def test_who_does_not_finish_its_header_is_closed(begins: bytes, warnings: Warnings) -> None:
-    async with hall(announcers=lambda: LOOPBACK, timeout=0.05) as place:
+    async with hall(announcers=LOOPBACK, timeout=0.05) as place:
         with closing(place.dial()) as caller:
             await caller.send(begins)
             assert await caller.is_turned_away()
@@ -188,8 +188,25 @@ async def test_who_does_not_finish_its_header_is_closed(begins: bytes, warnings:
     assert not warnings()
 
 
+async def test_a_reload_changes_the_timeout_and_the_announcers_of_connections_that_come_then() -> None:
+    async with hall(announcers=LOOPBACK, timeout=0.2) as place:
+        with closing(place.dial()) as before, closing(place.dial()) as another, closing(place.dial()) as stranger:
+            await another.send(HEADER + b"hello")
+            assert await another.read() == b"hello"  # those that were dialled before it are accepted
+            place.door.reconfigure(timeout=10, announcers=LOOPBACK)
+            with closing(place.dial()) as later:
+                assert await before.is_turned_away()
+                await later.send(HEADER + b"hello")
+                assert await later.read() == b"hello"
+            assert await stranger.is_turned_away()
+        place.door.reconfigure(timeout=10, announcers=ELSEWHERE)
+        with closing(place.dial()) as stranger:
+            await stranger.send(HEADER + b"hello")
+            assert await stranger.is_turned_away()
+
+
 async def test_who_leaves_before_it_has_said_anything_leaves_nothing(warnings: Warnings) -> None:
-    async with hall(announcers=lambda: LOOPBACK) as place:
+    async with hall(announcers=LOOPBACK) as place:
         place.dial().close()
         with closing(place.dial()) as caller:
             await caller.send(HEADER + b"hello")
@@ -203,9 +220,7 @@ async def test_behind_a_unix_socket_the_header_counts_as_well(tmp_path: Path) ->
         listener.bind(str(tmp_path / "door"))
         listener.listen()
         listener.setblocking(False)
-        door = Acceptor(
-            [listener], lambda peer, slot: Guest(place, peer, slot), timeout=10, announcers=lambda: ("unix",)
-        )
+        door = Acceptor([listener], lambda peer, slot: Guest(place, peer, slot), timeout=10, announcers=("unix",))
         place = Hall(door, 0)
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "door"))
         writer.write(HEADER)
@@ -245,7 +260,7 @@ async def test_tls_is_spoken(authority: Authority, certificate: Certificate, war
 
 @pytest.mark.parametrize("header", [HEADER, BINARY])
 async def test_the_proxy_header_comes_before_tls(authority: Authority, certificate: Certificate, header: bytes) -> None:
-    async with hall(certificate=certificate, announcers=lambda: LOOPBACK) as place:
+    async with hall(certificate=certificate, announcers=LOOPBACK) as place:
         caller = place.dial()
         await caller.send(header)
         reader, writer = await asyncio.open_connection(
@@ -375,7 +390,7 @@ async def test_of_one_client_few_handshakes_are_under_way_and_the_next_waits_for
     monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 2)
     hello = client_hello()
     admission = ClientLimits()
-    entrance = ConnectionLimiter(admission, Settings, 1024)
+    entrance = ConnectionLimiter(admission, Settings(), 1024)
     async with hall(certificate=certificate, entrance=entrance) as place:
         taken = [place.dial(), place.dial()]
         for caller in taken:
@@ -398,7 +413,7 @@ async def test_who_waits_for_its_turn_has_no_more_time_than_others(
 ) -> None:
     monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 1)
     hello = client_hello()
-    entrance = ConnectionLimiter(ClientLimits(), Settings, 1024)
+    entrance = ConnectionLimiter(ClientLimits(), Settings(), 1024)
     loop = asyncio.get_running_loop()
     async with hall(certificate=certificate, entrance=entrance, timeout=0.3) as place:
         began = loop.time()
@@ -418,7 +433,7 @@ async def test_a_trusted_proxy_has_any_number_of_handshakes(
     certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 1)
-    entrance = ConnectionLimiter(ClientLimits(), lambda: Settings(trusted_proxies=("127.0.0.1",)), 1024)
+    entrance = ConnectionLimiter(ClientLimits(), Settings(trusted_proxies=("127.0.0.1",)), 1024)
     async with hall(certificate=certificate, entrance=entrance) as place:
         with closing(place.dial()) as first, closing(place.dial()) as second:
             for caller in (first, second):
@@ -500,7 +515,7 @@ async def test_without_descriptors_it_pauses_and_says_so_once(
 async def test_a_door_that_closes_turns_away_whoever_is_not_through_yet(
     certificate: Certificate, warnings: Warnings, turns: int
 ) -> None:
-    async with hall(certificate=certificate, announcers=lambda: LOOPBACK) as place:
+    async with hall(certificate=certificate, announcers=LOOPBACK) as place:
         silent, half = place.dial(), place.dial()
         await half.send(HEADER + b"\x16\x03\x01")
         for _ in range(turns):  # of the loop: with the second they are accepted, and nothing more
@@ -537,11 +552,14 @@ class Counted:
 
     def __init__(self, most: int | None = None, **limits: int) -> None:
         self.admission = ClientLimits()
-        self.use(connections_per_client=most, **limits)
-        self.entrance = ConnectionLimiter(self.admission, lambda: self._settings, 1024)
+        settings = self._settings(connections_per_client=most, **limits)
+        self.entrance = ConnectionLimiter(self.admission, settings, 1024)
 
-    def use(self, **limits: int | None) -> None:
-        self._settings = Settings(limits=Limits(**limits), trusted_proxies=LOOPBACK_PROXY)
+    def reconfigure(self, **limits: int | None) -> None:
+        self.entrance.reconfigure(self._settings(**limits))
+
+    def _settings(self, **limits: int | None) -> Settings:
+        return Settings(limits=Limits(**limits), trusted_proxies=LOOPBACK_PROXY)
 
     @property
     def count(self) -> int:
@@ -620,7 +638,7 @@ async def test_a_trusted_proxy_may_have_any_number() -> None:
 
 async def test_of_those_whom_a_proxy_announces_each_is_a_client() -> None:
     counted = Counted(most=1)
-    async with hall(entrance=counted.entrance, announcers=lambda: LOOPBACK_PROXY) as place:
+    async with hall(entrance=counted.entrance, announcers=LOOPBACK_PROXY) as place:
         with closing(place.dial("127.0.0.9")) as one:
             await one.send(HEADER)
             assert await is_in(one)
@@ -673,6 +691,6 @@ async def test_a_reload_that_makes_room_counts_at_once() -> None:
         with closing(place.dial()) as one, closing(place.dial()) as two:
             assert await is_in(one)
             await two.send(b"in?")
-            counted.use(connections=2)
+            counted.reconfigure(connections=2)
             place.door.look_again()
             assert await two.read() == b"in?"

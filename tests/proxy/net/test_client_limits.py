@@ -316,22 +316,22 @@ def test_a_flood_of_addresses_writes_a_hundred_lines_a_minute() -> None:
     assert turned_away(admission.connection(addresses[-1], 1, 60.0)).notice
 
 
-# -- at the entrance
+# -- connections
 
 
-def test_at_the_entrance_a_trusted_proxy_has_no_limit_and_a_reload_counts_at_once() -> None:
+def test_a_trusted_proxy_has_no_limit_of_connections_and_a_reload_counts_at_once() -> None:
     admission = ClientLimits()
-    now = [Settings.model_validate({"limits": {"connections_per_client": 1}, "trusted_proxies": ["10.0.0.0/8"]})]
-    entrance = ConnectionLimiter(admission, lambda: now[0], 1024)
+    settings = Settings.model_validate({"limits": {"connections_per_client": 1}, "trusted_proxies": ["10.0.0.0/8"]})
+    limiter = ConnectionLimiter(admission, settings, 1024)
     for address in ("10.0.0.7", "10.0.0.7", "203.0.113.7"):
-        admitted(entrance.admit(address, 0.0))
-    turned_away(entrance.admit("203.0.113.7", 0.0))
-    now[0] = Settings.model_validate({"limits": {"connections_per_client": 2, "connections": 4}})
-    admitted(entrance.admit("203.0.113.7", 0.0))
-    turned_away(entrance.admit("10.0.0.7", 0.0))
-    assert entrance.room == "room for 4 connections (gateway.limits.connections)"
-    assert entrance.is_full
-    assert entrance.connections.total == 4
+        admitted(limiter.admit(address, 0.0))
+    turned_away(limiter.admit("203.0.113.7", 0.0))
+    limiter.reconfigure(Settings.model_validate({"limits": {"connections_per_client": 2, "connections": 4}}))
+    admitted(limiter.admit("203.0.113.7", 0.0))
+    turned_away(limiter.admit("10.0.0.7", 0.0))
+    assert limiter.room == "room for 4 connections (gateway.limits.connections)"
+    assert limiter.is_full
+    assert limiter.connections.total == 4
 
 
 # -- how many in all

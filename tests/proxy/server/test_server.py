@@ -210,7 +210,7 @@ async def test_a_reload_that_fails_at_any_step_changes_nothing(
             server._gateway.websockets._slow_readers._shortest,
             server.certificate.context,
             server._gateway.runtime.certificates,
-            server.entrance.room,
+            server.limiter.room,
         ]
 
     before_it = in_force()

@@ -1,0 +1,130 @@
+"""The process: signals, the access log, and the number of files that it may open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from proxy.config import ConfigError, Settings
+from proxy.errors import TlsError
+from proxy.exchange.access_log import AccessLog
+from proxy.exchange.lifecycle import State
+from proxy.http1.client_connection import HAS_C_PARSER
+from proxy.net.tls import Contexts
+from proxy.server import systemd
+from proxy.server.config_diff import CannotApply
+from proxy.server.log_writer import LogWriter
+from proxy.server.server import Server
+from ws_service.config.changes import log_no_file, log_refusal
+
+logger = logging.getLogger("proxy")
+
+_STDOUT = 1
+
+_LAST_LINES = 1.0
+"""Seconds for the last lines of the access log to be written."""
+
+Read = tuple[Settings, Contexts]
+"""Settings that have been read and checked, and what the check has made of files."""
+
+
+async def serve(
+    settings: Settings,
+    folder: Path = Path(),
+    read_again: Callable[[], Read] | None = None,
+    contexts: Contexts | None = None,
+) -> None:
+    """Run the gateway until SIGTERM or SIGINT; a second one stops it at once. SIGHUP reads the configuration again.
+
+    folder: of the config file; the working directory where there is none.
+    read_again: reads the config file, and raises ConfigError; None where there is none.
+    contexts: what the check of the settings has made of files. None: they are read now.
+
+    Raises ListenError when it cannot listen, and TlsError when it cannot speak TLS as it was told.
+    """
+    writer = LogWriter(_STDOUT, "the access log")
+    log = AccessLog(settings.access_log, writer.write)
+    try:
+        server = Server(settings, log, folder, _raise_descriptor_limit(), contexts)
+        await _obey(server, settings, log, read_again)
+    finally:
+        log.flush()
+        writer.close(_LAST_LINES)
+    logger.info("stopped")
+
+
+async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: Callable[[], Read] | None) -> None:
+    """Run a server from its start to its end, by the signals that come."""
+    loop = asyncio.get_running_loop()
+    stop, stop_now = asyncio.Event(), asyncio.Event()
+
+    def stop_signal() -> None:
+        (stop_now if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop_signal)
+    loop.add_signal_handler(signal.SIGHUP, _reload, server, log, read_again)
+    await server.start()
+    _tell_of_start(server, settings)
+    systemd.ready()
+    await stop.wait()
+    systemd.stopping()
+    await _stop(server, stop_now)
+
+
+def _tell_of_start(server: Server, settings: Settings) -> None:
+    if not HAS_C_PARSER:
+        logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
+    logger.info("%s", server.limiter.room)
+    logger.info("admin on %s", settings.admin)
+    hint = "" if settings.listen.startswith("unix:") else " (open it in a browser)"
+    logger.info("gateway ready on %s%s", ", ".join(server.addresses), hint)
+
+
+async def _stop(server: Server, stop_now: asyncio.Event) -> None:
+    """Stop a server; ``stop_now`` skips the drain."""
+    loop = asyncio.get_running_loop()
+    stopping = loop.create_task(server.stop(), name="stop of the gateway")
+    second = loop.create_task(stop_now.wait(), name="second signal")
+    await asyncio.sleep(0)  # the stop's first step: when the line is read, /readyz says the same
+    logger.info("stopping; a second signal stops at once")
+    await asyncio.wait({stopping, second}, return_when=asyncio.FIRST_COMPLETED)
+    second.cancel()
+    if not stopping.done():
+        logger.warning("a second signal: stopping at once")
+        stopping.cancel()
+    await asyncio.wait({stopping, second})
+    if not stopping.cancelled():
+        stopping.result()
+
+
+def _reload(server: Server, log: AccessLog, read_again: Callable[[], Read] | None) -> None:
+    """Read the configuration again, and put it in force, or say why not."""
+    if server.state is not State.READY:
+        logger.warning("SIGHUP is ignored: the gateway is %s", server.state.value)
+        return
+    if read_again is None:
+        log_no_file(logger)
+        return
+    systemd.reloading()
+    try:
+        log.reconfigure(server.reload(*read_again()).access_log)
+    except (ConfigError, CannotApply, TlsError) as error:
+        log_refusal(logger, error)
+    finally:
+        systemd.ready()
+
+
+def _raise_descriptor_limit() -> int:
+    """Raise the limit of open files as far as the system lets us; return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError):  # macOS names a hard limit that it does not grant
+            return soft
+    return hard
