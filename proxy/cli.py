@@ -8,40 +8,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
+import proxy.check
 from proxy.access.auth_rules import AuthRules
-from proxy.check import printed, report_to_terminal
-from proxy.config import NAME, ConfigError, Settings, load_settings
+from proxy.config import NAME, Settings, load_settings
 from proxy.errors import ClientError, ListenError, TlsError
 from proxy.gateway.routing import Forward, Refuse, Upgrade, decide, make_table
 from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.headers import Head
 from proxy.net.peer import Peer
 from proxy.net.tls import Contexts
-from proxy.server.log_writer import LogHandler, LogWriter
 from proxy.server.run import serve
 from proxy.server.startup_checks import objections
-from ws_service.command_line import Commands, config_option
-from ws_service.config.consistency import warnings
+from ws_service.command_line import (
+    CANNOT_LISTEN,
+    config_option,
+    fail,
+    folder_of,
+    log_start,
+    mistakes_shown,
+    program,
+)
 from ws_service.config.file import ConfigFile, find
-from ws_service.config.sections import SECTIONS
+from ws_service.logs.log_writer import LogHandler, standard_error
 
 logger = logging.getLogger("proxy")
-
-_STDERR = 2
-
-_LAST_LINES = 1.0
-"""Seconds for the last lines of the log to be written."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _AUTHORITY = re.compile(r"[^/?#]+:[0-9]+(?:[/?#]|$)")
@@ -50,52 +47,28 @@ _AUTHORITY = re.compile(r"[^/?#]+:[0-9]+(?:[/?#]|$)")
 _EXAMPLE_KEY = b"ZGFzaC13cy1wcm94eS1leA=="
 
 
-@click.group(cls=Commands, invoke_without_command=True)
-@config_option
-@click.option("--print-config", is_flag=True, help="Print every setting of both programs with its value, and stop.")
-@click.version_option(package_name="dash-ws-proxy")
-@click.pass_context
-def main(context: click.Context, path: Path | None, print_config: bool) -> None:
-    """One port in front of a Dash server: WebSockets to their own service, the rest to Dash."""
-    context.obj = path
-    if context.invoked_subcommand is not None:
-        return
-    path, which = find(path)
-    if print_config:
-        with _mistakes_told(which):
-            click.echo(printed(path), nl=False)
-        return
-    contexts = Contexts()
-    with _mistakes_told(which, only_then=True):
-        file = _read(path)
-        settings = load_settings(file, check=partial(objections, contexts=contexts))
-    folder = path.absolute().parent if path is not None else Path.cwd()
-    read_again = partial(_read_again, path) if path is not None else None
-    try:
-        with _logging(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            if which:
-                logger.info("%s", which)
-            _warn(file)
-            runner.run(serve(settings, folder, read_again, contexts))
-    except (ListenError, TlsError) as error:
-        click.echo(f"dash-ws-proxy: {error}", err=True)
-        sys.exit(1)
-
-
-@main.command()
-@config_option
-@click.option("--section", "only", type=click.Choice(SECTIONS), help="Look at this section alone.")
-@click.pass_context
-def check(context: click.Context, path: Path | None, only: str | None) -> None:
+@program(
+    lambda: proxy.check,
     """Check the whole config file; every mistake is named at once.
 
     Every section, what they must say alike, files, names and addresses, and the app that ws_service.app names: it is
     imported, in a process of its own. Exit code 0: no mistakes, perhaps warnings; 2: mistakes.
-    """
-    path, which = find(path or context.obj)
-    if which:
-        click.echo(which, err=True)
-    sys.exit(report_to_terminal(path, only))
+    """,
+)
+def main(path: Path | None, which: str | None) -> None:
+    """One port in front of a Dash server: WebSockets to their own service, the rest to Dash."""
+    contexts = Contexts()
+    with mistakes_shown(which, is_logged=True):
+        file = _read(path)
+        settings = load_settings(file, check=partial(objections, contexts=contexts))
+    read_again = partial(_read_again, path) if path is not None else None
+    try:
+        with standard_error() as writer, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            logging.basicConfig(level=logging.INFO, handlers=[LogHandler(writer, "%(levelname)s %(message)s")])
+            log_start(logger, which, file, NAME)
+            runner.run(serve(settings, folder_of(path), read_again, contexts))
+    except (ListenError, TlsError) as error:
+        fail(f"dash-ws-proxy: {error}", CANNOT_LISTEN)
 
 
 @main.command()
@@ -110,7 +83,7 @@ def explain(context: click.Context, words: tuple[str, ...], path: Path | None, l
     """
     method, url = _method_and_url(words)
     path, which = find(path or context.obj)
-    with _mistakes_told(which or f"using {path}"):
+    with mistakes_shown(which or f"using {path}"):
         settings = load_settings(path)
     head = _head(method, url, lines)
     table = make_table(settings)
@@ -169,25 +142,6 @@ def _head(method: str, url: str, lines: tuple[str, ...]) -> Head:
     return Head(method.upper(), target, (1, 1), tuple(fields))
 
 
-@contextmanager
-def _mistakes_told(which: str | None, *, only_then: bool = False) -> Iterator[None]:
-    """Print the mistakes of a config file, and end with exit code 2.
-
-    which: the sentence that says what is read, None for none; it goes to standard error, because standard output is
-    for the answer.
-    only_then: whether it is printed only where there are mistakes; the log says it otherwise.
-    """
-    if which and not only_then:
-        click.echo(which, err=True)
-    try:
-        yield
-    except ConfigError as error:
-        if which and only_then:
-            click.echo(which, err=True)
-        click.echo(error, err=True)
-        sys.exit(2)
-
-
 def _read(path: Path | None) -> ConfigFile | None:
     return None if path is None else ConfigFile(path, {NAME: Settings})
 
@@ -196,30 +150,8 @@ def _read_again(path: Path) -> tuple[Settings, Contexts]:
     """Read and check a file while the gateway runs. Raises ConfigError."""
     file, contexts = _read(path), Contexts()
     settings = load_settings(file, check=partial(objections, contexts=contexts))
-    _warn(file)
+    log_start(logger, None, file, NAME)
     return settings, contexts
-
-
-def _warn(file: ConfigFile | None) -> None:
-    """Say in the log where the gateway's section does not fit another one."""
-    for line in warnings(file, NAME):
-        logger.warning("%s", line)
-
-
-@contextmanager
-def _logging() -> Iterator[None]:
-    """Write the log to standard error, and never wait for whoever reads it."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:  # closed by whoever started us: a client's socket must not get its number
-            os.open(os.devnull, os.O_RDWR)
-    writer = LogWriter(_STDERR, "this log")
-    logging.basicConfig(level=logging.INFO, handlers=[LogHandler(writer)])
-    try:
-        yield
-    finally:
-        writer.close(_LAST_LINES)
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

@@ -1,10 +1,26 @@
-"""What the command lines of both programs have in common: the config file, and what is said where it is misplaced."""
+"""What the command lines of both programs have in common: ``--config``, ``--print-config``, ``check``, exit codes."""
 
 from __future__ import annotations
 
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn, Protocol
 
 import click
+
+from ws_service.config.consistency import warnings
+from ws_service.config.file import ConfigFile, find
+from ws_service.config.sections import SECTIONS
+from ws_service.errors import ConfigError
+
+CANNOT_LISTEN = 1
+"""Exit code."""
+
+MISTAKE = 2
+"""Exit code for a mistake in the config file, in the user's app or in the command line."""
 
 config_option = click.option(
     "--config",
@@ -14,11 +30,21 @@ config_option = click.option(
 )
 
 
+class WholeFile(Protocol):
+    """What can be asked about all sections of a file (``proxy.check``)."""
+
+    def printed(self, path: Path | None) -> str:
+        """Return every setting of both programs with its value. Raises ConfigError."""
+
+    def report_to_terminal(self, path: Path | None, only: str | None) -> int:
+        """Print the mistakes of a file, or of the section ``only``; return the exit code."""
+
+
 class Command(click.Command):
     """A command that says what to write when it is given a file without ``--config``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse what stands after the command. Raises UsageError."""
+        """Parse what follows the command. Raises UsageError."""
         words = list(args)
         try:
             return super().parse_args(ctx, args)
@@ -40,6 +66,84 @@ class Commands(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             raise _advised(error, words) from None
+
+
+def program(
+    whole_file: Callable[[], WholeFile], check_help: str
+) -> Callable[[Callable[[Path | None, str | None], None]], click.Group]:
+    """Return a decorator that makes a command line of the function that serves, whose docstring is the help text.
+
+    The function gets the config file, None for every default, and the sentence that says which file it is, None where
+    ``--config`` names one.
+    whole_file: returns ``proxy.check``; it is called only for the commands that need it. check_help: of ``check``.
+    """
+
+    def decorate(serve: Callable[[Path | None, str | None], None]) -> click.Group:
+        @click.group(cls=Commands, invoke_without_command=True, help=serve.__doc__)
+        @config_option
+        @click.option(
+            "--print-config", is_flag=True, help="Print every setting of both programs with its value, and stop."
+        )
+        @click.version_option(package_name="dash-ws-proxy")
+        @click.pass_context
+        def main(context: click.Context, path: Path | None, print_config: bool) -> None:
+            context.obj = path
+            if context.invoked_subcommand is not None:
+                return
+            path, which = find(path)
+            if print_config:
+                with mistakes_shown(which):
+                    click.echo(whole_file().printed(path), nl=False)
+            else:
+                serve(path, which)
+
+        @main.command(help=check_help)
+        @config_option
+        @click.option("--section", "only", type=click.Choice(SECTIONS), help="Look at this section alone.")
+        @click.pass_context
+        def check(context: click.Context, path: Path | None, only: str | None) -> None:
+            path, which = find(path or context.obj)
+            if which:
+                click.echo(which, err=True)
+            sys.exit(whole_file().report_to_terminal(path, only))
+
+        return main
+
+    return decorate
+
+
+@contextmanager
+def mistakes_shown(which: str | None, *, is_logged: bool = False) -> Iterator[None]:
+    """Print the mistakes of a config file that are raised in the ``with`` block, and end with exit code 2.
+
+    which: the sentence that says what is read, None for none; it goes to standard error, because standard output is
+    for the answer. is_logged: whether the log will say it, so that it is printed only with mistakes.
+    """
+    if which and not is_logged:
+        click.echo(which, err=True)
+    try:
+        yield
+    except ConfigError as error:
+        fail(f"{which}\n{error}" if which and is_logged else str(error), MISTAKE)
+
+
+def folder_of(path: Path | None) -> Path:
+    """Return the folder from which paths of a config file start: the working directory where there is no file."""
+    return Path.cwd() if path is None else path.absolute().parent
+
+
+def log_start(logger: logging.Logger, which: str | None, file: ConfigFile | None, section: str) -> None:
+    """Log which file is used, and where the program's section does not fit another one."""
+    if which:
+        logger.info("%s", which)
+    for line in warnings(file, section):
+        logger.warning("%s", line)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print a message to standard error and end."""
+    click.echo(message, err=True)
+    sys.exit(code)
 
 
 def _advised(error: click.UsageError, words: list[str]) -> click.UsageError:

@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import stat
-import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -28,7 +27,6 @@ from ws_service.config.settings import Settings
 from ws_service.errors import ListenError
 from ws_service.handoff.receiver import Handoff
 from ws_service.handoff.socket_file import Claim, is_answered, is_possible
-from ws_service.logs.formatter import PlainFormatter
 from ws_service.net.folders import make_folder
 from ws_service.reload import Reload
 from ws_service.websocket.listener import GuardedHTTP, ListenerResources, Tunnelled
@@ -302,25 +300,3 @@ def _bind_unix(listen: str, path: Path) -> socket.socket:
         bound.close()
         raise
     return bound
-
-
-def set_up_logging() -> None:
-    """Write one line per event to standard error, uvicorn's warnings and the user's own messages alike, escaped.
-
-    To be called again behind the import of the user's module: a
-    ``logging.config`` call in there may have switched our loggers off.
-    """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger()
-    if not root.handlers:
-        root.addHandler(handler)
-        root.setLevel(logging.INFO)
-    for name, level in (("ws_service", logging.INFO), ("uvicorn", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.handlers[:] = [handler]
-        logger.setLevel(level)
-        logger.propagate = False
-    for name, known in logging.root.manager.loggerDict.items():
-        if isinstance(known, logging.Logger) and name.partition(".")[0] in ("ws_service", "uvicorn"):
-            known.disabled = False

@@ -27,9 +27,10 @@ from ws_service.config.settings import Settings
 from ws_service.errors import AppError, ListenError
 from ws_service.handoff.socket_file import HANDOFF, MAX_WORKERS, is_answered, is_possible, taken
 from ws_service.hosting.loader import explain
-from ws_service.logs import formatter as plainlog
+from ws_service.logs import formatter
+from ws_service.logs.service_log import service_log
 from ws_service.reload import Reload, ignore_signals
-from ws_service.server import Server, claim, options, set_up_logging, spoken
+from ws_service.server import Server, claim, options, spoken
 
 log = logging.getLogger(__name__)
 
@@ -69,15 +70,23 @@ class WorkerServer(Server):
         already, and the next one that it starts replaces none.
         """
         ignore_signals()
-        set_up_logging()
+        with service_log() as set_up_log:
+            self._import_and_run(sockets, set_up_log)
+        if not self.started:
+            parent = None if self.config.is_replacement else parent_process()
+            if parent is not None and parent.pid is not None and parent.is_alive():
+                os.kill(parent.pid, signal.SIGTERM)  # before 0.5x, uvicorn starts another one for ever
+            sys.exit(_STARTUP_FAILURE)
+
+    def _import_and_run(self, sockets: list[socket.socket] | None, set_up_log: Callable[[], None]) -> None:
         try:
             self._claim = claim(self.config.settings, self.config.folder, MAX_WORKERS)
             make: Any = self.config.app
             self.config.app = make()
-            set_up_logging()
+            set_up_log()
             super().run(sockets)
         except AppError as error:
-            log.error(explain(error), extra=plainlog.LINES)
+            log.error(explain(error), extra=formatter.LINES)
         except ListenError as error:
             log.error(str(error))
         except SystemExit:
@@ -85,11 +94,6 @@ class WorkerServer(Server):
         finally:
             if self._claim is not None:
                 self._claim.release()
-        if not self.started:
-            parent = None if self.config.is_replacement else parent_process()
-            if parent is not None and parent.pid is not None and parent.is_alive():
-                os.kill(parent.pid, signal.SIGTERM)  # before 0.5x, uvicorn starts another one for ever
-            sys.exit(_STARTUP_FAILURE)
 
 
 class Worker(multiprocess.Process):

@@ -17,16 +17,13 @@ from proxy.http1.client_connection import HAS_C_PARSER
 from proxy.net.tls import Contexts
 from proxy.server import systemd
 from proxy.server.config_diff import CannotApply
-from proxy.server.log_writer import LogWriter
 from proxy.server.server import Server
 from ws_service.config.changes import log_no_file, log_refusal
+from ws_service.logs.log_writer import LogWriter
 
 logger = logging.getLogger("proxy")
 
 _STDOUT = 1
-
-_LAST_LINES = 1.0
-"""Seconds for the last lines of the access log to be written."""
 
 Read = tuple[Settings, Contexts]
 """Settings that have been read and checked, and what the check has made of files."""
@@ -53,7 +50,7 @@ async def serve(
         await _obey(server, settings, log, read_again)
     finally:
         log.flush()
-        writer.close(_LAST_LINES)
+        writer.close()
     logger.info("stopped")
 
 

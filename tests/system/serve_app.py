@@ -13,15 +13,16 @@ from pathlib import Path
 
 from ws_service import server
 from ws_service.config.settings import Settings
+from ws_service.logs.service_log import service_log
 
 
 def main(name: str, port: str, handoff: str) -> None:
     module, _, attribute = name.partition(":")
     settings = Settings(listen=f"127.0.0.1:{port}", handoff=handoff)
-    server.set_up_logging()
-    sockets = server.bind(settings.listen, Path())
-    claim = server.claim(settings, Path())
-    server.run(getattr(import_module(module), attribute), settings, sockets, claim)
+    with service_log():
+        sockets = server.bind(settings.listen, Path())
+        claim = server.claim(settings, Path())
+        server.run(getattr(import_module(module), attribute), settings, sockets, claim)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.system.gateway import Gateway, frame, handshake
+from tests.processes import ROOT, free_port, python
+from tests.system.gateway import Gateway, Wire, frame, handshake
 from tests.system.handoff import MASK, TEXT, WAYS, Service, gateway_by, running_service
 
 APP = """
@@ -91,3 +96,56 @@ def test_an_endpoint_that_goes_on_without_its_client_is_a_line_and_no_traceback(
     output = service.process.output[before:]
     assert output.count("Traceback") == 1, "the last one's, which is the app's own fault"
     assert output.count("the endpoint went on when its client had gone") <= 2
+
+
+# -- a log that is not read
+
+TALKATIVE = """
+import logging
+from fastapi import FastAPI, WebSocket
+
+app = FastAPI()
+log = logging.getLogger("app")
+
+@app.get("/say")
+async def say():
+    log.warning("x" * 8000)
+    return "said"
+
+@app.websocket("/live")
+async def live(websocket: WebSocket):
+    await websocket.accept()
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reader_of_the_log_that_does_not_read_makes_no_client_wait(tmp_path: Path, workers: int) -> None:
+    """``dash-ws-service 2>&1 | less``, and nobody turns the page: the pipe is full after eight lines."""
+    port = free_port()
+    (tmp_path / "talkative.py").write_text(TALKATIVE)
+    settings = {"listen": f"127.0.0.1:{port}", "app": "talkative:app", "handoff": "off", "workers": workers}
+    (tmp_path / "config.yaml").write_text(json.dumps({"ws_service": settings}))
+    process = subprocess.Popen(
+        python("-m", "ws_service"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    with process, process.stderr as log:
+        try:
+            for line in log:
+                if b"ws service ready on" in line:
+                    workers -= 1
+                if not workers:
+                    break
+            for _ in range(200):
+                with Wire.to(port) as wire:
+                    wire.send(b"GET /say HTTP/1.1\r\nHost: a\r\n\r\n")
+                    assert wire.read_message().body == b'"said"'
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0, "and nothing waits for the reader at the end"
+        finally:
+            process.kill()

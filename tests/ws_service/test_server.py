@@ -7,7 +7,6 @@ import logging
 import logging.config
 import socket
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,20 +22,6 @@ from ws_service.app import create_app
 from ws_service.config.settings import Settings
 from ws_service.errors import ListenError
 from ws_service.handoff.socket_file import is_possible
-
-
-@pytest.fixture
-def logging_restored() -> Iterator[None]:
-    names = ("", "ws_service", "uvicorn")
-    before = {n: (list(logging.getLogger(n).handlers), logging.getLogger(n).level) for n in names}
-    yield
-    for name, (handlers, level) in before.items():
-        logger = logging.getLogger(name)
-        logger.handlers[:], logger.propagate = handlers, True
-        logger.setLevel(level)
-    for known in logging.root.manager.loggerDict.values():
-        if isinstance(known, logging.Logger):
-            known.disabled = False
 
 
 def close(sockets: list[socket.socket]) -> None:
@@ -177,15 +162,3 @@ def test_who_answers_no_ping_is_closed_after_a_time_that_can_be_set(
 def test_whoever_connects_over_a_unix_socket_is_believed() -> None:
     settings = Settings(listen="unix:ws.sock")
     assert server.server_config(create_app(settings), settings).forwarded_allow_ips == "*"
-
-
-def test_the_log_works_again_behind_a_module_that_switched_it_off(
-    logging_restored: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    server.set_up_logging()
-    logging.config.dictConfig({"version": 1, "disable_existing_loggers": True})
-    server.set_up_logging()
-    logging.getLogger("ws_service.server").info("still here")
-    logging.getLogger("uvicorn.error").warning("me too")
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.split(" ", 2)[2] for line in lines] == ["INFO still here", "WARNING me too"]

@@ -69,7 +69,7 @@ def _escape(found: re.Match[str]) -> str:
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
-class PlainFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter):
     """A formatter whose records are one line each, and the lines of their tracebacks.
 
     Line ends of a message stay where its maker says so (``extra=LINES``) and

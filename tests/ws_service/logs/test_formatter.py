@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ws_service.logs.formatter import LINES, PlainFormatter, escaped, shortened, trace
+from ws_service.logs.formatter import LINES, LineFormatter, escaped, shortened, trace
 
 
 def record(message: str, *arguments: object, name: str = "ws_service", **more: object) -> logging.LogRecord:
@@ -19,7 +19,7 @@ def record(message: str, *arguments: object, name: str = "ws_service", **more: o
 
 
 def written(made: logging.LogRecord) -> list[str]:
-    return PlainFormatter("%(levelname)s %(message)s").format(made).split("\n")
+    return LineFormatter("%(levelname)s %(message)s").format(made).split("\n")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from proxy.server.log_writer import MOST, LogHandler, LogWriter
+from ws_service.logs.log_writer import MAX_BUFFERED, LogHandler, LogWriter
 
 CANNOT = "its lines are dropped until that changes"
 
@@ -61,7 +62,7 @@ class Records(logging.Handler):
 @pytest.fixture
 def records() -> Iterator[Records]:
     handler = Records()
-    logger = logging.getLogger("proxy")
+    logger = logging.getLogger("ws_service")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
@@ -105,20 +106,34 @@ def test_what_is_held_is_written_before_the_end() -> None:
         assert read(reader, 5) == b"last\n"
 
 
+def test_a_flush_waits_until_everything_is_written_but_not_for_ever() -> None:
+    with pipe() as (reader, end), writing(end) as writer:
+        writer.write(b"one\n")
+        writer.flush(5)
+        assert select.select([reader], [], [], 0)[0], "it is in the pipe"
+        assert read(reader, 4) == b"one\n"
+        stuffed = fill(end)
+        writer.write(b"two\n")
+        began = time.monotonic()
+        writer.flush(0.2)
+        assert 0.2 <= time.monotonic() - began < 2
+        read(reader, stuffed + 4)
+
+
 def test_a_reader_that_does_not_read_makes_nobody_wait(records: Records) -> None:
     with pipe() as (reader, end):
         stuffed = fill(end)
         with writing(end) as writer:
             line = b"x" * 999 + b"\n"
             began = time.monotonic()
-            for _ in range(3 * MOST // len(line)):
+            for _ in range(3 * MAX_BUFFERED // len(line)):
                 writer.write(line)
             assert time.monotonic() - began < 2
             assert records.messages == [f"the test's log is not read as fast as it grows; {CANNOT}"]
             lost = writer.dropped
-            assert lost == 3 * MOST // len(line) - MOST // len(line)
+            assert lost == 3 * MAX_BUFFERED // len(line) - MAX_BUFFERED // len(line)
             read(reader, stuffed)
-            assert read(reader, MOST // len(line) * len(line)) == line * (MOST // len(line))
+            assert read(reader, MAX_BUFFERED // len(line) * len(line)) == line * (MAX_BUFFERED // len(line))
             assert records.wait_for(2)[1] == f"the test's log is written again; {lost} lines were dropped"
             writer.write(b"new\n")
             assert read(reader, 4) == b"new\n"
@@ -201,10 +216,10 @@ def test_a_descriptor_that_another_program_has_made_non_blocking_loses_nothing(r
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here: a device of Linux")
 def test_a_log_that_reports_into_itself_does_not_turn_in_circles() -> None:
-    logger = logging.getLogger("proxy")
+    logger = logging.getLogger("ws_service")
     with open("/dev/full", "wb", buffering=0) as full:
         writer = LogWriter(full.fileno(), "this log")
-        handler = LogHandler(writer)
+        handler = LogHandler(writer, "%(levelname)s %(message)s")
         logger.addHandler(handler)
         try:
             logger.error("one")
@@ -219,7 +234,7 @@ def test_a_log_that_reports_into_itself_does_not_turn_in_circles() -> None:
 def test_a_record_becomes_a_line_whatever_it_holds() -> None:
     with pipe() as (reader, end):
         with writing(end) as writer:
-            handler = LogHandler(writer)
+            handler = LogHandler(writer, "%(levelname)s %(message)s")
             handler.handle(logging.LogRecord("proxy", logging.INFO, "", 0, "a %s \udc80", ("ü",), None))
         expected = "INFO a ü \\udc80\n".encode()
         assert read(reader, len(expected)) == expected
@@ -228,7 +243,7 @@ def test_a_record_becomes_a_line_whatever_it_holds() -> None:
 def test_a_record_and_its_traceback_are_escaped_whichever_logger_they_come_from() -> None:
     with pipe() as (reader, end):
         with writing(end) as writer:
-            handler = LogHandler(writer)
+            handler = LogHandler(writer, "%(levelname)s %(message)s")
             try:
                 raise ValueError("x\nERROR forged\x1b[2J")
             except ValueError as error:
@@ -243,7 +258,7 @@ def test_a_record_and_its_traceback_are_escaped_whichever_logger_they_come_from(
 def test_a_record_that_cannot_be_formatted_disturbs_nobody(capsys: pytest.CaptureFixture[str]) -> None:
     with pipe() as (reader, end):
         with writing(end) as writer:
-            handler = LogHandler(writer)
+            handler = LogHandler(writer, "%(levelname)s %(message)s")
             handler.handle(logging.LogRecord("proxy", logging.INFO, "", 0, "%d", ("no number",), None))
             handler.handle(logging.LogRecord("proxy", logging.INFO, "", 0, "next", (), None))
         assert read(reader, 10) == b"INFO next\n"
