@@ -129,7 +129,7 @@ class WebSockets:
             nonlocal is_first
             if decision.upstream == "ws":
                 if not is_first:
-                    await self._handoff.greet()
+                    await self._handoff.services.refresh()
                 is_first = False
                 if await self._hand_off(handshake):
                     return None
@@ -159,7 +159,7 @@ class WebSockets:
                 leftover,
                 is_secure=handshake.is_secure,
                 timeout=timeouts.handshake,
-                send=timeouts.send,
+                send_timeout=timeouts.send,
             )
         except BaseException:
             client.let_go()  # nothing more may be said on it

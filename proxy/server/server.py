@@ -74,13 +74,13 @@ class Server:
         """Listen. Raises ListenError, with nothing left open, when an address cannot be had."""
         settings = self._gateway.runtime.settings
         # Before the first client: one that came earlier would go through the tunnel, and end with this process.
-        await self._gateway.handoff.start()
+        await self._gateway.handoff.services.start()
         try:
             self._bound.append(await bind(settings.listen, "gateway.listen"))
             self._bound.append(await bind(settings.admin, "gateway.admin"))
         except ListenError:
             self._release()
-            self._gateway.handoff.close()
+            self._gateway.handoff.services.close()
             raise
         for upstream in self._gateway.runtime.upstreams.values():
             upstream.start()
@@ -142,7 +142,7 @@ class Server:
         await self._drain.cut()
         if self._gateway.handoff.live:
             logger.info("sockets that were handed over live on: %d", self._gateway.handoff.live)
-        self._gateway.handoff.close()
+        self._gateway.handoff.services.close()
         for upstream in self._gateway.runtime.upstreams.values():
             upstream.close()
             await upstream.closed()

@@ -59,20 +59,19 @@ def lose_upstreams(server: Server) -> None:
 
 def end_channels(server: Server) -> None:
     """End the channels of the hand-off, as the death of the service does."""
-    handoff = server._gateway.handoff
-    for channel in [*handoff._channels.values(), *handoff._leaving]:
+    for channel in server._gateway.handoff.services.channels:
         channel.end("")
 
 
 def look_for_services(server: Server) -> None:
     """Dial the services of the hand-off that are not dialled yet."""
     if server._gateway.handoff.is_on:
-        server._gateway.handoff._look()
+        server._gateway.handoff.services.discover()
 
 
 def has_service(server: Server) -> bool:
     """Tell whether sockets can be handed over now."""
-    return server._gateway.handoff._least_busy() is not None
+    return server._gateway.handoff.services.least_busy() is not None
 
 
 def hurry(server: Server, client: str, seconds: float) -> None:
@@ -132,12 +131,11 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
     if server._admin_listener is not None:
         left["admin connections"] = len(server._admin_listener._connections)
         left["admin heads waited for"] = len(server._admin_listener._deadlines)
-    handoff = gateway.handoff
-    for channel in {*handoff._channels.values(), *handoff._leaving}:
+    for channel in gateway.handoff.services.channels:
         left["sockets in doubt"] += len(channel._doubtful)
-        left["verdicts waited for"] += len(channel._waiting)
+        left["replies waited for"] += len(channel._offered)
         left["handed-over sockets counted"] += channel.live
-        left["clients with handed-over sockets"] += len(channel._held)
+        left["clients with handed-over sockets"] += len(channel._adopted)
     return [f"{what}: {count}" for what, count in sorted(left.items()) if count]
 
 

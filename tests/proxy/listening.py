@@ -167,7 +167,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
         if lifecycle.is_ready:
             lifecycle.happen("stop")
         gateway.websockets.abort_tunnels()
-        gateway.handoff.close()
+        gateway.handoff.services.close()
         await listener.shutdown(1)
         if lifecycle.in_flight:
             async with asyncio.timeout(5):

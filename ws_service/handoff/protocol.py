@@ -14,10 +14,8 @@ Each is one datagram of a SOCK_SEQPACKET connection, so there is no framing::
     code     2 bytes, unsigned
     flag     1 byte
 
-All big-endian. ``docs/handoff.md`` draws the conversation; this room knows
-its letters. It is the one module of the service that the gateway imports
-beside the reader of the configuration, so it is the standard library alone,
-and it touches no socket.
+All big-endian. ``docs/handoff.md`` draws the conversation. The gateway imports this module too, so it is the standard
+library alone, and touches no socket.
 """
 
 from __future__ import annotations
@@ -27,7 +25,9 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import Any, ClassVar
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 VERSION = 2
 
@@ -38,9 +38,17 @@ head: nginx 8 KiB (32 KiB with large buffers), Node 16 KiB, uvicorn 64 KiB."""
 MAX_MESSAGE = 131072
 """Bytes of any message. The kernel's own limit is the send buffer, 208 KiB where nobody has changed it."""
 
+MAX_WORKERS = 64
+"""Processes of one service, each with a socket file of its own; during a rolling restart each has two."""
+
 _UNKNOWN = (1 << 64) - 1
 _LATEST = 1e11
-"""Seconds since 1970 of about the year 5138: a time behind it is a fault, and dates break before it becomes one."""
+"""Seconds since 1970 of about the year 5138: a later time is a mistake, and dates break before it becomes one."""
+
+
+def socket_path(path: Path, number: int) -> Path:
+    """Return where worker ``number`` of a service is found: the first at ``path`` itself, then ``path.1`` and so on."""
+    return path if number == 0 else path.with_name(f"{path.name}.{number}")
 
 
 class WireError(Exception):
@@ -48,44 +56,34 @@ class WireError(Exception):
 
 
 class Ending(Enum):
-    """How an adopted socket ended: who said so first, or a reset."""
+    """How an adopted socket ended: which side began to close, or a reset."""
 
     CLIENT = 1
     SERVICE = 2
     RESET = 3
 
 
-class _Bytes:
-    """What is left to read of a message."""
+class _Codec(NamedTuple):
+    """How one field is written, and read again.
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._position = 0
+    read: takes a message and where the field begins in it; returns the value and where the field ends. Where the
+    message is too short for that, it raises ``IndexError`` or ``struct.error``, or returns an end outside of it.
+    """
 
-    def take(self, size: int) -> bytes:
-        piece = self._data[self._position : self._position + size]
-        if len(piece) < size:
-            raise WireError("it ends too early")
-        self._position += size
-        return piece
-
-    def unpack(self, layout: struct.Struct) -> Any:
-        return layout.unpack(self.take(layout.size))[0]
-
-    @property
-    def is_empty(self) -> bool:
-        return self._position == len(self._data)
+    write: Callable[[Any], bytes]
+    read: Callable[[bytes, int], tuple[Any, int]]
 
 
 _CODE, _LENGTH, _NUMBER, _SECONDS = (struct.Struct(layout) for layout in (">H", ">I", ">Q", ">d"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Codec:
-    """How one field is written, and read again."""
+def _of(layout: struct.Struct) -> _Codec:
+    """Return the codec of a number of a fixed size."""
 
-    write: Callable[[Any], bytes]
-    read: Callable[[_Bytes], Any]
+    def read(data: bytes, at: int) -> tuple[Any, int]:
+        return layout.unpack_from(data, at)[0], at + layout.size
+
+    return _Codec(layout.pack, read)
 
 
 def _write_text(value: str) -> bytes:
@@ -95,54 +93,58 @@ def _write_text(value: str) -> bytes:
     return _CODE.pack(len(data)) + data
 
 
-def _read_text(data: _Bytes) -> str:
-    try:
-        return data.take(data.unpack(_CODE)).decode()
-    except UnicodeDecodeError:
-        raise WireError("a text is not UTF-8") from None
+def _read_text(data: bytes, at: int) -> tuple[str, int]:
+    end = at + 2 + (data[at] << 8 | data[at + 1])
+    return data[at + 2 : end].decode(), end
 
 
 def _write_octets(value: bytes) -> bytes:
     return _LENGTH.pack(len(value)) + value
 
 
-def _read_octets(data: _Bytes) -> bytes:
-    return data.take(data.unpack(_LENGTH))
+def _read_octets(data: bytes, at: int) -> tuple[bytes, int]:
+    end = at + 4 + _LENGTH.unpack_from(data, at)[0]
+    return data[at + 4 : end], end
 
 
-def _read_seconds(data: _Bytes) -> float:
-    value: float = data.unpack(_SECONDS)
+def _read_seconds(data: bytes, at: int) -> tuple[float, int]:
+    value: float = _SECONDS.unpack_from(data, at)[0]
     if not (math.isfinite(value) and 0 <= value < _LATEST):
         raise WireError("a time is none")
-    return value
+    return value, at + 8
 
 
-def _read_known(data: _Bytes) -> int | None:
-    value: int = data.unpack(_NUMBER)
-    return None if value == _UNKNOWN else value
+def _read_count(data: bytes, at: int) -> tuple[int | None, int]:
+    value: int = _NUMBER.unpack_from(data, at)[0]
+    return None if value == _UNKNOWN else value, at + 8
 
 
-def _read_flag(data: _Bytes) -> bool:
-    value = data.take(1)[0]
-    if value > 1:
+def _read_close_code(data: bytes, at: int) -> tuple[int | None, int]:
+    return _CODE.unpack_from(data, at)[0] or None, at + 2
+
+
+def _read_flag(data: bytes, at: int) -> tuple[bool, int]:
+    if data[at] > 1:
         raise WireError("a flag is neither 0 nor 1")
-    return bool(value)
+    return data[at] == 1, at + 1
 
 
-def _read_ending(data: _Bytes) -> Ending:
-    try:
-        return Ending(data.take(1)[0])
-    except ValueError:
-        raise WireError("an ending is none that is known") from None
+def _read_ending(data: bytes, at: int) -> tuple[Ending, int]:
+    ending = _ENDINGS.get(data[at])
+    if ending is None:
+        raise WireError("an ending is none that is known")
+    return ending, at + 1
 
+
+_ENDINGS = {ending.value: ending for ending in Ending}
 
 TEXT = _Codec(_write_text, _read_text)
 OCTETS = _Codec(_write_octets, _read_octets)
-NUMBER = _Codec(_NUMBER.pack, lambda data: data.unpack(_NUMBER))
-COUNT = _Codec(lambda value: _NUMBER.pack(_UNKNOWN if value is None else value), _read_known)
+NUMBER = _of(_NUMBER)
+COUNT = _Codec(lambda value: _NUMBER.pack(_UNKNOWN if value is None else value), _read_count)
 SECONDS = _Codec(_SECONDS.pack, _read_seconds)
-CODE = _Codec(_CODE.pack, lambda data: data.unpack(_CODE))
-CLOSE_CODE = _Codec(lambda value: _CODE.pack(value or 0), lambda data: data.unpack(_CODE) or None)
+CODE = _of(_CODE)
+CLOSE_CODE = _Codec(lambda value: _CODE.pack(value or 0), _read_close_code)
 FLAG = _Codec(lambda value: bytes((value,)), _read_flag)
 ENDING = _Codec(lambda value: bytes((value.value,)), _read_ending)
 
@@ -151,7 +153,7 @@ ENDING = _Codec(lambda value: bytes((value.value,)), _read_ending)
 class Socket:
     """What the gateway's log and limits must know of a socket, kept by the service: the gateway keeps numbers alone.
 
-    id: the exchange's. client: its address as the gateway decided it.
+    id: of the exchange. client: its address as the gateway decided it.
     target, host: of the handshake. route: the rule that sent it here.
     opened: seconds of the wall clock at which the socket was handed over.
     """
@@ -167,16 +169,24 @@ class Socket:
 
 
 def _write_fields(value: Any) -> bytes:
-    return b"".join(
-        codec.write(getattr(value, field.name)) for field, codec in zip(fields(value), value.layout, strict=True)
-    )
+    return b"".join([codec.write(getattr(value, name)) for name, codec in _fields(value.__class__)])
 
 
-def _read_fields(kind: type[Any], data: _Bytes) -> Any:
-    return kind(*[codec.read(data) for codec in kind.layout])
+def _read_fields(kind: type[Any], data: bytes, at: int) -> tuple[Any, int]:
+    values = []
+    for codec in kind.layout:
+        value, at = codec.read(data, at)
+        values.append(value)
+    return kind(*values), at
 
 
-SOCKET = _Codec(_write_fields, lambda data: _read_fields(Socket, data))
+@cache
+def _fields(kind: type[Any]) -> tuple[tuple[str, _Codec], ...]:
+    """Return the names of a message's fields, with their codecs, in order."""
+    return tuple(zip((field.name for field in fields(kind)), kind.layout, strict=True))
+
+
+SOCKET = _Codec(_write_fields, lambda data, at: _read_fields(Socket, data, at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +216,7 @@ class Open:
 
     is_secure: the client's scheme is https as far as the gateway knows.
     head: the handshake, as an upstream would get it. leftover: the bytes
-    that were read behind it. handshake: seconds for the app to answer. send:
+    that were read after it. handshake: seconds for the app to answer. send:
     seconds within which the client must take some of what waits for it.
     """
 
@@ -245,7 +255,7 @@ class Ended:
 
     duration: seconds since it was adopted.
     status: what the handshake was answered with; 499 when the client left before, 500 when the app did not answer.
-    received, sent: bytes from and to the client behind the handshake, its
+    received, sent: bytes from and to the client after the handshake, its
         answer included; None where the system does not tell.
     close_code: of the close frame that began the end; None where there was none.
     """
@@ -288,14 +298,19 @@ def decode(data: bytes) -> Message:
     """Return the message of these bytes. Raises WireError for anything else, whatever it is."""
     if len(data) > MAX_MESSAGE:
         raise WireError("it is too large")
-    left = _Bytes(data)
-    version = left.take(1)[0]
-    if version != VERSION:
-        raise WireError(f"it is in version {version} of the protocol, and this is version {VERSION}")
-    number = left.take(1)[0]
-    if number not in KINDS:
-        raise WireError(f"there is no kind {number}")
-    message: Message = _read_fields(KINDS[number], left)
-    if not left.is_empty:
+    try:
+        if data[0] != VERSION:
+            raise WireError(f"it is in version {data[0]} of the protocol, and this is version {VERSION}")
+        if data[1] not in KINDS:
+            raise WireError(f"there is no kind {data[1]}")
+        message, end = _read_fields(KINDS[data[1]], data, 2)
+    except UnicodeDecodeError:
+        raise WireError("a text is not UTF-8") from None
+    except (IndexError, struct.error):
+        raise WireError("it ends too early") from None
+    if end > len(data):
+        raise WireError("it ends too early")
+    if end < len(data):
         raise WireError("something follows its end")
-    return message
+    decoded: Message = message
+    return decoded

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import socket
-import struct
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -20,6 +19,7 @@ import uvicorn
 from ws_service.handoff import protocol as wire
 from ws_service.handoff.adopted import Adopted
 from ws_service.handoff.socket_file import Claim
+from ws_service.net.peer_credentials import peer_credentials
 from ws_service.websocket.connection import Resources
 
 log = logging.getLogger(__name__)
@@ -131,26 +131,26 @@ class Handoff:
                 return
             self._is_breathless = False
             accepted.setblocking(False)
-            pid, uid = peer(accepted)
-            if uid not in (0, os.geteuid()):
+            peer = peer_credentials(accepted)
+            if not peer.is_trusted:
                 self._resources.log.say(
                     "another user",
                     logging.WARNING,
                     "refused process %d on %s: it runs as user %d, and sockets are taken from user %d and root alone; "
                     "run the gateway and the service as the same user",
-                    pid,
+                    peer.pid,
                     self._claim.path,
-                    uid,
+                    peer.uid,
                     os.geteuid(),
                 )
                 accepted.close()
                 continue
             if len(self._channels) >= _MAX_CHANNELS:
                 sentence = "refused process %d: %d gateways are connected already"
-                self._resources.log.say("too many gateways", logging.ERROR, sentence, pid, len(self._channels))
+                self._resources.log.say("too many gateways", logging.ERROR, sentence, peer.pid, len(self._channels))
                 accepted.close()
                 continue
-            self._channels.add(_Channel(accepted, pid, self))
+            self._channels.add(_Channel(accepted, peer.pid, self))
 
     def greeted(self, channel: _Channel) -> None:
         """Answer a gateway's hello, and tell it of the sockets that report to nobody, and of those that have ended."""
@@ -368,9 +368,3 @@ def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
     if flags & socket.MSG_CTRUNC and descriptors:  # more than one: the rest is closed by the kernel
         os.close(descriptors.pop())
     return data, descriptors
-
-
-def peer(sock: socket.socket) -> tuple[int, int]:
-    """Return the process and the user at the other end of a unix socket, as the kernel knows them (unix(7))."""
-    pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return pid, uid

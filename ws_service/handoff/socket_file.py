@@ -11,13 +11,11 @@ import time
 from pathlib import Path
 
 from ws_service.errors import ListenError
+from ws_service.handoff.protocol import socket_path
 from ws_service.net.folders import make_folder
 
 HANDOFF = socket.SOCK_SEQPACKET
 """The kind of socket that sockets are handed over on: what is sent at once arrives at once."""
-
-MAX_WORKERS = 64
-"""Places beside each other on one path: each worker has its own, and during a rolling restart two."""
 
 LOCK_WAIT = 5.0
 """Seconds for the lock: whoever has it looks for a place, which takes milliseconds."""
@@ -38,7 +36,7 @@ class Claim:
         path = make_folder(path.parent) / path.name
         with _Lock(path):
             for number in range(slots):
-                self.path = place(path, number)
+                self.path = socket_path(path, number)
                 if not is_answered(self.path, HANDOFF):
                     self.socket = _bind(self.path)
                     return
@@ -50,11 +48,6 @@ class Claim:
             # In this order: behind a close the file looks stale, and might be another service's already.
             self.path.unlink(missing_ok=True)
             self.socket.close()
-
-
-def place(path: Path, number: int) -> Path:
-    """Return where worker ``number`` is found: the first at the path itself."""
-    return path if number == 0 else path.with_name(f"{path.name}.{number}")
 
 
 def taken(path: Path) -> ListenError:

@@ -147,5 +147,5 @@ async def test_what_comes_through_tls_is_tunnelled(tmp_path: Path, monkeypatch: 
 async def connect(gateway: Listening, service: Place) -> None:
     """Make the gateway look for the service, and greet it."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(gateway.gateway.handoff.start())
+        group.create_task(gateway.gateway.handoff.services.start())
         await service.accept()

@@ -20,6 +20,7 @@ from ws_service.handoff import protocol as wire
 from ws_service.handoff import receiver as module
 from ws_service.handoff.receiver import Handoff
 from ws_service.handoff.socket_file import Claim, is_possible
+from ws_service.net.peer_credentials import PeerCredentials
 from ws_service.websocket.connection import Resources
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason="sockets are handed over on Linux alone")
@@ -256,7 +257,7 @@ async def test_another_users_gateway_is_refused(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     me = os.geteuid()
-    monkeypatch.setattr(module, "peer", lambda _: (7, me + 1))
+    monkeypatch.setattr(module, "peer_credentials", lambda _: PeerCredentials(7, me + 1))
     for _ in range(3):
         assert await rig.dial().receive() is None
     (line,) = caplog.records
@@ -268,7 +269,7 @@ async def test_another_users_gateway_is_refused(
 
 
 async def test_root_may_hand_over_to_anybody(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "peer", lambda _: (7, 0))
+    monkeypatch.setattr(module, "peer_credentials", lambda _: PeerCredentials(7, 0))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert await rig.dial().greet() == 0
 

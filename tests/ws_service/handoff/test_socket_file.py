@@ -13,7 +13,8 @@ import pytest
 
 from ws_service.errors import ListenError
 from ws_service.handoff import socket_file as module
-from ws_service.handoff.socket_file import HANDOFF, Claim, is_answered, is_possible, place
+from ws_service.handoff.protocol import socket_path
+from ws_service.handoff.socket_file import HANDOFF, Claim, is_answered, is_possible
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason="sockets are handed over on Linux alone")
 
@@ -103,7 +104,7 @@ def test_workers_that_start_at_once_get_a_place_each(path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join(10)
-    assert sorted(claim.path for claim in claims) == sorted(place(path, number) for number in range(8))
+    assert sorted(claim.path for claim in claims) == sorted(socket_path(path, number) for number in range(8))
     assert all(is_answered(claim.path, HANDOFF) for claim in claims)
     with pytest.raises(ListenError):
         Claim(path, slots=8)
