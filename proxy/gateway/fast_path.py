@@ -41,7 +41,7 @@ class FastPath:
         self._runtime = runtime
         self._uploads = uploads
         self._open_record = recorder.open
-        self.waiting = Deadlines[_FastPathExchange](runtime.settings.timeouts.response, _FastPathExchange.took_too_long)
+        self.waiting = Deadlines[_FastPathExchange](_FastPathExchange.took_too_long)
         """Those whose answer has not begun: one timer for all, because one for each is dear."""
         self.close_record = recorder.close
         self.resume = completion.start
@@ -49,7 +49,6 @@ class FastPath:
     def reconfigure(self, runtime: Runtime) -> None:
         """Carry by another configuration from here on; what is under way keeps the one that it began with."""
         self._runtime = runtime
-        self.waiting.use(runtime.settings.timeouts.response)
 
     def offer(self, connection: ClientConnection, request: SimpleRequest) -> _FastPathExchange | None:
         """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
@@ -75,7 +74,7 @@ class FastPath:
         exchange = self._open_record(asked.client, request.method, request.target, request.host.decode("latin-1"))
         exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
         carried = _FastPathExchange(self, runtime.settings, connection, request, asked, upstream, link, exchange)
-        self.waiting.begin(carried)
+        self.waiting.begin(carried, runtime.settings.timeouts.response)
         try:
             link.write(
                 b"".join((request.line, request.fields, asked.lines_of(exchange.id, name), b"\r\n", request.body))

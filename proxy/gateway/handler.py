@@ -69,7 +69,7 @@ class Gateway:
         self._completion = Completion(self._recorder)
         self.uploads = Uploads()
         self.handoff = Handoff(settings.handoff_path(folder), observe, limits.websockets)
-        self.websockets = WebSockets(self._recorder, limits, self.handoff, settings)
+        self.websockets = WebSockets(self._recorder, limits, self.handoff)
         self._fast_path = FastPath(runtime, self._recorder, self._completion, self.uploads)
         self._log = LimitedLog(logger)
 
@@ -114,7 +114,6 @@ class Gateway:
         """Serve by another configuration from here on; an exchange that is under way keeps the one it began with."""
         before, self._runtime = self._runtime, runtime
         self._fast_path.reconfigure(runtime)
-        self.websockets.reconfigure(runtime.settings)
         old, new = set(before.upstreams.values()), set(runtime.upstreams.values())
         for upstream in new - old:
             upstream.start()

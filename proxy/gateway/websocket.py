@@ -20,9 +20,8 @@ from proxy.http1.client_connection import ClientStream, SentResponse
 from proxy.http1.headers import Fields, request_head, upgrade_response_head
 from proxy.http1.response_reader import Response
 from proxy.net.client_limits import Admitted, ClientLimits, Lease, Rejected, Slot
-from proxy.net.dead_peers import DeadPeers
 from proxy.net.peer import is_trusted
-from proxy.net.timers import SlowReaders
+from proxy.net.timers import IdleTunnels, SlowReaders
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.retry import hold
 from proxy.upstream.upstream import Upstream
@@ -30,7 +29,8 @@ from proxy.websocket.frames import CloseCode
 from proxy.websocket.handoff import Handoff
 from proxy.websocket.handshake import forward_handshake
 from proxy.websocket.leg import Leg
-from proxy.websocket.tunnel import IdleWatch, Tunnel
+from proxy.websocket.tunnel import Tunnel
+from ws_service.net.dead_peers import DeadPeers
 
 logger = logging.getLogger("proxy")
 
@@ -57,22 +57,18 @@ class Handshake:
 class WebSockets:
     """Carries WebSockets from an admitted handshake on.
 
-    limits: counts what clients have. handoff: the services that may take sockets over. settings: those of the start.
+    limits: counts what clients have. handoff: the services that may take sockets over.
     """
 
-    def __init__(self, recorder: Recorder, limits: ClientLimits, handoff: Handoff, settings: Settings) -> None:
+    def __init__(self, recorder: Recorder, limits: ClientLimits, handoff: Handoff) -> None:
         self._recorder = recorder
         self._limits = limits
         self._handoff = handoff
         self._tunnels: dict[Tunnel, tuple[Exchange, Leases]] = {}
-        self._idle_watch = IdleWatch()
-        self._slow_readers = SlowReaders(settings.timeouts.send, self._legs)
+        self._idle_tunnels = IdleTunnels(lambda: self._tunnels)
+        self._slow_readers = SlowReaders(self._legs)
         self._dead_peers = DeadPeers(self._legs)
         self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
-
-    def reconfigure(self, settings: Settings) -> None:
-        """Sweep often enough for tunnels that open from here on; those that are open keep their timeouts."""
-        self._slow_readers.use(settings.timeouts.send)
 
     async def admit(self, address: str, limits: Limits, leases: Leases) -> Slot:
         """Count a WebSocket in before it is one; wait if its client is fast. Raises TooMany."""
@@ -190,6 +186,7 @@ class WebSockets:
                 to_upstream,
                 buffer=settings.buffer,
                 send_timeout=settings.timeouts.send,
+                idle_timeout=settings.timeouts.tunnel_idle,
                 lease_buffer=partial(self.lease_buffer, settings, exchange.client),
                 on_end=self._on_tunnel_end,
             )
@@ -201,10 +198,10 @@ class WebSockets:
             to_upstream.abort()
             raise
         self._tunnels[tunnel] = exchange, handshake.leases.pass_on()
-        self._idle_watch.watch(tunnel, settings.timeouts.tunnel_idle)
         exchange.is_tunnel = True
         exchange.status = 101
-        self._slow_readers.wake()
+        self._idle_tunnels.wake(settings.timeouts.tunnel_idle)
+        self._slow_readers.wake(settings.timeouts.send)
         self._dead_peers.wake()
         self._recorder.websocket_opened(exchange)
         if self._recorder.lifecycle.is_ending:  # the drain began while the upstream made up its mind
@@ -220,7 +217,6 @@ class WebSockets:
         if known is None:  # it could not be opened, and its exchange has ended with that
             return
         exchange, leases = known
-        self._idle_watch.forget(tunnel)
         exchange.received, exchange.sent = tunnel.bytes_from_client, tunnel.bytes_from_upstream
         exchange.outcome = tunnel.outcome or Outcome.BUG
         exchange.closed_by, exchange.close_code = tunnel.closed_by, tunnel.close_code

@@ -32,11 +32,11 @@ from proxy.http1.request_reader import RequestReader
 from proxy.http1.simple_message import MAX_FIELDS, MAX_HEAD, SimpleRequest, recognise_request
 from proxy.net import tls
 from proxy.net.client_limits import Lease, Slot
-from proxy.net.dead_peers import DeadPeers
 from proxy.net.peer import Peer
 from proxy.net.read_size import READ_SIZE, give_way, last_read
 from proxy.net.timers import Deadlines, SlowReaders, waits
-from proxy.net.tls_flood import TlsWatch
+from proxy.net.tls_flood import TlsFloods
+from ws_service.net.dead_peers import DeadPeers
 from ws_service.net.unacknowledged import waiting
 
 HAS_C_PARSER = http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
@@ -195,7 +195,7 @@ class ClientStream:
         """
         if transport.get_extra_info("sslcontext") is not None:
             before = self._protocol.received()
-            self._protocol.tls_watch.watch(transport, lambda: before + received(), cut)
+            self._protocol.tls_floods.add(transport, lambda: before + received(), cut)
 
     def take_slot(self) -> Slot | None:
         """Take what the connection counts as, for whoever knows its end behind ``take``; None where nobody counts."""
@@ -267,7 +267,7 @@ class ClientConnection(AiohttpProtocol):
         "_unsent",
         "_wire",
         "_written",
-        "acknowledged",
+        "is_acknowledged",
         "is_lent",
         "peer",
         "slot",
@@ -307,7 +307,8 @@ class ClientConnection(AiohttpProtocol):
         self._is_broken = False  # nothing more of this connection is read
         self._announced = announced
         self._wire: asyncio.Transport | None = None  # aiohttp forgets its own before the last bytes have left
-        self._written = self.acknowledged = 0  # bytes that were given to it
+        self._written = 0  # bytes that were given to it
+        self.is_acknowledged = True
         self._received = 0  # bytes that came from it
         self._most = 0  # bytes of one read, behind which others have a turn
         self._large_head: Lease | None = None  # a head that is larger than what others hold is counted too
@@ -327,8 +328,8 @@ class ClientConnection(AiohttpProtocol):
         self._wire.set_write_buffer_limits(high=self._read_bufsize)
         self._most = last_read(self._wire)
         if self._wire.get_extra_info("sslcontext") is not None:
-            self.tls_watch.watch(self._wire, self.received, self.took_too_long)
-        self._heads.begin(self)
+            self.tls_floods.add(self._wire, self.received, self.took_too_long)
+        self._heads.begin(self, self._listener.head_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Offer a plain request to the handler; give everything else to aiohttp, if it can be read in one way only."""
@@ -389,7 +390,8 @@ class ClientConnection(AiohttpProtocol):
             self._break(error, had_head)
             return len(data)
         if reader.has_begun and not (had_begun or reader.has_head or self._request_count == 0):
-            self._heads.begin(self)  # its first byte; the first head of all has its time from connecting
+            # Its first byte; the first head of all has its time from connecting.
+            self._heads.begin(self, self._listener.head_timeout)
         if good:
             if reader.has_head and not had_head:
                 self.timeout = self._listener.send_timeout
@@ -465,17 +467,13 @@ class ClientConnection(AiohttpProtocol):
         """Send bytes of an answer; to a client that is gone they go nowhere."""
         if self.transport is not None:
             self._written += len(data)
+            self.is_acknowledged = False
             self.transport.write(data)
 
     def taken(self) -> int | None:
         """Return how many bytes the client has taken; None when nothing waits for it."""
         left = None if self._wire is None else waiting(self._wire)
         return None if left is None else self._written - left
-
-    @property
-    def written(self) -> int:
-        """Return how many bytes were written to the client."""
-        return self._written
 
     @property
     def wire(self) -> asyncio.Transport | None:
@@ -523,9 +521,9 @@ class ClientConnection(AiohttpProtocol):
             self.force_close()
 
     @property
-    def tls_watch(self) -> TlsWatch:
-        """Where connections over TLS are watched."""
-        return self._listener.tls_watch
+    def tls_floods(self) -> TlsFloods:
+        """What cuts connections over TLS in which next to nothing is said."""
+        return self._listener.tls_floods
 
     @property
     def is_leaving(self) -> bool:
@@ -691,13 +689,12 @@ class Listener(web.Server):
             handler_cancellation=True,
         )
         self.is_leaving = False
-        self.tls_watch = TlsWatch()
+        self.tls_floods = TlsFloods()
         self.handler = handler
         self.on_empty: Callable[[], None] = lambda: None
-        self._heads = Deadlines[ClientConnection](terms["head_timeout"], ClientConnection.head_is_late)
-        self._slow_readers = SlowReaders(terms["send_timeout"], self._clients)
-        self._vanished = DeadPeers(self._clients)
-        self.send_timeout = terms["send_timeout"]
+        self._heads = Deadlines[ClientConnection](ClientConnection.head_is_late)
+        self._slow_readers = SlowReaders(self._clients)
+        self._dead_peers = DeadPeers(self._clients)
         self._options: dict[str, Any] = {
             "heads": self._heads,
             "access_log": None,
@@ -710,9 +707,8 @@ class Listener(web.Server):
 
     def reconfigure(self, **terms: Unpack[ListenerOptions]) -> None:
         """Change what holds for connections that begin from here on; the first two timeouts for heads and exchanges."""
-        self._heads.use(terms["head_timeout"])
-        self._slow_readers.use(terms["send_timeout"])
-        self.send_timeout = terms["send_timeout"]
+        self.head_timeout, self.send_timeout = terms["head_timeout"], terms["send_timeout"]
+        self._slow_readers.wake(self.send_timeout)
         limits = terms["limits"]
         self._options["limits"] = limits
         # aiohttp's own limits are for each line; it gets none that the reader has not found to be within ours.
@@ -756,8 +752,8 @@ class Listener(web.Server):
         announced: who a proxy in front says that the client is; None: the transport knows.
         slot: what it counts as; it is released at its end. None where nobody counts.
         """
-        self._slow_readers.wake()
-        self._vanished.wake()
+        self._slow_readers.wake(self.send_timeout)
+        self._dead_peers.wake()
         return ClientConnection(self, loop=self._loop, announced=announced, slot=slot, **self._options)
 
     def _clients(self) -> list[ClientConnection]:

@@ -1,33 +1,37 @@
-"""Who is too slow: found by looking now and then, with one timer for everybody.
+"""Timeouts, found by a periodic sweep over all items: no timer is set or cancelled for one of them.
 
-``Deadlines`` ends what has not come to its end in time. ``SlowReaders`` ends
-who takes next to nothing of what waits for it.
-
-What a reader has taken is what its own kernel has acknowledged
-(``ws_service.unacknowledged``). Nothing is done per message, and nothing is
-kept of readers for whom nothing waits.
+``Deadlines`` tells of what has not ended in time. ``SlowReaders`` ends
+clients that take next to nothing of what waits for them, ``IdleTunnels``
+closes tunnels through which nothing passes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
-from itertools import takewhile
+from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from proxy.net.read_size import READ_SIZE
+from ws_service.net.periodic_sweep import Pass, PeriodicSweep
 from ws_service.net.unacknowledged import MIN_RATE
 
 T = TypeVar("T")
 
-LOOKS = 4
-"""Looks per timeout: whoever exceeds it is found within another quarter."""
+SWEEPS = 4
+"""Sweeps per timeout: what exceeds it is found within another quarter of it."""
 
 _SHORTEST = 0.05
-"""Seconds between two looks at the least: a timeout of 0 must not become a busy loop."""
+"""Seconds between two sweeps at the least: a timeout of 0 must not become a busy loop."""
 
 _ROUNDING = 1e-6
-"""Seconds that a sum of pauses may differ from what it should be."""
+"""Seconds that a sum of periods may differ from what it should be."""
+
+
+def is_over(seconds: float, timeout: float) -> bool:
+    """Tell whether a sum of periods has come to a timeout, which is no shorter than ``SWEEPS`` periods."""
+    return seconds >= max(timeout, SWEEPS * _SHORTEST) - _ROUNDING
 
 
 def waits(transport: asyncio.Transport) -> int:
@@ -40,8 +44,51 @@ def waits(transport: asyncio.Transport) -> int:
     return held if transport.get_extra_info("sslcontext") is None else 4 * held
 
 
+def _period(timeout: float) -> float:
+    return max(timeout / SWEEPS, _SHORTEST)
+
+
+class Deadlines(Generic[T]):
+    """Tells of items that take too long, each with a timeout of its own.
+
+    on_late: called with each, up to a second or a quarter of its timeout late, whichever is less.
+    """
+
+    def __init__(self, on_late: Callable[[T], None]) -> None:
+        self._on_late = on_late
+        self._until: dict[T, float] = {}  # monotonic seconds
+        self._shortest = inf  # timeout that began since there was nothing to sweep
+        self._sweep = PeriodicSweep(self._pass)
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def begin(self, one: T, seconds: float) -> None:
+        """Give an item so many seconds from now, also if it has begun already."""
+        self._until[one] = time.monotonic() + seconds
+        if seconds < self._shortest:
+            self._shortest = seconds
+            self._sweep.wake(min(1.0, _period(seconds)))
+
+    def end(self, one: T) -> None:
+        """Forget an item, if it has begun at all."""
+        self._until.pop(one, None)
+
+    def _pass(self, period: float) -> Pass:
+        now = time.monotonic()
+        for one in [one for one, until in self._until.items() if until <= now]:
+            if self._until.get(one, inf) <= now:  # else the one before has ended it, or it has begun again
+                del self._until[one]
+                self._on_late(one)
+                yield
+        if self._until:
+            return period
+        self._shortest = inf
+        return None
+
+
 class Reader(Protocol):
-    """Somebody to whom bytes go."""
+    """A peer that bytes are sent to."""
 
     @property
     def timeout(self) -> float:
@@ -54,106 +101,69 @@ class Reader(Protocol):
         """End it."""
 
 
-class Deadlines(Generic[T]):
-    """Tells of things that take too long, each from its own beginning.
-
-    timeout: seconds; what takes too long is told up to a second or a quarter of it later, whichever is less.
-    on_late: called with each.
-    """
-
-    def __init__(self, timeout: float, on_late: Callable[[T], None]) -> None:
-        self._on_late = on_late
-        self._until: dict[T, float] = {}  # in the order in which they began, which is that of their ends ...
-        self._unordered = 0.0  # ... but for those that end before this, which began with more timeout than later ones
-        self._timer: asyncio.TimerHandle | None = None
-        self._timeout = timeout
-
-    def __len__(self) -> int:
-        return len(self._until)
-
-    def use(self, timeout: float) -> None:
-        """Have another timeout with those that begin from here on; those that have begun keep theirs."""
-        if self._until and timeout < self._timeout:
-            self._unordered = max(self._unordered, max(self._until.values()))
-        self._timeout = timeout
-
-    def begin(self, one: T) -> None:
-        """Count its time from now, also if it was counted already."""
-        loop = asyncio.get_running_loop()
-        self._until.pop(one, None)
-        self._until[one] = loop.time() + self._timeout
-        if self._timer is None:
-            self._look_later(loop)
-
-    def end(self, one: T) -> None:
-        """Forget it, if it was counted at all."""
-        self._until.pop(one, None)
-
-    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = loop.call_later(max(min(1.0, self._timeout / LOOKS), _SHORTEST), self._look)
-
-    def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        self._timer = None
-        if now < self._unordered:
-            late = [one for one, until in self._until.items() if until <= now]
-        else:
-            late = [one for one, _ in takewhile(lambda item: item[1] <= now, self._until.items())]
-        try:
-            for one in late:
-                if self._until.pop(one, None) is not None:  # else the one before has ended it
-                    self._on_late(one)
-        finally:
-            if self._until and self._timer is None:
-                self._look_later(loop)
-
-
 class SlowReaders:
     """Ends readers that take less than ``MIN_RATE`` for too long, while something waits for them.
 
-    timeout: seconds of the readers that begin now; each has its own. readers: called at each look for those to look
-    at.
+    What a reader has taken is what its own kernel has acknowledged (``ws_service.net.unacknowledged``). Nothing is done
+    for a message, and nothing is kept of readers for which nothing waits.
+
+    readers: called at each sweep, returns what is to be swept.
     """
 
-    def __init__(self, timeout: float, readers: Callable[[], Iterable[Reader]]) -> None:
+    def __init__(self, readers: Callable[[], Iterable[Reader]]) -> None:
         self._readers = readers
         self._standing: dict[Reader, tuple[int, float]] = {}  # what it had taken so many seconds ago, not enough since
-        self._timer: asyncio.TimerHandle | None = None
-        self._shortest = timeout
+        self._sweep = PeriodicSweep(self._pass)
 
-    def use(self, timeout: float) -> None:
-        """Expect readers with another timeout from here on."""
-        if timeout < self._shortest:
-            self._shortest = timeout
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-                self.wake()
+    def wake(self, timeout: float) -> None:
+        """Sweep from here on, while there are readers. timeout: the shortest that a reader may have now, in seconds."""
+        self._sweep.wake(_period(timeout))
 
-    def wake(self) -> None:
-        """Begin to look, and go on while there are readers."""
-        if self._timer is None:
-            pause = max(self._shortest / LOOKS, _SHORTEST)
-            # By the pauses and not by the clock: a process that stood still has given nobody time to take anything.
-            self._timer = asyncio.get_running_loop().call_later(pause, self._look, pause)
-
-    def _look(self, pause: float) -> None:
-        self._timer = None
+    def _pass(self, period: float) -> Pass:
         readers = list(self._readers())
-        before, self._standing = self._standing, {}
-        self._shortest = min((reader.timeout for reader in readers), default=self._shortest)
+        before, standing = self._standing, {}
         for reader in readers:
             taken = reader.taken()
             if taken is None:
                 continue
             timeout = reader.timeout
-            had, stood = before.get(reader, (taken, -pause))
+            had, stood = before.get(reader, (taken, -period))
             if taken - had >= max(1, int(timeout * MIN_RATE)):
-                had, stood = taken, -pause
-            if stood + pause >= max(timeout, LOOKS * _SHORTEST) - _ROUNDING:
+                had, stood = taken, -period
+            if is_over(stood + period, timeout):
                 reader.took_too_long()
             else:
-                self._standing[reader] = had, stood + pause
-        if readers:
-            self.wake()
+                standing[reader] = had, stood + period
+            yield
+        self._standing = standing
+        return _period(min(reader.timeout for reader in readers)) if readers else None
+
+
+class Tunnel(Protocol):
+    """A tunnel that may be idle."""
+
+    @property
+    def idle_timeout(self) -> float:
+        """How many seconds without a byte in either direction it may be open; what it began with."""
+
+    def check_idle(self, period: float) -> None:
+        """Close, if it has been idle for too long. period: seconds since this was called before."""
+
+
+class IdleTunnels:
+    """Closes tunnels without a byte in either direction. tunnels: called at each sweep, returns what is to be swept."""
+
+    def __init__(self, tunnels: Callable[[], Iterable[Tunnel]]) -> None:
+        self._tunnels = tunnels
+        self._sweep = PeriodicSweep(self._pass)
+
+    def wake(self, timeout: float) -> None:
+        """Sweep from here on, while there are tunnels. timeout: the shortest that one may have now, in seconds."""
+        self._sweep.wake(_period(timeout))
+
+    def _pass(self, period: float) -> Pass:
+        tunnels = list(self._tunnels())
+        for tunnel in tunnels:
+            tunnel.check_idle(period)
+            yield
+        return _period(min(tunnel.idle_timeout for tunnel in tunnels)) if tunnels else None

@@ -17,11 +17,12 @@ import sys
 from collections.abc import Callable
 
 from ws_service.logs.limited_log import LimitedLog
+from ws_service.net.periodic_sweep import Pass, PeriodicSweep
 
 logger = logging.getLogger("proxy")
 
 _PERIOD = 1.0
-"""Seconds between two looks; one timer for all."""
+"""Seconds between two sweeps."""
 
 _OVERHEAD = 24
 """Bytes on the wire for each that is said: a record may hold one, and has 22 to 23 beside it (RFC 8446, 5.2)."""
@@ -30,48 +31,48 @@ _ALLOWED = 262144
 """Bytes on the wire beyond that: a handshake, and what was received and could not be read yet."""
 
 
-class TlsWatch:
-    """Watches TLS connections of clients, and cuts those in which next to nothing is said."""
+class TlsFloods:
+    """Cuts TLS connections of clients in which next to nothing is said."""
 
     def __init__(self) -> None:
-        self._watched: dict[asyncio.Transport, tuple[Callable[[], int], Callable[[], None]]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._connections: dict[asyncio.Transport, tuple[Callable[[], int], Callable[[], None]]] = {}
+        self._sweep = PeriodicSweep(self._pass)
         self._log = LimitedLog(logger)
 
     def __len__(self) -> int:
-        return len(self._watched)
+        return len(self._connections)
 
-    def watch(self, transport: asyncio.Transport, received: Callable[[], int], cut: Callable[[], None]) -> None:
-        """Watch a connection until it is closed, or by another count from here on.
+    def add(self, transport: asyncio.Transport, received: Callable[[], int], cut: Callable[[], None]) -> None:
+        """Sweep a connection until it is closed. Added again, it has another count from here on.
 
         received: returns the bytes that came out of it since it began. cut: ends it.
         """
-        self._watched[transport] = received, cut
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_PERIOD, self._look)
+        self._connections[transport] = received, cut
+        self._sweep.wake(_PERIOD)
 
     # -- inside
 
-    def _look(self) -> None:
-        for transport in [one for one in self._watched if one.is_closing()]:
-            del self._watched[transport]
-        for transport, (received, cut) in list(self._watched.items()):
-            raw = on_the_wire(transport)
-            if raw is not None and raw > _OVERHEAD * received() + _ALLOWED:
-                self._tell(transport, raw, received())
-                del self._watched[transport]
+    def _pass(self, _: float) -> Pass:
+        for transport, (received, cut) in list(self._connections.items()):
+            if transport.is_closing():
+                self._connections.pop(transport, None)
+                continue
+            raw, said = bytes_on_the_wire(transport), received()
+            if raw is not None and raw > _OVERHEAD * said + _ALLOWED:
+                self._report(transport, raw, said)
+                del self._connections[transport]
                 cut()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_PERIOD, self._look) if self._watched else None
+            yield
+        return _PERIOD if self._connections else None
 
-    def _tell(self, transport: asyncio.Transport, raw: int, received: int) -> None:
+    def _report(self, transport: asyncio.Transport, raw: int, said: int) -> None:
         name = transport.get_extra_info("peername")
-        who = name[0] if isinstance(name, tuple) else "unix"
+        address = name[0] if isinstance(name, tuple) else "unix"
         sentence = "a connection from %s was cut: %d bytes of TLS came, and %d in them"
-        self._log.say("next to nothing", logging.WARNING, sentence, who, raw, received)
+        self._log.say("next to nothing", logging.WARNING, sentence, address, raw, said)
 
 
-def on_the_wire(transport: asyncio.Transport) -> int | None:
+def bytes_on_the_wire(transport: asyncio.Transport) -> int | None:
     """Return how many bytes the kernel has received on a connection; None where it does not tell (tcp(7), TCP_INFO)."""
     sock = transport.get_extra_info("socket")
     if sys.platform != "linux" or sock is None or sock.family == socket.AF_UNIX:

@@ -57,7 +57,8 @@ class AdminListener:
         self._answer = answer
         self._places = places
         self._connections: dict[_Connection, None] = {}  # in the order in which they came
-        self._deadlines = Deadlines[_Connection](deadline, self._end)
+        self._deadlines = Deadlines[_Connection](self._end)
+        self._deadline = deadline
         self._log = LimitedLog(logger)
         self._timer: asyncio.TimerHandle | None = None
         self._listen()
@@ -97,7 +98,7 @@ class AdminListener:
                 self._make_room()
             connection = _Connection(sock)
             self._connections[connection] = None
-            self._deadlines.begin(connection)
+            self._deadlines.begin(connection, self._deadline)
             self._loop.add_reader(sock, self._read, connection)
             self._read(connection)
 

@@ -71,7 +71,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.has_tls = False
         self.is_counted = False
         """Whether it is one of those in flight; its upstream's to write."""
-        self.acknowledged = 0
+        self.is_acknowledged = False
         self.has_sent = False
         """Whether any byte of the exchange may have left: then it is unknown what the upstream has read. For a method
         that may be sent again in any case it is of no interest, and true from the beginning."""
@@ -115,6 +115,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Send bytes; on a connection that is gone they go nowhere, and ``head`` says why."""
         if self._transport is None or self._transport.is_closing():
             return
+        self.is_acknowledged = False
         if not self.has_sent:
             data = self._send_at_once(self._transport, data)
         if data:
@@ -263,11 +264,6 @@ class UpstreamConnection(asyncio.Protocol):
         return self._transport is None or self._transport.is_closing()
 
     # -- for the search for dead peers
-
-    @property
-    def written(self) -> int:
-        """Return another number than ``acknowledged``: bytes are not counted here, and those in use are few."""
-        return self.acknowledged + 1
 
     @property
     def wire(self) -> asyncio.Transport | None:

@@ -23,12 +23,12 @@ from proxy.errors import (
     UpstreamUnreachable,
 )
 from proxy.net import tls
-from proxy.net.dead_peers import DeadPeers
 from proxy.net.resolver import Resolver
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import Health
 from proxy.upstream.health_check import HealthCheck
 from proxy.upstream.request_queue import RequestQueue
+from ws_service.net.dead_peers import DeadPeers
 
 MAX_IDLE = 256
 """Idle connections kept for each upstream; they are closed after ``upstream_idle`` anyway."""
@@ -102,7 +102,7 @@ class Upstream:
         self._host_name = Resolver(self._host)
         self._idle: deque[UpstreamConnection] = deque()
         self._in_use: set[UpstreamConnection] = set()
-        self._vanished = DeadPeers(lambda: self._in_use)
+        self._dead_peers = DeadPeers(lambda: self._in_use)
         self._sweeper: asyncio.TimerHandle | None = None
         self._watch = HealthCheck(name, self._look, lambda: self.room.awaits_return, 0)
         self.health = Health(name, fails=1, passes=1)
@@ -138,7 +138,7 @@ class Upstream:
         while self._idle:
             self._idle.pop().abort()
         if not self._in_use:
-            self._vanished.stop()
+            self._dead_peers.stop()
 
     async def closed(self) -> None:
         """Wait until nothing of it runs any more, behind ``close``."""
@@ -278,14 +278,14 @@ class Upstream:
     def _count(self, connection: UpstreamConnection) -> None:
         connection.is_counted = True
         self._in_use.add(connection)
-        self._vanished.wake()
+        self._dead_peers.wake()
 
     def _uncount(self, connection: UpstreamConnection) -> None:
         if connection.is_counted:
             connection.is_counted = False
             self._in_use.discard(connection)
             if not (self._idle_seconds or self._in_use):  # closed, and this was the last of it
-                self._vanished.stop()
+                self._dead_peers.stop()
             self.room.leave()
 
     async def _dial(self, seconds: float) -> UpstreamConnection:

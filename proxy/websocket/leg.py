@@ -64,7 +64,7 @@ class Leg(asyncio.Protocol):
     """
 
     __slots__ = (
-        "acknowledged",
+        "_acknowledged",
         "count",
         "frames",
         "is_lost",
@@ -82,7 +82,7 @@ class Leg(asyncio.Protocol):
         self.role = role
         self.transport = transport
         self.frames = FrameCounter()
-        self.count = self.acknowledged = 0
+        self.count = self._acknowledged = 0
         self.is_lost = False
         self.lease: Lease | None = None  # what waits for this side is counted while it is too much
         self.most = last_read(transport)
@@ -141,9 +141,13 @@ class Leg(asyncio.Protocol):
     # -- called by ``SlowReaders`` and ``DeadPeers``
 
     @property
-    def written(self) -> int:
-        """Return how many bytes were written to this side, but for a constant."""
-        return self.other.count
+    def is_acknowledged(self) -> bool:
+        """Whether nothing was written to this side since all of it was acknowledged."""
+        return self._acknowledged == self.other.count
+
+    @is_acknowledged.setter
+    def is_acknowledged(self, value: bool) -> None:
+        self._acknowledged = self.other.count if value else -1
 
     @property
     def wire(self) -> asyncio.Transport | None:

@@ -14,12 +14,10 @@ from proxy.errors import Outcome
 from proxy.net.client_limits import Lease
 from proxy.net.read_after_reset import last_words
 from proxy.net.read_size import give_way
+from proxy.net.timers import is_over
 from proxy.websocket.closing import Discarder, FrameFinisher, StallTimeout
 from proxy.websocket.frames import CloseCode, close_frame
 from proxy.websocket.leg import Leg, send_at_once
-
-IDLE_CHECKS = 4
-"""Checks per idle period."""
 
 
 class State(Enum):
@@ -54,6 +52,7 @@ class Tunnel:
     client, upstream: transports, reading paused.
     buffer: bytes that wait for a slow reader before reading from its sender is paused.
     send_timeout: seconds that either side may take next to nothing of what waits for it.
+    idle_timeout: seconds without a byte in either direction after which it is closed; it may take a quarter more.
     lease_buffer: counts bytes that wait for such a reader; returns None when they are more than its client may have.
     on_end: called once, when both connections are closed.
 
@@ -64,7 +63,7 @@ class Tunnel:
     __slots__ = (
         "_client",
         "_close_code",
-        "_idle_checks",
+        "_idle_seconds",
         "_lingering",
         "_on_end",
         "_seen",
@@ -73,6 +72,7 @@ class Tunnel:
         "_was_reset",
         "close_code",
         "closed_by",
+        "idle_timeout",
         "lease_buffer",
         "outcome",
         "send_timeout",
@@ -86,17 +86,19 @@ class Tunnel:
         *,
         buffer: int,
         send_timeout: float,
+        idle_timeout: float,
         lease_buffer: Callable[[int], Lease | None],
         on_end: Callable[[Tunnel], None],
     ) -> None:
         self.lease_buffer = lease_buffer
         self.send_timeout = send_timeout
+        self.idle_timeout = idle_timeout
         self._client = Leg(self, "client", client)
         self._upstream = Leg(self, "upstream", upstream)
         self._client.other, self._upstream.other = self._upstream, self._client
         self._on_end = on_end
         self._seen = -1
-        self._idle_checks = 0
+        self._idle_seconds = 0.0
         self._stall_timeout: StallTimeout | None = None
         self._lingering: Leg | None = None
         self._close_code: int | None = None  # of the gateway's own close frames
@@ -140,12 +142,12 @@ class Tunnel:
         if from_client:
             self._client.data_received(from_client)
 
-    def check_idle(self) -> None:
-        """Close when no byte has passed since ``IDLE_CHECKS`` checks ago: no timer is touched per message."""
+    def check_idle(self, period: float) -> None:
+        """Close when no byte has passed for ``idle_timeout``. period: seconds since this was called before."""
         total = self._client.count + self._upstream.count
-        self._idle_checks = self._idle_checks + 1 if total == self._seen else 0
+        self._idle_seconds = self._idle_seconds + period if total == self._seen else 0.0
         self._seen = total
-        if self._idle_checks >= IDLE_CHECKS:
+        if is_over(self._idle_seconds, self.idle_timeout):
             self.start_closing(CloseCode.GOING_AWAY, Outcome.IDLE)
 
     def start_closing(self, code: int, outcome: Outcome) -> None:
@@ -311,40 +313,3 @@ class Tunnel:
         if self.outcome is None:
             self.outcome = Outcome.RESET if self._was_reset else _OUTCOMES[self.closed_by]
         self._on_end(self)
-
-
-class IdleWatch:
-    """Checks all tunnels with one timer: one for each is an eighth of the memory of an idle tunnel."""
-
-    def __init__(self) -> None:
-        self._tunnels: dict[float, dict[Tunnel, None]] = {}  # by the idle time that they began with
-        self._timers: dict[float, asyncio.TimerHandle] = {}
-
-    def __len__(self) -> int:
-        return sum(map(len, self._tunnels.values()))
-
-    def watch(self, tunnel: Tunnel, idle: float) -> None:
-        """Look after a tunnel until ``forget``.
-
-        idle: seconds without a byte in either direction after which it is closed; it may take a quarter more.
-        """
-        self._tunnels.setdefault(idle, {})[tunnel] = None
-        if idle not in self._timers:
-            self._look_later(idle)
-
-    def forget(self, tunnel: Tunnel) -> None:
-        """Look after it no more."""
-        for tunnels in self._tunnels.values():
-            tunnels.pop(tunnel, None)
-
-    def _look_later(self, idle: float) -> None:
-        self._timers[idle] = asyncio.get_running_loop().call_later(idle / IDLE_CHECKS, self._look, idle)
-
-    def _look(self, idle: float) -> None:
-        del self._timers[idle]
-        for tunnel in list(self._tunnels[idle]):
-            tunnel.check_idle()
-        if self._tunnels[idle]:
-            self._look_later(idle)
-        else:
-            del self._tunnels[idle]

@@ -113,16 +113,14 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
         left[f"{name} counted"] = tally.total
         left[f"clients with {name}"] = len(tally._counts)
     left["tunnels"] = len(gateway.websockets._tunnels)
-    left["tunnels looked after"] = len(gateway.websockets._idle_watch)
     left["resumed exchanges"] = len(gateway._completion)
     left["exchanges of the fast path"] = len(gateway._fast_path.waiting)
     left["connections of the listener"] = len(listener._connections)
     left["heads waited for"] = len(listener._heads)
     for readers in (listener._slow_readers, gateway.websockets._slow_readers):
         if readers._standing:  # until the next look; this is one
-            if readers._timer is not None:
-                readers._timer.cancel()
-            readers._look(0)
+            for _ in readers._pass(0):
+                pass
         left["slow readers"] += len(readers._standing)
     left["uploads"], left["clients with uploads"] = gateway.uploads.total, gateway.uploads.clients
     if server._acceptor is not None:

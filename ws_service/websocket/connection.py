@@ -26,7 +26,7 @@ from websockets.extensions.base import Extension
 
 from ws_service.logs.formatter import escaped, shortened
 from ws_service.logs.limited_log import LimitedLog
-from ws_service.net.keepalive import has_vanished, keep_alive
+from ws_service.net.keepalive import keep_alive
 from ws_service.net.unacknowledged import MIN_RATE, waiting
 from ws_service.websocket import library as libraries
 from ws_service.websocket.feeding import SLICE, Feeder
@@ -107,7 +107,8 @@ class Connection(asyncio.BufferedProtocol):
         self._is_lost = False
         self._has_ended = asyncio.Event()
         self._has_heard_the_end = False  # the endpoint has
-        self._written = self._acknowledged = 0
+        self._written = 0
+        self.is_acknowledged = True
         self._fed = 0
         self._began = 0.0
         self._slow: tuple[float, int] | None = None  # since when something waits, and what was taken then
@@ -129,8 +130,8 @@ class Connection(asyncio.BufferedProtocol):
         transport.set_write_buffer_limits(high=WRITE_MARK)
         keep_alive(transport.get_extra_info("socket"))
         self._connections.add(self)
-        self._resources.sweep.enter(self)
-        self._resources.sweep.watch(self)
+        self._resources.sweep.add(self)
+        self._resources.sweep.activate(self)
         self._lent = LentTransport(self, transport)
         self._call("connection_made", self._lent)
 
@@ -151,7 +152,7 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """Read nothing more of a client that does not read: pings would become pongs without end."""
         self._is_client_slow = True
-        self._resources.sweep.watch(self)
+        self._resources.sweep.activate(self)
         self._call("pause_writing")
 
     def resume_writing(self) -> None:
@@ -165,7 +166,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_lost = True
         self.was_reset = self.was_reset or exc is not None
         self._pending = b""
-        self._resources.sweep.leave(self)
+        self._resources.sweep.remove(self)
         if self._memory is not None:
             self._resources.feeder.leave(self._memory.account, self)
         self._connections.discard(self)
@@ -202,6 +203,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
             return
         self._written += len(data)
+        self.is_acknowledged = False
         self._transport.write(data)
 
     def pause_reading(self) -> None:
@@ -219,7 +221,7 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(500, "neither the endpoint nor the WebSocket library answered this handshake")
             return
         self._transport.close()
-        self._resources.sweep.watch(self)
+        self._resources.sweep.activate(self)
 
     def abort(self) -> None:
         """Cut."""
@@ -232,7 +234,7 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- told by the sweep
 
-    def look(self, now: float) -> bool:
+    def check(self, now: float) -> bool:
         """Act on what is late."""
         if self._is_lost:
             return False
@@ -243,7 +245,7 @@ class Connection(asyncio.BufferedProtocol):
         is_unfinished = self._check_unfinished(now)
         return is_waiting or is_unsent or is_unfinished or self._is_paused
 
-    def deaf_descriptor(self) -> int | None:
+    def paused_descriptor(self) -> int | None:
         """Return the descriptor while nothing is read from it."""
         if not self._is_paused or self._transport.is_closing():
             return None
@@ -261,17 +263,16 @@ class Connection(asyncio.BufferedProtocol):
             self.has_client_ended = True
             self.abort()
 
-    def end_if_vanished(self) -> None:
-        """Cut, if nobody answers any more what is on its way."""
-        if self._is_lost or self._written == self._acknowledged or self._transport.is_closing():
-            return
-        verdict = has_vanished(self._transport)
-        if verdict:
-            self.was_reset = True
-            self._say("vanished", "the client does not answer any more; it is cut", level=logging.INFO)
-            self.abort()
-        elif verdict is None and not self._transport.get_write_buffer_size():
-            self._acknowledged = self._written
+    @property
+    def wire(self) -> asyncio.Transport | None:
+        """Return the transport; None when it is gone."""
+        return None if self._is_lost else self._transport
+
+    def vanish(self) -> None:
+        """Cut a client that does not answer any more."""
+        self.was_reset = True
+        self._say("vanished", "the client does not answer any more; it is cut", level=logging.INFO)
+        self.abort()
 
     def has_unsent(self) -> bool:
         """Tell whether something waits in this process to be taken."""
@@ -472,7 +473,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.resume_reading()
 
     def _watch(self) -> None:
-        self._resources.sweep.watch(self)
+        self._resources.sweep.activate(self)
 
     # -- what is too much, or too late
 

@@ -1,8 +1,7 @@
-"""One timer for every connection: who is late, who takes nothing, and who has left without being read.
+"""The periodic sweep over the connections of the service: timeouts, and clients that have left without being read.
 
-A transport that does not read notices neither an end nor a reset, so those
-that are paused are asked for with poll(2). Connections that have nothing to
-wait for cost nothing.
+A transport whose reading is paused notices neither an end nor a reset, so
+poll(2) is asked about these. Connections that wait for nothing cost nothing.
 """
 
 from __future__ import annotations
@@ -10,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol, TypeVar
+
+from ws_service.net.dead_peers import Connected, DeadPeers
+from ws_service.net.periodic_sweep import Pass, PeriodicSweep
 
 log = logging.getLogger(__name__)
 
@@ -24,106 +26,99 @@ PERIOD = 1.0
 _FULL = 10
 """Sweeps between two that look for unsent bytes at every connection: a buffer below its mark tells nobody."""
 
-_SILENT = 3
-"""Sweeps between two that ask whether the other side is still there."""
-
 _ENDED = getattr(select, "POLLRDHUP", 0)
 RESET = select.POLLERR | select.POLLHUP if hasattr(select, "poll") else 0
 """What poll(2) says of a connection that was reset, or has ended in both directions."""
 
 
-class Watched(Protocol):
-    """A connection that the sweep looks at."""
+class Swept(Connected, Protocol):
+    """A connection that is swept."""
 
-    def look(self, now: float) -> bool:
-        """Act on what is late. now: seconds of the loop's clock. Returns whether it has to be looked at again."""
+    def check(self, now: float) -> bool:
+        """Act on what is late. now: seconds of the loop's clock. Returns whether it has to be checked again."""
 
-    def deaf_descriptor(self) -> int | None:
+    def paused_descriptor(self) -> int | None:
         """Return the descriptor of a connection that does not read at the moment; None while it does."""
 
     def peer_ended(self, is_reset: bool, now: float) -> None:
-        """Hear that the other side has ended, which reading would have told. Told at each sweep."""
+        """Hear that the peer has ended, which reading would have told. Called at each sweep."""
 
     def has_unsent(self) -> bool:
-        """Tell whether bytes wait in this process for the other side to take some."""
-
-    def end_if_vanished(self) -> None:
-        """End it, if the other side does not answer any more what is on its way to it."""
+        """Tell whether bytes wait in this process for the peer to take some."""
 
 
 class Sweep:
-    """Looks at the connections that have said that there is something to wait for."""
+    """Sweeps connections: those that wait for something at each pass, all of them now and then."""
 
     def __init__(self) -> None:
-        self._all: set[Watched] = set()
-        self._watched: dict[Watched, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._all: set[Swept] = set()
+        self._active: dict[Swept, None] = {}  # those that wait for something
         self._count = 0
+        self._sweep = PeriodicSweep(self._pass)
+        self._dead_peers = DeadPeers(lambda: self._all)
 
-    def enter(self, one: Watched) -> None:
-        """Know a connection from now on."""
+    def add(self, one: Swept) -> None:
+        """Sweep a connection from now on."""
         self._all.add(one)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(PERIOD, self._sweep)
+        self._sweep.wake(PERIOD)
+        self._dead_peers.wake()
 
-    def watch(self, one: Watched) -> None:
-        """Look at a connection until it says that it is enough. Only those that have entered."""
+    def activate(self, one: Swept) -> None:
+        """Check a connection at each pass, until its ``check`` says that it is enough. Only those that were added."""
         if one in self._all:
-            self._watched[one] = None
+            self._active[one] = None
 
-    def leave(self, one: Watched) -> None:
+    def remove(self, one: Swept) -> None:
         """Forget a connection. Safe to call twice."""
         self._all.discard(one)
-        self._watched.pop(one, None)
+        self._active.pop(one, None)
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = None
-        try:
-            self._look_at_all(loop.time())
-        finally:  # whatever it was: without a timer nobody would have a deadline any more
-            if self._all and self._timer is None:
-                self._timer = loop.call_later(PERIOD, self._sweep)
+    # -- inside
 
-    def _look_at_all(self, now: float) -> None:
+    def _pass(self, _: float) -> Pass:
+        now = asyncio.get_running_loop().time()
         self._count += 1
         if self._count % _FULL == 0:
             for one in list(self._all):
                 if self._ask(one, one.has_unsent):
-                    self.watch(one)
-        if self._count % _SILENT == 0:
-            for one in list(self._all):
-                self._ask(one, one.end_if_vanished)
+                    self.activate(one)
+                yield
         self._ask_for_ends(now)
-        for one in list(self._watched):
-            if not self._ask(one, partial(one.look, now)):
-                self._watched.pop(one, None)
+        for one in list(self._active):
+            if not self._ask(one, partial(one.check, now)):
+                self._active.pop(one, None)
+            yield
+        return PERIOD if self._all else None
 
-    def _ask(self, one: Watched, question: Callable[[], _Answer]) -> _Answer | None:
-        """Ask a connection something. One connection's fault must not be the end of everybody's deadlines."""
+    def _ask(self, one: Swept, question: Callable[[], _Answer]) -> _Answer | None:
+        """Ask a connection something. A fault of one connection must not end the timeouts of all."""
         try:
             return question()
         except Exception:
-            log.exception("the sweep cannot look at a connection; it is looked at no more")
-            self.leave(one)
+            log.exception("the sweep cannot check a connection; it is not swept any more")
+            self.remove(one)
             return None
 
     def _ask_for_ends(self, now: float) -> None:
-        deaf: dict[int, Watched] = {}
-        for one in list(self._watched):
-            number = self._ask(one, one.deaf_descriptor)
+        paused: dict[int, Swept] = {}
+        for one in list(self._active):
+            number = self._ask(one, one.paused_descriptor)
             if number is not None and number >= 0:
-                deaf[number] = one
-        if not deaf or not hasattr(select, "poll"):
-            return
-        poll = select.poll()
-        for number in deaf:
-            poll.register(number, _ENDED)  # POLLERR and POLLHUP are told unasked
-        for number, events in poll.poll(0):
-            if events & select.POLLNVAL:
-                continue
-            one = deaf[number]
-            self._ask(one, partial(one.peer_ended, bool(events & RESET), now))
+                paused[number] = one
+        for number, events in _poll(paused):
+            if not events & select.POLLNVAL:
+                one = paused[number]
+                self._ask(one, partial(one.peer_ended, bool(events & RESET), now))
+
+
+def _poll(descriptors: Iterable[int]) -> list[tuple[int, int]]:
+    """Return which of some descriptors have ended or were reset, without waiting; nothing where there is no poll(2)."""
+    if not hasattr(select, "poll"):
+        return []
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, _ENDED)  # POLLERR and POLLHUP are told unasked
+    return poll.poll(0)

@@ -33,10 +33,10 @@ class Pile:
 
 async def test_who_takes_nothing_is_ended_in_time() -> None:
     reader = Pile(waiting=1, timeout=0.4)
-    slow = SlowReaders(0.4, lambda: [] if reader.ended.is_set() else [reader])
+    slow = SlowReaders(lambda: [] if reader.ended.is_set() else [reader])
     began = time.monotonic()
-    slow.wake()
-    slow.wake()
+    slow.wake(0.4)
+    slow.wake(0.4)
     async with asyncio.timeout(10):
         await reader.ended.wait()
     assert 0.35 < reader.ended_at - began
@@ -47,8 +47,8 @@ async def test_who_takes_enough_or_has_nothing_to_take_is_not() -> None:
     """240 bytes a second: 48 in a timeout of 0.2 s, however they come."""
     eager, idle, stuck = Pile(waiting=1), Pile(), Pile(waiting=1)
     eager.pace = 16
-    slow = SlowReaders(0.2, lambda: [] if stuck.ended.is_set() else [eager, idle, stuck])
-    slow.wake()
+    slow = SlowReaders(lambda: [] if stuck.ended.is_set() else [eager, idle, stuck])
+    slow.wake(0.2)
     async with asyncio.timeout(10):
         await stuck.ended.wait()
     assert not eager.ended.is_set()
@@ -59,7 +59,7 @@ async def test_who_takes_a_byte_now_and_then_is_ended_like_who_takes_nothing() -
     """Otherwise its memory, and its upstream's worker, would be its own for as long as it likes (issue 9, A3)."""
     reader = Pile(waiting=1, timeout=0.4)
     reader.pace = 1
-    SlowReaders(0.4, lambda: [] if reader.ended.is_set() else [reader]).wake()
+    SlowReaders(lambda: [] if reader.ended.is_set() else [reader]).wake(0.4)
     async with asyncio.timeout(10):
         await reader.ended.wait()
     assert reader.looks == 5
@@ -73,7 +73,7 @@ async def test_standing_counts_anew_after_progress() -> None:
             reader.has_taken = 48
         return [] if reader.ended.is_set() else [reader]
 
-    SlowReaders(0.2, step).wake()
+    SlowReaders(step).wake(0.2)
     async with asyncio.timeout(10):
         await reader.ended.wait()
     assert reader.looks == 3 + 5
@@ -87,14 +87,14 @@ async def test_nobody_is_looked_at_when_nobody_is_there() -> None:
         looks += 1
         return []
 
-    SlowReaders(0.2, nobody).wake()
+    SlowReaders(nobody).wake(0.2)
     await asyncio.sleep(0.3)
     assert looks == 1
 
 
 async def test_a_timeout_of_nothing_is_no_busy_loop() -> None:
     reader = Pile(timeout=0)
-    SlowReaders(0, lambda: [reader] if reader.looks < 100 else []).wake()
+    SlowReaders(lambda: [reader] if reader.looks < 100 else []).wake(0)
     await asyncio.sleep(0.3)
     assert 1 <= reader.looks < 10
     reader.looks = 100
@@ -103,13 +103,13 @@ async def test_a_timeout_of_nothing_is_no_busy_loop() -> None:
 
 async def test_each_has_its_time_from_its_own_beginning() -> None:
     late: list[tuple[str, float]] = []
-    deadlines = Deadlines[str](0.2, lambda one: late.append((one, time.monotonic())))
+    deadlines = Deadlines[str](lambda one: late.append((one, time.monotonic())))
     began = time.monotonic()
     for one in ("one", "begun again", "ended"):
-        deadlines.begin(one)
+        deadlines.begin(one, 0.2)
     await asyncio.sleep(0.1)
     again = time.monotonic()
-    deadlines.begin("begun again")
+    deadlines.begin("begun again", 0.2)
     deadlines.end("ended")
     deadlines.end("never begun")
     async with asyncio.timeout(10):
@@ -123,33 +123,30 @@ async def test_each_has_its_time_from_its_own_beginning() -> None:
 
 async def test_each_keeps_the_timeout_that_it_began_with() -> None:
     late: list[str] = []
-    deadlines = Deadlines[str](0.3, late.append)
-    deadlines.begin("one")
-    deadlines.use(10)
-    deadlines.begin("patient")
-    deadlines.use(0.1)
-    deadlines.begin("hasty")
-    deadlines.use(10)
+    deadlines = Deadlines[str](late.append)
+    deadlines.begin("one", 0.3)
+    deadlines.begin("long", 10)
+    deadlines.begin("short", 0.1)
     async with asyncio.timeout(5):
         while len(late) < 2:  # noqa: ASYNC110 - it tells the list
             await asyncio.sleep(0.01)
-    assert sorted(late) == ["hasty", "one"]
-    deadlines.end("patient")
+    assert sorted(late) == ["one", "short"]
+    deadlines.end("long")
     assert len(deadlines) == 0
 
 
 async def test_each_reader_has_the_timeout_that_its_exchange_began_with() -> None:
     first, second, third = Pile(1, timeout=0.4), Pile(1, timeout=60), Pile(timeout=60)
-    slow = SlowReaders(0.4, lambda: [] if third.ended.is_set() else [first, second, third])
-    slow.wake()
-    slow.use(60)
+    slow = SlowReaders(lambda: [] if third.ended.is_set() else [first, second, third])
+    slow.wake(0.4)
+    slow.wake(60)
     began = time.monotonic()
     async with asyncio.timeout(5):
         await first.ended.wait()
     assert time.monotonic() - began >= 0.35
     assert not second.ended.is_set()
     third.waiting, third.timeout = 1, 0.2  # its next exchange
-    slow.use(0.2)
+    slow.wake(0.2)
     async with asyncio.timeout(5):
         await third.ended.wait()
     assert not second.ended.is_set()
@@ -162,9 +159,9 @@ async def test_what_is_late_may_end_what_is_late_as_well() -> None:
         late.append(one)
         deadlines.end("second")
 
-    deadlines = Deadlines[str](0.05, on_late)
+    deadlines = Deadlines[str](on_late)
     for one in ("first", "second", "third"):
-        deadlines.begin(one)
+        deadlines.begin(one, 0.05)
     async with asyncio.timeout(10):
         while len(late) < 2:  # noqa: ASYNC110 - it tells the list
             await asyncio.sleep(0.01)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
 from proxy.errors import Outcome
+from proxy.net.timers import IdleTunnels
 from proxy.websocket.frames import close_frame
-from proxy.websocket.tunnel import IdleWatch, State
-from tests.proxy.websocket.tunnels import CLOSE, HELLO, MASKED_CLOSE, MASKED_HELLO, on_uvloop, rig
+from proxy.websocket.tunnel import State, Tunnel
+from tests.proxy.websocket.tunnels import CLOSE, HELLO, MASKED_CLOSE, MASKED_HELLO, Rig, on_uvloop, rig
 
 
 async def test_bytes_pass_both_ways_and_leftovers_go_first() -> None:
@@ -133,18 +135,20 @@ async def test_a_tunnel_with_a_heartbeat_in_one_direction_stays_open() -> None:
 
 
 async def test_a_tunnel_keeps_the_idle_time_that_it_began_with() -> None:
-    async with rig() as short, rig() as long, rig() as later:
-        watch = IdleWatch()
-        watch.watch(short.tunnel, 0.2)
-        watch.watch(long.tunnel, 3600)
-        watch.watch(later.tunnel, 0.1)
+    def unswept(idle: float) -> AbstractAsyncContextManager[Rig]:
+        return rig(idle=idle, is_swept=False)
+
+    async with unswept(0.2) as short, unswept(3600) as long, unswept(0.1) as later:
+        tunnels: list[Tunnel] = []
+        sweep = IdleTunnels(lambda: tunnels)
+        for r in (short, long, later):
+            tunnels.append(r.tunnel)
+            sweep.wake(r.tunnel.idle_timeout)
         assert await later.client.receive(4) == close_frame(1001, masked=False)
         assert await short.client.receive(4) == close_frame(1001, masked=False)
         assert short.tunnel.outcome is Outcome.IDLE
         assert long.tunnel.outcome is None
-        for r in (short, long, later):
-            watch.forget(r.tunnel)
-        assert len(watch) == 0
+        tunnels.clear()
 
 
 def test_bytes_pass_both_ways_on_uvloop() -> None:

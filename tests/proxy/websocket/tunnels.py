@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from proxy.net.client_limits import Admitted, ClientCounter, ClientLimits, Lease
+from proxy.net.timers import IdleTunnels
 from proxy.websocket.frames import close_frame
-from proxy.websocket.tunnel import IdleWatch, Tunnel
+from proxy.websocket.tunnel import Tunnel
 
 HELLO = b"\x81\x02hi"  # a whole text frame of a server
 MASKED_HELLO = b"\x81\x82\0\0\0\0hi"
@@ -87,6 +88,7 @@ class Rig:
 async def rig(
     *,
     idle: float = 60,
+    is_swept: bool = True,
     buffer: int = 65536,
     most: int | None = None,
     answer: bytes = b"",
@@ -99,7 +101,6 @@ async def rig(
     calls = []
 
     def on_end(tunnel: Tunnel) -> None:
-        watch.forget(tunnel)
         calls.append(tunnel)
         ended.set()
 
@@ -110,11 +111,17 @@ async def rig(
         return verdict.slot if isinstance(verdict, Admitted) else None
 
     tunnel = Tunnel(
-        client_transport, upstream_transport, buffer=buffer, send_timeout=60, lease_buffer=reserve, on_end=on_end
+        client_transport,
+        upstream_transport,
+        buffer=buffer,
+        send_timeout=60,
+        idle_timeout=idle,
+        lease_buffer=reserve,
+        on_end=on_end,
     )
     tunnel.open(answer, from_upstream, from_client)
-    watch = IdleWatch()
-    watch.watch(tunnel, idle)
+    if is_swept:
+        IdleTunnels(lambda: [] if ended.is_set() else [tunnel]).wake(idle)
     try:
         yield Rig(tunnel, client, upstream, ended, admission.buffered)
     finally:

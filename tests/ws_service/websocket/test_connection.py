@@ -456,11 +456,11 @@ async def test_a_client_is_not_late_while_what_it_sent_waits_for_its_turn(monkey
         connection._memory.account.spend(60)
         connection._receive(fragment(0x80, b" and ended"))
         for now in (1e6, 2e6):
-            assert connection.look(now)
+            assert connection.check(now)
         assert connection.closed_with is None
         connection._pending = b""
         for now in (3e6, 4e6):
-            connection.look(now)
+            connection.check(now)
         assert connection.closed_with == 1008
 
 

@@ -1,4 +1,4 @@
-"""One timer: who is watched is looked at, who has left unread is told, and nobody's fault is everybody's."""
+"""One timer: who is watched is checked at, who has left unread is told, and nobody's fault is everybody's."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from ws_service.websocket import sweep as module
 from ws_service.websocket.sweep import Sweep
 
 
-class Watched:
-    def __init__(self, sock: socket.socket | None = None, *, looks: int = 1, fails: str = "") -> None:
-        self.sock, self.left, self.fails = sock, looks, fails
-        self.looks = self.faults = 0
+class Connection:
+    def __init__(self, sock: socket.socket | None = None, *, checks: int = 1, fails: str = "") -> None:
+        self.sock, self.left, self.fails = sock, checks, fails
+        self.checks = self.faults = 0
         self.ends: list[bool] = []
         self.unsent = False
+        self.is_acknowledged = True
+        self.wire = None
         self.seen = asyncio.Event()
 
-    def look(self, now: float) -> bool:
-        self.looks += 1
+    def check(self, now: float) -> bool:
+        self.checks += 1
         self.seen.set()
-        self.may_fail("look")
+        self.may_fail("check")
         self.left -= 1
         return self.left > 0
 
@@ -32,19 +34,22 @@ class Watched:
             self.faults += 1
             raise RuntimeError("a fault of this one")
 
-    def deaf_descriptor(self) -> int | None:
-        self.may_fail("deaf_descriptor")
+    def paused_descriptor(self) -> int | None:
+        self.may_fail("paused_descriptor")
         return None if self.sock is None else self.sock.fileno()
 
     def peer_ended(self, is_reset: bool, now: float) -> None:
         self.may_fail("peer_ended")
         self.ends.append(is_reset)
 
+    def vanish(self) -> None:
+        raise AssertionError("nothing has vanished")
+
     def has_unsent(self) -> bool:
         self.may_fail("has_unsent")
         return self.unsent
 
-    async def looked(self) -> None:
+    async def checked(self) -> None:
         async with asyncio.timeout(10):
             await self.seen.wait()
             self.seen.clear()
@@ -64,28 +69,28 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PERIOD", 0.01)
 
 
-async def test_it_looks_as_long_as_it_is_told_to() -> None:
-    sweep, one, other = Sweep(), Watched(looks=3), Watched(looks=1000)
+async def test_it_checks_as_long_as_it_is_told_to() -> None:
+    sweep, one, other = Sweep(), Connection(checks=3), Connection(checks=1000)
     for each in (one, other):
-        sweep.enter(each)
-        sweep.watch(each)
-    while other.looks < 10:
-        await other.looked()
-    assert one.looks == 3
-    sweep.leave(one)
-    sweep.leave(other)
-    sweep.leave(other)
+        sweep.add(each)
+        sweep.activate(each)
+    while other.checks < 10:
+        await other.checked()
+    assert one.checks == 3
+    sweep.remove(one)
+    sweep.remove(other)
+    sweep.remove(other)
     assert len(sweep) == 0
 
 
 async def test_who_has_not_entered_is_not_watched() -> None:
-    sweep, gone, here = Sweep(), Watched(), Watched()
-    sweep.watch(gone)
-    sweep.enter(here)
-    sweep.watch(here)
-    await here.looked()
-    assert gone.looks == 0
-    sweep.leave(here)
+    sweep, gone, here = Sweep(), Connection(), Connection()
+    sweep.activate(gone)
+    sweep.add(here)
+    sweep.activate(here)
+    await here.checked()
+    assert gone.checks == 0
+    sweep.remove(here)
 
 
 @pytest.mark.parametrize("is_reset", [False, True])
@@ -93,54 +98,54 @@ async def test_the_end_of_a_socket_that_is_not_read_is_told(
     pair: tuple[socket.socket, socket.socket], is_reset: bool
 ) -> None:
     accepted, client = pair
-    sweep, one = Sweep(), Watched(accepted, looks=10_000)
-    sweep.enter(one)
-    sweep.watch(one)
-    await one.looked()
+    sweep, one = Sweep(), Connection(accepted, checks=10_000)
+    sweep.add(one)
+    sweep.activate(one)
+    await one.checked()
     assert one.ends == []
     client.sendall(b"unread")
     if is_reset:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     client.close()
     while not one.ends:
-        await one.looked()
+        await one.checked()
     assert one.ends[0] is is_reset
-    sweep.leave(one)
+    sweep.remove(one)
 
 
 async def test_unsent_bytes_are_found_without_a_word() -> None:
-    sweep, one = Sweep(), Watched(looks=2)
+    sweep, one = Sweep(), Connection(checks=2)
     one.unsent = True
-    sweep.enter(one)
-    await one.looked()
-    sweep.leave(one)
+    sweep.add(one)
+    await one.checked()
+    sweep.remove(one)
 
 
-@pytest.mark.parametrize("question", ["look", "has_unsent", "deaf_descriptor", "peer_ended"])
-async def test_the_fault_of_one_is_told_and_the_others_are_looked_at(
+@pytest.mark.parametrize("question", ["check", "has_unsent", "paused_descriptor", "peer_ended"])
+async def test_the_fault_of_one_is_told_and_the_others_are_checked_at(
     question: str, pair: tuple[socket.socket, socket.socket], caplog: pytest.LogCaptureFixture
 ) -> None:
     accepted, client = pair
     client.close()
-    sweep, bad, good = Sweep(), Watched(accepted, looks=1000, fails=question), Watched(looks=1000)
+    sweep, bad, good = Sweep(), Connection(accepted, checks=1000, fails=question), Connection(checks=1000)
     for each in (bad, good):
-        sweep.enter(each)
-        sweep.watch(each)
-    while not bad.faults or good.looks < 5:
-        await good.looked()
-    before = good.looks
-    while good.looks < before + 2 * module._FULL:
-        await good.looked()
+        sweep.add(each)
+        sweep.activate(each)
+    while not bad.faults or good.checks < 5:
+        await good.checked()
+    before = good.checks
+    while good.checks < before + 2 * module._FULL:
+        await good.checked()
     assert bad.faults == 1, "it is asked no more"
-    assert caplog.text.count("cannot look at a connection") == 1
-    sweep.leave(bad)
-    sweep.leave(good)
+    assert caplog.text.count("cannot check a connection") == 1
+    sweep.remove(bad)
+    sweep.remove(good)
 
 
 async def test_the_timer_is_set_again_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep, one = Sweep(), Watched(looks=1000)
-    sweep.enter(one)
-    sweep.watch(one)
+    sweep, one = Sweep(), Connection(checks=1000)
+    sweep.add(one)
+    sweep.activate(one)
     ask, faults = sweep._ask_for_ends, [OSError("a fault of the sweep's own")]
 
     def fails_once(now: float) -> None:
@@ -151,6 +156,6 @@ async def test_the_timer_is_set_again_whatever_happens(monkeypatch: pytest.Monke
     monkeypatch.setattr(sweep, "_ask_for_ends", fails_once)
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
-    await one.looked()
+    await one.checked()
     assert len(told) == 1
-    sweep.leave(one)
+    sweep.remove(one)

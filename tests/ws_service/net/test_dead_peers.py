@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from proxy.net import dead_peers as vanished
-from proxy.net.dead_peers import DeadPeers
+from ws_service.net import dead_peers, periodic_sweep
+from ws_service.net.dead_peers import DeadPeers
 
 
 class Transport(asyncio.Transport):
@@ -34,6 +34,14 @@ class End:
         self.wire: asyncio.Transport | None = Transport(held)
         self.has_ended = asyncio.Event()
 
+    @property
+    def is_acknowledged(self) -> bool:
+        return self.acknowledged == self.written
+
+    @is_acknowledged.setter
+    def is_acknowledged(self, value: bool) -> None:
+        self.acknowledged = self.written if value else -1
+
     def vanish(self) -> None:
         self.has_ended.set()
 
@@ -42,8 +50,8 @@ class End:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[asyncio.BaseTransport | None, bool | None]]:
     """What TCP is to say of each; those that are not in here are not there to be asked for."""
     verdicts: dict[asyncio.BaseTransport | None, bool | None] = {}
-    monkeypatch.setattr(vanished, "PERIOD", 0.01)
-    monkeypatch.setattr(vanished, "has_vanished", verdicts.__getitem__)
+    monkeypatch.setattr(dead_peers, "PERIOD", 0.01)
+    monkeypatch.setattr(dead_peers, "has_vanished", verdicts.__getitem__)
     yield verdicts
 
 
@@ -106,7 +114,7 @@ async def test_what_still_waits_in_this_process_is_not_acknowledged(asked: Verdi
 async def test_of_many_only_some_are_asked_for_before_others_have_a_turn(
     asked: Verdicts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vanished, "_AT_ONCE", 10)
+    monkeypatch.setattr(periodic_sweep, "PIECES_PER_TURN", 10)
     ends = [End(5) for _ in range(95)]
     asked.update((end.wire, None) for end in ends)
     asked[ends[-1].wire] = True
@@ -120,8 +128,8 @@ async def test_of_many_only_some_are_asked_for_before_others_have_a_turn(
     assert counts[-1] == 94
 
 
-async def test_it_can_be_stopped_in_the_middle_of_a_look(asked: Verdicts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vanished, "_AT_ONCE", 1)
+async def test_it_can_be_stopped_in_the_middle_of_a_pass(asked: Verdicts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(periodic_sweep, "PIECES_PER_TURN", 1)
     ends = [End(5) for _ in range(50)]
     asked.update((end.wire, None) for end in ends)
     watch = DeadPeers(lambda: ends)
