@@ -1,4 +1,4 @@
-# make run | test | check | autobahn | load | soak | bench: each sets itself up, in .venv or in VENV=...
+# make run | test | unit | system | browser | check | autobahn | load | soak | bench: each sets itself up, in .venv or in VENV=...
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -19,13 +19,14 @@ endif
 endif
 endif
 
-.PHONY: run test check fuzz autobahn load soak bench bench-quick lock clean
+.PHONY: run test unit system browser check fuzz autobahn load soak bench bench-quick lock clean
 
 run: $(VENV)/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" honcho start
 
-test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+# test is all of unit (in-process, under a minute), system (real programs) and browser (a real Chromium).
+test unit system browser: $(VENV)/.dev
+	$(BIN)/python -m tests $@ $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,9 +1,59 @@
-"""What holds for all tests."""
+"""What holds for all tests: their levels, how they run side by side, and Hypothesis's profile."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 from hypothesis import settings
+
+from tests import side_by_side
 
 # How long an example takes says more about the machine than about the code; tests that are about time measure it.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+_current: pytest.Item | None = None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts programs, and begin with what takes longest."""
+    for item in items:
+        if item.path.is_relative_to(side_by_side.TESTS / "system") or item.path.is_relative_to(
+            side_by_side.TESTS / "leases"
+        ):
+            item.add_marker("system")
+    items.sort(key=lambda item: side_by_side.order(item.nodeid))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Remember which test runs."""
+    global _current
+    _current = item
+    try:
+        return (yield)
+    finally:
+        _current = None
+
+
+def _starts_no_program(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "subprocess.Popen" or _current is None or _current.get_closest_marker("system"):
+        return
+    raise AssertionError(f"{_current.nodeid} starts {arguments[0]}; what does so is marked `system`")
+
+
+sys.addaudithook(_starts_no_program)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    return side_by_side.workers(config.args)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return side_by_side.scheduler(config, log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import re
@@ -10,36 +11,75 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import cycle
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+BLOCK = 100
+"""How many TCP ports one test process has for itself."""
+
+
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on at this moment."""
-    return free_ports(1)[0]
+    """Return a TCP port of 127.0.0.1 on which no process listens and which no other test process takes."""
+    port = next(ports := _ports())
+    while not _is_free(port):
+        port = next(ports)
+    return port
 
 
 def free_ports(count: int) -> list[int]:
-    """Return several at once: asked for one by one, the same one may come twice.
+    """Return several, all different."""
+    return [free_port() for _ in range(count)]
+
+
+@cache
+def _ports() -> Iterator[int]:
+    """Go round the ports of this process.
 
     They are not of the range in which the system finds ports for outgoing connections: such a connection could have
     one before the process that it is meant for listens on it.
     """
-    with ExitStack() as stack:
-        ports: list[int] = []
-        while len(ports) < count:
-            probe = stack.enter_context(socket.socket())
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with suppress(OSError):  # somebody listens on it
-                probe.bind(("127.0.0.1", random.randrange(10_000, _first_of_the_system())))
-                ports.append(probe.getsockname()[1])
-        return ports
+    first, last = 10_000, _first_of_the_system()
+    starts = random.sample(range(first, last - BLOCK + 1, BLOCK), (last - first) // BLOCK)
+    return cycle(range(start := next(filter(_claim, starts)), start + BLOCK))
+
+
+_claims: list[IO[str]] = []
+"""Files whose locks say which ports are taken; they are open as long as the process lives."""
+
+
+def _claim(start: int) -> bool:
+    """Take a block of ports, unless another test process of this host has it."""
+    try:
+        file = (Path(tempfile.gettempdir()) / f"dash-ws-proxy-tests-{start}.lock").open("w")
+    except OSError:  # it is another user's
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return False
+    _claims.append(file)
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @cache

@@ -9,7 +9,10 @@ import pytest
 
 from benchmarks import accounting
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc"),
+]
 
 BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
 

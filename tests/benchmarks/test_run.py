@@ -14,7 +14,10 @@ from benchmarks import accounting
 from benchmarks.processes import Child, Failed, free_port, started
 from tests.processes import ROOT
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the benchmarks need Linux's /proc")
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the benchmarks need Linux's /proc"),
+]
 
 ALL_CORES = frozenset(os.sched_getaffinity(0)) if sys.platform.startswith("linux") else frozenset()
 

@@ -56,6 +56,7 @@ def test_all_folders_of_the_repository_are_read(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.system
 def test_the_repository_has_no_more_of_them_than_its_baseline() -> None:
     allowed = baseline()
     wrong = [line for key, lines in found_in(ROOT).items() if len(lines) > allowed[key] for line in lines]

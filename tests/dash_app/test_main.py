@@ -94,6 +94,7 @@ def test_an_address_of_ipv6_loses_its_brackets() -> None:
     assert split_listen("[::1]:80") == ("::1", 80)
 
 
+@pytest.mark.system
 def test_it_serves_alone_with_its_socket_and_stops_at_once_while_browsers_are_connected(
     tmp_path: Path,
 ) -> None:
@@ -130,6 +131,7 @@ def test_it_serves_alone_with_its_socket_and_stops_at_once_while_browsers_are_co
         ]
 
 
+@pytest.mark.system
 def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -140,6 +142,7 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     assert demo.output == f"dash: cannot listen on {listen}: Address already in use\n"
 
 
+@pytest.mark.system
 def test_a_mistake_in_the_file_ends_the_process_with_code_2(tmp_path: Path) -> None:
     path = write(tmp_path, "dash_app: {listen: nowhere}")
     demo = Process(python("-m", "dash_app"), cwd=tmp_path)

@@ -7,11 +7,11 @@ of the awaits (``harness.RARELY``), and asyncio's own loop has a few ways that t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 
-from tests.leases.harness import Report, Way, play
+from tests.leases.harness import Way, play
 from tests.leases.ways import MUST_BE_COVERED, WAYS
 
 
@@ -28,19 +28,6 @@ ON_ASYNCIO = list(WAYS.values()) if os.environ.get("LEASES") == "all" else _some
 RUNS = [(way, "uvloop") for way in WAYS.values()] + [(way, "asyncio") for way in ON_ASYNCIO]
 
 
-@pytest.fixture(scope="module")
-def reports(request: pytest.FixtureRequest) -> Iterator[list[Report]]:
-    """Collect what was done; the sum is printed at the end, whatever is captured."""
-    collected: list[Report] = []
-    yield collected
-    awaits, runs = sum(report.awaits for report in collected), sum(report.runs for report in collected)
-    left = sum(len(report.left_over) for report in collected)
-    missed = sum(len(report.not_reached) for report in collected)
-    done = f"{len(collected)} ways, {awaits} awaits, {runs} disturbed runs, {missed} not reached, {left} left over"
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(f"\nleases: {done}")
-
-
 @pytest.fixture(autouse=True)
 def short_moments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each disturbed run of an upload would wait a quarter of a second for the rest of a small body."""
@@ -48,9 +35,9 @@ def short_moments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("way", "loop"), RUNS, ids=[f"{way.name.replace(' ', '-')}-{loop}" for way, loop in RUNS])
-def test_everything_is_given_back(way: Way, loop: str, reports: list[Report]) -> None:
+def test_everything_is_given_back(way: Way, loop: str, record_property: Callable[[str, object], None]) -> None:
     report = play(way, loop)
-    reports.append(report)
+    record_property("leases", [report.awaits, report.runs, len(report.not_reached), len(report.left_over)])
     print(report)
     assert not report.left_over, "\n".join([str(report), *report.left_over])
     assert report.runs >= 10, "so few that it proves nothing"

@@ -42,6 +42,7 @@ def look(tmp_path: Path) -> Look:
     return look
 
 
+@pytest.mark.system
 def test_a_good_file_and_the_defaults_are_without_mistakes(look: Look, tmp_path: Path) -> None:
     (tmp_path / "check_good.py").write_text(GOOD)
     assert look("gateway: {}\nws_service: {app: 'check_good:app'}\ndash_app: {}\n") == []
@@ -50,6 +51,7 @@ def test_a_good_file_and_the_defaults_are_without_mistakes(look: Look, tmp_path:
     assert os.listdir(tmp_path) == ["check_good.py", "config.yaml"] or sorted(os.listdir(tmp_path))[-1] == "config.yaml"
 
 
+@pytest.mark.system
 def test_every_mistake_of_every_section_is_told_in_one_go(look: Look, tmp_path: Path) -> None:
     found = look(
         "gateway:\n"
@@ -148,6 +150,7 @@ def test_a_resolver_that_hangs_does_not_hang_the_check(look: Look, monkeypatch: 
     go_on.set()
 
 
+@pytest.mark.system
 def test_what_may_be_meant_is_a_warning_and_the_exit_code_is_0(look: Look, tmp_path: Path) -> None:
     (tmp_path / "check_good.py").write_text(GOOD)
     text = "gateway:\n  handoff: run/ws.sock\nws_service: {app: 'check_good:app', handoff: off}\n"
@@ -156,6 +159,7 @@ def test_what_may_be_meant_is_a_warning_and_the_exit_code_is_0(look: Look, tmp_p
     assert check.report_to_terminal(tmp_path / "config.yaml", None) == 0
 
 
+@pytest.mark.system
 def test_a_section_for_a_gateway_that_runs_elsewhere_is_no_mistake(look: Look, tmp_path: Path) -> None:
     (tmp_path / "check_good.py").write_text(GOOD)
     (found,) = look("ws_service: {app: 'check_good:app', listen: '127.0.0.1:9000'}\n")

@@ -49,6 +49,7 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "config.yaml"
 
 
+@pytest.mark.system
 def test_help_names_every_command_and_option(tmp_path: Path) -> None:
     done = gateway("--help", cwd=tmp_path)
     assert done.returncode == 0
@@ -57,6 +58,7 @@ def test_help_names_every_command_and_option(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.system
 def test_print_config_prints_a_config_that_gives_the_same_settings(tmp_path: Path, config: Path) -> None:
     done = gateway("--print-config", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, f"there is no config.yaml in {tmp_path}; running on the defaults\n")
@@ -67,6 +69,7 @@ def test_print_config_prints_a_config_that_gives_the_same_settings(tmp_path: Pat
     assert (done.stdout, done.stderr) == (config.read_text(), f"using config.yaml in {tmp_path}\n")
 
 
+@pytest.mark.system
 def test_print_config_shows_the_values_of_the_file_and_of_the_environment(tmp_path: Path, config: Path) -> None:
     config.write_text("gateway:\n  listen: 127.0.0.1:${PORT}\n  timeouts: {drain: 90s}\n")
     done = gateway("--config", config, "--print-config", cwd=tmp_path, PORT="9123")
@@ -77,6 +80,7 @@ def test_print_config_shows_the_values_of_the_file_and_of_the_environment(tmp_pa
     assert printed["admin"] == Settings().admin
 
 
+@pytest.mark.system
 def test_check_has_nothing_to_say_about_a_good_file(tmp_path: Path, config: Path) -> None:
     config.write_text("gateway:\n  listen: 127.0.0.1:9000\n")
     done = gateway("check", "--config", "config.yaml", cwd=tmp_path)
@@ -84,6 +88,7 @@ def test_check_has_nothing_to_say_about_a_good_file(tmp_path: Path, config: Path
     assert done.stdout == "config.yaml: no mistakes (gateway)\n"
 
 
+@pytest.mark.system
 def test_check_names_every_mistake_with_file_line_column_and_key(tmp_path: Path, config: Path) -> None:
     config.write_text("gateway:\n  lisen: x\n  upstreams:\n    ws: ftp://a\n  admin: 127.0.0.1:70000\n")
     done = gateway("check", "--config", "config.yaml", cwd=tmp_path)
@@ -99,6 +104,7 @@ def test_check_names_every_mistake_with_file_line_column_and_key(tmp_path: Path,
         assert line.startswith(start)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -125,6 +131,7 @@ def test_a_config_that_is_a_folder_is_one_sentence(tmp_path: Path) -> None:
     assert result.output == f"{tmp_path}: is a folder; name the file in it, such as {tmp_path}/config.yaml\n"
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("where", ["listen", "admin"])
 def test_a_port_that_is_taken_is_one_sentence_and_no_traceback(tmp_path: Path, config: Path, where: str) -> None:
     other = "admin" if where == "listen" else "listen"
@@ -138,6 +145,7 @@ def test_a_port_that_is_taken_is_one_sentence_and_no_traceback(tmp_path: Path, c
     )
 
 
+@pytest.mark.system
 def test_a_socket_path_that_cannot_be_had_is_one_sentence(tmp_path: Path, config: Path) -> None:
     (tmp_path / "file").touch()
     config.write_text("gateway:\n  listen: unix:file/gateway.sock\n")
@@ -149,6 +157,7 @@ def test_a_socket_path_that_cannot_be_had_is_one_sentence(tmp_path: Path, config
     )
 
 
+@pytest.mark.system
 def test_explain_as_a_process_says_where_a_request_goes(tmp_path: Path, config: Path) -> None:
     config.write_text("gateway:\n  upstreams: {ws: 'http://live:1'}\n  routes: [{path: /sse, to: ws}]\n")
     done = gateway("explain", "GET", "http://localhost/sse/x", "--config", config, cwd=tmp_path)
@@ -186,6 +195,7 @@ def test_the_file_of_the_working_directory_is_used_and_a_line_says_so(
     assert ("127.0.0.1:5" in result.stdout) is (command != "check")
 
 
+@pytest.mark.system
 def test_a_start_says_which_file_has_the_mistake(tmp_path: Path, config: Path) -> None:
     config.write_text("gateway: {lisen: x}\n")
     done = gateway(cwd=tmp_path)

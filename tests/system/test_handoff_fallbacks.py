@@ -73,7 +73,9 @@ def test_a_service_of_another_user_is_not_trusted(tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     folder.mkdir()
     folder.chmod(0o777)
-    for parent in (tmp_path, *tmp_path.parents[:2]):
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_mode & 0o055 == 0o055:  # /tmp, at the latest
+            break
         parent.chmod(0o755)
     with running(*python("-c", answering, folder / "ws.sock"), ready="here") as other, Origin() as origin:
         with running_gateway(tmp_path, dash=origin.url, handoff="theirs/ws.sock") as gateway:

@@ -19,7 +19,7 @@ from tests.load.checks import percentile
 from tests.load.inputs import INPUTS, Input
 from tests.load.stall import Scene, cpu_of, scene_for
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 SECONDS = 0.6
 

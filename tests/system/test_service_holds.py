@@ -163,6 +163,7 @@ class Flood:
         self._thread.join(20)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", TINY)
 def test_tiny_frames_of_one_client_do_not_keep_another_waiting(tmp_path: Path, kind: str) -> None:
     """A13's kind, on this side: a read of uvloop's was 250 KB, and every frame in it was followed in one turn."""

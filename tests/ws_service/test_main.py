@@ -53,6 +53,7 @@ def test_a_file_that_is_not_there_is_one_sentence_with_exit_code_2(tmp_path: Pat
     assert run("--config", path) == (2, "", f"{path}: there is no such file (looked in {tmp_path})\n")
 
 
+@pytest.mark.system
 def test_check_is_the_gateways_check(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("gateway: {handoff: run/a.sock, lisen: x}\nws_service: {app: nosuch:app}\n")
     code, out, said = run("check")
@@ -66,6 +67,7 @@ def test_check_is_the_gateways_check(tmp_path: Path) -> None:
     assert (code, out, said) == (0, "config.yaml: no mistakes (there is no section dash_app)\n", "")
 
 
+@pytest.mark.system
 def test_the_file_of_the_working_directory_is_used_and_what_does_not_fit_is_said(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(
         "gateway:\n  upstreams: {ws: http://127.0.0.1:9}\nws_service:\n  listen: unix:run/service.sock\n"
@@ -89,6 +91,7 @@ def test_a_taken_port_is_said_by_the_programs_name(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.system
 def test_a_service_that_serves_loads_nothing_of_the_gateway() -> None:
     script = "import sys, ws_service.__main__; sys.exit(any(m.partition('.')[0] == 'proxy' for m in sys.modules))"
     assert subprocess.run(python("-c", script), cwd=ROOT, check=False).returncode == 0

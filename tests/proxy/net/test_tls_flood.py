@@ -20,7 +20,10 @@ _OPENSSL = ctypes.CDLL(_ssl.__file__)
 _OPENSSL.SSL_key_update.argtypes = [ctypes.c_void_p, ctypes.c_int]
 _OPENSSL.SSL_do_handshake.argtypes = [ctypes.c_void_p]
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was received")
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was received"),
+]
 
 
 class Client:

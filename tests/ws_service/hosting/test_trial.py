@@ -12,6 +12,8 @@ from ws_service.errors import AppError
 from ws_service.hosting import loader as hosting
 from ws_service.hosting.trial import problem
 
+pytestmark = pytest.mark.system
+
 GOOD = """
 from fastapi import FastAPI, WebSocket
 print("a word")

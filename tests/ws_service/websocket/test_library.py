@@ -17,6 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ASK = "import ws_service.{}; from websockets import http11; print(http11.MAX_LINE_LENGTH, http11.MAX_NUM_HEADERS)"
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("module", ["__main__", "app", "websocket.connection", "workers"])
 def test_whatever_is_imported_first_the_librarys_limits_are_above_ours(module: str) -> None:
     said = subprocess.run([sys.executable, "-c", ASK.format(module)], capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,102 @@
+"""How the tests are run side by side: as pytest-xdist's scheduler, and as ``python -m tests``.
+
+Most of the time of the suite is waiting, so there are more workers than cores. A file is run by one worker, in its
+order. Where the tests of a file share nothing, each is given to the next free worker: some files would take minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+
+LEVELS = {
+    "unit": "not system and not browser",
+    "system": "system and not browser",
+    "browser": "browser",
+    "test": "",
+}
+"""What each target of the Makefile selects; ``test`` is all of it."""
+
+FIRST = ("tests/system/test_vanished_peers.py", "tests/system/", "tests/leases/")
+"""What takes longest is begun first; what is short fills the gaps at the end."""
+
+NOTHING_SELECTED = int(pytest.ExitCode.NO_TESTS_COLLECTED)
+
+
+def workers(arguments: Sequence[str] = ()) -> int:
+    """Return how many workers there are: more than cores, because most tests wait most of the time.
+
+    arguments: the paths that pytest was given. For a single file of few seconds it is 0: this process runs it.
+    """
+    path = os.path.relpath(arguments[0], TESTS.parent) if len(arguments) == 1 else ""
+    if path.endswith(".py") and unit_of(path) == path:
+        return 0
+    return 3 * (os.cpu_count() or 1)
+
+
+def order(path: str) -> int:
+    """Return which files come first: the lower, the earlier."""
+    return next((number for number, start in enumerate(FIRST) if path.startswith(start)), len(FIRST))
+
+
+def unit_of(nodeid: str) -> str:
+    """Return what is given to a worker as a whole: a test's file, or the test where its file's tests share nothing."""
+    path = nodeid.partition("::")[0]
+    return nodeid if path.startswith(FIRST) and not _shares(path) else path
+
+
+@cache
+def _shares(path: str) -> bool:
+    """Tell whether the tests of a file share something: a fixture of the module, or the module's browser."""
+    text = (TESTS.parent / path).read_text("utf-8")
+    return 'scope="module"' in text or "mark.browser" in text
+
+
+def scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return a scheduler of pytest-xdist that gives out ``unit_of`` by ``unit_of``, in the order of collection."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
+        def _split_scope(self, nodeid: str) -> str:
+            return unit_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return Scheduler(config, log)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a level: what may run side by side, then what must be alone. Returns the worse exit code.
+
+    arguments: the level, then pytest's; without a level it is ``test``.
+    """
+    level, more = (
+        ("test", list(arguments))
+        if not arguments or arguments[0] not in LEVELS
+        else (arguments[0], list(arguments[1:]))
+    )
+    selected = LEVELS[level]
+    passes = {
+        "side by side": ["-m", _both(selected, "not alone"), "-n", "auto", "--dist", "loadfile"],
+        "alone": ["-m", _both(selected, "alone")],
+    }
+    codes = []
+    for name, options in passes.items():
+        began = time.monotonic()
+        codes.append(subprocess.call([sys.executable, "-m", "pytest", *options, *more]))
+        print(f"make {level}, {name}: {time.monotonic() - began:.0f} s", flush=True)
+    selected_something = [code for code in codes if code != NOTHING_SELECTED]
+    return max(selected_something, default=NOTHING_SELECTED)
+
+
+def _both(first: str, second: str) -> str:
+    return f"({first}) and {second}" if first else second
