@@ -47,6 +47,11 @@ class Client:
         async with asyncio.timeout(10):
             return await self._reader.readexactly(count)
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the gateway has ended the connection, and everything is read."""
+        return self._reader.at_eof()
+
     async def read_all(self) -> bytes:
         async with asyncio.timeout(10):
             return await self._reader.read()

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
-from typing import Any
 
 import pytest
 
 from proxy.errors import Outcome
-from tests.processes import free_port
 from tests.proxy.listening import HANDSHAKE, listening
-from tests.proxy.origin import answering, origin, read_head, silent
+from tests.proxy.origin import answering, origin, read_head
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-CALLBACK = (
-    b"POST /_dash-update-component HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\nContent-Length: 2\r\n\r\n{}"
-)
 
 
 @pytest.mark.parametrize(
@@ -109,69 +102,3 @@ async def test_while_it_stops_a_request_on_an_open_connection_is_served_and_is_i
             await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await client.read_all() == OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         assert (await gateway.ended()).outcome is Outcome.SERVED
-
-
-# -- a reload while an exchange is under way
-
-PLAIN = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-UPLOAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\nbegun"
-RULE = {"path": "/guarded", "ask": "/ask"}
-
-
-async def _warm(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await read_head(reader)
-    writer.write(OK)
-    await reader.read()
-
-
-@pytest.mark.parametrize("new", ["10ms", "60s"])
-@pytest.mark.parametrize(
-    ("way", "request_", "key", "status", "says"),
-    [
-        ("fast path", PLAIN, "response", 504, "did not begin to answer within 0.4 s"),
-        ("fast path", CALLBACK, "response", 504, "did not begin to answer within 0.4 s"),
-        ("ordinary", PLAIN, "response", 504, "did not begin to answer within 0.4 s"),
-        ("ordinary", UPLOAD, "body", 408, "stopped coming for 0.4 s"),
-        ("ordinary", HANDSHAKE, "handshake", 504, "did not answer the WebSocket handshake within 0.4 s"),
-        ("guarded", PLAIN.replace(b"/", b"/guarded", 1), "auth", 504, "did not say within 0.4 s who may pass"),
-        ("full", PLAIN, "queue", 503, "had no room for another request within 0.4 s"),
-        ("full", HANDSHAKE, "queue", 503, "had no room for another request within 0.4 s"),
-        ("away", PLAIN, "hold", 503, "did not come back within 0.4 s"),
-        ("away", CALLBACK, "hold", 503, "did not come back within 0.4 s"),
-        ("away", UPLOAD, "hold", 503, "did not come back within 0.4 s"),
-        ("away", HANDSHAKE, "hold", 503, "did not come back within 0.4 s"),
-    ],
-)
-async def test_an_exchange_ends_by_the_time_limit_that_it_began_with(
-    way: str, request_: bytes, key: str, status: int, says: str, new: str
-) -> None:
-    values: dict[str, Any] = {"timeouts": {key: "400ms"}, "limits": {"in_flight": 1 if way == "full" else None}}
-    if way == "guarded":
-        values["auth"] = [RULE]
-    async with origin(_warm if way == "fast path" else silent) as server:
-        url = f"http://127.0.0.1:{free_port()}" if way == "away" else server.url
-        async with listening(url, **values) as gateway, gateway.client() as client, gateway.client() as other:
-            if way == "fast path":
-                await client.send(PLAIN)
-                assert (await client.read_head()).startswith(b"HTTP/1.1 200 ")
-                await client.read(2)
-                await gateway.ended()
-            before = 0
-            if way == "full":
-                before = 1
-                await other.send(HANDSHAKE if request_ is HANDSHAKE else PLAIN)
-                async with asyncio.timeout(5):
-                    while not gateway.dash.room.in_flight + gateway.ws.room.in_flight:  # noqa: ASYNC110 - it tells nobody
-                        await asyncio.sleep(0.001)
-            began = time.monotonic()
-            await client.send(request_)
-            async with asyncio.timeout(5):
-                while len(gateway.lifecycle.in_flight) == before:  # noqa: ASYNC110 - it tells nobody
-                    await asyncio.sleep(0.001)
-            assert gateway.plain == (way == "fast path")
-            gateway.reload(timeouts={key: new})
-            head = await client.read_head()
-            assert 0.39 <= time.monotonic() - began < 5
-            assert head.startswith(b"HTTP/1.1 %d " % status)
-            body = await client.read(int(head.partition(b"Content-Length: ")[2].split()[0]))
-            assert says in json.loads(body)["error"]
