@@ -12,7 +12,8 @@ from proxy.exchange.lifecycle import State
 from proxy.exchange.record import Exchange
 from proxy.gateway.error_response import send_error
 from proxy.gateway.recorder import Recorder
-from proxy.http1.client_connection import ClientConnection, ClientStream, SentResponse
+from proxy.http1.client_connection import ClientConnection
+from proxy.http1.client_stream import ClientStream, SentResponse
 
 logger = logging.getLogger("proxy")
 
@@ -75,7 +76,7 @@ class Completion:
             try:
                 written = await self.run(client, exchange, work)
             finally:
-                connection.exchange_ended(bool(written.keep_alive))
+                connection.exchange_ended(written.keep_alive)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)

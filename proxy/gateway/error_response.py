@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.errors import ClientError, ProxyError, Stopping
 from proxy.exchange.record import Exchange
-from proxy.http1.client_connection import ClientStream, SentResponse
+from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.error_pages import error_message
 
 _RELOAD_HASH = "/_reload-hash"
@@ -20,7 +20,7 @@ def send_error(client: ClientStream, exchange: Exchange, error: ProxyError) -> S
         exchange.status = exchange.status or (444 if is_poll else 499)
         client.cut(reset=False)
         return SentResponse(keep_alive=False)
-    keep_alive = not isinstance(error, ClientError | Stopping) and client.wants_keep_alive and client.body.is_eof()
+    keep_alive = not isinstance(error, ClientError | Stopping) and client.wants_keep_alive and client.body.is_whole
     message, exchange.sent = error_message(error, client.head, exchange.upstream, keep_alive=keep_alive)
     exchange.status = error.status
     client.write(message)

@@ -19,7 +19,8 @@ from proxy.gateway.forward import finish, forward, too_slow
 from proxy.gateway.recorder import Recorder
 from proxy.gateway.runtime import Runtime
 from proxy.gateway.uploads import Uploads
-from proxy.http1.client_connection import ClientConnection, ClientStream, SentResponse
+from proxy.http1.client_connection import ClientConnection
+from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.forwarded import OriginalRequest
 from proxy.http1.headers import response_head
 from proxy.http1.methods import IDEMPOTENT
@@ -80,7 +81,7 @@ class FastPath:
                 b"".join((request.line, request.fields, asked.lines_of(exchange.id, name), b"\r\n", request.body))
             )
         except BaseException:
-            carried.cut()
+            carried.abandon(Outcome.STOPPING)
             raise
         return carried
 
@@ -162,7 +163,7 @@ class _FastPathExchange:
             reader.feed(data, pieces)
             message = b"".join(pieces)
         exchange.sent = reader.body_size
-        self._connection.write(message)
+        self._connection.writer.write(message)
         if reader.is_complete:
             self._end(Outcome.SERVED)
             self._upstream.release(self._link)
@@ -187,7 +188,7 @@ class _FastPathExchange:
 
     def client_left(self) -> None:
         """End the exchange with the upstream."""
-        self._leave(Outcome.TOO_SLOW if self._connection.was_too_slow else Outcome.CLIENT_GONE)
+        self._leave(Outcome.TOO_SLOW if self._connection.writer.was_too_slow else Outcome.CLIENT_GONE)
 
     def cut(self) -> None:
         """End the exchange because the gateway has waited long enough for it."""
@@ -205,16 +206,21 @@ class _FastPathExchange:
         self._upstream.discard(self._link)
         self._fail(too_slow(self._upstream.name, self._settings.timeouts.response))
 
+    def abandon(self, outcome: Outcome) -> None:
+        """End the exchange with the upstream."""
+        self._fast_path.waiting.end(self)
+        self.exchange.status = self.exchange.status or 499
+        self._end(outcome)
+        self._upstream.discard(self._link)
+
     # -- inside
 
     def _leave(self, outcome: Outcome) -> None:
         if self._task is not None:
             self._task.cancel()
             return
-        self._fast_path.waiting.end(self)
-        self.exchange.status = self.exchange.status or 499
-        self._end(outcome)
-        self._upstream.discard(self._link)
+        self.abandon(outcome)
+        self._connection.exchange_ended(keep_alive=False)
 
     def _end(self, outcome: Outcome) -> None:
         self.exchange.outcome = outcome
@@ -237,7 +243,7 @@ class _FastPathExchange:
         self._resume(self._client(), fail())
 
     def _client(self) -> ClientStream:
-        return self._connection.client(self._request, has_written=bool(self._reader.status))
+        return self._connection.stream(self._request, has_written=bool(self._reader.status))
 
     def _resume(self, client: ClientStream, work: Work) -> None:
         self._task = self._fast_path.resume(self._connection, client, self.exchange, work, self._abandon)

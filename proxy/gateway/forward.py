@@ -11,15 +11,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestPayloadError
-
 from proxy.config import Settings, Timeouts
 from proxy.errors import BodyStalled, ClientError, Outcome, UpstreamLost, UpstreamTimeout
 from proxy.exchange.leases import Leases
 from proxy.exchange.record import Exchange
 from proxy.gateway.uploads import Uploads
-from proxy.http1.client_connection import ClientStream, SentResponse
+from proxy.http1.chunked import ProtocolError
+from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.headers import Fields, request_head, response_head, tokens
 from proxy.http1.methods import SAFE
 from proxy.http1.response_reader import Framing, Response
@@ -138,7 +136,7 @@ def check_size(client: ClientStream, max_body: int | None) -> None:
         return
     # Not bytes that are no digits: the routing refuses them, and says why.
     length = client.head.get(b"content-length") or b""
-    if client.body.total_bytes > max_body or (length.isdigit() and int(length) > max_body):
+    if client.body.size > max_body or (length.isdigit() and int(length) > max_body):
         raise _too_large(max_body)
 
 
@@ -168,7 +166,7 @@ async def relay(
     is_modern = client.head.version >= (1, 1)
     chunked = is_modern and answer.framing in (Framing.CHUNKED, Framing.UNTIL_CLOSE)
     is_delimited = chunked or answer.framing in (Framing.NONE, Framing.LENGTH)
-    keep = is_delimited and client.wants_keep_alive and client.body.is_eof()
+    keep = is_delimited and client.wants_keep_alive and client.body.is_whole
     head = response_head(
         answer.status, answer.reason, answer.headers, ours=_hop_fields(answer, chunked, keep, is_modern)
     )
@@ -221,7 +219,7 @@ class _Body:
         self._max_size = max_size
         self._waited = 0.0  # seconds, for the client alone
         self._chunked = bool(tokens(client.head.all(b"transfer-encoding")))
-        self.is_whole = not client.head.has_body or client.body.is_eof()
+        self.is_whole = not client.head.has_body or client.body.is_whole
         self.is_sent = self.is_whole
         self.field = b"Transfer-Encoding: chunked" if self._chunked else b""
         expects = client.head.version >= (1, 1) and b"100-continue" in tokens(client.head.all(b"expect"))
@@ -230,14 +228,15 @@ class _Body:
     async def arrive(self) -> None:
         """Wait a moment for a small body whose length is known, so that it need not be counted as an upload."""
         body, length = self._client.body, self._client.head.get(b"content-length") or b""
-        _, most = body.get_read_buffer_limits()  # more would not be read before it is taken
-        if self._may_continue is not None or not length.isdigit() or int(length) > most:
+        if (
+            self._may_continue is not None or not length.isdigit() or int(length) > body.capacity
+        ):  # more would not come before it is read
             return
         # A body that is broken is told by whoever reads it.
-        with suppress(TimeoutError, RequestPayloadError, HttpProcessingError):
+        with suppress(TimeoutError):
             async with asyncio.timeout(_MOMENT):
-                await body.wait_eof()
-        self.is_whole = self.is_sent = body.is_eof()
+                await body.wait_whole()
+        self.is_whole = self.is_sent = body.is_whole
 
     def at_once(self) -> bytes:
         """Return the body, framed, if the whole of it has arrived with the head; nothing otherwise."""
@@ -281,7 +280,7 @@ class _Body:
         return loop.create_task(run(), name=name)
 
     async def _pump(self, connection: UpstreamConnection, timeout: float) -> None:
-        if self._may_continue is not None and self._client.body.total_bytes == 0:
+        if self._may_continue is not None and self._client.body.size == 0:
             try:
                 async with asyncio.timeout(_CONTINUE_TIMEOUT):
                     await self._may_continue.wait()
@@ -306,14 +305,14 @@ class _Body:
         left = timeout + self._exchange.received / MIN_RATE - self._waited
         try:
             async with asyncio.timeout(min(timeout, left)):
-                piece = await self._client.body.readany()
+                piece = await self._client.body.read()
             self._waited += loop.time() - began
             return piece
         except TimeoutError:
             if left < timeout:
                 raise BodyStalled(f"The request's body comes at less than {MIN_RATE} bytes a second.") from None
             raise BodyStalled(f"The request's body stopped coming for {timeout:g} s.") from None
-        except (RequestPayloadError, HttpProcessingError) as error:
+        except ProtocolError as error:
             raise ClientError("The request's body is not framed as HTTP/1.1 asks.") from error
 
     def _go_on(self, answer: Response | None) -> None:

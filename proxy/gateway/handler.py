@@ -19,7 +19,8 @@ from proxy.gateway.routing import Forward, Refuse, Upgrade, decide
 from proxy.gateway.runtime import Runtime
 from proxy.gateway.uploads import Uploads
 from proxy.gateway.websocket import Handshake, WebSockets
-from proxy.http1.client_connection import ClientConnection, ClientStream, SentResponse
+from proxy.http1.client_connection import ClientConnection
+from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.forwarded import OriginalRequest
 from proxy.http1.headers import Fields, response_head
 from proxy.http1.request_handler import ActiveExchange

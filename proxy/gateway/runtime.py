@@ -14,9 +14,9 @@ from proxy.access.auth_rules import AuthRules
 from proxy.access.forward_auth import ForwardAuth
 from proxy.config import Settings
 from proxy.gateway.routing import Table, make_table
-from proxy.http1.client_connection import ListenerOptions
 from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.head_limits import HeadLimits
+from proxy.http1.http_listener import ListenerOptions
 from proxy.net.tls import Content, Contexts
 from proxy.upstream.upstream import Upstream, UpstreamOptions, make_upstreams
 
@@ -76,10 +76,10 @@ def make_runtime(settings: Settings, before: Runtime | None = None, contexts: Co
 
 def listener_options(settings: Settings) -> ListenerOptions:
     """Return what holds for clients by these settings."""
-    return {
-        "limits": HeadLimits.of(settings.limits),
-        "head_timeout": settings.timeouts.head,
-        "send_timeout": settings.timeouts.send,
-        "keepalive_timeout": settings.timeouts.keepalive,
-        "read_buffer": settings.buffer,
-    }
+    return ListenerOptions(
+        limits=HeadLimits.of(settings.limits),
+        head_timeout=settings.timeouts.head,
+        send_timeout=settings.timeouts.send,
+        keepalive_timeout=settings.timeouts.keepalive,
+        read_buffer=settings.buffer,
+    )

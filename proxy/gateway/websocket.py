@@ -16,7 +16,7 @@ from proxy.exchange.record import Exchange
 from proxy.gateway.forward import relay
 from proxy.gateway.recorder import Recorder
 from proxy.gateway.routing import Upgrade
-from proxy.http1.client_connection import ClientStream, SentResponse
+from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.headers import Fields, request_head, upgrade_response_head
 from proxy.http1.response_reader import Response
 from proxy.net.client_limits import Admitted, ClientLimits, Lease, Rejected, Slot
@@ -145,7 +145,7 @@ class WebSockets:
         if client.has_tls:  # not the scheme: a proxy that has ended TLS itself may have announced it
             return self._handoff.fall_back("tls", "its TLS ends in this process, and cannot be handed over")
         head = request_head(client.head, handshake.decision.target, handshake.added, upgrade=True)
-        descriptor, leftover = client.hold()
+        descriptor, leftover = client.lend_socket()
         try:
             is_taken = await self._handoff.offer(
                 exchange,
@@ -158,13 +158,13 @@ class WebSockets:
                 send_timeout=timeouts.send,
             )
         except BaseException:
-            client.let_go()  # nothing more may be said on it
+            client.abandon()  # nothing more may be said on it
             exchange.detail = "the service may have the socket"
             raise
         if not is_taken:
-            client.go_on()
+            client.resume()
             return False
-        client.let_go()
+        client.abandon()
         exchange.is_handed_off = True
         exchange.outcome = Outcome.HANDED_OFF
         self._recorder.websocket_opened(exchange)
@@ -174,7 +174,7 @@ class WebSockets:
         client, exchange, settings = handshake.client, handshake.exchange, handshake.settings
         to_upstream, from_upstream = handshake.upstream.detach(connection)
         try:
-            to_client, from_client = client.take()
+            to_client, from_client = client.detach()
         except ConnectionError:
             to_upstream.abort()
             raise

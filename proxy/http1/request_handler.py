@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Protocol
 from proxy.net.client_limits import Lease
 
 if TYPE_CHECKING:
-    from proxy.http1.client_connection import ClientConnection, ClientStream, SentResponse
+    from proxy.http1.client_connection import ClientConnection
+    from proxy.http1.client_stream import ClientStream, SentResponse
     from proxy.http1.simple_message import SimpleRequest
 
 
 class ActiveExchange(Protocol):
-    """The exchange that a connection serves; a connection serves one at a time."""
+    """The exchange that a connection serves; a connection serves one at a time.
+
+    At its end it calls ``exchange_ended`` on the connection, also after ``client_left`` and ``cut``, at once or later.
+    """
 
     def client_left(self) -> None:
         """Hear that the client's connection is gone."""
@@ -36,10 +40,7 @@ class RequestHandler(Protocol):
     """
 
     def offer_simple(self, connection: ClientConnection, request: SimpleRequest) -> ActiveExchange | None:
-        """Serve a simple request without a task, or return None to decline it.
-
-        At its end ``exchange_ended`` is called on the connection.
-        """
+        """Serve a simple request without a task, or return None to decline it."""
 
     async def handle(self, stream: ClientStream) -> SentResponse:
         """Serve one request. Cancelled when the client leaves, and when the gateway has stopped waiting for it.

@@ -47,16 +47,11 @@ _MORE_LINES = re.compile(rb"(?:%b)*+" % _FIELD)
 _EMPTY_LINES = re.compile(rb"(?:\r\n)++")
 _OTHER_VERSION = re.compile(rb"%b++ [\x21-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n" % TOKEN)
 
-_LAST_CHUNK = b"0\r\n\r\n"
 _CONTENT_LENGTH = b"\ncontent-length:"
 _TRANSFER_ENCODING = b"\ntransfer-encoding:"
 _CODINGS = re.compile(
     rb"(?i)(?:(?:x-)?(?:gzip|compress)|deflate)(?:,[\t ]*(?:(?:x-)?(?:gzip|compress)|deflate|chunked))*"
 )
-
-_FOR_THE_PARSER = b"POST / HTTP/1.1\r\nHost: -\r\n"
-"""What the parser gets of every head, with nothing but the body's framing after it. It knows a list of methods, refuses
-white space that is allowed, and stops at an Upgrade that is only an offer (docs/decisions/006)."""
 
 
 class RequestReader:
@@ -87,6 +82,7 @@ class RequestReader:
         "head",
         "head_size",
         "is_whole",
+        "length",
     )
 
     def __init__(self, limits: HeadLimits) -> None:
@@ -102,6 +98,7 @@ class RequestReader:
         self._step = RequestReader._read_head  # not bound: a reader is no cycle for the garbage collector
         self.head: Head | None = None
         self.head_size = 0
+        self.length: int | None = 0
         self.has_begun = self.is_whole = False
 
     @property
@@ -110,17 +107,17 @@ class RequestReader:
         return self.head is not None
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return what the parser may have, and what comes after the request. Raises Unreadable, and is over then."""
-        good: list[bytes] = []
+        """Return what has come of the body, and what comes after the request. Nothing may follow a ProtocolError."""
+        body: list[bytes] = []
         position, size = 0, len(data)
         while position < size and not self.is_whole:
-            position = self._step(self, data, position, good)
-        return good[0] if len(good) == 1 else b"".join(good), data[position:]
+            position = self._step(self, data, position, body)
+        return body[0] if len(body) == 1 else b"".join(body), data[position:]
 
-    # -- inside: each reads data from a position on, adds what of it (and of what was held) is good, and returns the
+    # -- inside: each reads data from a position on, adds what of it (and of what was held) is body, and returns the
     # position behind what it has read
 
-    def _read_head(self, data: bytes, position: int, good: list[bytes]) -> int:
+    def _read_head(self, data: bytes, position: int, body: list[bytes]) -> int:
         before = len(self._held)
         held: bytes | bytearray = data
         if before:
@@ -144,7 +141,7 @@ class RequestReader:
             raise _what_is_wrong(head)
         self._check_size(head)
         self.head_size = len(head)
-        good.append(_FOR_THE_PARSER + self._frame(head) + b"\r\n")
+        self._frame(head)
         return len(data) - behind
 
     def _check_beginning(self, held: bytes | bytearray, before: int) -> None:
@@ -167,8 +164,8 @@ class RequestReader:
         if excess is not None:
             raise ProtocolError(excess.message, excess.status)
 
-    def _frame(self, data: bytes) -> bytes:
-        """Take a head apart, and return how the request's end is known (RFC 9112, section 6.3), for the parser.
+    def _frame(self, data: bytes) -> None:
+        """Take a head apart, and find how the request's end is known (RFC 9112, section 6.3).
 
         More than one way to know it is none.
         """
@@ -180,15 +177,13 @@ class RequestReader:
         lengths, codings = lines.count(_CONTENT_LENGTH), lines.count(_TRANSFER_ENCODING)
         if lengths + codings > 1:
             raise ProtocolError("more than one field says how long the body is")
-        framing = b""
         if lengths:
             said = _value(lines, _CONTENT_LENGTH)
             length = plain_length(said)
             if length is None:
                 raise ProtocolError("Content-Length is not a number")
-            self._left = int(length)
+            self._left = self.length = int(length)
             self._step = RequestReader._read_body
-            framing = b"Content-Length: %b\r\n" % length
             if said != length:
                 fields = rewritten(fields, b"content-length", length)
         if codings:
@@ -203,30 +198,23 @@ class RequestReader:
             limits = ChunkLimits(_MAX_CHUNK_LINE, _MAX_FRAMING, most.header, most.fields, _NO_TRAILER)
             self._chunks = ChunkReader(limits)
             self._step = RequestReader._read_chunks
-            framing = b"Transfer-Encoding: chunked\r\n"
+            self.length = None
         else:
             self.is_whole = not self._left
         if is_old and "://" in target and not target.startswith("/") and b"\nhost:" not in lines:
             fields = ((b"Host", _authority(target)), *fields)  # RFC 9112, section 3.2.2: the target names the host
         self.head = Head(method, target, (1, 0 if is_old else 1), fields, bool(codings or self._left))
-        return framing
 
-    def _read_body(self, data: bytes, position: int, good: list[bytes]) -> int:
+    def _read_body(self, data: bytes, position: int, body: list[bytes]) -> int:
         piece = data[position : position + self._left]
         self._left -= len(piece)
         self.is_whole = not self._left
-        good.append(piece)
+        body.append(piece)
         return position + len(piece)
 
-    def _read_chunks(self, data: bytes, position: int, good: list[bytes]) -> int:
-        pieces: list[bytes] = []
-        position = self._chunks.feed(data, pieces, position)
-        if pieces:
-            body = b"".join(pieces)
-            good.append(b"%x\r\n%b\r\n" % (len(body), body))
-        if self._chunks.is_whole:
-            self.is_whole = True
-            good.append(_LAST_CHUNK)
+    def _read_chunks(self, data: bytes, position: int, body: list[bytes]) -> int:
+        position = self._chunks.feed(data, body, position)
+        self.is_whole = self._chunks.is_whole
         return position
 
 

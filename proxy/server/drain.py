@@ -22,7 +22,7 @@ from proxy.errors import Outcome
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
-from proxy.http1.client_connection import Listener
+from proxy.http1.http_listener import Listener
 from proxy.websocket.frames import CloseCode
 
 logger = logging.getLogger("proxy")

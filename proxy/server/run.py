@@ -13,7 +13,6 @@ from proxy.config import ConfigError, Settings
 from proxy.errors import TlsError
 from proxy.exchange.access_log import AccessLog
 from proxy.exchange.lifecycle import State
-from proxy.http1.client_connection import HAS_C_PARSER
 from proxy.net.tls import Contexts
 from proxy.server import systemd
 from proxy.server.config_diff import CannotApply
@@ -74,8 +73,6 @@ async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: 
 
 
 def _tell_of_start(server: Server, settings: Settings) -> None:
-    if not HAS_C_PARSER:
-        logger.warning("aiohttp runs without its C parser, which is slower and laxer; install a wheel of aiohttp")
     logger.info("%s", server.limiter.room)
     logger.info("admin on %s", settings.admin)
     hint = "" if settings.listen.startswith("unix:") else " (open it in a browser)"

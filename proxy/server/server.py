@@ -14,7 +14,7 @@ from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.gateway.recorder import Observer
 from proxy.gateway.runtime import Runtime, make_runtime
-from proxy.http1.client_connection import Listener
+from proxy.http1.http_listener import Listener
 from proxy.listener.acceptor import Acceptor
 from proxy.listener.bind import Bound, bind
 from proxy.net.client_limits import ClientLimits, ConnectionLimiter, admin_places
@@ -54,7 +54,7 @@ class Server:
         limits = ClientLimits()
         self._gateway = Gateway(runtime, self._lifecycle, observe, folder, limits)
         self.limiter = ConnectionLimiter(limits, settings, files)
-        self._listener = Listener(self._gateway, **runtime.listener_options)
+        self._listener = Listener(self._gateway, runtime.listener_options)
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)
         self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
         self.certificate = None if runtime.tls is None else Certificate(runtime.tls)
@@ -180,7 +180,7 @@ class Server:
         settings = runtime.settings
         runtime.reconfigure_upstreams()
         self._gateway.reconfigure(runtime)
-        self._listener.reconfigure(**runtime.listener_options)
+        self._listener.reconfigure(runtime.listener_options)
         self.limiter.reconfigure(settings)
         if self.certificate is not None and runtime.tls is not None:
             self.certificate.context = runtime.tls

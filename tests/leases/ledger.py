@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from aiohttp import web
+
 from proxy.config import Settings
-from proxy.http1.client_connection import ClientConnection
 from proxy.net import client_limits as limits
 from proxy.server.server import Server
 from proxy.upstream.upstream import Upstream
@@ -22,8 +23,8 @@ from ws_service.handoff.receiver import Handoff
 
 def watched_methods() -> Iterator[tuple[type, str]]:
     """Yield the methods of which aiohttp makes tasks past the loop's task factory."""
-    yield ClientConnection, "start"
-    yield ClientConnection, "_handle_request"
+    yield web.RequestHandler, "start"
+    yield web.RequestHandler, "_handle_request"
 
 
 def port_of(server: Server) -> int:
@@ -116,7 +117,9 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
     left["resumed exchanges"] = len(gateway._completion)
     left["exchanges of the fast path"] = len(gateway._fast_path.waiting)
     left["connections of the listener"] = len(listener._connections)
-    left["heads waited for"] = len(listener._heads)
+    left["protocols of aiohttp"] = len(listener.streaming.connections)
+    left["lingering connections"] = len(listener.lingering)
+    left["heads waited for"] = len(listener.heads)
     for readers in (listener._slow_readers, gateway.websockets._slow_readers):
         if readers._standing:  # until the next look; this is one
             for _ in readers._pass(0):

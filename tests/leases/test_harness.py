@@ -38,7 +38,7 @@ def test_a_turn_that_a_cancellation_keeps_is_found(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(RequestQueue, "leave", unless_cancelled(RequestQueue.leave))
     (first, *_) = disturbed("ordinary get", "cancel").left_over
     assert "turns of dash: 1" in first
-    assert "RequestHandler._handle_request#1 await 1, cancel, at proxy/" in first
+    assert "Gateway.handle#1 await 1, cancel, at proxy/" in first
 
 
 def test_a_connection_that_nobody_closes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.gateway.runtime import Runtime, make_runtime
-from proxy.http1.client_connection import ClientConnection, Listener
+from proxy.http1.client_connection import ClientConnection
+from proxy.http1.http_listener import Listener
 from proxy.http1.request_handler import ActiveExchange
 from proxy.http1.simple_message import SimpleRequest
 
@@ -102,7 +103,7 @@ class Listening:
         self.runtime = make_runtime(Settings.model_validate(before | values), self.runtime)
         self.runtime.reconfigure_upstreams()
         self.gateway.reconfigure(self.runtime)
-        self.listener.reconfigure(**self.runtime.listener_options)
+        self.listener.reconfigure(self.runtime.listener_options)
 
     def begin_to_stop(self) -> None:
         """Take nothing new, as a drain begins."""
@@ -161,7 +162,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
     lifecycle: Lifecycle[Exchange] = Lifecycle(empty.set)
     runtime = make_runtime(settings)
     gateway = Gateway(runtime, lifecycle, lambda exchange: rig.observe(exchange))
-    listener = Listener(_Counting(gateway, lambda exchange: rig.count(exchange)), **runtime.listener_options)
+    listener = Listener(_Counting(gateway, lambda exchange: rig.count(exchange)), runtime.listener_options)
     server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
     rig = Listening(server.sockets[0].getsockname()[1], gateway, listener, lifecycle, runtime)
     lifecycle.happen("listening")

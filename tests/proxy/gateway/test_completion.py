@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import Outcome
-from proxy.http1.client_connection import ClientStream
+from proxy.http1.client_stream import ClientStream
 from tests.proxy.listening import listening
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

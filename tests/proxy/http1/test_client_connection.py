@@ -1,71 +1,25 @@
-"""aiohttp's private corner. The canaries fail when a new aiohttp changes what this project leans on."""
+"""A client's connection, with a handler that is a function."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import web
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
-from proxy.http1.client_connection import (
-    HAS_C_PARSER,
-    ClientConnection,
-    ClientStream,
-    Listener,
-    SentResponse,
-)
+from proxy.http1.chunked import ProtocolError
+from proxy.http1.client_connection import ClientConnection
+from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.head_limits import HeadLimits
+from proxy.http1.http_listener import Listener, ListenerOptions
 from proxy.http1.request_handler import ActiveExchange
 from proxy.http1.simple_message import SimpleRequest
 from proxy.net.client_limits import ClientCounter, Lease, Slot
 from proxy.net.peer import Peer
 from tests.proxy.listening import HANDSHAKE
-
-
-def test_aiohttps_parser_is_the_c_one() -> None:
-    assert HAS_C_PARSER
-
-
-async def test_canary_the_attributes_that_are_used_exist() -> None:
-    slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
-    assert {
-        "_buffer_paused",
-        "_close",
-        "_keepalive_timeout",
-        "_lingering_time",
-        "_messages",
-        "_next_keepalive_close_time",
-        "_paused",
-        "_read_bufsize",
-        "_request_count",
-        "_task_handler",
-        "_waiter",
-        "transport",
-    } <= slots
-    assert callable(RequestHandler._process_keepalive)
-    assert isinstance(web.Server(unused)._connections, dict)
-    assert inspect.iscoroutinefunction(BaseProtocol._drain_helper)
-    assert callable(BaseProtocol._pause_reading_for_buffer)
-    assert callable(BaseProtocol._resume_reading_for_buffer)
-    assert inspect.iscoroutinefunction(RequestHandler.finish_response)
-    finish = list(inspect.signature(RequestHandler.finish_response).parameters)
-    assert finish == ["self", "request", "resp", "start_time"]
-    assert list(inspect.signature(_ErrInfo).parameters) == ["status", "exc", "message"]
-    assert list(inspect.signature(RequestHandler.handle_error).parameters) == [
-        "self",
-        "request",
-        "status",
-        "exc",
-        "message",
-    ]
-
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -101,15 +55,18 @@ async def connected(
     offer_simple: OfferSimple = lambda connection, request: None,
     head_timeout: float = 10,
     send_timeout: float = 10,
+    keepalive_timeout: float = 10,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, Listener]]:
     """A raw connection to a listener."""
     listener = Listener(
         Handlers(handler, offer_simple),
-        limits=HeadLimits(16384, 65536, 128),
-        head_timeout=head_timeout,
-        send_timeout=send_timeout,
-        keepalive_timeout=10,
-        read_buffer=65536,
+        ListenerOptions(
+            limits=HeadLimits(16384, 65536, 128),
+            head_timeout=head_timeout,
+            send_timeout=send_timeout,
+            keepalive_timeout=keepalive_timeout,
+            read_buffer=65536,
+        ),
     )
     server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
     try:
@@ -135,11 +92,11 @@ async def serve(
         return await (reader.read() if count < 0 else reader.readexactly(count)), listener
 
 
-async def test_canary_a_taken_connection_comes_with_its_leftover_and_is_forgotten() -> None:
+async def test_a_taken_connection_comes_with_its_leftover_and_is_forgotten() -> None:
     taken: asyncio.Future[tuple[asyncio.Transport, bytes]] = asyncio.get_running_loop().create_future()
 
     async def handler(client: ClientStream) -> SentResponse:
-        taken.set_result(client.take())
+        taken.set_result(client.detach())
         return SentResponse(keep_alive=False)
 
     async def talk() -> None:
@@ -155,7 +112,7 @@ async def test_canary_a_taken_connection_comes_with_its_leftover_and_is_forgotte
     (await taken)[0].abort()
 
 
-async def test_canary_a_large_leftover_is_bounded_and_whole() -> None:
+async def test_a_large_leftover_is_bounded_and_whole() -> None:
     """aiohttp pauses the transport when the leftover grows; taking it must not lose the rest."""
     rest = b"x" * 300_000
     done = asyncio.get_running_loop().create_future()
@@ -169,9 +126,9 @@ async def test_canary_a_large_leftover_is_bounded_and_whole() -> None:
                 done.set_result(None)
 
     async def handler(client: ClientStream) -> SentResponse:
-        while len(client._protocol._held) < 65536:  # noqa: ASYNC110 - aiohttp tells nobody
+        while len(client._connection._held) < 65536:  # noqa: ASYNC110 - aiohttp tells nobody
             await asyncio.sleep(0)
-        transport, leftover = client.take()
+        transport, leftover = client.detach()
         sink = Sink()
         transport.set_protocol(sink)
         transport.resume_reading()
@@ -184,16 +141,16 @@ async def test_canary_a_large_leftover_is_bounded_and_whole() -> None:
     assert answer == b"got it"
 
 
-async def test_canary_a_connection_that_is_let_go_belongs_to_who_has_its_descriptor() -> None:
+async def test_a_connection_that_is_let_go_belongs_to_who_has_its_descriptor() -> None:
     """No FIN and no reset is sent, and what comes meanwhile waits in the kernel."""
     held: asyncio.Future[tuple[socket.socket, bytes]] = asyncio.get_running_loop().create_future()
 
     async def handler(client: ClientStream) -> SentResponse:
-        descriptor, leftover = client.hold()
+        descriptor, leftover = client.lend_socket()
         held.set_result((socket.socket(fileno=os.dup(descriptor)), leftover))
-        client.let_go()
+        client.abandon()
         assert client.is_gone
-        client.let_go()
+        client.abandon()
         return SentResponse(keep_alive=False)
 
     async def talk() -> None:
@@ -217,8 +174,8 @@ async def test_canary_a_connection_that_is_let_go_belongs_to_who_has_its_descrip
 async def test_a_connection_that_nobody_took_goes_on() -> None:
     async def handler(client: ClientStream) -> SentResponse:
         if client.head.target == "/live":
-            assert client.hold()[1] == b""
-            client.go_on()
+            assert client.lend_socket()[1] == b""
+            client.resume()
         client.write(b"<%b>" % client.head.target.encode())
         return SentResponse(client.wants_keep_alive)
 
@@ -229,7 +186,7 @@ async def test_a_connection_that_nobody_took_goes_on() -> None:
         assert await reader.read() == b"</next>"
 
 
-async def test_canary_a_refused_upgrade_leaves_a_connection_that_still_speaks_http() -> None:
+async def test_a_refused_upgrade_leaves_a_connection_that_still_speaks_http() -> None:
     seen = []
 
     async def handler(client: ClientStream) -> SentResponse:
@@ -349,11 +306,11 @@ async def test_the_last_trailer_of_a_body_is_no_field_of_the_next_head() -> None
 
 async def test_whoever_reads_a_body_is_told_at_once_that_it_has_broken_off() -> None:
     async def handler(client: ClientStream) -> SentResponse:
-        assert await client.body.readany() == b"a"
+        assert await client.body.read() == b"a"
         client.write(b"begun ")
         try:
-            await client.body.readany()
-        except RequestPayloadError as error:
+            await client.body.read()
+        except ProtocolError as error:
             client.write(str(error).encode())
         return SentResponse(keep_alive=False)
 
@@ -382,7 +339,7 @@ async def test_who_left_just_before_the_order_to_stop_does_not_hold_it_up() -> N
     serving: asyncio.Future[ClientConnection] = asyncio.get_running_loop().create_future()
 
     async def handler(client: ClientStream) -> SentResponse:
-        serving.set_result(client._protocol)
+        serving.set_result(client._connection)
         await asyncio.Event().wait()
         raise AssertionError("cancelled before")
 
@@ -414,7 +371,7 @@ async def test_a_body_that_nobody_reads_does_not_stop_the_reading_of_the_next_re
     def offer_simple(connection: ClientConnection, request: SimpleRequest) -> ActiveExchange | None:
         seen.append(request.target)
         large = request._replace(body=b"x" * 300_000)
-        connection.client(large, has_written=False).write(b".")
+        connection.stream(large, has_written=False).write(b".")
         asyncio.get_running_loop().call_soon(connection.exchange_ended, True)
         return Unmoved()
 
@@ -507,11 +464,12 @@ async def test_who_is_in_the_middle_of_a_head_is_not_idle() -> None:
 
 async def test_other_options_hold_for_connections_that_begin_later() -> None:
     async with connected(unused) as (_, _, listener):
-        narrow = HeadLimits(1024, 2048, 16)
-        listener.reconfigure(limits=narrow, head_timeout=9, send_timeout=9, keepalive_timeout=7, read_buffer=8192)
+        before, narrow = listener.options, HeadLimits(1024, 2048, 16)
+        after = ListenerOptions(limits=narrow, head_timeout=9, send_timeout=9, keepalive_timeout=7, read_buffer=8192)
+        await asyncio.sleep(0)
+        listener.reconfigure(after)
         (now,), later = listener.connections, listener()
-        assert isinstance(now, ClientConnection) and now._limits != narrow and now._keepalive_timeout != 7
-        assert (later._limits, later._keepalive_timeout, later._read_bufsize) == (narrow, 7, 8192)
+        assert (now.options, later.options) == (before, after)
 
 
 async def test_a_client_that_left_before_the_drain_began_is_told_of_when_its_task_has_ended() -> None:

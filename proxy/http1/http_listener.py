@@ -1,0 +1,153 @@
+"""All connections of clients: how one is made, what holds for them, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from proxy.http1.aiohttp_server import make_server
+from proxy.http1.client_connection import ClientConnection
+from proxy.http1.client_writer import ClientWriter
+from proxy.http1.head_limits import HeadLimits
+from proxy.http1.request_handler import RequestHandler
+from proxy.net.client_limits import Slot
+from proxy.net.peer import Peer
+from proxy.net.timers import Deadlines, SlowReaders
+from proxy.net.tls_flood import TlsFloods
+from ws_service.net.dead_peers import DeadPeers
+from ws_service.net.periodic_sweep import Pass, PeriodicSweep
+
+_SWEEP = 1.0
+"""Seconds between two searches for connections whose keep-alive timeout has ended; a quarter of it, if that is less."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerOptions:
+    """What holds for clients: what a reload may change.
+
+    limits: of the heads of requests. head_timeout, send_timeout,
+    keepalive_timeout: seconds. read_buffer: bytes of a request body held
+    before the client is made to wait.
+    """
+
+    limits: HeadLimits
+    head_timeout: float
+    send_timeout: float
+    keepalive_timeout: float
+    read_buffer: int
+
+
+class Listener:
+    """A factory of protocols for accepted connections, and all of those that are open.
+
+    handler: of requests. options: what holds for clients.
+
+    ``on_empty`` is called when the last connection has ended after ``leave``.
+    ``heads`` has the deadline of each head, ``lingering`` that of each lingering close.
+    """
+
+    def __init__(self, handler: RequestHandler, options: ListenerOptions) -> None:
+        self.handler = handler
+        self.options = options
+        self.is_leaving = False
+        self.tls_floods = TlsFloods()
+        self.on_empty: Callable[[], None] = lambda: None
+        self.heads = Deadlines[ClientConnection](ClientConnection.head_is_late)
+        self.lingering = Deadlines[ClientConnection](ClientConnection.close)
+        self.streaming = make_server(options.read_buffer)
+        self._slow_readers = SlowReaders(self._writers)
+        self._dead_peers = DeadPeers(self._writers)
+        self._connections: dict[ClientConnection, None] = {}  # in the order in which they came
+        self._idle_sweep = PeriodicSweep(self._close_timed_out)
+        self._change = asyncio.Event()
+
+    def __call__(self, announced: Peer | None = None, slot: Slot | None = None) -> ClientConnection:
+        """Make the protocol of one connection.
+
+        announced: the client that a proxy in front has announced; None: the transport knows.
+        slot: what it counts as; it is released at its end. None where it is not counted.
+        """
+        return ClientConnection(self, announced, slot)
+
+    def reconfigure(self, options: ListenerOptions) -> None:
+        """Change what holds for connections that begin from here on; the first two timeouts for heads and exchanges."""
+        self._slow_readers.wake(options.send_timeout)
+        if options.read_buffer != self.options.read_buffer:
+            self.streaming = make_server(options.read_buffer)
+        self.options = options
+
+    @property
+    def connections(self) -> list[ClientConnection]:
+        """Those that are open, and those whose exchange has not ended yet."""
+        return list(self._connections)
+
+    def opened(self, connection: ClientConnection) -> None:
+        """Note that a connection has begun."""
+        self._connections[connection] = None
+        connection.idle_since = asyncio.get_running_loop().time()
+        self.heads.begin(connection, self.options.head_timeout)
+        self._slow_readers.wake(self.options.send_timeout)
+        self._dead_peers.wake()
+        self._idle_sweep.wake(_sweep_period(connection))
+
+    def ended(self, connection: ClientConnection) -> None:
+        """Note that a connection has ended, its exchange too."""
+        self._connections.pop(connection, None)
+        self._change.set()
+        if self.is_leaving and not self._connections:
+            self.on_empty()
+
+    def leave(self) -> None:
+        """Let each answer that has not begun yet be the last on its connection, and say so (``Connection: close``)."""
+        self.is_leaving = True
+
+    def close_idle(self, since: float) -> None:
+        """Close the connections on which no request has been under way from ``since`` on (the loop's clock)."""
+        for connection in self.connections:
+            connection.close_if_idle(since)
+
+    @property
+    def flushing(self) -> int:
+        """How many clients have not taken an answer yet whose exchange has ended."""
+        return sum(connection.is_flushing for connection in self._connections)
+
+    async def shutdown(self, timeout: float) -> None:
+        """End all connections.
+
+        timeout: seconds in which exchanges may end by themselves, and as many for those that are cut.
+        """
+        await self._served(timeout)
+        for connection in self.connections:
+            connection.cut_exchange()
+        await self._served(timeout)
+        for connection in self.connections:
+            connection.close()
+        self._connections.clear()
+
+    # -- inside
+
+    async def _served(self, timeout: float) -> None:
+        """Wait until no exchange is under way, but no longer than ``timeout`` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while any(connection.is_serving for connection in self._connections):
+                    self._change.clear()
+                    await self._change.wait()
+        except TimeoutError:
+            pass
+
+    def _writers(self) -> Iterator[ClientWriter]:
+        return (connection.writer for connection in self._connections)
+
+    def _close_timed_out(self, _: float) -> Pass:
+        """Close connections whose keep-alive timeout has ended."""
+        now = asyncio.get_running_loop().time()
+        for connection in self.connections:
+            connection.close_if_idle(now - connection.options.keepalive_timeout)
+        yield
+        return min(map(_sweep_period, self._connections), default=None)
+
+
+def _sweep_period(connection: ClientConnection) -> float:
+    return min(_SWEEP, max(0.05, connection.options.keepalive_timeout / 4))

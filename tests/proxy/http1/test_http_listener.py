@@ -1,0 +1,61 @@
+"""All connections of a listener: the ones that are idle, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from proxy.http1.client_stream import ClientStream, SentResponse
+from tests.proxy.http1.test_client_connection import GET, connected, unused
+
+
+async def test_an_idle_connection_is_closed_when_its_keep_alive_timeout_has_ended() -> None:
+    async def handler(client: ClientStream) -> SentResponse:
+        client.write(b"done")
+        return SentResponse(keep_alive=True)
+
+    async with connected(handler, keepalive_timeout=0.2) as (reader, writer, listener):
+        writer.write(GET % 1)
+        assert await reader.readexactly(4) == b"done"
+        began = asyncio.get_running_loop().time()
+        assert await reader.read() == b""
+        assert asyncio.get_running_loop().time() - began >= 0.19
+        while listener.connections:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+
+
+async def test_a_connection_keeps_the_keep_alive_timeout_that_it_began_with() -> None:
+    async with connected(unused, keepalive_timeout=0.2) as (reader, _, listener):
+        while not listener.connections:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        listener.reconfigure(replace(listener.options, keepalive_timeout=600))
+        assert await reader.read() == b""
+
+
+async def test_another_read_buffer_holds_for_bodies_that_begin_later() -> None:
+    async with connected(unused) as (_, _, listener):
+        before = listener.streaming
+        listener.reconfigure(replace(listener.options, head_timeout=3))
+        assert listener.streaming is before
+        listener.reconfigure(replace(listener.options, read_buffer=8192))
+        assert listener.streaming is not before
+
+
+async def test_the_end_waits_for_exchanges_and_then_cuts_them() -> None:
+    began, cut = asyncio.Event(), asyncio.Event()
+
+    async def handler(client: ClientStream) -> SentResponse:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cut.set()
+        raise AssertionError("cancelled before")
+
+    async with connected(handler) as (reader, writer, listener):
+        writer.write(GET % 1)
+        await began.wait()
+        await listener.shutdown(0.05)
+        assert cut.is_set()
+        assert listener.connections == []
+        assert await reader.read() == b""
