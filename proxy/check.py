@@ -1,4 +1,4 @@
-"""A whole config file, as an operator wants to know it: every section, what they must say alike, files, names, the app.
+"""Checks of a whole config file: every section, what sections must agree on, files, names, addresses, the app.
 
 ``dash-ws-proxy check`` and ``dash-ws-service check`` are both this. It starts nothing that listens.
 """
@@ -69,17 +69,16 @@ class Report:
 
 
 def inspect(path: Path | None, env: Mapping[str, str] = os.environ, only: str | None = None) -> Report:
-    """Look at a config file and at everything that it names.
+    """Check a config file and everything that it names.
 
-    path: the file; None is no file, and the defaults. only: the one section to look at. None: all of them, and
-    what they must say alike.
+    path: the file; None is no file, and the defaults. only: the one section to check. None: all of them, and what they
+    must agree on.
     """
-    folder = Path.cwd() if path is None else path.absolute().parent
     if path is None:
         names = [only] if only else [gateway.NAME, service.NAME]
         report = Report("the defaults", names)
         for name in names:
-            for keys, message in _objections(MODELS[name](), folder):
+            for keys, message in _objections(MODELS[name](), Path.cwd()):
                 report.mistakes.append(Mistake(message, ".".join([name, *map(str, keys)])))
         return report
     try:
@@ -93,12 +92,12 @@ def inspect(path: Path | None, env: Mapping[str, str] = os.environ, only: str | 
         report.mistakes += reading.mistakes
         if reading.settings is not None:
             for kind, objected in (
-                (report.mistakes, _objections(reading.settings, folder)),
-                (report.warnings, _doubts(reading.settings)),
+                (report.mistakes, _objections(reading.settings, file.folder)),
+                (report.warnings, _warnings(reading.settings)),
             ):
                 kind += [file.objection((name, *at), text) for at, text in objected if not reading.concerns(at)]
     if only is None:
-        for found in _between(file, readings, env, folder):
+        for found in _between(file, readings, env):
             kind = report.mistakes if found.is_certain else report.warnings
             kind.append(file.objection(found.path, found.message))
     return report
@@ -133,11 +132,8 @@ def report_to_terminal(path: Path | None, only: str | None) -> int:
     return 0
 
 
-# -- inside
-
-
 def _objections(settings: BaseModel, folder: Path) -> Iterator[Objection]:
-    """Yield what would keep a program from starting, or from doing its work."""
+    """Yield what keeps a program from starting, or from working."""
     if isinstance(settings, gateway.Settings):
         settings = anchored(settings, folder)
         yield from objections(settings)
@@ -153,8 +149,8 @@ def _objections(settings: BaseModel, folder: Path) -> Iterator[Objection]:
         yield from _listening(("listen",), settings.listen, folder)
 
 
-def _doubts(settings: BaseModel) -> Iterator[Objection]:
-    """Yield what may be well tomorrow: names that cannot be looked up at the moment."""
+def _warnings(settings: BaseModel) -> Iterator[Objection]:
+    """Yield what may be right: names that cannot be looked up at the moment, no app."""
     if isinstance(settings, gateway.Settings):
         for key, url in settings.upstreams:
             host = None if url.startswith("unix:") else urlsplit(url).hostname
@@ -169,12 +165,12 @@ def _listening(keys: tuple[str | int, ...], address: str, folder: Path) -> Itera
     if isinstance(place, str):
         if (what := socket_problem(folder / place)) is not None:
             yield keys, what
-    elif place[0] != "*" and ((what := _unknown(place[0])) or (what := _foreign(place[0]))):
+    elif place[0] != "*" and ((what := _unknown(place[0])) or (what := _not_of_this_host(place[0]))):
         yield keys, f"{address}: {place[0]} {what}"
 
 
 def _unknown(host: str) -> str:
-    """Say that a name cannot be looked up; nothing where it can."""
+    """Return that a name cannot be looked up; empty where it can."""
     try:
         look_up(host)
     except OSError as error:
@@ -182,8 +178,8 @@ def _unknown(host: str) -> str:
     return ""
 
 
-def _foreign(host: str) -> str:
-    """Say that an address is none of this host's; nothing where one is. Port 0 is anybody's, and free."""
+def _not_of_this_host(host: str) -> str:
+    """Return that no address of a name is one of this host; empty where one is. Port 0: any free port."""
     for family, kind, protocol, _, name in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
         try:
             with socket.socket(family, kind, protocol) as probe:
@@ -195,16 +191,14 @@ def _foreign(host: str) -> str:
     return "is no address of this host; use one that is, or 0.0.0.0 for all of them"
 
 
-def _between(
-    file: ConfigFile, readings: Mapping[str, Reading[Any]], env: Mapping[str, str], folder: Path
-) -> Iterable[Disagreement]:
+def _between(file: ConfigFile, readings: Mapping[str, Reading[Any]], env: Mapping[str, str]) -> Iterable[Disagreement]:
     """Yield where sections do not fit, but for settings that are wrong by themselves.
 
     A file without a section for the gateway is compared with its defaults: it may run by another file.
     """
     sections = {name: file.values(name, env) for name in readings}
     has_gateway = gateway.NAME in sections
-    for found in disagreements({gateway.NAME: {}, **sections}, folder):
+    for found in disagreements({gateway.NAME: {}, **sections}, file.folder):
         pair = [(readings.get(str(path[0])), path[1:]) for path in (found.path, found.other)]
         if any(reading is not None and reading.concerns(keys) for reading, keys in pair):
             continue

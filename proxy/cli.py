@@ -42,7 +42,7 @@ logger = logging.getLogger("proxy")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _AUTHORITY = re.compile(r"[^/?#]+:[0-9]+(?:[/?#]|$)")
-"""A host and a port, as somebody may write a URL without its scheme."""
+"""A host and a port, a URL without its scheme."""
 
 _EXAMPLE_KEY = b"ZGFzaC13cy1wcm94eS1leA=="
 
@@ -79,7 +79,7 @@ def main(path: Path | None, which: str | None) -> None:
 def explain(context: click.Context, words: tuple[str, ...], path: Path | None, lines: tuple[str, ...]) -> None:
     """Print where a request would go, and by which rule. METHOD is GET where it is left out.
 
-    A ws:// or wss:// URL is a WebSocket handshake. It looks at the gateway's section alone, and asks nobody.
+    A ws:// or wss:// URL is a WebSocket handshake. It reads the gateway's section alone, and connects to no upstream.
     """
     method, url = _method_and_url(words)
     path, which = find(path or context.obj)
@@ -92,7 +92,7 @@ def explain(context: click.Context, words: tuple[str, ...], path: Path | None, l
     try:
         if isinstance(decision, Refuse):
             raise decision.error
-        guard = AuthRules(settings.auth).guard(decision.target, head.get(b"host") or b"")
+        rule = AuthRules(settings.auth).guard(decision.target, head.get(b"host") or b"")
     except ClientError as error:
         click.echo(f"refused with {error.status}: {error.message}")
         return
@@ -100,11 +100,11 @@ def explain(context: click.Context, words: tuple[str, ...], path: Path | None, l
     if way == "tunnel" and decision.upstream == "ws" and settings.handoff != "off":
         way = f"hand over to ws through {settings.handoff}, or tunnel"
     address = getattr(settings.upstreams, decision.upstream)
-    once = f", once {guard.ask} on dash answers 2xx ({guard.name})" if guard else ""
+    once = f", once {rule.ask} on dash answers 2xx ({rule.name})" if rule else ""
     judge = ""
     if isinstance(decision, Upgrade):
         is_dashs = table.leaves_origin_to_dash(decision.upstream, decision.target)
-        judge = "; whose pages may open it is for Dash to say" if is_dashs else ""
+        judge = "; Dash checks the origin" if is_dashs else ""
     click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}{once}{judge}")
 
 

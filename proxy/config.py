@@ -60,13 +60,14 @@ _NOT_COPIED = re.compile(
     r"|script-name|set-cookie|te|trailer|transfer-encoding|upgrade|x-real-ip|x-request-id|x-scheme|x-url-scheme"
     r"|(?:content|if|proxy|sec|x-forwarded|x-original)-.*"
 )
-"""Fields that frame a message, end at each hop, or are somebody else's to say: an answer about a user names none."""
+"""Fields that frame a message, end at each hop, or are set by the browser or the gateway: an answer of Dash about a
+user must not set them for a request."""
 
 _ASK = re.compile(r"/[!-\x22$-~]*")
 
 MANY_READINGS = re.compile(r"[?#;\\\x00-\x1f\x7f\ufffd]|%[0-9A-Fa-f]{2}|//|/\.\.?(?:/|$)")
-"""What makes a decoded path another one for some servers: they merge slashes (Werkzeug), resolve dots, cut at ``;`` or
-``?``, take a backslash for a slash, or decode once more."""
+"""What servers read differently in a decoded path: some merge slashes (Werkzeug), resolve dots, cut at ``;`` or ``?``,
+take a backslash for a slash, or decode once more."""
 
 Service = Literal["dash", "ws"]
 """The two services behind the gateway."""
@@ -87,7 +88,7 @@ def _upstream_url(value: object) -> str:
         scheme = "https" if parts.scheme == "wss" else "http"
         better = f"{scheme}://{value.partition('://')[2] or value or 'host:port'}"
         raise ValueError(f"{value!r} does not begin with http://, https:// or unix:; write {better}")
-    # urlsplit drops empty queries, empty fragments, tabs and line ends without a word.
+    # urlsplit drops empty queries, empty fragments, tabs and line ends silently.
     is_whole = value == value.strip() and value.isprintable() and not set("?#@") & set(value)
     if not is_whole or parts.path not in ("", "/"):
         raise ValueError(
@@ -109,7 +110,7 @@ def _peers(value: object) -> object:
     try:
         return parse_network(value)
     except ValueError as error:
-        raise ValueError(f"{error}, or unix for those who come through a unix socket") from None
+        raise ValueError(f"{error}, or unix for clients of the unix socket") from None
 
 
 def _origin(value: object) -> str:
@@ -140,7 +141,7 @@ def _copied_field(value: object) -> object:
     if not _FIELD_NAME.fullmatch(value):
         raise ValueError(f"{value!r} is not the name of a header field; write one such as X-User")
     if _NOT_COPIED.fullmatch(value.lower().replace("_", "-").replace(".", "-")):
-        raise ValueError(f"{value} is not for an answer to say about a request; name fields about the user, as X-User")
+        raise ValueError(f"{value} cannot be copied to a request; name fields about the user, such as X-User")
     return value
 
 
@@ -159,7 +160,7 @@ Peers = Annotated[
     BeforeValidator(_peers),
     PlainSerializer(str),
 ]
-"""An address, a network, or ``unix``: whoever connects through the unix socket that ``listen`` names."""
+"""An address, a network, or ``unix``: every client of the unix socket that ``listen`` names."""
 
 
 def _path(value: object) -> object:
@@ -231,31 +232,31 @@ class Route(Section):
 
 
 class Auth(Section):
-    """Who may pass is Dash's to say: a request that matches is first asked about there, WebSocket and plain HTTP alike.
+    """Forward authentication: a request that matches is passed on once Dash allows it, WebSocket and plain HTTP alike.
 
     Among the rules that match, the longest path wins, then the one with a host.
     """
 
     path: str = "/"
     """Path prefix, whole segments: ``/admin`` means ``/admin`` and ``/admin/...``. ``/``: everything. Danger: the
-    pages of a Dash app come through ``/_dash-update-component`` and ``/_dash-layout``, whatever their path; ``/`` is
-    what guards them."""
+    pages of a Dash app come through ``/_dash-update-component`` and ``/_dash-layout``, whatever their path; only ``/``
+    protects them."""
 
     host: str | None = None
-    """Host name, without port. None: any host. Danger: whoever asks writes the Host field, and Dash seldom looks at
-    it; keep a rule without a host beside this one."""
+    """Host name, without port. None: any host. Danger: the client chooses the Host field, and Dash seldom checks it;
+    keep a rule without a host as well."""
 
     ask: str | None
-    """The path on Dash that answers 2xx for whoever may pass; any other answer goes to the client as it is. None (in
-    the file: ``null``) lets everybody pass, for a login page under a path that is guarded."""
+    """The path on Dash that answers 2xx for a request that may pass; any other answer goes to the client as it is. None
+    (in the file: ``null``) allows every request, for a login page under a protected path."""
 
     copy_headers: tuple[CopiedField, ...] = ()
-    """Fields of the answer that go to the upstream with the request, such as X-User. What clients themselves send
-    under any rule's names is removed from every request."""
+    """Fields of the answer that go to the upstream with the request, such as X-User. What clients send in a
+    field that any rule names here is removed from every request."""
 
     cache: Duration = 0.0
-    """How long a 2xx answer holds for the same question: same fields (cookies, Authorization, ...), client, method and
-    URL. 0 asks for each request. Danger: a user who is locked out stays so much longer."""
+    """How long a 2xx answer is used for the same request again: same fields (cookies, Authorization, ...), client,
+    method and URL. 0 asks for each request. Danger: a user who is locked out keeps access for so long."""
 
     @model_validator(mode="after")
     def _means_something(self) -> Auth:
@@ -263,16 +264,16 @@ class Auth(Section):
             raise ValueError(f"path {self.path!r} must begin with / and not end with it; it means everything below too")
         if MANY_READINGS.search(self.path):
             raise ValueError(
-                f"path {self.path!r} must be plain: it is compared decoded and without the query, "
-                "and no two servers agree about //, dots, ; and \\"
+                f"path {self.path!r} must be simple: it is compared decoded and without the query, "
+                "and servers read //, dots, ; and \\ differently"
             )
         if self.host is not None and (not self.host or ":" in self.host.rpartition("]")[2]):
             raise ValueError(f"host {self.host!r} can match nothing: it is compared without the port")
         if self.ask is None:
             if self.host is not None:
-                raise ValueError("lets everybody pass who writes this host, and anybody can; use path alone")
+                raise ValueError("allows every request with this host, and any client can write it; use path alone")
             if self.copy_headers or self.cache:
-                raise ValueError("asks nobody, so there is no answer to copy from or to keep; leave those two out")
+                raise ValueError("does not ask, so there is no answer to copy from or to cache; leave those two out")
         elif not _ASK.fullmatch(self.ask):
             raise ValueError(f"ask {self.ask!r} must be a path on Dash, such as /auth")
         return self
@@ -282,19 +283,18 @@ class Tls(Section):
     """The certificate of the public listener; both files are read again on SIGHUP. TLS 1.2 and newer."""
 
     certificate: str
-    """PEM file: the certificate, and behind it the chain. Relative to the config file."""
+    """PEM file: the certificate, followed by its chain. Relative to the config file."""
 
     key: str
     """PEM file: the private key, without a passphrase. Relative to the config file."""
 
 
 class Health(Section):
-    """How the gateway learns whether an upstream is there, beside what it meets on its way.
+    """How the gateway finds out whether an upstream can be reached, besides what its requests meet.
 
-    One that takes no connection is away, and requests are held. One that
-    takes them and does not answer its path well is said to be unwell, in the
-    log and on ``/readyz``, and requests go on: there is no other one, and the
-    path may be what is wrong.
+    One that takes no connection is unreachable, and requests wait (``timeouts.hold``). One that takes connections and
+    does not answer its path with 2xx or 3xx is degraded, in the log and on ``/readyz``, and requests go on: there is
+    no other upstream, and the path may be what is wrong.
     """
 
     interval: Duration = 5.0
@@ -304,24 +304,24 @@ class Health(Section):
     """For a probe to succeed."""
 
     fails: Annotated[int, Field(ge=1)] = 2
-    """Probes that fail, one after the other, before the upstream is taken for away. Precedent: HAProxy 3."""
+    """Probes that fail, one after the other, before the upstream counts as unreachable. Precedent: HAProxy 3."""
 
     passes: Annotated[int, Field(ge=1)] = 1
-    """Probes that succeed before it is taken for back. Precedent: HAProxy 2."""
+    """Probes that succeed before it counts as reachable again. Precedent: HAProxy 2."""
 
     dash: AskedPath = None
-    """A path on Dash that answers 2xx or 3xx when it is well. None: that it takes a connection is enough."""
+    """A path on Dash that answers 2xx or 3xx when Dash is healthy. None: a connection is enough."""
 
     ws: AskedPath = None
-    """A path on the ws service that answers 2xx or 3xx when it is well (its own is ``/healthz``). None: as above."""
+    """A path on the ws service that answers 2xx or 3xx when it is healthy (its own is ``/healthz``). None: as above."""
 
 
 class Limits(Section):
-    """How much anybody may take. ``null`` is no limit of ours, where it is allowed.
+    """How much a client, or all of them, may use. ``null`` is no limit, where it is allowed.
 
-    A client is an address (of IPv6 its /64, which is what one customer
-    gets, and behind NAT64 the IPv4 address): the peer, or whom a trusted proxy speaks for. A proxy in front
-    that is not in ``trusted_proxies`` is one client.
+    A client is an address (of IPv6 its /64, which is what one customer gets, and behind NAT64 the IPv4 address): the
+    peer's, or the one that a trusted proxy forwards for. A proxy in front that is not in ``trusted_proxies`` is one
+    client.
     """
 
     request_line: Annotated[Size, Field(ge=1024)] = 16384
@@ -340,14 +340,14 @@ class Limits(Section):
     nginx 1MiB (a known trap for uploads), HAProxy none."""
 
     connections: Annotated[int, Field(ge=1)] | None = None
-    """Connections of all clients together, those handed over not counted; whoever comes when all are taken waits to be
-    accepted. Null: half of what the limit of open files leaves, because a connection and its upstream take one each.
+    """Connections of all clients together, those handed over not counted; further clients wait to be accepted.
+    Null: half of what the limit of open files leaves, because a connection and its upstream take one each.
     Precedents: nginx 512, HAProxy from its descriptors."""
 
     connections_per_client: Annotated[int, Field(ge=1)] | None = 1000
-    """Connections of one client, those handed over not counted; one more hears 429 (over TLS nothing) and is closed.
-    Peers in ``trusted_proxies`` have no such limit. Precedents: nginx and HAProxy none. Danger: an office behind one
-    address shares it, and so do all clients of a proxy that is not named."""
+    """Connections of one client, those handed over not counted; one more is answered 429 (over TLS not at all) and
+    closed. Peers in ``trusted_proxies`` have no such limit. Precedents: nginx and HAProxy none. Danger: an office
+    behind one address shares it, and so do all clients of a proxy that is not named."""
 
     websockets_per_client: Annotated[int, Field(ge=1)] | None = 1000
     """WebSockets of one client, those handed over too; 429 above it. Precedents: Centrifugo 0 (none)."""
@@ -358,9 +358,9 @@ class Limits(Section):
 
     uploads_per_client: Annotated[int, Field(ge=1)] | None = 3
     """Requests of one client whose body is still on its way to an upstream; the next ones wait for ``timeouts.queue``,
-    then 429. A body that is here when its upstream is asked is not counted: one of up to twice ``buffer`` has 250 ms
-    for that. Peers in ``trusted_proxies`` have no such limit; null is none. Danger: a body that stops coming keeps one
-    of Dash's workers for ``timeouts.body``, so keep it below their number; an office behind one address shares it.
+    then 429. A body that has arrived when its upstream is asked is not counted: one of up to twice ``buffer`` has 250
+    ms for that. Peers in ``trusted_proxies`` have no such limit; null is none. Danger: a body that stops coming keeps
+    one of Dash's workers for ``timeouts.body``, so keep it below their number; an office behind one address shares it.
     Precedents: nginx none (it collects bodies on disk first)."""
 
     buffered_per_client: Size | None = 64 << 20
@@ -384,11 +384,11 @@ class Timeouts(Section):
 
     head: Duration = 15.0
     """For a client to send the head of a request, from connecting for the first and from its first byte for later ones
-    (408 behind it, and no word to who has not begun one). Precedents: nginx 60s, Apache 20s, aiohttp none."""
+    (408 after it; without an answer where no byte of it has come). Precedents: nginx 60s, Apache 20s, aiohttp none."""
 
     body: Duration = 60.0
-    """Between two pieces of a request body, and the grace behind which it must bring 240 bytes a second (408 behind
-    either). Precedents: nginx client_body_timeout 60s; Kestrel 240 bytes a second behind 5s."""
+    """Between two pieces of a request body, and the time after which it must bring 240 bytes a second (408 after
+    either). Precedents: nginx client_body_timeout 60s; Kestrel 240 bytes a second after 5s."""
 
     send: Duration = 60.0
     """For a client to take some of what waits for it, and for either side of a tunnel; then it is cut. Precedent: nginx
@@ -401,14 +401,14 @@ class Timeouts(Section):
     """To connect to an upstream. Loopback answers at once: a longer wait is a full backlog or a lost packet."""
 
     handshake: Duration = 15.0
-    """For an upstream to answer a WebSocket handshake once connected (504 behind it)."""
+    """For an upstream to answer a WebSocket handshake once connected (504 after it)."""
 
     response: Duration = 600.0
     """For an upstream to begin its answer. Long on purpose: a Dash callback may compute for minutes, and a proxy that
     gives up after 60s (nginx's default) throws its result away."""
 
     auth: Duration = 5.0
-    """For Dash to say who may pass (``auth``); nobody may when it does not (504 behind it)."""
+    """For Dash to answer whether a request may pass (``auth``); 504 after it."""
 
     hold: Duration = 15.0
     """For an upstream that cannot be reached to come back, while requests wait of which nothing was sent, and GET, HEAD
@@ -416,7 +416,7 @@ class Timeouts(Section):
     HAProxy try a failed connect again, for every method."""
 
     queue: Duration = 15.0
-    """For an upstream that has all it may have (``limits.in_flight``) to take one more; 503 behind it. Precedent:
+    """For an upstream that has all it may have (``limits.in_flight``) to take one more; 503 after it. Precedent:
     HAProxy timeout queue."""
 
     upstream_idle: Duration = 1.5
@@ -428,11 +428,11 @@ class Timeouts(Section):
     nginx's 60s is the most reported fault of proxied WebSockets."""
 
     drain_notice: Duration = 0.0
-    """At a stop, how long ``/readyz`` says 503 before the listener closes, for balancers to look. Precedents: HAProxy
-    grace, Traefik requestAcceptGraceTimeout 0."""
+    """At a stop, how long ``/readyz`` says 503 before the listener closes, for load balancers to notice. Precedents:
+    HAProxy grace, Traefik requestAcceptGraceTimeout 0."""
 
     drain_window: Duration = 5.0
-    """At a stop, over how long the tunnels' goodbyes are spread, so that their clients do not come back all at once; at
+    """At a stop, over how long the close frames to tunnels are spread, so that clients do not reconnect all at once; at
     most half of ``drain``. Precedent: HAProxy close-spread-time."""
 
     drain: Duration = 20.0
@@ -443,7 +443,7 @@ class Settings(Section):
     """The gateway's settings."""
 
     listen: Listen = GATEWAY_LISTEN
-    """Where browsers come in. ``0.0.0.0:8000`` opens it to the network by IPv4, ``[::]:8000`` by IPv6, ``'*:8000'`` by
+    """Where browsers connect. ``0.0.0.0:8000`` opens it to the network by IPv4, ``[::]:8000`` by IPv6, ``'*:8000'`` by
     both."""
 
     tls: Tls | None = None
@@ -451,15 +451,15 @@ class Settings(Section):
 
     proxy_protocol: bool = False
     """Whether each connection begins with a PROXY header (version 1 or 2) of a proxy in ``trusted_proxies``, which
-    says who the client is. Then a connection without one is closed. That client is then who must be in
-    ``trusted_proxies`` for its X-Forwarded-* to be believed, no longer the proxy."""
+    names the client. Then a connection without one is closed, and it is the client named there, and no longer the
+    proxy, that must be in ``trusted_proxies`` for its X-Forwarded-* to be trusted."""
 
     admin: Annotated[str, listen_like(GATEWAY_ADMIN)] = GATEWAY_ADMIN
     """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket. It has
     at most 32 connections, each for 5 s and for one request; one more closes the oldest."""
 
     admin_public: bool = False
-    """Whether ``admin`` may be an address that others reach. Danger: whoever reaches it sees how the gateway fares."""
+    """Whether ``admin`` may be an address that other hosts reach. Danger: all of them see the state of the gateway."""
 
     admin_hosts: tuple[HostName, ...] = ()
     """Names by which ``admin`` may be asked, such as ``gateway`` in a network of containers; exactly these, whatever
@@ -475,30 +475,30 @@ class Settings(Section):
     handoff: SocketPath = HANDOFF
     """The socket file through which WebSockets for ``ws`` are handed over to the service on this host, so that the
     gateway leaves the path: no copy, no CPU, and they live on while it restarts. Relative to the config file; without
-    one, to the working directory. Where nobody answers there, a tunnel carries them; ``off`` always tunnels. Danger:
+    one, to the working directory. Where no service answers there, they are tunnelled; ``off`` always tunnels. Danger:
     it must be the service that ``upstreams.ws`` names."""
 
     routes: tuple[Route, ...] = ()
     """Your own rules, before the built-in ones."""
 
     trusted_proxies: tuple[Peers, ...] = ()
-    """Proxies in front whose X-Forwarded-* and X-Request-ID are believed. Danger: whoever is in here can claim any
-    client address. Nobody by default: then those fields are removed from every request and written anew."""
+    """Proxies in front whose X-Forwarded-* and X-Request-ID are trusted. Danger: a peer in here can claim any client
+    address. None by default: then those fields are removed from every request and written anew."""
 
     origins: tuple[Origin, ...] = ("same",)
     """The sites whose pages may open a WebSocket: ``same`` (the page's host is the one it asks), ``any``, an origin as
     a browser writes it (``https://host[:port]``, ``file://``, ``capacitor://localhost``), ``null``, or ``regex:...``
     for the whole of it, in lower case and without a port that the scheme means anyway; 403 for others. It holds for
-    ``ws`` and for ``dash``; only Dash's own WebSocket, at the path that ``dash_prefix`` says, is Dash's to judge.
+    ``ws`` and for ``dash``; only Dash's own WebSocket, at the path that ``dash_prefix`` says, is left to Dash.
     Clients that are no browsers send no Origin, and pass. Danger of ``any``: each page that a user visits may open
     sockets in the user's name."""
 
     dash_prefix: PathPrefix = "/"
-    """What the paths of the Dash app begin with: its ``requests_pathname_prefix``. Dash judges the origin of the
-    WebSocket ``_dash-ws-callback`` directly behind it (``websocket_allowed_origins``), and of no other."""
+    """What the paths of the Dash app begin with: its ``requests_pathname_prefix``. Dash checks the origin of the
+    WebSocket ``_dash-ws-callback`` directly below it (``websocket_allowed_origins``), and of no other."""
 
     auth: tuple[Auth, ...] = ()
-    """Who may pass, asked of Dash before anything is passed on. Empty: Dash and the endpoints see to it themselves."""
+    """Which requests Dash must allow before they are passed on. Empty: Dash and the endpoints check for themselves."""
 
     access_log: Literal["text", "json", "off"] = "text"
     """One line per finished exchange, on standard output."""
@@ -518,10 +518,10 @@ class Settings(Section):
         return None if self.handoff == "off" else folder / self.handoff
 
     @model_validator(mode="after")
-    def _knows_whom_to_believe(self) -> Settings:
+    def _has_proxies_to_trust(self) -> Settings:
         if self.proxy_protocol and not self.trusted_proxies:
             raise Conflict(
-                "proxy_protocol needs trusted_proxies: nobody else's PROXY header is believed",
+                "proxy_protocol needs trusted_proxies: no other peer's PROXY header is trusted",
                 "proxy_protocol",
                 "trusted_proxies",
             )
@@ -533,7 +533,7 @@ class Settings(Section):
         places = [(rule.path, rule.host and rule.host.lower().rstrip(".")) for rule in rules]
         for place in places:
             if places.count(place) > 1:
-                raise ValueError(f"has two rules for the path {place[0]}; nobody could tell which one holds")
+                raise ValueError(f"has two rules for the path {place[0]}; it is not clear which one applies")
         return rules
 
     @model_validator(mode="after")
@@ -554,7 +554,7 @@ def load_settings(
 ) -> Settings:
     """Read the gateway's section of a file; None means every default. Raises ``ConfigError`` with all mistakes.
 
-    check: objects to settings that are well-formed (``preflight``).
+    check: objects to settings that are well-formed (``startup_checks``).
 
     Paths of unix sockets and certificates are relative to the file, so that it does not matter where the program is
     started.

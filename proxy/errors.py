@@ -1,24 +1,24 @@
-"""What can go wrong in an exchange, and what each mishap means for everybody.
+"""What can go wrong in an exchange, and which answer, outcome and culprit each fault has.
 
 - ProxyError                   status  outcome
     - ClientError              400     REFUSED           the client's doing
         - BodyStalled          408     CLIENT_STALLED
     - TooMany                  429     REFUSED           the client has all it may have
     - UpstreamError            502     UPSTREAM_FAILED   the upstream's doing
-        - UpstreamUnreachable  503     UPSTREAM_AWAY
+        - UpstreamUnreachable  503     UPSTREAM_UNREACHABLE
         - UpstreamFull         503     UPSTREAM_FULL
         - UpstreamLost         502     UPSTREAM_FAILED
         - UpstreamTimeout      504     UPSTREAM_TIMEOUT
             - ConnectTimeout   504     UPSTREAM_TIMEOUT
         - UpstreamCut          502     UPSTREAM_CUT      died inside a body: there is nothing to answer any more
-    - Stopping                 503     STOPPING          ours
-    - Exhausted                503     EXHAUSTED         ours: the process has no descriptor left
+    - Stopping                 503     STOPPING          the gateway's doing
+    - Exhausted                503     EXHAUSTED         the gateway's doing: no file descriptor is left
 - ListenError: the gateway cannot start where it was told to
 - TlsError: a certificate, a key or a list of authorities cannot be used
 
 An error carries its answer (``status``, ``advice``) and its culprit (the
-branch of the tree), so that one place, ``gateway``, can turn any of them
-into a response.
+branch of the tree), so that one place can turn any of them into a response
+(``gateway/error_response``).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Outcome(Enum):
     REFUSED = "refused"
     CLIENT_GONE = "client gone"
     CLIENT_STALLED = "client stalled"
-    UPSTREAM_AWAY = "upstream away"
+    UPSTREAM_UNREACHABLE = "upstream unreachable"
     UPSTREAM_FULL = "upstream full"
     UPSTREAM_FAILED = "upstream failed"
     UPSTREAM_TIMEOUT = "upstream timed out"
@@ -53,24 +53,24 @@ class Outcome(Enum):
 
     TOO_SLOW = "too slow"
     """One side took less than 240 bytes a second of what waited for it, for ``timeouts.send``; a tunnel's, or a
-    client's of an answer. Or more waited on its client's connections than ``limits.buffered_per_client``; the log says
-    for whom."""
+    client's of an answer. Or more waited on its client's connections than ``limits.buffered_per_client``; the log names
+    the client."""
 
 
 class ProxyError(Exception):
-    """An exchange cannot go on as the client wished.
+    """An exchange cannot be completed.
 
-    message: one sentence, what happened and where. It reaches the client.
-    advice: what whoever reads it can do, or empty. It reaches the client too.
+    message: one sentence, what happened and where. It is sent to the client.
+    advice: what the reader can do, or empty. It is sent to the client too.
     detail: what the log says instead of the message, where the operator may know more than the client.
     headers: fields that the answer must carry (RFC 9110 asks for some).
-    passes: whether it may be over when one tries again; None: as the kind of error has it.
+    is_transient: whether the same request may succeed later; None: as the kind of error has it.
     """
 
     status = 500
     outcome = Outcome.BUG
-    passes = False
-    """Whether it may be over when one tries again, with nobody changing anything."""
+    is_transient = False
+    """Whether the same request may succeed later, without a change to the configuration or the request."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class ProxyError(Exception):
         detail: str = "",
         status: int | None = None,
         headers: Iterable[tuple[bytes, bytes]] = (),
-        passes: bool | None = None,
+        is_transient: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -89,12 +89,12 @@ class ProxyError(Exception):
         self.headers = tuple(headers)
         if status is not None:
             self.status = status
-        if passes is not None:
-            self.passes = passes
+        if is_transient is not None:
+            self.is_transient = is_transient
 
 
 class ClientError(ProxyError):
-    """The request cannot be understood, or must not be passed on. The connection is closed behind the answer."""
+    """The request cannot be understood, or must not be passed on. The connection is closed after the answer."""
 
     status = 400
     outcome = Outcome.REFUSED
@@ -130,26 +130,26 @@ class UpstreamError(ProxyError):
 class UpstreamUnreachable(UpstreamError):
     """No connection to the upstream could be made, so nothing was sent.
 
-    503 as Envoy has it, not nginx's 502: nothing is wrong with any answer, and whoever asks again later is right to.
+    503 as Envoy has it, not nginx's 502: there was no wrong answer, and to ask again later makes sense.
     """
 
     status = 503
-    outcome = Outcome.UPSTREAM_AWAY
-    passes = True
+    outcome = Outcome.UPSTREAM_UNREACHABLE
+    is_transient = True
 
 
 class UpstreamFull(UpstreamError):
-    """The upstream has all that it may have, and as many wait for it as may."""
+    """The upstream has as many requests as it may have, and as many wait for it as may."""
 
     status = 503
     outcome = Outcome.UPSTREAM_FULL
-    passes = True
+    is_transient = True
 
 
 class UpstreamLost(UpstreamError):
-    """The upstream closed the connection before the first byte of an answer; nobody can tell what it has done."""
+    """The upstream closed the connection before the first byte of an answer; it may have acted on the request."""
 
-    passes = True
+    is_transient = True
 
 
 class UpstreamTimeout(UpstreamError):
@@ -157,7 +157,7 @@ class UpstreamTimeout(UpstreamError):
 
     status = 504
     outcome = Outcome.UPSTREAM_TIMEOUT
-    passes = True
+    is_transient = True
 
 
 class ConnectTimeout(UpstreamTimeout):
@@ -167,8 +167,8 @@ class ConnectTimeout(UpstreamTimeout):
 class UpstreamCut(UpstreamError):
     """The upstream's body ended before its end.
 
-    Part of the answer is already with the client, so the only honest thing
-    left is to cut the client's connection too.
+    Part of the answer has been sent, so all that is left is to cut the client's connection too: the client must not
+    take that part for the whole.
     """
 
     outcome = Outcome.UPSTREAM_CUT
@@ -179,7 +179,7 @@ class Stopping(ProxyError):
 
     status = 503
     outcome = Outcome.STOPPING
-    passes = True
+    is_transient = True
 
 
 class Exhausted(ProxyError):
@@ -187,7 +187,7 @@ class Exhausted(ProxyError):
 
     status = 503
     outcome = Outcome.EXHAUSTED
-    passes = True
+    is_transient = True
 
 
 class ListenError(Exception):

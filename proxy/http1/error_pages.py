@@ -38,7 +38,7 @@ def error_message(
         (b"Cache-Control", b"no-store"),
         *error.headers,
     ]
-    if error.passes and not any(name == b"Retry-After" for name, _ in error.headers):
+    if error.is_transient and not any(name == b"Retry-After" for name, _ in error.headers):
         fields.append((b"Retry-After", b"%d" % RETRY))
     if not keep_alive:
         fields.append((b"Connection", b"close"))
@@ -70,12 +70,12 @@ def page(error: ProxyError, upstream: str) -> tuple[bytes, bytes]:
     """
     title = f"{error.status} {HTTPStatus(error.status).phrase}"
     again, mark, first, then = "", "", html.escape(error.message), html.escape(error.advice)
-    if isinstance(error, UpstreamUnreachable) and error.passes:
+    if isinstance(error, UpstreamUnreachable) and error.is_transient:
         title = "Dash is starting" if upstream == "dash" else f"The {upstream} service is starting"
         again = _AGAIN.format(_SOON)
         mark = '<div class=mark aria-hidden="true"><i></i><i></i><i></i></div>'
         first, then = "This page opens by itself as soon as it is there.", f"{first} {then}"
-    elif error.passes:
+    elif error.is_transient:
         again = _AGAIN.format(RETRY)
         then += " This page tries again by itself."
     text = f"""<!doctype html>

@@ -215,7 +215,7 @@ class UpstreamConnection(asyncio.Protocol):
             return UpstreamUnreachable(f"The upstream {self._name} closed the connection before anything was sent.")
         what = f"The upstream {self._name} closed the connection without an answer{reset}."
         if reader is not None and reader.has_begun:
-            return UpstreamError(what, passes=True)
+            return UpstreamError(what, is_transient=True)
         # Many servers of HTTPS say nothing at all to plain HTTP.
         tls_too = f" If it speaks TLS, write https:// in gateway.upstreams.{self._name}." * (not self.has_tls)
         return UpstreamLost(what, advice=f"For whoever runs this: its own log may say why.{tls_too}")

@@ -67,7 +67,7 @@ async def hold(
                 f"{failure.message} It did not come back within {seconds:g} s.",
                 advice=failure.advice or upstream.advice("is it running?"),
                 detail=f"{failure.message} {upstream.url} did not come back within {seconds:g} s",
-                passes=failure.passes,
+                is_transient=failure.is_transient,
             ) from None
 
 

@@ -403,7 +403,7 @@ class Upstream:
             f"The upstream {self.name} {what}.",
             advice=self.advice(question),
             detail=f"the upstream {self.name} at {self.url} {what}",
-            passes=why not in _STAYS,
+            is_transient=why not in _STAYS,
         )
 
     def _keep(self, connection: UpstreamConnection) -> None:

@@ -131,7 +131,7 @@ class Channel:
         for reply, _ in self._offered.values():
             if not reply.done():
                 reply.set_exception(
-                    UpstreamError("The ws service went away while it took the connection over.", passes=True)
+                    UpstreamError("The ws service went away while it took the connection over.", is_transient=True)
                 )
         self._offered.clear()
         for key, count in (*self._adopted.items(), *((key, 1) for key in self._doubtful.values())):

@@ -223,8 +223,7 @@ HAND_OVER = "hand over to ws through run/ws.sock, or tunnel to ws at http://127.
         ),
         (
             ["GET", "ws://localhost/_dash-ws-callback", "-H", "Origin: https://evil.example"],
-            "tunnel to dash at http://127.0.0.1:8050, by the rule 'dash socket'; "
-            "whose pages may open it is for Dash to say",
+            "tunnel to dash at http://127.0.0.1:8050, by the rule 'dash socket'; Dash checks the origin",
         ),
         (
             ["GET", "ws://localhost/room/_dash-ws-callback", "-H", "Origin: https://evil.example"],

@@ -41,7 +41,7 @@ KINDS = [
         (BodyStalled, 408, Outcome.CLIENT_STALLED),
         (TooMany, 429, Outcome.REFUSED),
         (UpstreamError, 502, Outcome.UPSTREAM_FAILED),
-        (UpstreamUnreachable, 503, Outcome.UPSTREAM_AWAY),
+        (UpstreamUnreachable, 503, Outcome.UPSTREAM_UNREACHABLE),
         (UpstreamFull, 503, Outcome.UPSTREAM_FULL),
         (UpstreamLost, 502, Outcome.UPSTREAM_FAILED),
         (ConnectTimeout, 504, Outcome.UPSTREAM_TIMEOUT),

@@ -281,10 +281,10 @@ CHECKED = {
         "gateway:\n  handoff: run/a.sock\n  upstreams: {ws: 'http://127.0.0.1:9000'}\nws_service:\n"
         "  app: mistakes_app:app\n",
         [
-            f"{AT}:2:3: gateway.handoff: is run/a.sock, and ws_service.handoff is run/ws.sock: nobody is found there; "
-            "write the same path",
+            f"{AT}:2:3: gateway.handoff: is run/a.sock, and ws_service.handoff is run/ws.sock: "
+            "no program listens there; write the same path",
             f"{AT}:3:15: gateway.upstreams.ws: is http://127.0.0.1:9000, and ws_service.listen is 127.0.0.1:8765: "
-            "nobody is found there; write http://127.0.0.1:8765",
+            "no program listens there; write http://127.0.0.1:8765",
         ],
     ),
     "22 an auth path with a typing error": (
@@ -403,12 +403,12 @@ def test_20_the_log_of_a_start_says_which_settings_do_not_fit(here: Path) -> Non
     )
     with running(*python("-m", "proxy"), ready="gateway ready", cwd=here) as gateway:
         assert (
-            "WARNING config.yaml:4:3: gateway.handoff: is run/a.sock, and ws_service.handoff is run/ws.sock: nobody is "
-            "found there; write the same path\n"
+            "WARNING config.yaml:4:3: gateway.handoff: is run/a.sock, and ws_service.handoff is run/ws.sock: "
+            "no program listens there; write the same path\n"
         ) in gateway.output
         assert (
             f"WARNING config.yaml:5:15: gateway.upstreams.ws: is http://127.0.0.1:9, and ws_service.listen is "
-            f"127.0.0.1:{ws}: nobody is found there; write http://127.0.0.1:{ws}\n"
+            f"127.0.0.1:{ws}: no program listens there; write http://127.0.0.1:{ws}\n"
         ) in gateway.output
 
 

@@ -76,7 +76,7 @@ def test_the_file_of_the_working_directory_is_used_and_what_does_not_fit_is_said
         assert f"INFO using config.yaml in {tmp_path}\n" in service.output
         assert (
             "WARNING config.yaml:2:15: gateway.upstreams.ws: is http://127.0.0.1:9, and ws_service.listen is "
-            "unix:run/service.sock: nobody is found there; write unix:run/service.sock\n"
+            "unix:run/service.sock: no program listens there; write unix:run/service.sock\n"
         ) in service.output
 
 

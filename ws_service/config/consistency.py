@@ -1,5 +1,5 @@
-"""What the settings of one file must say together: where the gateway looks for a program is where that program is, and
-no two listen at one address.
+"""What the settings of different sections must agree on: the gateway connects to the address where a program listens,
+and no two programs listen at one address.
 
 The programs need not run by the same file, nor on one host. So only what is certain is a mistake: two addresses of this
 host that differ, or do not, two socket files, TLS to a program that speaks none.
@@ -38,8 +38,8 @@ class Disagreement:
 def warnings(file: ConfigFile | None, own: str, env: Mapping[str, str] = os.environ) -> list[str]:
     """Return a sentence, with its place, for each setting of a program's section that does not fit another section.
 
-    file: None is no file. own: the section of the program that asks, at its start; it counts also where the file does
-    not have it. What is wrong with the file otherwise is said elsewhere.
+    file: None is no file. own: the section of the program that starts; it counts also where the file does not have it.
+    Other mistakes of the file are not reported here.
     """
     if file is None:
         return []
@@ -54,7 +54,8 @@ def disagreements(sections: Mapping[str, Mapping[str, Any]], folder: Path) -> It
     sections: those that are to be compared, unchecked: what is not of the right kind is passed over.
     folder: of the file, from which paths of unix sockets start.
     """
-    for found in _all(sections, folder):
+    values = {name: {**DEFAULTS[name], **sections[name]} for name in DEFAULTS if name in sections}
+    for found in (*_collisions(values, folder), *_of_the_gateway(values, folder)):
         if _is_written(sections, found.path):
             yield found
         else:
@@ -70,9 +71,8 @@ def _is_written(sections: Mapping[str, Any], path: KeyPath) -> bool:
     return True
 
 
-def _all(sections: Mapping[str, Mapping[str, Any]], folder: Path) -> Iterator[Disagreement]:
-    values = {name: {**DEFAULTS[name], **sections[name]} for name in DEFAULTS if name in sections}
-    yield from _collisions(values, folder)
+def _of_the_gateway(values: Mapping[str, Mapping[str, Any]], folder: Path) -> Iterator[Disagreement]:
+    """Yield where the gateway's addresses of other programs are not those at which they listen."""
     if "gateway" not in values:
         return
     upstreams = values["gateway"]["upstreams"]
@@ -92,16 +92,16 @@ _LISTENERS = (("gateway", "listen"), ("gateway", "admin"), ("ws_service", "liste
 
 
 def _collisions(values: Mapping[str, Mapping[str, Any]], folder: Path) -> Iterator[Disagreement]:
-    """Yield two listeners of different sections at one address; within a section its model looks at that."""
+    """Yield two listeners of different sections at one address; the model of a section checks its own."""
     listeners = [(path, values[path[0]][path[1]]) for path in _LISTENERS if path[0] in values]
     for number, (path, address) in enumerate(listeners):
         for other, taken in listeners[:number]:
-            if path[0] != other[0] and _is_one(address, taken, folder):
+            if path[0] != other[0] and _is_same_listener(address, taken, folder):
                 message = f"is {address}, and {'.'.join(other)} is {taken}: only one program can listen there"
                 yield Disagreement(path, other, message)
 
 
-def _is_one(address: object, other: object, folder: Path) -> bool:
+def _is_same_listener(address: object, other: object, folder: Path) -> bool:
     """Tell whether two listeners are certain to want the same address."""
     if not isinstance(address, str) or not isinstance(other, str):
         return False
@@ -110,10 +110,10 @@ def _is_one(address: object, other: object, folder: Path) -> bool:
         return are_files and _file(address[5:], folder) == _file(other[5:], folder)
     host, port = _split(address)
     there, number = _split(other)
-    return port == number is not None and _must_be_one(host, there)
+    return port == number is not None and _is_same_host(host, there)
 
 
-def _must_be_one(host: str, there: str) -> bool:
+def _is_same_host(host: str, there: str) -> bool:
     if "localhost" in (host, there) and _is_loopback(host) and _is_loopback(there):
         return True
     return host == there or _covers(host, there) or _covers(there, host)
@@ -133,13 +133,13 @@ def _leads_to(url: object, listen: object, folder: Path) -> bool:
     if not isinstance(url, str) or not isinstance(listen, str):
         return False
     if url.startswith("unix:"):
-        return _is_one(url, listen, folder)
+        return _is_same_listener(url, listen, folder)
     scheme, separator, rest = url.partition("://")
     host, port = _split(rest.rstrip("/"))
     if not separator or scheme not in ("http", "https") or port is None:
         return False
     there, number = _split(listen)
-    return port == number and (host == there or (_is_loopback(host) and _must_be_one(host, there)))
+    return port == number and (host == there or (_is_loopback(host) and _is_same_host(host, there)))
 
 
 def _split(address: str) -> tuple[str, int | None]:
@@ -156,7 +156,7 @@ def _handoff(gateway: object, service: object, folder: Path) -> Iterator[Disagre
         message = f"is {gateway}, and ws_service.handoff is off: each WebSocket is tunnelled; write off here too"
         yield Disagreement(path, other, message, is_certain=False)
     elif _file(gateway, folder) != _file(service, folder):
-        message = f"is {gateway}, and ws_service.handoff is {service}: nobody is found there; write the same path"
+        message = f"is {gateway}, and ws_service.handoff is {service}: no program listens there; write the same path"
         yield Disagreement(path, other, message)
 
 
@@ -192,17 +192,17 @@ def _address(key: str, url: object, section: str, listen: object, folder: Path) 
         return
     if is_this_host and not is_port:
         yield Disagreement(path, other, _unlike(url, section, listen, f"http://{_reachable(listen)}"))
-    elif not _may_be_one(host, there):
+    elif not _may_be_same_host(host, there):
         is_certain = _is_loopback(host)  # an address of another host may lead here all the same
         yield Disagreement(path, other, _unlike(url, section, listen, f"http://{_reachable(listen)}"), is_certain)
 
 
 def _unlike(url: str, section: str, listen: str, right: str) -> str:
-    return f"is {url}, and {section}.listen is {listen}: nobody is found there; write {right}"
+    return f"is {url}, and {section}.listen is {listen}: no program listens there; write {right}"
 
 
-def _may_be_one(host: str, there: str) -> bool:
-    """Tell whether who listens at one host may be found at another. Names are believed, but for localhost."""
+def _may_be_same_host(host: str, there: str) -> bool:
+    """Tell whether a program that listens at one host may be reached at another. A name other than localhost may be."""
     if host == there or there in ("0.0.0.0", "::", "*"):
         return True
     if "localhost" in (host, there):

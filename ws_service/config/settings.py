@@ -23,8 +23,7 @@ NAME = "ws_service"
 def parse_app(value: object) -> str | None:
     """Check the name of the user's app: ``module:attr``, both may be dotted.
 
-    Returns it as it came; None is no app. Raises ValueError with a sentence
-    for the operator. Whether it can be imported is not this room's question.
+    Returns it as it came; None is no app. Raises ValueError with a sentence for the operator. It is not imported here.
     """
     if value is None:
         return None
@@ -104,9 +103,9 @@ class Settings(Section):
     users behind one address share it, and too little closes sockets of endpoints that receive slowly."""
 
     handshake: Duration = 60.0
-    """For an endpoint to answer a handshake; 504 after it. What comes through the gateway has its
-    ``timeouts.handshake`` (15 s), on both ways; this one is for who connects to ``listen`` without it, and for a
-    gateway that waits longer. Precedents: nginx 60s, uvicorn none."""
+    """For an endpoint to answer a handshake; 504 after it. A handshake through the gateway has its
+    ``timeouts.handshake`` (15 s), on both ways; this one is for clients that connect to ``listen`` without the gateway,
+    and for a gateway that waits longer. Precedents: nginx 60s, uvicorn none."""
 
     ws_ping_interval: Ping = 20.0
     """Between two pings to each client, so that proxies on the way see a byte and clients that have vanished are
@@ -121,9 +120,9 @@ class Settings(Section):
     cancels at once. Keep it below the timeout of what stops the service (systemd 90s, Kubernetes 30s)."""
 
     trusted_proxies: tuple[Network, ...] = LOOPBACK
-    """Gateways whose X-Forwarded-For and X-Forwarded-Proto are believed, so that an endpoint sees the address
-    of the browser and not the gateway's. Whoever connects over a unix socket is believed anyway. Danger:
-    whoever is in here can claim any address."""
+    """Gateways whose X-Forwarded-For and X-Forwarded-Proto are trusted, so that an endpoint sees the address of the
+    browser and not the gateway's. A peer that connects over a unix socket is always trusted. Danger: a peer in here can
+    claim any address."""
 
 
 def load_settings(path: Path | ConfigFile | None, env: Mapping[str, str] = environ) -> Settings:

@@ -120,7 +120,7 @@ def _first_character(problem: str, at: Place, begin: Place, lines: list[str]) ->
     if problem.startswith("could not determine a constructor for the tag"):
         if _character(at, lines) == "!":
             return at, f"a value that begins with ! needs quotes: '{_rest(at, lines)}' (tags mean nothing here)"
-        return at, "tags (!...) mean nothing here; take it out"
+        return at, "tags (!...) mean nothing here; remove it"
     if "cannot start any token" in problem:
         return at, f"a value that begins with {_character(at, lines)} needs quotes: '{_rest(at, lines)}'"
     if problem.startswith("expected chomping or indentation indicators"):
@@ -142,14 +142,14 @@ def _brackets(problem: str, at: Place, begin: Place, lines: list[str]) -> _Found
         return at, f"a comma is missing before this, or a {closing} for the {opened} of column {begin[1]}"
     match = re.search(r"but found '([\]}])'", problem)
     if match is not None:
-        return at, f"there is a {match[1]} that nothing has opened; take it out, or put the value into quotes"
+        return at, f"there is a {match[1]} that nothing has opened; remove it, or put the value into quotes"
     return None
 
 
 def _lines_without_key(problem: str, at: Place, begin: Place, lines: list[str]) -> _Found:
     """A line without its colon, or without the space after it: YAML takes it and the next ones for one text."""
     if problem == "but found another document":
-        return at, "a second document begins here (---); a config file is one document, so take this line away"
+        return at, "a second document begins here (---); a config file is one document, so remove this line"
     if problem == "could not find expected ':'":
         return _no_key(begin[0], lines)
     if problem in ("sequence entries are not allowed here", "block sequence entries are not allowed here"):
@@ -190,7 +190,7 @@ def _indentation(problem: str, at: Place, lines: list[str]) -> _Found:
     first = _first_content(lines)
     if "document start" in problem and lines[first - 1].startswith(" "):
         column = len(lines[first - 1]) - len(lines[first - 1].lstrip())
-        return (first, column + 1), f"a section begins at the left margin; take the {_spaces(column)} before it away"
+        return (first, column + 1), f"a section begins at the left margin; remove the {_spaces(column)} before it"
     if problem.endswith("but found '?'"):
         return at, "this line stands where only a list item may; indent it like the text after the - above"
     if problem.endswith("but found '-'"):
@@ -200,7 +200,7 @@ def _indentation(problem: str, at: Place, lines: list[str]) -> _Found:
     if not problem.endswith("'<block mapping start>'") and problem != "mapping values are not allowed here":
         return None
     if line.strip().partition(":")[0] in SECTIONS:
-        return (at[0], own + 1), f"a section begins at the left margin; take the {_spaces(own)} before it away"
+        return (at[0], own + 1), f"a section begins at the left margin; remove the {_spaces(own)} before it"
     levels = _open_levels(at[0], lines)
     if not levels:
         return None

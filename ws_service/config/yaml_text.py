@@ -72,7 +72,7 @@ def parse(text: str, source: str) -> Document:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:
         line = len(_LINE_END.split(text[: error.position]))
-        what = f"the control character U+{ord(text[error.position]):04X} is in here; take it out"
+        what = f"the control character U+{ord(text[error.position]):04X} is in here; remove it"
         raise ConfigError(source, [Mistake(f"is not valid YAML: {what}", line=line)]) from None
     try:
         node = loader.get_single_node()
@@ -184,11 +184,12 @@ class _Locator:
         self._around.pop()
 
     def _clean(self, node: yaml.Node, path: KeyPath) -> None:
-        """Take what no value can have out of a scalar, and note it; what is left is looked at like any other."""
+        """Remove from a scalar what no value can have, and note it as a mistake; the rest is checked like any other
+        value."""
         found = _NO_TEXT.search(node.value) if isinstance(node, yaml.ScalarNode) else None
         if found is not None:
             node.value = _NO_TEXT.sub("", node.value)
-            what = f"the escape of U+{ord(found[0]):04X} is in here, which no text can hold; take it out"
+            what = f"the escape of U+{ord(found[0]):04X} is in here, which no text can hold; remove it"
             self._document.mistakes.append(
                 Mistake(what, dotted(path), node.start_mark.line + 1, node.start_mark.column + 1)
             )

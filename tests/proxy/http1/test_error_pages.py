@@ -55,7 +55,7 @@ def test_an_upstream_that_is_away_is_said_to_be_starting(upstream: str, title: s
         (UpstreamLost("Gone."), True),
         (UpstreamTimeout("Slow."), True),
         (UpstreamError("Broken."), False),
-        (UpstreamUnreachable("Forbidden.", passes=False), False),
+        (UpstreamUnreachable("Forbidden.", is_transient=False), False),
         (ClientError("What?"), False),
         (ProxyError("Oh."), False),
     ],

@@ -261,7 +261,7 @@ async def test_a_hold_that_ends_is_a_503_that_says_what_it_waited_for(request_: 
         assert body["error"] == (
             f"The upstream {what} cannot be reached: connection refused. It did not come back within 0.3 s."
         )
-        assert (await gateway.ended()).outcome is Outcome.UPSTREAM_AWAY
+        assert (await gateway.ended()).outcome is Outcome.UPSTREAM_UNREACHABLE
 
 
 async def test_a_callback_whose_wait_ends_gets_json() -> None:
@@ -273,7 +273,7 @@ async def test_a_callback_whose_wait_ends_gets_json() -> None:
                 assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
                 assert b"\r\nContent-Type: application/json\r\n" in head and b"\r\nRetry-After: " in head
                 await client.read(int(head.partition(b"Content-Length: ")[2].split()[0]))
-        assert (await gateway.ended(3)).outcome is Outcome.UPSTREAM_AWAY
+        assert (await gateway.ended(3)).outcome is Outcome.UPSTREAM_UNREACHABLE
 
 
 async def test_without_a_hold_a_callback_finds_an_upstream_that_is_back_though_nobody_has_looked_since() -> None:
@@ -292,7 +292,7 @@ async def test_dashs_reload_poll_is_never_answered_by_us() -> None:
             await client.send(POLL)
             assert await client.read_all() == b""
         exchange = await gateway.ended()
-        assert (exchange.status, exchange.outcome) == (444, Outcome.UPSTREAM_AWAY)
+        assert (exchange.status, exchange.outcome) == (444, Outcome.UPSTREAM_UNREACHABLE)
 
 
 async def test_dashs_reload_poll_waits_like_any_other_get() -> None:

@@ -435,7 +435,7 @@ async def test_plain_http_where_tls_was_named_is_asked_about_and_nobody_waits_fo
         with pytest.raises(UpstreamError) as caught:
             await dash.connect(5)
         error = caught.value
-        assert (error.status, error.passes) == (502, False)
+        assert (error.status, error.is_transient) == (502, False)
         assert error.message == "The upstream dash cannot be spoken to over TLS."
         assert "does it speak plain HTTP? Then write http:// and not https://." in error.advice
         assert "TLS failed: wrong version number; does it speak plain HTTP?" in error.detail
@@ -450,7 +450,7 @@ async def test_a_certificate_that_is_not_believed_is_asked_about(tmp_path: Path)
         url = server.url.replace("http://127.0.0.1", "https://localhost")
         with pytest.raises(UpstreamError) as caught:
             await upstream(url, context=upstream_context(None)).connect(5)
-        assert (caught.value.status, caught.value.passes) == (502, False)
+        assert (caught.value.status, caught.value.is_transient) == (502, False)
         assert caught.value.message == "The upstream dash cannot be spoken to safely."
         assert "is its certificate the right one?" in caught.value.advice
         assert "gateway.upstream_ca names the authorities" in caught.value.detail
@@ -462,7 +462,7 @@ async def test_an_upstream_that_ends_a_tls_handshake_may_have_no_tls_and_may_com
         with pytest.raises(UpstreamUnreachable, match="it closed the connection in the TLS handshake") as caught:
             await dash.connect(5)
         assert "is it running, and does it speak TLS?" in caught.value.advice
-        assert caught.value.passes
+        assert caught.value.is_transient
 
 
 async def test_an_upstream_that_answers_in_tls_is_said_to_and_nobody_waits_for_it() -> None:
@@ -470,7 +470,7 @@ async def test_an_upstream_that_answers_in_tls_is_said_to_and_nobody_waits_for_i
         connection = await upstream(server.url).connect(5)
         with pytest.raises(UpstreamError, match=r"^The upstream dash answers in TLS\.$") as caught:
             await ask(connection)
-        assert (caught.value.status, caught.value.passes) == (502, False)
+        assert (caught.value.status, caught.value.is_transient) == (502, False)
         assert "write https:// and not http:// in gateway.upstreams.dash." in caught.value.advice
         assert "write https://" in caught.value.detail
 
@@ -484,7 +484,7 @@ async def test_a_socket_file_that_this_user_may_not_use_is_asked_about(tmp_path:
         with pytest.raises(UpstreamUnreachable, match="permission denied") as caught:
             await upstream(f"unix:{tmp_path / 'dash.sock'}").connect(5)
     assert "may the user of this process use its socket file?" in caught.value.advice
-    assert not caught.value.passes
+    assert not caught.value.is_transient
 
 
 async def test_a_socket_file_of_another_kind_is_said_to_be_one(tmp_path: Path) -> None:
@@ -494,7 +494,7 @@ async def test_a_socket_file_of_another_kind_is_said_to_be_one(tmp_path: Path) -
         with pytest.raises(UpstreamUnreachable, match="its socket file is of another kind") as caught:
             await upstream(f"unix:{tmp_path / 'ws.sock'}").connect(5)
     assert "is that the socket file of a web server?" in caught.value.advice
-    assert not caught.value.passes
+    assert not caught.value.is_transient
 
 
 async def test_a_connection_over_tls_is_used_again_in_another_turn_of_the_loop(tmp_path: Path) -> None:

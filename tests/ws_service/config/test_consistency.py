@@ -58,7 +58,7 @@ def test_addresses_that_fit_or_may_fit_are_no_disagreement(ws: object, listen: o
 def test_addresses_that_do_not_fit_are_told_with_what_to_write(
     ws: str, listen: str, right: str, is_certain: bool
 ) -> None:
-    message = f"is {ws}, and ws_service.listen is {listen}: nobody is found there; write {right}"
+    message = f"is {ws}, and ws_service.listen is {listen}: no program listens there; write {right}"
     assert compared({"upstreams": {"ws": ws}}, {"listen": listen}) == [(message, is_certain)]
 
 
@@ -136,7 +136,7 @@ def test_the_defaults_count_where_a_section_is_silent() -> None:
         (
             "run/a",
             "run/b",
-            [("is run/a, and ws_service.handoff is run/b: nobody is found there; write the same path", True)],
+            [("is run/a, and ws_service.handoff is run/b: no program listens there; write the same path", True)],
         ),
         (
             "run/a",
@@ -158,7 +158,9 @@ def test_a_program_is_told_what_concerns_it_with_its_place(tmp_path: Path) -> No
     path = tmp_path / "config.yaml"
     path.write_text("ws_service:\n  listen: ${WHERE}:9000\n")
     env = {"WHERE": "127.0.0.1"}
-    sentence = "is http://127.0.0.1:8765 by default, and ws_service.listen is 127.0.0.1:9000: nobody is found there; "
+    sentence = (
+        "is http://127.0.0.1:8765 by default, and ws_service.listen is 127.0.0.1:9000: no program listens there; "
+    )
     file = ConfigFile(path, {})
     assert warnings(file, "gateway", env) == [f"{path}: gateway.upstreams.ws: {sentence}write http://127.0.0.1:9000"]
     assert warnings(file, "ws_service", env) == []  # the gateway may run by another file

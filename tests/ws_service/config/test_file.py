@@ -239,7 +239,7 @@ def test_what_is_in_the_file_is_no_command_to_a_terminal_where_it_is_said(tmp_pa
 
 @pytest.mark.parametrize(("escape", "name"), [("\\0", "U+0000"), ("\\ud800", "U+D800")])
 def test_what_no_text_can_hold_is_said_once_with_its_place(read: Reader, escape: str, name: str) -> None:
-    message = f"the escape of {name} is in here, which no text can hold; take it out"
+    message = f"the escape of {name} is in here, which no text can hold; remove it"
     assert mistakes_in(read, f'gateway: {{handoff: "run/a{escape}b", "na{escape}me": x}}\n') == [
         Mistake(message, "gateway.handoff", 1, 20),
         Mistake(message, "gateway.name", 1, 30 + len(escape)),

@@ -76,12 +76,12 @@ def mistakes(text: str) -> list[str]:
         (
             " gateway:\n   listen: x\nws_service:\n   a: b\n",
             "1:2",
-            "a section begins at the left margin; take the 1 space before it away",
+            "a section begins at the left margin; remove the 1 space before it",
         ),
         (
             "gateway:\n  listen: a\n ws_service:\n  app: b\n",
             "3:2",
-            "a section begins at the left margin; take the 1 space before it away",
+            "a section begins at the left margin; remove the 1 space before it",
         ),
         (
             "gateway:\n  routes:\n  - path: /a\n    to: ws\n   - path: /b\n",
@@ -136,7 +136,7 @@ def mistakes(text: str) -> list[str]:
         (
             "gateway:\n  routes: [a]]\n",
             "2:14",
-            "there is a ] that nothing has opened; take it out, or put the value into quotes",
+            "there is a ] that nothing has opened; remove it, or put the value into quotes",
         ),
         ("gateway:\n  listen: [::1]:8000\n", "2:11", "a value that begins with [ needs quotes: '[::1]:8000'"),
         ("gateway:\n  origins: [*]\n", "2:13", "a value that begins with * needs quotes: '*'"),
@@ -160,15 +160,15 @@ def mistakes(text: str) -> list[str]:
         (
             "gateway: 1\n---\nws_service: 1\n",
             "2:1",
-            "a second document begins here (---); a config file is one document, so take this line away",
+            "a second document begins here (---); a config file is one document, so remove this line",
         ),
         (
             "[gateway]\nlisten = 'a'\n",
             "1:1",
             "this is no INI or TOML file; a section is written gateway: with its settings below it",
         ),
-        ("gateway:\x85  n: \x00\n", "2", "the control character U+0000 is in here; take it out"),
-        ("gateway:\n  n: \x00\n", "2", "the control character U+0000 is in here; take it out"),
+        ("gateway:\x85  n: \x00\n", "2", "the control character U+0000 is in here; remove it"),
+        ("gateway:\n  n: \x00\n", "2", "the control character U+0000 is in here; remove it"),
     ],
 )
 def test_what_is_no_yaml_is_said_with_what_to_write(text: str, place: str, sentence: str) -> None:
