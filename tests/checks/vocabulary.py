@@ -68,7 +68,7 @@ WORDS = (
     Word("patience|patient", "timeout"),
     Word("express", "fast path"),
     Word("(?:see|sees|seen|seeing) off", "drain, close"),
-    Word("farewells?|good ?byes?", "close frame, closing handshake, lingering close"),
+    Word("farewells?|goodbyes?", "close frame, closing handshake, lingering close"),
     Word("last calls?", "accept the backlog"),
     Word("last words", "bytes received before a reset"),
     Word("turn(?:s|ed)? away", "reject"),
