@@ -92,7 +92,7 @@ def explain(context: click.Context, words: tuple[str, ...], path: Path | None, l
     try:
         if isinstance(decision, Refuse):
             raise decision.error
-        rule = AuthRules(settings.auth).guard(decision.target, head.get(b"host") or b"")
+        rule = AuthRules(settings.auth).rule_for(decision.target, head.get(b"host") or b"")
     except ClientError as error:
         click.echo(f"refused with {error.status}: {error.message}")
         return

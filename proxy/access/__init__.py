@@ -1,1 +1,1 @@
-"""Who may do what: forward authentication, and the Origin check of WebSockets."""
+"""Which requests may pass: forward authentication, and the Origin check of WebSockets."""

@@ -1,10 +1,10 @@
-"""Which requests somebody must be asked about, however their path is written, and what no client may say of itself.
+"""Which requests need authentication, however their path is written, and which fields are identity headers.
 
-A guard that is decided on one reading of a path and an upstream that serves
-another one is the classic way around it: ``//admin`` is ``/admin`` for
+A rule that is chosen by one reading of a path, while the upstream serves
+another one, is the classic way around it: ``//admin`` is ``/admin`` for
 Werkzeug, ``/login/../admin`` for others. So a path that can be read in more
-than one way lies under no rule that lets everybody pass, and under the one
-that asks, wherever that one is.
+than one way matches no rule that lets every request pass, and the one that
+asks, whatever path that one has.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _ENCODED_SLASH = re.compile(r"(?i)%2f|%5c")
 """Some servers split a path before they decode it."""
 
 _REMEMBERED = 256
-"""Blocks of fields, as many as ``plain`` remembers."""
+"""Blocks of fields, as many as ``simple_message`` remembers."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuthRule:
-    """Somebody to ask.
+    """A rule by which Dash is asked.
 
     name: of the rule in the configuration. ask: the path on Dash. copied: names of the answer's fields that go to
-    the upstream, lower case. cache: seconds that a good answer holds.
+    the upstream, lower case. cache: seconds that a 2xx holds.
     """
 
     name: str
@@ -41,68 +41,71 @@ class AuthRule:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
+class _Match:
     path: str
     host: str | None
-    guard: AuthRule | None
+    rule: AuthRule | None  # None: every request passes
 
 
 class AuthRules:
     """The rules of ``gateway.auth``: longest path first, then the one with a host.
 
-    ``claims`` are the fields that only an answer may say, all rules together, as ``folded`` writes them.
+    ``identity_headers`` are the fields that only an answer of Dash may set, all rules together, as ``folded`` writes
+    them.
     """
 
     def __init__(self, rules: Iterable[Auth] = ()) -> None:
         made = [_made(f"auth[{index}]", rule) for index, rule in enumerate(rules)]
-        self._rules = sorted(made, key=lambda rule: (-len(rule.path), rule.host is None))
-        self.claims = frozenset(folded(name) for rule in made if rule.guard for name in rule.guard.copied)
-        letters = b"|".join(re.escape(name).replace(rb"\-", b"[-_.]") for name in sorted(self.claims))
-        # Remembered, because a browser sends the same fields again and again, and ``plain`` hands out the same bytes.
-        self._claimed = lru_cache(_REMEMBERED)(re.compile(rb"(?im)^(?:%b):" % letters).search) if letters else None
+        self._matches = sorted(made, key=lambda match: (-len(match.path), match.host is None))
+        self.identity_headers = frozenset(folded(name) for match in made if match.rule for name in match.rule.copied)
+        letters = b"|".join(re.escape(name).replace(rb"\-", b"[-_.]") for name in sorted(self.identity_headers))
+        # Remembered, because a browser sends the same fields again and again, and ``simple_message`` returns the same
+        # bytes for them.
+        self._identity = lru_cache(_REMEMBERED)(re.compile(rb"(?im)^(?:%b):" % letters).search) if letters else None
 
-    def guard(self, target: str, host: bytes) -> AuthRule | None:
-        """Return who is asked before a request passes; None: nobody.
+    def rule_for(self, target: str, host: bytes) -> AuthRule | None:
+        """Return the rule by which Dash is asked before a request passes; None: it passes without.
 
         target: in origin form. host: the Host field. Raises ClientError where the path can be read in more than one
-        way, and there is more than one to ask.
+        way, and more than one rule asks.
         """
-        if not self._rules:
+        if not self._matches:
             return None
         written = target.partition("?")[0]
         path = decoded(written) if "%" in written else written
         name = host_name(host.decode("latin-1"))
-        rules = [rule for rule in self._rules if rule.host is None or rule.host == name]
+        matches = [match for match in self._matches if match.host is None or match.host == name]
         if path.startswith("/") and not MANY_READINGS.search(path) and not _ENCODED_SLASH.search(written):
-            return next((rule.guard for rule in rules if is_under(path, rule.path)), None)
-        guards = {rule.guard for rule in rules if rule.guard}
-        if len(guards) > 1:
+            return next((match.rule for match in matches if is_under(path, match.path)), None)
+        rules = {match.rule for match in matches if match.rule}
+        if len(rules) > 1:
             raise ClientError(
                 "The request's path can be read in more than one way, and different rules say who may pass.",
                 advice="Write it without //, dot segments, ; and \\, and percent-encode once.",
             )
-        return next(iter(guards), None)
+        return next(iter(rules), None)
 
-    def concern(self, target: str, host: bytes, fields: bytes) -> bool:
-        """Tell whether there is anything to do about a plain request. fields: its fields as bytes, in whole lines."""
-        if not self._rules:
+    def apply_to(self, target: str, host: bytes, fields: bytes) -> bool:
+        """Tell whether there is anything to do about a simple request. fields: its fields as bytes, in whole lines."""
+        if not self._matches:
             return False
         try:
-            guard = self.guard(target, host)
+            rule = self.rule_for(target, host)
         except ClientError:
             return True
-        return guard is not None or (self._claimed is not None and self._claimed(fields) is not None)
+        return rule is not None or (self._identity is not None and self._identity(fields) is not None)
 
-    def without_claims(self, head: Head) -> Head:
-        """Return a head without what a client says of itself, in whatever spelling, under the names of ``claims``."""
-        if not self.claims:
+    def without_identity(self, head: Head) -> Head:
+        """Return a head without ``identity_headers``, in whatever spelling: what a client says of itself."""
+        if not self.identity_headers:
             return head
-        return replace(head, headers=tuple(field for field in head.headers if folded(field[0]) not in self.claims))
+        kept = tuple(field for field in head.headers if folded(field[0]) not in self.identity_headers)
+        return replace(head, headers=kept)
 
 
-def _made(name: str, rule: Auth) -> _Rule:
-    guard = None
-    if rule.ask is not None:
-        copied = frozenset(field.lower().encode() for field in rule.copy_headers)
-        guard = AuthRule(name, rule.ask, copied, rule.cache)
-    return _Rule(rule.path, host_name(rule.host) if rule.host else None, guard)
+def _made(name: str, auth: Auth) -> _Match:
+    rule = None
+    if auth.ask is not None:
+        copied = frozenset(field.lower().encode() for field in auth.copy_headers)
+        rule = AuthRule(name, auth.ask, copied, auth.cache)
+    return _Match(auth.path, host_name(auth.host) if auth.host else None, rule)

@@ -1,9 +1,9 @@
 """Forward authentication: Dash is asked whether a request may pass, before anything of it is passed on.
 
-The question is a GET to a path on Dash with the client's own fields, so that
-Dash sees whose session it is. 2xx lets the request through, with the fields
-of the answer that the rule names; whatever else Dash says is for the client.
-Without an answer nobody passes.
+The subrequest is a GET to a path on Dash with the client's own fields, so
+that Dash sees whose session it is. 2xx lets the request through, with the
+fields of the answer that the rule names; every other answer is relayed to the
+client. Without an answer no request passes.
 
 Precedents: nginx's auth_request, Caddy's forward_auth, Traefik's ForwardAuth;
 the names X-Forwarded-Method and X-Forwarded-Uri are those of the last two.
@@ -29,152 +29,165 @@ from proxy.upstream.retry import hold, send
 from proxy.upstream.upstream import Upstream
 
 _MAX_BODY = 65536
-"""Bytes of a 2xx answer that are read; who says yes needs none."""
+"""Bytes of a 2xx answer that are read; none are needed."""
 
-_DASHS_PAGE = b'id="_dash-config"'
-"""In every page that Dash makes (it insists). It makes one, with 200, for each path that nobody else serves."""
+_DASH_PAGE = b'id="_dash-config"'
+"""In every page that Dash makes (it insists). It makes one, with 200, for each path that has no route of its own."""
 
-_NOT_ASKED = re.compile(rb"accept-encoding|expect|range|x-rewrite-url|(?:content|if|sec-websocket|x-original)-.*")
-"""Fields about a body or an upgrade that do not come, or about which part of the answer is wanted; and those in which
-other proxies write what we write in X-Forwarded-Uri."""
+_NOT_SENT = re.compile(rb"accept-encoding|expect|range|x-rewrite-url|(?:content|if|sec-websocket|x-original)-.*")
+"""Fields about a body or an upgrade that the subrequest does not have, or about which part of the answer is wanted; and
+those in which other proxies write what is in X-Forwarded-Uri here."""
 
 _ENTRIES = 4096
 _BYTES = 1 << 20
 """What is remembered at most: answers, and bytes of their fields. Precedent: nginx sizes such a cache by hand."""
 
 
+class Allowed(NamedTuple):
+    """The request may pass. headers: the fields of the answer that go to the upstream with it."""
+
+    headers: Fields = ()
+
+
 class Denied(NamedTuple):
-    """Dash's answer about somebody who may not pass: to be relayed, and its connection to be released."""
+    """The request may not pass. response: Dash's answer, to be relayed; connection: on which it comes, to be
+    released."""
 
     connection: UpstreamConnection
-    answer: Response
+    response: Response
 
 
 class ForwardAuth:
-    """Asks Dash, and remembers for as long as a rule says.
+    """Asks Dash, and keeps a 2xx for as long as a rule says.
 
-    claims: the fields that only an answer may say (``Guards.claims``). timeouts: of them ``auth`` for an answer, and
-    those for a connection.
+    upstream: Dash. identity_headers: the fields that only an answer may set (``AuthRules.identity_headers``).
+    timeouts: of them ``auth`` for an answer, and those for a connection.
     """
 
-    def __init__(self, upstream: Upstream, claims: frozenset[bytes], timeouts: Timeouts) -> None:
+    def __init__(self, upstream: Upstream, identity_headers: frozenset[bytes], timeouts: Timeouts) -> None:
         self._upstream = upstream
-        self._silenced = claims - {b"authorization"}  # what a client proves itself with is there to be judged
+        # Not Authorization: what a client proves itself with is there to be judged.
+        self._removed = identity_headers - {b"authorization"}
         self._timeouts = timeouts
         self._timeout = timeouts.auth
-        self._memory = _Memory(_ENTRIES, _BYTES)
+        self._cache = _Cache(_ENTRIES, _BYTES)
 
     async def ask(
-        self, guard: AuthRule, head: Head, target: str, ours: Fields, *, is_handshake: bool
-    ) -> Fields | Denied:
-        """Return the fields to send on with a request that may pass, or the refusal.
+        self, rule: AuthRule, head: Head, target: str, added: Fields, *, is_handshake: bool
+    ) -> Allowed | Denied:
+        """Return whether a request may pass.
 
-        head, target: of the request. ours: the fields that tell Dash who asks for what (``Asked.fields_of``).
+        head, target: of the request. added: the fields that tell Dash what was asked, and by which client
+        (``OriginalRequest.fields_of``).
 
-        Waits for a Dash that is away as the request itself does: nothing of that has been sent. Raises ProxyError when
-        there is no answer, and when there is one that cannot be meant. Cancelling it, which is what the client's
-        leaving does, ends the question.
+        Waits for a Dash that cannot be reached as the request itself does: nothing of that has been sent. Raises
+        ProxyError when there is no answer, and when there is one that cannot be meant. Cancelling it, which is what the
+        client's leaving does, ends the subrequest.
         """
-        question, fields = self._question(guard, head, target, ours, is_handshake)
+        subrequest, fields = self._subrequest(rule, head, target, added, is_handshake)
         asked = time.monotonic()
         key = b""
-        if guard.cache:
-            key = self._memory.key(guard.name, request_head(question, guard.ask, _without(fields, b"x-request-id")))
-            known = self._memory.get(key, asked)
-            if known is not None:
-                return known
+        if rule.cache:
+            key = self._cache.key(rule.name, request_head(subrequest, rule.ask, _without(fields, b"x-request-id")))
+            cached = self._cache.get(key, asked)
+            if cached is not None:
+                return cached
         try:
-            message = request_head(question, guard.ask, fields)
-
-            async def attempt() -> tuple[UpstreamConnection, Response]:
-                return await send(self._upstream, "GET", message, self._timeouts, self._timeout)
-
-            connection, answer = await hold(self._upstream, attempt, self._timeouts.hold)
-            if not 200 <= answer.status < 300:
-                return Denied(connection, answer)
-            await self._check(connection, guard)
+            result = await self._send(rule, request_head(subrequest, rule.ask, fields))
         except TimeoutError:
             raise UpstreamTimeout(
                 f"The upstream dash did not say within {self._timeout:g} s who may pass.",
                 advice="For whoever runs this: gateway.timeouts.auth in the configuration is the limit.",
-                detail=f"{guard.name}: the upstream dash did not say within {self._timeout:g} s who may pass",
+                detail=f"{rule.name}: the upstream dash did not say within {self._timeout:g} s who may pass",
             ) from None
         except ProxyError as error:
-            error.detail = f"{guard.name}: {error.detail or error.message}"
+            error.detail = f"{rule.name}: {error.detail or error.message}"
             raise
-        copied = tuple(field for field in answer.headers if field[0].lower() in guard.copied)
-        if guard.cache:
-            self._memory.put(key, copied, asked + guard.cache)
-        return copied
+        if rule.cache and isinstance(result, Allowed):
+            self._cache.put(key, result, asked + rule.cache)
+        return result
 
-    def _question(
-        self, guard: AuthRule, head: Head, target: str, ours: Fields, is_handshake: bool
+    def _subrequest(
+        self, rule: AuthRule, head: Head, target: str, added: Fields, is_handshake: bool
     ) -> tuple[Head, Fields]:
-        """Return the head of the question, and our fields for it."""
+        """Return the head of the subrequest, and the fields that are added to it."""
         kept = [
             (name, value)
             for name, value in head.headers
-            if not _NOT_ASKED.fullmatch(key := folded(name)) and key not in self._silenced
+            if not _NOT_SENT.fullmatch(key := folded(name)) and key not in self._removed
         ]
         about = [
-            (b"Accept-Encoding", b"identity"),  # the answer is looked at
+            (b"Accept-Encoding", b"identity"),  # the body of a 2xx is read
             (b"X-Forwarded-Method", head.method.encode("latin-1")),
             (b"X-Forwarded-Uri", target.encode("latin-1")),
         ]
         if is_handshake:
             about.append((b"X-Forwarded-Upgrade", b"websocket"))
-        others = _without(ours, b"x-forwarded-method", b"x-forwarded-uri", b"x-forwarded-upgrade")
-        return Head("GET", guard.ask, (1, 1), tuple(kept)), (*others, *about)
+        others = _without(added, b"x-forwarded-method", b"x-forwarded-uri", b"x-forwarded-upgrade")
+        return Head("GET", rule.ask, (1, 1), tuple(kept)), (*others, *about)
 
-    async def _check(self, connection: UpstreamConnection, guard: AuthRule) -> None:
-        """Read a 2xx to its end: that it is one that somebody meant, and so that its connection can be used again."""
+    async def _send(self, rule: AuthRule, message: bytes) -> Allowed | Denied:
+        """Send a subrequest, and read its answer. Raises ProxyError and TimeoutError."""
+
+        async def attempt() -> tuple[UpstreamConnection, Response]:
+            return await send(self._upstream, "GET", message, self._timeouts, self._timeout)
+
+        connection, response = await hold(self._upstream, attempt, self._timeouts.hold)
+        if not 200 <= response.status < 300:
+            return Denied(connection, response)
+        await self._check(connection, rule)
+        return Allowed(tuple(field for field in response.headers if field[0].lower() in rule.copied))
+
+    async def _check(self, connection: UpstreamConnection, rule: AuthRule) -> None:
+        """Read a 2xx to its end: to see that it is meant, and so that its connection can be used again."""
         body = b""
         with self._upstream.lent(connection):
             async with asyncio.timeout(self._timeout):
                 while not connection.is_complete and len(body) <= _MAX_BODY:
                     body += await connection.read()
-        if _DASHS_PAGE in body:
+        if _DASH_PAGE in body:
             raise UpstreamError(
                 "The upstream dash has no path that says who may pass: it answers with its page.",
-                advice=f"For whoever runs this: gateway.{guard.name}.ask in the configuration must name a route that "
+                advice=f"For whoever runs this: gateway.{rule.name}.ask in the configuration must name a route that "
                 "the Dash server has.",
             )
         if len(body) > _MAX_BODY:
             raise UpstreamError(
                 f"The upstream dash sent more than {_MAX_BODY} bytes when it was asked who may pass.",
-                advice=f"For whoever runs this: what gateway.{guard.name}.ask names should say yes in an empty body.",
+                advice=f"For whoever runs this: what gateway.{rule.name}.ask names should say yes in an empty body.",
             )
 
 
-class _Memory:
-    """Good answers until they expire; the oldest go first where there are too many.
+class _Cache:
+    """Results until they expire; the oldest are dropped where there are too many.
 
-    Known by a keyed hash of the whole question: an answer may rest on any part of it, and its cookies are not kept.
+    The key is a keyed hash of the whole subrequest: an answer may depend on any part of it, and its cookies are not
+    kept.
     """
 
     def __init__(self, entries: int, size: int) -> None:
-        self._entries, self._size = entries, size
+        self._most_entries, self._most_bytes = entries, size
         self._secret = os.urandom(32)
-        self._known: OrderedDict[bytes, tuple[float, Fields]] = OrderedDict()
-        self._held = 0
+        self._results: OrderedDict[bytes, tuple[float, Allowed]] = OrderedDict()
+        self._bytes = 0
 
-    def key(self, name: str, question: bytes) -> bytes:
-        return hashlib.blake2b(name.encode() + b"\0" + question, key=self._secret, digest_size=32).digest()
+    def key(self, name: str, subrequest: bytes) -> bytes:
+        return hashlib.blake2b(name.encode() + b"\0" + subrequest, key=self._secret, digest_size=32).digest()
 
-    def get(self, key: bytes, now: float) -> Fields | None:
-        until, fields = self._known.get(key, (0.0, ()))
-        return fields if now < until else None
+    def get(self, key: bytes, now: float) -> Allowed | None:
+        until, result = self._results.get(key, (0.0, None))
+        return result if now < until else None
 
-    def put(self, key: bytes, fields: Fields, until: float) -> None:
-        self._forget(key)
-        self._known[key] = until, fields
-        self._held += _size(fields)
-        while len(self._known) > self._entries or self._held > self._size:
-            self._forget(next(iter(self._known)))
+    def put(self, key: bytes, result: Allowed, until: float) -> None:
+        self._drop(key)
+        self._results[key] = until, result
+        self._bytes += _size(result.headers)
+        while len(self._results) > self._most_entries or self._bytes > self._most_bytes:
+            self._drop(next(iter(self._results)))
 
-    def _forget(self, key: bytes) -> None:
-        _, fields = self._known.pop(key, (0.0, ()))
-        self._held -= _size(fields)
+    def _drop(self, key: bytes) -> None:
+        if key in self._results:
+            self._bytes -= _size(self._results.pop(key)[1].headers)
 
 
 def _size(fields: Fields) -> int:

@@ -62,7 +62,7 @@ class FastPath:
         if connection.is_leaving:
             return None
         runtime = self._runtime
-        if runtime.auth_rules.concern(request.target, request.host, request.fields):
+        if runtime.auth_rules.apply_to(request.target, request.host, request.fields):
             return None
         if request.body and (most := runtime.settings.limits.body) is not None and len(request.body) > most:
             return None  # the ordinary way says why

@@ -41,7 +41,7 @@ _LAST_CHUNK = b"0\r\n\r\n"
 async def forward(
     client: ClientStream,
     target: str,
-    ours: Fields,
+    added: Fields,
     upstream: Upstream,
     exchange: Exchange,
     settings: Settings,
@@ -51,7 +51,7 @@ async def forward(
 ) -> SentResponse:
     """Carry one exchange to its end.
 
-    target: the request target for the upstream. ours: the fields that the
+    target: the request target for the upstream. added: the fields that the
     gateway adds. uploads: where a body that is still on its way is counted.
     lost: how the request ended that was sent before, on an idle connection; None: it was not sent yet.
 
@@ -63,7 +63,7 @@ async def forward(
     body = _Body(client, exchange, limits.body)
     if not body.is_whole:
         await body.arrive()
-    message = request_head(head, target, ours, body=body.field) + body.at_once()
+    message = request_head(head, target, added, body=body.field) + body.at_once()
     if not body.is_whole:
         is_free = is_trusted(exchange.client, settings.trusted_proxies)
         most = None if is_free else limits.uploads_per_client
@@ -168,7 +168,7 @@ async def relay(
     is_delimited = chunked or answer.framing in (Framing.NONE, Framing.LENGTH)
     keep = is_delimited and client.wants_keep_alive and client.body.is_whole
     head = response_head(
-        answer.status, answer.reason, answer.headers, ours=_hop_fields(answer, chunked, keep, is_modern)
+        answer.status, answer.reason, answer.headers, added=_hop_fields(answer, chunked, keep, is_modern)
     )
     exchange.status = answer.status
     piece = connection.read_nowait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from proxy.access.forward_auth import Denied
+from proxy.access.forward_auth import Allowed, Denied
 from proxy.errors import ClientError, Outcome
 from proxy.exchange.leases import Leases
 from proxy.exchange.lifecycle import Lifecycle
@@ -139,11 +139,11 @@ class Gateway:
                 slot = await self.websockets.admit(exchange.client, settings.limits, leases)
             else:
                 self._tell_of_lost_upgrade(client, exchange)
-            allowed = await _authenticate(client, exchange, runtime, original, decision)
-            if isinstance(allowed, Denied):
-                return await _relay_refusal(client, allowed, exchange, runtime.upstreams["dash"])
-            client.head = runtime.auth_rules.without_claims(client.head)
-            added = (*_added(original, client, exchange, upstream), *allowed)
+            result = await _authenticate(client, exchange, runtime, original, decision)
+            if isinstance(result, Denied):
+                return await _relay_denial(client, result, exchange, runtime.upstreams["dash"])
+            client.head = runtime.auth_rules.without_identity(client.head)
+            added = (*_added(original, client, exchange, upstream), *result.headers)
             if not isinstance(decision, Upgrade):
                 return await forward(client, decision.target, added, upstream, exchange, settings, self.uploads)
             is_secure = original.is_secure
@@ -173,26 +173,28 @@ def _added(original: OriginalRequest, client: ClientStream, exchange: Exchange, 
 
 async def _authenticate(
     client: ClientStream, exchange: Exchange, runtime: Runtime, original: OriginalRequest, decision: Forward | Upgrade
-) -> Fields | Denied:
-    """Ask Dash where a rule says so; return what is added to the request, or the refusal."""
-    rule = runtime.auth_rules.guard(decision.target, client.head.get(b"host") or b"")
+) -> Allowed | Denied:
+    """Ask Dash where a rule says so; return whether the request may pass."""
+    rule = runtime.auth_rules.rule_for(decision.target, client.head.get(b"host") or b"")
     if rule is None:
-        return ()
+        return Allowed()
     about = _added(original, client, exchange, runtime.upstreams["dash"])
     is_handshake = isinstance(decision, Upgrade)
-    answer = await runtime.auth.ask(rule, client.head, decision.target, about, is_handshake=is_handshake)
-    if isinstance(answer, Denied):
-        exchange.detail = f"{rule.name}: {rule.ask} answered {answer.answer.status}"
-    return answer
+    result = await runtime.auth.ask(rule, client.head, decision.target, about, is_handshake=is_handshake)
+    if isinstance(result, Denied):
+        exchange.detail = f"{rule.name}: {rule.ask} answered {result.response.status}"
+    return result
 
 
-async def _relay_refusal(client: ClientStream, denied: Denied, exchange: Exchange, upstream: Upstream) -> SentResponse:
+async def _relay_denial(client: ClientStream, denied: Denied, exchange: Exchange, upstream: Upstream) -> SentResponse:
     """Give the client what Dash has answered about it."""
-    answer = denied.answer
+    response = denied.response
     with upstream.lent(denied.connection):
         if client.head.method != "HEAD":
-            return await relay(client, denied.connection, answer, exchange)
+            return await relay(client, denied.connection, response, exchange)
         # Dash was asked with GET: the body of its answer is not for a client that asks with HEAD.
-        client.write(response_head(answer.status, answer.reason, answer.headers, ours=((b"Connection", b"close"),)))
-        exchange.status, exchange.outcome = answer.status, Outcome.SERVED
+        client.write(
+            response_head(response.status, response.reason, response.headers, added=((b"Connection", b"close"),))
+        )
+        exchange.status, exchange.outcome = response.status, Outcome.SERVED
         return SentResponse(keep_alive=False)

@@ -66,7 +66,7 @@ def make_runtime(settings: Settings, before: Runtime | None = None, contexts: Co
         upstreams,
         options,
         auth_rules,
-        ForwardAuth(upstreams["dash"], auth_rules.claims, settings.timeouts),
+        ForwardAuth(upstreams["dash"], auth_rules.identity_headers, settings.timeouts),
         ForwardedReader(settings.trusted_proxies),
         listener_options(settings),
         None if settings.tls is None else contexts.server(settings.tls),

@@ -45,7 +45,7 @@ def error_message(
     if head is not None and head.method == "HEAD":
         body = b""
     phrase = HTTPStatus(error.status).phrase.encode()
-    return response_head(error.status, phrase, (), ours=tuple(fields)) + body, len(body)
+    return response_head(error.status, phrase, (), added=tuple(fields)) + body, len(body)
 
 
 def is_navigation(head: Head) -> bool:

@@ -123,11 +123,11 @@ def is_valid_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
 
 
-def request_head(head: Head, target: str, ours: Fields, *, body: bytes = b"", upgrade: bool = False) -> bytes:
+def request_head(head: Head, target: str, added: Fields, *, body: bytes = b"", upgrade: bool = False) -> bytes:
     """Serialise the head that goes to the upstream.
 
     target: the request target to send, latin-1.
-    ours: what the gateway says of the client (``forwarded``), and of its user (``auth``).
+    added: what the gateway says of the client (``forwarded``), and of its user (``auth``).
     body: the framing field of the body, ``Transfer-Encoding: chunked`` or
         empty: a Content-Length travels as the client wrote it.
     upgrade: True for a WebSocket handshake, whose Connection and Upgrade are meant for the upstream.
@@ -149,7 +149,7 @@ def request_head(head: Head, target: str, ours: Fields, *, body: bytes = b"", up
             continue
         else:
             lines.append(name + b": " + value)
-    lines += [name + b": " + value for name, value in ours]
+    lines += [name + b": " + value for name, value in added]
     if body:
         lines.append(body)
     lines.append(b"\r\n")
@@ -161,12 +161,12 @@ def response_head(
     reason: bytes,
     headers: Iterable[tuple[bytes, bytes]],
     *,
-    ours: Fields = (),
+    added: Fields = (),
 ) -> bytes:
     """Serialise the head that goes to the client.
 
     headers: the upstream's fields; hop-by-hop ones are left out.
-    ours: Connection and the body's framing, as this hop needs them.
+    added: Connection and the body's framing, as this hop needs them.
     """
     headers = tuple(headers)
     ending = _nominated(headers)
@@ -177,7 +177,7 @@ def response_head(
             continue  # there is none (RFC 9110, section 8.6), and some would wait for it
         if key not in HOP_BY_HOP and key not in ending:
             lines.append(name + b": " + value)
-    lines += [name + b": " + value for name, value in ours]
+    lines += [name + b": " + value for name, value in added]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 

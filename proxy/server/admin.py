@@ -157,7 +157,7 @@ def _error(status: int, message: str, *fields: tuple[bytes, bytes], advice: str 
 
 def _answer(status: int, values: dict[str, object], *fields: tuple[bytes, bytes], with_body: bool = True) -> bytes:
     body = json.dumps(values).encode()
-    ours = (
+    fields = (
         (b"Date", formatdate(usegmt=True).encode()),
         (b"Content-Type", b"application/json; charset=utf-8"),
         (b"Content-Length", b"%d" % len(body)),
@@ -165,5 +165,5 @@ def _answer(status: int, values: dict[str, object], *fields: tuple[bytes, bytes]
         *fields,
         (b"Connection", b"close"),
     )
-    head = response_head(status, HTTPStatus(status).phrase.encode(), (), ours=ours)
+    head = response_head(status, HTTPStatus(status).phrase.encode(), (), added=fields)
     return head + body if with_body else head

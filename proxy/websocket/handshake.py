@@ -21,7 +21,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 async def forward_handshake(
-    head: Head, target: str, key: bytes, ours: Fields, upstream: Upstream, timeouts: Timeouts
+    head: Head, target: str, key: bytes, added: Fields, upstream: Upstream, timeouts: Timeouts
 ) -> tuple[UpstreamConnection, Response]:
     """Pass a WebSocket handshake on and return the upstream's answer.
 
@@ -35,7 +35,7 @@ async def forward_handshake(
     connection = await upstream.acquire(timeouts, is_new=True)
     try:
         connection.begin("GET", may_switch=True)
-        connection.write(request_head(head, target, ours, upgrade=True))
+        connection.write(request_head(head, target, added, upgrade=True))
         async with asyncio.timeout(timeouts.handshake):
             answer = await connection.head()
         if answer.status == 101 and (wrong := _what_is_wrong(answer, key)):

@@ -1,4 +1,4 @@
-"""A guard holds however a path is written, and nobody says of himself what only an answer may say."""
+"""A rule holds however a path is written, and no client sets an identity header."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LOGIN = {"path": "/login", "ask": None}
 ADMIN = {"path": "/admin", "ask": "/auth/admin"}
 
 
-def guards(*rules: dict[str, Any]) -> AuthRules:
+def auth_rules(*rules: dict[str, Any]) -> AuthRules:
     return AuthRules(Auth(**rule) for rule in rules)
 
 
 def asked(target: str, *rules: dict[str, Any], host: bytes = b"app.example:8000") -> str | None:
-    guard = guards(*rules).guard(target, host)
-    return guard and guard.ask
+    rule = auth_rules(*rules).rule_for(target, host)
+    return rule and rule.ask
 
 
 PLAIN = ["/", "/page", "/login", "/admin/x", "/?a=/login", "/a%20b", "/gr%C3%B6%C3%9Fe", "/a.b/..c", "/x...", "/~a"]
@@ -67,12 +67,12 @@ ADMIN_IN_DISGUISE = [
 
 
 @pytest.mark.parametrize("target", ADMIN_IN_DISGUISE)
-def test_a_guarded_path_is_guarded_however_it_is_written(target: str) -> None:
+def test_a_rule_matches_its_path_however_it_is_written(target: str) -> None:
     assert asked(target, ADMIN) == "/auth/admin"
 
 
 @pytest.mark.parametrize("target", PLAIN)
-def test_other_paths_pass_where_one_alone_is_guarded(target: str) -> None:
+def test_other_paths_pass_where_a_rule_has_one_path(target: str) -> None:
     assert asked(target, ADMIN) == ("/auth/admin" if target.startswith("/admin") else None)
 
 
@@ -104,12 +104,12 @@ def test_a_path_that_lets_everybody_pass_leads_nowhere_else(target: str) -> None
 
 
 @pytest.mark.parametrize("target", ["/login", "/login/", "/login?next=/admin", "/login/forgotten", "/%6Cogin"])
-def test_a_login_page_under_a_guarded_path_is_open(target: str) -> None:
+def test_a_login_page_under_the_path_of_a_rule_is_open(target: str) -> None:
     assert asked(target, EVERYTHING, LOGIN) is None
 
 
 @pytest.mark.parametrize("target", [*PLAIN, *ADMIN_IN_DISGUISE, "/_dash-update-component", "/assets/a.js", "/auth"])
-def test_a_guard_on_everything_misses_nothing(target: str) -> None:
+def test_a_rule_for_everything_misses_nothing(target: str) -> None:
     assert asked(target, EVERYTHING) == "/auth"
 
 
@@ -131,41 +131,41 @@ def test_the_longest_path_wins_then_the_one_with_a_host() -> None:
 
 def test_without_rules_nobody_is_asked() -> None:
     assert asked("//x/../y") is None
-    assert not AuthRules().concern("/", b"x", b"X-User: a\r\n")
+    assert not AuthRules().apply_to("/", b"x", b"X-User: a\r\n")
 
 
 # -- what a client says of itself
 
-CLAIMS = guards({**EVERYTHING, "copy_headers": ["X-User", "x_groups"]}, {**ADMIN, "copy_headers": ["X.Mail"]})
+IDENTITY = auth_rules({**EVERYTHING, "copy_headers": ["X-User", "x_groups"]}, {**ADMIN, "copy_headers": ["X.Mail"]})
 SPELLINGS = ["X-User", "x-user", "X_User", "X.USER", "x_USER", "X-Groups", "X_Groups", "X-Mail", "X_Mail", "x.mail"]
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_what_only_an_answer_may_say_is_removed_in_every_spelling(name: str) -> None:
     head = Head("GET", "/", (1, 1), ((b"Host", b"a"), (name.encode(), b"root"), (b"Cookie", b"b")))
-    assert CLAIMS.without_claims(head).headers == ((b"Host", b"a"), (b"Cookie", b"b"))
+    assert IDENTITY.without_identity(head).headers == ((b"Host", b"a"), (b"Cookie", b"b"))
 
 
 @pytest.mark.parametrize("name", ["X-User-Agent", "X-Use", "XUser", "My-X-User", "X--User"])
 def test_what_only_resembles_it_stays(name: str) -> None:
     head = Head("GET", "/", (1, 1), ((name.encode(), b"root"),))
-    assert CLAIMS.without_claims(head).headers == head.headers
-    assert not guards(ADMIN | {"copy_headers": ["X-User"]}).concern("/", b"a", name.encode() + b": root\r\n")
+    assert IDENTITY.without_identity(head).headers == head.headers
+    assert not auth_rules(ADMIN | {"copy_headers": ["X-User"]}).apply_to("/", b"a", name.encode() + b": root\r\n")
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_a_plain_request_that_says_it_is_not_carried_as_it_is(name: str) -> None:
     fields = b"Host: a\r\n" + name.encode() + b": root\r\nAccept: */*\r\n"
-    rules = guards(ADMIN | {"copy_headers": ["X-User", "X-Groups", "X-Mail"]})
-    assert rules.concern("/open", b"a", fields)
-    assert not rules.concern("/open", b"a", b"Host: a\r\nAccept: X-User: root\r\n")
+    rules = auth_rules(ADMIN | {"copy_headers": ["X-User", "X-Groups", "X-Mail"]})
+    assert rules.apply_to("/open", b"a", fields)
+    assert not rules.apply_to("/open", b"a", b"Host: a\r\nAccept: X-User: root\r\n")
 
 
-def test_a_plain_request_to_a_guarded_path_is_not_carried_unasked() -> None:
-    rules = guards(EVERYTHING, LOGIN, ADMIN)
-    assert rules.concern("/", b"a", b"Host: a\r\n")
-    assert rules.concern("//x", b"a", b"Host: a\r\n")
-    assert not rules.concern("/login", b"a", b"Host: a\r\n")
+def test_a_simple_request_that_a_rule_asks_about_is_not_for_the_fast_path() -> None:
+    rules = auth_rules(EVERYTHING, LOGIN, ADMIN)
+    assert rules.apply_to("/", b"a", b"Host: a\r\n")
+    assert rules.apply_to("//x", b"a", b"Host: a\r\n")
+    assert not rules.apply_to("/login", b"a", b"Host: a\r\n")
 
 
 def test_no_rule_copies_what_frames_a_message() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from proxy.access.auth_rules import AuthRule
-from proxy.access.forward_auth import Denied, ForwardAuth, _Memory
+from proxy.access.forward_auth import Allowed, Denied, ForwardAuth, _Cache
 from proxy.config import Timeouts
 from proxy.errors import Outcome
 from proxy.http1.headers import Head
@@ -57,7 +57,7 @@ class Dash:
 
 
 @asynccontextmanager
-async def guarded(
+async def asking(
     *answers: bytes, rules: Iterable[dict[str, Any]] = (RULE,), **settings: Any
 ) -> AsyncIterator[tuple[Listening, Dash]]:
     dash = Dash(*answers)
@@ -79,7 +79,7 @@ def values(head: bytes, name: str) -> list[str]:
 
 
 async def test_a_question_is_the_request_without_body_and_upgrade() -> None:
-    async with guarded() as (gateway, dash):
+    async with asking() as (gateway, dash):
         await gateway.ask(
             b"POST /a%20b?c=d HTTP/1.1\r\nHost: x:1\r\nCookie: s=1\r\nAuthorization: Basic QQ==\r\nAccept: */*\r\n"
             b"Accept-Encoding: gzip\r\nContent-Type: a/b\r\ncontent_encoding: br\r\nExpect: nothing\r\n"
@@ -110,7 +110,7 @@ async def test_a_question_is_the_request_without_body_and_upgrade() -> None:
 
 
 async def test_a_question_about_a_handshake_is_no_handshake_and_says_so() -> None:
-    async with guarded() as (gateway, dash), gateway.client() as client:
+    async with asking() as (gateway, dash), gateway.client() as client:
         await client.send(
             HANDSHAKE.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: a\r\nOrigin: http://example.test:8000\r\n\r\n")
         )
@@ -126,7 +126,7 @@ async def test_a_question_about_a_handshake_is_no_handshake_and_says_so() -> Non
 
 
 async def test_a_trusted_proxy_does_not_say_what_is_asked_about() -> None:
-    async with guarded(trusted_proxies=["127.0.0.1"]) as (gateway, dash):
+    async with asking(trusted_proxies=["127.0.0.1"]) as (gateway, dash):
         await gateway.ask(
             b"GET /p HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Uri: /q\r\n"
             b"X-Forwarded-Method: PUT\r\n\r\n"
@@ -141,7 +141,7 @@ async def test_a_trusted_proxy_does_not_say_what_is_asked_about() -> None:
 
 
 async def test_what_the_answer_says_goes_on_and_what_the_client_says_does_not() -> None:
-    async with guarded() as (gateway, dash):
+    async with asking() as (gateway, dash):
         answer = await gateway.ask(GET)
         exchange = await gateway.ended()
     assert answer == b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
@@ -155,14 +155,14 @@ async def test_what_the_answer_says_goes_on_and_what_the_client_says_does_not() 
 
 async def test_a_field_that_the_answer_leaves_out_is_nobodys_to_say() -> None:
     """Caddy's GHSA-7r4p-vjf4-gxv4: it took the client's where the answer had none."""
-    async with guarded(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as (gateway, dash):
+    async with asking(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as (gateway, dash):
         await gateway.ask(GET)
     assert b"root" not in dash.requests[0]
 
 
-async def test_a_claim_is_removed_where_nobody_is_asked_too() -> None:
+async def test_an_identity_header_of_a_client_is_removed_where_dash_is_not_asked_too() -> None:
     rules = [{"path": "/", "ask": None}, {**RULE, "path": "/admin"}]
-    async with guarded(rules=rules) as (gateway, dash):
+    async with asking(rules=rules) as (gateway, dash):
         async with gateway.client() as client:
             for _ in range(2):  # the second finds an idle connection, and would go the plain way
                 await client.send(GET.replace(b"x_user: root\r\n", b""))
@@ -173,13 +173,13 @@ async def test_a_claim_is_removed_where_nobody_is_asked_too() -> None:
 
 
 async def test_a_nominated_field_is_still_the_answers() -> None:
-    async with guarded() as (gateway, dash):
+    async with asking() as (gateway, dash):
         await gateway.ask(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close, X-User\r\n\r\n")
     assert values(dash.requests[0], "x-user") == ["ada"]
 
 
 async def test_several_values_of_a_field_go_on() -> None:
-    async with guarded(YES.replace(b"X-Other: 1", b"x-user: bob")) as (gateway, dash):
+    async with asking(YES.replace(b"X-Other: 1", b"x-user: bob")) as (gateway, dash):
         await gateway.ask(GET)
     assert values(dash.requests[0], "x-user") == ["ada", "bob"]
 
@@ -187,7 +187,7 @@ async def test_several_values_of_a_field_go_on() -> None:
 async def test_authorization_may_be_copied_and_is_still_asked_with() -> None:
     rule = {"ask": "/auth", "copy_headers": ["Authorization"]}
     answer = b"HTTP/1.1 200 OK\r\nAuthorization: Bearer inner\r\nContent-Length: 0\r\n\r\n"
-    async with guarded(answer, rules=[rule]) as (gateway, dash):
+    async with asking(answer, rules=[rule]) as (gateway, dash):
         await gateway.ask(b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic QQ==\r\n\r\n")
     assert values(dash.questions[0], "authorization") == ["Basic QQ=="]
     assert values(dash.requests[0], "authorization") == ["Bearer inner"]
@@ -195,7 +195,7 @@ async def test_authorization_may_be_copied_and_is_still_asked_with() -> None:
 
 async def test_plain_requests_are_asked_about_too_and_open_ones_stay_plain() -> None:
     rules = [RULE, {"path": "/assets", "ask": None}]
-    async with guarded(rules=rules) as (gateway, dash), gateway.client() as client:
+    async with asking(rules=rules) as (gateway, dash), gateway.client() as client:
         for path, plain in ((b"/page", 0), (b"/assets/a.js", 1), (b"/page", 1), (b"/assets/../page", 1), (b"//x", 1)):
             await client.send(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await client.read(len(OK)) == OK
@@ -210,7 +210,7 @@ async def test_plain_requests_are_asked_about_too_and_open_ones_stay_plain() -> 
     "request_", [GET, HANDSHAKE, GET.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n{}")]
 )
 async def test_a_refusal_is_relayed_as_it_is_and_nothing_passes(request_: bytes) -> None:
-    async with guarded(TO_LOGIN) as (gateway, dash), gateway.client() as client:
+    async with asking(TO_LOGIN) as (gateway, dash), gateway.client() as client:
         await client.send(request_)
         assert await client.read(len(TO_LOGIN)) == TO_LOGIN
         exchange = await gateway.ended()
@@ -223,7 +223,7 @@ async def test_a_refusal_is_relayed_as_it_is_and_nothing_passes(request_: bytes)
 
 
 async def test_a_refusal_of_head_has_no_body() -> None:
-    async with guarded(TO_LOGIN) as (gateway, dash):
+    async with asking(TO_LOGIN) as (gateway, dash):
         answer = await gateway.ask(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert answer == TO_LOGIN.replace(b"\r\n\r\ngo", b"\r\nConnection: close\r\n\r\n")
     assert dash.questions[0].startswith(b"GET ")
@@ -232,7 +232,7 @@ async def test_a_refusal_of_head_has_no_body() -> None:
 
 @pytest.mark.parametrize("status", [b"301 Moved", b"304 Not Modified", b"401 Unauthorized", b"403 No", b"500 Oh"])
 async def test_only_2xx_is_a_yes(status: bytes) -> None:
-    async with guarded(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n") as (gateway, dash):
+    async with asking(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n") as (gateway, dash):
         assert (await gateway.ask(GET)).startswith(b"HTTP/1.1 " + status)
     assert not dash.requests
 
@@ -246,7 +246,7 @@ PAGE = b'<html><div id="react-entry-point"></div><script id="_dash-config" type=
         (b"", 504, "The upstream dash did not say within 0.2 s who may pass."),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", 504, "did not say within 0.2 s who may pass"),
         (b"nonsense\r\n\r\n", 502, "The upstream dash"),
-        (SWITCH, 502, "switched protocols, which nobody had asked for"),
+        (SWITCH, 502, "switched protocols, which nothing had asked for"),
         (
             b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(PAGE) + PAGE,
             502,
@@ -264,7 +264,7 @@ PAGE = b'<html><div id="react-entry-point"></div><script id="_dash-config" type=
 async def test_without_an_answer_that_is_meant_nobody_passes(
     answer: bytes, status: int, sentence: str, request_: bytes
 ) -> None:
-    async with guarded(answer, timeouts={"auth": "200ms"}) as (gateway, dash):
+    async with asking(answer, timeouts={"auth": "200ms"}) as (gateway, dash):
         got = await gateway.ask(request_)
         assert got.startswith(b"HTTP/1.1 %d " % status)
         if not request_.startswith(b"HEAD"):
@@ -296,7 +296,7 @@ async def test_a_question_waits_for_a_dash_that_is_coming_back(method: bytes) ->
 
 
 async def test_a_path_with_two_readings_and_two_to_ask_is_refused() -> None:
-    async with guarded(rules=[RULE, {"path": "/admin", "ask": "/auth/admin"}]) as (gateway, dash):
+    async with asking(rules=[RULE, {"path": "/admin", "ask": "/auth/admin"}]) as (gateway, dash):
         assert (await gateway.ask(b"GET /x/../admin HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
     assert not dash.questions and not dash.requests
 
@@ -325,7 +325,7 @@ async def test_a_question_that_meets_the_close_of_an_idle_connection_is_put_agai
 
 
 async def test_a_client_that_leaves_ends_the_question() -> None:
-    async with guarded(b"") as (gateway, dash):
+    async with asking(b"") as (gateway, dash):
         async with gateway.client() as client:
             await client.send(HANDSHAKE)
             await dash.asked.wait()
@@ -333,13 +333,13 @@ async def test_a_client_that_leaves_ends_the_question() -> None:
         assert (await gateway.ended()).outcome is Outcome.CLIENT_GONE
 
 
-# -- memory
+# -- cache
 
 CACHED = {**RULE, "cache": "1h"}
 
 
 async def test_a_yes_holds_for_the_same_question_and_no_other() -> None:
-    async with guarded(YES, YES.replace(b"ada", b"bob"), rules=[CACHED]) as (gateway, dash):
+    async with asking(YES, YES.replace(b"ada", b"bob"), rules=[CACHED]) as (gateway, dash):
         for _ in range(3):
             await gateway.ask(GET)
         assert len(dash.questions) == 1
@@ -361,14 +361,14 @@ async def test_a_yes_holds_for_the_same_question_and_no_other() -> None:
 
 
 async def test_a_no_is_never_remembered() -> None:
-    async with guarded(TO_LOGIN, YES, rules=[CACHED]) as (gateway, dash):
+    async with asking(TO_LOGIN, YES, rules=[CACHED]) as (gateway, dash):
         assert (await gateway.ask(GET)).startswith(b"HTTP/1.1 302 ")
         assert (await gateway.ask(GET)).startswith(b"HTTP/1.1 200 ")
     assert len(dash.questions) == 2
 
 
 async def test_without_a_cache_each_request_is_asked_about() -> None:
-    async with guarded() as (gateway, dash):
+    async with asking() as (gateway, dash):
         for _ in range(3):
             await gateway.ask(GET)
     assert len(dash.questions) == 3
@@ -397,24 +397,24 @@ async def test_a_yes_expires() -> None:
         upstream.close()
 
 
-def test_the_memory_is_bounded_in_answers_and_in_bytes() -> None:
-    memory = _Memory(3, 100)
+def test_the_cache_is_bounded_in_answers_and_in_bytes() -> None:
+    cache = _Cache(3, 100)
     for name in (b"a", b"b", b"c", b"d"):
-        memory.put(name, (), 10)
-    assert [memory.get(name, 0) for name in (b"a", b"b")] == [None, ()]
-    memory.put(b"e", ((b"X-User", b"x" * 90),), 10)
-    memory.put(b"e", ((b"X-User", b"y" * 90),), 10)
-    assert memory.get(b"e", 0) == ((b"X-User", b"y" * 90),)
-    memory.put(b"f", ((b"X-User", b"x" * 90),), 10)
-    assert [memory.get(name, 0) for name in (b"b", b"e")] == [None, None]
-    memory.put(b"g", ((b"X-User", b"x" * 101),), 10)
-    assert memory.get(b"g", 0) is None, "what is too large alone is not kept"
-    assert memory.get(b"f", 10) is None
+        cache.put(name, Allowed(), 10)
+    assert [cache.get(name, 0) for name in (b"a", b"b")] == [None, Allowed()]
+    cache.put(b"e", Allowed(((b"X-User", b"x" * 90),)), 10)
+    cache.put(b"e", Allowed(((b"X-User", b"y" * 90),)), 10)
+    assert cache.get(b"e", 0) == Allowed(((b"X-User", b"y" * 90),))
+    cache.put(b"f", Allowed(((b"X-User", b"x" * 90),)), 10)
+    assert [cache.get(name, 0) for name in (b"b", b"e")] == [None, None]
+    cache.put(b"g", Allowed(((b"X-User", b"x" * 101),)), 10)
+    assert cache.get(b"g", 0) is None, "what is too large alone is not kept"
+    assert cache.get(b"f", 10) is None
 
 
-def test_the_memory_holds_no_secret() -> None:
-    memory = _Memory(3, 100)
-    key = memory.key("auth[0]", b"Cookie: secret")
+def test_the_cache_holds_no_secret() -> None:
+    cache = _Cache(3, 100)
+    key = cache.key("auth[0]", b"Cookie: secret")
     assert b"secret" not in key and len(key) == 32
-    assert key != _Memory(3, 100).key("auth[0]", b"Cookie: secret"), "nor one that can be looked up elsewhere"
-    assert key != memory.key("auth[1]", b"Cookie: secret")
+    assert key != _Cache(3, 100).key("auth[0]", b"Cookie: secret"), "nor one that can be looked up elsewhere"
+    assert key != cache.key("auth[1]", b"Cookie: secret")

@@ -16,9 +16,9 @@ async def test_the_rules_are_those_of_the_settings() -> None:
 
 async def test_dash_is_asked_as_the_settings_say() -> None:
     rules = make_runtime(Settings(auth=(Auth(ask="/auth", copy_headers=("X-User",)),)))
-    guard = rules.auth_rules.guard("/", b"")
-    assert guard is not None and guard.ask == "/auth"
-    assert rules.auth_rules.claims == {b"x-user"}
+    rule = rules.auth_rules.rule_for("/", b"")
+    assert rule is not None and rule.ask == "/auth"
+    assert rules.auth_rules.identity_headers == {b"x-user"}
 
 
 async def test_an_upstream_with_the_same_url_is_the_same_object_and_another_is_not() -> None:

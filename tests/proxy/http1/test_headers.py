@@ -341,7 +341,7 @@ def test_an_answers_fields_are_kept_but_for_the_hops() -> None:
             (b"set-cookie", b"b=2"),
             (b"X-Forwarded-For", b"an answer may say what it likes"),
         ],
-        ours=((b"Connection", b"close"),),
+        added=((b"Connection", b"close"),),
     )
     assert message == (
         b"HTTP/1.1 200 Fine by me\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\n"
