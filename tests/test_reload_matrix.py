@@ -93,7 +93,7 @@ class Cell:
 
 
 def cells() -> Iterator[Cell]:
-    late, away = Outcome.UPSTREAM_TIMEOUT, Outcome.UPSTREAM_AWAY
+    late, away = Outcome.UPSTREAM_TIMEOUT, Outcome.UPSTREAM_UNREACHABLE
     began, connected = "did not begin to answer within {} s", "finish a TLS handshake within {} s"
     hears, returned = "did not say within {} s who may pass", "did not come back within {} s"
     room, shook = "had no room for another request within {} s", "did not answer the WebSocket handshake within {} s"
@@ -179,7 +179,7 @@ async def _fill(cell: Cell, gateway: Listening, stack: AsyncExitStack) -> None:
         client = await stack.enter_async_context(gateway.client())
         await client.send(cell.request if cell.way == "tunnel" else GET)
         async with asyncio.timeout(10):
-            while not gateway.dash.room.in_flight + gateway.ws.room.in_flight:  # noqa: ASYNC110 - it tells nobody
+            while not gateway.dash.queue.in_flight + gateway.ws.queue.in_flight:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0)
 
 
@@ -276,7 +276,7 @@ async def test_an_exchange_keeps_the_limit_of_bodies_that_it_began_with_and_name
         async with gateway.client() as client:
             await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n200\r\n" + b"x" * 512)
             async with asyncio.timeout(10):
-                while not gateway.dash.room.in_flight:  # noqa: ASYNC110 - it tells nobody
+                while not gateway.dash.queue.in_flight:  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0)
             gateway.reload(limits={"body": "9KiB"})
             await client.send(b"\r\n400\r\n" + b"x" * 1024)
@@ -317,7 +317,7 @@ async def test_a_handshake_that_waits_is_handed_off_with_the_timeouts_that_it_be
                 async with asyncio.TaskGroup() as group:
                     group.create_task(gateway.gateway.handoff.services.start())
                     adopter = await service.accept()
-                gateway.ws.room.open()  # as when its health check reaches it
+                gateway.ws.queue.resume()  # as when its health check reaches it
                 message, descriptors = await adopter.receive()
                 assert isinstance(message, wire.Open)
                 assert (message.handshake, message.send) == (11, 12)

@@ -25,7 +25,7 @@ from proxy.errors import ProxyError, UpstreamError, UpstreamTimeout
 from proxy.http1.headers import Fields, Head, folded, request_head
 from proxy.http1.response_reader import Response
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.retry import hold, send
+from proxy.upstream.retry import retry, send_request
 from proxy.upstream.upstream import Upstream
 
 _MAX_BODY = 65536
@@ -130,9 +130,9 @@ class ForwardAuth:
         """Send a subrequest, and read its answer. Raises ProxyError and TimeoutError."""
 
         async def attempt() -> tuple[UpstreamConnection, Response]:
-            return await send(self._upstream, "GET", message, self._timeouts, self._timeout)
+            return await send_request(self._upstream, "GET", message, self._timeouts, self._timeout)
 
-        connection, response = await hold(self._upstream, attempt, self._timeouts.hold)
+        connection, response = await retry(self._upstream, attempt, self._timeouts.hold)
         if not 200 <= response.status < 300:
             return Denied(connection, response)
         await self._check(connection, rule)

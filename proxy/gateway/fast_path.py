@@ -68,7 +68,7 @@ class FastPath:
             return None  # the ordinary way says why
         name, rule = runtime.table.match(request.target, request.host, [], upgrade=False)
         upstream = runtime.upstreams[name]
-        link = upstream.acquire_at_once()
+        link = upstream.try_acquire()
         if link is None:
             return None
         asked = runtime.reader.read_plain(connection.peer, request.host, request.words)

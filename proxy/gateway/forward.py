@@ -23,7 +23,7 @@ from proxy.http1.methods import SAFE
 from proxy.http1.response_reader import Framing, Response
 from proxy.net.peer import is_trusted
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.retry import begin, hold, send
+from proxy.upstream.retry import retry, send_request, start_request
 from proxy.upstream.upstream import Upstream
 from ws_service.net.unacknowledged import MIN_RATE
 
@@ -55,7 +55,7 @@ async def forward(
     gateway adds. uploads: where a body that is still on its way is counted.
     lost: how the request ended that was sent before, on an idle connection; None: it was not sent yet.
 
-    It waits for an upstream that is away (``hold``). Raises
+    It waits for an upstream that is unreachable (``retry``). Raises
     ProxyError when there is no answer to relay. Cancelling it, which is what
     the client's leaving does, ends the exchange with the upstream.
     """
@@ -73,14 +73,16 @@ async def forward(
     async def attempt() -> tuple[UpstreamConnection, Response]:
         nonlocal lost
         try:
-            return await send(upstream, head.method, message, timeouts, timeouts.response, body.on_interim, lost=lost)
+            return await send_request(
+                upstream, head.method, message, timeouts, timeouts.response, body.on_interim, lost=lost
+            )
         except TimeoutError:
             raise too_slow(upstream.name, timeouts.response) from None
         except UpstreamLost as error:
             lost = error
             raise
 
-    connection, answer = await hold(upstream, attempt, timeouts.hold, may_repeat=head.method in SAFE)
+    connection, answer = await retry(upstream, attempt, timeouts.hold, may_resend=head.method in SAFE)
     with upstream.lent(connection):
         return await relay(client, connection, answer, exchange)
 
@@ -103,9 +105,9 @@ async def _stream(
     """
 
     async def attempt() -> UpstreamConnection:
-        return await begin(upstream, client.head.method, message, timeouts, body.on_interim)
+        return await start_request(upstream, client.head.method, message, timeouts, body.on_interim)
 
-    connection = await hold(upstream, attempt, timeouts.hold)
+    connection = await retry(upstream, attempt, timeouts.hold)
     pump: asyncio.Task[None] | None = None
     try:
         with upstream.lent(connection):

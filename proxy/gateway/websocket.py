@@ -23,7 +23,7 @@ from proxy.net.client_limits import Admitted, ClientLimits, Lease, Rejected, Slo
 from proxy.net.peer import is_trusted
 from proxy.net.timers import IdleTunnels, SlowReaders
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.retry import hold
+from proxy.upstream.retry import retry
 from proxy.upstream.upstream import Upstream
 from proxy.websocket.frames import CloseCode
 from proxy.websocket.handoff import Handoff
@@ -115,7 +115,7 @@ class WebSockets:
     async def _answer_of(self, handshake: Handshake) -> tuple[UpstreamConnection, Response] | None:
         """Return what the upstream answers to a handshake; None when the service has taken the socket itself.
 
-        Waits for an upstream that is away, and tries both ways again: a socket that came while the service was
+        Waits for an upstream that is unreachable, and tries both ways again: a socket that came while the service was
         restarting is to be handed over like any other.
         """
         decision, timeouts = handshake.decision, handshake.settings.timeouts
@@ -135,7 +135,7 @@ class WebSockets:
                 handshake.client.head, decision.target, decision.key, handshake.added, handshake.upstream, timeouts
             )
 
-        return await hold(handshake.upstream, attempt, timeouts.hold)
+        return await retry(handshake.upstream, attempt, timeouts.hold)
 
     async def _hand_off(self, handshake: Handshake) -> bool:
         """Give the client's socket to the service, if it can be; False leaves everything to the tunnel."""

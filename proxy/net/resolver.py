@@ -1,10 +1,10 @@
-"""How a host name becomes addresses, without anybody else waiting for a resolver that hangs.
+"""How a host name becomes addresses, without a slow name server delaying anything else.
 
 The event loops look names up in pools of a few threads that everything
-shares (asyncio five or so, uvloop four). A resolver that does not answer
+shares (asyncio five or so, uvloop four). A name server that does not answer
 keeps a thread for half a minute, so a handful of tries would stop all other
 look-ups, and asyncio waits for its threads at the end of the process. Here
-each name has a thread of its own, one at a time, that nobody waits for.
+each name has a thread of its own, one at a time, that nothing waits for.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ class Resolver:
 
     def __init__(self, host: str) -> None:
         self._host = host
+        self.is_address = _is_address(host)
         self._lookup: asyncio.Future[list[str] | OSError] | None = None
 
     @property
-    def is_being_looked_up(self) -> bool:
-        """Whether the resolver has not answered yet."""
+    def is_looking_up(self) -> bool:
+        """Whether the name server has not answered yet."""
         return self._lookup is not None
 
     async def addresses(self) -> list[str]:
         """Return the addresses in the order to try them. Raises OSError; cancelling leaves the look-up to others.
 
-        Whoever asks while a look-up is under way gets the result of that one.
+        A call while a look-up is under way gets the result of that one.
         """
-        if _is_address(self._host):
+        if self.is_address:
             return [self._host]
         if self._lookup is None:
             self._lookup = self._look_up()

@@ -140,13 +140,13 @@ def _is_address(text: str, family: type[IPv4Address] | type[IPv6Address]) -> boo
 
 def _about(upstream: Upstream) -> dict[str, object]:
     """Return what is known of an upstream; ``for_seconds`` says how long it has been in its state."""
-    health, room = upstream.health, upstream.room
+    health, queue = upstream.health, upstream.queue
     return {
         "state": health.state.value,
         "for_seconds": round(time.monotonic() - health.since, 1),
         "why": health.why,
-        "in_flight": room.in_flight,
-        "waiting": room.waiting,
+        "in_flight": queue.in_flight,
+        "waiting": queue.waiting,
     }
 
 

@@ -126,7 +126,7 @@ class Server:
             self._bound[0].close()
             self._lifecycle.happen("stop")
             for upstream in self._gateway.runtime.upstreams.values():
-                upstream.room.close()
+                upstream.queue.close()
             event = await self._drain.run(timeouts, public.wait_closed())
         finally:
             ending = asyncio.get_running_loop().create_task(self._end(event), name="end of the gateway")

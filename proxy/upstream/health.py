@@ -1,12 +1,13 @@
-"""What is known of an upstream: whether it is there, and whether it says that it is well.
+"""What is known of an upstream: whether it takes connections, and whether its health path says that it works.
 
-Two questions, kept apart. *Away* is an upstream that takes no connection;
-then requests are held. *Unwell* is one that takes them and answers its
-health path with anything but 2xx or 3xx; that is told to whoever asks, and
-requests go on: it is the only one of its kind, so there is nobody better to
-ask, and a path that is wrong in the config must not take a working upstream
-out. Precedents for going on: nginx never takes out the only server of a
-group, Envoy sends everywhere once too few are healthy (its panic mode).
+Two questions, kept apart. *Unreachable* is an upstream that takes no
+connection; then requests wait for it. *Degraded* is one that takes them and
+answers its health path with anything but 2xx or 3xx; that is logged and shown
+in ``/readyz``, and requests go on: it is the only one of its kind, so there
+is no better one to ask, and a path that is wrong in the config must not take
+a working upstream out. Precedents for going on: nginx never takes out the
+only server of a group, Envoy sends to all hosts once too few are healthy (its
+panic mode).
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ class State(Enum):
 
     UNKNOWN = "unknown"
     UP = "up"
-    UNWELL = "unwell"
-    AWAY = "away"
+    DEGRADED = "degraded"
+    UNREACHABLE = "unreachable"
 
 
 TRANSITIONS: dict[State, dict[str, State]] = {
-    State.UNKNOWN: {"reached": State.UP, "answers badly": State.UNWELL, "not reached": State.AWAY},
-    State.UP: {"answers badly": State.UNWELL, "not reached": State.AWAY},
-    State.UNWELL: {"answers well": State.UP, "not reached": State.AWAY},
-    State.AWAY: {"reached": State.UP, "answers badly": State.UNWELL},
+    State.UNKNOWN: {"reached": State.UP, "answers badly": State.DEGRADED, "not reached": State.UNREACHABLE},
+    State.UP: {"answers badly": State.DEGRADED, "not reached": State.UNREACHABLE},
+    State.DEGRADED: {"answers well": State.UP, "not reached": State.UNREACHABLE},
+    State.UNREACHABLE: {"reached": State.UP, "answers badly": State.DEGRADED},
 }
 """State, what happens, next state. ``docs/architecture.md`` draws its picture from this table."""
 
@@ -40,9 +41,9 @@ TRANSITIONS: dict[State, dict[str, State]] = {
 class Health:
     """The state of one upstream, and what leads from one to the next.
 
-    name: for the log. fails: probes that fail in a row before one that was
-    there is away, or one that was well is unwell. passes: probes that
-    succeed in a row before it is back, or well. clock: seconds, monotonic.
+    name: for the log. fails: probes that fail in a row before it is
+    unreachable, or degraded. passes: probes that succeed in a row before it
+    is up again. clock: seconds, monotonic.
 
     ``why`` says what is wrong; nothing while it is up. Each change is one line in the log.
     """
@@ -62,9 +63,9 @@ class Health:
         self._passes_needed = passes
 
     @property
-    def is_away(self) -> bool:
-        """Whether there is no sense in sending it anything."""
-        return self.state is State.AWAY
+    def is_unreachable(self) -> bool:
+        """Whether it takes no connection."""
+        return self.state is State.UNREACHABLE
 
     # -- what requests meet
 
@@ -75,7 +76,7 @@ class Health:
             self._happen("reached", "")
 
     def missed(self, why: str) -> None:
-        """It has not: there is no doubt left, so no second one is waited for."""
+        """It has not taken one: there is no doubt left, so no second failure is waited for."""
         self._fails = self._fails_needed
         self._passes = 0
         self._happen("not reached", why)
@@ -87,17 +88,17 @@ class Health:
         self._fails = self._bad_answers = 0
         self._passes += 1
         if self.state is State.UNKNOWN or self._passes >= self._passes_needed:
-            self._happen("answers well" if self.state is State.UNWELL else "reached", "")
+            self._happen("answers well" if self.state is State.DEGRADED else "reached", "")
 
     def failed(self, why: str) -> None:
         """A probe has not reached it."""
         self._passes = self._bad_answers = 0
         self._fails += 1
-        if self.state in (State.UNKNOWN, State.AWAY) or self._fails >= self._fails_needed:
+        if self.state in (State.UNKNOWN, State.UNREACHABLE) or self._fails >= self._fails_needed:
             self._happen("not reached", why)
 
     def answered_badly(self, why: str) -> None:
-        """A probe has reached it, and has been told that it is not well."""
+        """A probe has reached it, and its answer was none, or not a good one."""
         self._fails = self._passes = 0
         self._bad_answers += 1
         if self.state is not State.UP or self._bad_answers >= self._fails_needed:
@@ -108,7 +109,7 @@ class Health:
     def _happen(self, event: str, why: str) -> None:
         after = TRANSITIONS[self.state].get(event)
         if after is None:
-            self.why = why or self.why  # it is still away, perhaps for another reason
+            self.why = why or self.why  # it still is, perhaps for another reason
             return
         before, lasted = self.state, self._clock() - self.since
         self.state, self.since, self.why = after, self._clock(), why

@@ -1,6 +1,6 @@
-"""When an upstream is looked at: now and then, and again and again while somebody waits for it.
+"""When an upstream is probed, and how: at intervals, and more often while requests wait for it.
 
-One task does all the looking, so however many wait, one connection at a time is tried.
+One task does all the probing, so however many requests wait, one connection at a time is tried.
 """
 
 from __future__ import annotations
@@ -11,92 +11,122 @@ import random
 from collections.abc import Awaitable, Callable
 from math import inf
 
+from proxy.errors import UpstreamError, UpstreamLost
+from proxy.upstream.dialer import Dialer, DialError
+
 logger = logging.getLogger("proxy")
 
 SHORTEST = 0.05
-"""Seconds between two looks at an upstream that somebody waits for, at first."""
+"""Seconds between two probes of an upstream that requests wait for, at first."""
 
 LONGEST = 0.25
-"""And later: what the first request pays, at most, beyond the upstream's own absence. Precedent: Caddy's
-lb_try_interval 250ms."""
+"""And later: what the first request waits, at most, after the upstream's return. Precedent: Caddy's lb_try_interval
+250ms."""
 
 
 class HealthCheck:
-    """Looks at one upstream, in a task of its own.
+    """Checks one upstream, in a task of its own.
 
-    name: for the task. look: looks once, and raises nothing. is_awaited:
-    whether somebody waits for what it finds.
-    interval: seconds between two looks that nobody waits for. 0: there are none.
+    name: for the task. check: checks once, and raises nothing. is_awaited: whether requests wait for what it finds.
+    interval: seconds between two checks that nothing waits for. 0: there are none.
     """
 
     def __init__(
-        self, name: str, look: Callable[[], Awaitable[None]], is_awaited: Callable[[], bool], interval: float
+        self, name: str, check: Callable[[], Awaitable[None]], is_awaited: Callable[[], bool], interval: float
     ) -> None:
         self._name = name
-        self._look = look
+        self._check = check
         self._is_awaited = is_awaited
         self._interval = interval
-        self._pace = SHORTEST
-        self._looked = -inf
-        self._wanted = asyncio.Event()
+        self._pause_seconds = SHORTEST
+        self._checked = -inf
+        self._requested = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
 
     def reconfigure(self, interval: float) -> None:
-        """Change how often it looks from here on; counted from the last look."""
+        """Change how often it checks from here on; counted from the last check."""
         self._interval = interval
-        self._wanted.set()
+        self._requested.set()
 
     def start(self) -> None:
-        """Look now, and go on looking; with an interval of 0 only when it is wanted."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"watch of the upstream {self._name}")
-        self._task.add_done_callback(_tell_if_broken)
+        """Check now, and go on checking; with an interval of 0 only on request."""
+        name = f"health check of the upstream {self._name}"
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=name)
+        self._task.add_done_callback(_log_error)
 
-    def want(self) -> None:
-        """Look soon, unless it is stopped. Whoever wants it must be waiting before the loop goes on."""
+    def request(self) -> None:
+        """Check soon, unless it is stopped. The caller must be waiting before the loop goes on."""
         if self._is_stopped:
             return
         if self._task is None or self._task.done():
             self.start()
-        self._wanted.set()
+        self._requested.set()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Check no more."""
         self._is_stopped = True
         if self._task is not None:
             self._task.cancel()
 
     async def stopped(self) -> None:
-        """Wait until its task has ended, behind ``stop``."""
+        """Wait until its task has ended, after ``stop``."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
     @property
-    def has_just_looked(self) -> bool:
-        """Whether the last look is so young that another one would find the same."""
-        return asyncio.get_running_loop().time() - self._looked < SHORTEST
+    def has_just_checked(self) -> bool:
+        """Whether the last check is so young that another one would find the same."""
+        return asyncio.get_running_loop().time() - self._checked < SHORTEST
 
     async def _run(self) -> None:
         while True:
             await self._pause()
-            await self._look()
-            self._looked = asyncio.get_running_loop().time()
+            await self._check()
+            self._checked = asyncio.get_running_loop().time()
 
     async def _pause(self) -> None:
         now = asyncio.get_running_loop().time
         while not self._is_awaited():
-            self._pace = SHORTEST
-            self._wanted.clear()
-            due = self._looked + self._interval * random.uniform(0.9, 1.1)
+            self._pause_seconds = SHORTEST
+            self._requested.clear()
+            due = self._checked + self._interval * random.uniform(0.9, 1.1)
             try:
                 async with asyncio.timeout(due - now() if self._interval else None):
-                    await self._wanted.wait()
+                    await self._requested.wait()
             except TimeoutError:
                 return
-        await asyncio.sleep(self._looked + self._pace * random.uniform(0.8, 1.2) - now())
-        self._pace = min(self._pace * 1.5, LONGEST)
+        await asyncio.sleep(self._checked + self._pause_seconds * random.uniform(0.8, 1.2) - now())
+        self._pause_seconds = min(self._pause_seconds * 1.5, LONGEST)
 
 
-def _tell_if_broken(task: asyncio.Task[None]) -> None:
+async def probe(dialer: Dialer, authority: bytes, path: str | None, timeout: float) -> None:
+    """Connect to an upstream, and ask for a path.
+
+    authority: for the Host field. path: None: that it takes a connection is enough. timeout: seconds for the
+    connection, and as many for the response. Raises DialError, and UpstreamError when it is there and degraded.
+    """
+    connection = await dialer.dial(timeout)
+    try:
+        if path is None:
+            return
+        connection.begin("GET")
+        fields = b"Host: %b\r\nUser-Agent: dash-ws-proxy\r\nConnection: close" % authority
+        connection.write(b"GET %b HTTP/1.1\r\n%b\r\n\r\n" % (path.encode(), fields))
+        async with asyncio.timeout(timeout):
+            response = await connection.head()
+        if not 200 <= response.status < 400:
+            raise UpstreamError(f"{path} answered {response.status}")
+    except UpstreamLost as error:
+        # As a port does that another program keeps open: Docker's proxy takes connections for a container that is
+        # down, and closes them.
+        raise DialError("it closes connections without an answer") from error
+    except TimeoutError:
+        raise UpstreamError(f"{path} did not answer within {timeout:g} s") from None
+    finally:
+        connection.abort()
+
+
+def _log_error(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.error("a fault of the gateway itself, in the %s", task.get_name(), exc_info=error)

@@ -1,8 +1,8 @@
-"""Who waits for one upstream, and why: it has all that it may have, or it is away.
+"""The requests of one upstream: those in flight, and those that wait, because it has all it may have or is unreachable.
 
-There is one room for both, so that together they are bounded. What waits
-has a time of its own, leaves without a trace when it is cancelled, and goes
-first come, first served.
+There is one queue for both reasons, so that together they are bounded. What
+waits has a timeout of its own, leaves nothing behind when it is cancelled,
+and goes first come, first served.
 """
 
 from __future__ import annotations
@@ -15,135 +15,131 @@ from proxy.errors import Stopping, UpstreamFull
 from proxy.net.concurrency import ConcurrencyLimit, Line
 
 STEP = 0.05
-"""Seconds between two batches of those who are let go when their upstream is back, give or take a half: 1, 2, 4, 8, ...
-so that it gets warm before it gets busy. 1024 of them take half a second."""
+"""Seconds between two batches of requests that are let go when their upstream is back, give or take a half: 1, 2, 4,
+8, ... so that it gets warm before it gets busy. 1024 of them take half a second."""
 
 
 class RequestQueue:
     """The requests that one upstream has, and those that wait for it.
 
-    name: of the upstream, for messages. in_flight: how many requests it is
-    given at the same time. None: no limit. places: how many may wait.
+    name: of the upstream, for messages. in_flight: how many requests it is given at the same time. None: no limit.
+    waiting: how many may wait.
     """
 
-    def __init__(self, name: str, *, in_flight: int | None, places: int) -> None:
+    def __init__(self, name: str, *, in_flight: int | None, waiting: int) -> None:
         self._name = name
-        self._turns = ConcurrencyLimit(in_flight)
-        self._askers: Line = {}
-        self._held: Line = {}
-        self._letting_go: asyncio.TimerHandle | None = None
-        self._closed = ""  # what is said to whoever still comes
-        self._places = places
+        self._slots = ConcurrencyLimit(in_flight)
+        self._for_check: Line = {}
+        self._for_return: Line = {}
+        self._timer: asyncio.TimerHandle | None = None  # for the next batch of those that wait for its return
+        self._closed = ""  # what is said to those that still come
+        self._max_waiting = waiting
 
-    def reconfigure(self, *, in_flight: int | None, places: int) -> None:
-        """Change what holds from here on; who waits already keeps the place."""
-        self._places = places
-        self._turns.reconfigure(in_flight)
+    def reconfigure(self, *, in_flight: int | None, waiting: int) -> None:
+        """Change the limits from here on; what waits already keeps its place."""
+        self._max_waiting = waiting
+        self._slots.reconfigure(in_flight)
 
     @property
     def in_flight(self) -> int:
         """How many requests the upstream has."""
-        return self._turns.taken
+        return self._slots.taken
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return self._turns.waiting + len(self._askers) + len(self._held)
+        return self._slots.waiting + len(self._for_check) + len(self._for_return)
 
     @property
     def awaits_return(self) -> bool:
-        """Whether somebody waits to hear of an upstream that is away."""
-        return bool(self._askers or self._held)
+        """Whether requests wait for an upstream that is unreachable."""
+        return bool(self._for_check or self._for_return)
 
-    # -- a turn
+    # -- a slot
 
-    def claim_at_once(self) -> bool:
-        """Take a turn if there is one, and nobody waits for it; tell whether."""
-        return self._turns.claim_at_once()
+    def try_acquire(self) -> bool:
+        """Take a slot if one is free and nothing waits for it; tell whether."""
+        return self._slots.claim_at_once()
 
-    async def claim(self, seconds: float) -> None:
-        """Take a turn, behind those who came before. ``leave`` gives it back.
+    async def acquire(self, timeout: float) -> None:
+        """Take a slot, after those that came before. ``release`` gives it back.
 
-        seconds: to wait for it. Raises UpstreamFull when there is none in
-        time, or no place to wait. Cancelling gives up the place.
+        timeout: seconds to wait for it. Raises UpstreamFull when there is none in time, or too many wait. Cancelling
+        gives up the place.
         """
-        if self._turns.claim_at_once():
+        if self._slots.claim_at_once():
             return
-        self._find_place()
+        self._check_length()
         try:
-            await self._turns.claim(seconds)
+            await self._slots.claim(timeout)
         except TimeoutError:
-            raise self._full(f"had no room for another request within {seconds:g} s") from None
+            raise self._full(f"could take no other request within {timeout:g} s") from None
 
-    def leave(self) -> None:
-        """Give a turn to the next who waits, or back."""
-        self._turns.leave()
+    def release(self) -> None:
+        """Give a slot to the next that waits, or back."""
+        self._slots.leave()
 
-    # -- an upstream that is away
+    # -- an upstream that is unreachable
 
-    async def news(self) -> None:
-        """Wait for the next look at the upstream; whatever it finds, ``tell`` ends the wait."""
-        await self._wait(self._askers, None)
+    async def wait_for_check(self) -> None:
+        """Wait for the next health check; whatever it finds, ``checked`` ends the wait."""
+        await self._wait(self._for_check, None)
 
-    async def hold(self, seconds: float) -> None:
-        """Wait for the upstream's return. Raises TimeoutError, UpstreamFull and Stopping."""
-        await self._wait(self._held, seconds)
+    async def wait_for_return(self, timeout: float) -> None:
+        """Wait until the upstream is reachable. timeout: seconds. Raises TimeoutError, UpstreamFull and Stopping."""
+        await self._wait(self._for_return, timeout)
 
-    def tell(self) -> None:
-        """End the wait of those who want to know, one way or the other."""
-        _call_up(self._askers, len(self._askers))
+    def checked(self) -> None:
+        """Let go what waits for a health check."""
+        _let_go(self._for_check, len(self._for_check))
 
-    def open(self) -> None:
-        """Let those go who wait for its return: one now, and twice as many each time."""
-        if self._held and self._letting_go is None:
-            self._let_go(1)
+    def resume(self) -> None:
+        """Let go what waits for its return: one request now, and twice as many each time."""
+        if self._for_return and self._timer is None:
+            self._let_batch_go(1)
 
-    def shut(self) -> None:
-        """Let nobody go any more: it is away again."""
-        if self._letting_go is not None:
-            self._letting_go.cancel()
-            self._letting_go = None
+    def suspend(self) -> None:
+        """Let nothing go any more: it is unreachable again."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def close(self, why: str = "This gateway is stopping.") -> None:
-        """Send those away who wait for its return, and whoever still comes for that.
+        """End the wait of all that wait for its return, and of those that still come for that, with Stopping.
 
         why: a sentence, for the client.
         """
         self._closed = why
-        self.shut()
-        for line in (self._askers, self._held):
-            _call_up(line, len(line))
+        self.suspend()
+        for line in (self._for_check, self._for_return):
+            _let_go(line, len(line))
 
     # -- inside
 
-    def _let_go(self, count: int) -> None:
-        self._letting_go = None
-        _call_up(self._held, count)
-        if self._held:
+    def _let_batch_go(self, count: int) -> None:
+        self._timer = None
+        _let_go(self._for_return, count)
+        if self._for_return:
             pause = STEP * random.uniform(0.5, 1.5)
-            self._letting_go = asyncio.get_running_loop().call_later(pause, self._let_go, count * 2)
+            self._timer = asyncio.get_running_loop().call_later(pause, self._let_batch_go, count * 2)
 
-    async def _wait(self, line: Line, seconds: float | None) -> None:
+    async def _wait(self, line: Line, timeout: float | None) -> None:
         if not self._closed:
-            ticket = self._stand(line)
+            if line is not self._for_check or line:  # one may always ask for a check: without it none would be made
+                self._check_length()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            line[waiter] = None
             try:
-                async with asyncio.timeout(seconds):
-                    await ticket
+                async with asyncio.timeout(timeout):
+                    await waiter
             finally:
-                line.pop(ticket, None)
+                line.pop(waiter, None)
         if self._closed:
             raise Stopping(self._closed, headers=[(b"Retry-After", b"1")])
 
-    def _stand(self, line: Line) -> asyncio.Future[None]:
-        if line is not self._askers or line:  # where nobody asks, nobody finds out
-            self._find_place()
-        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line[ticket] = None
-        return ticket
-
-    def _find_place(self) -> None:
-        if self.waiting >= self._places:
-            raise self._full(f"has {self.waiting} requests waiting for it, and no room for another")
+    def _check_length(self) -> None:
+        if self.waiting >= self._max_waiting:
+            raise self._full(f"has {self.waiting} requests waiting for it, which is as many as may")
 
     def _full(self, what: str) -> UpstreamFull:
         return UpstreamFull(
@@ -154,8 +150,8 @@ class RequestQueue:
         )
 
 
-def _call_up(line: Line, count: int) -> None:
-    for ticket in list(islice(line, count)):
-        del line[ticket]
-        if not ticket.done():
-            ticket.set_result(None)
+def _let_go(line: Line, count: int) -> None:
+    for waiter in list(islice(line, count)):
+        del line[waiter]
+        if not waiter.done():
+            waiter.set_result(None)

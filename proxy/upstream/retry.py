@@ -1,11 +1,11 @@
-"""Holding a request while its upstream is away, instead of failing it.
+"""Retrying a request while its upstream is unreachable, instead of failing it.
 
 What was not sent can wait, whatever its method: an attempt is made, and when
-no connection can be had the request waits in its upstream's room, bounded in
-number and time, and tries again when it is called up. What was sent and got
-no byte of an answer is another matter. GET, HEAD and WebSocket handshakes may
-be asked again (RFC 9110, section 9.2.1), so they wait too. Other methods never do
-(docs/decisions/005-retry-while-unreachable.md, 010-retry-unsent-requests.md).
+there is no connection the request waits in its upstream's queue, bounded in
+number and time, and is tried again when the upstream is back. What was sent
+and got no byte of a response is another matter. GET, HEAD and WebSocket
+handshakes may be sent again (RFC 9110, section 9.2.1), so they wait too. Other
+methods never do (docs/decisions/010-retry-unsent-requests.md).
 """
 
 from __future__ import annotations
@@ -21,27 +21,29 @@ from proxy.http1.response_reader import Response
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.upstream import Upstream
 
-REPEATS = 2
-"""How often a request goes out again that an upstream took and did not answer a byte to: enough for one that is
-killed, and killed again. Without a bound, a request that kills its upstream would kill every worker of it."""
+RETRYABLE = (UpstreamUnreachable, ConnectTimeout)
+"""How an attempt ends of which nothing was sent: it may be made again, whatever the method."""
+
+MAX_RETRIES = 2
+"""How often a request is sent again that an upstream took and did not answer a byte to: enough for one that is killed,
+and killed again. Without a bound, a request that kills its upstream would kill every worker of it."""
 
 T = TypeVar("T")
 
 
-async def hold(
-    upstream: Upstream, attempt: Callable[[], Awaitable[T]], seconds: float, *, may_repeat: bool = True
+async def retry(
+    upstream: Upstream, attempt: Callable[[], Awaitable[T]], timeout: float, *, may_resend: bool = True
 ) -> T:
     """Make an attempt, and make it again when the upstream is back.
 
-    attempt: sends a request, and returns when its answer begins. It raises
-    UpstreamUnreachable and ConnectTimeout when nothing was sent, and
-    UpstreamLost when an answer never began; anything else is final.
-    seconds: how long the upstream may be away (``timeouts.hold``); 0 does not wait.
-    may_repeat: whether the attempt may be made again after UpstreamLost.
+    attempt: sends a request, and returns when its response begins. It raises one of RETRYABLE when nothing was sent,
+    and UpstreamLost when a response never began; anything else is final.
+    timeout: seconds that the upstream may be unreachable (``timeouts.hold``); 0 does not wait.
+    may_resend: whether the attempt may be made again after UpstreamLost.
 
     Raises what the attempt raises, UpstreamUnreachable when the upstream does
-    not come back in time, UpstreamFull when too many wait already, Stopping.
-    Cancelling leaves the waiting room.
+    not come back in time, UpstreamFull when too many requests wait already,
+    Stopping. Cancelling leaves the queue.
     """
     now = asyncio.get_running_loop().time
     lost = 0
@@ -49,29 +51,26 @@ async def hold(
     while True:
         try:
             return await attempt()
-        except (UpstreamUnreachable, ConnectTimeout) as error:
+        except (*RETRYABLE, UpstreamLost) as error:
             failure: UpstreamError = error
-            if not seconds:
-                raise
-        except UpstreamLost as error:
-            failure = error
-            lost += 1
-            if lost > REPEATS or not seconds or not may_repeat:
+            if isinstance(error, UpstreamLost):
+                lost += 1
+            if not timeout or (lost and not may_resend) or lost > MAX_RETRIES:
                 raise
         if until is None:  # from the first failure on, not from the request: that may have been answered for minutes
-            until = now() + seconds
+            until = now() + timeout
         try:
-            await upstream.returned(until - now())
+            await upstream.wait_for_return(until - now())
         except TimeoutError:
             raise UpstreamUnreachable(
-                f"{failure.message} It did not come back within {seconds:g} s.",
+                f"{failure.message} It did not come back within {timeout:g} s.",
                 advice=failure.advice or upstream.advice("is it running?"),
-                detail=f"{failure.message} {upstream.url} did not come back within {seconds:g} s",
+                detail=f"{failure.message} {upstream.url} did not come back within {timeout:g} s",
                 is_transient=failure.is_transient,
             ) from None
 
 
-async def begin(
+async def start_request(
     upstream: Upstream,
     method: str,
     message: bytes,
@@ -102,7 +101,7 @@ async def begin(
         upstream.discard(connection)
 
 
-async def send(
+async def send_request(
     upstream: Upstream,
     method: str,
     message: bytes,
@@ -119,18 +118,18 @@ async def send(
 
     A request that may be repeated goes out again where its connection was an
     idle one, and closed while the request was on its way: once, and on a new
-    connection. Behind each idle one may be another worker of the upstream, and
+    connection. At each idle one there may be another worker of the upstream, and
     a request that kills them would kill them all. Raises TimeoutError
     when the answer takes too long, UpstreamLost when something was sent and no answer began, and what
-    ``begin`` raises when nothing was sent. Cancelling closes the connection.
+    ``start_request`` raises when nothing was sent. Cancelling closes the connection.
     """
     while True:
         try:
-            connection = await begin(upstream, method, message, timeouts, on_interim, is_new=lost is not None)
-        except (UpstreamUnreachable, ConnectTimeout):
+            connection = await start_request(upstream, method, message, timeouts, on_interim, is_new=lost is not None)
+        except RETRYABLE:
             if lost is None or method in SAFE:
                 raise
-            raise lost from None  # it was sent once: nobody may take it for one that was not
+            raise lost from None  # it was sent once: it must not be taken for one that was not
         try:
             async with asyncio.timeout(timeout):
                 return connection, await connection.head()

@@ -54,8 +54,8 @@ def lose_clients(server: Server) -> None:
 def lose_upstreams(server: Server) -> None:
     """Close idle connections to upstreams: they may stay, and would hide a descriptor that is lost."""
     for upstream in upstreams_of(server):
-        while upstream._idle:
-            upstream._idle.pop().abort()
+        while upstream._pool._idle:
+            upstream._pool._idle.pop().abort()
 
 
 def end_channels(server: Server) -> None:
@@ -90,7 +90,7 @@ def in_flight(server: Server) -> int:
 
 def is_waiting(server: Server, count: int) -> bool:
     """Tell whether so many requests wait for an upstream."""
-    return sum(upstream.room.waiting for upstream in upstreams_of(server)) == count
+    return sum(upstream.queue.waiting for upstream in upstreams_of(server)) == count
 
 
 def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
@@ -99,11 +99,11 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
     left = Counter[str]()
     left["exchanges in flight"] = len(server._lifecycle.in_flight)
     for upstream in {*upstreams_of(server), *also}:
-        room, name = upstream.room, upstream.name
-        left[f"turns of {name}"] = room.in_flight
-        left[f"waiting for a turn of {name}"] = room._turns.waiting
-        left[f"waiting for news of {name}"] = len(room._askers)
-        left[f"waiting for the return of {name}"] = len(room._held)
+        queue, name = upstream.queue, upstream.name
+        left[f"slots of {name}"] = queue.in_flight
+        left[f"waiting for a slot of {name}"] = queue._slots.waiting
+        left[f"waiting for a check of {name}"] = len(queue._for_check)
+        left[f"waiting for the return of {name}"] = len(queue._for_return)
     admission = server.limiter._client_limits
     tallies = {
         "connections": admission.connections,

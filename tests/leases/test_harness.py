@@ -35,9 +35,9 @@ def unless_cancelled(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_a_turn_that_a_cancellation_keeps_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RequestQueue, "leave", unless_cancelled(RequestQueue.leave))
+    monkeypatch.setattr(RequestQueue, "release", unless_cancelled(RequestQueue.release))
     (first, *_) = disturbed("ordinary get", "cancel").left_over
-    assert "turns of dash: 1" in first
+    assert "slots of dash: 1" in first
     assert "Gateway.handle#1 await 1, cancel, at proxy/" in first
 
 

@@ -23,7 +23,7 @@ from tests.processes import ROOT, python
 
 SOCKET = "/_dash-ws-callback"
 
-NOT_SENT = re.compile(r"upstream (?:away|full|timed out)")
+NOT_SENT = re.compile(r"upstream (?:unreachable|full|timed out)")
 """What the access log says of a request that failed and of which nothing was sent, or too late."""
 
 SENT = re.compile(r"upstream (?:failed|cut)")

@@ -113,7 +113,7 @@ class Listening:
     async def waits(self, count: int = 1) -> None:
         """Wait until so many requests wait for an upstream."""
         async with asyncio.timeout(10):
-            while self.dash.room.waiting + self.ws.room.waiting != count:  # noqa: ASYNC110 - it tells nobody
+            while self.dash.queue.waiting + self.ws.queue.waiting != count:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.001)
 
     async def stop(self) -> None:
@@ -181,5 +181,5 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
         for upstream in runtime.upstreams.values():
             upstream.close()
             await upstream.closed()
-            assert (upstream.room.in_flight, upstream.room.waiting) == (0, 0), "every turn was given back"
+            assert (upstream.queue.in_flight, upstream.queue.waiting) == (0, 0), "every turn was given back"
         assert not lifecycle.in_flight, "every exchange that began has ended"

@@ -71,7 +71,7 @@ def test_without_descriptors_it_pauses_and_serves_who_is_there_and_goes_on(tmp_p
         there.send(request("GET /during"))
         refused = there.read_message()
         assert (refused.status, refused.get("Retry-After")) == (503, "1")
-        assert refused.json()["error"] == "The gateway has no room for another connection."
+        assert refused.json()["error"] == "The gateway cannot open another connection."
         gateway.process.wait_for(r'"GET /during" 503 .*out of descriptors.*(?i:too many open files); see LimitNOFILE')
         for _ in range(4):
             there.send(request("GET /during"))

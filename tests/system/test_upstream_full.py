@@ -55,7 +55,7 @@ def test_who_waits_too_long_is_told_when_to_come_again(tmp_path: Path, origin: O
         upstream.read_message()
         got = gateway.ask(request("POST /second", "Content-Length: 2", body=b"{}"))
         assert (got.status, got.get("retry-after")) == (503, "5")
-        assert "had no room for another request within 0.2 s" in got.json()["error"]
+        assert "could take no other request within 0.2 s" in got.json()["error"]
         upstream.send(answer("200 OK", body=b"1"))
         assert first.read_message().status == 200
 

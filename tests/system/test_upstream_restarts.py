@@ -215,8 +215,8 @@ def test_five_seconds_without_an_upstream_fail_nothing_that_was_not_sent(tmp_pat
         assert sum(clients.count(answer) for answer in sent) <= 16, clients.answers
         twice = [order for order, times in Counter(origin.orders()).items() if times > 1]
         assert len(origin.orders()) > 400 and not twice
-        gateway.process.wait_for("the upstream dash is away")
-        gateway.process.wait_for(r"the upstream dash is up, after [4-9]\.\d s away")
+        gateway.process.wait_for("the upstream dash is unreachable")
+        gateway.process.wait_for(r"the upstream dash is up, after [4-9]\.\d s unreachable")
 
 
 @pytest.mark.parametrize("times", [6])
@@ -285,7 +285,7 @@ def test_a_real_dash_that_is_deployed_anew_fails_no_get(tmp_path: Path) -> None:
             with serving_dash():
                 clients.add(6, get, are_kept=True)
                 clients.wait_for("GET 200", 30)
-            gateway.process.wait_for("the upstream dash is away")
+            gateway.process.wait_for("the upstream dash is unreachable")
             with serving_dash():
                 clients.wait_for("GET 200", 30)
                 clients.stop()
@@ -302,7 +302,7 @@ def test_a_name_that_nobody_knows_stops_nothing_else(tmp_path: Path, origin: Ori
         for _ in range(50):
             assert gateway.ask(request("GET /")).status == 200
         assert not any(client.has_something() for client in shaking), "they are held"
-        gateway.process.wait_for("the upstream ws is away: its host name is not known")
+        gateway.process.wait_for("the upstream ws is unreachable: its host name is not known")
 
 
 def test_a_handshake_that_waited_for_the_service_is_handed_over_to_it(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_a_handshake_that_waited_for_the_service_is_handed_over_to_it(tmp_path: 
     with running_gateway(tmp_path, dash="http://127.0.0.1:9", **settings) as gateway:
         client = gateway.dial()
         client.send(handshake("/echo"))
-        gateway.process.wait_for("the upstream ws is away")
+        gateway.process.wait_for("the upstream ws is unreachable")
         with running_service(tmp_path, listen=place):
             assert Message(client.read_head()).status == 101
             assert echoes(client, "hello")

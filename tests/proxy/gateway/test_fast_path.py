@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import Outcome
+from proxy.upstream.connection import UpstreamConnection
 from tests.proxy.listening import Client, Listening, listening
 from tests.proxy.origin import Origin, Script, answering, origin, read_head, silent
 
@@ -464,11 +465,11 @@ async def test_a_plain_exchange_is_in_flight_until_its_answer_is_whole() -> None
     async with warm(answering_when(turn, OK)) as (gateway, client, _):
         await client.send(GET)
         await gateway.carries(1)
-        assert gateway.dash.room.in_flight == 1
+        assert gateway.dash.queue.in_flight == 1
         turn.set()
         await client.read(len(OK))
         await gateway.ended(2)
-        assert gateway.dash.room.in_flight == 0
+        assert gateway.dash.queue.in_flight == 0
 
 
 async def test_a_request_that_has_to_wait_for_its_turn_is_not_carried_so() -> None:
@@ -497,15 +498,16 @@ async def test_nobody_waits_longer_for_a_turn_than_the_config_allows() -> None:
 
 async def test_a_request_whose_upstream_is_killed_waits_until_it_is_back() -> None:
     async with warm(leaving(), answering(OK)) as (gateway, client, _):
-        away = gateway.dash._host_name.addresses
+        dialer = gateway.dash._dialer
+        connect = dialer._connect
 
-        async def refused() -> list[str]:
-            return ["127.0.0.99"]
+        async def refused(address: str) -> UpstreamConnection:
+            return await connect("127.0.0.99")
 
-        gateway.dash._host_name.addresses = refused  # type: ignore[method-assign]
+        dialer._connect = refused  # type: ignore[method-assign]
         await client.send(GET)
         await gateway.waits()
-        assert gateway.dash.room.in_flight == 0
-        gateway.dash._host_name.addresses = away  # type: ignore[method-assign]
+        assert gateway.dash.queue.in_flight == 0
+        dialer._connect = connect  # type: ignore[method-assign]
         assert await client.read(len(OK)) == OK
         assert (await gateway.ended(2)).outcome is Outcome.SERVED

@@ -36,6 +36,6 @@ async def test_making_rules_changes_nothing_that_is_in_force_until_they_are_put_
     dash = before.upstreams["dash"]
     after = make_runtime(Settings.model_validate({"timeouts": {"upstream_idle": "3s"}}), before)
     assert after.upstreams["dash"] is dash
-    assert dash._idle_seconds == 1.5
+    assert dash._pool._idle_timeout == 1.5
     after.reconfigure_upstreams()
-    assert dash._idle_seconds == 3
+    assert dash._pool._idle_timeout == 3

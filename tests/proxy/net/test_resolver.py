@@ -49,7 +49,7 @@ async def test_a_name_that_is_not_there_is_an_error_for_everybody_who_asks() -> 
     found = await asyncio.gather(*(name.addresses() for _ in range(3)), return_exceptions=True)
     assert [type(error) for error in found] == [socket.gaierror] * 3
     assert len({id(error) for error in found}) == 3
-    assert not name.is_being_looked_up
+    assert not name.is_looking_up
 
 
 async def test_a_name_that_cannot_be_one_is_not_known() -> None:
@@ -77,7 +77,7 @@ async def test_a_resolver_that_hangs_takes_one_thread_however_often_it_is_asked(
                 await name.addresses()
     assert sum(thread.name == "look-up of dash" for thread in threading.enumerate()) == 1
     assert hanging == ["dash"]
-    assert name.is_being_looked_up
+    assert name.is_looking_up
 
 
 async def test_a_name_that_hangs_stops_neither_another_one_nor_the_loops_own_pool(hanging: list[str]) -> None:

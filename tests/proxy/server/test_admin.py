@@ -55,7 +55,7 @@ async def test_it_is_alive_in_every_state_and_ready_only_when_it_is() -> None:
     assert seen == [(200, 503, "starting"), (200, 200, "ready"), (200, 503, "draining"), (200, 503, "stopped")]
 
 
-async def test_an_upstream_that_is_away_is_reported_and_does_not_make_the_gateway_unready() -> None:
+async def test_an_upstream_that_is_unreachable_is_reported_and_does_not_make_the_gateway_unready() -> None:
     lifecycle: Lifecycle[Exchange] = Lifecycle()
     lifecycle.happen("listening")
     async with origin(answering()) as server:
@@ -68,7 +68,7 @@ async def test_an_upstream_that_is_away_is_reported_and_does_not_make_the_gatewa
         told = body["upstreams"]
         assert all(about.pop("for_seconds") >= 0 for about in told.values())
         assert told == {
-            "dash": {"state": "away", "why": "connection refused", "in_flight": 0, "waiting": 0},
+            "dash": {"state": "unreachable", "why": "connection refused", "in_flight": 0, "waiting": 0},
             "ws": {"state": "up", "why": "", "in_flight": 0, "waiting": 0},
         }
 

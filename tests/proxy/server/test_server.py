@@ -197,7 +197,7 @@ async def test_a_reload_that_fails_at_any_step_changes_nothing(
     def in_force() -> list[object]:
         rules, listener = server._gateway.runtime, server._listener
         kept = [vars(upstream).copy() for upstream in rules.upstreams.values()]
-        parts = [(vars(upstream.health), upstream.room.in_flight) for upstream in rules.upstreams.values()]
+        parts = [(vars(upstream.health), upstream.queue.in_flight) for upstream in rules.upstreams.values()]
         assert server.certificate is not None
         return [
             rules,

@@ -431,7 +431,7 @@ async def test_bytes_that_nobody_asked_for_end_an_idle_connection() -> None:
         assert up.idle == 1
         late.set()
         await server.wait_closed(1)
-        assert up.reuse() is None
+        assert up._pool.take() is None
 
 
 async def test_a_reader_that_is_slow_makes_the_upstream_wait() -> None:
@@ -480,3 +480,13 @@ async def test_tcp_asks_whether_the_upstream_is_still_there(option: str) -> None
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert 0 < sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) <= 15
         connection.abort()
+
+
+async def test_an_upstream_that_answers_in_tls_is_said_to_and_nobody_waits_for_it() -> None:
+    async with origin(answering(b"\x15\x03\x01\x00\x02\x02\x46")) as server:
+        connection = await upstream(server.url).connect(5)
+        with pytest.raises(UpstreamError, match=r"^The upstream dash answers in TLS\.$") as caught:
+            await ask(connection)
+        assert (caught.value.status, caught.value.is_transient) == (502, False)
+        assert "write https:// and not http:// in gateway.upstreams.dash." in caught.value.advice
+        assert "write https://" in caught.value.detail

@@ -25,7 +25,7 @@ def health(*, fails: int = 2, passes: int = 1, clock: Clock | None = None) -> He
 
 def test_at_first_nothing_is_known_and_requests_may_try() -> None:
     one = health()
-    assert (one.state, one.is_away, one.why) == (State.UNKNOWN, False, "")
+    assert (one.state, one.is_unreachable, one.why) == (State.UNKNOWN, False, "")
 
 
 def test_what_one_request_meets_is_believed_at_once() -> None:
@@ -33,7 +33,7 @@ def test_what_one_request_meets_is_believed_at_once() -> None:
     one.reached()
     assert one.state is State.UP
     one.missed("connection refused")
-    assert (one.state, one.is_away, one.why) == (State.AWAY, True, "connection refused")
+    assert (one.state, one.is_unreachable, one.why) == (State.UNREACHABLE, True, "connection refused")
     one.reached()
     assert (one.state, one.why) == (State.UP, "")
 
@@ -48,14 +48,14 @@ def test_of_one_that_is_up_several_probes_must_fail_in_a_row() -> None:
         one.failed("refused")
     assert one.state is State.UP
     one.failed("refused")
-    assert one.state is State.AWAY
+    assert one.state is State.UNREACHABLE
 
 
 def test_of_one_that_nobody_knows_the_first_probe_is_believed() -> None:
     one, other = health(fails=3), health(passes=3)
     one.failed("refused")
     other.passed()
-    assert (one.state, other.state) == (State.AWAY, State.UP)
+    assert (one.state, other.state) == (State.UNREACHABLE, State.UP)
 
 
 def test_several_probes_must_pass_where_the_config_asks_for_it() -> None:
@@ -64,20 +64,20 @@ def test_several_probes_must_pass_where_the_config_asks_for_it() -> None:
     one.passed()
     one.failed("refused again")
     one.passed()
-    assert (one.state, one.why) == (State.AWAY, "refused again")
+    assert (one.state, one.why) == (State.UNREACHABLE, "refused again")
     one.passed()
     assert one.state is State.UP
 
 
-def test_one_that_answers_badly_is_unwell_and_not_away() -> None:
+def test_one_that_answers_badly_is_degraded_and_not_unreachable() -> None:
     one = health(fails=2)
     one.reached()
     one.answered_badly("/health answered 404")
     assert one.state is State.UP
     one.answered_badly("/health answered 404")
-    assert (one.state, one.is_away, one.why) == (State.UNWELL, False, "/health answered 404")
+    assert (one.state, one.is_unreachable, one.why) == (State.DEGRADED, False, "/health answered 404")
     one.reached()
-    assert one.state is State.UNWELL, "that requests reach it does not make it well"
+    assert one.state is State.DEGRADED, "that requests reach it does not make it well"
     one.passed()
     assert one.state is State.UP
 
@@ -87,7 +87,7 @@ def test_one_that_was_away_and_answers_badly_is_there() -> None:
     one = health(passes=5)
     one.missed("refused")
     one.answered_badly("/helth answered 404")
-    assert one.state is State.UNWELL
+    assert one.state is State.DEGRADED
 
 
 def test_each_change_is_one_line_that_says_why_and_how_long(caplog: pytest.LogCaptureFixture) -> None:
@@ -103,8 +103,8 @@ def test_each_change_is_one_line_that_says_why_and_how_long(caplog: pytest.LogCa
         one.reached()
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", "the upstream dash is up"),
-        ("WARNING", "the upstream dash is away, after 60.0 s up: connection refused"),
-        ("INFO", "the upstream dash is up, after 5.2 s away"),
+        ("WARNING", "the upstream dash is unreachable, after 60.0 s up: connection refused"),
+        ("INFO", "the upstream dash is up, after 5.2 s unreachable"),
     ]
     assert one.since == clock.now
 

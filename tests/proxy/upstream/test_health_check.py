@@ -69,7 +69,7 @@ async def test_without_an_interval_nobody_looks_until_somebody_wants_it() -> Non
     await asyncio.sleep(0.1)
     assert sight.looks == []
     sight.is_awaited = True
-    watch.want()
+    watch.request()
     await sight.seen(2)
     sight.is_awaited = False
     await ended(watch)
@@ -78,7 +78,7 @@ async def test_without_an_interval_nobody_looks_until_somebody_wants_it() -> Non
 async def test_while_somebody_waits_it_looks_often_and_ever_less_often() -> None:
     sight = Sight(is_awaited=True)
     watch = HealthCheck("dash", sight.look, lambda: sight.is_awaited, 60)
-    watch.want()
+    watch.request()
     await sight.seen(7)
     gaps = sight.gaps()
     assert all(gap >= SHORTEST * 0.75 for gap in gaps)
@@ -90,7 +90,7 @@ async def test_however_many_want_it_one_look_is_made_at_a_time() -> None:
     sight = Sight(is_awaited=True, takes=0.03)
     watch = HealthCheck("dash", sight.look, lambda: sight.is_awaited, 60)
     for _ in range(100):
-        watch.want()
+        watch.request()
         await asyncio.sleep(0)
     await sight.seen(3)
     assert sight.most_at_once == 1
@@ -101,19 +101,19 @@ async def test_a_look_that_has_just_been_made_is_known_as_such(monkeypatch: pyte
     monkeypatch.setattr("proxy.upstream.health_check.SHORTEST", 60.0)
     sight = Sight(is_awaited=True)
     watch = HealthCheck("dash", sight.look, lambda: sight.is_awaited, 60)
-    assert not watch.has_just_looked
-    watch.want()
+    assert not watch.has_just_checked
+    watch.request()
     await sight.seen(1)
     await asyncio.sleep(0)
-    assert watch.has_just_looked
+    assert watch.has_just_checked
     await ended(watch)
 
 
-async def test_a_watch_that_never_began_can_be_stopped() -> None:
+async def test_a_health_check_that_never_began_can_be_stopped() -> None:
     await ended(HealthCheck("dash", Sight().look, lambda: False, 5))
 
 
-async def test_a_look_that_fails_is_told_and_the_next_one_who_wants_it_begins_anew(
+async def test_a_check_that_fails_is_logged_and_the_next_request_for_one_begins_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     calls: list[Callable[[], None]] = []
@@ -124,10 +124,10 @@ async def test_a_look_that_fails_is_told_and_the_next_one_who_wants_it_begins_an
 
     watch = HealthCheck("dash", look, lambda: True, 0)
     with caplog.at_level(logging.ERROR, "proxy"):
-        watch.want()
+        watch.request()
         await watch.stopped()
-        watch.want()
+        watch.request()
         await watch.stopped()
         await asyncio.sleep(0)
     assert len(calls) == 2
-    assert "a fault of the gateway itself, in the watch of the upstream dash" in caplog.text
+    assert "a fault of the gateway itself, in the health check of the upstream dash" in caplog.text

@@ -1,4 +1,4 @@
-"""The room before an upstream: turns in order, places that are bounded, and nobody left behind who gives up."""
+"""The requests of an upstream: slots in order, a bounded queue, and nothing left of those that give up."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from proxy.upstream.request_queue import RequestQueue
 Tasks = list[asyncio.Task[Any]]
 
 
-def room(in_flight: int | None = 1, places: int = 10) -> RequestQueue:
-    return RequestQueue("dash", in_flight=in_flight, places=places)
+def queue(in_flight: int | None = 1, waiting: int = 10) -> RequestQueue:
+    return RequestQueue("dash", in_flight=in_flight, waiting=waiting)
 
 
 async def begun(*work: Awaitable[Any]) -> Tasks:
@@ -39,85 +39,85 @@ async def gone(tasks: Tasks) -> None:
 
 
 async def test_as_many_as_may_go_in_and_the_next_ones_in_their_order() -> None:
-    one = room(2)
-    assert one.claim_at_once() and one.claim_at_once() and not one.claim_at_once()
-    first, second = await begun(one.claim(10), one.claim(10))
+    one = queue(2)
+    assert one.try_acquire() and one.try_acquire() and not one.try_acquire()
+    first, second = await begun(one.acquire(10), one.acquire(10))
     assert (one.in_flight, one.waiting) == (2, 2)
-    one.leave()
+    one.release()
     await settle()
     assert first.done() and not second.done()
-    one.leave()
+    one.release()
     await second
     assert (one.in_flight, one.waiting) == (2, 0)
-    one.leave()
-    one.leave()
+    one.release()
+    one.release()
     assert one.in_flight == 0
 
 
-async def test_nobody_overtakes_those_who_wait() -> None:
-    one = room(1)
-    await one.claim(0)
-    waiting = await begun(one.claim(10))
-    one.leave()  # the turn is the other one's, though it has not woken up yet
-    assert not one.claim_at_once()
+async def test_nothing_overtakes_what_waits() -> None:
+    one = queue(1)
+    await one.acquire(0)
+    waiting = await begun(one.acquire(10))
+    one.release()  # the turn is the other one's, though it has not woken up yet
+    assert not one.try_acquire()
     await waiting[0]
     assert one.in_flight == 1
 
 
 async def test_without_a_limit_nobody_waits() -> None:
-    one = room(None)
+    one = queue(None)
     for _ in range(5000):
-        await one.claim(0)
+        await one.acquire(0)
     assert one.in_flight == 5000
 
 
-async def test_a_turn_that_does_not_come_in_time_is_an_answer() -> None:
-    one = room(1)
-    await one.claim(0)
-    with pytest.raises(UpstreamFull, match=r"had no room for another request within 0\.05 s") as caught:
-        await one.claim(0.05)
+async def test_a_slot_that_does_not_come_in_time_is_an_answer() -> None:
+    one = queue(1)
+    await one.acquire(0)
+    with pytest.raises(UpstreamFull, match=r"could take no other request within 0\.05 s") as caught:
+        await one.acquire(0.05)
     assert one.waiting == 0
     assert "limits.in_flight" in caught.value.detail
     assert "limits" not in caught.value.message
 
 
-async def test_a_room_that_is_full_takes_nobody_for_whatever_reason() -> None:
-    one = room(1, places=2)
-    await one.claim(0)
-    waiting = await begun(one.claim(10), one.hold(10))
+async def test_a_queue_that_is_full_takes_nothing_for_whatever_reason() -> None:
+    one = queue(1, waiting=2)
+    await one.acquire(0)
+    waiting = await begun(one.acquire(10), one.wait_for_return(10))
     with pytest.raises(UpstreamFull, match="2 requests waiting"):
-        await one.claim(10)
+        await one.acquire(10)
     with pytest.raises(UpstreamFull, match="2 requests waiting"):
-        await one.hold(10)
+        await one.wait_for_return(10)
     await gone(waiting)
 
 
-async def test_one_may_always_ask_because_somebody_must_find_out() -> None:
-    one = room(1, places=0)
-    asking = await begun(one.news())
+async def test_one_may_always_ask_for_a_check_because_without_it_there_is_none() -> None:
+    one = queue(1, waiting=0)
+    asking = await begun(one.wait_for_check())
     with pytest.raises(UpstreamFull):
-        await one.news()
-    one.tell()
+        await one.wait_for_check()
+    one.checked()
     await asking[0]
 
 
 async def test_whoever_is_cancelled_leaves_at_once_and_without_a_trace() -> None:
-    one = room(1)
-    await one.claim(0)
-    waiting = await begun(one.claim(10), one.claim(10), one.hold(10), one.news())
+    one = queue(1)
+    await one.acquire(0)
+    waiting = await begun(one.acquire(10), one.acquire(10), one.wait_for_return(10), one.wait_for_check())
     assert one.waiting == 4
     await gone(waiting)
     assert one.waiting == 0
-    one.leave()
+    one.release()
     assert one.in_flight == 0
-    assert one.claim_at_once()
+    assert one.try_acquire()
 
 
-async def test_a_turn_that_comes_in_the_moment_of_leaving_goes_to_the_next() -> None:
-    one = room(1)
-    await one.claim(0)
-    first, second = await begun(one.claim(10), one.claim(10))
-    one.leave()  # the first one is called up ...
+async def test_a_slot_that_comes_in_the_moment_of_leaving_goes_to_the_next() -> None:
+    one = queue(1)
+    await one.acquire(0)
+    first, second = await begun(one.acquire(10), one.acquire(10))
+    one.release()  # the first one is called up ...
     first.cancel()  # ... and cancelled before it wakes up
     async with asyncio.timeout(5):
         await second
@@ -125,66 +125,66 @@ async def test_a_turn_that_comes_in_the_moment_of_leaving_goes_to_the_next() -> 
 
 
 async def test_those_who_ask_are_all_told() -> None:
-    one = room()
-    asking = await begun(*(one.news() for _ in range(5)))
+    one = queue()
+    asking = await begun(*(one.wait_for_check() for _ in range(5)))
     assert one.awaits_return
-    one.tell()
+    one.checked()
     await asyncio.gather(*asking)
     assert not one.awaits_return
 
 
-async def test_those_who_are_held_are_let_go_in_growing_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_those_that_wait_for_its_return_are_let_go_in_growing_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.upstream.request_queue.STEP", 0.01)
-    one = room(places=100)
-    held = await begun(*(one.hold(10) for _ in range(31)))
+    one = queue(waiting=100)
+    held = await begun(*(one.wait_for_return(10) for _ in range(31)))
     order: list[str] = []
     for task in held:
         task.add_done_callback(lambda task: order.append(task.get_name()))
     batches = []
-    let_go = one._let_go
+    let_go = one._let_batch_go
 
     def noted(count: int) -> None:
         batches.append((count, one.waiting))
         let_go(count)
 
-    monkeypatch.setattr(one, "_let_go", noted)
-    one.open()
-    one.open()  # a second look that finds it there hurries nobody
+    monkeypatch.setattr(one, "_let_batch_go", noted)
+    one.resume()
+    one.resume()  # a second look that finds it there hurries nobody
     async with asyncio.timeout(5):
         await asyncio.gather(*held)
     assert batches == [(1, 31), (2, 30), (4, 28), (8, 24), (16, 16)]
     assert order == [f"work {number}" for number in range(31)]
 
 
-async def test_when_it_is_away_again_nobody_more_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_when_it_is_unreachable_again_nothing_more_is_let_batch_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.upstream.request_queue.STEP", 0.02)
-    one = room()
-    held = await begun(*(one.hold(10) for _ in range(4)))
-    one.open()
-    one.shut()
+    one = queue()
+    held = await begun(*(one.wait_for_return(10) for _ in range(4)))
+    one.resume()
+    one.suspend()
     await asyncio.sleep(0.1)
     assert sum(task.done() for task in held) == 1
-    one.open()
+    one.resume()
     async with asyncio.timeout(5):
         await asyncio.gather(*held)
 
 
 async def test_a_hold_ends_in_time() -> None:
-    one = room()
+    one = queue()
     with pytest.raises(TimeoutError):
-        await one.hold(0.05)
+        await one.wait_for_return(0.05)
     assert one.waiting == 0
 
 
 async def test_a_stop_sends_those_away_who_wait_for_a_return_and_leaves_the_others_their_turn() -> None:
-    one = room(1)
-    await one.claim(0)
-    held, asking, queued = await begun(one.hold(10), one.news(), one.claim(10))
+    one = queue(1)
+    await one.acquire(0)
+    held, asking, queued = await begun(one.wait_for_return(10), one.wait_for_check(), one.acquire(10))
     one.close()
     for task in (held, asking):
         with pytest.raises(Stopping):
             await task
     with pytest.raises(Stopping):
-        await one.hold(10)
-    one.leave()
+        await one.wait_for_return(10)
+    one.release()
     await queued

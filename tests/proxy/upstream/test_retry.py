@@ -13,7 +13,7 @@ import pytest
 
 from proxy.errors import Outcome
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.retry import REPEATS
+from proxy.upstream.retry import MAX_RETRIES
 from tests.processes import free_port
 from tests.proxy.adopter import place
 from tests.proxy.listening import HANDSHAKE, SWITCH, Client, Listening, listening
@@ -224,7 +224,7 @@ async def test_a_handshake_waits_too_and_becomes_a_tunnel() -> None:
         async with origin(answering(SWITCH + b"\x81\x02hi"), port=port):
             assert (await client.read_head()).startswith(b"HTTP/1.1 101 ")
             assert await client.read(4) == b"\x81\x02hi"
-            assert gateway.ws.room.in_flight == 0, "a tunnel is not in flight"
+            assert gateway.ws.queue.in_flight == 0, "a tunnel is not in flight"
 
 
 async def test_a_handshake_that_waited_is_handed_over_if_the_service_takes_sockets_again(tmp_path: Path) -> None:
@@ -326,13 +326,17 @@ async def test_a_request_that_kills_its_upstream_each_time_is_given_up() -> None
     async with origin(script) as server, listening(server.url) as gateway:
         answer = await gateway.ask(GET)
         assert answer.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
-        assert len(asked) == 1 + REPEATS
+        assert len(asked) == 1 + MAX_RETRIES
         assert gateway.dash.health.state.value == "up", "one request's fate says nothing about the upstream"
 
 
 @pytest.mark.parametrize(
     ("request_", "most"),
-    [(GET, 2 + REPEATS), (GET.replace(b"GET", b"PUT"), 2), (GET.replace(b"Connection: close\r\n", b""), 2 + REPEATS)],
+    [
+        (GET, 2 + MAX_RETRIES),
+        (GET.replace(b"GET", b"PUT"), 2),
+        (GET.replace(b"Connection: close\r\n", b""), 2 + MAX_RETRIES),
+    ],
     ids=["GET", "PUT", "plain GET"],
 )
 async def test_however_many_idle_connections_there_are_it_ends_no_more_than_one(request_: bytes, most: int) -> None:
@@ -408,7 +412,7 @@ async def test_however_many_wait_one_connection_at_a_time_is_tried(monkeypatch: 
             await gateway.waits(1)  # now it is known to be away
         await gateway.waits(0)
         trying = most = tries = 0
-        dial = gateway.dash._dial
+        dial = gateway.dash._dialer.dial
 
         async def counted(seconds: float) -> object:
             nonlocal trying, most, tries
@@ -419,7 +423,7 @@ async def test_however_many_wait_one_connection_at_a_time_is_tried(monkeypatch: 
             finally:
                 trying -= 1
 
-        monkeypatch.setattr(gateway.dash, "_dial", counted)
+        monkeypatch.setattr(gateway.dash._dialer, "dial", counted)
         async with clients(gateway, 40):
             await gateway.waits(40)
             await asyncio.sleep(0.3)
@@ -442,15 +446,15 @@ async def test_those_who_waited_come_in_growing_batches(monkeypatch: pytest.Monk
     batches: list[int] = []
     async with listening(f"http://127.0.0.1:{port}") as gateway, clients(gateway, 40) as waiting:
         async with asyncio.timeout(10):
-            while len(gateway.dash.room._held) < 40:  # noqa: ASYNC110 - the last to come may ask first
+            while len(gateway.dash.queue._for_return) < 40:  # noqa: ASYNC110 - the last to come may ask first
                 await asyncio.sleep(0.001)
-        let_go = gateway.dash.room._let_go
+        let_go = gateway.dash.queue._let_batch_go
 
         def noted(count: int) -> None:
             batches.append(count)
             let_go(count)
 
-        monkeypatch.setattr(gateway.dash.room, "_let_go", noted)
+        monkeypatch.setattr(gateway.dash.queue, "_let_batch_go", noted)
         async with origin(answering(OK, close=True), port=port):
             for client in waiting:
                 assert (await client.read_head()).startswith(b"HTTP/1.1 200 OK\r\n")
@@ -461,7 +465,7 @@ async def test_a_stop_sends_them_away_at_once() -> None:
     async with listening(f"http://127.0.0.1:{free_port()}") as gateway, clients(gateway, 2) as waiting:
         await gateway.waits(2)
         gateway.begin_to_stop()
-        gateway.dash.room.close()
+        gateway.dash.queue.close()
         for client in waiting:
             head = await client.read_head()
             assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
