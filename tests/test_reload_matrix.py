@@ -96,7 +96,7 @@ def cells() -> Iterator[Cell]:
     late, away = Outcome.UPSTREAM_TIMEOUT, Outcome.UPSTREAM_UNREACHABLE
     began, connected = "did not begin to answer within {} s", "finish a TLS handshake within {} s"
     hears, returned = "did not say within {} s who may pass", "did not come back within {} s"
-    room, shook = "had no room for another request within {} s", "did not answer the WebSocket handshake within {} s"
+    queued, shook = "could take no other request within {} s", "did not answer the WebSocket handshake within {} s"
     yield Cell("fast path", "response", GET, once, late, began)
     yield Cell("fast path", "response", CALLBACK, once, late, began, "with a body")
     yield Cell("fast path", "send", GET, flooding(LARGE), Outcome.TOO_SLOW, answered=True)
@@ -115,7 +115,7 @@ def cells() -> Iterator[Cell]:
         yield Cell(way, "auth", request, silent, late, hears, values=rules)
     full = {"limits": {"in_flight": 1}}
     for way, request in (("ordinary", GET), ("ordinary", UPLOAD), ("tunnel", UPGRADE)):
-        yield Cell(way, "queue", request, silent, Outcome.UPSTREAM_FULL, room, "full", values=full)
+        yield Cell(way, "queue", request, silent, Outcome.UPSTREAM_FULL, queued, "full", values=full)
     for request in (GET, CALLBACK, UPLOAD):
         yield Cell("ordinary", "hold", request, None, away, returned)
     yield Cell("tunnel", "hold", UPGRADE, None, away, returned)
