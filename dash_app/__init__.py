@@ -1,1 +1,1 @@
-"""The demo: a plain Dash app with a WebSocket beside its layout."""
+"""The demo: a simple Dash app with a WebSocket endpoint beside its layout."""

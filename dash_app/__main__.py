@@ -24,7 +24,7 @@ STOP_WITHIN = 1
 
 
 class ConfigError(Exception):
-    """The config file cannot be used; the message is a sentence for whoever wrote it."""
+    """The config file cannot be used; the message is a sentence for its author."""
 
 
 def find(path: Path | None) -> tuple[Path | None, str]:
@@ -40,7 +40,7 @@ def find(path: Path | None) -> tuple[Path | None, str]:
 
 
 def read_listen(path: Path | None) -> str:
-    """Return ``dash_app.listen`` of a config file, or its default; the other sections are other programs'.
+    """Return ``dash_app.listen`` of a config file, or its default; the other sections belong to other programs.
 
     path: the file; None means every default.
 
@@ -96,7 +96,7 @@ def split_listen(listen: object) -> tuple[str, int]:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, saying so in one line once it serves."""
+    """uvicorn, with one line on standard output when it is ready."""
 
     def __init__(self, config: uvicorn.Config, listen: str) -> None:
         super().__init__(config)
@@ -112,8 +112,8 @@ class Server(uvicorn.Server):
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; return the exit code: 1 for a port that is taken, 2 for a mistake.
 
-    The address comes from the file alone. PORT in the environment is not
-    obeyed: honcho sets it for every process, to numbers of its own.
+    The address comes from the file alone. PORT in the environment is
+    ignored: honcho sets it for every process, to numbers of its own.
     """
     parser = argparse.ArgumentParser(prog="python -m dash_app", description="Serve the demo alone.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="default: ./config.yaml if there is one")
@@ -125,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    # uvicorn stops in good order and then raises the signal again for whoever asked for it before.
+    # uvicorn shuts down and then raises the signal again for the handlers that were there before it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     host, port = split_listen(listen)
@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        # create_server puts the address into strerror once more; the system's own words are enough.
+        # create_server repeats the address in strerror; the system's own message is enough.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         print(f"dash: cannot listen on {listen}: {reason}", file=sys.stderr)
         return 1

@@ -1,9 +1,9 @@
-"""The demo: one plain Dash script that draws this machine's pulse, ten times a second.
+"""The demo: one simple Dash script that draws the load of this machine, ten times a second.
 
 The page, the ordinary callback and the WebSocket endpoint stand side by
-side, as in any Dash app on the FastAPI backend. Nothing here knows that a
-gateway exists: ``python -m dash_app`` serves all of it from one process, and
-behind ``dash-ws-proxy`` the socket is served by ``ws_service`` instead, from
+side, as in any Dash app on the FastAPI backend. Nothing here depends on the
+gateway: ``python -m dash_app`` serves all of it from one process, and
+behind ``dash-ws-proxy`` the WebSocket is served by ``ws_service`` instead, from
 the same file. Importing the module starts nothing.
 """
 # mypy: disable-error-code="no-untyped-call, untyped-decorator"
@@ -38,11 +38,11 @@ log = logging.getLogger(__name__)
 
 
 class Telemetry:
-    """The pulse of the machine, sampled by one task however many sockets watch.
+    """The load of the machine, sampled by one task for any number of WebSockets.
 
-    There is no queue. A watcher asks for whatever is newer than what it sent
-    last, so one that is slow skips samples (their numbers show the gap) and
-    costs no memory.
+    There is no queue. A watcher waits for a sample that is newer than the last
+    one that it sent, so a slow one skips samples (their numbers show the gap) and
+    uses no memory.
     """
 
     def __init__(self, period: float = PERIOD) -> None:
@@ -59,7 +59,7 @@ class Telemetry:
         """Keep samples coming while the block runs: the first watcher starts the task, the last ends it."""
         self._watchers += 1
         if self._task is None:
-            self._fresh = asyncio.Condition()  # of the loop that runs now
+            self._fresh = asyncio.Condition()  # bound to the running event loop
             self._task = asyncio.get_running_loop().create_task(self._sample(), name="telemetry")
         try:
             yield
@@ -252,7 +252,7 @@ app.clientside_callback(
     Input("again", "n_clicks"),
 )
 def list_processes(order: str, _clicks: int | None) -> tuple[html.Table, str]:
-    """Answer with the largest processes: an ordinary callback, over ordinary HTTP."""
+    """Return the largest processes: an ordinary callback over HTTP."""
     rows = []
     for process in psutil.process_iter(["pid", "name", "memory_info", "cpu_times"]):
         memory, times = process.info["memory_info"], process.info["cpu_times"]
@@ -272,7 +272,7 @@ telemetry = Telemetry()
 
 @app.server.websocket(app.config.routes_pathname_prefix + "live")
 async def live(websocket: WebSocket) -> None:
-    """Send the pulse to one browser until it leaves, and answer its pings."""
+    """Send the samples to one browser until it leaves, and answer its pings."""
     await websocket.accept()
     try:
         async with telemetry.watching(), asyncio.TaskGroup() as tasks:
@@ -298,7 +298,7 @@ async def send_samples(websocket: WebSocket) -> None:
 async def answer_pings(websocket: WebSocket) -> None:
     """Answer ``{"ping": t}`` with ``{"pong": t}``; JavaScript cannot see the protocol's own pings.
 
-    Raises WebSocketDisconnect when the browser leaves, NotAPing when it says anything else.
+    Raises WebSocketDisconnect when the browser leaves, NotAPing when it sends anything else.
     """
     while True:
         message = await websocket.receive()
@@ -308,14 +308,14 @@ async def answer_pings(websocket: WebSocket) -> None:
 
 
 async def say(websocket: WebSocket, text: str) -> None:
-    """Send a message; WebSocketDisconnect when the browser is gone, or the other task has just seen it go."""
+    """Send a message; WebSocketDisconnect when the browser has left, or the other task has just noticed it."""
     if websocket.application_state is not WebSocketState.CONNECTED:
         raise WebSocketDisconnect(1006)  # where Starlette would raise a RuntimeError
     await websocket.send_text(text)
 
 
 class NotAPing(ValueError):
-    """A browser said something that this endpoint cannot accept (close code 1003, RFC 6455, 7.4.1)."""
+    """A browser sent a message that this endpoint cannot accept (close code 1003, RFC 6455, 7.4.1)."""
 
 
 def ping_of(text: str | None) -> float:

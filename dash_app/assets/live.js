@@ -1,5 +1,5 @@
-/* The browser's half of the demo: keeps one WebSocket open and feeds what it
- * says to Dash. Two stores carry it: "samples" (drawn) and "link" (told). */
+/* The browser's part of the demo: keeps one WebSocket open and passes its
+ * messages to Dash, through two stores: "samples" (drawn) and "link" (shown). */
 (function () {
   "use strict";
 
@@ -8,7 +8,7 @@
   const SILENCE = 5000;      // ms without a message, where 50 should have come: the connection is dead
   const FIRST_WAIT = 500;    // ms; doubled by each failed try ...
   const LONGEST_WAIT = 5000;  // ... up to here
-  const RESTART = 1012;      // RFC 6455's registry: "service restart", come back soon
+  const RESTART = 1012;      // IANA's registry of close codes: "service restart"; reconnect soon
 
   const link = { state: "connecting", detail: "", roundTrip: null, rate: null, pid: null };
   let socket = null;
@@ -19,7 +19,7 @@
   let frame = null;          // the next drawing, or null when nothing waits for one
   let started = false;       // has anything been drawn?
   let last = null;           // the last sample drawn or waiting
-  let heard = 0;             // when the socket last said something
+  let heard = 0;             // when the last message came
   let arrivals = [];         // when the samples of the last 2 s came
 
   /** Where the socket is: the page's own host and scheme, under the app's own prefix. */
@@ -61,7 +61,7 @@
     }
   }
 
-  /** Lose a connection: tell why, and try again after a wait that grows and is never the same for two tabs. */
+  /** The connection has ended: show why, and reconnect after a wait that grows, with jitter. */
   function lost(code) {
     socket = null;
     const limit = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** tries);
@@ -74,7 +74,7 @@
     timer = setTimeout(open, wait);
   }
 
-  /** Give a connection up that the browser still believes in; its own close may take a minute. */
+  /** Drop a connection that the browser still shows as open; its own close may take a minute. */
   function abandon() {
     const dead = socket;
     lost(1006);
@@ -87,12 +87,12 @@
   }
 
   function beat() {
-    // A hidden tab's timers may sleep for a minute and wake before its messages: judge only what is seen.
+    // A hidden tab's timers may sleep for a minute and run before its messages arrive: check visible tabs only.
     if (socket && !document.hidden && Date.now() - heard > SILENCE) abandon();
     else ping();
   }
 
-  /** Somebody looks again, or the network is back: do not sit out a long wait. */
+  /** The tab is visible again, or the network is back: reconnect at once. */
   function hurry() {
     heard = Date.now();
     if (timer !== null && !document.hidden) open();
@@ -111,11 +111,11 @@
     if (frame === null) frame = requestAnimationFrame(flush);
   }
 
-  /** Hand all waiting samples over at once; then rest twice as long as drawing took, so that clicks get their turn. */
+  /** Draw all waiting samples at once; then pause twice as long as drawing took, so that clicks are handled. */
   function flush() {
     const plot = document.querySelector("#pulse .js-plotly-plot");
     if (!plot || !plot._fullLayout) {
-      frame = requestAnimationFrame(flush); // plotly.js is still on its way
+      frame = requestAnimationFrame(flush); // plotly.js is still loading
       return;
     }
     if (!started) waiting = emptyWindow(waiting[0].t).concat(waiting);
@@ -166,7 +166,7 @@
     /** Turn samples into the figure's new points and the tiles' numbers. */
     draw(samples) {
       const skip = window.dash_clientside.no_update;
-      // Plotly shows a date as it is written; shift it so that the axis reads as the clock on the wall.
+      // Plotly shows a date as it is written; shift it so that the axis shows local time.
       const shift = new Date().getTimezoneOffset() * 60000;
       const x = samples.map((s) => s.t - shift);
       const y = ["cpu", "memory", "down", "up", "read", "write"].map((key) =>
@@ -184,7 +184,7 @@
       ];
     },
 
-    /** Put the connection's state into words. */
+    /** Describe the connection's state. */
     tell(now, http) {
       const ws = now && now.pid ? `process ${now.pid}` : "waiting";
       const state = now ? now.state : "connecting";

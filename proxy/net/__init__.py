@@ -1,1 +1,1 @@
-"""Below HTTP: TLS, timers, names, and limits for each client."""
+"""Below HTTP: TLS, timers, host names, and limits for each client."""

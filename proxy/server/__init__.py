@@ -1,1 +1,1 @@
-"""The process: what is built, started, reloaded and stopped, in which order."""
+"""The process: it is built, started, reloaded and stopped here; signals, health checks, logs."""

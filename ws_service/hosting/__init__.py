@@ -1,1 +1,1 @@
-"""The user's own app: imported, checked, and served without what is Dash's own."""
+"""The user's own app: imported, checked, and served without Dash's own pages and middleware."""
