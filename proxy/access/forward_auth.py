@@ -97,7 +97,7 @@ class ForwardAuth:
         except TimeoutError:
             raise UpstreamTimeout(
                 f"The upstream dash did not say within {self._timeout:g} s who may pass.",
-                advice="For whoever runs this: gateway.timeouts.auth in the configuration is the limit.",
+                advice="For the operator: gateway.timeouts.auth in the configuration is the limit.",
                 detail=f"{rule.name}: the upstream dash did not say within {self._timeout:g} s who may pass",
             ) from None
         except ProxyError as error:
@@ -148,13 +148,13 @@ class ForwardAuth:
         if _DASH_PAGE in body:
             raise UpstreamError(
                 "The upstream dash has no path that says who may pass: it answers with its page.",
-                advice=f"For whoever runs this: gateway.{rule.name}.ask in the configuration must name a route that "
+                advice=f"For the operator: gateway.{rule.name}.ask in the configuration must name a route that "
                 "the Dash server has.",
             )
         if len(body) > _MAX_BODY:
             raise UpstreamError(
                 f"The upstream dash sent more than {_MAX_BODY} bytes when it was asked who may pass.",
-                advice=f"For whoever runs this: what gateway.{rule.name}.ask names should say yes in an empty body.",
+                advice=f"For the operator: what gateway.{rule.name}.ask names should say yes in an empty body.",
             )
 
 

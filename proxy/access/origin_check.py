@@ -54,7 +54,7 @@ class OriginCheck:
         what = f"Pages of {site} may not open a WebSocket at {original.host.lower()}"
         return ClientError(
             f"{what}.",
-            advice=f"For whoever runs this: if they should, add {site} to gateway.origins in the configuration. "
+            advice=f"For the operator: if they should, add {site} to gateway.origins in the configuration. "
             "If that is the same site, a proxy in front changes Host, and should not.",
             detail=f"{what}: gateway.origins says whose may",
             status=403,

@@ -12,7 +12,7 @@ from functools import lru_cache
 from proxy.exchange.record import Exchange
 from ws_service.logs.formatter import escaped, shortened
 
-_PATIENCE = 0.05
+_FLUSH_DELAY = 0.05
 """Seconds that a line may wait for others. Precedent: nginx without ``buffer=`` writes each at once."""
 
 _BATCH = 512
@@ -33,7 +33,7 @@ _OCTETS = {f"%{high}{low}": chr(int(high + low, 16)) for high in _HEX for low in
 longer for what is hostile."""
 
 _DECODINGS = 3
-"""How often a name is decoded before it is judged: a proxy and an application behind us may do it once each."""
+"""How often a name is decoded before it is judged: a proxy and an application after this one may do it once each."""
 
 _MOST_JUDGED = 64
 """Parameters of one target that are judged one by one; the rest is not written. Dash's own requests have up to 3."""
@@ -47,7 +47,7 @@ class AccessLog:
 
     form: of a line, as ``gateway.access_log`` names it. write: takes bytes, whole lines, and does not wait.
 
-    A process that is killed loses the lines of its last ``_PATIENCE`` seconds.
+    A process that is killed loses the lines of its last ``_FLUSH_DELAY`` seconds.
     """
 
     def __init__(self, form: str, write: Callable[[bytes], None]) -> None:
@@ -68,10 +68,10 @@ class AccessLog:
         if len(self._lines) >= _BATCH:
             self.flush()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self.flush)
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_DELAY, self.flush)
 
     def flush(self) -> None:
-        """Write what is held."""
+        """Write the lines that wait."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -230,7 +230,7 @@ def _may_hold_secret(text: str) -> bool:
 
 
 def _readings(text: str) -> Iterator[str]:
-    """Yield a text as it is, decoded, and decoded again: as those behind us may read it."""
+    """Yield a text as it is, decoded, and decoded again: as those after this one may read it."""
     yield text
     for _ in range(_DECODINGS):
         before, text = text, _ESCAPE.sub(_decoded, text.replace("+", " "))

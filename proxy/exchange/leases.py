@@ -1,4 +1,4 @@
-"""What an exchange has taken, and gives back once, on every way out."""
+"""What an exchange has taken, and gives back once, however it ends."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The process's life as a table, and the exchanges that must end before it may.
 
-What to do in each state is written elsewhere (``server`` knows the order,
-``tunnel`` the goodbye); this room only answers "may I?" and "who is left?".
+What to do in each state is written elsewhere: ``server`` knows the order,
+``drain`` how clients are asked to leave.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class State(Enum):
     STARTING = "starting"
     READY = "ready"
     NOTICE = "giving notice"
-    """Everything is served, and whoever asks is told to look elsewhere."""
+    """Everything is served, and balancers are told to send new clients elsewhere."""
     DRAINING = "draining"
     STOPPED = "stopped"
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 class Lifecycle(Generic[T]):
     """The state of the process and the set of what is in flight.
 
-    on_empty: called when the last one leaves while the process drains, or behind that.
+    on_empty: called when the last one leaves while the process drains, or after that.
     """
 
     def __init__(self, on_empty: Callable[[], None] = lambda: None) -> None:
@@ -56,11 +56,11 @@ class Lifecycle(Generic[T]):
 
     @property
     def is_ending(self) -> bool:
-        """Whether whoever is still here is asked to leave."""
+        """Whether clients that are still here are asked to leave."""
         return self.state in (State.DRAINING, State.STOPPED)
 
     def enter(self, one: T) -> None:
-        """Count one in. Called before the first ``await``, so that a drain cannot miss anybody."""
+        """Count one in. Called before the first ``await``, so that a drain misses none."""
         self.in_flight.add(one)
 
     def leave(self, one: T) -> None:

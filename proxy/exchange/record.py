@@ -14,7 +14,7 @@ class Exchange:
     Times are seconds of a monotonic clock, ``when`` is seconds of the wall
     clock; both begin with the first byte of the head, however long the rest of
     it takes (nginx's ``$request_time`` does the same). Byte counts are of
-    bodies, and for a tunnel of everything behind the handshake.
+    bodies, and for a tunnel of everything after the handshake.
     """
 
     id: str
@@ -30,8 +30,8 @@ class Exchange:
     is_handed_off: bool = False
     """The service has the client's socket: ``ended`` comes with its report, in a record made of it."""
     status: int = 0
-    """The status that the client got; 499 when it left before there was one, 444 when we let it go without (both as
-    nginx has them); 0 while nobody here knows."""
+    """The status that the client got; 499 when it left before there was one, 444 when it was let go without one (both
+    as nginx has them); 0 while it is not known here."""
     received: int = 0
     """Bytes from the client."""
     sent: int = 0

@@ -67,7 +67,7 @@ async def forward(
     if not body.is_whole:
         is_free = is_trusted(exchange.client, settings.trusted_proxies)
         most = None if is_free else limits.uploads_per_client
-        with Leases(await uploads.claim(exchange.client, most, timeouts.queue)) as leases:
+        with Leases(await uploads.acquire(exchange.client, most, timeouts.queue)) as leases:
             return await _stream(client, message, body, upstream, exchange, timeouts, leases)
 
     async def attempt() -> tuple[UpstreamConnection, Response]:
@@ -200,14 +200,14 @@ def too_slow(name: str, seconds: float) -> UpstreamTimeout:
     """Return the error for an upstream that does not begin to answer."""
     return UpstreamTimeout(
         f"The upstream {name} did not begin to answer within {seconds:g} s.",
-        advice="For whoever runs this: gateway.timeouts.response in the configuration is the limit.",
+        advice="For the operator: gateway.timeouts.response in the configuration is the limit.",
     )
 
 
 def _too_large(max_body: int) -> ClientError:
     return ClientError(
         f"The request's body is larger than {max_body} bytes.",
-        advice="For whoever runs this: gateway.limits.body in the configuration is the limit.",
+        advice="For the operator: gateway.limits.body in the configuration is the limit.",
         status=413,
     )
 

@@ -93,7 +93,7 @@ class Gateway:
         exchange = self._record_of(client, self._runtime.reader.read(client.head, client.peer))
         exchange.method, exchange.target = "-", "-"
         if status in _SETTINGS:
-            advice = f"For whoever runs this: {_SETTINGS[status]} in the configuration is the limit."
+            advice = f"For the operator: {_SETTINGS[status]} in the configuration is the limit."
             error = ClientError(message, advice=advice, status=status)
         else:
             error = ClientError("The request cannot be read as HTTP/1.1.", status=status)

@@ -23,7 +23,7 @@ from proxy.net.peer import UNKNOWN_PEER
 from proxy.origin import DEFAULT_PORT
 
 DASH_SOCKET = "_dash-ws-callback"
-"""The last segment of the path on which Dash >= 4.2 (FastAPI, Quart) carries callbacks, behind whatever prefix.
+"""The last segment of the path on which Dash >= 4.2 (FastAPI, Quart) carries callbacks, after whatever prefix.
 
 Dash opens it on every page; sent to another service its callbacks hang. So the last segment decides where a handshake
 goes. It does not decide who judges its origin: an endpoint in Dash's process whose path ends in a parameter would then
@@ -33,12 +33,12 @@ be open to every page (issue 9).
 
 _LISTS = frozenset((b"connection", b"sec-websocket-protocol", b"te", b"transfer-encoding", b"upgrade"))
 _MOST_MEMBERS = 100
-"""Members of those fields together. Precedents: Apache 100 fields, HAProxy 101; nobody limits members."""
+"""Members of those fields together. Precedents: Apache 100 fields, HAProxy 101; none limits members."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Plain HTTP to an upstream.
+    """HTTP to an upstream.
 
     target: the request target in origin form, byte for byte.
     """
@@ -50,7 +50,7 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """A WebSocket handshake to an upstream, and raw bytes behind its 101."""
+    """A WebSocket handshake to an upstream, and raw bytes after its 101."""
 
     upstream: str
     route: str
@@ -133,7 +133,7 @@ class Table:
         """Tell whether Dash itself judges the origin of a handshake: for its own path alone, and as Dash writes it.
 
         upstream: where it goes. target: in origin form. The bytes are compared as they came. A spelling that only
-        means the same (encoded, with ``//``, dot segments or ``;``) may mean something else to whoever reads it next.
+        means the same (encoded, with ``//``, dot segments or ``;``) may mean something else to the next reader.
         """
         return upstream == "dash" and target.partition("?")[0] == self._judged_by_dash
 
@@ -143,10 +143,10 @@ def make_table(settings: Settings) -> Table:
     return Table(settings.routes, OriginCheck(settings.origins), settings.dash_prefix)
 
 
-def decide(head: Head, table: Table, asked: OriginalRequest | None = None) -> Decision:
+def decide(head: Head, table: Table, original: OriginalRequest | None = None) -> Decision:
     """Decide what becomes of a request. Touches nothing; ``dash-ws-proxy explain`` prints the result.
 
-    asked: what the browser asked; None: what the head says where no proxy is believed.
+    original: what the browser asked; None: what the head says where no proxy is trusted.
     """
     try:
         _check_lists(head)
@@ -162,7 +162,7 @@ def decide(head: Head, table: Table, asked: OriginalRequest | None = None) -> De
     upstream, rule = table.match(target, host, offered, upgrade=upgrade)
     if upgrade:
         if not table.leaves_origin_to_dash(upstream, target):
-            refusal = table.origins.refusal(head, asked or ForwardedReader().read(head, UNKNOWN_PEER))
+            refusal = table.origins.refusal(head, original or ForwardedReader().read(head, UNKNOWN_PEER))
             if refusal:
                 return Refuse(refusal)
         return Upgrade(upstream, rule, target, key)
@@ -220,7 +220,7 @@ def _origin_form(head: Head) -> str:
     if method == "HEAD" and head.method != "HEAD":
         # Methods are case-sensitive (RFC 9110, section 9.1), but Werkzeug reads all of them in capitals. Then its
         # answer has no body, and the connection waits for one.
-        raise ClientError("The method is HEAD in other letters, which not everybody reads as the same method.")
+        raise ClientError("The method is HEAD in other letters, which not every program reads as the same method.")
     if target == "*" and head.method == "OPTIONS":
         return target
     if not target.isascii() or "#" in target or not target.isprintable() or " " in target:

@@ -1,10 +1,10 @@
-"""Requests whose body is still on its way to an upstream: so many of one client at a time, and the next ones wait.
+"""Uploads, requests whose body is still on its way to an upstream: so many of one client at a time, the next ones wait.
 
 Bodies are streamed, so a client that sends a byte now and then keeps one of
 Dash's workers until ``timeouts.body`` ends it. nginx collects a whole body,
 on disk if need be, before it asks an upstream. Here one client can keep only
-a few of them (issue 9, A10). A body that is here when its upstream is asked
-is not counted: nobody waits for it.
+a few of them (issue 9, A10). A body that has come when its upstream is asked
+is not counted: nothing waits for it.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ class Uploads:
     """The uploads of all clients. One for the life of the process."""
 
     def __init__(self) -> None:
-        self._turns = PerClientConcurrency()
+        self._slots = PerClientConcurrency()
         self._log = LimitedLog(logger)
 
     @property
     def total(self) -> int:
         """How many there are, those that wait not counted."""
-        return self._turns.total
+        return self._slots.total
 
     @property
     def clients(self) -> int:
         """How many clients have any, or wait for one."""
-        return self._turns.clients
+        return self._slots.clients
 
-    async def claim(self, address: str, most: int | None, seconds: float) -> ConcurrencySlot:
-        """Count an upload in, behind the client's earlier ones, until it is released.
+    async def acquire(self, address: str, most: int | None, seconds: float) -> ConcurrencySlot:
+        """Count an upload in, after the client's earlier ones, until it is released.
 
         address: the client's, as trusted proxies tell it. most: ``limits.uploads_per_client``; None: no limit.
-        seconds: to wait. Raises TooMany when none of the earlier ones has ended by then. Cancelling gives up the place.
+        seconds: to wait. Raises TooMany when none of the earlier ones has ended by then. Cancelling it ends the wait.
         """
         key = client_key(address)
         try:
-            return await self._turns.claim(key, most, seconds)
+            return await self._slots.claim(key, most, seconds)
         except TimeoutError:
             what = f"{key} has {most} uploads under way, the most that gateway.limits.uploads_per_client allows"
             self._log.say("uploads", logging.WARNING, "%s; if it is a proxy, name it in gateway.trusted_proxies", what)

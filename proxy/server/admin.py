@@ -83,7 +83,7 @@ class Admin:
             return _error(
                 403,
                 "Health is answered by an IP address, as localhost, and by the names in gateway.admin_hosts.",
-                advice="For whoever runs this: if this name should be answered, add it to gateway.admin_hosts.",
+                advice="For the operator: if this name should be answered, add it to gateway.admin_hosts.",
             )
         told = self._told(target.partition(b"?")[0])
         if told is None:

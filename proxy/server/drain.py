@@ -1,12 +1,12 @@
-"""The end of a gateway that still has clients: who is asked to leave when, for how long, and what the log says.
+"""The drain: which clients are asked to leave when, for how long, and what the log says.
 
 Requests are served to the end. Those that come on open connections are
 served too, and each answer says that it is the last on its connection; a
 503 would fail what could have been served. Idle connections are closed, but
 not at once: a FIN that meets a POST half-way fails it (nginx's pull request
-303), and whoever is in the middle of a conversation learns from its next
-answer. Tunnels hear their goodbye one after the other, because clients that
-leave together come back together.
+303), and a client that sends requests learns from its next answer. Tunnels
+get their close frames one after the other, because clients that leave
+together come back together.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ logger = logging.getLogger("proxy")
 GRACE = 1.0
 """Seconds without a request after which a connection is closed. Precedent: nginx keepalive_min_timeout 0."""
 
-_LOOK = 0.25
-"""Seconds between two looks for such connections."""
+_PERIOD = 0.25
+"""Seconds between two sweeps for such connections."""
 
 _REPORT = 4
-"""Looks between two lines about the progress."""
+"""Sweeps between two lines about the progress."""
 
 _LAST_STEPS = 1.0
 """Seconds for what was cut to end in the log."""
 
 
 class Drain:
-    """Sees off the clients of a gateway whose listener is closed.
+    """Ends the exchanges and connections of a gateway whose listener is closed.
 
     ``changed`` is to be called when the last exchange, or the last
     connection, has ended.
@@ -52,22 +52,22 @@ class Drain:
         self._listener = listener
         self._lifecycle = lifecycle
         self._change = asyncio.Event()
-        self._told = (0, 0, 0)
+        self._reported = (0, 0, 0)
         self.changed = self._change.set
 
-    async def run(self, timeouts: Timeouts, arrivals: Coroutine[Any, Any, None]) -> str:
-        """Ask everybody to leave, and wait until they have: ``empty``, or until ``timeouts.drain``: ``deadline``.
+    async def run(self, timeouts: Timeouts, pending: Coroutine[Any, Any, None]) -> str:
+        """Ask all clients to leave, and wait until they have: ``empty``, or until ``timeouts.drain``: ``deadline``.
 
-        arrivals: ends when those who came before the listener closed are through the door; they have the grace for it.
-        Cancelling it asks and waits no more.
+        pending: ends when the connections that were accepted before the listener closed have their protocol; they have
+        the grace for it. Cancelling it asks and waits no more.
         """
         loop = asyncio.get_running_loop()
         window = min(timeouts.drain_window, timeouts.drain / 2)
         self._listener.leave()
         helpers = [
-            loop.create_task(arrivals, name="last arrivals"),
-            loop.create_task(self._part(window), name="goodbyes to the tunnels"),
-            loop.create_task(self._look(loop.time() + timeouts.drain), name="progress of the drain"),
+            loop.create_task(pending, name="pending connections"),
+            loop.create_task(self._close_tunnels(window), name="closing of the tunnels"),
+            loop.create_task(self._sweep(loop.time() + timeouts.drain), name="progress of the drain"),
         ]
         try:
             async with asyncio.timeout(timeouts.drain):
@@ -99,30 +99,30 @@ class Drain:
 
     # -- inside
 
-    async def _part(self, window: float) -> None:
-        """Say goodbye to each tunnel at its moment: one sleeper for all of them."""
+    async def _close_tunnels(self, window: float) -> None:
+        """Begin to close each tunnel at its moment: one sleeper for all of them."""
         loop = asyncio.get_running_loop()
         began, tunnels = loop.time(), self._gateway.websockets.tunnels
         for moment, tunnel in zip(moments(len(tunnels), window), tunnels, strict=True):
             await asyncio.sleep(began + moment - loop.time())
             tunnel.start_closing(CloseCode.SERVICE_RESTART, Outcome.DRAINED)
 
-    async def _look(self, deadline: float) -> None:
-        """Close connections that are idle, and tell how far it is."""
+    async def _sweep(self, deadline: float) -> None:
+        """Close connections that are idle, and log the progress."""
         loop = asyncio.get_running_loop()
-        began, looks = loop.time(), 0
+        began, sweeps = loop.time(), 0
         while True:
             now = loop.time()
             if now - began >= GRACE:
                 self._listener.close_idle(now - GRACE)
-            if looks % _REPORT == 0:
+            if sweeps % _REPORT == 0:
                 self._report(deadline - now)
-            looks += 1
-            await asyncio.sleep(_LOOK)
+            sweeps += 1
+            await asyncio.sleep(_PERIOD)
 
     def _report(self, left: float) -> None:
-        if self._counts != self._told:
-            self._told = self._counts
+        if self._counts != self._reported:
+            self._reported = self._counts
             logger.info("draining: %s left, %.0f s to the deadline", self._left(), left)
 
     @property

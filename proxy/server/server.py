@@ -37,7 +37,7 @@ class Server:
 
     Raises TlsError when a file cannot be used that TLS needs.
 
-    ``certificate``: of the public listener, for whoever reads it again; None without TLS.
+    ``certificate``: of the public listener; a reload exchanges it; None without TLS.
     ``limiter``: decides which connections are accepted.
     """
 
@@ -105,10 +105,10 @@ class Server:
 
         1. for ``timeouts.drain_notice`` seconds ``/readyz`` says 503, so that balancers look elsewhere, and everything
            is served as before;
-        2. the listener closes; each answer from here on is the last on its connection, idle connections close behind
-           a grace, and tunnels say 1012, spread over ``timeouts.drain_window``; requests that wait for an upstream to
-           come back are told 503, because the next gateway may wait longer than this one;
-        3. ``timeouts.drain`` seconds behind that, whatever is left is cut; sockets that were handed over are the
+        2. the listener closes; each answer from here on is the last on its connection, idle connections close after
+           a grace, and tunnels close with 1012, spread over ``timeouts.drain_window``; requests that wait for an
+           upstream to come back are told 503, because the next gateway may wait longer than this one;
+        3. ``timeouts.drain`` seconds after that, whatever is left is cut; sockets that were handed over are the
            service's, and live on.
 
         Cancelling it skips to the third step, which is never left out: it takes a second or two.

@@ -218,7 +218,7 @@ class UpstreamConnection(asyncio.Protocol):
             return UpstreamError(what, is_transient=True)
         # Many servers of HTTPS say nothing at all to plain HTTP.
         tls_too = f" If it speaks TLS, write https:// in gateway.upstreams.{self._name}." * (not self.has_tls)
-        return UpstreamLost(what, advice=f"For whoever runs this: its own log may say why.{tls_too}")
+        return UpstreamLost(what, advice=f"For the operator: its own log may say why.{tls_too}")
 
     # -- between two exchanges
 
@@ -390,7 +390,7 @@ class UpstreamConnection(asyncio.Protocol):
         kind = UpstreamCut if self.has_head else UpstreamError
         self._error = kind(
             f"The upstream {self._name} {what}.",
-            advice=remedy and f"For whoever runs this: {remedy}",
+            advice=remedy and f"For the operator: {remedy}",
             detail=remedy and f"the upstream {self._name} {what}; {remedy}",
         )
         self.abort()

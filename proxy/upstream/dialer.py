@@ -164,13 +164,13 @@ class Dialer:
         if failure.kind is Kind.EXHAUSTED:
             return Exhausted(
                 "The gateway cannot open another connection.",
-                advice="For whoever runs this: its log says what has run out.",
+                advice="For the operator: its log says what has run out.",
                 detail=f"no connection to {at} can be opened: {failure.why}; see LimitNOFILE or ulimit -n",
                 headers=[(b"Retry-After", b"1")],
             )
         if failure.kind is Kind.TLS:
             is_certificate = isinstance(failure.__cause__, ssl.SSLCertVerificationError)
-            known = "; gateway.upstream_ca names the authorities that are believed" if is_certificate else ""
+            known = "; gateway.upstream_ca names the authorities that are trusted" if is_certificate else ""
             # What exactly is wrong with its certificate is for the log, not for clients.
             return UpstreamError(
                 f"The upstream {self._name} cannot be spoken to {'safely' if is_certificate else 'over TLS'}.",
@@ -188,7 +188,7 @@ class Dialer:
 
     def advice(self, question: str) -> str:
         """Return what the operator may look at."""
-        return f"For whoever runs this: {question} Its address is gateway.upstreams.{self._name} in the configuration."
+        return f"For the operator: {question} Its address is gateway.upstreams.{self._name} in the configuration."
 
 
 def _words(error: OSError) -> str:

@@ -44,7 +44,7 @@ async def forward_handshake(
         upstream.discard(connection)
         raise UpstreamTimeout(
             f"The upstream {upstream.name} did not answer the WebSocket handshake within {timeouts.handshake:g} s.",
-            advice="For whoever runs this: gateway.timeouts.handshake in the configuration is the limit.",
+            advice="For the operator: gateway.timeouts.handshake in the configuration is the limit.",
         ) from None
     except BaseException:
         upstream.discard(connection)

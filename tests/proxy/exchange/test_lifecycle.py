@@ -23,7 +23,7 @@ def test_every_state_can_be_reached_from_the_first() -> None:
     assert reached == set(State)
 
 
-def test_only_the_last_state_has_no_way_out() -> None:
+def test_only_the_last_state_has_no_next_one() -> None:
     assert [state for state, row in TRANSITIONS.items() if not row] == [State.STOPPED]
 
 
@@ -46,7 +46,7 @@ def test_a_drain_ends_at_its_deadline_and_at_a_second_signal_too(event: str) -> 
     assert life.state is State.STOPPED
 
 
-def test_a_notice_before_the_drain_is_not_ready_and_asks_nobody_to_leave() -> None:
+def test_a_notice_before_the_drain_is_not_ready_and_asks_no_client_to_leave() -> None:
     life: Lifecycle[str] = Lifecycle()
     seen = []
     for event in ("listening", "notice", "stop", "empty"):
@@ -87,7 +87,7 @@ def test_an_event_that_cannot_happen_is_an_error_and_changes_nothing(state: Stat
         assert life.state is state
 
 
-def test_whoever_leaves_last_ends_the_drain() -> None:
+def test_the_last_one_that_leaves_ends_the_drain() -> None:
     told: list[str] = []
     life: Lifecycle[str] = Lifecycle(lambda: told.append("empty"))
     life.happen("listening")
@@ -100,7 +100,7 @@ def test_whoever_leaves_last_ends_the_drain() -> None:
     assert told == ["empty"]
 
 
-def test_an_empty_house_that_still_serves_tells_nobody() -> None:
+def test_an_empty_process_that_still_serves_tells_nothing() -> None:
     told: list[str] = []
     life: Lifecycle[str] = Lifecycle(lambda: told.append("empty"))
     life.happen("listening")
@@ -119,7 +119,7 @@ def test_leaving_twice_is_leaving_once() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5))))
-def test_a_drain_is_never_told_to_end_while_somebody_is_in_flight(steps: list[tuple[bool, int]]) -> None:
+def test_a_drain_is_never_told_to_end_while_one_is_in_flight(steps: list[tuple[bool, int]]) -> None:
     crowds: list[int] = []
     life: Lifecycle[int] = Lifecycle(lambda: crowds.append(len(life.in_flight)))
     life.happen("listening")

@@ -28,7 +28,7 @@ def test_an_exchange_may_begin_and_end_at_the_clocks_zero() -> None:
     assert record.duration == 1
 
 
-def test_whoever_forgets_to_say_how_it_ended_is_found_out() -> None:
+def test_a_record_without_an_outcome_is_a_bug_of_the_gateway() -> None:
     assert exchange().outcome is Outcome.BUG
 
 

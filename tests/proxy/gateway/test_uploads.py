@@ -12,10 +12,10 @@ from proxy.gateway.uploads import Uploads
 
 async def test_so_many_of_a_client_at_a_time_and_others_are_not_concerned() -> None:
     uploads = Uploads()
-    first = await uploads.claim("192.0.2.1", 1, 0)
-    other = await uploads.claim("192.0.2.2", 1, 0)
+    first = await uploads.acquire("192.0.2.1", 1, 0)
+    other = await uploads.acquire("192.0.2.2", 1, 0)
     loop = asyncio.get_running_loop()
-    waiting = [loop.create_task(uploads.claim("192.0.2.1", 1, 10), name=f"upload {number}") for number in range(2)]
+    waiting = [loop.create_task(uploads.acquire("192.0.2.1", 1, 10), name=f"upload {number}") for number in range(2)]
     await asyncio.sleep(0)
     assert (uploads.total, uploads.clients) == (2, 2)
     first.release()
@@ -30,9 +30,9 @@ async def test_so_many_of_a_client_at_a_time_and_others_are_not_concerned() -> N
 
 async def test_one_that_does_not_begin_in_time_is_refused() -> None:
     uploads = Uploads()
-    first = await uploads.claim("192.0.2.1", 1, 0)
+    first = await uploads.acquire("192.0.2.1", 1, 0)
     with pytest.raises(TooMany, match="as many request bodies") as caught:
-        await uploads.claim("192.0.2.1", 1, 0.05)
+        await uploads.acquire("192.0.2.1", 1, 0.05)
     assert "192.0.2.1 has 1 uploads under way" in caught.value.detail
     assert "gateway.limits.uploads_per_client" in caught.value.detail
     first.release()
@@ -41,8 +41,8 @@ async def test_one_that_does_not_begin_in_time_is_refused() -> None:
 
 async def test_one_that_is_cancelled_leaves_its_place() -> None:
     uploads = Uploads()
-    first = await uploads.claim("192.0.2.1", 1, 0)
-    waiting = asyncio.get_running_loop().create_task(uploads.claim("192.0.2.1", 1, 10), name="upload")
+    first = await uploads.acquire("192.0.2.1", 1, 0)
+    waiting = asyncio.get_running_loop().create_task(uploads.acquire("192.0.2.1", 1, 10), name="upload")
     await asyncio.sleep(0)
     first.release()  # it is its turn now, and it does not know yet
     waiting.cancel()
@@ -53,10 +53,10 @@ async def test_one_that_is_cancelled_leaves_its_place() -> None:
 
 async def test_another_limit_holds_for_those_that_wait_as_soon_as_one_more_comes() -> None:
     uploads = Uploads()
-    first = await uploads.claim("192.0.2.1", 1, 0)
-    waiting = asyncio.get_running_loop().create_task(uploads.claim("192.0.2.1", 1, 10), name="upload")
+    first = await uploads.acquire("192.0.2.1", 1, 0)
+    waiting = asyncio.get_running_loop().create_task(uploads.acquire("192.0.2.1", 1, 10), name="upload")
     await asyncio.sleep(0)
-    third = await uploads.claim("192.0.2.1", None, 0)
+    third = await uploads.acquire("192.0.2.1", None, 0)
     for upload in (first, await waiting, third):
         upload.release()
     assert uploads.clients == 0
@@ -64,7 +64,7 @@ async def test_another_limit_holds_for_those_that_wait_as_soon_as_one_more_comes
 
 async def test_without_a_limit_nobody_waits() -> None:
     uploads = Uploads()
-    taken = [await uploads.claim("192.0.2.1", None, 0) for _ in range(1000)]
+    taken = [await uploads.acquire("192.0.2.1", None, 0) for _ in range(1000)]
     assert uploads.total == 1000
     for upload in taken:
         upload.release()

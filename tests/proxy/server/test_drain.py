@@ -44,8 +44,8 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.module == "drain"]
 
 
-async def nobody() -> None:
-    """Nobody is at the door."""
+async def nothing() -> None:
+    """No connection is pending."""
 
 
 def timeouts(drain: float, window: float = 0.0) -> Timeouts:
@@ -65,13 +65,13 @@ async def test_an_empty_gateway_is_drained_at_once(caplog: pytest.LogCaptureFixt
     caplog.set_level(logging.INFO, "proxy")
     async with listening() as gateway:
         async with asyncio.timeout(GRACE):
-            assert await drain_of(gateway).run(timeouts(60), nobody()) == "empty"
+            assert await drain_of(gateway).run(timeouts(60), nothing()) == "empty"
     assert said(caplog) == []
 
 
-async def test_tunnels_that_answer_the_goodbye_end_the_drain() -> None:
+async def test_tunnels_that_answer_the_close_frame_end_the_drain() -> None:
     async with origin(answering(SWITCH)) as server, listening(server.url) as gateway, tunnel(gateway) as client:
-        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(60), nobody()), name="drain")
+        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(60), nothing()), name="drain")
         assert await client.read(4) == close_frame(1012, masked=False)
         client.writer.close()
         assert await drain == "empty"
@@ -83,7 +83,7 @@ async def test_the_window_is_at_most_half_of_the_time() -> None:
     async with origin(answering(SWITCH)) as server, listening(server.url) as gateway, tunnel(gateway) as client:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        drain = loop.create_task(drain_of(gateway).run(timeouts(1.0, window=60), nobody()), name="drain")
+        drain = loop.create_task(drain_of(gateway).run(timeouts(1.0, window=60), nothing()), name="drain")
         await client.read(4)
         assert loop.time() - began < 0.9
         client.writer.close()
@@ -97,7 +97,7 @@ async def test_what_is_left_at_the_deadline_is_cut_and_counted(caplog: pytest.Lo
         while not gateway.lifecycle.in_flight:  # noqa: ASYNC110 - it is in flight before anybody could be told
             await asyncio.sleep(0.01)
         drain = drain_of(gateway)
-        assert await drain.run(timeouts(0.1), nobody()) == "deadline"
+        assert await drain.run(timeouts(0.1), nothing()) == "deadline"
         gateway.lifecycle.happen("deadline")
         await drain.cut()
         assert not gateway.lifecycle.in_flight
@@ -109,21 +109,21 @@ async def test_what_is_left_at_the_deadline_is_cut_and_counted(caplog: pytest.Lo
     ]
 
 
-async def test_an_idle_connection_is_closed_behind_the_grace_and_not_before() -> None:
+async def test_an_idle_connection_is_closed_after_the_grace_and_not_before() -> None:
     async with origin(answering(OK)) as server, listening(server.url) as gateway, gateway.client() as client:
         await client.send(GET)
         await client.read(len(OK))
         loop = asyncio.get_running_loop()
         began = loop.time()
-        drain = loop.create_task(drain_of(gateway).run(timeouts(60), nobody()), name="drain")
+        drain = loop.create_task(drain_of(gateway).run(timeouts(60), nothing()), name="drain")
         assert await client.read_all() == b""
         assert GRACE <= loop.time() - began < GRACE + 2
         assert await drain == "empty"
 
 
-async def test_who_is_in_the_middle_of_a_conversation_learns_from_its_next_answer() -> None:
+async def test_a_client_that_sends_requests_learns_from_its_next_answer() -> None:
     async with origin(answering(OK)) as server, listening(server.url) as gateway, gateway.client() as client:
-        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(60), nobody()), name="drain")
+        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(60), nothing()), name="drain")
         await client.send(GET)
         assert await client.read_all() == b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
         assert await drain == "empty"
@@ -139,7 +139,7 @@ async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
     ):
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(GET)
-        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(60), nobody()), name="drain")
+        drain = asyncio.get_running_loop().create_task(drain_of(gateway).run(timeouts(60), nothing()), name="drain")
         await asyncio.sleep(GRACE)  # what must not happen has no event
         assert not drain.done()
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
@@ -147,10 +147,10 @@ async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
         assert await drain == "empty"
 
 
-async def test_cancelling_it_asks_nobody_any_more() -> None:
+async def test_cancelling_it_asks_no_client_any_more() -> None:
     async with origin(answering(SWITCH)) as server, listening(server.url) as gateway, tunnel(gateway) as client:
         drain = asyncio.get_running_loop().create_task(
-            drain_of(gateway).run(timeouts(600, 300), nobody()), name="drain"
+            drain_of(gateway).run(timeouts(600, 300), nothing()), name="drain"
         )
         await asyncio.sleep(0)
         drain.cancel()
@@ -162,7 +162,7 @@ async def test_cancelling_it_asks_nobody_any_more() -> None:
         assert (await gateway.ended()).outcome is Outcome.CLIENT_CLOSED
 
 
-async def test_who_is_still_at_the_door_is_served() -> None:
+async def test_a_connection_that_is_still_pending_is_served() -> None:
     through = asyncio.Event()
 
     async def arrivals() -> None:
@@ -176,7 +176,7 @@ async def test_who_is_still_at_the_door_is_served() -> None:
         assert await drain == "empty"
 
 
-async def test_who_stays_at_the_door_has_the_grace_and_no_more() -> None:
+async def test_a_connection_that_stays_pending_has_the_grace_and_no_more() -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     async with listening() as gateway:
