@@ -7,10 +7,12 @@ order. Where the tests of a file share nothing, each is given to the next free w
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,13 +91,25 @@ def main(arguments: Sequence[str]) -> int:
         "side by side": ["-m", _both(selected, "not alone"), "-n", "auto", "--dist", "loadfile"],
         "alone": ["-m", _both(selected, "alone")],
     }
-    codes = []
+    codes, env = [], environment(os.environ)
     for name, options in passes.items():
         began = time.monotonic()
-        codes.append(subprocess.call([sys.executable, "-m", "pytest", *options, *more]))
+        codes.append(subprocess.call([sys.executable, "-m", "pytest", *options, *more], env=env))
         print(f"make {level}, {name}: {time.monotonic() - began:.0f} s", flush=True)
     selected_something = [code for code in codes if code != NOTHING_SELECTED]
     return max(selected_something, default=NOTHING_SELECTED)
+
+
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of pytest: one in which Python keeps its bytecode, because programs start by the hundred.
+
+    Where it was not to be kept beside the sources, it is kept in the folder of the virtual environment.
+    """
+    env = dict(env)
+    if env.pop("PYTHONDONTWRITEBYTECODE", ""):
+        env["PYTHONPYCACHEPREFIX"] = prefix = str(Path(sys.prefix) / "bytecode")
+        shutil.rmtree(prefix + tempfile.gettempdir(), ignore_errors=True)  # of programs that tests wrote
+    return env
 
 
 def _both(first: str, second: str) -> str:

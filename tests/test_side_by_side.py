@@ -41,7 +41,7 @@ def test_everything_else_has_more_workers_than_cores(arguments: list[str]) -> No
 def calls_of(monkeypatch: pytest.MonkeyPatch, *codes: int) -> list[list[str]]:
     """Have pytest end with these codes; returns how it will have been called."""
     calls: list[list[str]] = []
-    monkeypatch.setattr(subprocess, "call", lambda argv: calls.append(argv[3:]) or codes[len(calls) - 1])
+    monkeypatch.setattr(subprocess, "call", lambda argv, env: calls.append(argv[3:]) or codes[len(calls) - 1])
     return calls
 
 
@@ -70,6 +70,12 @@ def test_a_pass_that_selects_no_test_is_no_failure(
 ) -> None:
     calls_of(monkeypatch, *codes)
     assert side_by_side.main([]) == code
+
+
+def test_bytecode_is_kept_but_not_beside_sources_where_it_was_not_wanted() -> None:
+    assert side_by_side.environment({"A": "1"}) == {"A": "1"}
+    env = side_by_side.environment({"A": "1", "PYTHONDONTWRITEBYTECODE": "1"})
+    assert env == {"A": "1", "PYTHONPYCACHEPREFIX": f"{sys.prefix}/bytecode"}
 
 
 @pytest.mark.system

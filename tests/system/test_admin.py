@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.conftest import MakeGateway
 from tests.system.gateway import DEADLINE, Gateway, Message, Wire, answer, request, running_gateway, serving
 
 ALLOWED = 512
@@ -25,9 +26,9 @@ def play(wire: Wire) -> None:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    with serving(play) as dash, running_gateway(tmp_path, dash=dash, descriptors=ALLOWED) as gateway:
-        yield gateway
+def gateway(make_gateway: MakeGateway) -> Iterator[Gateway]:
+    with serving(play) as dash:
+        yield make_gateway(dash=dash, descriptors=ALLOWED)
 
 
 def ready(gateway: Gateway, host: str = "127.0.0.1") -> Message:

@@ -17,7 +17,8 @@ from websockets.sync.server import ServerConnection, serve
 
 from tests.processes import free_port, running
 from tests.strict_origin import Origins, strict_origins
-from tests.system.gateway import Gateway, running_gateway
+from tests.system.conftest import Shared
+from tests.system.gateway import Gateway
 from tests.system.test_dash_today import wait_until_listening
 
 JAVA = Path(__file__).parent / "Offers.java"
@@ -46,9 +47,8 @@ def origins() -> Iterator[Origins]:
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, origins: Origins, echoes: str) -> Iterator[Gateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway"), dash=origins.dash.url, ws=echoes) as gateway:
-        yield gateway
+def gateway(shared: Shared, origins: Origins, echoes: str) -> Gateway:
+    return shared.gateway(dash=origins.dash.url, ws=echoes)
 
 
 def program(name: str, package: str) -> str:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.processes import ROOT
-from tests.system.gateway import Gateway, Origin, answer, frame, open_tunnel, request, running_gateway
+from tests.system.conftest import MakeGateway
+from tests.system.gateway import Gateway, Origin, answer, frame, open_tunnel, request
 
 YEAR = 366 * 86400
 
@@ -67,10 +67,9 @@ def clock(request: pytest.FixtureRequest, tmp_path: Path) -> Clock:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, clock: Clock, origin: Origin) -> Iterator[Gateway]:
+def gateway(make_gateway: MakeGateway, clock: Clock, origin: Origin) -> Gateway:
     timeouts = {"response": "2s", "keepalive": "30s", "upstream_idle": "30s", "tunnel_idle": "60s", "drain": "500ms"}
-    with running_gateway(tmp_path, dash=origin.url, env=clock.env, timeouts=timeouts) as gateway:
-        yield gateway
+    return make_gateway(dash=origin.url, env=clock.env, timeouts=timeouts)
 
 
 def year(seconds_ahead: int) -> int:

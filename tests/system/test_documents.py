@@ -14,6 +14,7 @@ import pytest
 from proxy.config import load_settings
 from tests.certificates import Authority
 from tests.processes import ROOT, free_port, running
+from tests.system.conftest import MakeGateway
 from tests.system.gateway import (
     DEADLINE,
     Gateway,
@@ -22,7 +23,6 @@ from tests.system.gateway import (
     answer,
     handshake,
     request,
-    running_gateway,
     serving,
     switching,
 )
@@ -51,9 +51,9 @@ def dash(wire: Wire) -> None:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    with serving(dash) as url, running_gateway(tmp_path, dash=url, trusted_proxies=["127.0.0.1"]) as gateway:
-        yield gateway
+def gateway(make_gateway: MakeGateway) -> Iterator[Gateway]:
+    with serving(dash) as url:
+        yield make_gateway(dash=url, trusted_proxies=["127.0.0.1"])
 
 
 def nginx_with(folder: Path, site: str) -> list[str]:

@@ -8,19 +8,18 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.system.conftest import MakeGateway
 from tests.system.gateway import Gateway, Origin, Wire, answer, frame, handshake, open_tunnel, request, running_gateway
 from tests.system.handoff import echoes, gateway_for, open_sockets, running_service
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, origin: Origin) -> Iterator[Gateway]:
-    with running_gateway(tmp_path, dash=origin.url, timeouts={"drain": "5s"}) as gateway:
-        yield gateway
+def gateway(make_gateway: MakeGateway, origin: Origin) -> Gateway:
+    return make_gateway(dash=origin.url, timeouts={"drain": "5s"})
 
 
 def is_ready(gateway: Gateway) -> int:

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.conftest import Shared
 from tests.system.gateway import Gateway, Wire, handshake
 from tests.system.handoff import WAYS, Service, code_of, echoes, gateway_by, gateway_for, hear, running_service
-from tests.system.test_seed import seed_python
-
-__all__ = ["seed_python"]
 
 pytestmark = pytest.mark.timeout(600)  # the first run installs the environment of the report
 
@@ -70,26 +68,25 @@ BAD = "Sec-WebSocket-Extensions: ;;"
 """What the gateway passes on, and the library refuses."""
 
 
-@pytest.fixture(scope="module", params=["today", "report"])
-def interpreter(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue("seed_python")) if request.param == "report" else "python"
-
-
 @pytest.fixture(scope="module", params=["websockets", "websockets-sansio"])
 def service(
     request: pytest.FixtureRequest, interpreter: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    options = {} if interpreter == "python" else {"interpreter": interpreter}
     folder = tmp_path_factory.mktemp("service")
-    with running_service(folder, app=APP, library=request.param, handshake="1s", **options) as service:  # type: ignore[arg-type]
+    with running_service(folder, app=APP, library=request.param, handshake="1s", interpreter=interpreter) as service:
         yield service
         assert "Traceback" not in service.process.output
 
 
-@pytest.fixture(params=WAYS)
-def gateway(request: pytest.FixtureRequest, tmp_path: Path, service: Service) -> Iterator[Gateway]:
-    with gateway_by(request.param, tmp_path, service) as gateway:
-        yield gateway
+@pytest.fixture(scope="module", params=WAYS)
+def gateway(request: pytest.FixtureRequest, shared: Shared, service: Service) -> Gateway:
+    return shared.gateway_by(request.param, service)
+
+
+@pytest.fixture(scope="module")
+def limited(shared: Shared, service: Service) -> dict[str, Gateway]:
+    """For each way a gateway that takes two WebSockets from one client."""
+    return {way: shared.gateway_by(way, service, limits={"websockets_per_client": 2}) for way in WAYS}
 
 
 @pytest.mark.parametrize(
@@ -139,27 +136,28 @@ def test_what_is_larger_is_a_431_of_the_gateway_and_of_the_service(service: Serv
 def test_what_is_refused_is_answered_and_its_count_given_back(
     request: pytest.FixtureRequest,
     service: Service,
-    tmp_path: Path,
+    limited: dict[str, Gateway],
     target: str,
     fields: tuple[str, ...],
     status: int,
 ) -> None:
     if target == "/refused" and "websockets-sansio-report" in request.node.name:
         pytest.skip("it writes two lengths, which is a 502 through a tunnel; that version chooses the other one")
-    for way in WAYS:
-        (tmp_path / way).mkdir()
-        with gateway_by(way, tmp_path / way, service, limits={"websockets_per_client": 2}) as gateway:
-            for number in range(5):
-                client = gateway.dial()
-                client.send(handshake(target, *fields))
-                assert client.read_message().status == status
-                if way == "handed over":
-                    assert client.read_to_end() == b""
-                    gateway.process.wait_for_count(f" {status} hand-off closed", number + 1)
-            for _ in range(2):
-                client = gateway.dial()
-                client.send(handshake("/sizes"))
-                assert client.read_message().status == 101
+    for way, gateway in limited.items():
+        for number in range(5):
+            client = gateway.dial()
+            client.send(handshake(target, *fields))
+            assert client.read_message().status == status
+            if way == "handed over":
+                assert client.read_to_end() == b""
+                gateway.process.wait_for_count(f" {status} hand-off closed", number + 1)
+        before = len(gateway.process.output)
+        for _ in range(2):
+            client = gateway.dial()
+            client.send(handshake("/sizes"))
+            assert client.read_message().status == 101
+        gateway.hang_up()
+        gateway.process.wait_for(r"(?s)closed.*closed", after=before)
     if fields:
         service.process.wait_for("/sizes: answered the handshake with 400: ")
         assert "hidden" not in service.process.output
@@ -185,8 +183,7 @@ def test_an_endpoint_that_never_answers_is_a_504_on_each_way_and_hears_that_its_
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_stop_is_not_disturbed_by_what_was_refused_or_waits(interpreter: str, tmp_path: Path, workers: int) -> None:
-    options = {} if interpreter == "python" else {"interpreter": interpreter}
-    with running_service(tmp_path, app=APP, workers=workers, **options) as service:  # type: ignore[arg-type]
+    with running_service(tmp_path, app=APP, workers=workers, interpreter=interpreter) as service:
         with gateway_for(tmp_path, service) as gateway:
             gateway.process.wait_for_count("takes WebSockets over", workers)
             clients = []

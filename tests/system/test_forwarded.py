@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.processes import free_port, python, running
-from tests.system.gateway import Gateway, Wire, handshake, request, running_gateway
-from tests.system.handoff import WAYS, Service, hear, running_service
+from tests.system.conftest import Shared
+from tests.system.gateway import Gateway, Wire, handshake, request
+from tests.system.handoff import WAYS, Service, hear
 
 pytest.importorskip("gunicorn")
 
@@ -112,12 +113,6 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service")) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
 def wsgi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of gunicorn as it comes, with a Flask server that looks through ProxyFix."""
     folder, port = tmp_path_factory.mktemp("wsgi"), free_port()
@@ -139,29 +134,24 @@ def asgi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module", params=WAYS)
-def gateway(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, service: Service, wsgi: str
-) -> Iterator[Gateway]:
+def gateway(request: pytest.FixtureRequest, shared: Shared, service: Service, wsgi: str) -> Gateway:
     """A gateway that believes this host, for WebSockets by either way."""
     handoff = str(service.socket_file) if request.param == "handed over" else "off"
-    folder = tmp_path_factory.mktemp("gateway")
-    with running_gateway(folder, dash=wsgi, ws=service.url, handoff=handoff, trusted_proxies=TRUSTED) as gateway:
-        if handoff != "off":
-            gateway.process.wait_for("takes WebSockets over")
-        yield gateway
+    gateway = shared.gateway(dash=wsgi, ws=service.url, handoff=handoff, trusted_proxies=TRUSTED)
+    if handoff != "off":
+        gateway.process.wait_for("takes WebSockets over")
+    return gateway
 
 
 @pytest.fixture(scope="module")
-def before_uvicorn(tmp_path_factory: pytest.TempPathFactory, asgi: str) -> Iterator[Gateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway"), dash=asgi, trusted_proxies=TRUSTED) as gateway:
-        yield gateway
+def before_uvicorn(shared: Shared, asgi: str) -> Gateway:
+    return shared.gateway(dash=asgi, trusted_proxies=TRUSTED)
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory, wsgi: str) -> Iterator[Gateway]:
+def strict(shared: Shared, wsgi: str) -> Gateway:
     """A gateway that believes nobody."""
-    with running_gateway(tmp_path_factory.mktemp("gateway"), dash=wsgi) as gateway:
-        yield gateway
+    return shared.gateway(dash=wsgi)
 
 
 def is_a_proxy(address: str) -> bool:

@@ -32,12 +32,6 @@ from tests.system.handoff import (
 from tests.system.test_nothing_is_tied_up import eventually
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service")) as service:
-        yield service
-
-
 @pytest.fixture
 def gateway(tmp_path: Path, service: Service) -> Iterator[Gateway]:
     with gateway_for(tmp_path, service) as gateway:

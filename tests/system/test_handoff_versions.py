@@ -9,24 +9,18 @@ import pytest
 
 from tests.system.gateway import frame, handshake
 from tests.system.handoff import MASK, code_of, echoes, gateway_for, hear, open_socket, running_service
-from tests.system.test_seed import seed_python
-
-__all__ = ["seed_python"]
 
 pytestmark = pytest.mark.timeout(600)  # the first run installs the environment of the report
-
-
-@pytest.fixture(params=["today", "report"])
-def interpreter(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue("seed_python")) if request.param == "report" else "python"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sockets_are_adopted_answered_and_closed(
     request: pytest.FixtureRequest, interpreter: str, tmp_path: Path, workers: int
 ) -> None:
-    options = {} if interpreter == "python" else {"interpreter": interpreter}
-    with running_service(tmp_path, workers=workers, **options) as service, gateway_for(tmp_path, service) as gateway:  # type: ignore[arg-type]
+    with (
+        running_service(tmp_path, workers=workers, interpreter=interpreter) as service,
+        gateway_for(tmp_path, service) as gateway,
+    ):
         gateway.process.wait_for_count("takes WebSockets over", workers)
         clients = [open_socket(gateway, ahead=frame(1, b"early", mask=MASK)) for _ in range(4)]
         for client in clients:
@@ -54,9 +48,8 @@ def test_sockets_are_adopted_answered_and_closed(
 
 def test_an_app_that_cannot_start_in_a_worker_ends_the_service(interpreter: str, tmp_path: Path) -> None:
     """Before 0.5x uvicorn would start another worker for ever."""
-    options = {} if interpreter == "python" else {"interpreter": interpreter}
     broken = "raise RuntimeError('no database')\n"
     with pytest.raises(AssertionError, match="RuntimeError: no database") as caught:
-        with running_service(tmp_path, app=broken, workers=2, **options):  # type: ignore[arg-type]
+        with running_service(tmp_path, app=broken, workers=2, interpreter=interpreter):
             pass
     assert "ended; expected" in str(caught.value), "it has left by itself"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
+from tests.system.conftest import Shared
 from tests.system.gateway import (
     KEY,
     Gateway,
@@ -18,7 +17,6 @@ from tests.system.gateway import (
     handshake,
     open_tunnel,
     request,
-    running_gateway,
     switching,
 )
 
@@ -26,32 +24,18 @@ OURS = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded
 
 
 @pytest.fixture(scope="module")
-def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Origin, Origin]]:
-    folder = tmp_path_factory.mktemp("handshake")
-    with (
-        Origin() as dash,
-        Origin() as ws,
-        running_gateway(folder, dash=dash.url, ws=ws.url, timeouts={"hold": 0}) as gateway,
-    ):
-        yield gateway, dash, ws
+def dash(shared: Shared) -> Origin:
+    return shared.origin()
 
 
-@pytest.fixture
-def gateway(trio: tuple[Gateway, Origin, Origin]) -> Iterator[Gateway]:
-    yield trio[0]
-    trio[0].hang_up()
+@pytest.fixture(scope="module")
+def ws(shared: Shared) -> Origin:
+    return shared.origin()
 
 
-@pytest.fixture
-def dash(trio: tuple[Gateway, Origin, Origin]) -> Iterator[Origin]:
-    yield trio[1]
-    trio[1].hang_up()
-
-
-@pytest.fixture
-def ws(trio: tuple[Gateway, Origin, Origin]) -> Iterator[Origin]:
-    yield trio[2]
-    trio[2].hang_up()
+@pytest.fixture(scope="module")
+def gateway(shared: Shared, dash: Origin, ws: Origin) -> Gateway:
+    return shared.gateway(dash=dash.url, ws=ws.url, timeouts={"hold": 0})
 
 
 def shake(gateway: Gateway, origin: Origin, asked: bytes, answered: bytes) -> tuple[Message, Message, Wire, Wire]:

@@ -7,11 +7,10 @@ comes next gets its own answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.system.gateway import Gateway, Origin, Wire, answer, handshake, request, running_gateway
+from tests.system.conftest import Shared
+from tests.system.gateway import Gateway, Origin, Wire, answer, handshake, request
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -121,24 +120,13 @@ ODD = {
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Origin]]:
-    with (
-        Origin() as origin,
-        running_gateway(tmp_path_factory.mktemp("gateway"), dash=origin.url, timeouts={"hold": 0}) as gateway,
-    ):
-        yield gateway, origin
+def origin(shared: Shared) -> Origin:
+    return shared.origin()
 
 
-@pytest.fixture
-def gateway(running: tuple[Gateway, Origin]) -> Iterator[Gateway]:
-    yield running[0]
-    running[1].hang_up()
-    running[0].hang_up()
-
-
-@pytest.fixture
-def origin(running: tuple[Gateway, Origin]) -> Origin:
-    return running[1]
+@pytest.fixture(scope="module")
+def gateway(shared: Shared, origin: Origin) -> Gateway:
+    return shared.gateway(dash=origin.url, timeouts={"hold": 0})
 
 
 def ask(gateway: Gateway, origin: Origin, way: str, method: str = "POST") -> tuple[Wire, Wire]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.system.conftest import Shared
 from tests.system.gateway import (
     DEADLINE,
     Gateway,
@@ -26,23 +26,14 @@ OURS = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Origin]]:
-    # Nothing is held: a probe for somebody who waits for an upstream would be taken for the next visitor.
-    folder, timeouts = tmp_path_factory.mktemp("http"), {"hold": 0}
-    with Origin() as origin, running_gateway(folder, dash=origin.url, timeouts=timeouts) as gateway:
-        yield gateway, origin
+def origin(shared: Shared) -> Origin:
+    return shared.origin()
 
 
-@pytest.fixture
-def gateway(pair: tuple[Gateway, Origin]) -> Iterator[Gateway]:
-    yield pair[0]
-    pair[0].hang_up()
-
-
-@pytest.fixture
-def origin(pair: tuple[Gateway, Origin]) -> Iterator[Origin]:
-    yield pair[1]
-    pair[1].hang_up()
+@pytest.fixture(scope="module")
+def gateway(shared: Shared, origin: Origin) -> Gateway:
+    # Nothing is held: a probe for a request that waits for an upstream would be taken for the next connection.
+    return shared.gateway(dash=origin.url, timeouts={"hold": 0})
 
 
 def exchange(

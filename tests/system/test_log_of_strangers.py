@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.system.gateway import Gateway, Wire, answer, handshake, request, running_gateway, serving
+from tests.system.conftest import MakeGateway
+from tests.system.gateway import Gateway, Wire, answer, handshake, request, serving
 
 
 def play(wire: Wire) -> None:
@@ -19,9 +19,9 @@ def play(wire: Wire) -> None:
 
 
 @pytest.fixture(params=["text", "json"])
-def gateway(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Gateway]:
-    with serving(play) as dash, running_gateway(tmp_path, dash=dash, access_log=request.param) as gateway:
-        yield gateway
+def gateway(make_gateway: MakeGateway, request: pytest.FixtureRequest) -> Iterator[Gateway]:
+    with serving(play) as dash:
+        yield make_gateway(dash=dash, access_log=request.param)
 
 
 def said_of(gateway: Gateway, data: bytes) -> str:

@@ -9,6 +9,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from tests.system.conftest import Shared
 from tests.system.gateway import (
     DEADLINE,
     Gateway,
@@ -20,7 +21,6 @@ from tests.system.gateway import (
     handshake,
     open_tunnel,
     request,
-    running_gateway,
     serving,
 )
 
@@ -31,23 +31,13 @@ LIMITS = {"request_line": "2KiB", "header": "4KiB", "fields": FIELDS, "body": "6
 
 
 @pytest.fixture(scope="module")
-def origin() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
+def origin(shared: Shared) -> Origin:
+    return shared.origin()
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[Gateway]:
-    folder = tmp_path_factory.mktemp("limits")
-    with running_gateway(folder, dash=origin.url, limits=LIMITS) as gateway:
-        yield gateway
-
-
-@pytest.fixture(autouse=True)
-def _clean(gateway: Gateway, origin: Origin) -> Iterator[None]:
-    yield
-    gateway.hang_up()
-    origin.hang_up()
+def gateway(shared: Shared, origin: Origin) -> Gateway:
+    return shared.gateway(dash=origin.url, limits=LIMITS)
 
 
 def memory(gateway: Gateway) -> int:
@@ -117,13 +107,10 @@ def echo(wire: Wire) -> None:
 
 
 @pytest.fixture(scope="module")
-def answered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def answered(shared: Shared) -> Iterator[Gateway]:
     """The same limits, before an upstream that answers by itself."""
-    with (
-        serving(echo) as url,
-        running_gateway(tmp_path_factory.mktemp("answered"), dash=url, limits=LIMITS) as gateway,
-    ):
-        yield gateway
+    with serving(echo) as url:
+        yield shared.gateway(dash=url, limits=LIMITS)
 
 
 @pytest.mark.parametrize("way", WAYS)

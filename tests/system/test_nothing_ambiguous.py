@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from tests.hostile import H2C, HANDSHAKES, PASSED, REFUSED, Case, get, post, shake
 from tests.reading import Request, arrived, end_to_end, origin_form, read_public
 from tests.strict_origin import Origins, Seen, strict_origins
+from tests.system.conftest import MakeGateway
 from tests.system.gateway import Gateway, Origin, Wire, running_gateway
 
 FIRST = get(line=b"GET /first HTTP/1.1")
@@ -261,9 +261,8 @@ def test_a_trailer_never_becomes_a_field_of_the_next_request(rig: Rig) -> None:
 
 
 @pytest.fixture
-def played(origin: Origin, tmp_path: Path) -> Iterator[Gateway]:
-    with running_gateway(tmp_path, dash=origin.url) as gateway:
-        yield gateway
+def played(origin: Origin, make_gateway: MakeGateway) -> Gateway:
+    return make_gateway(dash=origin.url)
 
 
 BEGUN = post(b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n")

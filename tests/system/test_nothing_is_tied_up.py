@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.processes import free_port
+from tests.system.conftest import Shared
 from tests.system.gateway import (
     DEADLINE,
     Gateway,
@@ -53,25 +54,16 @@ def back_to(base: int, gateway: Gateway) -> None:
 
 
 @pytest.fixture(scope="module")
-def origin() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
+def origin(shared: Shared) -> Origin:
+    return shared.origin()
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[Gateway]:
+def gateway(shared: Shared, origin: Origin) -> Gateway:
     """A gateway that keeps no idle connection, so that what is open is in use."""
-    folder = tmp_path_factory.mktemp("tied")
-    with running_gateway(folder, dash=origin.url, timeouts={"upstream_idle": 0, "hold": 0}) as gateway:
-        gateway.ask(b"nonsense\r\n\r\n")  # with its first connection the loop opens a descriptor of its own
-        yield gateway
-
-
-@pytest.fixture(autouse=True)
-def _clean(gateway: Gateway, origin: Origin) -> Iterator[None]:
-    yield
-    gateway.hang_up()
-    origin.hang_up()
+    gateway = shared.gateway(dash=origin.url, timeouts={"upstream_idle": 0, "hold": 0})
+    gateway.ask(b"nonsense\r\n\r\n")  # with its first connection the loop opens a descriptor of its own
+    return gateway
 
 
 def test_an_upstream_that_is_down_is_answered_at_once_and_holds_nothing(tmp_path: Path) -> None:

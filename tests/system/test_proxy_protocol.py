@@ -15,6 +15,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.processes import free_ports, running
+from tests.system.conftest import Shared
 from tests.system.gateway import (
     DEADLINE,
     Gateway,
@@ -38,24 +39,13 @@ HEADERS = pytest.mark.parametrize("header", [LINE, BINARY], ids=["v1", "v2"])
 
 
 @pytest.fixture(scope="module")
-def origin() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
+def origin(shared: Shared) -> Origin:
+    return shared.origin()
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[Gateway]:
-    folder = tmp_path_factory.mktemp("proxied")
-    trusted = ["127.0.0.1", "203.0.113.9"]
-    with running_gateway(folder, dash=origin.url, proxy_protocol=True, trusted_proxies=trusted) as gateway:
-        yield gateway
-
-
-@pytest.fixture(autouse=True)
-def _clean(gateway: Gateway, origin: Origin) -> Iterator[None]:
-    yield
-    gateway.hang_up()
-    origin.hang_up()
+def gateway(shared: Shared, origin: Origin) -> Gateway:
+    return shared.gateway(dash=origin.url, proxy_protocol=True, trusted_proxies=["127.0.0.1", "203.0.113.9"])
 
 
 @HEADERS

@@ -18,6 +18,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.processes import free_ports, python, running
+from tests.system.conftest import MakeGateway
 from tests.system.gateway import (
     DEADLINE,
     Gateway,
@@ -48,9 +49,8 @@ def ws() -> Iterator[Origin]:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, dash: Origin, ws: Origin) -> Iterator[Gateway]:
-    with running_gateway(tmp_path, dash=dash.url, ws=ws.url, timeouts={"drain": "1s"}) as gateway:
-        yield gateway
+def gateway(make_gateway: MakeGateway, dash: Origin, ws: Origin) -> Gateway:
+    return make_gateway(dash=dash.url, ws=ws.url, timeouts={"drain": "1s"})
 
 
 def config_of(gateway: Gateway) -> Path:

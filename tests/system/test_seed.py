@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import select
-import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,7 +16,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.processes import ROOT, Process, free_ports, running
+from tests.processes import Process, free_ports, running
+from tests.system.seed import PINNED
 
 SCRIPT = """\
 import dash
@@ -44,49 +41,7 @@ if __name__ == "__main__":
 PORT = 8050
 """Written in the script, so the test cannot choose another."""
 
-PINNED = {"dash": "4.1.0rc0", "fastapi": "0.135.1", "starlette": "1.0.0rc1", "uvicorn": "0.41.0"}
-"""The versions of the report; they stay when our own constraints move on."""
-
-OURS = ["aiohttp", "click", "httptools", "pydantic", "pyyaml", "uvloop", "websockets"]
-"""What the gateway and the service import besides."""
-
 pytestmark = pytest.mark.timeout(600)  # the first run installs an environment
-
-
-def requirements() -> tuple[str, str]:
-    """Return what to install and the constraints for everything that the report does not pin."""
-    pins = [f"{name}[fastapi]=={v}" if name == "dash" else f"{name}=={v}" for name, v in PINNED.items()]
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    others = [line for line in lines if line.partition("==")[0] not in PINNED and line[:1].isalnum()]
-    return "\n".join([*pins, *OURS]) + "\n", "\n".join(others) + "\n"
-
-
-def install(folder: Path, wanted: str, others: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    (folder / "requirements.txt").write_text(wanted)
-    (folder / "constraints.txt").write_text(others)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    files = ["-r", folder / "requirements.txt", "-c", folder / "constraints.txt"]
-    done = subprocess.run([*pip, *files], capture_output=True, text=True)
-    assert done.returncode == 0, f"the environment of the report cannot be installed:\n{done.stderr}"
-    (folder / "complete").touch()
-
-
-@pytest.fixture(scope="session")
-def seed_python() -> Path:
-    """The interpreter of an environment with exactly the report's versions, made once and kept in .venv-seed."""
-    wanted, others = requirements()
-    key = hashlib.sha256(f"{sys.version}\n{wanted}\n{others}".encode()).hexdigest()[:16]
-    home = ROOT / ".venv-seed"
-    home.mkdir(exist_ok=True)
-    (home / ".gitignore").write_text("*\n")  # git and the linters leave it alone
-    folder = home / key
-    with (home / f"{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once share one installation
-        if not (folder / "complete").exists():
-            install(folder, wanted, others)
-    return folder / "bin" / "python"
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,6 @@ import pytest
 
 from tests.system.gateway import Gateway, handshake, request
 from tests.system.handoff import WAYS, Service, gateway_by, gateway_for, running_service
-from tests.system.test_seed import seed_python
-
-__all__ = ["seed_python"]
 
 pytestmark = pytest.mark.timeout(600)  # the first run installs the environment of the report
 
@@ -69,15 +66,9 @@ async def late():
 ROUTES = [{"path": "/api/", "to": "ws"}, {"path": "/socket.io/", "to": "ws"}, {"path": "/board/", "to": "ws"}]
 
 
-@pytest.fixture(scope="module", params=["today", "report"])
-def interpreter(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue("seed_python")) if request.param == "report" else "python"
-
-
 @pytest.fixture(scope="module")
 def service(interpreter: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    options = {} if interpreter == "python" else {"interpreter": interpreter}
-    with running_service(tmp_path_factory.mktemp("service"), app=APP + DASH, **options) as service:  # type: ignore[arg-type]
+    with running_service(tmp_path_factory.mktemp("service"), app=APP + DASH, interpreter=interpreter) as service:
         yield service
         assert "Traceback" not in service.process.output
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.processes import ROOT, free_port, python
+from tests.system.conftest import Shared
 from tests.system.gateway import Gateway, Wire, frame, handshake
-from tests.system.handoff import MASK, TEXT, WAYS, Service, gateway_by, running_service
+from tests.system.handoff import MASK, TEXT, WAYS, Service, running_service
 
 APP = """
 import asyncio
@@ -52,10 +53,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture(params=WAYS)
-def gateway(request: pytest.FixtureRequest, tmp_path: Path, service: Service) -> Iterator[Gateway]:
-    with gateway_by(request.param, tmp_path, service) as gateway:
-        yield gateway
+@pytest.fixture(scope="module", params=WAYS)
+def gateway(request: pytest.FixtureRequest, shared: Shared, service: Service) -> Gateway:
+    return shared.gateway_by(request.param, service)
 
 
 def test_what_a_client_says_makes_no_line_and_moves_no_terminal(service: Service, gateway: Gateway) -> None:

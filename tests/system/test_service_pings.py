@@ -7,18 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.system.handoff import WAYS, code_of, gateway_by, open_socket, running_service
-from tests.system.test_seed import seed_python
-
-__all__ = ["seed_python"]
 
 pytestmark = pytest.mark.timeout(600)  # the first run installs the environment of the report
 
 PING = 0x9
-
-
-@pytest.fixture(params=["today", "report"])
-def interpreter(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue("seed_python")) if request.param == "report" else "python"
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -26,9 +18,11 @@ def interpreter(request: pytest.FixtureRequest) -> str:
 def test_who_answers_no_ping_is_closed_when_the_settings_say_so(
     interpreter: str, tmp_path: Path, way: str, timeout: str
 ) -> None:
-    options = {} if interpreter == "python" else {"interpreter": interpreter}
     pings = {"ws_ping_interval": "100ms", "ws_ping_timeout": timeout}
-    with running_service(tmp_path, **pings, **options) as service, gateway_by(way, tmp_path, service) as gateway:  # type: ignore[arg-type]
+    with (
+        running_service(tmp_path, **pings, interpreter=interpreter) as service,
+        gateway_by(way, tmp_path, service) as gateway,
+    ):  # type: ignore[arg-type]
         client = open_socket(gateway)
         heard = [client.read_frame() for _ in range(10 if timeout == "off" else 2)]
         assert heard[0].opcode == PING

@@ -9,22 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.system.handoff import code_of, echoes, gateway_for, open_socket, running_service
-from tests.system.test_seed import seed_python
-
-__all__ = ["seed_python"]
 
 pytestmark = pytest.mark.timeout(600)  # the first run installs the environment of the report
 
 
-@pytest.fixture(params=["today", "report"])
-def interpreter(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue("seed_python")) if request.param == "report" else "python"
-
-
 @pytest.mark.parametrize("workers", [1, 3])
 def test_sighup_drops_nobody_and_says_what_takes_a_restart(interpreter: str, tmp_path: Path, workers: int) -> None:
-    options = {} if interpreter == "python" else {"interpreter": interpreter}
-    with running_service(tmp_path, workers=workers, **options) as service, gateway_for(tmp_path, service) as gateway:  # type: ignore[arg-type]
+    with (
+        running_service(tmp_path, workers=workers, interpreter=interpreter) as service,
+        gateway_for(tmp_path, service) as gateway,
+    ):
         gateway.process.wait_for_count("takes WebSockets over", workers)
         clients = [open_socket(gateway) for _ in range(6)]
         config = next(tmp_path.glob("service-*.yaml"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -16,6 +15,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.processes import free_port
+from tests.system.conftest import Shared
 from tests.system.gateway import (
     DEADLINE,
     Gateway,
@@ -48,32 +48,20 @@ def memory(gateway: Gateway) -> int:
 
 
 @pytest.fixture(scope="module")
-def origin() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
+def origin(shared: Shared) -> Origin:
+    return shared.origin()
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[Gateway]:
-    folder = tmp_path_factory.mktemp("slow")
+def gateway(shared: Shared, origin: Origin) -> Gateway:
     timeouts = {"drain": "1s", "head": "600ms", "body": "600ms", "send": "1s", "response": "20s"}
-    with running_gateway(folder, dash=origin.url, timeouts=timeouts) as gateway:
-        yield gateway
+    return shared.gateway(dash=origin.url, timeouts=timeouts)
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[Gateway]:
+def patient(shared: Shared, origin: Origin) -> Gateway:
     """A gateway that cuts nobody, for plays that measure what it holds."""
-    with running_gateway(tmp_path_factory.mktemp("patient"), dash=origin.url, timeouts={"drain": "1s"}) as gateway:
-        yield gateway
-
-
-@pytest.fixture(autouse=True)
-def _clean(gateway: Gateway, patient: Gateway, origin: Origin) -> Iterator[None]:
-    yield
-    for one in (gateway, patient):
-        one.hang_up()
-    origin.hang_up()
+    return shared.gateway(dash=origin.url, timeouts={"drain": "1s"})
 
 
 class Trickle:

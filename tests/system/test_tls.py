@@ -22,6 +22,7 @@ from playwright.sync_api import Browser
 
 from tests.certificates import Authority, encrypt
 from tests.processes import free_ports, python
+from tests.system.conftest import Shared
 from tests.system.gateway import (
     DEADLINE,
     Gateway,
@@ -54,23 +55,13 @@ def files(authority: Authority) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def origin() -> Iterator[Origin]:
-    with Origin() as origin:
-        yield origin
+def origin(shared: Shared) -> Origin:
+    return shared.origin()
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, origin: Origin, files: dict[str, str]) -> Iterator[Gateway]:
-    folder = tmp_path_factory.mktemp("tls")
-    with running_gateway(folder, dash=origin.url, tls=files, timeouts={"head": "2s"}) as gateway:
-        yield gateway
-
-
-@pytest.fixture(autouse=True)
-def _clean(gateway: Gateway, origin: Origin) -> Iterator[None]:
-    yield
-    gateway.hang_up()
-    origin.hang_up()
+def gateway(shared: Shared, origin: Origin, files: dict[str, str]) -> Gateway:
+    return shared.gateway(dash=origin.url, tls=files, timeouts={"head": "2s"})
 
 
 class TlsSocket:

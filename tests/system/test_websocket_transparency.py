@@ -45,6 +45,7 @@ from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason
 
 from tests.processes import free_port, python, running
+from tests.system.conftest import Shared
 from tests.system.gateway import (
     DEADLINE,
     Gateway,
@@ -370,24 +371,13 @@ def both(
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Origin]]:
-    with (
-        Origin() as origin,
-        running_gateway(tmp_path_factory.mktemp("bare"), dash=origin.url, timeouts={"hold": 0}) as gateway,
-    ):
-        yield gateway, origin
+def origin(shared: Shared) -> Origin:
+    return shared.origin()
 
 
-@pytest.fixture
-def gateway(pair: tuple[Gateway, Origin]) -> Iterator[Gateway]:
-    yield pair[0]
-    pair[0].hang_up()
-
-
-@pytest.fixture
-def origin(pair: tuple[Gateway, Origin]) -> Iterator[Origin]:
-    yield pair[1]
-    pair[1].hang_up()
+@pytest.fixture(scope="module")
+def gateway(shared: Shared, origin: Origin) -> Gateway:
+    return shared.gateway(dash=origin.url, timeouts={"hold": 0})
 
 
 # -- messages

@@ -15,9 +15,6 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from tests.processes import Process, free_port, python, running
-from tests.system.test_seed import seed_python
-
-__all__ = ["seed_python"]
 
 pytestmark = pytest.mark.timeout(600)  # the first run installs the environment of the report
 
@@ -138,12 +135,6 @@ async def deep(websocket: WebSocket):
 
 app.mount("/mounted", below)
 """
-
-
-@pytest.fixture(params=["today", "report"])
-def interpreter(request: pytest.FixtureRequest) -> str:
-    """Today's versions of FastAPI, Starlette and uvicorn, and the report's."""
-    return str(request.getfixturevalue("seed_python")) if request.param == "report" else python()[0]
 
 
 def write(folder: Path, app: str = APP, name: str = "live:app", **settings: str) -> int:
