@@ -151,7 +151,7 @@ def left_in_service(handoff: Handoff) -> list[str]:
         "tasks of uvicorn": len(state.tasks),
         "clients with memory": len(handoff._resources.memory),
         "sockets swept": len(handoff._resources.sweep),
-        "sockets that wait to be fed": len(handoff._resources.feeder),
+        "sockets that wait to be fed": len(handoff._resources.scheduler),
     }
     return [f"{what}: {count}" for what, count in left.items() if count]
 

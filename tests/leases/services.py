@@ -16,7 +16,7 @@ from tests.ws_service.adopting import application, parts
 from ws_service.handoff import protocol as wire
 from ws_service.handoff.receiver import Handoff
 from ws_service.handoff.socket_file import Claim
-from ws_service.websocket.connection import Resources
+from ws_service.websocket.resources import Resources
 
 
 class FakeService:

@@ -10,12 +10,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import uvicorn
+import uvloop
 from uvicorn.server import ServerState
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 MASK = b"\x01\x02\x03\x04"
+
+
+@pytest.fixture(
+    name="event_loop_policy",
+    params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy],
+    ids=["asyncio", "uvloop"],
+)
+def both_loops(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """To be imported by a module whose tests are to run on both event loops."""
+    return request.param()  # type: ignore[no-any-return]
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -25,8 +25,9 @@ import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ws_service.handoff import protocol as wire
-from ws_service.websocket.connection import Connection, Resources
+from ws_service.websocket.connection import Connection
 from ws_service.websocket.library import lent_state, library_class
+from ws_service.websocket.resources import Resources
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,8 @@ class Adopted(Connection):
         self._start = time.monotonic()
         self._before: tuple[int, int] | None = None
         # The gateway has decided who the client is; what it wrote into the head must not be judged again.
-        if isinstance(self._app, ProxyHeadersMiddleware):
-            self._app = self._app.app
+        if isinstance(self._endpoint.app, ProxyHeadersMiddleware):
+            self._endpoint.app = self._endpoint.app.app
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Do what uvicorn does at an upgrade: feed the head to the WebSocket protocol. Whatever fails, tell of it."""
@@ -74,14 +75,14 @@ class Adopted(Connection):
         try:
             self._begin(transport, message)
         except Exception as error:
-            self._failed("connection_made", error)
+            self.failed("connection_made", error)
         self._on_begin(self)
 
     def _begin(self, transport: asyncio.BaseTransport, message: wire.Open) -> None:
         self._before = _counts(self._socket)
         if self._before is not None:
             self._before = (self._before[0] - len(message.leftover) - _unread(self._socket), self._before[1])
-        self.count_for(self.about.client)
+        self.input.count_for(self.about.client)
         super().connection_made(transport)
         library = self._library
         library.scheme = "wss" if message.is_secure else "ws"
@@ -89,11 +90,11 @@ class Adopted(Connection):
         if known is None or known[0] != self.about.client:  # None for a unix socket, of which uvicorn knows nothing
             library.client = (self.about.client, 0)
         if message.leftover:
-            self.keep(message.leftover)
+            self.input.keep(message.leftover)
         try:
             head = _as_uvicorn_reads_it(message.head)
         except ValueError as error:
-            self._refuse(400, f"the gateway has handed over what is no handshake: {error}")
+            self.refuse(400, f"the gateway has handed over what is no handshake: {error}")
         else:
             self.feed_head(head)
 

@@ -20,7 +20,7 @@ from ws_service.handoff import protocol as wire
 from ws_service.handoff.adopted import Adopted
 from ws_service.handoff.socket_file import Claim
 from ws_service.net.peer_credentials import peer_credentials
-from ws_service.websocket.connection import Resources
+from ws_service.websocket.resources import Resources
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ the path, the paths that there are, and who says so.
 
 from __future__ import annotations
 
-import json
 import logging
 from http import HTTPStatus
 
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ws_service.hosting.routes import websocket_paths
 from ws_service.logs.formatter import escaped, shortened
 from ws_service.logs.limited_log import LimitedLog
+from ws_service.net.json_response import error_content, json_response
 
 log = logging.getLogger(__name__)
 
@@ -90,17 +90,12 @@ async def refuse(scope: Scope, send: Send, text: str, status: int = HTTPStatus.N
 
 async def no_page(send: Send, message: str) -> None:
     """Answer a request with a 404 that says why, for programs."""
-    await answer(send, 404, {"error": "not found", "message": message})
+    await answer(send, 404, error_content(404, message))
 
 
 async def answer(send: Send, status: int, content: dict[str, str]) -> None:
     """Answer a request with JSON. To a HEAD, uvicorn sends the head alone."""
-    body = json.dumps(content).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
+    headers, body = json_response(content)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

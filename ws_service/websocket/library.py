@@ -1,7 +1,7 @@
 """uvicorn's two WebSocket protocols on the library ``websockets``: what is made ready in them before they are used.
 
-uvicorn chooses one of them: the older one up to 0.4x, the sans-I/O one today. Whatever differs between the two,
-or must be other than uvicorn has it, is in this module, but for what ``connection`` asks them while they run.
+uvicorn chooses one of them: the older one up to 0.4x, the sans-I/O one today. What differs between the two, or must be
+other than uvicorn has it, is in this module.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any
 
 import uvicorn
+from websockets.extensions.base import Extension
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 MAX_HEAD = 1 << 20
@@ -22,7 +23,7 @@ MAX_FIELDS = 4096
 
 MAX_OFFERS = 1000
 """Elements of the lists that the library takes apart: extensions, their parameters, subprotocols; 431 above it. 64 KiB
-of them take 30 ms of everybody's time, and of any other field less than 1. Browsers send two or three."""
+of them take 30 ms of the loop, and of any other field less than 1. Browsers send two or three."""
 
 _LISTS = (b"sec-websocket-", b"connection:")
 
@@ -54,6 +55,22 @@ def prepare(library: Any) -> None:
         library.open_timeout = None  # 10 s, after which it would close without an answer; the deadline is ours
 
 
+def read_head(library: Any, head: bytes) -> tuple[int, str] | None:
+    """Give a protocol a whole head; return status and reason of a refusal that the protocol does not answer itself."""
+    why = why_too_large(head)
+    if why is not None:
+        return 431, why
+    try:
+        feed_head(library, head)
+    except Exception as error:
+        return 400, f"the WebSocket library failed to read this handshake ({type(error).__name__}: {error})"
+    # uvicorn's sans-I/O protocol drops such a failure and answers nothing. The older one parses in a task of its own,
+    # and answers.
+    if getattr(library, "handshake_initiated", True) is False:
+        return 400, "the WebSocket library cannot read this handshake"
+    return None
+
+
 def why_too_large(head: bytes) -> str | None:
     """Return why a head is larger than any that is taken, for people; None where it is not."""
     if len(head) > MAX_HEAD:
@@ -75,13 +92,37 @@ def feed_head(library: Any, head: bytes) -> None:
         library.data_received(head)
 
 
-def has_refused(library: Any) -> bool:
-    """Tell whether a head that was fed is one that the library cannot parse.
+async def handshake_sent(library: Any) -> None:
+    """Wait until a protocol that has been told to accept has written its 101."""
+    completed = getattr(library, "handshake_completed_event", None)
+    if completed is not None:  # the older implementation answers in a task of its own
+        await completed.wait()
 
-    uvicorn's sans-I/O protocol drops that failure and answers nothing. The older one parses in a task of its own, and
-    answers.
-    """
-    return getattr(library, "handshake_initiated", True) is False
+
+def extensions_of(library: Any) -> list[Extension]:
+    """Return the list of the extensions that were negotiated; what is put there is used."""
+    extensions: list[Extension] = getattr(library, "conn", library).extensions
+    return extensions
+
+
+def drop_unread(library: Any) -> None:
+    """Empty a protocol's own buffers, of a client that sent too much: one would be copied into an exception."""
+    fragments = getattr(library, "frames", None)
+    if isinstance(fragments, list):
+        fragments.clear()
+    reader = getattr(getattr(library, "conn", library), "reader", None)
+    buffer = getattr(reader, "buffer", None) or getattr(reader, "_buffer", None)
+    if isinstance(buffer, bytearray):
+        buffer.clear()
+
+
+def forget_tracebacks(library: Any) -> None:
+    """Let go of the frames of a parser that failed: the library keeps its exception, which keeps the message."""
+    holder = getattr(library, "conn", library)
+    for name in ("parser_exc", "transfer_data_exc"):
+        error = getattr(holder, name, None)
+        if isinstance(error, BaseException):
+            error.__traceback__ = None
 
 
 class _HeadReader(asyncio.StreamReader):

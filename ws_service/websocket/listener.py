@@ -18,8 +18,10 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ws_service.logs.limited_log import LimitedLog
-from ws_service.websocket.connection import Connection, Resources, is_about_the_end
+from ws_service.websocket.connection import Connection
+from ws_service.websocket.endpoint import is_disconnect
 from ws_service.websocket.library import MAX_HEAD, lent_state
+from ws_service.websocket.resources import Resources
 
 HEAD = 15.0
 """Seconds for the head of a request, from connecting or from the end of the request before it. The gateway leaves an
@@ -165,7 +167,7 @@ class GuardedHTTP(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         try:
             await self._inner(scope, receive, send)
         except Exception as error:
-            if not (self.transport.is_closing() and is_about_the_end(error)):
+            if not (self.transport.is_closing() and is_disconnect(error)):
                 raise
             self._resources.log.say(
                 "http parting",

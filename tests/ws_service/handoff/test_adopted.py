@@ -10,26 +10,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvloop
 
 from tests.ws_service.adopting import Peer, close_frame, head, parts, tcp, text_frame
+from tests.ws_service.adopting import both_loops as both_loops
 from ws_service.handoff.adopted import Adopted
 from ws_service.handoff.protocol import Ended, Ending, Open, Socket
-from ws_service.websocket.connection import Resources
+from ws_service.websocket.resources import Resources
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-IMPLEMENTATIONS = ["websockets", "websockets-sansio"]
-
-
-@pytest.fixture(params=IMPLEMENTATIONS)
-def ws(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    return request.param()  # type: ignore[no-any-return]
 
 
 class Rig:
@@ -88,7 +76,7 @@ async def test_the_app_gets_the_scope_that_uvicorn_would_have_made(ws: str) -> N
         assert len(rig.begun) == 1
 
 
-async def test_what_the_gateway_knows_of_the_client_is_believed(ws: str) -> None:
+async def test_what_the_gateway_knows_of_the_client_is_trusted(ws: str) -> None:
     async with adopted(ws, client="203.0.113.9", is_secure=True) as rig:
         await rig.peer.head()
         told = json.loads((await rig.peer.frame())[1])

@@ -21,7 +21,7 @@ from ws_service.handoff import receiver as module
 from ws_service.handoff.receiver import Handoff
 from ws_service.handoff.socket_file import Claim, is_possible
 from ws_service.net.peer_credentials import PeerCredentials
-from ws_service.websocket.connection import Resources
+from ws_service.websocket.resources import Resources
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason="sockets are handed over on Linux alone")
 

@@ -9,8 +9,8 @@ from websockets.exceptions import PayloadTooBig
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
-from ws_service.websocket import memory as module
-from ws_service.websocket.memory import FRAME_COST, MESSAGE_COST, ClientMemory, CountedFrames, SocketMemory
+from ws_service.websocket import client_memory as module
+from ws_service.websocket.client_memory import FRAME_COST, MESSAGE_COST, ClientMemory, CountedFrames, SocketMemory
 
 LIMIT = 100_000
 
@@ -177,27 +177,27 @@ def test_a_burst_is_not_waited_for(clients: ClientMemory, clock: list[float]) ->
         socket.taken()
 
 
-def test_what_a_client_owes_is_known_behind_its_last_socket(clients: ClientMemory, clock: list[float]) -> None:
+def test_what_a_client_has_not_paid_is_known_after_its_last_socket(clients: ClientMemory, clock: list[float]) -> None:
     socket = socket_of(clients)
     socket.account.spend(1.0)
     socket.close()
-    assert (len(clients), clients.owing) == (0, 1)
+    assert (len(clients), clients.unpaid) == (0, 1)
     again = socket_of(clients)
     assert 4.9 < again.account.delay() < 5
-    assert clients.owing == 0
+    assert clients.unpaid == 0
     again.close()
     clock[0] += 5
-    assert clients.owing == 0, "it owes nothing"
+    assert clients.unpaid == 0, "all is paid"
     assert socket_of(clients).account.delay() == 0
 
 
-def test_of_those_that_owe_so_many_are_known(clients: ClientMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_clients_that_have_not_paid_are_known(clients: ClientMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_REMEMBERED", 3)
     for number in range(10):
         socket = socket_of(clients, f"203.0.113.{number}")
         socket.account.spend(1000.0)
         socket.close()
-    assert clients.owing == 3
+    assert clients.unpaid == 3
     assert socket_of(clients, "203.0.113.9").account.delay() > 0, "the last ones"
 
 

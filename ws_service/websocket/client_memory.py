@@ -1,10 +1,8 @@
-"""What one client makes the service hold, counted over all of its sockets.
+"""The memory that one client takes of the service, counted over all of its sockets.
 
-A message counts from its first byte to the moment in which the endpoint
-takes it, by what it inflates to, with what its objects cost besides: an
-empty frame costs memory too. What the library ``websockets`` inflates is
-counted frame by frame, by an extension of ours in its list, so that it stops
-before the frame that would be too much.
+A message counts from its first byte to the moment in which the endpoint takes it, by its inflated size, with what its
+objects cost besides: an empty frame costs memory too. What the library ``websockets`` inflates is counted frame by
+frame, by an extension in its list, so that it stops before the frame that would be too much.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ MESSAGE_COST = 512
 """Bytes that a message takes beside its payload: an event of ASGI and its place in a queue."""
 
 _LEAST = 65536
-"""Bytes of room that are made for a compressed frame, whose size nobody knows before."""
+"""Bytes that are made free for a compressed frame, whose size is not known before."""
 
 _BURST = 0.002
 """Seconds of inflating that a client may have at once."""
@@ -47,37 +45,37 @@ class ClientMemory:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._accounts: dict[str, Account] = {}
-        self._owing: OrderedDict[str, Account] = OrderedDict()
+        self._unpaid: OrderedDict[str, Account] = OrderedDict()
 
     def account(self, address: str) -> Account:
-        """Return the account of a client. It is forgotten behind its last socket, as soon as it owes nothing."""
+        """Return the account of a client. It is forgotten after its last socket, as soon as all is paid."""
         key = client_key(address)
         account = self._accounts.get(key)
         if account is None:
             self._forget_paid()
-            account = self._owing.pop(key) if key in self._owing else Account(key, self)
+            account = self._unpaid.pop(key) if key in self._unpaid else Account(key, self)
             self._accounts[key] = account
         return account
 
     def leave(self, account: Account) -> None:
-        """Hear that an account has no socket left."""
+        """Forget an account that has no socket left."""
         del self._accounts[account.client]
         self._forget_paid()
-        if account.free_at > time.monotonic():  # a new socket would be a way around what it owes
-            self._owing[account.client] = account
-            if len(self._owing) > _REMEMBERED:
-                self._owing.popitem(last=False)
+        if account.free_at > time.monotonic():  # a new socket would be a way around it
+            self._unpaid[account.client] = account
+            if len(self._unpaid) > _REMEMBERED:
+                self._unpaid.popitem(last=False)
 
     @property
-    def owing(self) -> int:
-        """Clients that have no socket and are remembered for what they owe."""
+    def unpaid(self) -> int:
+        """Clients that have no socket and are remembered for what they have not paid."""
         self._forget_paid()
-        return len(self._owing)
+        return len(self._unpaid)
 
     def _forget_paid(self) -> None:
         now = time.monotonic()
-        while self._owing and next(iter(self._owing.values())).free_at <= now:
-            self._owing.popitem(last=False)
+        while self._unpaid and next(iter(self._unpaid.values())).free_at <= now:
+            self._unpaid.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._accounts)
@@ -86,7 +84,7 @@ class ClientMemory:
 class Account:
     """What the sockets of one client hold.
 
-    ``held`` is in bytes. ``client`` is whom the address was counted for.
+    ``held`` is in bytes. ``client`` is what its address is counted as.
     ``free_at`` is when what its frames have cost is paid for, in seconds of ``time.monotonic``.
     """
 
@@ -106,7 +104,7 @@ class Account:
         self.free_at = max(self.free_at, time.monotonic()) + _SHARE * seconds
 
     def delay(self) -> float:
-        """Return the seconds for which none of its sockets is fed: until it owes no more than a burst."""
+        """Return the seconds for which none of its sockets is read: until all but a burst is paid."""
         if not self.free_at:  # it has sent nothing that is compressed
             return 0.0
         return max(0.0, self.free_at - time.monotonic() - _SHARE * _BURST)
@@ -121,10 +119,10 @@ class Account:
         """Bytes that may be held in addition; below 0 it is too much already."""
         return self._owner.limit - self.held
 
-    def make_room(self, asking: SocketMemory, size: int) -> None:
+    def evict_for(self, asking: SocketMemory, size: int) -> None:
         """Close the sockets that hold most, until one more may hold ``size`` bytes more, or is the largest itself.
 
-        So a neighbour behind the same address who holds little is not closed for one who holds much.
+        So a socket with little is not closed for another one of the same address that has much.
         """
         while self.left < size:
             largest = max(self.sockets, key=_held)
@@ -176,7 +174,7 @@ class SocketMemory:
 
     @property
     def account(self) -> Account:
-        """Whose memory it is."""
+        """The account of its client."""
         return self._account
 
     @property
@@ -191,13 +189,13 @@ class SocketMemory:
         self.held += size
         self._account.held += size
         if size > 0 and self._account.left < 0:
-            self._account.make_room(self, 0)
+            self._account.evict_for(self, 0)
         return self._account.left >= 0
 
-    def has_room(self, size: int) -> int:
+    def make_free(self, size: int) -> int:
         """Return how many bytes more the client may hold; others of its sockets go for ``size`` of them if need be."""
         if self._account.left < size and not self._is_closed:
-            self._account.make_room(self, size)
+            self._account.evict_for(self, size)
         return self._account.left
 
     def frame(self, wire: int, payload: int, is_final: bool) -> None:
@@ -260,7 +258,7 @@ class CountedFrames(Extension):
                 frame = extension.decode(frame, max_size=max_size)
             return frame
         costs = FRAME_COST + MESSAGE_COST - wire
-        left = memory.has_room(max(size, _LEAST if self._inner else 0) + costs) - costs
+        left = memory.make_free(max(size, _LEAST if self._inner else 0) + costs) - costs
         allowed = left if max_size is None else min(left, max_size)
         if self._inner:
             began = time.monotonic()
