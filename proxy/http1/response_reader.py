@@ -182,11 +182,9 @@ class ResponseReader:
         self.has_begun = True
         if not self.status:
             data = self._read_heads(data)
-        if not data:
-            return
-        if self.is_complete:
+        if self.is_complete and data:
             self.is_reusable = False  # a second response, or a body where there is none: nothing has asked for it
-        else:
+        elif data:
             self._read_body(data, body)
 
     def end(self) -> None:
@@ -205,7 +203,8 @@ class ResponseReader:
             held = self._held
         while not self.status:
             end = held.find(_HEAD_END, max(start, searched - 3))
-            self._check_size(self._size + (len(held) if end < 0 else end + 4) - start)
+            if self._size + (len(held) if end < 0 else end + 4) - start > MAX_HEAD:
+                raise BadResponse(f"sent more than {MAX_HEAD} bytes of header")
             if end < 0:
                 if start or not searched:
                     self._held, searched = bytearray(held[start:]), 0
@@ -219,10 +218,6 @@ class ResponseReader:
             self.leftover = bytes(held[start:])
             return b""
         return bytes(held[start:])
-
-    def _check_size(self, size: int) -> None:
-        if size > MAX_HEAD:
-            raise BadResponse(f"sent more than {MAX_HEAD} bytes of header")
 
     def _check_beginning(self, head: bytearray, before: int) -> None:
         """Raise BadResponse for what cannot become a head: its end may never come.
@@ -268,9 +263,9 @@ class ResponseReader:
     def _framing_of(self, head: _Head) -> Framing:
         if self._is_head or head.has_no_body:
             return Framing.NONE
-        if head.is_chunked:
-            return Framing.CHUNKED
-        return Framing.UNTIL_CLOSE if head.length is None else Framing.LENGTH
+        if head.length is not None:
+            return Framing.LENGTH
+        return Framing.CHUNKED if head.is_chunked else Framing.UNTIL_CLOSE
 
     def _read_body(self, data: bytes, body: list[bytes]) -> None:
         end = len(data)

@@ -11,20 +11,15 @@ exactly where it should.
 from __future__ import annotations
 
 import asyncio
-import os
-import select
-import socket
 import time
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost, UpstreamUnreachable
 from proxy.http1.methods import SAFE
 from proxy.http1.response_reader import BadResponse, Response, ResponseReader
-from proxy.net import tls
-from proxy.net.read_after_reset import LastWords, last_words
 from proxy.net.read_size import READ_SIZE, give_way
-from ws_service.net.keepalive import keep_alive
+from proxy.upstream.transport import UpstreamTransport
 
 _TLS_ALERT = b"\x15"
 """The first byte of what a TLS server answers to plain HTTP, if it answers at all (RFC 8446, section 5.1)."""
@@ -40,7 +35,7 @@ class FastPathListener(Protocol):
         """Hear that the connection has ended before it was given back."""
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(UpstreamTransport):
     """A connection to an upstream, carrying one exchange at a time.
 
     ``begin``, ``write``, ``await head()``, then ``await read()`` until it
@@ -52,29 +47,19 @@ class UpstreamConnection(asyncio.Protocol):
     """
 
     def __init__(self, upstream_name: str, buffer: int) -> None:
+        super().__init__(buffer)
         self._name = upstream_name
-        self._buffer = buffer
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._writable: asyncio.Future[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._listener: FastPathListener | None = None
         self._pieces: list[bytes] = []
         self._taken = 0  # bytes of the body that have been read from here
         self._error: Exception | None = None
-        self._is_paused = self._is_full = False
-        self._is_given_up = False
         self.reader: ResponseReader | None = None
         """Of the exchange under way; None while it is idle."""
         self.idle_since = 0.0
         self.is_reused = False
-        self.has_tls = False
         self.is_counted = False
         """Whether it is one of those in flight; its upstream's to write."""
-        self.is_acknowledged = False
-        self.has_sent = False
-        """Whether any byte of the exchange may have left: then it is unknown what the upstream has read. For a method
-        that may be sent again in any case it is of no interest, and true from the beginning."""
 
     # -- the exchange
 
@@ -110,21 +95,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._listener = None
         self.reader.on_interim = on_interim
         self.data_received(data)
-
-    def write(self, data: bytes) -> None:
-        """Send bytes; on a connection that is gone they go nowhere, and ``head`` says why."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        self.is_acknowledged = False
-        if not self.has_sent:
-            data = self._send_at_once(self._transport, data)
-        if data:
-            self._transport.write(data)
-
-    async def drain(self) -> None:
-        """Wait until the upstream takes more bytes, or is gone."""
-        if self._writable is not None:
-            await self._writable
 
     def fail(self, error: Exception) -> None:
         """End the exchange with an error of our own: ``head`` and ``read`` raise it."""
@@ -185,18 +155,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether another exchange may follow this one."""
         reader = self.reader
         is_over = reader is None or (reader.is_reusable and self._error is None and not self._pieces)
-        return is_over and not self.is_closing and not isinstance(self._transport, LastWords)
-
-    def pause_reading(self) -> None:
-        """Read nothing more until ``resume_reading``, which makes the upstream wait."""
-        self._is_paused = True
-        if self._transport is not None and not self.is_closing:
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read on. Safe to call twice."""
-        self._is_paused = False
-        self._read_on()
+        return is_over and not (self.is_closing or self.is_reset)
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Hand out the transport after a 101, paused, and the bytes that came with it."""
@@ -228,67 +187,12 @@ class UpstreamConnection(asyncio.Protocol):
         self.is_reused = True
         self.idle_since = time.monotonic()
 
-    def has_gone_stale(self) -> bool:
-        """Ask the kernel whether the upstream has closed, or sent something that was not read yet.
-
-        For every request, also for those that could be sent again: what an upstream sent unasked would be read as
-        the response. Costs one system call, less than 1 us. Over TLS what waits may be no more than a ticket for the
-        next session; that cannot be told without reading it, and to give up a good connection is cheap.
-        """
-        return self.is_closing or bool(self._poll.poll(0))
-
-    def has_ended(self) -> bool:
-        """Ask the kernel whether the upstream has closed a new connection at once. Over TLS it cannot tell."""
-        if self.is_closing or self.has_tls:
-            return self.is_closing
-        assert self._transport is not None
-        lent = self._transport.get_extra_info("socket")
-        sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
-        try:
-            return not sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        finally:
-            sock.detach()
-
     def abort(self) -> None:
         """Close at once; the listener hears nothing more. Safe to call twice."""
         self._listener = None
         self.vanish()
 
-    @property
-    def is_closing(self) -> bool:
-        """Whether it has ended, or is about to."""
-        return self._transport is None or self._transport.is_closing()
-
-    # -- for the search for dead peers
-
-    @property
-    def wire(self) -> asyncio.Transport | None:
-        """Return the transport; None after its end."""
-        return self._transport
-
-    def vanish(self) -> None:
-        """Give up an upstream that does not acknowledge any more."""
-        self._is_given_up = True
-        if self._transport is not None:
-            self._transport.abort()
-
     # -- asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
-        # Not isinstance: uvloop's transports do not derive from asyncio's.
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=self._buffer)
-        self.has_tls = transport.get_extra_info("sslcontext") is not None
-        tls.bound(transport, self._buffer)
-        self._descriptor: int = transport.get_extra_info("socket").fileno()
-        keep_alive(transport.get_extra_info("socket"))
-        self._poll = select.poll()
-        self._poll.register(self._descriptor, select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         """Read a piece of the response; make the upstream wait when the body is read from here more slowly."""
@@ -315,15 +219,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange with an error, unless the whole response is here after all."""
-        # An upstream that refuses an upload answers (413, say) and closes with the rest unread, which resets the
-        # connection. The write that meets the reset must not lose the answer that came before it.
-        # Not where the exchange has been given up since: nothing would read it to its end, and close its descriptor.
-        if self.reader is not None and not self._is_given_up:
-            is_paused = self._is_paused or self._is_full
-            if (rest := last_words(self._transport, self, exc, is_paused=is_paused)) is not None:
-                self._transport = rest
-                self.resume_writing()
-                return
+        if self.reader is not None and self._reads_after_reset(exc):
+            return
         self._transport = None
         if self._listener is not None:
             listener, self._listener = self._listener, None
@@ -331,16 +228,6 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self.resume_writing()
         self._lost(exc)
-
-    def pause_writing(self) -> None:
-        """Make ``drain`` wait."""
-        self._writable = self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        """Let ``drain`` go on."""
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        self._writable = None
 
     # -- inside
 
@@ -360,30 +247,6 @@ class UpstreamConnection(asyncio.Protocol):
         if self.buffered > self._buffer and not self._is_full and self._transport is not None:
             self._is_full = True
             self._transport.pause_reading()
-
-    def _read_on(self) -> None:
-        if not (self._is_paused or self._is_full or self.is_closing):
-            assert self._transport is not None
-            self._transport.resume_reading()
-
-    def _send_at_once(self, transport: asyncio.Transport, data: bytes) -> bytes:
-        """Give the first bytes of an exchange to the kernel now; return those that it does not take.
-
-        A transport may keep them until the end of this turn of the loop, and the upstream's end may come before. Then
-        it would be unknown whether they left, and a request that must not be sent twice would fail.
-        """
-        if self.has_tls or transport.get_write_buffer_size():
-            self.has_sent = True
-            return data
-        try:
-            count = os.write(self._descriptor, data)
-        except BlockingIOError:
-            count = 0
-        except OSError:  # nothing has left: ``retry`` hears so
-            transport.abort()
-            return b""
-        self.has_sent = True
-        return data[count:]
 
     def _break(self, what: str, remedy: str = "") -> None:
         """End the exchange as an error of the upstream; remedy: what the operator can do."""

@@ -27,20 +27,32 @@ SILENCE = IDLE + INTERVAL * COUNT
 UNANSWERED = 3
 """How often that has been sent again, or a zero window asked after, without an answer."""
 
+_OPTIONS = tuple(
+    (getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", IDLE), ("TCP_KEEPINTVL", INTERVAL), ("TCP_KEEPCNT", COUNT))
+    if hasattr(socket, name)  # macOS spells one of them differently, and has sane defaults
+)
+
 _INFO = 64
 """Bytes of TCP_INFO that are looked at (linux/tcp.h, struct tcp_info)."""
 
 
-def keep_alive(sock: socket.socket | None) -> None:
-    """Have TCP ask now and then whether the peer is there. A listening socket passes that on to what it accepts."""
-    if sock is None or sock.family == getattr(socket, "AF_UNIX", None):
+def keep_alive(lent: socket.socket | None) -> None:
+    """Have TCP ask now and then whether the peer is there. A listening socket passes that on to what it accepts.
+
+    lent: a socket, or what a transport shows of its own.
+    """
+    if lent is None or lent.family == getattr(socket, "AF_UNIX", None):
         return
-    options = {"TCP_KEEPIDLE": IDLE, "TCP_KEEPINTVL": INTERVAL, "TCP_KEEPCNT": COUNT}
-    with suppress(OSError):  # a peer that has gone already; reading says so
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in options.items():
-            if hasattr(socket, name):  # macOS spells one of them differently, and has sane defaults
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    with suppress(OSError, ValueError):  # a peer that has gone already; reading says so
+        # One object of our own: uvloop makes a new one, with system calls, for each option.
+        sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _OPTIONS:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        finally:
+            sock.detach()
 
 
 def has_vanished(transport: asyncio.BaseTransport) -> bool | None:
@@ -53,7 +65,6 @@ def has_vanished(transport: asyncio.BaseTransport) -> bool | None:
         return None
     sock = None
     try:
-        # One object of our own: uvloop makes a new one, with system calls, for each option.
         sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO)
     except (OSError, ValueError):  # it has ended meanwhile

@@ -471,17 +471,6 @@ async def test_a_switch_of_protocols_hands_out_the_transport_and_what_came_behin
         await server.wait_closed(1)
 
 
-@pytest.mark.parametrize("option", ["TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"])
-async def test_tcp_asks_whether_the_upstream_is_still_there(option: str) -> None:
-    async with origin(answering(b"")) as server:
-        connection = await upstream(server.url).connect(5)
-        assert connection.wire is not None
-        sock = connection.wire.get_extra_info("socket")
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        assert 0 < sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) <= 15
-        connection.abort()
-
-
 async def test_an_upstream_that_answers_in_tls_is_said_to_and_nobody_waits_for_it() -> None:
     async with origin(answering(b"\x15\x03\x01\x00\x02\x02\x46")) as server:
         connection = await upstream(server.url).connect(5)
