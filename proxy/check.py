@@ -26,7 +26,7 @@ from ws_service.config.consistency import Disagreement, disagreements
 from ws_service.config.file import ConfigFile, Reading, Section
 from ws_service.config.sections import DASH_LISTEN
 from ws_service.errors import Mistake
-from ws_service.hosting.trial import problem
+from ws_service.hosting.import_check import problem
 from ws_service.net.folders import socket_problem
 
 

@@ -101,10 +101,8 @@ def explain(context: click.Context, words: tuple[str, ...], path: Path | None, l
         way = f"hand over to ws through {settings.handoff}, or tunnel"
     address = getattr(settings.upstreams, decision.upstream)
     once = f", once {rule.ask} on dash answers 2xx ({rule.name})" if rule else ""
-    judge = ""
-    if isinstance(decision, Upgrade):
-        is_dashs = table.leaves_origin_to_dash(decision.upstream, decision.target)
-        judge = "; Dash checks the origin" if is_dashs else ""
+    is_dash_origin = isinstance(decision, Upgrade) and table.leaves_origin_to_dash(decision.upstream, decision.target)
+    judge = "; Dash checks the origin" if is_dash_origin else ""
     click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}{once}{judge}")
 
 

@@ -19,18 +19,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ws_service.config.file import find
 from ws_service.config.settings import Settings, load_settings
 from ws_service.errors import AppError
-from ws_service.hosting import loader as hosting
-from ws_service.hosting.not_found import answer, no_page, refuse
+from ws_service.hosting import loader
+from ws_service.hosting.hosted_app import empty_lifespan
+from ws_service.hosting.not_found import answer, answer_error, refuse
 from ws_service.logs.limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
 limited = LimitedLog(log)
-"""For whatever a client can cause."""
+"""For what a client can cause."""
 
 CONFIG_VARIABLE = "DASH_WS_PROXY_CONFIG"
 """Names the config file where there is no command line; unset means ``config.yaml``, if there is one."""
 
-NOTHING = "This is the WebSocket service, and no app is named: set ws_service.app. Pages come from the Dash server."
+NO_APP = "This is the WebSocket service, and no app is named: set ws_service.app. Pages come from the Dash server."
 
 
 class Service:
@@ -49,29 +50,26 @@ class Service:
         elif self._hosted is not None:
             await self._hosted(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await _bare_lifespan(receive, send)
+            await receive()
+            await empty_lifespan(receive, send)
         elif scope["type"] == "http":
-            await no_page(send, NOTHING)
+            await answer_error(send, 404, NO_APP)
         else:
             limited.say(
-                "nothing", logging.WARNING, "refused a WebSocket at %s: ws_service.app names no app", scope["path"]
+                "no app", logging.WARNING, "refused a WebSocket at %s: ws_service.app names no app", scope["path"]
             )
-            await refuse(scope, send, f"{NOTHING}\n")
+            await refuse(scope, send, f"{NO_APP}\n")
 
 
 def create_app(settings: Settings | None = None, folder: Path | None = None, place: str = "") -> Service:
     """Make the service.
 
-    settings: None reads the file that ``DASH_WS_PROXY_CONFIG`` names, or
-        ``config.yaml`` of the working directory when it is not set, and takes
-        every default when there is none.
-    folder: where the user's module is looked for first. None: the folder of
-        that file, or the working directory.
-    place: file, line and key of ``ws_service.app``, for what is said of an
-        app that cannot be served. Empty: not known.
+    settings: None reads the file that ``DASH_WS_PROXY_CONFIG`` names, or ``config.yaml`` of the working directory when
+        it is not set, and takes every default when there is none.
+    folder: where the user's module is looked for first. None: the folder of that file, or the working directory.
+    place: file, line and key of ``ws_service.app``, for the message about an app that cannot be served. Empty: unknown.
 
-    Raises ConfigError with every mistake in the file, and AppError when the
-    app that it names cannot be served.
+    Raises ConfigError with every mistake in the file, and AppError when the app that it names cannot be served.
     """
     if settings is None:
         named = os.environ.get(CONFIG_VARIABLE)
@@ -87,14 +85,8 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, pla
         )
         return Service(None)
     try:
-        return Service(hosting.load(settings.app, folder or Path.cwd()))
+        return Service(loader.load(settings.app, folder or Path.cwd()))
     except AppError as error:
         if not place:
             raise
         raise AppError(place + str(error).removeprefix("ws_service.app ")) from error.__cause__
-
-
-async def _bare_lifespan(receive: Receive, send: Send) -> None:
-    for _ in ("startup", "shutdown"):
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})

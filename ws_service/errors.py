@@ -38,7 +38,7 @@ class Mistake:
 class ConfigError(ServiceError):
     """The config file cannot be used; ``mistakes`` holds all of them, in the order of the file.
 
-    What is in the file is text and nothing else where it is said: no command to a terminal.
+    Text of the file is escaped in its message, so that it cannot be a command to a terminal.
     """
 
     def __init__(self, source: str, mistakes: list[Mistake]) -> None:
@@ -48,7 +48,7 @@ class ConfigError(ServiceError):
 
     def _sentence(self, mistake: Mistake) -> str:
         place = ":".join(str(p) for p in (self.source, mistake.line, mistake.column) if p is not None)
-        message = "\n".join(map(escaped, mistake.message.split("\n")))  # a traceback of the app's has lines
+        message = "\n".join(map(escaped, mistake.message.split("\n")))  # the traceback of an app has lines
         key = one_line(mistake.key, _LONGEST_KEY)
         return f"{escaped(place)}: {key}: {message}" if key else f"{escaped(place)}: {message}"
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import sys
 import textwrap
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
+import pytest
 from starlette.types import ASGIApp
 
 from ws_service import server
 from ws_service.config.addresses import split_listen
 from ws_service.config.settings import Settings
+from ws_service.logs.limited_log import LimitedLog
 
 
 class Threaded(server.Server):
@@ -72,3 +77,16 @@ def modules(folder: Path, **sources: str) -> Iterator[Path]:
         for name, module in list(sys.modules.items()):
             if name not in modules_before and str(getattr(module, "__file__", "")).startswith(str(folder)):
                 del sys.modules[name]
+
+
+def ask(address: str, method: str, path: str) -> tuple[int, Any]:
+    with closing(http.client.HTTPConnection(address, timeout=20)) as connection:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+def forget(monkeypatch: pytest.MonkeyPatch, log: LimitedLog) -> None:
+    """Let a limited log begin as if it had written nothing yet."""
+    monkeypatch.setattr(log, "_last", {})
+    monkeypatch.setattr(log, "_skipped", {})

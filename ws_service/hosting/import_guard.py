@@ -1,7 +1,7 @@
-"""While the user's module is imported: a server that it starts is refused, and an import that does not end is told.
+"""While the user's module is imported, it must not start a server, and an import that takes long is logged.
 
-``app.run()`` without its ``if __name__ == "__main__":`` would never come back: Dash and Flask in debug mode start the
-program anew in a process of its own, which imports the module again, and so on.
+``app.run()`` outside of ``if __name__ == "__main__":`` would never return: Dash and Flask in debug mode start the
+program again in a process of its own, which imports the module again, and so on.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ STARTERS = {
     "uvicorn": ("run", "Server.run"),
     "waitress": ("serve",),
 }
-"""What serves until it is told to stop, by the package whose public name it is."""
+"""Functions that serve until they are stopped, by the package that has them as public names."""
 
 SLOW = 10.0
-"""Seconds after which an import is said to be under way, and where: pandas and its like take 2 s from a cold disk."""
+"""Seconds after which the log says at which line an import is; large libraries take 2 s from a cold disk."""
 
 
 class ServesAtImport(BaseException):
-    """The module starts a server. No ``Exception``: a module that catches those goes on to the next one."""
+    """The module starts a server. Not an ``Exception``, because modules catch those."""
 
     def __init__(self, what: str, caller: traceback.FrameSummary) -> None:
         super().__init__(f"{what} at {caller.filename}:{caller.lineno}")
 
 
 @contextmanager
-def watched(name: str, folder: Path, slow: float = SLOW) -> Iterator[None]:
-    """Watch over the import of a module, in this thread, for the length of a ``with`` block.
+def guarded_import(name: str, folder: Path, slow: float = SLOW) -> Iterator[None]:
+    """Refuse servers while a module is imported, in this thread, for the length of a ``with`` block.
 
     name: of the module. folder: where the user's own files are. slow: in seconds, see ``SLOW``.
 
-    Raises ServesAtImport out of what starts a server. In other threads the module may start what it likes.
+    Raises ServesAtImport from the call that starts a server. In other threads the module may start servers.
     """
-    timer = threading.Timer(slow, _say_where, (name, folder.resolve(), slow, threading.get_ident()))
+    timer = threading.Timer(slow, _log_where, (name, folder.resolve(), slow, threading.get_ident()))
     timer.name, timer.daemon = "slow import", True
     refusal = _Refusal(threading.get_ident())
     sys.meta_path.insert(0, refusal)
@@ -60,11 +60,11 @@ def watched(name: str, folder: Path, slow: float = SLOW) -> Iterator[None]:
     finally:
         timer.cancel()
         sys.meta_path.remove(refusal)
-        refusal.take_back()
+        refusal.restore()
 
 
 class _Refusal:
-    """A finder of modules that finds none: it notes which packages come, and puts ours in the place of what serves."""
+    """A finder that finds no module: it notes which packages are imported, and replaces their functions that serve."""
 
     def __init__(self, thread: int) -> None:
         self._thread = thread
@@ -72,7 +72,7 @@ class _Refusal:
         self._replaced: list[tuple[Any, str, Any]] = []
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Find a package as it would be found without us, and ask to be called when it has been imported."""
+        """Find a package as Python does, and replace its functions once it has been imported."""
         if name not in self._expected:
             return None
         self._expected.remove(name)
@@ -80,16 +80,16 @@ class _Refusal:
         loader: Any = spec.loader if spec is not None else None
 
         def executed(module: Any) -> None:
-            del loader.exec_module  # once is enough: a module that is loaded again is none of ours
+            del loader.exec_module  # once is enough: a reload of the package is not replaced
             loader.exec_module(module)
             self.apply(name)
 
-        with suppress(AttributeError):  # a loader that takes no attribute is not watched
+        with suppress(AttributeError):  # a loader that takes no attribute: the package stays as it is
             loader.exec_module = executed
         return spec
 
     def apply(self, package: str) -> None:
-        """Put ours in the place of what serves in a package that is imported."""
+        """Replace the functions that serve in a package that is imported."""
         self._expected.discard(package)
         for dotted in STARTERS[package]:
             owner: Any = sys.modules[package]
@@ -101,8 +101,8 @@ class _Refusal:
                 setattr(owner, attribute, self._refuse(dotted if steps else f"{package}.{dotted}", original))
                 self._replaced.append((owner, attribute, original))
 
-    def take_back(self) -> None:
-        """Put everything back into its place."""
+    def restore(self) -> None:
+        """Put back what was replaced."""
         while self._replaced:
             setattr(*self._replaced.pop())
 
@@ -115,7 +115,7 @@ class _Refusal:
         return refuse
 
 
-def _say_where(name: str, folder: Path, slow: float, thread: int) -> None:
+def _log_where(name: str, folder: Path, slow: float, thread: int) -> None:
     frame: FrameType | None = sys._current_frames().get(thread)
     place = ""
     while frame is not None and not place:

@@ -1,8 +1,7 @@
-"""What is answered where an app has nothing: a handshake without an endpoint, and a page that is Dash's to serve.
+"""Answers where an app has no route: to a handshake without an endpoint, and to a request for a page of Dash.
 
-A WebSocket without an endpoint is a 403 to Starlette, without a word: the same
-that the gateway says to a page of another site. Here it is a 404 that names
-the path, the paths that there are, and who says so.
+Starlette answers a WebSocket without an endpoint with an empty 403, as the gateway answers a page of another site.
+Here it is a 404 that names the path, the paths that the app has, and the service as its source.
 """
 
 from __future__ import annotations
@@ -13,28 +12,28 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ws_service.hosting.routes import websocket_paths
-from ws_service.logs.formatter import escaped, shortened
+from ws_service.logs.formatter import one_line
 from ws_service.logs.limited_log import LimitedLog
 from ws_service.net.json_response import error_content, json_response
 
 log = logging.getLogger(__name__)
 
-SAID = "ws_service.said"
+LOGGED = "ws_service.logged"
 """In a scope: a list, which is not empty once the log has a line about this handshake."""
 
 _MOST_PATHS = 20
-"""Paths that are listed. They are the app's own; whoever may open a WebSocket may know them."""
+"""Paths that are listed. They are the app's own; every client may know them."""
 
 _LONGEST = 200
 """Characters of a path."""
 
 
-class Nowhere:
-    """The end of a router's routes.
+class NotFound:
+    """The default of a router, for scopes that match no route.
 
     name: of the app, for messages. root: the app, for the paths that it has.
-    otherwise: what the router would have done with HTTP; None: it is said that pages come from the Dash server.
-    limited_log: for whatever a client can cause.
+    otherwise: what the router would have done with HTTP; None: a 404 that says that pages come from the Dash server.
+    limited_log: for what a client can cause.
     """
 
     def __init__(self, name: str, root: object, otherwise: ASGIApp | None, limited_log: LimitedLog) -> None:
@@ -42,43 +41,44 @@ class Nowhere:
         self._root = root
         self._otherwise = otherwise
         self._log = limited_log
-        self._known: list[str] | None = None
+        self._paths: list[str] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one scope."""
         path = _shown(scope["path"])
         if scope["type"] == "websocket":
-            if self._known is None:  # not before: an app may add some at its startup
-                self._known = [_shown(one) for one in websocket_paths(self._root)]
-            known = self._known
+            if self._paths is None:  # not earlier: an app may add some at its startup
+                self._paths = [_shown(one) for one in websocket_paths(self._root)]
+            paths = self._paths
             self._log.say(
                 "no endpoint",
                 logging.WARNING,
                 "no endpoint for a WebSocket at %s: answered with 404; %s has %s",
                 path,
                 self._name,
-                _listed(known, ", "),
+                _listed(paths, ", "),
             )
-            scope.get(SAID, []).append(True)
+            scope.get(LOGGED, []).append(True)
             await refuse(
                 scope,
                 send,
                 f"There is no endpoint for a WebSocket at {path}.\n"
-                f"{self._name} has:\n  {_listed(known, chr(10) + '  ')}\n"
+                f"{self._name} has:\n  {_listed(paths, chr(10) + '  ')}\n"
                 "This is an answer of the WebSocket service, dash-ws-service.\n",
             )
         elif self._otherwise is not None:
             await self._otherwise(scope, receive, send)
         else:
-            await no_page(
+            await answer_error(
                 send,
+                404,
                 f"This is the WebSocket service. {self._name} has no route for {path}, and Dash's own pages come from "
                 "the Dash server: check where the gateway's routes send this path.",
             )
 
 
 async def refuse(scope: Scope, send: Send, text: str, status: int = HTTPStatus.NOT_FOUND) -> None:
-    """Refuse a handshake before it is accepted, with a text for people."""
+    """Refuse a handshake before it is accepted, with a text."""
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008})
         return
@@ -88,9 +88,9 @@ async def refuse(scope: Scope, send: Send, text: str, status: int = HTTPStatus.N
     await send({"type": "websocket.http.response.body", "body": text.encode()})
 
 
-async def no_page(send: Send, message: str) -> None:
-    """Answer a request with a 404 that says why, for programs."""
-    await answer(send, 404, error_content(404, message))
+async def answer_error(send: Send, status: int, message: str) -> None:
+    """Answer a request with an error in JSON. message: why."""
+    await answer(send, status, error_content(status, message))
 
 
 async def answer(send: Send, status: int, content: dict[str, str]) -> None:
@@ -101,7 +101,7 @@ async def answer(send: Send, status: int, content: dict[str, str]) -> None:
 
 
 def _shown(path: str) -> str:
-    return escaped(shortened(path, _LONGEST))
+    return one_line(path, _LONGEST)
 
 
 def _listed(paths: list[str], between: str) -> str:

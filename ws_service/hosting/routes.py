@@ -1,6 +1,6 @@
-"""What an app is made of: apps, routers and routes below it, which of them are Dash's, and where its WebSockets are.
+"""The tree of an app: the apps, routers and routes below it, and the paths of its WebSockets.
 
-This room knows Starlette's and FastAPI's trees. It does not import dash: a name is enough to tell what is Dash's.
+It knows the trees of Starlette and FastAPI.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute
+from starlette.routing import BaseRoute, Host, Mount, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 _OF_A_FRAMEWORK = ("starlette", "fastapi", "a2wsgi")
@@ -65,33 +64,9 @@ def serves_websockets(part: object) -> bool:
         return package(part.endpoint) != "dash"
     if isinstance(part, Starlette | Router | Mount | Host | StaticFiles):
         return False
-    # A route or a mounted app of another make (say Socket.IO's) keeps its paths to itself, so it is believed.
+    # A route or a mounted app of another framework (such as Socket.IO) does not tell its paths; it is assumed to.
     kind = package(type(part))
     return kind in ("engineio", "socketio") or (kind not in _OF_A_FRAMEWORK and not children(part))
-
-
-def is_dashs(part: object) -> bool:
-    """Tell whether a part, or a middleware that an app names, is Dash's own."""
-    if isinstance(part, Starlette):
-        return any(map(is_dashs, part.user_middleware))
-    if isinstance(part, Middleware):
-        return getattr(part.cls, "__name__", "") == "DashMiddleware" and package(part.cls) == "dash"
-    return is_dashs_socket(part) or is_dashs_page(part)
-
-
-def is_dashs_socket(part: object) -> bool:
-    """Tell whether a part is the route that Dash >= 4.2 carries its own callbacks on.
-
-    It is told by whose code serves it, and not by how a path ends: an endpoint of the user's may have any (issue 9).
-    """
-    return isinstance(part, WebSocketRoute) and package(part.endpoint) == "dash"
-
-
-def is_dashs_page(part: object) -> bool:
-    """Tell whether a part is one of Dash's own HTTP routes: pages, callbacks, files, and what catches all the rest."""
-    if isinstance(part, Route):
-        return package(part.endpoint) == "dash"
-    return isinstance(part, Mount) and isinstance(part.app, StaticFiles) and str(part.name).endswith("dash_assets")
 
 
 def package(kind: object) -> str:

@@ -1,10 +1,8 @@
-"""Log lines in which what a client said is text and nothing else: no line of its own, no command to a terminal.
+"""Log lines in which the text of a client is escaped: it can neither make a line nor command a terminal.
 
-A path, a field or a message may hold line ends, escape codes (ECMA-48) and
-characters that turn the direction of what follows (CWE-117, CVE-2021-42574).
-Whoever logs one, the gateway, the service, uvicorn or the user's endpoint, in
-a message or in the text of an exception: here it is escaped and its length
-bounded, in the one place through which every line goes (issue 9).
+A path, a field or a message may hold line ends, escape codes (ECMA-48) and characters that change the direction of what
+follows (CWE-117, CVE-2021-42574). They are logged by the gateway, the service, uvicorn and the user's endpoints, in
+messages and in the texts of exceptions. Every line goes through this module, which escapes it and bounds its length.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 
 LINES = {"has_lines": True}
-"""For ``extra`` of a record whose own line ends are to stay: a traceback that was made a text before."""
+"""For ``extra`` of a record whose line ends are kept: a traceback that is a text already."""
 
 _MARK = "has_lines"
 
@@ -40,7 +38,7 @@ _MAX_CHAIN = 16
 
 
 def escaped(text: str) -> str:
-    """Return ``text`` with everything written out that is no visible character; what is visible stays as it is."""
+    """Return ``text`` with everything escaped that is no visible character; visible characters stay as they are."""
     if text.isascii() and text.isprintable():
         return text
     return _UNPRINTABLE.sub(_escape, text)
@@ -72,8 +70,8 @@ def _escape(found: re.Match[str]) -> str:
 class LineFormatter(logging.Formatter):
     """A formatter whose records are one line each, and the lines of their tracebacks.
 
-    Line ends of a message stay where its maker says so (``extra=LINES``) and
-    in what uvicorn passes on of the app's lifespan, where no client speaks.
+    Line ends of a message are kept with ``extra=LINES``, and in what uvicorn logs of the app's lifespan, where no text
+    of a client occurs.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -71,7 +71,7 @@ def test_of_a_list_is_told_what_came_went_and_changed_and_not_what_stayed() -> N
     ]
 
 
-def test_what_lets_everybody_pass_is_told_although_it_is_null() -> None:
+def test_a_rule_that_allows_every_request_is_told_although_it_is_null() -> None:
     (change,) = differences(settings(), settings(auth=[{"path": "/login", "ask": None}]))
     assert change == "auth: added {path: /login, ask: null}"
 

@@ -175,7 +175,7 @@ def test_what_is_no_yaml_is_said_with_what_to_write(text: str, place: str, sente
     assert mistakes(text) == [f"c:{place}: {AT}{sentence}"]
 
 
-def test_what_nobody_has_thought_of_keeps_the_parsers_words_and_a_hint() -> None:
+def test_an_unknown_error_keeps_the_parsers_words_and_a_hint() -> None:
     (line,) = mistakes("gateway: |9x\n  a\n- b\n")
     assert line.startswith(f"c:1:10: {AT}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from ws_service.hosting.import_guard import ServesAtImport, watched
+from ws_service.hosting.import_guard import ServesAtImport, guarded_import
 
 
 class Module:
@@ -22,7 +22,7 @@ class Module:
         self.names: dict[str, object] = {"__name__": "module", "__file__": str(self.path)}
 
     def run(self, slow: float = 60.0) -> None:
-        with watched("module", self.path.parent, slow):
+        with guarded_import("module", self.path.parent, slow):
             exec(compile(self.path.read_text(), str(self.path), "exec"), self.names)
 
 

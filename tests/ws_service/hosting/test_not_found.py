@@ -9,7 +9,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
-from ws_service.hosting.not_found import SAID, Nowhere
+from ws_service.hosting.not_found import LOGGED, NotFound
 from ws_service.logs.limited_log import LimitedLog
 
 
@@ -23,9 +23,9 @@ async def ask(path: str, *paths: str, **scope: Any) -> list[dict[str, Any]]:
         sent.append(message)
 
     app = Starlette(routes=[WebSocketRoute(one, endpoint) for one in paths])
-    nowhere = Nowhere("app:app", app, None, LimitedLog(logging.getLogger("ws_service.nowhere")))
+    not_found = NotFound("app:app", app, None, LimitedLog(logging.getLogger("ws_service.nowhere")))
     scope = {"type": "websocket", "path": path, "extensions": {"websocket.http.response": {}}, **scope}
-    await nowhere(scope, None, send)  # type: ignore[arg-type]
+    await not_found(scope, None, send)  # type: ignore[arg-type]
     return sent
 
 
@@ -50,7 +50,7 @@ async def test_what_a_client_wrote_is_text_and_nothing_else(caplog: pytest.LogCa
 
 async def test_who_counts_lines_is_told_that_there_is_one() -> None:
     said: list[bool] = []
-    await ask("/nowhere", **{SAID: said})
+    await ask("/nowhere", **{LOGGED: said})
     assert said == [True]
 
 

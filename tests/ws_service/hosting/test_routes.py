@@ -1,15 +1,14 @@
-"""An app's tree: what is below what, where its WebSockets are, and what of it is Dash's."""
+"""An app's tree: what is below what, and where its WebSockets are."""
 
 from __future__ import annotations
 
-import pytest
 from fastapi import APIRouter, FastAPI, WebSocket
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
+from starlette.routing import Host, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
-from ws_service.hosting.routes import is_dashs, tree, websocket_paths
+from ws_service.hosting.routes import tree, websocket_paths
 
 
 async def endpoint(websocket: WebSocket) -> None: ...
@@ -65,18 +64,3 @@ def test_what_holds_itself_is_walked_once() -> None:
     app = Starlette(routes=[WebSocketRoute("/ws", endpoint)])
     app.mount("/again", app)
     assert websocket_paths(app) == ["/ws"]
-
-
-def test_dashs_own_parts_are_told_by_whose_code_they_are() -> None:
-    dash = pytest.importorskip("dash")
-    pytest.importorskip("dash.backends")
-    app = dash.Dash("x", backend="fastapi")
-    app.layout = dash.html.Div()
-    server = app.server
-    dashs = len([part for part in server.routes if is_dashs(part)])
-    assert dashs > 5
-    assert is_dashs(server)
-    server.add_api_route("/_dash-mine", page)
-    server.add_api_websocket_route("/_dash-ws-callback-mine", endpoint)
-    assert len([part for part in server.routes if is_dashs(part)]) == dashs
-    assert not any(map(is_dashs, tree(Starlette(routes=[Mount("/files", StaticFiles(directory="."))]))))

@@ -120,7 +120,7 @@ def test_a_flush_waits_until_everything_is_written_but_not_for_ever() -> None:
         read(reader, stuffed + 4)
 
 
-def test_a_reader_that_does_not_read_makes_nobody_wait(records: Records) -> None:
+def test_a_reader_that_does_not_read_blocks_no_caller(records: Records) -> None:
     with pipe() as (reader, end):
         stuffed = fill(end)
         with writing(end) as writer:
@@ -255,7 +255,7 @@ def test_a_record_and_its_traceback_are_escaped_whichever_logger_they_come_from(
     assert not [line for line in lines if line.startswith("ERROR forged")]
 
 
-def test_a_record_that_cannot_be_formatted_disturbs_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_that_cannot_be_formatted_does_not_end_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     with pipe() as (reader, end):
         with writing(end) as writer:
             handler = LogHandler(writer, "%(levelname)s %(message)s")

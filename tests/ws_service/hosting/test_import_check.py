@@ -10,7 +10,7 @@ import pytest
 
 from ws_service.errors import AppError
 from ws_service.hosting import loader as hosting
-from ws_service.hosting.trial import problem
+from ws_service.hosting.import_check import problem
 
 pytestmark = pytest.mark.system
 
@@ -51,7 +51,7 @@ def test_what_is_wrong_is_said_in_the_services_own_words(tmp_path: Path, name: s
     assert f"ws_service.app {problem(name, tmp_path)}" == hosting.explain(caught.value)
 
 
-def test_a_module_that_ends_the_process_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_a_module_that_ends_the_process_is_told_with_what_it_printed_last(tmp_path: Path) -> None:
     (tmp_path / "trial_end.py").write_text("import os\nprint('no licence', flush=True)\nos._exit(7)\n")
     assert problem("trial_end:app", tmp_path) == (
         "is trial_end:app, but importing it ended the process with exit code 7; put what waits, serves or ends the "

@@ -1,6 +1,6 @@
-"""Whether the app that ``ws_service.app`` names can be served: imported as the service does, in a process of its own.
+"""Whether the app that ``ws_service.app`` names can be served: it is imported as in the service, in a child process.
 
-Importing runs the user's code, which may print, wait, listen or end the process. None of that may happen to ``check``.
+An import runs the user's code, which may print, wait, listen or end the process. None of that may happen in ``check``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ DEADLINE = 60.0
 """Seconds for the import. Large libraries take 10 s on a cold disk; systemd gives a start 90 s."""
 
 _LAST_LINES = 12
-"""Lines of what the module has printed that are shown when its process ended without a word."""
+"""Lines of what the module has printed that are shown when its process ended without an answer."""
 
 _LONGEST = 8192
 """Characters of an answer, which must fit into a pipe."""
 
 _CHILD = (
     "import json, sys; path, name, folder, descriptor = json.loads(sys.argv[1]); sys.path[:] = path; del sys.argv[1:]; "
-    "from ws_service.hosting.trial import run; run(name, folder, descriptor)"
+    "from ws_service.hosting.import_check import run; run(name, folder, descriptor)"
 )
 
 
@@ -44,7 +44,7 @@ def problem(name: str, folder: Path, deadline: float = DEADLINE) -> str | None:
                 stdout=printed,
                 stderr=subprocess.STDOUT,
                 pass_fds=(writer,),
-                start_new_session=True,  # what the module starts ends with it
+                start_new_session=True,  # for killpg: what the module starts ends with it
             )
         finally:
             os.close(writer)
@@ -55,10 +55,10 @@ def problem(name: str, folder: Path, deadline: float = DEADLINE) -> str | None:
             is_late = True
         finally:
             _end(process)
-        os.set_blocking(reader, False)  # whatever else holds the other end: what is said has been said
-        said = result.read()
-        if said and not is_late:
-            found: str | None = json.loads(said)
+        os.set_blocking(reader, False)  # processes of the module may hold the other end open; the answer is complete
+        answer = result.read()
+        if answer and not is_late:
+            found: str | None = json.loads(answer)
             return found
         printed.seek(max(0, printed.seek(0, os.SEEK_END) - _LONGEST))
         last = printed.read(_LONGEST).decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
@@ -69,9 +69,9 @@ def problem(name: str, folder: Path, deadline: float = DEADLINE) -> str | None:
 
 
 def run(name: str, folder: str, descriptor: int) -> None:
-    """Do the work of the process: import, and write the answer to a descriptor."""
+    """Import the app in the child process, and write the answer to a descriptor."""
     from ws_service.errors import AppError
-    from ws_service.hosting import loader  # here, because the process that asks needs no FastAPI
+    from ws_service.hosting import loader  # here: the parent process needs no FastAPI
 
     answer = None
     try:
@@ -79,7 +79,7 @@ def run(name: str, folder: str, descriptor: int) -> None:
     except AppError as error:
         answer = loader.explain(error).removeprefix("ws_service.app ")[:_LONGEST]
     os.write(descriptor, json.dumps(answer).encode())
-    os._exit(0)  # threads of the module's would hold every other exit
+    os._exit(0)  # threads of the module would keep the process alive
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
