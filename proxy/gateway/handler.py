@@ -13,8 +13,9 @@ from proxy.exchange.record import Exchange
 from proxy.gateway.completion import Completion
 from proxy.gateway.error_response import send_error
 from proxy.gateway.fast_path import FastPath
-from proxy.gateway.forward import check_size, forward, relay
+from proxy.gateway.forward import forward, relay
 from proxy.gateway.recorder import Observer, Recorder
+from proxy.gateway.request_body import check_size
 from proxy.gateway.routing import Forward, Refuse, Upgrade, decide
 from proxy.gateway.runtime import Runtime
 from proxy.gateway.uploads import Uploads

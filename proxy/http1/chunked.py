@@ -26,6 +26,10 @@ STRAY = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)")
 """What no line may hold that is not complete yet: control characters, and line ends that are not CRLF."""
 
 
+LAST_CHUNK = b"0\r\n\r\n"
+"""What ends a chunked body that has no trailers."""
+
+
 class ProtocolError(Exception):
     """What has come is no HTTP message, or could be taken for another one.
 
@@ -171,3 +175,8 @@ class ChunkReader:
         if STRAY.search(self._held, max(0, before - 1)) is not None:
             raise ProtocolError("a control character in a chunked body's own lines")
         return b"", end
+
+
+def chunk(data: bytes) -> bytes:
+    """Return bytes of a body as a chunk; nothing for no bytes, because that would be the last one."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""

@@ -446,7 +446,7 @@ _ONE_IN = 6
 
 NOBODY_CANCELS: dict[str, tuple[bool, str]] = {
     "RequestHandler.start": (False, "only the end of its connection cancels it, and closes that too"),
-    "_Body.pump.<locals>.run": (False, "its one owner, the exchange, has given the connection up by then"),
+    "OutgoingBody.start.<locals>.run": (False, "its one owner, the exchange, has given the connection up by then"),
     "Server.stop": (False, "a second signal takes another turn of the loop"),
     "Server._end": (True, "the stop waits for its end, whatever comes"),
     "ClientConnection.shutdown": (True, "it belongs to the end of the gateway"),

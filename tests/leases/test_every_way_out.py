@@ -31,7 +31,7 @@ RUNS = [(way, "uvloop") for way in WAYS.values()] + [(way, "asyncio") for way in
 @pytest.fixture(autouse=True)
 def short_moments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each disturbed run of an upload would wait a quarter of a second for the rest of a small body."""
-    monkeypatch.setattr("proxy.gateway.forward._MOMENT", 0.02)
+    monkeypatch.setattr("proxy.gateway.request_body._SHORT_WAIT", 0.02)
 
 
 @pytest.mark.parametrize(("way", "loop"), RUNS, ids=[f"{way.name.replace(' ', '-')}-{loop}" for way, loop in RUNS])
