@@ -44,7 +44,7 @@ class Uploads:
         """
         key = client_key(address)
         try:
-            return await self._slots.claim(key, most, seconds)
+            return await self._slots.acquire(key, most, seconds)
         except TimeoutError:
             what = f"{key} has {most} uploads under way, the most that gateway.limits.uploads_per_client allows"
             self._log.say("uploads", logging.WARNING, "%s; if it is a proxy, name it in gateway.trusted_proxies", what)

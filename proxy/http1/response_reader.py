@@ -1,7 +1,7 @@
 """The strict reading of responses: each head, the body, how its end is known, and whether another response may follow.
 
 Bytes in; heads, pieces of the body and errors out. What counts is RFC 9112 to
-the letter, with the liberties that nobody can read in two ways: what is sent
+the letter, with the liberties that cannot be read in two ways: what is sent
 on is written anew. A length may have zeros in front, a reason may be missing,
 chunk extensions and trailers end here.
 
@@ -25,7 +25,7 @@ cookies), HAProxy 16 KiB, Go 1 MiB, which counts the same."""
 
 MAX_FIELDS = 512
 """Fields of a response and of the interim responses before it: forty responses of 64 KiB of the shortest fields would
-keep everybody waiting (issue 9). Precedents: HAProxy 101, Python's http.client 100."""
+delay all other connections (issue 9). Precedents: HAProxy 101, Python's http.client 100."""
 
 MAX_SIMPLE_HEAD = 8192
 """Bytes of a head that is remembered, and may be passed on as bytes."""

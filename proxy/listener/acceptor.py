@@ -300,11 +300,11 @@ class Acceptor:
         if self._entrance is None or self._entrance.is_free(who):
             yield
             return
-        turn = await self.handshakes.claim(client_key(who), _HANDSHAKES, None)
+        slot = await self.handshakes.acquire(client_key(who), _HANDSHAKES, None)
         try:
             yield
         finally:
-            turn.release()
+            slot.release()
 
     async def _announced(self, sock: socket.socket, who: str, announcers: Trusted) -> Peer:
         if not is_trusted(who, announcers):

@@ -1,9 +1,9 @@
 """What the kernel still holds of a connection whose transport has closed it because a write failed.
 
-A peer that answers, or says goodbye, and closes with bytes of ours unread
+A peer that answers, or sends a close frame, and closes with unread bytes
 resets the connection. Linux keeps what had come before the reset. The event
 loops do not: a write that meets the reset closes the descriptor at once, and
-with it the answer (413, 401) or the close frame (1009) that says why.
+with it the response (413, 401) or the close frame (1009) that says why.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 from proxy.net.read_size import READ_SIZE
 
 
-def last_words(
+def read_after_reset(
     transport: asyncio.Transport | None, protocol: asyncio.Protocol, why: Exception | None, *, is_paused: bool
-) -> LastWords | None:
+) -> ReadAfterReset | None:
     """Return what still reads from a connection that is lost; None where there is nothing to read.
 
     To be called in ``connection_lost``, where the descriptor is still open. If it returns something, that is the
@@ -29,7 +29,7 @@ def last_words(
 
     Over TLS there is none: what the kernel holds is for the TLS layer, which has ended with its transport.
     """
-    if why is None or transport is None or isinstance(transport, LastWords):
+    if why is None or transport is None or isinstance(transport, ReadAfterReset):
         return None
     lent = transport.get_extra_info("socket")
     if lent is None or transport.get_extra_info("sslcontext") is not None:
@@ -41,14 +41,14 @@ def last_words(
     try:
         sock.setblocking(False)
         if sock.recv(1, socket.MSG_PEEK):
-            return LastWords(sock, protocol, why, is_paused=is_paused)
+            return ReadAfterReset(sock, protocol, why, is_paused=is_paused)
     except OSError:
         pass
     sock.close()
     return None
 
 
-class LastWords(asyncio.Transport):
+class ReadAfterReset(asyncio.Transport):
     """A transport that only reads, what there is and in pieces; what is written to it goes nowhere."""
 
     def __init__(self, sock: socket.socket, protocol: asyncio.Protocol, why: Exception, *, is_paused: bool) -> None:
@@ -108,11 +108,11 @@ class LastWords(asyncio.Transport):
         """Do nothing."""
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return who is told what was read."""
+        """Return the protocol that gets what is read."""
         return self._protocol
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Tell somebody else from here on."""
+        """Give what is read to another protocol from here on."""
         assert isinstance(protocol, asyncio.Protocol)
         self._protocol = protocol
 

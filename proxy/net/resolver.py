@@ -43,7 +43,7 @@ class Resolver:
             self._lookup = self._look_up()
         found = await asyncio.shield(self._lookup)
         if isinstance(found, OSError):
-            # A new one: it would collect the tracebacks of all who share it.
+            # A new one: it would collect the tracebacks of all calls that share it.
             raise type(found)(*found.args)
         return found
 
@@ -64,7 +64,7 @@ class Resolver:
                 found = error
             except UnicodeError as error:  # a label of more than 63 characters
                 found = socket.gaierror(socket.EAI_NONAME, str(error))
-            with suppress(RuntimeError):  # the loop has ended meanwhile, and all who waited with it
+            with suppress(RuntimeError):  # the loop has ended meanwhile, and all that waited with it
                 loop.call_soon_threadsafe(settle, found)
 
         Thread(target=run, name=f"look-up of {self._host}", daemon=True).start()

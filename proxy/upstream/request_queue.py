@@ -12,7 +12,7 @@ import random
 from itertools import islice
 
 from proxy.errors import Stopping, UpstreamFull
-from proxy.net.concurrency import ConcurrencyLimit, Line
+from proxy.net.concurrency import ConcurrencyLimit, Waiters
 
 STEP = 0.05
 """Seconds between two batches of requests that are let go when their upstream is back, give or take a half: 1, 2, 4,
@@ -29,8 +29,8 @@ class RequestQueue:
     def __init__(self, name: str, *, in_flight: int | None, waiting: int) -> None:
         self._name = name
         self._slots = ConcurrencyLimit(in_flight)
-        self._for_check: Line = {}
-        self._for_return: Line = {}
+        self._for_check: Waiters = {}
+        self._for_return: Waiters = {}
         self._timer: asyncio.TimerHandle | None = None  # for the next batch of those that wait for its return
         self._closed = ""  # what is said to those that still come
         self._max_waiting = waiting
@@ -59,7 +59,7 @@ class RequestQueue:
 
     def try_acquire(self) -> bool:
         """Take a slot if one is free and nothing waits for it; tell whether."""
-        return self._slots.claim_at_once()
+        return self._slots.try_acquire()
 
     async def acquire(self, timeout: float) -> None:
         """Take a slot, after those that came before. ``release`` gives it back.
@@ -67,17 +67,17 @@ class RequestQueue:
         timeout: seconds to wait for it. Raises UpstreamFull when there is none in time, or too many wait. Cancelling
         gives up the place.
         """
-        if self._slots.claim_at_once():
+        if self._slots.try_acquire():
             return
         self._check_length()
         try:
-            await self._slots.claim(timeout)
+            await self._slots.acquire(timeout)
         except TimeoutError:
             raise self._full(f"could take no other request within {timeout:g} s") from None
 
     def release(self) -> None:
         """Give a slot to the next that waits, or back."""
-        self._slots.leave()
+        self._slots.release()
 
     # -- an upstream that is unreachable
 
@@ -111,8 +111,8 @@ class RequestQueue:
         """
         self._closed = why
         self.suspend()
-        for line in (self._for_check, self._for_return):
-            _let_go(line, len(line))
+        for waiters in (self._for_check, self._for_return):
+            _let_go(waiters, len(waiters))
 
     # -- inside
 
@@ -123,17 +123,19 @@ class RequestQueue:
             pause = STEP * random.uniform(0.5, 1.5)
             self._timer = asyncio.get_running_loop().call_later(pause, self._let_batch_go, count * 2)
 
-    async def _wait(self, line: Line, timeout: float | None) -> None:
+    async def _wait(self, waiters: Waiters, timeout: float | None) -> None:
         if not self._closed:
-            if line is not self._for_check or line:  # one may always ask for a check: without it none would be made
+            if (
+                waiters is not self._for_check or waiters
+            ):  # one may always ask for a check: without it none would be made
                 self._check_length()
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            line[waiter] = None
+            waiters[waiter] = None
             try:
                 async with asyncio.timeout(timeout):
                     await waiter
             finally:
-                line.pop(waiter, None)
+                waiters.pop(waiter, None)
         if self._closed:
             raise Stopping(self._closed, headers=[(b"Retry-After", b"1")])
 
@@ -150,8 +152,8 @@ class RequestQueue:
         )
 
 
-def _let_go(line: Line, count: int) -> None:
-    for waiter in list(islice(line, count)):
-        del line[waiter]
+def _let_go(waiters: Waiters, count: int) -> None:
+    for waiter in list(islice(waiters, count)):
+        del waiters[waiter]
         if not waiter.done():
             waiter.set_result(None)

@@ -9,7 +9,7 @@ import socket
 from typing import cast
 
 from proxy.net import tls
-from proxy.net.read_after_reset import LastWords, last_words
+from proxy.net.read_after_reset import ReadAfterReset, read_after_reset
 from ws_service.net.keepalive import keep_alive
 
 
@@ -84,7 +84,7 @@ class UpstreamTransport(asyncio.Protocol):
     @property
     def is_reset(self) -> bool:
         """Whether nothing more can be sent, and only what had come before a reset is still read."""
-        return isinstance(self._transport, LastWords)
+        return isinstance(self._transport, ReadAfterReset)
 
     @property
     def wire(self) -> asyncio.Transport | None:
@@ -171,7 +171,7 @@ class UpstreamTransport(asyncio.Protocol):
         """
         if self._is_given_up:
             return False
-        rest = last_words(self._transport, self, exc, is_paused=self._is_paused or self._is_full)
+        rest = read_after_reset(self._transport, self, exc, is_paused=self._is_paused or self._is_full)
         if rest is None:
             return False
         self._transport = rest

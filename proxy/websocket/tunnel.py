@@ -12,7 +12,7 @@ from enum import Enum
 
 from proxy.errors import Outcome
 from proxy.net.client_limits import Lease
-from proxy.net.read_after_reset import last_words
+from proxy.net.read_after_reset import read_after_reset
 from proxy.net.read_size import give_way
 from proxy.net.timers import is_over
 from proxy.websocket.closing import Discarder, FrameFinisher, StallTimeout
@@ -232,7 +232,7 @@ class Tunnel:
 
     def leg_lost(self, leg: Leg, error: Exception | None) -> None:
         """Note that one connection is gone, and let the other one end too."""
-        rest = last_words(leg.transport, leg.reader, error, is_paused=leg.other.lease is not None)
+        rest = read_after_reset(leg.transport, leg.reader, error, is_paused=leg.other.lease is not None)
         if rest is not None:
             # Its close frame, most likely. It takes no more bytes, so the other side need not be paused for it.
             leg.transport = rest

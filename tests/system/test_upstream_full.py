@@ -60,7 +60,7 @@ def test_who_waits_too_long_is_told_when_to_come_again(tmp_path: Path, origin: O
         assert first.read_message().status == 200
 
 
-def test_when_the_room_is_full_too_the_answer_comes_at_once(tmp_path: Path, origin: Origin) -> None:
+def test_when_the_queue_is_full_too_the_answer_comes_at_once(tmp_path: Path, origin: Origin) -> None:
     with running_gateway(tmp_path, dash=origin.url, limits={"in_flight": 1, "waiting": 1}) as gateway:
         asked(gateway, "/in-flight")
         wait_until(gateway, in_flight=1)

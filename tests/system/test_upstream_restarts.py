@@ -231,7 +231,7 @@ def test_an_upstream_that_is_killed_again_and_again_fails_no_get(tmp_path: Path,
         assert set(clients.answers) == {"GET 200", "handshake 101"}, clients.answers
 
 
-def test_callbacks_wait_while_their_upstream_is_away_and_are_told_when_it_stays_away(
+def test_callbacks_wait_while_their_upstream_is_unreachable_and_are_told_when_it_stays_so(
     tmp_path: Path, origin: Origin
 ) -> None:
     callback = request("POST /_dash-update-component", "Content-Length: 2", body=b"{}")
@@ -294,7 +294,7 @@ def test_a_real_dash_that_is_deployed_anew_fails_no_get(tmp_path: Path) -> None:
         assert set(clients.answers) == {"GET 200"}, clients.answers
 
 
-def test_a_name_that_nobody_knows_stops_nothing_else(tmp_path: Path, origin: Origin) -> None:
+def test_a_name_that_is_not_known_stops_nothing_else(tmp_path: Path, origin: Origin) -> None:
     with running_gateway(tmp_path, dash=origin.url, ws="http://no-such-host.invalid:1", routes=[]) as gateway:
         shaking = [gateway.dial() for _ in range(20)]
         for client in shaking:

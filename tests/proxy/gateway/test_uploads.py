@@ -62,7 +62,7 @@ async def test_another_limit_holds_for_those_that_wait_as_soon_as_one_more_comes
     assert uploads.clients == 0
 
 
-async def test_without_a_limit_nobody_waits() -> None:
+async def test_without_a_limit_nothing_waits() -> None:
     uploads = Uploads()
     taken = [await uploads.acquire("192.0.2.1", None, 0) for _ in range(1000)]
     assert uploads.total == 1000

@@ -9,49 +9,49 @@ from tests.proxy.upstream.test_request_queue import begun, gone, settle
 
 
 async def test_a_turn_that_does_not_come_leaves_no_place_behind() -> None:
-    turns = ConcurrencyLimit(1)
-    await turns.claim(0)
+    limit = ConcurrencyLimit(1)
+    await limit.acquire(0)
     with pytest.raises(TimeoutError):
-        await turns.claim(0.02)
-    assert (turns.taken, turns.waiting) == (1, 0)
-    turns.leave()
-    assert turns.claim_at_once()
+        await limit.acquire(0.02)
+    assert (limit.taken, limit.waiting) == (1, 0)
+    limit.release()
+    assert limit.try_acquire()
 
 
 async def test_a_larger_limit_lets_those_in_who_wait() -> None:
-    turns = ConcurrencyLimit(1)
-    await turns.claim(0)
-    waiting = await begun(turns.claim(10), turns.claim(10))
-    turns.reconfigure(2)
+    limit = ConcurrencyLimit(1)
+    await limit.acquire(0)
+    waiting = await begun(limit.acquire(10), limit.acquire(10))
+    limit.reconfigure(2)
     await waiting[0]
-    assert (turns.taken, turns.waiting) == (2, 1)
-    turns.reconfigure(None)
+    assert (limit.taken, limit.waiting) == (2, 1)
+    limit.reconfigure(None)
     await waiting[1]
-    assert (turns.taken, turns.waiting) == (3, 0)
+    assert (limit.taken, limit.waiting) == (3, 0)
 
 
 async def test_a_smaller_limit_holds_although_others_wait() -> None:
-    turns = ConcurrencyLimit(3)
+    limit = ConcurrencyLimit(3)
     for _ in range(3):
-        await turns.claim(0)
-    waiting = await begun(turns.claim(10), turns.claim(10))
-    turns.reconfigure(1)
-    turns.leave()
-    turns.leave()
+        await limit.acquire(0)
+    waiting = await begun(limit.acquire(10), limit.acquire(10))
+    limit.reconfigure(1)
+    limit.release()
+    limit.release()
     await settle()
-    assert (turns.taken, turns.waiting) == (1, 2)
-    turns.leave()
+    assert (limit.taken, limit.waiting) == (1, 2)
+    limit.release()
     await waiting[0]
-    assert (turns.taken, turns.waiting) == (1, 1)
+    assert (limit.taken, limit.waiting) == (1, 1)
     await gone(waiting[1:])
-    turns.leave()
-    assert turns.taken == 0
+    limit.release()
+    assert limit.taken == 0
 
 
 async def test_of_a_client_without_an_end_to_wait_nothing_is_left_when_it_gives_up() -> None:
     clients = PerClientConcurrency()
-    first = await clients.claim("one", 1, None)
-    waiting = await begun(clients.claim("one", 1, None), clients.claim("two", 1, None))
+    first = await clients.acquire("one", 1, None)
+    waiting = await begun(clients.acquire("one", 1, None), clients.acquire("two", 1, None))
     other = await waiting[1]
     assert (clients.total, clients.clients, waiting[0].done()) == (2, 2, False)
     await gone(waiting[:1])

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from proxy.net.read_after_reset import LastWords, last_words
+from proxy.net.read_after_reset import ReadAfterReset, read_after_reset
 from proxy.net.read_size import READ_SIZE
 
 WHY = ConnectionResetError("a write met the reset")
@@ -53,8 +53,8 @@ def reset(said: bytes) -> socket.socket:
     return near
 
 
-def begin(sock: socket.socket, protocol: Protocol, *, is_paused: bool = False) -> LastWords:
-    rest = last_words(Transport(sock), protocol, WHY, is_paused=is_paused)
+def begin(sock: socket.socket, protocol: Protocol, *, is_paused: bool = False) -> ReadAfterReset:
+    rest = read_after_reset(Transport(sock), protocol, WHY, is_paused=is_paused)
     assert rest is not None
     sock.close()  # as the transport does that is lost
     return rest
@@ -89,7 +89,7 @@ async def test_it_waits_for_a_reader_that_is_slow() -> None:
     assert protocol.pieces == [b"said"]
 
 
-async def test_whoever_reads_no_more_gets_no_more_and_the_descriptor_is_given_back() -> None:
+async def test_what_reads_no_more_gets_no_more_and_the_descriptor_is_given_back() -> None:
     before = len(os.listdir("/dev/fd"))
     protocol = Protocol()
     begin(reset(b"said"), protocol).abort()
@@ -116,13 +116,13 @@ async def test_what_is_written_goes_nowhere() -> None:
 async def test_there_is_none_where_nothing_is_left_to_read() -> None:
     protocol = Protocol()
     with reset(b"") as silent, reset(b"said") as sock:
-        assert last_words(Transport(silent), protocol, WHY, is_paused=False) is None
-        assert last_words(Transport(sock), protocol, None, is_paused=False) is None, "no write has failed"
-        assert last_words(Transport(sock, sslcontext=object()), protocol, WHY, is_paused=False) is None
-        assert last_words(Transport(None), protocol, WHY, is_paused=False) is None
-        assert last_words(None, protocol, WHY, is_paused=False) is None
-        rest = last_words(Transport(sock), protocol, WHY, is_paused=True)
-        assert last_words(cast(asyncio.Transport, rest), protocol, WHY, is_paused=True) is None, "only once"
+        assert read_after_reset(Transport(silent), protocol, WHY, is_paused=False) is None
+        assert read_after_reset(Transport(sock), protocol, None, is_paused=False) is None, "no write has failed"
+        assert read_after_reset(Transport(sock, sslcontext=object()), protocol, WHY, is_paused=False) is None
+        assert read_after_reset(Transport(None), protocol, WHY, is_paused=False) is None
+        assert read_after_reset(None, protocol, WHY, is_paused=False) is None
+        rest = read_after_reset(Transport(sock), protocol, WHY, is_paused=True)
+        assert read_after_reset(cast(asyncio.Transport, rest), protocol, WHY, is_paused=True) is None, "only once"
         assert rest is not None
         rest.abort()
         await asyncio.sleep(0)

@@ -44,7 +44,7 @@ async def test_a_name_becomes_its_addresses() -> None:
     assert "127.0.0.1" in await Resolver("localhost").addresses()
 
 
-async def test_a_name_that_is_not_there_is_an_error_for_everybody_who_asks() -> None:
+async def test_a_name_that_is_not_there_is_an_error_for_all_that_ask() -> None:
     name = Resolver("no-such-host.invalid")  # RFC 6761: it never will be
     found = await asyncio.gather(*(name.addresses() for _ in range(3)), return_exceptions=True)
     assert [type(error) for error in found] == [socket.gaierror] * 3
@@ -92,7 +92,7 @@ async def test_a_name_that_hangs_stops_neither_another_one_nor_the_loops_own_poo
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
-def test_a_look_up_that_outlives_its_loop_disturbs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_up_that_outlives_its_loop_disturbs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     over, done = threading.Event(), threading.Event()
 
     def resolve(*_: Any, **__: Any) -> Any:

@@ -255,7 +255,7 @@ async def test_what_is_not_strictly_http_is_no_answer(answer: bytes) -> None:
         await server.wait_closed(1)
 
 
-async def test_a_transfer_coding_that_nobody_here_can_undo_is_refused() -> None:
+async def test_a_transfer_coding_that_cannot_be_undone_here_is_refused() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")) as server:
         connection = await upstream(server.url).connect(5)
         with pytest.raises(UpstreamError, match="transfer coding"):
@@ -337,7 +337,7 @@ async def _answer_before_a_reset() -> None:
         assert up.idle == 0, "nothing more can be sent on it"
 
 
-async def _plain_answer_before_a_reset() -> None:
+async def _fast_path_response_before_a_reset() -> None:
     answered, lost = bytearray(), asyncio.Event()
 
     class Listener:
@@ -378,7 +378,7 @@ async def _given_up_in_the_moment_of_a_reset() -> None:
 
 
 @pytest.mark.parametrize(
-    "scene", [_answer_before_a_reset, _plain_answer_before_a_reset, _given_up_in_the_moment_of_a_reset]
+    "scene", [_answer_before_a_reset, _fast_path_response_before_a_reset, _given_up_in_the_moment_of_a_reset]
 )
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_an_answer_is_heard_though_a_write_meets_the_reset_behind_it_first(
@@ -412,7 +412,7 @@ async def test_what_comes_behind_an_answer_throws_the_connection_away(method: st
         await server.wait_closed(1)
 
 
-async def test_bytes_that_nobody_asked_for_end_an_idle_connection() -> None:
+async def test_bytes_that_were_not_asked_for_end_an_idle_connection() -> None:
     late = asyncio.Event()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -471,7 +471,7 @@ async def test_a_switch_of_protocols_hands_out_the_transport_and_what_came_behin
         await server.wait_closed(1)
 
 
-async def test_an_upstream_that_answers_in_tls_is_said_to_and_nobody_waits_for_it() -> None:
+async def test_an_upstream_that_answers_in_tls_is_told_and_is_not_waited_for() -> None:
     async with origin(answering(b"\x15\x03\x01\x00\x02\x02\x46")) as server:
         connection = await upstream(server.url).connect(5)
         with pytest.raises(UpstreamError, match=r"^The upstream dash answers in TLS\.$") as caught:

@@ -49,7 +49,7 @@ async def test_a_full_backlog_ends_in_a_timeout() -> None:
                 await up.connect(0.2)
 
 
-async def test_a_name_that_nobody_knows_is_said_to_be_unknown_and_the_upstream_to_be_unreachable() -> None:
+async def test_a_name_that_is_not_known_is_said_to_be_unknown_and_the_upstream_to_be_unreachable() -> None:
     up = upstream("http://no-such-host.invalid:8050")  # RFC 6761: it never will be
     with pytest.raises(UpstreamUnreachable, match="dash cannot be reached: its host name is not known"):
         await up.connect(5)
@@ -125,7 +125,7 @@ def to_anything(said: bytes) -> Script:
     return script
 
 
-async def test_plain_http_where_tls_was_named_is_asked_about_and_nobody_waits_for_it() -> None:
+async def test_plain_http_where_tls_was_named_is_asked_about_and_is_not_waited_for() -> None:
     async with origin(to_anything(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
         dash = upstream(server.url.replace("http:", "https:"), context=upstream_context(None))
         with pytest.raises(UpstreamError) as caught:
@@ -138,7 +138,7 @@ async def test_plain_http_where_tls_was_named_is_asked_about_and_nobody_waits_fo
         assert not dash.health.is_unreachable
 
 
-async def test_a_certificate_that_is_not_believed_is_asked_about(tmp_path: Path) -> None:
+async def test_a_certificate_that_is_not_trusted_is_asked_about(tmp_path: Path) -> None:
     files = Tls(**Authority(tmp_path).issue())
     theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     theirs.load_cert_chain(files.certificate, files.key)

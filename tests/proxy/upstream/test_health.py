@@ -28,7 +28,7 @@ def test_at_first_nothing_is_known_and_requests_may_try() -> None:
     assert (one.state, one.is_unreachable, one.why) == (State.UNKNOWN, False, "")
 
 
-def test_what_one_request_meets_is_believed_at_once() -> None:
+def test_what_one_request_meets_counts_at_once() -> None:
     one = health(fails=9, passes=9)
     one.reached()
     assert one.state is State.UP
@@ -51,7 +51,7 @@ def test_of_one_that_is_up_several_probes_must_fail_in_a_row() -> None:
     assert one.state is State.UNREACHABLE
 
 
-def test_of_one_that_nobody_knows_the_first_probe_is_believed() -> None:
+def test_of_one_that_is_unknown_the_first_probe_counts() -> None:
     one, other = health(fails=3), health(passes=3)
     one.failed("refused")
     other.passed()
@@ -82,7 +82,7 @@ def test_one_that_answers_badly_is_degraded_and_not_unreachable() -> None:
     assert one.state is State.UP
 
 
-def test_one_that_was_away_and_answers_badly_is_there() -> None:
+def test_one_that_was_unreachable_and_answers_badly_is_there() -> None:
     """A path that is wrong in the config must not keep a working upstream out."""
     one = health(passes=5)
     one.missed("refused")

@@ -62,7 +62,7 @@ async def test_the_next_look_comes_after_the_interval() -> None:
     await ended(watch)
 
 
-async def test_without_an_interval_nobody_looks_until_somebody_wants_it() -> None:
+async def test_without_an_interval_there_is_no_check_until_one_is_requested() -> None:
     sight = Sight()
     watch = HealthCheck("dash", sight.look, lambda: sight.is_awaited, 0)
     watch.start()
@@ -75,7 +75,7 @@ async def test_without_an_interval_nobody_looks_until_somebody_wants_it() -> Non
     await ended(watch)
 
 
-async def test_while_somebody_waits_it_looks_often_and_ever_less_often() -> None:
+async def test_while_requests_wait_it_checks_often_and_ever_less_often() -> None:
     sight = Sight(is_awaited=True)
     watch = HealthCheck("dash", sight.look, lambda: sight.is_awaited, 60)
     watch.request()

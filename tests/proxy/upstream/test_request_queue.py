@@ -64,7 +64,7 @@ async def test_nothing_overtakes_what_waits() -> None:
     assert one.in_flight == 1
 
 
-async def test_without_a_limit_nobody_waits() -> None:
+async def test_without_a_limit_nothing_waits() -> None:
     one = queue(None)
     for _ in range(5000):
         await one.acquire(0)
@@ -101,7 +101,7 @@ async def test_one_may_always_ask_for_a_check_because_without_it_there_is_none()
     await asking[0]
 
 
-async def test_whoever_is_cancelled_leaves_at_once_and_without_a_trace() -> None:
+async def test_what_is_cancelled_leaves_at_once_and_leaves_nothing() -> None:
     one = queue(1)
     await one.acquire(0)
     waiting = await begun(one.acquire(10), one.acquire(10), one.wait_for_return(10), one.wait_for_check())

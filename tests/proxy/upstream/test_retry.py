@@ -276,7 +276,7 @@ async def test_a_callback_whose_wait_ends_gets_json() -> None:
         assert (await gateway.ended(3)).outcome is Outcome.UPSTREAM_UNREACHABLE
 
 
-async def test_without_a_hold_a_callback_finds_an_upstream_that_is_back_though_nobody_has_looked_since() -> None:
+async def test_without_retries_a_callback_finds_an_upstream_that_is_back_though_none_has_checked_since() -> None:
     port = free_port()
     async with listening(f"http://127.0.0.1:{port}", timeouts={"hold": 0}) as gateway, gateway.client() as client:
         await client.send(POST)

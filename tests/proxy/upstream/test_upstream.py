@@ -108,7 +108,7 @@ async def test_an_attempt_that_is_cancelled_gives_its_turn_back() -> None:
         assert up.queue.in_flight == 0
 
 
-async def test_nobody_overtakes_those_who_wait_with_an_idle_connection() -> None:
+async def test_nothing_overtakes_what_waits_with_an_idle_connection() -> None:
     async with origin(answering(OK, OK), answering(OK)) as server:
         up = narrow(server.url)
         connection = await up.acquire(TIMEOUTS)
@@ -221,7 +221,7 @@ async def test_a_probe_says_who_it_is_and_ends_its_connection() -> None:
         ]
 
 
-async def test_a_closed_upstream_holds_nobody() -> None:
+async def test_a_closed_upstream_lets_nothing_wait() -> None:
     up = upstream(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(UpstreamUnreachable):
         await up.connect(5)
