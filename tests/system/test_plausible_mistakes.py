@@ -13,16 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from proxy.cli import main
 from tests.processes import completed, free_ports, python, running
 
 APP = """
-import fastapi, flask, dash
 from fastapi import FastAPI, WebSocket, APIRouter
 
 app = FastAPI()
-server = flask.Flask("plain")
-pages = dash.Dash("pages", server=server)
 empty = APIRouter()
 
 
@@ -35,21 +34,33 @@ async def ws(websocket: WebSocket):
     pass
 """
 
+PAGES = """
+import flask, dash
+
+server = flask.Flask("plain")
+pages = dash.Dash("pages", server=server)
+"""
+
 FILES: Mapping[str, str] = {
     "mistakes_app.py": APP,
+    "mistakes_pages.py": PAGES,
     "mistakes_import.py": "import no_such_package\n",
     "mistakes_zero.py": "x = 1 / 0\n",
     "mistakes_syntax.py": "def f(:\n    pass\n",
-    "mistakes_run.py": APP + "\n\npages.run(debug=True)\n",
+    "mistakes_run.py": PAGES + "\n\npages.run(debug=True)\n",
 }
 
 
 def run(folder: Path, *words: str, **env: str) -> tuple[int, list[str]]:
     """Run a program to its end; returns its exit code and its lines, standard output first."""
     done = completed("-m", *words, cwd=folder, **env)
-    text = (done.stdout + done.stderr).replace(str(folder), "HERE")
+    return done.returncode, lines_of(done.stdout + done.stderr, folder)
+
+
+def lines_of(output: str, folder: Path) -> list[str]:
+    text = output.replace(str(folder), "HERE")
     assert "most recent call last" not in text or "HERE/mistakes_" in text
-    return done.returncode, text.splitlines()
+    return text.splitlines()
 
 
 @pytest.fixture
@@ -158,20 +169,19 @@ CHECKED = {
         ],
     ),
     "5 a Dash app on Flask": (
-        "ws_service:\n  app: mistakes_app:pages\n",
+        "ws_service:\n  app: mistakes_pages:pages\n",
         [
-            f"{AT}:2:3: ws_service.app: is mistakes_app:pages, but pages in mistakes_app (HERE/mistakes_app.py) is a "
-            "Dash app on Flask, which has no WebSocket routes that this service can host; write your endpoints on a "
-            "FastAPI app in a module of its own, and name that one"
+            f"{AT}:2:3: ws_service.app: is mistakes_pages:pages, but pages in mistakes_pages (HERE/mistakes_pages.py) "
+            "is a Dash app on Flask, which has no WebSocket routes that this service can host; write your endpoints "
+            "on a FastAPI app in a module of its own, and name that one"
         ],
     ),
     "5 a Flask server": (
-        "ws_service:\n  app: mistakes_app:server\n",
+        "ws_service:\n  app: mistakes_pages:server\n",
         [
-            f"{AT}:2:3: ws_service.app: is mistakes_app:server, but server in mistakes_app (HERE/mistakes_app.py) is a "
-            "Flask app, which has no WebSocket routes that this service can host; write your endpoints on a FastAPI "
-            "app "
-            "in a module of its own, and name that one"
+            f"{AT}:2:3: ws_service.app: is mistakes_pages:server, but server in mistakes_pages "
+            "(HERE/mistakes_pages.py) is a Flask app, which has no WebSocket routes that this service can host; write "
+            "your endpoints on a FastAPI app in a module of its own, and name that one"
         ],
     ),
     "6 a package that is not installed": (
@@ -212,7 +222,7 @@ CHECKED = {
         "ws_service:\n  app: mistakes_run:app\n",
         [
             f"{AT}:2:3: ws_service.app: is mistakes_run:app, but mistakes_run (HERE/mistakes_run.py) starts a server "
-            'when it is imported, Dash.run at HERE/mistakes_run.py:20; put that under if __name__ == "__main__":'
+            'when it is imported, Dash.run at HERE/mistakes_run.py:8; put that under if __name__ == "__main__":'
         ],
     ),
     "7 an upstream with a path": (
@@ -310,11 +320,16 @@ CHECKED = {
 
 
 @pytest.mark.parametrize("row", CHECKED)
-def test_check_says_what_is_wrong_and_where_and_what_to_do(here: Path, row: str) -> None:
+def test_check_says_what_is_wrong_and_where_and_what_to_do(
+    here: Path, monkeypatch: pytest.MonkeyPatch, row: str
+) -> None:
+    """In this process, because a start takes most of the time; the app that the file names is imported in another."""
     text, lines = CHECKED[row]
     (here / "config.yaml").write_text(text)
-    code, said = run(here, "proxy", "check", "--config", "config.yaml", MISTAKES_EMPTY="")
-    assert code == 2
+    monkeypatch.chdir(here)
+    done = CliRunner().invoke(main, ["check", "--config", "config.yaml"], env={"MISTAKES_EMPTY": ""})
+    assert done.exit_code == 2
+    said = lines_of(done.stdout + done.stderr, here)
     assert [line for line in said if ": warning: " not in line] == lines
 
 
@@ -342,7 +357,7 @@ def test_6d_the_service_does_not_go_round_in_circles(here: Path) -> None:
     assert code == 2
     assert said[-1] == (
         f"{AT}:1:14: ws_service.app: is mistakes_run:app, but mistakes_run (HERE/mistakes_run.py) starts a server when "
-        'it is imported, Dash.run at HERE/mistakes_run.py:20; put that under if __name__ == "__main__":'
+        'it is imported, Dash.run at HERE/mistakes_run.py:8; put that under if __name__ == "__main__":'
     )
 
 
