@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from tests.fuzz.judge import Judge, Sent
-from tests.reading import origin_form
+from tests.wire.reading import origin_form
 
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [^\r\n]*\r\n")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: ([0-9]+)\r\n")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
-from tests.hostile import HANDSHAKES, PASSED, REFUSED
+from tests.wire.hostile import HANDSHAKES, PASSED, REFUSED
 
 CORPUS = [case.raw for case in (*REFUSED, *PASSED, *HANDSHAKES) if b"/case" in case.raw and len(case.raw) < 2000]
 

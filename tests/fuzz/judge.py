@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from tests.fuzz.grammar import Play
-from tests.reading import Request, arrived, end_to_end, origin_form, read_all_public
-from tests.strict_origin import Seen
+from tests.wire.reading import Request, arrived, end_to_end, origin_form, read_all_public
+from tests.wire.strict_origin import Seen
 
 KEPT = 20_000
 """Plays that are remembered behind their end: what was on its way may still arrive."""

@@ -23,8 +23,8 @@ from tests.fuzz.client import FuzzClient
 from tests.fuzz.grammar import write_play
 from tests.fuzz.judge import Judge
 from tests.processes import Process, free_ports, python, running
-from tests.strict_origin import StrictOrigin
 from tests.system.gateway import PER_CLIENT
+from tests.wire.strict_origin import StrictOrigin
 from ws_service.handoff import protocol as wire
 
 AT_ONCE = 64

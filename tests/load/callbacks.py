@@ -16,9 +16,9 @@ from itertools import count
 from pathlib import Path
 
 from tests.load.checks import Check, percentile
+from tests.load.clients import Asker, Ended, Refused, Socket, address_of, ask
 from tests.load.stage import Stage
 from tests.load.trials import end_of
-from tests.load.wire import Asker, Ended, Refused, Socket, address_of, ask
 from tests.processes import ROOT, python
 
 SOCKET = "/_dash-ws-callback"

@@ -19,9 +19,9 @@ from typing import Any
 
 import uvloop
 
-from tests.load.wire import Ended, Refused, Socket, address_of, connect
+from tests.load.clients import Ended, Refused, Socket, address_of, connect
 from tests.processes import ROOT
-from tests.system.gateway import request
+from tests.wire.messages import request
 
 DIALLING = 64
 """Connections that are opened at a time: below every backlog."""

@@ -18,9 +18,9 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import uvloop
 
+from tests.load.clients import Ended, Refused, Socket
 from tests.load.origin import page
-from tests.load.wire import Ended, Refused, Socket
-from tests.system.gateway import Message, request
+from tests.wire.messages import Message, request
 
 CLIENTS = 8
 """Connections that ask."""

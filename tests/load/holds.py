@@ -23,7 +23,8 @@ from typing import Any
 import uvloop
 
 from tests.load.inputs import AWAY, EVER, MASK, MIB
-from tests.system.gateway import chunks, frame, handshake, request
+from tests.wire.frames import frame
+from tests.wire.messages import chunks, handshake, request
 
 CONTINUATION, TEXT, BINARY, PING = 0x0, 0x1, 0x2, 0x9
 

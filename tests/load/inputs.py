@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.system.gateway import chunks, frame, handshake, request
+from tests.wire.frames import frame
+from tests.wire.messages import chunks, handshake, request
 
 MIB = 1 << 20
 

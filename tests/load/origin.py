@@ -24,8 +24,9 @@ from collections.abc import AsyncIterator
 
 import uvloop
 
-from tests.load.wire import read_frame
-from tests.system.gateway import answer, chunks, frame, switching
+from tests.wire.connection import read_frame
+from tests.wire.frames import close_frame, frame
+from tests.wire.messages import answer, chunks, switching
 
 CLOSE, PING, PONG, BINARY = 0x8, 0x9, 0xA, 0x2
 
@@ -61,7 +62,7 @@ class Origin:
     async def stop(self) -> None:
         """Close the WebSockets politely, and every connection behind that."""
         for writer in self._sockets:
-            writer.write(frame(CLOSE, RESTARTING.to_bytes(2, "big")))
+            writer.write(close_frame(RESTARTING))
             writer.close()
         connections = list(self._connections)
         if connections:
@@ -106,7 +107,7 @@ class Origin:
         async for piece in _pieces(size, writer):
             self._sent += len(piece)
             writer.write(frame(BINARY, piece))
-        writer.write(frame(CLOSE, (1000).to_bytes(2, "big")))
+        writer.write(close_frame(1000))
         await writer.drain()
 
 

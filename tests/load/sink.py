@@ -24,7 +24,8 @@ from typing import cast
 
 import uvloop
 
-from tests.system.gateway import answer, frame, switching
+from tests.wire.frames import frame
+from tests.wire.messages import answer, switching
 
 BINARY = 0x2
 

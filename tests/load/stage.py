@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import Child
-from tests.load.wire import ask
+from tests.load.clients import ask
 from tests.processes import ROOT, free_ports, python
 
 EVERYWHERE = frozenset(os.sched_getaffinity(0))

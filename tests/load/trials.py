@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.load.checks import Check, percentile
+from tests.load.clients import Asker, Ended, Refused, Socket, address_of, connect
 from tests.load.crowd import crowd, some_at_a_time
 from tests.load.origin import page
 from tests.load.stage import HANDED, TUNNEL, Stage, staged
-from tests.load.wire import Asker, Ended, Refused, Socket, address_of, connect
-from tests.system.gateway import request
+from tests.wire.messages import request
 
 MIB = 1 << 20
 

@@ -16,18 +16,10 @@ from proxy.http1.client_connection import ClientConnection
 from proxy.http1.http_listener import Listener
 from proxy.http1.request_handler import ActiveExchange
 from proxy.http1.simple_message import SimpleRequest
+from tests.wire.messages import handshake, switching
 
-KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
-ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the answer to KEY that RFC 6455 itself gives
-
-HANDSHAKE = (
-    b"GET /live HTTP/1.1\r\nHost: example.test:8000\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY + b"\r\n\r\n"
-)
-SWITCH = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: " + ACCEPT + b"\r\n\r\n"
-)
+HANDSHAKE = handshake("/live", host="example.test:8000")
+SWITCH = switching()
 
 
 class Client:

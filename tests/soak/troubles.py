@@ -7,8 +7,8 @@ import random
 import time
 from dataclasses import dataclass
 
+from tests.load.clients import ask
 from tests.load.stage import ROUTES, Stage
-from tests.load.wire import ask
 from tests.soak.ledger import moments
 from tests.soak.visitors import GONE, Seen
 

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
+from tests.load.clients import Asker, Ended, Refused, Socket, address_of, connect
 from tests.load.origin import page
 from tests.load.stage import HANDED, TUNNEL, Stage
-from tests.load.wire import Asker, Ended, Refused, Socket, address_of, connect
 from tests.soak.ledger import Ledger
-from tests.system.gateway import Message, request
+from tests.wire.messages import Message, request
 
 PATIENCE = 40.0
 """Seconds for any answer: more than the gateway's own timeout with an upstream."""

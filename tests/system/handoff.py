@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.processes import Process, free_port, running
-from tests.system.gateway import Frame, Gateway, Wire, frame, handshake, running_gateway
+from tests.system.gateway import Gateway, running_gateway
+from tests.wire.connection import Wire
+from tests.wire.frames import CLOSE, MASK, TEXT, Frame, text_frame
+from tests.wire.messages import handshake
 
 APP = """
 import os
@@ -57,10 +60,6 @@ async def refused(websocket: WebSocket):
 async def broken(websocket: WebSocket):
     raise RuntimeError("the app's own fault")
 """
-
-MASK = b"\x0a\x0b\x0c\x0d"
-
-TEXT, CLOSE = 0x1, 0x8
 
 
 class Service:
@@ -167,7 +166,7 @@ def make_room_for(count: int) -> None:
 
 
 def say(client: Wire, text: str) -> None:
-    client.send(frame(TEXT, text.encode(), mask=MASK))
+    client.send(text_frame(text, mask=MASK))
 
 
 def hear(client: Wire) -> str:

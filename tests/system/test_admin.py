@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.system.conftest import MakeGateway
-from tests.system.gateway import DEADLINE, Gateway, Message, Wire, answer, request, running_gateway, serving
+from tests.system.gateway import Gateway, running_gateway, serving
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.messages import Message, answer, request
 
 ALLOWED = 512
 """Files that the gateway may open."""

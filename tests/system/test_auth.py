@@ -21,9 +21,11 @@ from proxy.config import load_settings
 from tests.processes import ROOT, Process, free_port, python, running
 from tests.proxy.access.test_auth_rules import ADMIN_IN_DISGUISE
 from tests.system.browser import Tab
-from tests.system.gateway import Gateway, Message, Origin, Wire, handshake, request, running_gateway, serving
+from tests.system.gateway import Gateway, Origin, running_gateway, serving
 from tests.system.handoff import Service, hear, running_service
 from tests.system.test_dash_today import APPS, BACKENDS, served, wait_until_listening
+from tests.wire.connection import Wire
+from tests.wire.messages import Message, handshake, request
 
 ENDPOINTS = """
 import re

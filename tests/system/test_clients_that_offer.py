@@ -16,10 +16,10 @@ from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
 from tests.processes import free_port, running
-from tests.strict_origin import Origins, strict_origins
 from tests.system.conftest import Shared
 from tests.system.gateway import Gateway
 from tests.system.test_dash_today import wait_until_listening
+from tests.wire.strict_origin import Origins, strict_origins
 
 JAVA = Path(__file__).parent / "Offers.java"
 

@@ -17,7 +17,9 @@ import pytest
 
 from tests.processes import ROOT
 from tests.system.conftest import MakeGateway
-from tests.system.gateway import Gateway, Origin, answer, frame, open_tunnel, request
+from tests.system.gateway import Gateway, Origin, open_tunnel
+from tests.wire.frames import frame
+from tests.wire.messages import answer, request
 
 YEAR = 366 * 86400
 

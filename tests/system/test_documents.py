@@ -15,17 +15,9 @@ from proxy.config import load_settings
 from tests.certificates import Authority
 from tests.processes import ROOT, free_port, running
 from tests.system.conftest import MakeGateway
-from tests.system.gateway import (
-    DEADLINE,
-    Gateway,
-    Message,
-    Wire,
-    answer,
-    handshake,
-    request,
-    serving,
-    switching,
-)
+from tests.system.gateway import Gateway, serving
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.messages import Message, answer, handshake, request, switching
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.system.conftest import MakeGateway
-from tests.system.gateway import Gateway, Origin, Wire, answer, frame, handshake, open_tunnel, request, running_gateway
+from tests.system.gateway import Gateway, Origin, open_tunnel, running_gateway
 from tests.system.handoff import echoes, gateway_for, open_sockets, running_service
+from tests.wire.connection import Wire
+from tests.wire.frames import frame
+from tests.wire.messages import answer, handshake, request
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.system.conftest import Shared
-from tests.system.gateway import Gateway, Wire, handshake
+from tests.system.gateway import Gateway
 from tests.system.handoff import WAYS, Service, code_of, echoes, gateway_by, gateway_for, hear, running_service
+from tests.wire.connection import Wire
+from tests.wire.messages import handshake
 
 pytestmark = pytest.mark.timeout(600)  # the first run installs the environment of the report
 

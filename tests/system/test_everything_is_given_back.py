@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from tests.processes import free_port, python, running
-from tests.system.gateway import Gateway, Origin, answer, request, running_gateway
+from tests.system.gateway import Gateway, Origin, running_gateway
+from tests.wire.messages import answer, request
 
 APP = """
 import time

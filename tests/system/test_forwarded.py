@@ -14,8 +14,10 @@ import pytest
 
 from tests.processes import free_port, python, running
 from tests.system.conftest import Shared
-from tests.system.gateway import Gateway, Wire, handshake, request
+from tests.system.gateway import Gateway
 from tests.system.handoff import WAYS, Service, hear
+from tests.wire.connection import Wire
+from tests.wire.messages import handshake, request
 
 pytest.importorskip("gunicorn")
 

@@ -15,10 +15,8 @@ import psutil
 import pytest
 
 from tests.processes import Process, free_port, python, running
-from tests.system.gateway import DEADLINE, Gateway, Wire, frame, handshake, request
+from tests.system.gateway import Gateway
 from tests.system.handoff import (
-    MASK,
-    TEXT,
     Service,
     code_of,
     echoes,
@@ -30,6 +28,9 @@ from tests.system.handoff import (
     say,
 )
 from tests.system.test_nothing_is_tied_up import eventually
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.frames import MASK, TEXT, frame
+from tests.wire.messages import handshake, request
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.processes import python, running
-from tests.system.gateway import Gateway, Origin, frame, handshake, open_tunnel, request, running_gateway, switching
-from tests.system.handoff import MASK, TEXT, echoes, gateway_for, open_socket, running_service
+from tests.system.gateway import Gateway, Origin, open_tunnel, running_gateway
+from tests.system.handoff import echoes, gateway_for, open_socket, running_service
+from tests.wire.frames import MASK, TEXT, frame
+from tests.wire.messages import handshake, request, switching
 from ws_service.handoff import protocol as wire
 
 TUNNELLED = "a WebSocket goes through the tunnel and not to the service itself"

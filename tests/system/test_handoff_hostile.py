@@ -13,9 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.system.gateway import Gateway, Wire, frame, handshake
-from tests.system.handoff import MASK, Service, code_of, echoes, gateway_for, open_socket, running_service
+from tests.system.gateway import Gateway
+from tests.system.handoff import Service, code_of, echoes, gateway_for, open_socket, running_service
 from tests.system.test_nothing_is_tied_up import eventually
+from tests.wire.connection import Wire
+from tests.wire.frames import MASK, frame
+from tests.wire.messages import handshake
 
 APP = """
 import asyncio

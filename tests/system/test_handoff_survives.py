@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.gateway import Gateway, Wire, frame
+from tests.system.gateway import Gateway
 from tests.system.handoff import (
-    MASK,
     Service,
     code_of,
     echoes,
@@ -23,6 +22,8 @@ from tests.system.handoff import (
     running_service,
     say,
 )
+from tests.wire.connection import Wire
+from tests.wire.frames import MASK, frame
 
 MANY = 1000
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.gateway import frame, handshake
-from tests.system.handoff import MASK, code_of, echoes, gateway_for, hear, open_socket, running_service
+from tests.system.handoff import code_of, echoes, gateway_for, hear, open_socket, running_service
+from tests.wire.frames import MASK, frame
+from tests.wire.messages import handshake
 
 pytestmark = pytest.mark.timeout(600)  # the first run installs the environment of the report
 

@@ -5,20 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.system.conftest import Shared
-from tests.system.gateway import (
-    KEY,
-    Gateway,
-    Message,
-    Origin,
-    Wire,
-    answer,
-    chunks,
-    frame,
-    handshake,
-    open_tunnel,
-    request,
-    switching,
-)
+from tests.system.gateway import Gateway, Origin, open_tunnel
+from tests.wire.connection import Wire
+from tests.wire.frames import frame
+from tests.wire.messages import KEY, Message, answer, chunks, handshake, request, switching
 
 OURS = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Request-ID")
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import pytest
 
 from tests.system.conftest import Shared
-from tests.system.gateway import Gateway, Origin, Wire, answer, handshake, request
+from tests.system.gateway import Gateway, Origin
+from tests.wire.connection import Wire
+from tests.wire.messages import answer, handshake, request
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"

@@ -9,18 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.system.conftest import Shared
-from tests.system.gateway import (
-    DEADLINE,
-    Gateway,
-    Message,
-    Origin,
-    Wire,
-    answer,
-    chunks,
-    request,
-    running_gateway,
-    serving,
-)
+from tests.system.gateway import Gateway, Origin, running_gateway, serving
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.messages import Message, answer, chunks, request
 
 OURS = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Request-ID")
 

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.gateway import Wire, answer, frame, handshake, request, running_gateway, serving, switching
+from tests.system.gateway import running_gateway, serving
 from tests.system.handoff import WAYS, code_of, gateway_by, open_socket, running_service
+from tests.wire.connection import Wire
+from tests.wire.frames import close_frame, frame
+from tests.wire.messages import answer, handshake, request, switching
 
 CLIENTS = 20
 MIB = 1 << 20
@@ -54,7 +57,7 @@ def test_a_close_frame_of_the_client_reaches_the_upstream_before_its_reset(tmp_p
             client = gateway.dial(receive_buffer=4096)
             client.send(handshake())
             client.read_head()
-            client.send(frame(8, (1001).to_bytes(2, "big"), mask=MASK))
+            client.send(close_frame(1001, mask=MASK))
             client.reset()
         gateway.process.wait_for_count("tunnel closed", CLIENTS)
     assert heard == [1001] * CLIENTS

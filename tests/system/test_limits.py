@@ -17,22 +17,10 @@ from typing import Any
 
 import pytest
 
-from tests.system.gateway import (
-    DEADLINE,
-    PER_CLIENT,
-    Gateway,
-    Message,
-    Origin,
-    Wire,
-    answer,
-    handshake,
-    open_tunnel,
-    request,
-    running_gateway,
-    serving,
-    switching,
-)
+from tests.system.gateway import PER_CLIENT, Gateway, Origin, open_tunnel, running_gateway, serving
 from tests.system.handoff import echoes, gateway_for, open_socket, running_service
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.messages import Message, answer, handshake, request, switching
 
 ASK = request("GET /")
 

@@ -17,7 +17,9 @@ from typing import IO
 import pytest
 
 from tests.processes import ROOT, free_ports, python
-from tests.system.gateway import DEADLINE, Message, Wire, answer, request, serving
+from tests.system.gateway import serving
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.messages import Message, answer, request
 
 LONG = "/" + "x" * 8000
 """A target whose line in the access log is about as long: a pipe of 64 KiB is full after eight of them."""

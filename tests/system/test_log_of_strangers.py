@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.conftest import MakeGateway
-from tests.system.gateway import Gateway, Wire, answer, handshake, request, serving
+from tests.system.gateway import Gateway, serving
+from tests.wire.connection import Wire
+from tests.wire.messages import answer, handshake, request
 
 
 def play(wire: Wire) -> None:

@@ -10,19 +10,10 @@ import psutil
 import pytest
 
 from tests.system.conftest import Shared
-from tests.system.gateway import (
-    DEADLINE,
-    Gateway,
-    Origin,
-    Wire,
-    answer,
-    chunks,
-    frame,
-    handshake,
-    open_tunnel,
-    request,
-    serving,
-)
+from tests.system.gateway import Gateway, Origin, open_tunnel, serving
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.frames import frame
+from tests.wire.messages import answer, chunks, handshake, request
 
 LINE, HEADER, FIELDS, BODY = 2048, 4096, 20, 65536
 """What the gateway of these plays allows."""

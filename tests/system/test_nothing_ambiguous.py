@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.hostile import H2C, HANDSHAKES, PASSED, REFUSED, Case, get, post, shake
-from tests.reading import Request, arrived, end_to_end, origin_form, read_public
-from tests.strict_origin import Origins, Seen, strict_origins
 from tests.system.conftest import MakeGateway
-from tests.system.gateway import Gateway, Origin, Wire, running_gateway
+from tests.system.gateway import Gateway, Origin, running_gateway
+from tests.wire.connection import Wire
+from tests.wire.hostile import H2C, HANDSHAKES, PASSED, REFUSED, Case, get, post, shake
+from tests.wire.reading import Request, arrived, end_to_end, origin_form, read_public
+from tests.wire.strict_origin import Origins, Seen, strict_origins
 
 FIRST = get(line=b"GET /first HTTP/1.1")
 SMUGGLED = get(line=b"GET /smuggled HTTP/1.1")

@@ -13,21 +13,10 @@ import pytest
 
 from tests.processes import free_port
 from tests.system.conftest import Shared
-from tests.system.gateway import (
-    DEADLINE,
-    Gateway,
-    Message,
-    Origin,
-    Wire,
-    answer,
-    frame,
-    handshake,
-    open_tunnel,
-    request,
-    running_gateway,
-    serving,
-    switching,
-)
+from tests.system.gateway import Gateway, Origin, open_tunnel, running_gateway, serving
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.frames import frame
+from tests.wire.messages import Message, answer, handshake, request, switching
 
 MANY = 500
 MIB = 1 << 20

@@ -22,12 +22,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.odd import ANSWERS, CHANGED, CUT, LAST, PASSED_ON, REFUSED, REQUESTS, SERVED, Odd
 from tests.processes import ROOT, free_port, running
-from tests.reading import Request, origin_form, read_at_origin, read_public
-from tests.strict_origin import Origins, strict_origins
-from tests.system.gateway import DEADLINE, Message, Wire, request, running_gateway, serving
+from tests.system.gateway import running_gateway, serving
 from tests.system.test_dash_today import wait_until_listening
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.messages import Message, request
+from tests.wire.odd import ANSWERS, CHANGED, CUT, LAST, PASSED_ON, REFUSED, REQUESTS, SERVED, Odd
+from tests.wire.reading import Request, origin_form, read_at_origin, read_public
+from tests.wire.strict_origin import Origins, strict_origins
 
 NGINX = """\
 {user} daemon off; worker_processes 1; pid pid; error_log stderr;

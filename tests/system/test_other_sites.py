@@ -14,19 +14,11 @@ import pytest
 
 from tests.processes import free_port, running
 from tests.system.browser import Tab
-from tests.system.gateway import (
-    Gateway,
-    Message,
-    Origin,
-    Wire,
-    answer,
-    handshake,
-    running_gateway,
-    serving,
-    switching,
-)
+from tests.system.gateway import Gateway, Origin, running_gateway, serving
 from tests.system.handoff import running_service
 from tests.system.test_dash_today import wait_until_listening
+from tests.wire.connection import Wire
+from tests.wire.messages import Message, answer, handshake, switching
 
 pytestmark = pytest.mark.browser
 

@@ -7,18 +7,11 @@ from typing import Any
 
 import psutil
 
-from tests.system.gateway import (
-    Gateway,
-    Origin,
-    Wire,
-    answer,
-    frame,
-    handshake,
-    open_tunnel,
-    request,
-    running_gateway,
-)
+from tests.system.gateway import Gateway, Origin, open_tunnel, running_gateway
 from tests.system.handoff import echoes, gateway_for, open_socket, running_service
+from tests.wire.connection import Wire
+from tests.wire.frames import frame
+from tests.wire.messages import answer, handshake, request
 
 LIMIT = 64
 MANY: dict[str, Any] = {"limits": {"connections": 1000}}

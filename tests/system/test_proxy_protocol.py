@@ -16,21 +16,11 @@ import pytest
 from tests.certificates import Authority
 from tests.processes import free_ports, running
 from tests.system.conftest import Shared
-from tests.system.gateway import (
-    DEADLINE,
-    Gateway,
-    Message,
-    Origin,
-    Wire,
-    answer,
-    frame,
-    handshake,
-    request,
-    running_gateway,
-    serving,
-    switching,
-)
+from tests.system.gateway import Gateway, Origin, running_gateway, serving
 from tests.system.handoff import echoes, gateway_for, hear, running_service
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.frames import frame
+from tests.wire.messages import Message, answer, handshake, request, switching
 
 LINE = b"PROXY TCP4 198.51.100.7 192.0.2.1 56324 443\r\n"
 BINARY = bytes.fromhex("0d0a0d0a000d0a515549540a2111000cc6336407c0000201dc0401bb")

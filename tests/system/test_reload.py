@@ -19,19 +19,11 @@ import pytest
 from tests.certificates import Authority
 from tests.processes import free_ports, python, running
 from tests.system.conftest import MakeGateway
-from tests.system.gateway import (
-    DEADLINE,
-    Gateway,
-    Origin,
-    Wire,
-    answer,
-    frame,
-    open_tunnel,
-    request,
-    running_gateway,
-    serving,
-)
+from tests.system.gateway import Gateway, Origin, open_tunnel, running_gateway, serving
 from tests.system.handoff import echoes, gateway_for, open_socket, running_service
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.frames import frame
+from tests.wire.messages import answer, request
 
 DONE = r"(?:the configuration was read again|SIGHUP is ignored)"
 

@@ -14,18 +14,10 @@ import psutil
 import pytest
 
 from tests.system import handoff
-from tests.system.gateway import Gateway, Wire, frame
-from tests.system.handoff import (
-    MASK,
-    WAYS,
-    Service,
-    code_of,
-    echoes,
-    gateway_by,
-    gateway_for,
-    open_socket,
-    running_service,
-)
+from tests.system.gateway import Gateway
+from tests.system.handoff import WAYS, Service, code_of, echoes, gateway_by, gateway_for, open_socket, running_service
+from tests.wire.connection import Wire
+from tests.wire.frames import MASK, frame
 
 MIB = 1 << 20
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.gateway import Gateway, handshake, request
+from tests.system.gateway import Gateway
 from tests.system.handoff import WAYS, Service, gateway_by, gateway_for, running_service
+from tests.wire.messages import handshake, request
 
 pytestmark = pytest.mark.timeout(600)  # the first run installs the environment of the report
 

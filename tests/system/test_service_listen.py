@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.processes import Process, python
-from tests.system.gateway import Wire, handshake, request
 from tests.system.handoff import echoes, gateway_for, make_room_for, open_socket, running_service
 from tests.system.test_nothing_is_tied_up import eventually
+from tests.wire.connection import Wire
+from tests.wire.messages import handshake, request
 
 STRANGER = 54321
 

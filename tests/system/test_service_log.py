@@ -13,8 +13,11 @@ import pytest
 
 from tests.processes import ROOT, free_port, python
 from tests.system.conftest import Shared
-from tests.system.gateway import Gateway, Wire, frame, handshake
-from tests.system.handoff import MASK, TEXT, WAYS, Service, running_service
+from tests.system.gateway import Gateway
+from tests.system.handoff import WAYS, Service, running_service
+from tests.wire.connection import Wire
+from tests.wire.frames import MASK, TEXT, frame
+from tests.wire.messages import handshake
 
 APP = """
 import asyncio

@@ -16,20 +16,10 @@ import pytest
 from tests.certificates import Authority
 from tests.processes import free_port
 from tests.system.conftest import Shared
-from tests.system.gateway import (
-    DEADLINE,
-    Gateway,
-    Origin,
-    Wire,
-    answer,
-    frame,
-    handshake,
-    open_tunnel,
-    request,
-    running_gateway,
-    serving,
-    switching,
-)
+from tests.system.gateway import Gateway, Origin, open_tunnel, running_gateway, serving
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.frames import frame
+from tests.wire.messages import answer, handshake, request, switching
 
 MIB = 1 << 20
 MASK = b"\0\0\0\0"

@@ -23,24 +23,14 @@ from playwright.sync_api import Browser
 from tests.certificates import Authority, encrypt
 from tests.processes import free_ports, python
 from tests.system.conftest import Shared
-from tests.system.gateway import (
-    DEADLINE,
-    Gateway,
-    Message,
-    Origin,
-    Wire,
-    answer,
-    frame,
-    handshake,
-    request,
-    running_gateway,
-    serving,
-    switching,
-)
+from tests.system.gateway import Gateway, Origin, running_gateway, serving
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.frames import close_frame, frame
+from tests.wire.messages import Message, answer, handshake, request, switching
 
 MIB = 1 << 20
 
-COME_BACK = frame(8, (1012).to_bytes(2, "big"))
+COME_BACK = close_frame(1012)
 """What a client gets whose upstream has left without a close frame."""
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.processes import free_port
-from tests.system.gateway import Gateway, Origin, Wire, answer, handshake, request, running_gateway, serving, switching
+from tests.system.gateway import Gateway, Origin, running_gateway, serving
 from tests.system.test_nothing_is_tied_up import memory
+from tests.wire.connection import Wire
+from tests.wire.messages import answer, handshake, request, switching
 
 MIB = 1 << 20
 MOST = 4 * MIB

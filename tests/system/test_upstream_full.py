@@ -8,7 +8,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.system.gateway import Gateway, Origin, Wire, answer, handshake, request, running_gateway, switching
+from tests.system.gateway import Gateway, Origin, running_gateway
+from tests.wire.connection import Wire
+from tests.wire.messages import answer, handshake, request, switching
 
 
 def told(gateway: Gateway) -> dict[str, Any]:

@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from tests.processes import Process, free_port, python, running
-from tests.system.gateway import DEADLINE, Gateway, Message, Wire, frame, handshake, request, running_gateway
+from tests.system.gateway import Gateway, running_gateway
 from tests.system.handoff import echoes, running_service
 from tests.system.test_admin import ready
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.frames import frame
+from tests.wire.messages import Message, handshake, request
 
 APPS = Path(__file__).parent / "apps"
 

@@ -20,9 +20,12 @@ from pathlib import Path
 import pytest
 
 from tests.processes import free_port
-from tests.system.gateway import Gateway, Wire, answer, frame, handshake, request, running_gateway, serving, switching
+from tests.system.gateway import Gateway, running_gateway, serving
 from tests.system.handoff import APP, running_service
 from tests.system.test_admin import ready
+from tests.wire.connection import Wire
+from tests.wire.frames import frame
+from tests.wire.messages import answer, handshake, request, switching
 
 FOUND = 45.0
 """Seconds within which a peer is to be found."""

@@ -46,18 +46,10 @@ from wsproto.frame_protocol import CloseReason
 
 from tests.processes import free_port, python, running
 from tests.system.conftest import Shared
-from tests.system.gateway import (
-    DEADLINE,
-    Gateway,
-    Origin,
-    Wire,
-    frame,
-    handshake,
-    open_tunnel,
-    request,
-    running_gateway,
-    switching,
-)
+from tests.system.gateway import Gateway, Origin, open_tunnel, running_gateway
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.frames import close_frame, frame
+from tests.wire.messages import handshake, request, switching
 
 MIB = 1 << 20
 
@@ -598,8 +590,8 @@ def test_an_upstream_that_vanishes_is_a_1012_for_its_client(gateway: Gateway, or
     upstream.send(frame(TEXT, b"hello"))
     assert client.read_frame().payload == b"hello"
     getattr(upstream, how)()
-    assert client.read_frame().raw == frame(CLOSE, (1012).to_bytes(2, "big"))
-    client.send(frame(CLOSE, (1012).to_bytes(2, "big"), mask=MASK))
+    assert client.read_frame().raw == close_frame(1012)
+    client.send(close_frame(1012, mask=MASK))
     assert client.read_to_end() == b""
 
 

@@ -15,9 +15,10 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-
-MASK = b"\x01\x02\x03\x04"
+from tests.wire import frames
+from tests.wire.connection import read_frame
+from tests.wire.frames import MASK
+from tests.wire.messages import handshake
 
 
 @pytest.fixture(
@@ -80,10 +81,8 @@ class Peer:
     async def frame(self) -> tuple[int, bytes]:
         """Return opcode and payload of a frame."""
         async with asyncio.timeout(10):
-            first, size = await self._reader.readexactly(2)
-            if size == 126:
-                size = int.from_bytes(await self._reader.readexactly(2), "big")
-            return first & 0x0F, await self._reader.readexactly(size)
+            frame = await read_frame(self._reader)
+        return frame.opcode, frame.payload
 
     async def rest(self) -> bytes:
         """Return everything up to the end, however it comes."""
@@ -115,27 +114,14 @@ async def tcp() -> AsyncIterator[tuple[socket.socket, Peer]]:
 
 def head(target: str = "/echo", *fields: str) -> bytes:
     """Return a handshake as the gateway sends it."""
-    lines = [
-        f"GET {target} HTTP/1.1",
-        "Host: example.com",
-        "UPGRADE: websocket",
-        "Connection: Upgrade",
-        f"Sec-WebSocket-Key: {KEY}",
-        "Sec-WebSocket-Version: 13",
-        *fields,
-    ]
-    return "\r\n".join((*lines, "", "")).encode()
+    return handshake(target, *fields).replace(b"Upgrade: ", b"UPGRADE: ", 1)
 
 
 def text_frame(text: str) -> bytes:
-    return _frame(0x81, text.encode())
+    """Return a text message of the client."""
+    return frames.text_frame(text, mask=MASK)
 
 
 def close_frame(code: int) -> bytes:
-    return _frame(0x88, code.to_bytes(2, "big"))
-
-
-def _frame(first: int, payload: bytes) -> bytes:
-    size = bytes((first, 0x80 | len(payload)))
-    assert len(payload) < 126
-    return size + MASK + bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
+    """Return a close frame of the client."""
+    return frames.close_frame(code, mask=MASK)

@@ -15,7 +15,8 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from tests.processes import free_port
-from tests.system.gateway import Wire, handshake
+from tests.wire.connection import Wire
+from tests.wire.messages import handshake
 from tests.ws_service.live import serving
 from ws_service import server
 from ws_service.app import create_app

@@ -21,7 +21,7 @@ from proxy.http1.simple_message import recognise_request
 from proxy.net.peer import Peer
 from tests.fuzz.grammar import write_play
 from tests.proxy.http1.test_simple_message import REQUESTS, lines_of
-from tests.reading import arrived, end_to_end, origin_form, read_all_public, read_at_origin, read_public
+from tests.wire.reading import arrived, end_to_end, origin_form, read_all_public, read_at_origin, read_public
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"

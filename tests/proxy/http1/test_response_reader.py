@@ -19,10 +19,10 @@ from proxy.http1.response_reader import (
     Response,
     ResponseReader,
 )
-from tests.odd import ANSWERS as ODD
-from tests.odd import SERVED, Odd
 from tests.proxy.http1.test_simple_message import lines_of, messages
 from tests.system.test_hostile_answers import BROKEN_BODY, NO_ANSWER
+from tests.wire.odd import ANSWERS as ODD
+from tests.wire.odd import SERVED, Odd
 
 OK = b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nwhole"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import Authority
-from tests.system.gateway import Gateway, Wire, answer, request, running_gateway, serving
+from tests.system.gateway import Gateway, running_gateway, serving
+from tests.wire.connection import Wire
+from tests.wire.messages import answer, request
 
 _OPENSSL = ctypes.CDLL(_ssl.__file__)
 _OPENSSL.SSL_key_update.argtypes = [ctypes.c_void_p, ctypes.c_int]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.ws_service.adopting import MASK, Peer, head, parts, tcp
+from tests.wire.frames import MASK, frame
+from tests.ws_service.adopting import Peer, head, parts, tcp
 from ws_service.websocket.connection import Connection
 from ws_service.websocket.library import lent_state, library_class
 from ws_service.websocket.resources import Resources
@@ -108,6 +108,5 @@ async def connected(
 
 
 def fragment(first: int, payload: bytes) -> bytes:
-    size = len(payload)
-    length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + struct.pack("!H", size)
-    return bytes((first,)) + length + MASK + bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
+    """Return a frame of the client. first: its first byte, FIN and opcode."""
+    return frame(first & 0x0F, payload, fin=bool(first & 0x80), rsv=first >> 4 & 7, mask=MASK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.system.gateway import frame
+from tests.wire.frames import frame
 from ws_service.websocket.frame_format import CloseCode, close_frame, header_size, payload_size
 
 

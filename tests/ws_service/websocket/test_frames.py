@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.system.gateway import frame
+from tests.wire.frames import frame
 from ws_service.websocket.frames import INFLATES, FrameSplitter
 
 MASK = b"\x01\x02\x03\x04"

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.reading import Request, read_at_origin
+from tests.wire.reading import Request, read_at_origin
 
 MAX_UNREAD = 1 << 20
 

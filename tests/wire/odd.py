@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.hostile import ABC, CHUNKED, chunked, get, post, shake
+from tests.wire.hostile import ABC, CHUNKED, chunked, get, post, shake
 
 SERVED = "served"
 LAST = "last"

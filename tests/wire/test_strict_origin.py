@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tests.reading import end_to_end, origin_form, read_all_public, read_at_origin, read_public
-from tests.strict_origin import ask, strict_origins
+from tests.wire.reading import end_to_end, origin_form, read_all_public, read_at_origin, read_public
+from tests.wire.strict_origin import ask, strict_origins
 
 ADDED = (
     b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: x\r\nX-Forwarded-Port: 80\r\n"

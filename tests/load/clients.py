@@ -6,11 +6,9 @@ import asyncio
 import socket
 import struct
 
-from tests.system.gateway import Frame, Message, frame, handshake, request, xor
-
-TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
-
-MASK = b"\x5a\xa5\x0f\xf0"
+from tests.wire.connection import read_frame
+from tests.wire.frames import BINARY, CLOSE, MASK, PING, PONG, TEXT, close_frame, frame
+from tests.wire.messages import Message, handshake, request
 
 NO_CLOSE_FRAME = 1006
 """What browsers report of a WebSocket that ends without a close frame (RFC 6455, section 7.1.5)."""
@@ -123,7 +121,7 @@ class Socket:
 
     def say_goodbye(self, code: int = 1000) -> None:
         """Begin the closing handshake; ``hear`` raises Ended with the other side's answer. Raises Ended too."""
-        self._write(frame(CLOSE, code.to_bytes(2, "big"), mask=MASK))
+        self._write(close_frame(code, mask=MASK))
 
     def begin_a_frame(self) -> None:
         """Send half of a frame, never to go on. Raises Ended when nobody is there any more."""
@@ -150,18 +148,6 @@ class Socket:
         if self._writer.transport.is_closing():
             raise Ended(NO_CLOSE_FRAME)
         self._writer.write(data)
-
-
-async def read_frame(reader: asyncio.StreamReader) -> Frame:
-    """Return one frame. Raises asyncio.IncompleteReadError and ConnectionError."""
-    raw = await reader.readexactly(2)
-    size = raw[1] & 0x7F
-    if size >= 126:
-        raw += await reader.readexactly(2 if size == 126 else 8)
-        size = int.from_bytes(raw[2:], "big")
-    mask = await reader.readexactly(4) if raw[1] & 0x80 else b""
-    payload = await reader.readexactly(size)
-    return Frame(raw[0] & 0x0F, xor(payload, mask) if mask else payload, bool(raw[0] & 0x80), raw[0] >> 4 & 7, b"")
 
 
 class Asker:
