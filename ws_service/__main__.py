@@ -29,6 +29,7 @@ from ws_service.config.settings import NAME, Settings, load_settings
 from ws_service.errors import AppError, ListenError
 from ws_service.hosting.loader import explain
 from ws_service.logs.service_log import service_log
+from ws_service.net.descriptors import raise_descriptor_limit
 from ws_service.reload import Reload
 
 log = logging.getLogger("ws_service")
@@ -76,22 +77,20 @@ def _serve(settings: Settings, folder: Path, reload: Reload, place: str, set_up_
     Returns whether the app started.
     """
     reload.listen()
-    server.raise_descriptor_limit()
-    sockets = server.bind(settings.listen, folder)
+    raise_descriptor_limit()
+    bound = server.bind(settings.listen, folder)
     claim = None
     try:
         if settings.workers > 1:
-            return workers.run(partial(create_app, settings, folder, place), settings, folder, sockets, reload)
+            return workers.run(partial(create_app, settings, folder, place), settings, folder, bound.sockets, reload)
         claim = server.claim(settings, folder)
         app = create_app(settings, folder, place)
         set_up_log()
-        return server.run(app, settings, sockets, claim, reload)
+        return server.run(app, settings, bound.sockets, claim, reload)
     finally:
         if claim is not None:
             claim.release()
-        for bound in sockets:
-            bound.close()
-        server.unbind(settings.listen, folder)
+        bound.close()
 
 
 if __name__ == "__main__":

@@ -6,14 +6,12 @@ release of Dash came with, and with the newest.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import math
 import os
 import signal
 import socket
-import stat
 import threading
 from pathlib import Path
 from types import FrameType
@@ -26,8 +24,8 @@ from ws_service.config.addresses import split_listen
 from ws_service.config.settings import Settings
 from ws_service.errors import ListenError
 from ws_service.handoff.receiver import Handoff
-from ws_service.handoff.socket_file import Claim, is_answered, is_possible
-from ws_service.net.folders import make_folder
+from ws_service.handoff.socket_file import Claim, is_possible
+from ws_service.net.listening import Bound, bind_socket_file, bind_tcp, find, listen_problem
 from ws_service.reload import Reload
 from ws_service.websocket.listener import GuardedHTTP, ListenerResources, Tunnelled
 
@@ -131,7 +129,7 @@ def claim(settings: Settings, folder: Path, slots: int = 1) -> Claim | None:
     try:
         return Claim(path, slots)
     except OSError as error:
-        why = f"cannot listen on {path}: {error.strerror or error}; change ws_service.handoff"
+        why = listen_problem(str(path), error, "ws_service.handoff")
         if "handoff" in settings.model_fields_set:
             raise ListenError(f"{why}, or write off to let the gateway carry the WebSockets") from None
         log.warning("no socket is handed over: %s", why)
@@ -170,7 +168,7 @@ def run(
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        raise _taken(settings.listen) from None
+        raise ListenError(listen_problem(settings.listen, error, "ws_service.listen")) from None
     return server.started
 
 
@@ -207,24 +205,12 @@ def options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def raise_descriptor_limit() -> None:
-    """Raise the limit of open files as far as the system lets us: each socket takes one."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):  # macOS names a hard limit that it does not grant
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def spoken(listen: str) -> str:
     """Return an address the way people write it: a URL, or ``unix:path``."""
     return listen if listen.startswith("unix:") else f"http://{listen}"
 
 
-def bind(listen: str, folder: Path) -> list[socket.socket]:
+def bind(listen: str, folder: Path) -> Bound:
     """Bind every address that ``listen`` stands for (a host name may have two). Nothing is accepted yet.
 
     folder: what a relative unix path starts from.
@@ -233,70 +219,6 @@ def bind(listen: str, folder: Path) -> list[socket.socket]:
     """
     place = split_listen(listen)
     try:
-        return [_bind_unix(listen, folder / place)] if isinstance(place, str) else bind_tcp(*place)
-    except socket.gaierror as error:
-        raise ListenError(f"{listen} cannot be looked up: {error.strerror}; change ws_service.listen") from None
+        return bind_socket_file(folder / place) if isinstance(place, str) else bind_tcp(find(*place))
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise _taken(listen) from None
-        raise ListenError(f"cannot listen on {listen}: {error.strerror or error}; change ws_service.listen") from None
-
-
-def unbind(listen: str, folder: Path) -> None:
-    """Remove the file of a unix socket, which outlives its process otherwise."""
-    place = split_listen(listen)
-    if isinstance(place, str):
-        (folder / place).unlink(missing_ok=True)
-
-
-def _taken(listen: str) -> ListenError:
-    return ListenError(f"{listen} is already in use; stop what listens there, or change ws_service.listen")
-
-
-def bind_tcp(host: str, port: int) -> list[socket.socket]:
-    """Bind every address of a host. port: 0 lets the system choose. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    problem = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-    for family, kind, protocol, _, address in dict.fromkeys(found):
-        bound = socket.socket(family, kind, protocol)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            bound.bind(address)
-        except OSError as error:
-            bound.close()
-            problem = error
-            if error.errno != errno.EADDRNOTAVAIL:  # localhost is ::1 too, where IPv6 is switched off
-                break
-        else:
-            sockets.append(bound)
-    else:
-        if sockets:
-            return sockets
-    for bound in sockets:
-        bound.close()
-    raise problem
-
-
-def _bind_unix(listen: str, path: Path) -> socket.socket:
-    path = make_folder(path.parent) / path.name
-    if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
-        raise ListenError(
-            f"cannot listen on {listen}: {path} is there and is not a socket; remove it or choose another"
-        )
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if is_answered(path, socket.SOCK_STREAM):
-            raise _taken(listen)
-        path.unlink(missing_ok=True)
-        before = os.umask(0o117)
-        try:
-            bound.bind(str(path))
-        finally:
-            os.umask(before)
-    except BaseException:
-        bound.close()
-        raise
-    return bound
+        raise ListenError(listen_problem(listen, error, "ws_service.listen")) from None

@@ -26,10 +26,11 @@ from uvicorn.supervisors import multiprocess
 from ws_service.config.settings import Settings
 from ws_service.errors import AppError, ListenError
 from ws_service.handoff.protocol import MAX_WORKERS
-from ws_service.handoff.socket_file import HANDOFF, is_answered, is_possible, taken
+from ws_service.handoff.socket_file import HANDOFF, is_possible, taken
 from ws_service.hosting.loader import explain
 from ws_service.logs import formatter
 from ws_service.logs.service_log import service_log
+from ws_service.net.listening import is_answered
 from ws_service.reload import Reload, ignore_signals
 from ws_service.server import Server, claim, options, spoken
 

@@ -1,22 +1,15 @@
-"""The door: how a connection comes in, from the kernel's queue to its protocol.
+"""The acceptor: from a connection in the kernel's queue to its protocol, by way of a PROXY header and TLS.
 
-We accept ourselves, for three reasons. When descriptors run out, uvloop
-accepts and closes whoever comes, without a word, and asyncio writes a
-traceback for each; here accepting pauses, says so once, and goes on. A PROXY
-header must be read to its last byte and no further, so that what follows
-reaches TLS or HTTP; a transport reads what there is, and asyncio's
-``start_tls`` cannot be fed what was read. And whoever has not sent a whole
-ClientHello costs a descriptor here and what the kernel holds, but no TLS
-state. It costs about 30 us per connection over uvloop's own listener.
+The gateway accepts by itself, for three reasons. The event loops do not pause when descriptors run out
+(``accept_loop``). A PROXY header must be read before TLS, which a transport cannot do (``first_bytes``). And a client
+that has not sent a whole ClientHello costs a descriptor and what the kernel has for it, but no TLS state. It costs
+about 30 us per connection over uvloop's own listener.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import re
-import resource
 import socket
 import ssl
 import time
@@ -26,386 +19,262 @@ from dataclasses import dataclass
 
 from proxy.errors import TooMany
 from proxy.http1.error_pages import error_message
-from proxy.listener.client_hello import HelloError, needed
-from proxy.listener.proxy_protocol import MAX_HEADER, HeaderError, parse
+from proxy.listener.client_hello import HelloError
+from proxy.listener.first_bytes import read_proxy_header, wait_for_client_hello
+from proxy.listener.proxy_protocol import HeaderError
 from proxy.net.client_limits import ConnectionLimiter, Rejected, Slot, client_key
 from proxy.net.concurrency import PerClientConcurrency
 from proxy.net.peer import Peer, Trusted, is_trusted
 from proxy.net.tls import Certificate, why
 from ws_service.logs.limited_log import LimitedLog
+from ws_service.net.accept_loop import AcceptLoop
+from ws_service.net.descriptors import accept_failure
 from ws_service.net.keepalive import keep_alive
 
 logger = logging.getLogger("proxy")
 
 ProtocolFactory = Callable[[Peer | None, Slot | None], asyncio.Protocol]
-"""Makes the protocol of a connection. It is told who the client is where a proxy in front has announced it (None: the
-transport knows), and what the connection counts as, to be released at its end (None: nobody counts)."""
+"""Makes the protocol of a connection. peer: the client where a PROXY header names it; None: the transport knows. slot:
+what the connection counts as, to be released at its end; None: it is not counted."""
 
-_AT_ONCE = 64
-"""Connections accepted before everybody else has a turn."""
+_BATCH = 64
+"""Connections accepted before other callbacks run."""
 
-_BACKLOG = 4096
-"""Connections that the kernel's queue may hold: the usual limit (somaxconn)."""
-
-PAUSE = 0.5
-"""Seconds between two tries while descriptors are out. asyncio waits 1 s."""
-
-_OUT_OF = {
-    errno.EMFILE: "this process has no descriptor left",
-    errno.ENFILE: "the system has no descriptor left",
-    errno.ENOBUFS: "the system has no memory left for sockets",
-    errno.ENOMEM: "the system has no memory left for sockets",
-}
-
-_GOODBYE = 2.0
+_TLS_SHUTDOWN = 2.0
 """Seconds for a client to answer the end of TLS (close_notify); then its connection is cut. The loops' own 30 s would
 be what each stop takes for a client that sleeps."""
 
 _HANDSHAKES = 32
-"""TLS handshakes of one client under way, each with its state. They take two round trips; another one waits at the
-door, where it has none. So one address may begin 160 a second from 200 ms away."""
+"""TLS handshakes of one client under way, each with its state. They take two round trips; another one waits before it
+has any state. So one address may begin 160 a second from 200 ms away."""
 
 _TLS_RECEIVE_BUFFER = 131072
-"""Bytes that the kernel holds of what a TLS connection sends, and no more: uvloop reads all of it at once, and what
-OpenSSL makes of it costs up to 0.4 us a byte (key updates) before anybody else has a turn (issue 9). Of an upload so
-much comes for each round trip: 20 Mbit/s from 50 ms away."""
+"""Bytes that the kernel has of what a TLS connection sends, and no more: uvloop reads all of it at once, and what
+OpenSSL makes of it costs up to 0.4 us a byte (key updates) before other connections have a turn (issue 9). Of an upload
+so much comes for each round trip: 20 Mbit/s from 50 ms away."""
 
-_NO_ROOM = "no room"
+_LIMIT_REACHED = "limit reached"
 
 _SHORTEST = 0.001
 """Seconds: asyncio has no timeout of nothing."""
 
-_TLS_HANDSHAKE = 0x16
-"""The first byte of a ClientHello (RFC 8446, section 5.1)."""
-
-_HTTP = re.compile(rb"[A-Z]{3,10} ")
-_WRONG_DOOR = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 39\r\nConnection: close\r\n\r\n"
-    b"This port speaks HTTPS: use https://.\r\n"
-)
-
 
 @dataclass(slots=True)
 class _PendingConnection:
-    """Somebody at the door. who: as far as it is known. slot: what it counts as. is_in: its protocol has it.
+    """A connection that is accepted and has no transport yet.
 
-    protocol: made already; from then on the descriptor belongs to its transport.
+    address: of the client, as far as it is known. peer: as a PROXY header names it. slot: what it counts as; its
+    protocol's to release once ``is_established``. protocol: from when it is made the socket belongs to its transport.
     """
 
     sock: socket.socket
-    who: str
-    announced: Peer | None = None
+    address: str
+    peer: Peer | None = None
     slot: Slot | None = None
-    is_in: bool = False
+    is_established: bool = False
     protocol: asyncio.Protocol | None = None
 
 
 class Acceptor:
-    """Takes in the connections of one listener.
+    """Accepts the connections of one listener, from now on.
 
-    sockets: listening. welcome: makes the protocol of a connection.
+    sockets: listening; the caller's to close. factory: makes the protocol of a connection.
     timeout: seconds for all that comes before a protocol has the connection: a PROXY header, the ClientHello, waiting
     for fewer of that client's handshakes to be under way, and the handshake.
-    entrance: who may come in; None: everybody.
-    certificate: for TLS; None: none is spoken.
-    announcers: who may send a PROXY header, and must; None: none is read.
-
-    Opens at once. ``pause`` and ``resume`` take a reason each: it is open while there is none.
+    limiter: decides which connections are accepted; None: all.
+    certificate: for TLS; None: without TLS.
+    proxies: those that send a PROXY header, and must; all others are closed. None: no PROXY header is read.
     """
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
-        welcome: ProtocolFactory,
+        factory: ProtocolFactory,
         *,
         timeout: float,
-        entrance: ConnectionLimiter | None = None,
+        limiter: ConnectionLimiter | None = None,
         certificate: Certificate | None = None,
-        announcers: Trusted | None = None,
+        proxies: Trusted | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._sockets = sockets
-        self._welcome = welcome
+        self._factory = factory
         self._timeout = max(timeout, _SHORTEST)
-        self._entrance = entrance
+        self._limiter = limiter
         self._certificate = certificate
-        self._announcers = announcers
-        self._reasons = {"closed"}
-        self._arrivals: dict[asyncio.Task[None], _PendingConnection] = {}
+        self._proxies = proxies
+        self._pending: dict[asyncio.Task[None], _PendingConnection] = {}
         self.handshakes = PerClientConcurrency()
-        """Those under way, by client."""
-        self._timer: asyncio.TimerHandle | None = None
+        """TLS handshakes under way, by client."""
         self._log = LimitedLog(logger)
-        if entrance is not None:
-            entrance.connections.on_leave = self.look_again
-        for listener in sockets:  # what is accepted inherits it, and all that is set below
+        if limiter is not None:
+            limiter.connections.on_leave = self.resume
+        for listener in sockets:  # what is accepted inherits both, and all that is set below
             keep_alive(listener)
-        if certificate is not None:
-            for listener in sockets:
+            if certificate is not None:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _TLS_RECEIVE_BUFFER)
-        self.resume("closed")
+        self.accepting = AcceptLoop(
+            sockets, self._accepted, self._accept_failed, batch=_BATCH, may_accept=self._may_accept
+        )
 
-    def last_call(self) -> None:
-        """Take in whoever waits in the kernel's queue, and nobody behind them: closing its socket would reset them."""
-        for listener in self._sockets:
-            for _ in range(_BACKLOG // _AT_ONCE):
-                if not self._reasons:
-                    self._accept(listener)
-        self.pause("last call")
+    def __len__(self) -> int:
+        """How many connections are pending."""
+        return len(self._pending)
 
-    def pause(self, reason: str) -> None:
-        """Accept nobody until ``resume`` is called with this reason; who comes waits in the kernel's queue."""
-        if not self._reasons:
-            for listener in self._sockets:
-                self._loop.remove_reader(listener)
-        self._reasons.add(reason)
-
-    def resume(self, reason: str) -> None:
-        """Take a reason back; accept when it was the last one."""
-        if self._reasons and self._reasons <= {reason}:
-            for listener in self._sockets:
-                self._loop.add_reader(listener, self._accept, listener)
-        self._reasons.discard(reason)
-
-    def reconfigure(self, *, timeout: float, announcers: Trusted | None) -> None:
+    def reconfigure(self, *, timeout: float, proxies: Trusted | None) -> None:
         """Have other options for connections that come from here on, and accept as many as there may be now."""
         self._timeout = max(timeout, _SHORTEST)
-        self._announcers = announcers
-        self.look_again()
+        self._proxies = proxies
+        self.resume()
 
-    def look_again(self) -> None:
-        """Accept again if there is room now."""
-        if _NO_ROOM in self._reasons and self._entrance is not None and not self._entrance.is_full:
-            self.resume(_NO_ROOM)
+    def resume(self) -> None:
+        """Accept again if fewer connections are open now than there may be."""
+        if self._limiter is not None and not self._limiter.is_full:
+            self.accepting.resume(_LIMIT_REACHED)
 
     def close(self) -> None:
-        """Accept nobody any more, and turn away whoever is not through yet. The sockets are the caller's to close."""
-        self.pause("closed")
-        if self._timer is not None:
-            self._timer.cancel()
-        for arrival in self._arrivals:
-            arrival.cancel()
+        """Accept nothing any more, and close the connections that are pending."""
+        self.accepting.close()
+        for task in self._pending:
+            task.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait behind ``close`` until nobody is at the door."""
-        if self._arrivals:
-            await asyncio.wait(self._arrivals)
+        """Wait until no connection is pending; after ``close``, that takes a turn of the loop or two."""
+        if self._pending:
+            await asyncio.wait(self._pending)
 
-    # -- inside
+    # -- called by the accept loop
 
-    def _accept(self, listener: socket.socket) -> None:
-        for _ in range(_AT_ONCE):
-            entrance = self._entrance
-            if entrance is not None and entrance.is_full:
-                taken = entrance.connections.total
-                self._warn(_NO_ROOM, "no connection is accepted: %d are open; %s", taken, entrance.room)
-                self.pause(_NO_ROOM)
-                return
-            try:
-                sock, address = listener.accept()
-            except BlockingIOError:
-                return
-            except ConnectionAbortedError:  # it left while it waited
-                continue
-            except OSError as error:
-                # Whatever it is (accept(2) has a long list), the listener stays readable: to try at once would spin.
-                self._rest(error)
-                return
-            sock.setblocking(False)
-            arrival = _PendingConnection(sock, address[0] if isinstance(address, tuple) else "unix")
-            if self._is_welcome(arrival):
-                task = self._loop.create_task(self._admit(arrival), name="arrival")
-                self._arrivals[task] = arrival
-                task.add_done_callback(self._arrived)
-
-    def _is_welcome(self, arrival: _PendingConnection) -> bool:
-        """Count a connection in for whom it comes from, as far as is known; turn it away if that one has enough."""
-        if self._entrance is None:
+    def _may_accept(self) -> bool:
+        limiter = self._limiter
+        if limiter is None or not limiter.is_full:
             return True
-        if arrival.slot is not None:
-            arrival.slot.release()
-        verdict = self._entrance.admit(arrival.who, time.monotonic())
+        taken = limiter.connections.total
+        self._warn(_LIMIT_REACHED, "no connection is accepted: %d are open; %s", taken, limiter.room)
+        self.accepting.pause(_LIMIT_REACHED)
+        return False
+
+    def _accept_failed(self, error: OSError) -> None:
+        advice = "or lower gateway.limits.connections"
+        self._warn("accept", "no connection is accepted: %s, %s", accept_failure(error), advice)
+
+    def _accepted(self, sock: socket.socket, address: object) -> None:
+        pending = _PendingConnection(sock, address[0] if isinstance(address, tuple) else "unix")
+        if self._admit(pending):
+            task = self._loop.create_task(self._establish(pending), name="pending connection")
+            self._pending[task] = pending
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        pending = self._pending.pop(task)
+        if task.cancelled() and pending.protocol is None:  # also before its first step, where it could not close it
+            pending.sock.close()
+        if not pending.is_established and pending.slot is not None:
+            pending.slot.release()
+
+    # -- a pending connection
+
+    def _admit(self, pending: _PendingConnection) -> bool:
+        """Count a connection for its client, as far as that is known; close it if that one has enough."""
+        if self._limiter is None:
+            return True
+        if pending.slot is not None:
+            pending.slot.release()
+        verdict = self._limiter.admit(pending.address, time.monotonic())
         if isinstance(verdict, Rejected):
             if verdict.notice:
                 logger.warning("%s", verdict.notice)
             if self._certificate is None:
-                _say_why(arrival.sock, verdict.error)
-            arrival.sock.close()
+                _send_rejection(pending.sock, verdict.error)
+            pending.sock.close()
             return False
-        arrival.slot = verdict.slot
+        pending.slot = verdict.slot
         return True
 
-    def _arrived(self, task: asyncio.Task[None]) -> None:
-        arrival = self._arrivals.pop(task)
-        if task.cancelled() and arrival.protocol is None:  # also before its first step, where it could not do it itself
-            arrival.sock.close()
-        if not arrival.is_in and arrival.slot is not None:
-            arrival.slot.release()
-
-    def _rest(self, error: OSError) -> None:
-        self._warn("out", "no connection is accepted: %s", accept_failure(error))
-        self.pause("out of descriptors")
-        self._timer = self._loop.call_later(PAUSE, self.resume, "out of descriptors")
-
-    async def _admit(self, arrival: _PendingConnection) -> None:
-        """Bring one connection to its protocol, or close it. Never raises, but when it is cancelled."""
+    async def _establish(self, pending: _PendingConnection) -> None:
+        """Bring one connection to its protocol, or close it. Raises nothing, unless it is cancelled."""
         try:
-            if self._announcers is None and self._certificate is None:
-                await self._hand_in(arrival)
+            if self._proxies is None and self._certificate is None:
+                await self._connect(pending)
                 return
             async with asyncio.timeout(self._timeout) as deadline:
-                if self._announcers is not None:
-                    arrival.announced = await self._announced(arrival.sock, arrival.who, self._announcers)
-                    arrival.who = arrival.announced.address
-                    if not self._is_welcome(arrival):
+                if self._proxies is not None:
+                    pending.peer = await _named_by_proxy(pending, self._proxies)
+                    pending.address = pending.peer.address
+                    if not self._admit(pending):
                         return
                 if self._certificate is None:
                     deadline.reschedule(None)  # cancelled, it would lose the transport
-                    await self._hand_in(arrival)
+                    await self._connect(pending)
                     return
-                await _whole_hello(arrival.sock)
-                async with self._handshake(arrival.who):
+                await wait_for_client_hello(pending.sock)
+                async with self._handshake(pending.address):
                     left = (deadline.when() or 0.0) - self._loop.time()
                     deadline.reschedule(None)  # as above; TLS has its own
-                    await self._hand_in(arrival, self._certificate.context, max(left, 0.001))
+                    await self._connect(pending, self._certificate.context, max(left, _SHORTEST))
         except (OSError, HeaderError, HelloError) as error:  # TimeoutError is an OSError
-            arrival.sock.close()  # its transport has, if it came to one
-            self._turned_away(arrival.who, error)
+            pending.sock.close()  # its transport has, if it came to one
+            self._log_failure(pending.address, error)
 
-    async def _hand_in(
-        self, arrival: _PendingConnection, tls: ssl.SSLContext | None = None, timeout: float = 0.0
+    async def _connect(
+        self, pending: _PendingConnection, tls: ssl.SSLContext | None = None, timeout: float = 0.0
     ) -> None:
         def make() -> asyncio.Protocol:
-            arrival.protocol = self._welcome(arrival.announced, arrival.slot)
-            return arrival.protocol
+            pending.protocol = self._factory(pending.peer, pending.slot)
+            return pending.protocol
 
         try:
             await self._loop.connect_accepted_socket(
                 make,
-                arrival.sock,
+                pending.sock,
                 ssl=tls,
                 ssl_handshake_timeout=None if tls is None else timeout,
-                ssl_shutdown_timeout=None if tls is None else _GOODBYE,
+                ssl_shutdown_timeout=None if tls is None else _TLS_SHUTDOWN,
             )
         except asyncio.CancelledError:
-            if getattr(arrival.protocol, "transport", None) is not None:
-                # uvloop closes the transport of a connection that is cancelled here, and tells its protocol nothing.
-                arrival.protocol.connection_lost(None)  # type: ignore[union-attr]
+            if getattr(pending.protocol, "transport", None) is not None:
+                # uvloop closes the transport of a connection that is cancelled here, and does not tell its protocol.
+                pending.protocol.connection_lost(None)  # type: ignore[union-attr]
             raise
-        arrival.is_in = True
+        pending.is_established = True
 
     @asynccontextmanager
-    async def _handshake(self, who: str) -> AsyncIterator[None]:
+    async def _handshake(self, address: str) -> AsyncIterator[None]:
         """Be one of the few handshakes of a client for the length of a ``with`` block; wait to be one."""
-        if self._entrance is None or self._entrance.is_free(who):
+        if self._limiter is None or self._limiter.is_free(address):
             yield
             return
-        slot = await self.handshakes.acquire(client_key(who), _HANDSHAKES, None)
+        slot = await self.handshakes.acquire(client_key(address), _HANDSHAKES, None)
         try:
             yield
         finally:
             slot.release()
 
-    async def _announced(self, sock: socket.socket, who: str, announcers: Trusted) -> Peer:
-        if not is_trusted(who, announcers):
-            raise HeaderError("only those in gateway.trusted_proxies may send a PROXY header")
-        seen = b""
-        while True:
-            data = await _peek(sock, MAX_HEADER)
-            announcement = parse(seen + data)
-            if announcement is not None:
-                break
-            # All of it belongs to the header. Read, it no longer makes the socket readable.
-            seen += sock.recv(len(data))
-        sock.recv(announcement.size - len(seen))
-        return Peer(who if announcement.address is None else announcement.address, announcement.scheme)
-
-    def _turned_away(self, who: str, error: Exception) -> None:
+    def _log_failure(self, address: str, error: Exception) -> None:
         if isinstance(error, HelloError):
-            self._warn("handshake", "a connection from %s was closed: %s", who, error)
+            self._warn("handshake", "a connection from %s was closed: %s", address, error)
         elif isinstance(error, HeaderError):
-            self._warn("announcement", "a connection from %s was closed: %s", who, error)
+            self._warn("PROXY header", "a connection from %s was closed: %s", address, error)
         elif isinstance(error, ssl.SSLError):
-            self._warn("handshake", "a connection from %s was closed: %s", who, why(error))
+            self._warn("handshake", "a connection from %s was closed: %s", address, why(error))
         else:
-            logger.debug("a connection from %s ended at the door: %r", who, error)
+            logger.debug("a connection from %s ended before its first request: %r", address, error)
 
     def _warn(self, kind: str, sentence: str, *arguments: object) -> None:
         self._log.say(kind, logging.WARNING, sentence, *arguments)
 
 
-def accept_failure(error: OSError) -> str:
-    """Return in words why accepting fails, and what to do."""
-    what = _OUT_OF.get(error.errno or 0, f"accept fails ({error.strerror})")
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    advice = "raise it (LimitNOFILE= in a systemd unit, ulimit -n in a shell), or lower gateway.limits.connections"
-    return f"{what}, of {limit}; {advice}"
+async def _named_by_proxy(pending: _PendingConnection, proxies: Trusted) -> Peer:
+    """Return the client that a PROXY header names; of a proxy that speaks for itself, the proxy."""
+    if not is_trusted(pending.address, proxies):
+        raise HeaderError("only those in gateway.trusted_proxies may send a PROXY header")
+    header = await read_proxy_header(pending.sock)
+    return Peer(pending.address if header.address is None else header.address, header.scheme)
 
 
-def _say_why(sock: socket.socket, error: TooMany) -> None:
+def _send_rejection(sock: socket.socket, error: TooMany) -> None:
     """Answer in one packet, without having read what is asked.
 
-    A person who is turned away by mistake (an office, a proxy that is not
-    named) then sees more than "connection reset".
+    A person who is rejected by mistake (an office, a proxy that is not named) then sees more than "connection reset".
     """
     with suppress(OSError):  # it is gone already
         sock.send(error_message(error)[0])
-
-
-async def _peek(sock: socket.socket, size: int) -> bytes:
-    """Wait for bytes and look at them; they stay where they are. Raises ConnectionError at the other side's end."""
-    while True:
-        try:
-            data = sock.recv(size, socket.MSG_PEEK)
-        except BlockingIOError:
-            await _readable(sock)
-            continue
-        if not data:
-            raise ConnectionResetError("it left without a word")
-        return data
-
-
-async def _readable(sock: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(sock, readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(sock)
-
-
-async def _whole_hello(sock: socket.socket) -> None:
-    """Wait until a whole ClientHello is here, and leave it where it is; tell who speaks plain HTTP.
-
-    Raises ConnectionError and HelloError.
-    """
-    data = await _peek(sock, 16)
-    if data[0] != _TLS_HANDSHAKE:
-        if _HTTP.match(data):
-            with suppress(BlockingIOError):
-                sock.recv(65536)  # unread bytes would make a reset of the close, which may overtake the answer
-            sock.send(_WRONG_DOOR)
-            sock.shutdown(socket.SHUT_WR)
-        raise ConnectionResetError("it does not speak TLS")
-    while len(data) < (size := needed(data)):
-        data = await _peek_all(sock, size)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-
-
-async def _peek_all(sock: socket.socket, size: int) -> bytes:
-    """Wait for so many bytes and look at them. Raises ConnectionError when they do not come.
-
-    The kernel is told how many: it wakes us once, and not for each byte of somebody who sends them one by one.
-    """
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-    for has_waited in (False, True):
-        data = sock.recv(size, socket.MSG_PEEK)
-        if len(data) == size:
-            return data
-        del data  # the kernel has it: once is enough while somebody makes us wait
-        if not has_waited:
-            await _readable(sock)
-    # The other side has ended, or the kernel has no memory for so few bytes. A unix socket wakes for anything; there a
-    # message comes whole.
-    raise ConnectionResetError("its ClientHello ends too early")

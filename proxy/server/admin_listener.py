@@ -1,11 +1,9 @@
 """The sockets of the admin listener: few, and none of them for long.
 
-Health must be answered while somebody else holds connections and says
-nothing. So there is no place that could be taken for good: each connection
-has a deadline from its beginning to its end, and when all places are taken
-the one that came first makes room. A request that is here already when its
-connection is accepted, as every one is that has waited in the kernel's
-queue, is answered before anybody else has a turn.
+Health must be answered while other clients have connections and send nothing. So no place is taken for good: each
+connection has a deadline from its beginning to its end, and when all places are taken the oldest connection is closed.
+A request that is here already when its connection is accepted, as every one is that has waited in the kernel's queue,
+is answered at once.
 """
 
 from __future__ import annotations
@@ -16,10 +14,11 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from proxy.listener.acceptor import PAUSE, accept_failure
 from proxy.net.timers import Deadlines
 from proxy.server.admin import MAX_HEAD
 from ws_service.logs.limited_log import LimitedLog
+from ws_service.net.accept_loop import AcceptLoop
+from ws_service.net.descriptors import accept_failure
 
 logger = logging.getLogger("proxy")
 
@@ -27,11 +26,11 @@ _DEADLINE = 5.0
 """Seconds from connecting to the end: for the head, and for the client to take the answer and close. Precedents:
 HAProxy timeout check, Kubernetes timeoutSeconds 1; what they ask is one segment."""
 
-_AT_ONCE = 16
-"""Connections accepted before everybody else has a turn. Fewer than there are places, so that each has one itself."""
+_BATCH = 16
+"""Connections accepted before other callbacks run. Fewer than there are places, so that each gets one."""
 
 _MAX_DISCARDED = 1 << 20
-"""Bytes that are read and dropped behind a request; then the connection is cut."""
+"""Bytes that are read and dropped after a request; then the connection is cut."""
 
 
 class AdminListener:
@@ -41,7 +40,7 @@ class AdminListener:
     places: connections at a time; one more closes the oldest.
     deadline: seconds for each, from its beginning to its end.
 
-    There is no waiting in it: ``close`` ends everything at once.
+    It waits for nothing: ``close`` ends everything at once.
     """
 
     def __init__(
@@ -53,75 +52,52 @@ class AdminListener:
         deadline: float = _DEADLINE,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._sockets = sockets
         self._answer = answer
         self._places = places
         self._connections: dict[_Connection, None] = {}  # in the order in which they came
         self._deadlines = Deadlines[_Connection](self._end)
         self._deadline = deadline
         self._log = LimitedLog(logger)
-        self._timer: asyncio.TimerHandle | None = None
-        self._listen()
+        self._accepting = AcceptLoop(sockets, self._accepted, self._accept_failed, batch=_BATCH)
 
     def __len__(self) -> int:
         """How many connections there are."""
         return len(self._connections)
 
     def close(self) -> None:
-        """Accept nobody any more, and end every connection. The sockets are the caller's to close."""
-        if self._timer is not None:
-            self._timer.cancel()
-        for listener in self._sockets:
-            self._loop.remove_reader(listener)
+        """Accept nothing any more, and end every connection. The sockets are the caller's to close."""
+        self._accepting.close()
         for connection in list(self._connections):
             self._end(connection)
 
     # -- inside
 
-    def _listen(self) -> None:
-        for listener in self._sockets:
-            self._loop.add_reader(listener, self._accept, listener)
+    def _accepted(self, sock: socket.socket, _: object) -> None:
+        if len(self._connections) >= self._places:
+            self._close_oldest()
+        connection = _Connection(sock)
+        self._connections[connection] = None
+        self._deadlines.begin(connection, self._deadline)
+        self._loop.add_reader(sock, self._read, connection)
+        self._read(connection)
 
-    def _accept(self, listener: socket.socket) -> None:
-        for _ in range(_AT_ONCE):
-            try:
-                sock, _ = listener.accept()
-            except BlockingIOError:
-                return
-            except ConnectionAbortedError:  # it left while it waited
-                continue
-            except OSError as error:
-                self._rest(error)
-                return
-            sock.setblocking(False)
-            if len(self._connections) >= self._places:
-                self._make_room()
-            connection = _Connection(sock)
-            self._connections[connection] = None
-            self._deadlines.begin(connection, self._deadline)
-            self._loop.add_reader(sock, self._read, connection)
-            self._read(connection)
+    def _accept_failed(self, error: OSError) -> None:
+        sentence = "no connection is accepted on gateway.admin: %s, or lower gateway.limits.connections"
+        self._log.say("accept", logging.WARNING, sentence, accept_failure(error))
+        if self._connections:
+            self._close_oldest()
 
-    def _make_room(self) -> None:
-        """End the oldest: of those that have their answer, if there are any."""
+    def _close_oldest(self) -> None:
+        """End the oldest connection: of those that have their answer, if there are any."""
         oldest = next((one for one in self._connections if one.is_answered), None)
         self._end(oldest or next(iter(self._connections)))
-
-    def _rest(self, error: OSError) -> None:
-        """Accept nobody for a moment: the listener stays readable, and to try at once would spin."""
-        self._log.say("out", logging.WARNING, "no connection is accepted on gateway.admin: %s", accept_failure(error))
-        if self._connections:
-            self._make_room()
-        for listener in self._sockets:
-            self._loop.remove_reader(listener)
-        self._timer = self._loop.call_later(PAUSE, self._listen)
 
     def _read(self, connection: _Connection) -> None:
         try:
             goes_on = connection.read(self._answer)
         except BlockingIOError:
             return
-        except OSError:  # it is gone: a probe that did not wait is nothing to tell anybody
+        except OSError:  # a probe that did not wait is not worth a log line
             goes_on = False
         if not goes_on:
             self._end(connection)
@@ -134,7 +110,7 @@ class AdminListener:
 
 
 class _Connection:
-    """One connection: a head, its answer, and what is thrown away behind it until the client closes.
+    """One connection: a head, its answer, and what is thrown away after it until the client closes.
 
     ``is_answered``: the kernel has the answer; to close loses nothing of it.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from proxy.server.config_diff import CannotApply
 from proxy.server.server import Server
 from ws_service.config.changes import log_no_file, log_refusal
 from ws_service.logs.log_writer import LogWriter
+from ws_service.net.descriptors import raise_descriptor_limit
 
 logger = logging.getLogger("proxy")
 
@@ -45,7 +45,7 @@ async def serve(
     writer = LogWriter(_STDOUT, "the access log")
     log = AccessLog(settings.access_log, writer.write)
     try:
-        server = Server(settings, log, folder, _raise_descriptor_limit(), contexts)
+        server = Server(settings, log, folder, raise_descriptor_limit(), contexts)
         await _obey(server, settings, log, read_again)
     finally:
         log.flush()
@@ -111,14 +111,3 @@ def _reload(server: Server, log: AccessLog, read_again: Callable[[], Read] | Non
         log_refusal(logger, error)
     finally:
         systemd.ready()
-
-
-def _raise_descriptor_limit() -> int:
-    """Raise the limit of open files as far as the system lets us; return it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError):  # macOS names a hard limit that it does not grant
-            return soft
-    return hard

@@ -16,7 +16,7 @@ from proxy.gateway.recorder import Observer
 from proxy.gateway.runtime import Runtime, make_runtime
 from proxy.http1.http_listener import Listener
 from proxy.listener.acceptor import Acceptor
-from proxy.listener.bind import Bound, bind
+from proxy.listener.bind import bind
 from proxy.net.client_limits import ClientLimits, ConnectionLimiter, admin_places
 from proxy.net.peer import Trusted
 from proxy.net.tls import Certificate, Contexts, renewals
@@ -25,6 +25,7 @@ from proxy.server.admin_listener import AdminListener
 from proxy.server.config_diff import merge
 from proxy.server.drain import Drain
 from ws_service.config.changes import differences, log_changes
+from ws_service.net.listening import Bound
 
 logger = logging.getLogger("proxy")
 
@@ -89,9 +90,9 @@ class Server:
             public_sockets,
             self._listener,
             timeout=settings.timeouts.head,
-            entrance=self.limiter,
+            limiter=self.limiter,
             certificate=self.certificate,
-            announcers=_announcers(settings),
+            proxies=_header_senders(settings),
         )
         self._admin_listener = AdminListener(
             admin_sockets,
@@ -122,7 +123,7 @@ class Server:
                 self._lifecycle.happen("notice")
                 logger.info("not ready any more; %g s until the listener closes", timeouts.drain_notice)
                 await asyncio.sleep(timeouts.drain_notice)
-            public.last_call()
+            public.accepting.accept_backlog()
             self._bound[0].close()
             self._lifecycle.happen("stop")
             for upstream in self._gateway.runtime.upstreams.values():
@@ -185,7 +186,7 @@ class Server:
         if self.certificate is not None and runtime.tls is not None:
             self.certificate.context = runtime.tls
         if self._acceptor is not None:
-            self._acceptor.reconfigure(timeout=settings.timeouts.head, announcers=_announcers(settings))
+            self._acceptor.reconfigure(timeout=settings.timeouts.head, proxies=_header_senders(settings))
 
     @property
     def addresses(self) -> list[str]:
@@ -212,7 +213,7 @@ async def _to_its_end(task: asyncio.Task[None]) -> None:
         raise asyncio.CancelledError
 
 
-def _announcers(settings: Settings) -> Trusted | None:
+def _header_senders(settings: Settings) -> Trusted | None:
     """Return which peers must send a PROXY header; None: none is read."""
     return settings.trusted_proxies if settings.proxy_protocol else None
 

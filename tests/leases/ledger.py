@@ -127,7 +127,7 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
         left["slow readers"] += len(readers._standing)
     left["uploads"], left["clients with uploads"] = gateway.uploads.total, gateway.uploads.clients
     if server._acceptor is not None:
-        left["arrivals"] = len(server._acceptor._arrivals)
+        left["pending connections"] = len(server._acceptor)
         left["clients with TLS handshakes"] = server._acceptor.handshakes.clients
     if server._admin_listener is not None:
         left["admin connections"] = len(server._admin_listener._connections)

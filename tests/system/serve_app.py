@@ -20,9 +20,9 @@ def main(name: str, port: str, handoff: str) -> None:
     module, _, attribute = name.partition(":")
     settings = Settings(listen=f"127.0.0.1:{port}", handoff=handoff)
     with service_log():
-        sockets = server.bind(settings.listen, Path())
+        bound = server.bind(settings.listen, Path())
         claim = server.claim(settings, Path())
-        server.run(getattr(import_module(module), attribute), settings, sockets, claim)
+        server.run(getattr(import_module(module), attribute), settings, bound.sockets, claim)
 
 
 if __name__ == "__main__":

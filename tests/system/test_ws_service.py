@@ -257,7 +257,8 @@ def test_a_port_that_is_taken_is_one_sentence_before_anything_is_imported(interp
         with service(interpreter, tmp_path, ready=None) as process:
             assert process.wait() == 1
     assert process.output == (
-        f"dash-ws-service: {address} is already in use; stop what listens there, or change ws_service.listen\n"
+        f"dash-ws-service: {address} is already in use; stop the program that listens there, "
+        "or change ws_service.listen\n"
     )
 
 

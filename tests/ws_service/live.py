@@ -19,6 +19,7 @@ from ws_service import server
 from ws_service.config.addresses import split_listen
 from ws_service.config.settings import Settings
 from ws_service.logs.limited_log import LimitedLog
+from ws_service.net.listening import bind_tcp, find
 
 
 class Threaded(server.Server):
@@ -47,7 +48,7 @@ def serving(app: ASGIApp, settings: Settings | None = None) -> Iterator[str]:
     """Serve an ASGI app on a free port for the length of a ``with`` block; yields ``host:port``."""
     settings = settings or Settings()
     host, _ = split_listen(settings.listen)
-    (bound,) = server.bind_tcp(str(host), 0)
+    (bound,) = bind_tcp(find(str(host), 0)).sockets
     threaded = Threaded(app, settings)
     thread = threading.Thread(target=threaded.run, args=([bound],), name="service under test")
     address = "{}:{}".format(*bound.getsockname())

@@ -87,7 +87,8 @@ def test_a_taken_port_is_said_by_the_programs_name(tmp_path: Path) -> None:
         code, _, said = run("--config", "config.yaml")
     assert code == 1
     assert said.endswith(
-        f"dash-ws-service: {address} is already in use; stop what listens there, or change ws_service.listen\n"
+        f"dash-ws-service: {address} is already in use; stop the program that listens there, "
+        "or change ws_service.listen\n"
     )
 
 

@@ -7,6 +7,7 @@ import logging
 import logging.config
 import socket
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,19 +26,14 @@ from ws_service.errors import ListenError
 from ws_service.handoff.socket_file import is_possible
 
 
-def close(sockets: list[socket.socket]) -> None:
-    for bound in sockets:
-        bound.close()
-
-
 def test_an_address_is_bound_and_nothing_accepted_yet(tmp_path: Path) -> None:
     port = free_port()
-    sockets = server.bind(f"127.0.0.1:{port}", tmp_path)
+    bound = server.bind(f"127.0.0.1:{port}", tmp_path)
     try:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port))
     finally:
-        close(sockets)
+        bound.close()
 
 
 def test_an_address_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
@@ -45,7 +41,9 @@ def test_an_address_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(ListenError) as caught:
             server.bind(address, tmp_path)
-    assert str(caught.value) == (f"{address} is already in use; stop what listens there, or change ws_service.listen")
+    assert str(caught.value) == (
+        f"{address} is already in use; stop the program that listens there, or change ws_service.listen"
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,34 +63,30 @@ def test_an_address_that_cannot_be_is_one_sentence(tmp_path: Path, listen: str, 
 
 
 def test_localhost_is_bound_on_every_address_that_it_has(tmp_path: Path) -> None:
-    sockets = server.bind(f"localhost:{free_port()}", tmp_path)
+    bound = server.bind(f"localhost:{free_port()}", tmp_path)
     try:
-        assert "127.0.0.1" in [bound.getsockname()[0] for bound in sockets]
-        assert len({bound.family for bound in sockets}) == len(sockets)
+        assert "127.0.0.1" in [sock.getsockname()[0] for sock in bound.sockets]
+        assert len({sock.family for sock in bound.sockets}) == len(bound.sockets)
     finally:
-        close(sockets)
+        bound.close()
 
 
 def test_a_unix_socket_is_for_owner_and_group_and_goes_when_it_is_unbound(tmp_path: Path) -> None:
-    sockets = server.bind("unix:ws.sock", tmp_path)
-    try:
-        assert stat.S_IMODE((tmp_path / "ws.sock").stat().st_mode) == 0o660
-        server.unbind("unix:ws.sock", tmp_path)
-        assert not (tmp_path / "ws.sock").exists()
-    finally:
-        close(sockets)
+    bound = server.bind("unix:ws.sock", tmp_path)
+    assert stat.S_IMODE((tmp_path / "ws.sock").stat().st_mode) == 0o660
+    bound.close()
+    assert not (tmp_path / "ws.sock").exists()
 
 
 def test_a_unix_socket_of_a_crashed_process_is_taken_over(tmp_path: Path) -> None:
-    close(server.bind("unix:ws.sock", tmp_path))
-    assert (tmp_path / "ws.sock").exists()
-    close(server.bind("unix:ws.sock", tmp_path))
+    with socket.socket(socket.AF_UNIX) as crashed:
+        crashed.bind(str(tmp_path / "ws.sock"))
+    server.bind("unix:ws.sock", tmp_path).close()
 
 
 def test_a_unix_socket_that_somebody_answers_is_taken(tmp_path: Path) -> None:
-    (other,) = server.bind("unix:ws.sock", tmp_path)
-    with other:
-        other.listen()
+    with closing(server.bind("unix:ws.sock", tmp_path)) as other:
+        other.sockets[0].listen()
         with pytest.raises(ListenError, match=r"unix:ws\.sock is already in use"):
             server.bind("unix:ws.sock", tmp_path)
 

@@ -19,6 +19,8 @@ import uvicorn
 from ws_service.handoff import protocol as wire
 from ws_service.handoff.adopted import Adopted
 from ws_service.handoff.socket_file import Claim
+from ws_service.net.accept_loop import AcceptLoop
+from ws_service.net.descriptors import accept_failure
 from ws_service.net.peer_credentials import peer_credentials
 from ws_service.websocket.resources import Resources
 
@@ -32,10 +34,7 @@ _MAX_UNHEARD = 4096
 """Reports kept while no gateway is there: what ends during a restart of the only one. Older ones are forgotten."""
 
 _AT_ONCE = 64
-"""Messages read from one gateway before everybody else has a turn."""
-
-_BREATH = 0.5
-"""Seconds between two tries to accept a gateway while descriptors are out."""
+"""Messages read from one gateway, and gateways accepted, before other callbacks run."""
 
 _MAX_CHANNELS = 64
 """Gateways at once. During a rolling restart there are two; a crowd is somebody's fault."""
@@ -75,9 +74,7 @@ class Handoff:
         self._is_stopping = False
         self._resources = resources
         self._made_of: dict[str, Any] = {"config": config, "server_state": server_state, "app_state": app_state}
-        self._is_breathless = False
-        self._breath: asyncio.TimerHandle | None = None
-        self._listen()
+        self._accepting = AcceptLoop([claim.socket], self._accepted, self._accept_failed, batch=_AT_ONCE)
 
     @property
     def adopted(self) -> int:
@@ -89,9 +86,7 @@ class Handoff:
         if self._is_stopping:
             return
         self._is_stopping = True
-        if self._breath is not None:
-            self._breath.cancel()
-        self._loop.remove_reader(self._claim.socket.fileno())
+        self._accepting.close()
         self._claim.release()
         for channel in list(self._channels):
             channel.send(wire.Closing())
@@ -112,45 +107,29 @@ class Handoff:
 
     # -- gateways
 
-    def _listen(self) -> None:
-        self._loop.add_reader(self._claim.socket.fileno(), self._accept)
+    def _accepted(self, sock: socket.socket, _: object) -> None:
+        peer = peer_credentials(sock)
+        if not peer.is_trusted:
+            self._resources.log.say(
+                "another user",
+                logging.WARNING,
+                "refused process %d on %s: it runs as user %d, and sockets are taken from user %d and root alone; "
+                "run the gateway and the service as the same user",
+                peer.pid,
+                self._claim.path,
+                peer.uid,
+                os.geteuid(),
+            )
+            sock.close()
+        elif len(self._channels) >= _MAX_CHANNELS:
+            sentence = "refused process %d: %d gateways are connected already"
+            self._resources.log.say("too many gateways", logging.ERROR, sentence, peer.pid, len(self._channels))
+            sock.close()
+        else:
+            self._channels.add(_Channel(sock, peer.pid, self))
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                accepted, _ = self._claim.socket.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:  # no descriptor free; the gateway waits in the backlog, or goes
-                if not self._is_breathless:
-                    self._is_breathless = True
-                    log.warning("cannot answer a gateway: %s", error.strerror)
-                # It stays readable, and to try at once would spin.
-                self._loop.remove_reader(self._claim.socket.fileno())
-                self._breath = self._loop.call_later(_BREATH, self._listen)
-                return
-            self._is_breathless = False
-            accepted.setblocking(False)
-            peer = peer_credentials(accepted)
-            if not peer.is_trusted:
-                self._resources.log.say(
-                    "another user",
-                    logging.WARNING,
-                    "refused process %d on %s: it runs as user %d, and sockets are taken from user %d and root alone; "
-                    "run the gateway and the service as the same user",
-                    peer.pid,
-                    self._claim.path,
-                    peer.uid,
-                    os.geteuid(),
-                )
-                accepted.close()
-                continue
-            if len(self._channels) >= _MAX_CHANNELS:
-                sentence = "refused process %d: %d gateways are connected already"
-                self._resources.log.say("too many gateways", logging.ERROR, sentence, peer.pid, len(self._channels))
-                accepted.close()
-                continue
-            self._channels.add(_Channel(accepted, peer.pid, self))
+    def _accept_failed(self, error: OSError) -> None:  # the gateway waits in the backlog, or goes
+        self._resources.log.say("accept", logging.WARNING, "cannot answer a gateway: %s", accept_failure(error))
 
     def greeted(self, channel: _Channel) -> None:
         """Answer a gateway's hello, and tell it of the sockets that report to nobody, and of those that have ended."""

@@ -13,9 +13,16 @@ from pathlib import Path
 from ws_service.errors import ListenError
 from ws_service.handoff.protocol import socket_path
 from ws_service.net.folders import make_folder
+from ws_service.net.listening import bind_socket_file, listen_problem
 
 HANDOFF = socket.SOCK_SEQPACKET
 """The kind of socket that sockets are handed over on: what is sent at once arrives at once."""
+
+_MODE = 0o600
+"""Of the file: for the user of this process alone."""
+
+_BACKLOG = 64
+"""Gateways that the kernel's queue may hold; there are a few."""
 
 LOCK_WAIT = 5.0
 """Seconds for the lock: whoever has it looks for a place, which takes milliseconds."""
@@ -36,42 +43,33 @@ class Claim:
         path = make_folder(path.parent) / path.name
         with _Lock(path):
             for number in range(slots):
-                self.path = socket_path(path, number)
-                if not is_answered(self.path, HANDOFF):
-                    self.socket = _bind(self.path)
+                try:
+                    self._bound = bind_socket_file(socket_path(path, number), _MODE, HANDOFF)
+                except FileExistsError as error:
+                    raise ListenError(listen_problem(str(path), error, "ws_service.handoff")) from None
+                except OSError as error:
+                    if error.errno != errno.EADDRINUSE:
+                        raise
+                else:
+                    self.socket = self._bound.sockets[0]
+                    self.socket.listen(_BACKLOG)
                     return
         raise taken(path)
 
+    @property
+    def path(self) -> Path:
+        """The socket file."""
+        assert self._bound.path is not None
+        return self._bound.path
+
     def release(self) -> None:
         """Remove the file and stop listening. Safe to call twice."""
-        if self.socket.fileno() >= 0:
-            # In this order: behind a close the file looks stale, and might be another service's already.
-            self.path.unlink(missing_ok=True)
-            self.socket.close()
+        self._bound.close()
 
 
 def taken(path: Path) -> ListenError:
     """Return the sentence for a path that another service answers."""
     return ListenError(f"{path} is answered by another ws service already; stop that one, or change ws_service.handoff")
-
-
-def is_answered(path: Path, kind: socket.SocketKind) -> bool:
-    """Is somebody behind the socket file? A process that crashed leaves one that nobody answers.
-
-    kind: of the socket, stream or ``HANDOFF``; one of another kind counts as answered. Raises OSError.
-    """
-    with socket.socket(socket.AF_UNIX, kind) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except BlockingIOError:  # a full backlog has an owner
-            pass
-        except OSError as error:
-            if error.errno != errno.EPROTOTYPE:  # somebody answers, on a socket of another kind
-                raise
-        return True
 
 
 class _Lock:
@@ -127,27 +125,6 @@ class _Lock:
                         f"find it with fuser {self._path} and end it",
                     ) from None
             time.sleep(_RETRY)
-
-
-def _bind(path: Path) -> socket.socket:
-    if path.is_symlink() or path.exists():
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise ListenError(
-                f"cannot listen on {path}: it is there and is not a socket; remove it, or change ws_service.handoff"
-            )
-        path.unlink()
-    bound = socket.socket(socket.AF_UNIX, HANDOFF)
-    before = os.umask(0o177)
-    try:
-        bound.bind(str(path))
-        bound.listen(64)  # gateways, of which there are a few
-        bound.setblocking(False)
-    except BaseException:
-        bound.close()
-        raise
-    finally:
-        os.umask(before)
-    return bound
 
 
 def is_possible() -> bool:

@@ -1,9 +1,8 @@
-"""How a connection comes in: with a PROXY header or none, with TLS or none, or not at all for a while."""
+"""Connections are accepted: with a PROXY header or none, with TLS or none, or not at all for a while."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 import ssl
@@ -22,6 +21,7 @@ from proxy.net.client_limits import ClientLimits, ConnectionLimiter, Slot
 from proxy.net.peer import Peer
 from proxy.net.tls import Certificate, server_context
 from tests.certificates import Authority
+from tests.processes import no_descriptor_left
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 ELSEWHERE = (ip_network("192.0.2.0/24"),)
@@ -29,18 +29,18 @@ HEADER = b"PROXY TCP4 198.51.100.7 192.0.2.1 56324 443\r\n"
 BINARY = bytes.fromhex("0d0a0d0a000d0a515549540a2111000cc6336407c0000201dc0401bb")
 
 
-class Guest(asyncio.Protocol):
+class Echo(asyncio.Protocol):
     """Notes what it hears, and echoes it."""
 
-    def __init__(self, hall: Hall, announced: Peer | None, slot: Slot | None) -> None:
-        self._hall = hall
+    def __init__(self, accepted: Accepted, announced: Peer | None, slot: Slot | None) -> None:
+        self._accepted = accepted
         self._announced = announced
         self._slot = slot
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
-        self._hall.announced.append(self._announced)
-        self._hall.transports.append(transport)
+        self._accepted.announced.append(self._announced)
+        self._accepted.transports.append(transport)
 
     def data_received(self, data: bytes) -> None:
         self._transport.write(data)
@@ -48,25 +48,25 @@ class Guest(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._slot is not None:
             self._slot.release()
-        self._hall.somebody_left.set()
+        self._accepted.one_ended.set()
 
 
-class Hall:
-    """Behind the door."""
+class Accepted:
+    """What an acceptor has accepted."""
 
-    def __init__(self, door: Acceptor, port: int) -> None:
-        self.door = door
+    def __init__(self, acceptor: Acceptor, port: int) -> None:
+        self.acceptor = acceptor
         self.port = port
         self.announced: list[Peer | None] = []
         self.transports: list[asyncio.BaseTransport] = []
-        self.somebody_left = asyncio.Event()
+        self.one_ended = asyncio.Event()
 
-    def dial(self, source: str = "127.0.0.1") -> Caller:
-        return Caller(self.port, source)
+    def dial(self, source: str = "127.0.0.1") -> Client:
+        return Client(self.port, source)
 
 
-class Caller:
-    """Raw bytes from outside."""
+class Client:
+    """A client that sends raw bytes."""
 
     def __init__(self, port: int, source: str = "127.0.0.1") -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
@@ -80,7 +80,7 @@ class Caller:
         async with asyncio.timeout(10):
             return await self._loop.sock_recv(self.sock, size)
 
-    async def is_turned_away(self) -> bool:
+    async def is_closed(self) -> bool:
         try:
             return await self.read() == b""
         except ConnectionResetError:
@@ -91,16 +91,16 @@ class Caller:
 
 
 @asynccontextmanager
-async def hall(*, timeout: float = 10, **options: Any) -> AsyncIterator[Hall]:
+async def accepting(*, timeout: float = 10, **options: Any) -> AsyncIterator[Accepted]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        door = Acceptor([listener], lambda peer, slot: Guest(place, peer, slot), timeout=timeout, **options)
-        place = Hall(door, listener.getsockname()[1])
+        acceptor = Acceptor([listener], lambda peer, slot: Echo(place, peer, slot), timeout=timeout, **options)
+        place = Accepted(acceptor, listener.getsockname()[1])
         try:
             yield place
         finally:
-            door.close()
-            await door.wait_closed()
+            acceptor.close()
+            await acceptor.wait_closed()
 
 
 @pytest.fixture
@@ -114,21 +114,21 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str
 Warnings = Callable[[], list[str]]
 
 
-async def test_a_connection_comes_in_as_it_is(warnings: Warnings) -> None:
-    async with hall() as place:
-        with closing(place.dial()) as caller:
-            await caller.send(b"hello")
-            assert await caller.read() == b"hello"
+async def test_a_connection_is_accepted_as_it_is(warnings: Warnings) -> None:
+    async with accepting() as place:
+        with closing(place.dial()) as client:
+            await client.send(b"hello")
+            assert await client.read() == b"hello"
         assert place.announced == [None]
     assert not warnings()
 
 
 @pytest.mark.parametrize("option", ["TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"])
 async def test_tcp_asks_whether_a_client_is_still_there(option: str) -> None:
-    async with hall() as place:
-        with closing(place.dial()) as caller:
-            await caller.send(b"hello")
-            assert await caller.read() == b"hello"
+    async with accepting() as place:
+        with closing(place.dial()) as client:
+            await client.send(b"hello")
+            assert await client.read() == b"hello"
             (transport,) = place.transports
             sock = transport.get_extra_info("socket")
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -137,97 +137,97 @@ async def test_tcp_asks_whether_a_client_is_still_there(option: str) -> None:
 
 @pytest.mark.parametrize("header", [HEADER, BINARY])
 @pytest.mark.parametrize("cut", [0, 1, 5, 15, 27])
-async def test_behind_a_proxy_header_comes_the_client_and_not_a_byte_is_lost(header: bytes, cut: int) -> None:
-    async with hall(announcers=LOOPBACK) as place:
-        with closing(place.dial()) as caller:
+async def test_after_a_proxy_header_comes_the_client_and_not_a_byte_is_lost(header: bytes, cut: int) -> None:
+    async with accepting(proxies=LOOPBACK) as place:
+        with closing(place.dial()) as client:
             if cut:
-                await caller.send(header[:cut])
+                await client.send(header[:cut])
                 await asyncio.sleep(0.01)  # so that it comes in pieces; whether it does changes nothing
-            await caller.send(header[cut:] + b"hello")
-            assert await caller.read() == b"hello"
+            await client.send(header[cut:] + b"hello")
+            assert await client.read() == b"hello"
         assert place.announced == [Peer("198.51.100.7")]
 
 
 async def test_a_proxy_that_speaks_for_itself_is_the_client(warnings: Warnings) -> None:
-    async with hall(announcers=LOOPBACK) as place:
-        with closing(place.dial()) as caller:
-            await caller.send(BINARY[:12] + b"\x20\x00\x00\x00hello")
-            assert await caller.read() == b"hello"
+    async with accepting(proxies=LOOPBACK) as place:
+        with closing(place.dial()) as client:
+            await client.send(BINARY[:12] + b"\x20\x00\x00\x00hello")
+            assert await client.read() == b"hello"
         assert place.announced == [Peer("127.0.0.1")]
 
 
-async def test_a_stranger_may_announce_nobody(warnings: Warnings) -> None:
-    async with hall(announcers=ELSEWHERE) as place:
+async def test_a_peer_that_is_not_trusted_may_send_no_proxy_header(warnings: Warnings) -> None:
+    async with accepting(proxies=ELSEWHERE) as place:
         for _ in range(3):
-            with closing(place.dial()) as caller:
-                await caller.send(HEADER + b"hello")
-                assert await caller.is_turned_away()
+            with closing(place.dial()) as client:
+                await client.send(HEADER + b"hello")
+                assert await client.is_closed()
         assert not place.announced
     assert warnings() == [
         "a connection from 127.0.0.1 was closed: only those in gateway.trusted_proxies may send a PROXY header"
     ]
 
 
-async def test_who_sends_something_else_is_closed_and_said_once(warnings: Warnings) -> None:
-    async with hall(announcers=LOOPBACK) as place:
+async def test_what_is_no_proxy_header_closes_the_connection_and_is_logged_once(warnings: Warnings) -> None:
+    async with accepting(proxies=LOOPBACK) as place:
         for _ in range(3):
-            with closing(place.dial()) as caller:
-                await caller.send(b"GET / HTTP/1.1\r\n\r\n")
-                assert await caller.is_turned_away()
+            with closing(place.dial()) as client:
+                await client.send(b"GET / HTTP/1.1\r\n\r\n")
+                assert await client.is_closed()
         assert not place.announced
     assert warnings() == ["a connection from 127.0.0.1 was closed: it does not begin with a PROXY header"]
 
 
 @pytest.mark.parametrize("begins", [b"", b"PROXY TCP4 "])
-async def test_who_does_not_finish_its_header_is_closed(begins: bytes, warnings: Warnings) -> None:
-    async with hall(announcers=LOOPBACK, timeout=0.05) as place:
-        with closing(place.dial()) as caller:
-            await caller.send(begins)
-            assert await caller.is_turned_away()
+async def test_a_connection_whose_header_does_not_end_is_closed(begins: bytes, warnings: Warnings) -> None:
+    async with accepting(proxies=LOOPBACK, timeout=0.05) as place:
+        with closing(place.dial()) as client:
+            await client.send(begins)
+            assert await client.is_closed()
         assert not place.announced
     assert not warnings()
 
 
-async def test_a_reload_changes_the_timeout_and_the_announcers_of_connections_that_come_then() -> None:
-    async with hall(announcers=LOOPBACK, timeout=0.2) as place:
-        with closing(place.dial()) as before, closing(place.dial()) as another, closing(place.dial()) as stranger:
+async def test_a_reload_changes_the_timeout_and_the_proxies_for_connections_that_come_then() -> None:
+    async with accepting(proxies=LOOPBACK, timeout=0.2) as place:
+        with closing(place.dial()) as before, closing(place.dial()) as another, closing(place.dial()) as untrusted:
             await another.send(HEADER + b"hello")
             assert await another.read() == b"hello"  # those that were dialled before it are accepted
-            place.door.reconfigure(timeout=10, announcers=LOOPBACK)
+            place.acceptor.reconfigure(timeout=10, proxies=LOOPBACK)
             with closing(place.dial()) as later:
-                assert await before.is_turned_away()
+                assert await before.is_closed()
                 await later.send(HEADER + b"hello")
                 assert await later.read() == b"hello"
-            assert await stranger.is_turned_away()
-        place.door.reconfigure(timeout=10, announcers=ELSEWHERE)
-        with closing(place.dial()) as stranger:
-            await stranger.send(HEADER + b"hello")
-            assert await stranger.is_turned_away()
+            assert await untrusted.is_closed()
+        place.acceptor.reconfigure(timeout=10, proxies=ELSEWHERE)
+        with closing(place.dial()) as untrusted:
+            await untrusted.send(HEADER + b"hello")
+            assert await untrusted.is_closed()
 
 
-async def test_who_leaves_before_it_has_said_anything_leaves_nothing(warnings: Warnings) -> None:
-    async with hall(announcers=LOOPBACK) as place:
+async def test_a_client_that_leaves_before_it_has_sent_anything_leaves_nothing(warnings: Warnings) -> None:
+    async with accepting(proxies=LOOPBACK) as place:
         place.dial().close()
-        with closing(place.dial()) as caller:
-            await caller.send(HEADER + b"hello")
-            assert await caller.read() == b"hello"
+        with closing(place.dial()) as client:
+            await client.send(HEADER + b"hello")
+            assert await client.read() == b"hello"
         assert place.announced == [Peer("198.51.100.7")]
     assert not warnings()
 
 
-async def test_behind_a_unix_socket_the_header_counts_as_well(tmp_path: Path) -> None:
+async def test_the_header_counts_on_a_unix_socket_as_well(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "door"))
+        listener.bind(str(tmp_path / "gateway.sock"))
         listener.listen()
         listener.setblocking(False)
-        door = Acceptor([listener], lambda peer, slot: Guest(place, peer, slot), timeout=10, announcers=("unix",))
-        place = Hall(door, 0)
-        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "door"))
+        acceptor = Acceptor([listener], lambda peer, slot: Echo(place, peer, slot), timeout=10, proxies=("unix",))
+        place = Accepted(acceptor, 0)
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "gateway.sock"))
         writer.write(HEADER)
         await greet(reader, writer)
         assert place.announced == [Peer("198.51.100.7")]
         writer.transport.abort()
-        door.close()
+        acceptor.close()
 
 
 # -- TLS
@@ -250,7 +250,7 @@ async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def test_tls_is_spoken(authority: Authority, certificate: Certificate, warnings: Warnings) -> None:
-    async with hall(certificate=certificate) as place:
+    async with accepting(certificate=certificate) as place:
         reader, writer = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
         await greet(reader, writer)
         assert writer.get_extra_info("ssl_object").version() == "TLSv1.3"
@@ -260,49 +260,49 @@ async def test_tls_is_spoken(authority: Authority, certificate: Certificate, war
 
 @pytest.mark.parametrize("header", [HEADER, BINARY])
 async def test_the_proxy_header_comes_before_tls(authority: Authority, certificate: Certificate, header: bytes) -> None:
-    async with hall(certificate=certificate, announcers=LOOPBACK) as place:
-        caller = place.dial()
-        await caller.send(header)
+    async with accepting(certificate=certificate, proxies=LOOPBACK) as place:
+        client = place.dial()
+        await client.send(header)
         reader, writer = await asyncio.open_connection(
-            sock=caller.sock, ssl=authority.client(), server_hostname="localhost"
+            sock=client.sock, ssl=authority.client(), server_hostname="localhost"
         )
         await greet(reader, writer)
         assert place.announced == [Peer("198.51.100.7")]
         writer.transport.abort()
 
 
-async def test_plain_http_is_told_that_this_is_the_wrong_door(certificate: Certificate, warnings: Warnings) -> None:
-    async with hall(certificate=certificate) as place:
-        with closing(place.dial()) as caller:
-            await caller.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            answer = await caller.read()
+async def test_a_client_that_speaks_http_is_told_to_use_https(certificate: Certificate, warnings: Warnings) -> None:
+    async with accepting(certificate=certificate) as place:
+        with closing(place.dial()) as client:
+            await client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = await client.read()
             head, _, body = answer.partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
             assert f"Content-Length: {len(body)}".encode() in head
             assert b"https://" in body
-            assert await caller.is_turned_away()
+            assert await client.is_closed()
     assert not warnings()
 
 
 @pytest.mark.parametrize("garbage", [b"\x00\x01\x02", b"SSH-2.0-x\r\n", b"\x80\x2e\x01\x03\x01"])
-async def test_who_speaks_something_else_is_closed_quietly(
+async def test_what_is_neither_tls_nor_http_is_closed_without_a_log_line(
     certificate: Certificate, garbage: bytes, warnings: Warnings
 ) -> None:
-    async with hall(certificate=certificate) as place:
-        with closing(place.dial()) as caller:
-            await caller.send(garbage)
-            assert await caller.is_turned_away()
+    async with accepting(certificate=certificate) as place:
+        with closing(place.dial()) as client:
+            await client.send(garbage)
+            assert await client.is_closed()
     assert not warnings()
 
 
 async def test_a_handshake_that_fails_is_one_line_however_often(
     authority: Authority, certificate: Certificate, warnings: Warnings
 ) -> None:
-    async with hall(certificate=certificate) as place:
+    async with accepting(certificate=certificate) as place:
         for _ in range(3):
-            with closing(place.dial()) as caller:
-                await caller.send(b"\x16\x03\x01\x00\x05garbage")
-                assert await caller.is_turned_away()
+            with closing(place.dial()) as client:
+                await client.send(b"\x16\x03\x01\x00\x05garbage")
+                assert await client.is_closed()
         assert not place.announced
     (line,) = warnings()
     assert line.startswith("a connection from 127.0.0.1 was closed: TLS failed: ")
@@ -316,20 +316,20 @@ async def test_a_client_that_is_too_old_is_refused(authority: Authority, certifi
     with pytest.warns(DeprecationWarning):
         old.minimum_version = ssl.TLSVersion.TLSv1
         old.maximum_version = ssl.TLSVersion.TLSv1_1
-    async with hall(certificate=certificate) as place:
+    async with accepting(certificate=certificate) as place:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await asyncio.open_connection("127.0.0.1", place.port, ssl=old)
         assert not place.announced
 
 
 @pytest.mark.parametrize("begins", [b"", b"\x16", b"\x16\x03\x01"])
-async def test_who_does_not_finish_its_handshake_is_closed(
+async def test_a_handshake_that_does_not_end_is_closed(
     certificate: Certificate, begins: bytes, warnings: Warnings
 ) -> None:
-    async with hall(certificate=certificate, timeout=0.05) as place:
-        with closing(place.dial()) as caller:
-            await caller.send(begins)
-            assert await caller.is_turned_away()
+    async with accepting(certificate=certificate, timeout=0.05) as place:
+        with closing(place.dial()) as client:
+            await client.send(begins)
+            assert await client.is_closed()
         assert not place.announced
     assert not warnings()
 
@@ -349,38 +349,38 @@ async def test_a_hello_may_come_byte_by_byte_and_in_a_few_records(
     hello = client_hello()[5:]
     cuts = (0, 1, 3, 4, 200, len(hello))
     data = b"".join(b"\x16\x03\x01" + (b - a).to_bytes(2, "big") + hello[a:b] for a, b in pairwise(cuts))
-    async with hall(certificate=certificate) as place:
-        with closing(place.dial()) as caller:
-            caller.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    async with accepting(certificate=certificate) as place:
+        with closing(place.dial()) as client:
+            client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for byte in data:
-                await caller.send(bytes((byte,)))
+                await client.send(bytes((byte,)))
                 await asyncio.sleep(0)
-            assert (await caller.read())[:1] == b"\x16", "the server's flight"
+            assert (await client.read())[:1] == b"\x16", "the server's flight"
     assert not warnings()
 
 
 async def test_a_hello_that_is_too_large_is_refused_from_its_first_bytes(
     certificate: Certificate, warnings: Warnings
 ) -> None:
-    async with hall(certificate=certificate) as place:
+    async with accepting(certificate=certificate) as place:
         for _ in range(3):
-            with closing(place.dial()) as caller:
-                await caller.send(b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfd")
-                assert await caller.is_turned_away()
+            with closing(place.dial()) as client:
+                await client.send(b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfd")
+                assert await client.is_closed()
     assert warnings() == [
         "a connection from 127.0.0.1 was closed: TLS failed: its ClientHello has 16385 bytes, more than 16384"
     ]
 
 
 @pytest.mark.parametrize("part", [9, -1])
-async def test_who_ends_in_the_middle_of_a_hello_is_gone_at_once(
+async def test_a_client_that_ends_in_the_middle_of_a_hello_is_closed_at_once(
     certificate: Certificate, part: int, warnings: Warnings
 ) -> None:
-    async with hall(certificate=certificate) as place:
-        with closing(place.dial()) as caller:
-            await caller.send(client_hello()[:part])
-            caller.sock.shutdown(socket.SHUT_WR)
-            assert await caller.is_turned_away()
+    async with accepting(certificate=certificate) as place:
+        with closing(place.dial()) as client:
+            await client.send(client_hello()[:part])
+            client.sock.shutdown(socket.SHUT_WR)
+            assert await client.is_closed()
     assert not warnings()
 
 
@@ -389,40 +389,40 @@ async def test_of_one_client_few_handshakes_are_under_way_and_the_next_waits_for
 ) -> None:
     monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 2)
     hello = client_hello()
-    admission = ClientLimits()
-    entrance = ConnectionLimiter(admission, Settings(), 1024)
-    async with hall(certificate=certificate, entrance=entrance) as place:
+    client_limits = ClientLimits()
+    limiter = ConnectionLimiter(client_limits, Settings(), 1024)
+    async with accepting(certificate=certificate, limiter=limiter) as place:
         taken = [place.dial(), place.dial()]
-        for caller in taken:
-            await caller.send(hello)
-            assert await caller.read()
+        for client in taken:
+            await client.send(hello)
+            assert await client.read()
         with closing(place.dial()) as waiting, closing(place.dial("127.0.0.2")) as another:
             await waiting.send(hello)
             await another.send(hello)
             assert await another.read(), "another client has its own"
             with pytest.raises(BlockingIOError):
                 waiting.sock.recv(1)
-            assert admission.connections.total == 4, "whoever waits counts as a connection"
+            assert client_limits.connections.total == 4, "one that waits counts as a connection"
             taken[0].close()
             assert await waiting.read(), "its turn has come"
         taken[1].close()
 
 
-async def test_who_waits_for_its_turn_has_no_more_time_than_others(
+async def test_a_handshake_that_waits_for_its_turn_has_no_more_time_than_others(
     certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 1)
     hello = client_hello()
-    entrance = ConnectionLimiter(ClientLimits(), Settings(), 1024)
+    limiter = ConnectionLimiter(ClientLimits(), Settings(), 1024)
     loop = asyncio.get_running_loop()
-    async with hall(certificate=certificate, entrance=entrance, timeout=0.3) as place:
+    async with accepting(certificate=certificate, limiter=limiter, timeout=0.3) as place:
         began = loop.time()
         with closing(place.dial()) as first, closing(place.dial()) as second:
-            for caller in (first, second):
-                await caller.send(hello)
+            for client in (first, second):
+                await client.send(hello)
             assert await first.read()
-            assert await first.is_turned_away()
-            assert await second.is_turned_away()
+            assert await first.is_closed()
+            assert await second.is_closed()
         assert loop.time() - began < 2
         with closing(place.dial()) as third:
             await third.send(hello)
@@ -433,18 +433,18 @@ async def test_a_trusted_proxy_has_any_number_of_handshakes(
     certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 1)
-    entrance = ConnectionLimiter(ClientLimits(), Settings(trusted_proxies=("127.0.0.1",)), 1024)
-    async with hall(certificate=certificate, entrance=entrance) as place:
+    limiter = ConnectionLimiter(ClientLimits(), Settings(trusted_proxies=("127.0.0.1",)), 1024)
+    async with accepting(certificate=certificate, limiter=limiter) as place:
         with closing(place.dial()) as first, closing(place.dial()) as second:
-            for caller in (first, second):
-                await caller.send(client_hello())
-                assert await caller.read()
+            for client in (first, second):
+                await client.send(client_hello())
+                assert await client.read()
 
 
 async def test_the_next_connection_gets_the_new_certificate_and_this_one_goes_on(
     authority: Authority, certificate: Certificate
 ) -> None:
-    async with hall(certificate=certificate) as place:
+    async with accepting(certificate=certificate) as place:
         seen = []
         before = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
         seen.append(before[1].get_extra_info("peercert")["serialNumber"])
@@ -461,131 +461,114 @@ async def test_the_next_connection_gets_the_new_certificate_and_this_one_goes_on
 # -- pauses, and the end
 
 
-async def test_while_it_is_paused_nobody_comes_in_and_afterwards_everybody() -> None:
-    async with hall() as place:
-        place.door.pause("full")
-        place.door.pause("tired")
-        with closing(place.dial()) as caller:
-            await caller.send(b"hello")
-            place.door.resume("full")
-            place.door.resume("never given")
+async def test_while_it_is_paused_connections_wait_and_then_they_are_accepted() -> None:
+    async with accepting() as place:
+        place.acceptor.accepting.pause("full")
+        place.acceptor.accepting.pause("tired")
+        with closing(place.dial()) as client:
+            await client.send(b"hello")
+            place.acceptor.accepting.resume("full")
+            place.acceptor.accepting.resume("never given")
             for _ in range(10):
                 await asyncio.sleep(0)
             assert not place.announced
-            place.door.resume("tired")
-            assert await caller.read() == b"hello"
-            place.door.resume("tired")
-            await caller.send(b"again")
-            assert await caller.read() == b"again"
+            place.acceptor.accepting.resume("tired")
+            assert await client.read() == b"hello"
+            place.acceptor.accepting.resume("tired")
+            await client.send(b"again")
+            assert await client.read() == b"again"
 
 
 async def test_without_descriptors_it_pauses_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch, warnings: Warnings
 ) -> None:
-    monkeypatch.setattr("proxy.listener.acceptor.PAUSE", 0.02)
-    tries = 0
-    async with hall() as place:
-        (listener,) = place.door._sockets
-        accept = listener.accept
-
-        class Once:
-            def fileno(self) -> int:
-                return listener.fileno()
-
-            def accept(self) -> Any:
-                nonlocal tries
-                tries += 1
-                if tries <= 3:
-                    raise OSError(errno.EMFILE, "Too many open files")
-                return accept()
-
-        place.door.pause("test")
-        place.door._sockets = [Once()]  # type: ignore[list-item]
-        place.door.resume("test")
-        with closing(place.dial()) as caller:
-            await caller.send(b"hello")
-            assert await caller.read() == b"hello"
-        assert tries == 5  # three in vain, one, and one that finds nobody
+    monkeypatch.setattr("ws_service.net.accept_loop.PAUSE", 0.02)
+    async with accepting() as place:
+        with closing(place.dial()) as client:
+            with no_descriptor_left():
+                await asyncio.sleep(0.1)  # five tries
+            await client.send(b"hello")
+            assert await client.read() == b"hello"
     (line,) = warnings()
     assert line.startswith("no connection is accepted: this process has no descriptor left, of ")
-    assert "LimitNOFILE" in line
+    assert line.endswith("(LimitNOFILE= in a systemd unit, ulimit -n in a shell), or lower gateway.limits.connections")
 
 
 @pytest.mark.parametrize("turns", [2, 10])
-async def test_a_door_that_closes_turns_away_whoever_is_not_through_yet(
+async def test_an_acceptor_that_closes_ends_the_connections_that_are_pending(
     certificate: Certificate, warnings: Warnings, turns: int
 ) -> None:
-    async with hall(certificate=certificate, announcers=LOOPBACK) as place:
+    async with accepting(certificate=certificate, proxies=LOOPBACK) as place:
         silent, half = place.dial(), place.dial()
         await half.send(HEADER + b"\x16\x03\x01")
         for _ in range(turns):  # of the loop: with the second they are accepted, and nothing more
             await asyncio.sleep(0)
-        assert len(place.door._arrivals) == 2
-        place.door.close()
-        await place.door.wait_closed()
-        for caller in (silent, half):
-            assert await caller.is_turned_away()
-            caller.close()
+        assert len(place.acceptor) == 2
+        place.acceptor.close()
+        await place.acceptor.wait_closed()
+        for client in (silent, half):
+            assert await client.is_closed()
+            client.close()
     assert not warnings()
 
 
-async def test_at_the_last_call_those_who_wait_come_in_and_nobody_behind_them() -> None:
-    async with hall() as place:
-        place.door.pause("test")
+async def test_the_backlog_is_accepted_and_no_connection_after_it() -> None:
+    async with accepting() as place:
+        place.acceptor.accepting.pause("test")
         waiting = [place.dial() for _ in range(100)]
-        place.door._reasons.clear()  # as if they had come in this very moment
-        place.door.last_call()
+        place.acceptor.accepting.resume("test")
+        place.acceptor.accepting.accept_backlog()
         late = place.dial()
-        for caller in waiting:
-            await caller.send(b"hello")
-            assert await caller.read() == b"hello"
-            caller.close()
+        for client in waiting:
+            await client.send(b"hello")
+            assert await client.read() == b"hello"
+            client.close()
         assert len(place.announced) == 100
         late.close()
 
 
-# -- who may come in
+# -- limits
 
 
 class Counted:
-    """An entrance with limits that a test may change at any time."""
+    """A connection limiter with limits that a test may change at any time."""
 
     def __init__(self, most: int | None = None, **limits: int) -> None:
-        self.admission = ClientLimits()
+        self.client_limits = ClientLimits()
         settings = self._settings(connections_per_client=most, **limits)
-        self.entrance = ConnectionLimiter(self.admission, settings, 1024)
+        self.limiter = ConnectionLimiter(self.client_limits, settings, 1024)
 
     def reconfigure(self, **limits: int | None) -> None:
-        self.entrance.reconfigure(self._settings(**limits))
+        self.limiter.reconfigure(self._settings(**limits))
 
     def _settings(self, **limits: int | None) -> Settings:
         return Settings(limits=Limits(**limits), trusted_proxies=LOOPBACK_PROXY)
 
     @property
     def count(self) -> int:
-        return self.admission.connections.total
+        return self.client_limits.connections.total
 
     def of(self, client: str) -> int:
-        return self.admission.connections.of(client)
+        return self.client_limits.connections.of(client)
 
-    async def until(self, place: Hall, count: int) -> None:
+    async def until(self, place: Accepted, count: int) -> None:
         async with asyncio.timeout(10):
             while self.count != count:
-                place.somebody_left.clear()
-                await place.somebody_left.wait()
+                place.one_ended.clear()
+                await place.one_ended.wait()
 
 
 LOOPBACK_PROXY = (ip_network("127.0.0.9"),)
 
 
-async def is_in(caller: Caller) -> bool:
-    await caller.send(b"in?")
-    return await caller.read() == b"in?"
+async def is_in(client: Client) -> bool:
+    await client.send(b"in?")
+    return await client.read() == b"in?"
 
 
-async def test_who_comes_is_counted_until_the_connection_is_lost() -> None:
+async def test_a_connection_is_counted_until_it_is_lost() -> None:
     counted = Counted()
-    async with hall(entrance=counted.entrance) as place:
+    async with accepting(limiter=counted.limiter) as place:
         with closing(place.dial()) as one:
             with closing(place.dial()) as two:
                 assert await is_in(one) and await is_in(two)
@@ -594,14 +577,14 @@ async def test_who_comes_is_counted_until_the_connection_is_lost() -> None:
         await counted.until(place, 0)
 
 
-async def test_one_client_too_many_hears_why_and_another_client_is_let_in(
+async def test_a_client_with_too_many_connections_is_told_why_and_another_client_is_accepted(
     warnings: Callable[[], list[str]],
 ) -> None:
     counted = Counted(most=2)
-    async with hall(entrance=counted.entrance) as place:
+    async with accepting(limiter=counted.limiter) as place:
         one, two, other = place.dial(), place.dial(), place.dial("127.0.0.2")
-        for caller in (one, two, other):
-            assert await is_in(caller)
+        for client in (one, two, other):
+            assert await is_in(client)
         for _ in range(3):
             with closing(place.dial()) as refused:
                 head, _, body = (await refused.read()).partition(b"\r\n\r\n")
@@ -619,26 +602,26 @@ async def test_one_client_too_many_hears_why_and_another_client_is_let_in(
         other.close()
 
 
-async def test_before_tls_a_client_too_many_is_closed_without_a_word(certificate: Certificate) -> None:
+async def test_before_tls_one_connection_too_many_is_closed_without_an_answer(certificate: Certificate) -> None:
     counted = Counted(most=1)
-    async with hall(entrance=counted.entrance, certificate=certificate) as place:
+    async with accepting(limiter=counted.limiter, certificate=certificate) as place:
         with closing(place.dial()), closing(place.dial()) as two:
-            assert await two.is_turned_away()
+            assert await two.is_closed()
             assert counted.of("127.0.0.1") == 1
 
 
 async def test_a_trusted_proxy_may_have_any_number() -> None:
     counted = Counted(most=1)
-    async with hall(entrance=counted.entrance) as place:
-        callers = [place.dial("127.0.0.9") for _ in range(3)]
-        for caller in callers:
-            assert await is_in(caller)
-            caller.close()
+    async with accepting(limiter=counted.limiter) as place:
+        clients = [place.dial("127.0.0.9") for _ in range(3)]
+        for client in clients:
+            assert await is_in(client)
+            client.close()
 
 
-async def test_of_those_whom_a_proxy_announces_each_is_a_client() -> None:
+async def test_each_client_that_a_proxy_header_names_is_counted_by_itself() -> None:
     counted = Counted(most=1)
-    async with hall(entrance=counted.entrance, announcers=LOOPBACK_PROXY) as place:
+    async with accepting(limiter=counted.limiter, proxies=LOOPBACK_PROXY) as place:
         with closing(place.dial("127.0.0.9")) as one:
             await one.send(HEADER)
             assert await is_in(one)
@@ -649,18 +632,18 @@ async def test_of_those_whom_a_proxy_announces_each_is_a_client() -> None:
         await counted.until(place, 0)
 
 
-async def test_who_says_nothing_at_the_door_counts_until_it_is_turned_away(authority: Authority) -> None:
+async def test_a_connection_that_says_nothing_counts_until_it_is_closed(authority: Authority) -> None:
     counted = Counted()
     certificate = Certificate(server_context(Tls(**authority.issue())))
-    async with hall(entrance=counted.entrance, certificate=certificate, timeout=0.05) as place:
+    async with accepting(limiter=counted.limiter, certificate=certificate, timeout=0.05) as place:
         with closing(place.dial()) as silent:
-            assert await silent.is_turned_away()
+            assert await silent.is_closed()
         assert counted.count == 0
 
 
-async def test_when_all_are_taken_whoever_comes_waits_until_one_ends(warnings: Callable[[], list[str]]) -> None:
+async def test_at_the_limit_the_next_connection_waits_until_one_ends(warnings: Callable[[], list[str]]) -> None:
     counted = Counted(connections=2)
-    async with hall(entrance=counted.entrance) as place:
+    async with accepting(limiter=counted.limiter) as place:
         one, two, three = place.dial(), place.dial(), place.dial()
         assert await is_in(one) and await is_in(two)
         await three.send(b"in?")
@@ -674,23 +657,23 @@ async def test_when_all_are_taken_whoever_comes_waits_until_one_ends(warnings: C
         three.close()
 
 
-async def test_never_more_than_there_is_room_for() -> None:
+async def test_there_are_never_more_connections_than_the_limit() -> None:
     counted = Counted(connections=5)
-    async with hall(entrance=counted.entrance) as place:
+    async with accepting(limiter=counted.limiter) as place:
         most = 0
-        for caller in [place.dial() for _ in range(50)]:
-            assert await is_in(caller)
+        for client in [place.dial() for _ in range(50)]:
+            assert await is_in(client)
             most = max(most, counted.count)
-            caller.close()
+            client.close()
         assert most == 5
 
 
-async def test_a_reload_that_makes_room_counts_at_once() -> None:
+async def test_a_reload_that_raises_the_limit_counts_at_once() -> None:
     counted = Counted(connections=1)
-    async with hall(entrance=counted.entrance) as place:
+    async with accepting(limiter=counted.limiter) as place:
         with closing(place.dial()) as one, closing(place.dial()) as two:
             assert await is_in(one)
             await two.send(b"in?")
             counted.reconfigure(connections=2)
-            place.door.look_again()
+            place.acceptor.resume()
             assert await two.read() == b"in?"

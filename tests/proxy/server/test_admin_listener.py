@@ -164,7 +164,7 @@ async def test_who_has_an_answer_makes_room_before_who_waits(listening: socket.s
 async def test_without_a_descriptor_it_pauses_says_so_and_goes_on(
     listening: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("proxy.server.admin_listener.PAUSE", 0.02)
+    monkeypatch.setattr("ws_service.net.accept_loop.PAUSE", 0.02)
     rig = Rig(listening, AdminListener([listening], answer, places=PLACES, deadline=60))
     (sock,) = rig.dial()
     sock.send(REQUEST)

@@ -14,7 +14,8 @@ import pytest
 from ws_service.errors import ListenError
 from ws_service.handoff import socket_file as module
 from ws_service.handoff.protocol import socket_path
-from ws_service.handoff.socket_file import HANDOFF, Claim, is_answered, is_possible
+from ws_service.handoff.socket_file import HANDOFF, Claim, is_possible
+from ws_service.net.listening import is_answered
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason="sockets are handed over on Linux alone")
 
@@ -75,7 +76,7 @@ def test_what_is_no_socket_is_left_alone(path: Path, kind: str) -> None:
         path.write_text("precious")
     else:
         path.mkdir()
-    with pytest.raises(ListenError, match="it is there and is not a socket; remove it, or change ws_service"):
+    with pytest.raises(ListenError, match="is there and is not a socket; remove it, or change ws_service"):
         Claim(path)
     assert path.exists()
 
@@ -179,5 +180,5 @@ def test_a_lock_that_is_held_is_waited_for_and_then_named(path: Path, monkeypatc
 def test_a_link_in_the_place_of_the_socket_is_left_alone(path: Path, tmp_path: Path) -> None:
     path.parent.mkdir()
     path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ListenError, match="is there and is not a socket"):
+    with pytest.raises(ListenError, match="is a symbolic link; remove it, or change ws_service"):
         Claim(path)

@@ -29,11 +29,9 @@ def claim(folder: Path) -> None:
 
 def listen(folder: Path) -> None:
     try:
-        bound = server.bind("unix:x.sock", folder)
+        server.bind("unix:x.sock", folder).close()
     except ListenError as error:
         raise PermissionError(1, str(error)) from None
-    for each in bound:
-        each.close()
 
 
 def ask(folder: Path) -> None:
