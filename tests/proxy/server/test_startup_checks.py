@@ -88,8 +88,8 @@ def test_what_is_not_well_formed_and_what_takes_a_look_are_said_at_once(path: Pa
 def test_what_only_follows_from_another_mistake_is_not_said(path: Path) -> None:
     """The trusted proxies are there, and what is wrong is how one is written."""
     assert mistakes(path, "gateway: {proxy_protocol: true, trusted_proxies: [nobody]}\n") == [
-        "1:gateway.trusted_proxies[0]: 'nobody' is not a network; write 10.0.0.7 or 10.0.0.0/8, or unix for those who "
-        "come through a unix socket"
+        "1:gateway.trusted_proxies[0]: 'nobody' is not a network; write 10.0.0.7 or 10.0.0.0/8, or unix for clients "
+        "of the unix socket"
     ]
 
 
