@@ -157,7 +157,7 @@ class Load:
             tally["answered"] += 1
             self.waits.append(time.monotonic() - began)
             with suppress(Ended):  # after its 101 it may end as it likes
-                socket.say_goodbye()
+                socket.begin_to_close()
             await end_of(socket)
 
     async def _ask(self, kind: str, number: int, line: str, body: bytes = b"") -> bytes:

@@ -119,7 +119,7 @@ class Socket:
         except TimeoutError:
             return None
 
-    def say_goodbye(self, code: int = 1000) -> None:
+    def begin_to_close(self, code: int = 1000) -> None:
         """Begin the closing handshake; ``hear`` raises Ended with the other side's answer. Raises Ended too."""
         self._write(close_frame(code, mask=MASK))
 

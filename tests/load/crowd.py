@@ -102,7 +102,7 @@ class Held:
     async def leave(self) -> None:
         """Close it politely."""
         try:
-            self._socket.say_goodbye()
+            self._socket.begin_to_close()
             async with asyncio.timeout(PATIENCE):
                 await self._listening
         except (Ended, TimeoutError):

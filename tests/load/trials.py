@@ -302,7 +302,7 @@ class Arrivals:
 
     async def _shake_hands(self, number: int) -> str:
         socket = await Socket.open(self._stage.port, self._target, source=address_of(number))
-        socket.say_goodbye()
+        socket.begin_to_close()
         await end_of(socket)
         return "answered"
 

@@ -238,7 +238,7 @@ class _Talk:
     async def _politely(self) -> None:
         if self._server == "origin":  # it answers in order; a service may drop what it has read when a close comes
             await self._say(3)
-        self._socket.say_goodbye()
+        self._socket.begin_to_close()
         code = await self._rest()
         if code != 1000:
             raise Ended(code)

@@ -1,7 +1,4 @@
-"""The house itself: tests mirror the source, papers tell the truth, nothing points at anybody's machine.
-
-``python -m tests.test_house`` prints the largest files and functions.
-"""
+"""The repository itself: tests mirror the source, documents are true, no file is too large or names a machine."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,8 +45,8 @@ ws_service:
 dash_app:
   listen: 127.0.0.1:8050
 """
-"""What we promise to whoever leaves the file out. It is written down here a second time on purpose: a default that
-changes breaks somebody's set-up, and should not change by the way."""
+"""What the programs do without a file. It is written here a second time on purpose: a default that changes breaks
+set-ups, and must not change by accident."""
 
 
 def modules(package: str) -> list[Path]:
@@ -89,7 +86,7 @@ def test_nothing_is_excused_that_is_not_there() -> None:
     assert set(NEEDS_NO_TEST) <= set(named(ALL_MODULES))
 
 
-# -- papers
+# -- documents
 
 
 def test_the_makefile_has_the_two_commands_that_the_readme_opens_with() -> None:
@@ -104,7 +101,7 @@ def test_the_makefile_has_the_two_commands_that_the_readme_opens_with() -> None:
 
 @pytest.mark.system
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_make_does_not_pass_one_python_off_as_another(tmp_path: Path) -> None:
+def test_make_refuses_a_python_that_is_not_the_one_of_its_environment(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     there = tmp_path / ".venv" / "bin" / "python"
     there.parent.mkdir(parents=True)
@@ -141,7 +138,7 @@ def test_each_test_that_the_threat_model_names_is_there() -> None:
 
 @pytest.mark.parametrize("package", ["proxy", "ws_service"])
 def test_the_architecture_has_a_line_for_every_module(package: str) -> None:
-    """And none for a module that is gone: a guide that names files that are not there is no guide."""
+    """And none for a module that is gone."""
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     chapter = re.search(rf"^## `{package}/`.*?(?=^## )", page + "\n## ", re.MULTILINE | re.DOTALL)
     assert chapter is not None, f"docs/architecture.md has no chapter `{package}/`"
@@ -150,7 +147,7 @@ def test_the_architecture_has_a_line_for_every_module(package: str) -> None:
 
 
 @pytest.mark.system
-def test_no_tracked_file_holds_a_path_of_somebodys_machine() -> None:
+def test_no_tracked_file_holds_a_path_of_a_machine() -> None:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("not a git checkout: nothing is tracked")
     places = [place for place in (ROOT, Path.home()) if is_telling(place)]
@@ -171,7 +168,7 @@ def test_no_tracked_file_holds_a_path_of_somebodys_machine() -> None:
 
 
 def is_telling(place: Path) -> bool:
-    """Tell whether a path says something about a machine: ``/`` and ``/src`` occur in any text."""
+    """Tell whether a path identifies a machine: ``/`` and ``/src`` occur in any text."""
     return len(place.parts) > 2
 
 
@@ -195,16 +192,16 @@ def test_every_promised_default_is_the_codes_default(
         assert actual[key] == value, f"{section}.{key}"
 
 
-def test_the_demos_default_is_where_the_gateway_looks_for_dash() -> None:
+def test_the_demos_default_is_the_gateways_upstream() -> None:
     assert promised("dash_app") == {"listen": demo.DEFAULT_LISTEN}
     assert proxy.config.Settings().upstreams.dash == f"http://{demo.DEFAULT_LISTEN}"
 
 
-def test_the_service_listens_where_the_gateway_looks_for_it() -> None:
+def test_the_services_default_is_the_gateways_upstream() -> None:
     assert proxy.config.Settings().upstreams.ws == f"http://{ws_service.config.settings.Settings().listen}"
 
 
-def test_both_programs_meet_at_one_socket_file() -> None:
+def test_both_programs_use_one_socket_file() -> None:
     assert proxy.config.Settings().handoff == ws_service.config.settings.Settings().handoff
 
 
@@ -242,35 +239,46 @@ def test_the_config_in_the_repository_is_the_defaults_and_the_demos_app() -> Non
     assert demo.read_listen(path) == demo.DEFAULT_LISTEN
 
 
-# -- a signal, not a fence
+# -- sizes
+
+FILE, CLASS, FUNCTION = 400, 250, 10
+"""Lines of a file and of a class, at most, and of a function on average."""
+
+REFERENCE = {"proxy/config.py", "ws_service/config/settings.py"}
+"""Files that are read like a manual: every setting with its default, unit and danger."""
+
+STILL_LARGER = {
+    "proxy/http1/client_connection.py": 526,
+    "proxy/http1/client_connection.py ClientConnection": 384,
+    "proxy/listener/acceptor.py": 411,
+    "proxy/websocket/tunnel.py Tunnel": 267,
+}
+"""What is larger today, with its lines. They may only become fewer."""
+
+CODE = [module for package in ("proxy", "ws_service") for module in modules(package)]
 
 
-def functions() -> Iterator[tuple[int, str]]:
-    """Yield every function's number of lines and its name, nested ones too."""
-    for module in ALL_MODULES:
-        name = module.relative_to(ROOT).as_posix()
+def parts(kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> Iterator[tuple[str, int]]:
+    """Yield every class or function, nested ones too: the file with the name, and its lines."""
+    for module, name in zip(CODE, named(CODE), strict=True):
         for node in ast.walk(ast.parse(module.read_text("utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield (node.end_lineno or node.lineno) - node.lineno + 1, f"{name}:{node.lineno} {node.name}"
+            if isinstance(node, kind):
+                yield f"{name} {node.name}", node.end_lineno - node.lineno + 1  # type: ignore[attr-defined]
 
 
-def sizes(count: int = 8) -> str:
-    files = sorted(
-        ((len(m.read_text("utf-8").splitlines()), n) for m, n in zip(ALL_MODULES, named(ALL_MODULES), strict=True)),
-        reverse=True,
-    )
-    longest = sorted(functions(), reverse=True)
-    lines = [f"{sum(size for size, _ in files)} lines in {len(files)} files; the largest:"]
-    lines += [f"{size:6} {name}" for size, name in files[:count]]
-    lines += [f"{len(longest)} functions; the longest:"]
-    lines += [f"{size:6} {name}" for size, name in longest[:count]]
-    return "\n".join(lines)
+def too_large(sizes: Iterable[tuple[str, int]], most: int) -> list[str]:
+    return [f"{name}: {size} lines" for name, size in sizes if size > max(most, STILL_LARGER.get(name, 0))]
 
 
-def test_the_largest_files_and_functions_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        print("\n" + sizes(3))
+def test_no_file_is_larger_than_one_responsibility_needs() -> None:
+    sizes = ((name, len(path.read_text("utf-8").splitlines())) for path, name in zip(CODE, named(CODE), strict=True))
+    assert too_large((each for each in sizes if each[0] not in REFERENCE), FILE) == []
 
 
-if __name__ == "__main__":
-    print(sizes())
+def test_no_class_is_a_cluster_of_concerns() -> None:
+    assert too_large(parts(ast.ClassDef), CLASS) == []
+
+
+def test_functions_are_short() -> None:
+    sizes = [size for _, size in parts((ast.FunctionDef, ast.AsyncFunctionDef))]
+    assert sum(sizes) / len(sizes) <= FUNCTION
