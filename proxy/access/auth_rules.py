@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from proxy.config import MANY_READINGS, Auth
@@ -100,7 +100,7 @@ class AuthRules:
         if not self.identity_headers:
             return head
         kept = tuple(field for field in head.headers if folded(field[0]) not in self.identity_headers)
-        return replace(head, headers=kept)
+        return head.with_fields(kept)
 
 
 def _made(name: str, auth: Auth) -> _Match:

@@ -22,10 +22,9 @@ from proxy.gateway.uploads import Uploads
 from proxy.http1.client_connection import ClientConnection
 from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.forwarded import OriginalRequest
-from proxy.http1.headers import response_head
+from proxy.http1.headers import Head, response_head
 from proxy.http1.methods import IDEMPOTENT
 from proxy.http1.response_reader import Response
-from proxy.http1.simple_message import SimpleRequest
 from proxy.net.timers import Deadlines
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.upstream import Upstream
@@ -51,7 +50,7 @@ class FastPath:
         """Carry by another configuration from here on; what is under way keeps the one that it began with."""
         self._runtime = runtime
 
-    def offer(self, connection: ClientConnection, request: SimpleRequest) -> _FastPathExchange | None:
+    def offer(self, connection: ClientConnection, head: Head, body: bytes) -> _FastPathExchange | None:
         """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
 
         Declined are requests for which a connection would have to be made, or
@@ -62,24 +61,24 @@ class FastPath:
         if connection.is_leaving:
             return None
         runtime = self._runtime
-        if runtime.auth_rules.apply_to(request.target, request.host, request.fields):
+        target, host, fields = head.target, head.host, head.block.end_to_end
+        if runtime.auth_rules.apply_to(target, host, fields):
             return None
-        if request.body and (most := runtime.settings.limits.body) is not None and len(request.body) > most:
+        if body and (most := runtime.settings.limits.body) is not None and len(body) > most:
             return None  # the ordinary way says why
-        name, rule = runtime.table.match(request.target, request.host, [], upgrade=False)
+        name, rule = runtime.table.match(target, host, [], upgrade=False)
         upstream = runtime.upstreams[name]
         link = upstream.try_acquire()
         if link is None:
             return None
-        asked = runtime.reader.read_plain(connection.peer, request.host, request.words)
-        exchange = self._open_record(asked.client, request.method, request.target, request.host.decode("latin-1"))
-        exchange.upstream, exchange.route, exchange.received = name, rule, len(request.body)
-        carried = _FastPathExchange(self, runtime.settings, connection, request, asked, upstream, link, exchange)
+        asked = runtime.reader.read(head, connection.peer)
+        exchange = self._open_record(asked.client, head.method, target, host.decode("latin-1"))
+        exchange.upstream, exchange.route, exchange.received = name, rule, len(body)
+        carried = _FastPathExchange(self, runtime.settings, connection, head, body, asked, upstream, link, exchange)
         self.waiting.begin(carried, runtime.settings.timeouts.response)
         try:
-            link.write(
-                b"".join((request.line, request.fields, asked.lines_of(exchange.id, name), b"\r\n", request.body))
-            )
+            line = f"{head.method} {target} HTTP/1.1\r\n".encode("latin-1")
+            link.write(b"".join((line, fields, asked.lines_of(exchange.id, name), b"\r\n", body)))
         except BaseException:
             carried.abandon(Outcome.STOPPING)
             raise
@@ -88,7 +87,6 @@ class FastPath:
     def again(
         self,
         client: ClientStream,
-        request: SimpleRequest,
         upstream: Upstream,
         exchange: Exchange,
         settings: Settings,
@@ -98,7 +96,7 @@ class FastPath:
         """Return the work of sending a request on another connection; lost: how it ended where it was sent before."""
         return forward(
             client,
-            request.target,
+            client.head.target,
             asked.fields_of(exchange.id, upstream.name),
             upstream,
             exchange,
@@ -113,11 +111,12 @@ class _FastPathExchange:
 
     __slots__ = (
         "_asked",
+        "_body",
         "_connection",
         "_fast_path",
+        "_head",
         "_link",
         "_reader",
-        "_request",
         "_settings",
         "_task",
         "_upstream",
@@ -129,7 +128,8 @@ class _FastPathExchange:
         fast_path: FastPath,
         settings: Settings,
         connection: ClientConnection,
-        request: SimpleRequest,
+        head: Head,
+        body: bytes,
         asked: OriginalRequest,
         upstream: Upstream,
         link: UpstreamConnection,
@@ -138,11 +138,12 @@ class _FastPathExchange:
         self._fast_path = fast_path
         self._settings = settings
         self._connection = connection
-        self._request = request
+        self._head = head
+        self._body = body
         self._asked = asked
         self._upstream = upstream
         self._link = link
-        self._reader = link.begin(request.method, listener=self)
+        self._reader = link.begin(head.method, listener=self)
         self._task: asyncio.Task[None] | None = None
         self.exchange = exchange
 
@@ -175,11 +176,9 @@ class _FastPathExchange:
         self._upstream.discard(self._link)
         error = self._link.ended_early(exc)
         lost = error if isinstance(error, UpstreamLost) else None
-        if not self._reader.status and (self._request.method in IDEMPOTENT or lost is None):
+        if not self._reader.status and (self._head.method in IDEMPOTENT or lost is None):
             client = self._client()
-            again = self._fast_path.again(
-                client, self._request, self._upstream, self.exchange, self._settings, self._asked, lost
-            )
+            again = self._fast_path.again(client, self._upstream, self.exchange, self._settings, self._asked, lost)
             self._resume(client, again)
         else:
             self._fail(error)
@@ -243,7 +242,7 @@ class _FastPathExchange:
         self._resume(self._client(), fail())
 
     def _client(self) -> ClientStream:
-        return self._connection.stream(self._request, has_written=bool(self._reader.status))
+        return self._connection.stream(self._head, self._body, has_written=bool(self._reader.status))
 
     def _resume(self, client: ClientStream, work: Work) -> None:
         self._task = self._fast_path.resume(self._connection, client, self.exchange, work, self._abandon)

@@ -23,9 +23,8 @@ from proxy.gateway.websocket import Handshake, WebSockets
 from proxy.http1.client_connection import ClientConnection
 from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.forwarded import OriginalRequest
-from proxy.http1.headers import Fields, response_head
+from proxy.http1.headers import Fields, Head, response_head
 from proxy.http1.request_handler import ActiveExchange
-from proxy.http1.simple_message import SimpleRequest
 from proxy.net.client_limits import ClientLimits, Lease
 from proxy.upstream.upstream import Upstream
 from proxy.websocket.handoff import Handoff
@@ -82,9 +81,9 @@ class Gateway:
         exchange = self._record_of(client, original)
         return await self._completion.run(client, exchange, self._serve(client, exchange, runtime, original))
 
-    def offer_simple(self, connection: ClientConnection, request: SimpleRequest) -> ActiveExchange | None:
+    def offer_simple(self, connection: ClientConnection, head: Head, body: bytes) -> ActiveExchange | None:
         """Carry a simple request without a task, or decline it."""
-        return self._fast_path.offer(connection, request)
+        return self._fast_path.offer(connection, head, body)
 
     def refuse(self, client: ClientStream, status: int, message: str) -> None:
         """Answer what cannot be read as a request, or is too large or too slow to be read.
@@ -160,7 +159,7 @@ class Gateway:
 
     def _record_of(self, client: ClientStream, original: OriginalRequest) -> Exchange:
         head = client.head
-        host = (head.get(b"host") or b"").decode("latin-1")
+        host = head.host.decode("latin-1")
         return self._recorder.open(original.client, head.method, head.target, host, client.began)
 
 
@@ -176,7 +175,7 @@ async def _authenticate(
     client: ClientStream, exchange: Exchange, runtime: Runtime, original: OriginalRequest, decision: Forward | Upgrade
 ) -> Allowed | Denied:
     """Ask Dash where a rule says so; return whether the request may pass."""
-    rule = runtime.auth_rules.rule_for(decision.target, client.head.get(b"host") or b"")
+    rule = runtime.auth_rules.rule_for(decision.target, client.head.host)
     if rule is None:
         return Allowed()
     about = _added(original, client, exchange, runtime.upstreams["dash"])

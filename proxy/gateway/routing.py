@@ -157,7 +157,7 @@ def decide(head: Head, table: Table, original: OriginalRequest | None = None) ->
         key = _handshake_key(head) if upgrade else b""
     except ClientError as error:
         return Refuse(error)
-    host = head.get(b"host") or b""
+    host = head.host
     offered = [part.strip() for v in head.all(b"sec-websocket-protocol") for part in v.split(b",")] if upgrade else []
     upstream, rule = table.match(target, host, offered, upgrade=upgrade)
     if upgrade:
@@ -174,27 +174,19 @@ def _check_lists(head: Head) -> None:
 
     Each is split into its members, some more than once, and a head may have room for 30,000 (issue 9).
     """
-    members = 0
-    for name, value in head.headers:
-        commas = value.count(b",")
-        if commas and name.lower() in _LISTS:
-            members += commas + 1
-            if members > _MOST_MEMBERS:
-                what = ", ".join(field.decode() for field in sorted(_LISTS))
-                raise ClientError(f"The fields {what} have more than {_MOST_MEMBERS} members together.")
+    commas = [value.count(b",") for name in _LISTS for value in head.all(name)]
+    if sum(count + 1 for count in commas if count) > _MOST_MEMBERS:
+        what = ", ".join(field.decode() for field in sorted(_LISTS))
+        raise ClientError(f"The fields {what} have more than {_MOST_MEMBERS} members together.")
 
 
 def _check_single(head: Head) -> None:
     """Refuse two fields where only one may be, and the handshake of a draft that has bytes after its head."""
-    seen: set[bytes] = set()
-    for name, _ in head.headers:
-        key = name.lower()
-        if key in SINGLE:
-            if key in seen:
-                raise ClientError(f"A request may have one {name.decode()} field only, and this one has two.")
-            seen.add(key)
-        elif key == b"sec-websocket-key1":
-            raise ClientError("Only version 13 of the WebSocket protocol is spoken here, and no draft of it.")
+    for name, values in head.block.index.items():
+        if len(values) > 1 and name in SINGLE:
+            raise ClientError(f"A request may have one {name.decode().title()} field only, and this one has two.")
+    if head.all(b"sec-websocket-key1"):
+        raise ClientError("Only version 13 of the WebSocket protocol is spoken here, and no draft of it.")
 
 
 def _check_framing(head: Head) -> None:
@@ -253,8 +245,8 @@ def _is_handshake(head: Head) -> bool:
     Every other Upgrade is an offer, and is ignored (RFC 9110, section 7.8): the field ends here. One of websocket
     without anything of a handshake too; some proxies add it to each request.
     """
-    return b"websocket" in tokens(head.all(b"upgrade")) and any(
-        name.lower() in (b"sec-websocket-key", b"sec-websocket-version") for name, _ in head.headers
+    return b"websocket" in tokens(head.all(b"upgrade")) and bool(
+        head.all(b"sec-websocket-key") or head.all(b"sec-websocket-version")
     )
 
 

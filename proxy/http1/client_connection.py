@@ -22,7 +22,6 @@ from proxy.http1.client_writer import ClientWriter
 from proxy.http1.headers import Head
 from proxy.http1.request_handler import ActiveExchange
 from proxy.http1.request_reader import RequestReader
-from proxy.http1.simple_message import MAX_FIELDS, MAX_HEAD, SimpleRequest, recognise_request
 from proxy.net import tls
 from proxy.net.client_limits import Lease, Slot
 from proxy.net.peer import Peer
@@ -106,7 +105,6 @@ class ClientConnection(asyncio.Protocol):
         "_is_broken",
         "_is_full",
         "_is_lent",
-        "_is_narrow",
         "_large_head",
         "_last_read",
         "_listener",
@@ -136,7 +134,6 @@ class ClientConnection(asyncio.Protocol):
         self._state = State.IDLE
         self._exchange: ActiveExchange | None = None
         self._reader = RequestReader(options.limits)
-        self._is_narrow = options.limits.is_below(MAX_HEAD, MAX_FIELDS)  # whether a simple request could exceed them
         self._began = 0.0  # when the first byte of the request came; monotonic seconds
         self._has_served = False  # a request
         self._held = bytearray()  # what came after the request that is being served
@@ -216,8 +213,6 @@ class ClientConnection(asyncio.Protocol):
         if self._is_broken or state is State.CLOSED:
             return len(data)
         if state is State.IDLE:
-            if self._offer(data):
-                return len(data)
             self._began = time.monotonic()
         try:
             body, rest = reader.feed(data)
@@ -238,43 +233,27 @@ class ClientConnection(asyncio.Protocol):
                 self._listener.heads.begin(self, self._listener.options.head_timeout)
         return len(data) - len(rest)
 
-    def _offer(self, data: bytes) -> bool:
-        """Have a request served on the fast path, if it is simple and whole."""
-        request = recognise_request(data)
-        if request is None or request.owed:
-            return False
-        limits = self.options.limits
-        if self._is_narrow and limits.exceeded_by(data[: data.index(b"\r\n\r\n") + 4]) is not None:
-            return False
-        self._exchange = self._listener.handler.offer_simple(self, request)
-        if self._exchange is None:
-            return False
-        self._begin_to_serve()
-        return True
-
     def _serve(self, head: Head, body: bytes) -> None:
-        """Have a request served by a task; ``body`` is what has come of its body."""
-        reader = self._reader
-        self._begin_to_serve()
+        """Have a request served. body: what has come of its body."""
+        reader, listener = self._reader, self._listener
+        self._state = TRANSITIONS[self._state]["request"]
+        self._has_served = True
+        self.writer.timeout = listener.options.send_timeout
         if reader.head_size > self.options.read_buffer:
             self._large_head = self._lease(_COPIES * reader.head_size)
-        if reader.is_whole:
-            stream = ClientStream(self, head, WholeBody(body), began=self._began)
-            self._exchange = _TaskExchange(self, self._listener.handler.handle(stream))
-        else:
+        if not reader.is_whole:
             self._exchange = exchange = StreamedExchange(
-                self._listener.streaming, self, self._handle_streamed, 2 * self.options.read_buffer, reader.length
+                listener.streaming, self, self._handle_streamed, 2 * self.options.read_buffer, reader.length
             )
             exchange.body_received(body, is_last=False)
+            return
+        self._exchange = listener.handler.offer_simple(self, head, body) if head.is_simple else None
+        if self._exchange is None:
+            self._exchange = _TaskExchange(self, listener.handler.handle(self.stream(head, body)))
 
     async def _handle_streamed(self, body: RequestBody) -> SentResponse:
         assert self._reader.head is not None
         return await self._listener.handler.handle(ClientStream(self, self._reader.head, body, began=self._began))
-
-    def _begin_to_serve(self) -> None:
-        self._state = TRANSITIONS[self._state]["request"]
-        self._has_served = True
-        self.writer.timeout = self._listener.options.send_timeout
 
     def _break(self, error: ProtocolError) -> None:
         """Read no more. A request that is served already ends with its body; otherwise the error is the answer."""
@@ -284,7 +263,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._state is State.LINGERING:
             self.close()
         else:
-            stream = ClientStream(self, self._reader.head or _NO_HEAD, WholeBody(), began=self._began)
+            stream = self.stream(self._reader.head or _NO_HEAD, b"")
             self._listener.handler.refuse(stream, error.status, str(error))
             self._linger("bad request")
 
@@ -357,7 +336,7 @@ class ClientConnection(asyncio.Protocol):
     def _linger(self, why: str) -> None:
         """Close in two steps: say that nothing more is sent, and throw away what still comes for a moment."""
         self._state = TRANSITIONS[self._state][why]
-        self._is_broken = self._is_broken or bool(self._held) or not self._reader.has_head
+        self._is_broken = self._is_broken or bool(self._held) or self._reader.head is None
         self._held.clear()
         self._is_full = self._is_body_full = False
         self._read_on()
@@ -455,12 +434,12 @@ class ClientConnection(asyncio.Protocol):
         """What cuts connections over TLS in which next to nothing is said."""
         return self._listener.tls_floods
 
-    def stream(self, request: SimpleRequest, *, has_written: bool) -> ClientStream:
-        """Return the stream of a simple request, to serve it the ordinary way after all.
+    def stream(self, head: Head, body: bytes, *, has_written: bool = False) -> ClientStream:
+        """Return the stream of a request that has come whole.
 
         has_written: whether a part of the answer is with the client already.
         """
-        stream = ClientStream(self, request.to_head(), WholeBody(request.body), began=self._began)
+        stream = ClientStream(self, head, WholeBody(body), began=self._began)
         stream.has_written = has_written
         return stream
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from proxy.config import split_port
-from proxy.http1.headers import FORWARDING_HEADERS, Fields, Head, is_forwarding_header, is_valid_host
+from proxy.http1.headers import FORWARDING_HEADERS, Fields, Head, is_valid_host
 from proxy.net.peer import UNKNOWN_ADDRESS, Peer, Trusted, address_of, is_trusted
 from proxy.origin import DEFAULT_PORT
 
@@ -139,18 +139,13 @@ class ForwardedReader:
         self._remembered_client = lru_cache(_REMEMBERED_CLIENTS)(self._read)
 
     def read(self, head: Head, peer: Peer) -> OriginalRequest:
-        """Read it from the head of a request, whatever that holds. peer: who sends it."""
-        words: Fields = ()
-        if is_trusted(peer.address, self._trusted):
-            words = tuple(field for field in head.headers if is_forwarding_header(field[0].lower()))
-        return self._read(peer, head.get(b"host") or b"", words)
-
-    def read_plain(self, peer: Peer, host: bytes, words: Fields) -> OriginalRequest:
-        """Read it from what ``plain`` has found, and remember it.
-
-        host: the Host field, valid. words: what only a proxy may say.
-        """
-        if not words or not is_trusted(peer.address, self._trusted):
+        """Read it from the head of a request. peer: who sends it. What simple requests say is remembered."""
+        host, words = head.host, head.block.forwarding
+        if words and not is_trusted(peer.address, self._trusted):
+            words = ()
+        if not head.is_simple:
+            return self._read(peer, host, words)
+        if not words:
             return self._remembered_client(peer, host, ())
         given = _request_id(words)
         if given is None:

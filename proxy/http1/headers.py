@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import cached_property
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -64,6 +64,8 @@ FORWARDING_HEADERS = frozenset(
 )
 """Fields beside ``X-Forwarded-*`` in which proxies say what a browser asked (``forwarded`` reads them)."""
 
+_ENDS_HERE = HOP_BY_HOP | FORWARDING_HEADERS
+
 _A_SERVERS_WORD = frozenset((b"script-name", b"path-info"))
 """With an underscore these are variables of a WSGI server, not fields. gunicorn takes ``SCRIPT_NAME`` from whoever
 connects from loopback, as we do, and cuts it off the path: ``/login/x`` would become ``/x``, behind every check."""
@@ -74,32 +76,108 @@ _HOST = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+_NOT_SIMPLE = HOP_BY_HOP - {b"connection"} | {b"expect"}
+"""Fields that take more than to leave them out; those of a WebSocket handshake too, which begin all alike."""
+
+
+class HeaderBlock:
+    """The fields of a request, in their order and by name. What is asked more than once is worked out once.
+
+    ``index``: values by name, the names in lower case.
+    """
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        self.index: dict[bytes, list[bytes]] = {}
+        for name, value in fields:
+            self.index.setdefault(name.lower(), []).append(value)
+
+    @cached_property
+    def host(self) -> bytes:
+        """The first Host field; nothing where there is none."""
+        values = self.index.get(b"host")
+        return values[0] if values else b""
+
+    @cached_property
+    def forwarding(self) -> Fields:
+        """Those that only a proxy may write."""
+        if not any([is_forwarding_header(name) for name in self.index]):
+            return ()
+        return tuple(field for field in self.fields if is_forwarding_header(field[0].lower()))
+
+    @cached_property
+    def end_to_end(self) -> bytes:
+        """The lines of those that travel (RFC 9110, section 7.6.1): no hop-by-hop ones, and none of a proxy."""
+        ending = _nominated(self.index.get(b"connection", ()))
+        left_out = {name for name in self.index if not _travels(name, ending)}
+        fields = [field for field in self.fields if field[0].lower() not in left_out] if left_out else self.fields
+        return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+    @cached_property
+    def is_simple(self) -> bool:
+        """Whether nothing is in it that a proxy must act on other than to leave it out."""
+        index = self.index
+        if not _NOT_SIMPLE.isdisjoint(index) or any([name.startswith(b"sec-websocket-") for name in index]):
+            return False
+        if len(index) < len(self.fields) and any(len(values) > 1 and name in SINGLE for name, values in index.items()):
+            return False
+        connection = index.get(b"connection")
+        if connection is not None and [value.lower() for value in connection] != [b"keep-alive"]:
+            return False
+        return is_valid_host(self.host)
+
+
 class Head:
     """The head of a request as it was received.
 
     target: the request target, byte for byte (latin-1 decoded).
     version: for example (1, 1).
-    headers: names and values, spelling and order kept.
+    fields: names and values, spelling and order kept. block: the same, where it is known already.
     has_body: whether the client announced a body, even an empty chunked one.
+    is_simple: whether the request is HTTP/1.1, can be forwarded as it is, and asks nothing of a proxy.
     """
 
-    method: str
-    target: str
-    version: tuple[int, int]
-    headers: Fields
-    has_body: bool = False
+    __slots__ = ("block", "has_body", "is_simple", "method", "target", "version")
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        version: tuple[int, int],
+        fields: Fields = (),
+        has_body: bool = False,
+        is_simple: bool = False,
+        block: HeaderBlock | None = None,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.block = block or HeaderBlock(fields)
+        self.has_body = has_body
+        self.is_simple = is_simple
+
+    @property
+    def headers(self) -> Fields:
+        """Names and values of the fields."""
+        return self.block.fields
+
+    @property
+    def host(self) -> bytes:
+        """The first Host field; nothing where there is none."""
+        return self.block.host
 
     def all(self, name: bytes) -> list[bytes]:
         """Return every value of a field; ``name`` in lower case."""
-        return [value for key, value in self.headers if key.lower() == name]
+        return self.block.index.get(name) or []
 
     def get(self, name: bytes) -> bytes | None:
         """Return the first value of a field, None where there is none; ``name`` in lower case."""
-        for key, value in self.headers:
-            if key.lower() == name:
-                return value
-        return None
+        values = self.block.index.get(name)
+        return values[0] if values else None
+
+    def with_fields(self, fields: Fields) -> Head:
+        """Return the same head with other fields."""
+        return Head(self.method, self.target, self.version, fields, self.has_body)
 
 
 def tokens(values: Iterable[bytes]) -> list[bytes]:
@@ -132,28 +210,31 @@ def request_head(head: Head, target: str, added: Fields, *, body: bytes = b"", u
         empty: a Content-Length travels as the client wrote it.
     upgrade: True for a WebSocket handshake, whose Connection and Upgrade are meant for the upstream.
     """
-    ending = _nominated(head.headers)
-    has_upgrade = has_connection = False
-    lines = [f"{head.method} {target} HTTP/1.1".encode("latin-1")]
-    for name, value in head.headers:
-        key = name.lower()
-        if upgrade and key == b"upgrade" and not has_upgrade and b"websocket" in tokens([value]):
-            has_upgrade = True
-            alone = value.lower() == b"websocket"
-            lines.append(name + b": " + (value if alone else b"websocket"))
-        elif upgrade and key == b"connection" and not has_connection and b"upgrade" in tokens([value]):
-            has_connection = True
-            alone = value.lower() == b"upgrade"
-            lines.append(name + b": " + (value if alone else b"Upgrade"))
-        elif key in HOP_BY_HOP or key in ending or is_forwarding_header(key) or _is_an_alias(key):
-            continue
-        else:
-            lines.append(name + b": " + value)
-    lines += [name + b": " + value for name, value in added]
+    line = f"{head.method} {target} HTTP/1.1\r\n".encode("latin-1")
+    fields = _handshake_lines(head) if upgrade else head.block.end_to_end
+    lines = [name + b": " + value for name, value in added]
     if body:
         lines.append(body)
     lines.append(b"\r\n")
-    return b"\r\n".join(lines)
+    return line + fields + b"\r\n".join(lines)
+
+
+def _handshake_lines(head: Head) -> bytes:
+    """Return what travels of a WebSocket handshake: Connection and Upgrade are meant for the upstream too."""
+    ending = _nominated(head.all(b"connection"))
+    has_upgrade = has_connection = False
+    lines = []
+    for name, value in head.headers:
+        key = name.lower()
+        if key == b"upgrade" and not has_upgrade and b"websocket" in tokens([value]):
+            has_upgrade = True
+            lines.append(name + b": " + (value if value.lower() == b"websocket" else b"websocket"))
+        elif key == b"connection" and not has_connection and b"upgrade" in tokens([value]):
+            has_connection = True
+            lines.append(name + b": " + (value if value.lower() == b"upgrade" else b"Upgrade"))
+        elif _travels(key, ending):
+            lines.append(name + b": " + value)
+    return b"\r\n".join((*lines, b""))
 
 
 def response_head(
@@ -169,7 +250,7 @@ def response_head(
     added: Connection and the body's framing, as this hop needs them.
     """
     headers = tuple(headers)
-    ending = _nominated(headers)
+    ending = _nominated([value for name, value in headers if name.lower() == b"connection"])
     lines = [b"HTTP/1.1 %d %b" % (status, reason)]
     for name, value in headers:
         key = name.lower()
@@ -188,11 +269,14 @@ def upgrade_response_head(status: int, reason: bytes, headers: Iterable[tuple[by
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def _nominated(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    values = [value for name, value in headers if name.lower() == b"connection"]
-    if not values:
-        return frozenset()
-    return frozenset(tokens(values)) - _ESSENTIAL
+def _nominated(values: list[bytes] | tuple[()]) -> frozenset[bytes]:
+    """Return the fields that values of Connection name."""
+    return frozenset(tokens(values)) - _ESSENTIAL if values else frozenset()
+
+
+def _travels(key: bytes, ending: frozenset[bytes]) -> bool:
+    """Tell whether a field of a request, in lower case, goes to the upstream. ending: those that Connection names."""
+    return not (key in _ENDS_HERE or key in ending or key.startswith(b"x-forwarded-") or _is_an_alias(key))
 
 
 def is_forwarding_header(key: bytes) -> bool:
@@ -215,7 +299,7 @@ def _is_an_alias(key: bytes) -> bool:
     application under one name (PEP 3333), and CGI did so with
     ``X.Forwarded.For``; that must not be a way around the rules above.
     """
-    plain = folded(key)
+    plain = key.translate(_ONE_NAME)
     if plain == key:
         return False
     return is_forwarding_header(plain) or plain in HOP_BY_HOP or plain in _ESSENTIAL or plain in _A_SERVERS_WORD

@@ -12,7 +12,7 @@ from proxy.net.client_limits import Lease
 if TYPE_CHECKING:
     from proxy.http1.client_connection import ClientConnection
     from proxy.http1.client_stream import ClientStream, SentResponse
-    from proxy.http1.simple_message import SimpleRequest
+    from proxy.http1.headers import Head
 
 
 class ActiveExchange(Protocol):
@@ -39,8 +39,8 @@ class RequestHandler(Protocol):
     request it calls ``refuse``, and serves nothing more.
     """
 
-    def offer_simple(self, connection: ClientConnection, request: SimpleRequest) -> ActiveExchange | None:
-        """Serve a simple request without a task, or return None to decline it."""
+    def offer_simple(self, connection: ClientConnection, head: Head, body: bytes) -> ActiveExchange | None:
+        """Serve a simple request that has come whole without a task, or return None to decline it."""
 
     async def handle(self, stream: ClientStream) -> SentResponse:
         """Serve one request. Cancelled when the client leaves, and when the gateway has stopped waiting for it.

@@ -1,27 +1,25 @@
-"""The strict reading of what a client sends, in front of the parser: where each request ends, and that it can be read
-in one way only.
+"""The strict reading of what a client sends: what each request asks, where it ends, and that it can be read in one way
+only.
 
-aiohttp's parser (llhttp) is nearly as strict, and nearly is how requests are
-smuggled: it takes two spaces in a request line, ``HTTP/2.0`` and
-``RTSP/1.0``, and it keeps the last trailer of a chunked body for the head of
-the next request. And it refuses what is legal: a method that it does not
-know, a tab after ``chunked``. So the head is read here and nowhere else. The
-parser gets one request at a time, with a head of ours that says how the body
-is framed and nothing else, and the next one when that one is answered.
+Every request is read here, and nowhere else. What counts is RFC 9112 to the
+letter, with every liberty that it grants and that nobody can read in two
+ways: what is sent on is written anew. Empty lines before a request are
+nothing (section 2.2), a length may have zeros in front, chunk extensions and
+trailers end here (docs/decisions/006-strict-request-reader.md).
 
-What counts is RFC 9112 to the letter, with every liberty that it grants and
-that nobody can read in two ways: what is sent on is written anew. Empty lines
-before a request are nothing (section 2.2), a length may have zeros in front,
-chunk extensions and trailers end here.
+The reading of a block of fields is remembered: a browser sends the same ones
+again and again (docs/decisions/003-fast-path.md).
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from typing import NamedTuple
 
 from proxy.http1.chunked import STRAY, TOKEN, ChunkLimits, ChunkReader, ProtocolError
 from proxy.http1.head_limits import HeadLimits
-from proxy.http1.headers import Head, plain_length, rewritten
+from proxy.http1.headers import Head, HeaderBlock, plain_length, rewritten
 
 _MAX_CHUNK_LINE = 1024
 """Bytes of a chunk's size and its extensions. Precedents: llhttp and Go bound them together with the body."""
@@ -37,25 +35,46 @@ _NO_TRAILER = frozenset(
 """Fields that would change the message, or who gets it, if somebody read them as part of the head. No client may send
 them as trailers (RFC 9110, 6.5.1)."""
 
+_REMEMBERED = 256
+"""Blocks of fields whose reading is kept: at most 8 MiB, ``_MAX_REMEMBERED`` four times for each. HTTP/2 rests on the
+same habit (RFC 7541)."""
+
+_MAX_REMEMBERED = 8192
+"""Bytes of a block of fields that is remembered."""
+
+_MAX_REMEMBERED_FIELDS = 64
+"""Fields of such a block."""
+
 _LINE = rb"%b++ [\x21-\x7e\x80-\xff]++ HTTP/1\.[01]\r\n" % TOKEN
 _FIELD = rb"%b++:[\t\x20-\x7e\x80-\xff]*+\r\n" % TOKEN
 
 # Possessive quantifiers: a hostile head costs one pass.
-_HEAD = re.compile(rb"%b(?:%b)*+\r\n" % (_LINE, _FIELD))
+_REQUEST_LINE = re.compile(rb"(%b++) ([\x21-\x7e\x80-\xff]++) HTTP/1\.([01])\r\n" % TOKEN)
+_SIMPLE_LINE = re.compile(
+    rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)"
+    rb" (/(?!/)[!\x22\x24-\x3e@-\x5b\x5d-\x7e]*+(?:\?[!\x22\x24-\x7e]*+)?+) HTTP/1\.1\r\n"
+)
+"""A request line whose target every program reads in the same way: a path without ``//`` in front and backslashes."""
 _FIRST_LINES = re.compile(rb"%b(?:%b)*+" % (_LINE, _FIELD))
 _MORE_LINES = re.compile(rb"(?:%b)*+" % _FIELD)
 _EMPTY_LINES = re.compile(rb"(?:\r\n)++")
 _OTHER_VERSION = re.compile(rb"%b++ [\x21-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n" % TOKEN)
+_CODINGS = re.compile(rb"(?:(?:x-)?(?:gzip|compress)|deflate)(?:,[\t ]*(?:(?:x-)?(?:gzip|compress)|deflate|chunked))*")
 
-_CONTENT_LENGTH = b"\ncontent-length:"
-_TRANSFER_ENCODING = b"\ntransfer-encoding:"
-_CODINGS = re.compile(
-    rb"(?i)(?:(?:x-)?(?:gzip|compress)|deflate)(?:,[\t ]*(?:(?:x-)?(?:gzip|compress)|deflate|chunked))*"
-)
+_CHUNKED = b"chunked"
+_HEAD_END = b"\r\n\r\n"
+
+
+class _Block(NamedTuple):
+    """A block of fields. length: of the body, in bytes. coding: its transfer coding, lower case; None: it has none."""
+
+    header: HeaderBlock
+    length: int
+    coding: bytes | None
 
 
 class RequestReader:
-    """Follows the requests of one connection; bytes in, bytes for the parser out.
+    """Reads the requests of one connection, one after the other: bytes in, heads and bodies out.
 
     limits: of heads. The trailers of a chunked body may be as large as the fields, and as many.
 
@@ -63,21 +82,20 @@ class RequestReader:
     request has come; empty lines before it are none, if they come whole.
     ``head``: what it asks, None until it is here. Its Content-Length is
     written as a plain number, however the client wrote it. ``head_size``:
-    bytes that the head took. The parser gets how the body is framed, the
-    body, and nothing else.
+    bytes that the head took. ``length``: of the body, in bytes; None: it is
+    chunked.
 
     The cost grows with the bytes, not faster, however small the pieces are in
-    which they come. Chunks are passed on joined, because a parser takes
-    longer for each chunk than for what is in it (issue 9).
+    which they come.
     """
 
     __slots__ = (
         "_chunks",
         "_held",
+        "_is_narrow",
         "_left",
         "_limits",
         "_seen",
-        "_step",
         "has_begun",
         "head",
         "head_size",
@@ -87,37 +105,46 @@ class RequestReader:
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
-        self.next()
-
-    def next(self) -> None:
-        """Begin with the next request."""
         self._held = bytearray()  # of a head that is not complete yet
         self._seen = 0  # how much of it is known to be good
         self._left = 0  # bytes of the body still to come
         self._chunks: ChunkReader
-        self._step = RequestReader._read_head  # not bound: a reader is no cycle for the garbage collector
+        self._is_narrow = limits.is_below(_MAX_REMEMBERED, _MAX_REMEMBERED_FIELDS)
+        self.length: int | None = 0
+        self.next()
+
+    def next(self) -> None:
+        """Begin with the next request."""
         self.head: Head | None = None
         self.head_size = 0
-        self.length: int | None = 0
         self.has_begun = self.is_whole = False
-
-    @property
-    def has_head(self) -> bool:
-        """Whether the parser has the request's head."""
-        return self.head is not None
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Return what has come of the body, and what comes after the request. Nothing may follow a ProtocolError."""
+        position = 0
+        if self.head is None:
+            position = self._read_head(data)
+            if self.is_whole:
+                return b"", data[position:]
         body: list[bytes] = []
-        position, size = 0, len(data)
+        size = len(data)
         while position < size and not self.is_whole:
-            position = self._step(self, data, position, body)
+            position = self._read_body(data, position, body)
         return body[0] if len(body) == 1 else b"".join(body), data[position:]
 
-    # -- inside: each reads data from a position on, adds what of it (and of what was held) is body, and returns the
-    # position behind what it has read
+    # -- inside: each returns the position after what it has read
 
-    def _read_head(self, data: bytes, position: int, body: list[bytes]) -> int:
+    def _read_head(self, data: bytes) -> int:
+        """Read a head that comes whole, as nearly all do."""
+        end = -1 if self._held or data.startswith(b"\r") else data.find(_HEAD_END)
+        if end < 0:
+            return self._read_part_of_head(data)
+        self.has_begun = True
+        self._take_head(data, end)
+        return end + 4
+
+    def _read_part_of_head(self, data: bytes) -> int:
+        """Read the beginning of a head, or more of it, or its end."""
         before = len(self._held)
         held: bytes | bytearray = data
         if before:
@@ -129,23 +156,20 @@ class RequestReader:
         # Half a line end may be the request's first byte. If it is none, its time goes on: else a client could begin
         # again and again, and have no deadline.
         self.has_begun = self.has_begun or bool(held)
-        end = held.find(b"\r\n\r\n", max(0, before - 3))
+        end = held.find(_HEAD_END, max(0, before - 3))
         if end < 0:
             self._check_beginning(held, before)
             if held is not self._held:
                 self._held = bytearray(held)
             return len(data)
-        head, behind = bytes(held[: end + 4]), len(held) - end - 4
+        head, after = bytes(held[: end + 4]), len(held) - end - 4
         self._held = bytearray()
-        if _HEAD.fullmatch(head) is None:
-            raise _what_is_wrong(head)
-        self._check_size(head)
-        self.head_size = len(head)
-        self._frame(head)
-        return len(data) - behind
+        self._seen = 0
+        self._take_head(head, end)
+        return len(data) - after
 
     def _check_beginning(self, held: bytes | bytearray, before: int) -> None:
-        """Refuse a head early: who waits for the end of a line that is broken would wait for ever."""
+        """Refuse a head early: the end of a line that is broken may never come."""
         cut = held.rfind(b"\r\n", max(0, before - 1)) + 2
         has_new_lines = cut > max(1, self._seen)
         if has_new_lines:
@@ -164,69 +188,98 @@ class RequestReader:
         if excess is not None:
             raise ProtocolError(excess.message, excess.status)
 
-    def _frame(self, data: bytes) -> None:
+    def _take_head(self, data: bytes, end: int) -> None:
         """Take a head apart, and find how the request's end is known (RFC 9112, section 6.3).
 
-        More than one way to know it is none.
+        data: begins with the head. end: where the empty line after it begins.
         """
-        first, *rest = data[:-4].split(b"\r\n")
-        method, target, protocol = first.decode("latin-1").split(" ")
-        is_old = protocol == "HTTP/1.0"
-        fields = tuple((name, value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in rest))
-        lines = data.lower()
-        lengths, codings = lines.count(_CONTENT_LENGTH), lines.count(_TRANSFER_ENCODING)
-        if lengths + codings > 1:
-            raise ProtocolError("more than one field says how long the body is")
-        if lengths:
-            said = _value(lines, _CONTENT_LENGTH)
-            length = plain_length(said)
-            if length is None:
-                raise ProtocolError("Content-Length is not a number")
-            self._left = self.length = int(length)
-            self._step = RequestReader._read_body
-            if said != length:
-                fields = rewritten(fields, b"content-length", length)
-        if codings:
-            if is_old:
-                raise ProtocolError(
-                    "HTTP/1.0 knows no Transfer-Encoding"
-                )  # RFC 9112, section 6.1: its framing is faulty
-            value = _value(lines, _TRANSFER_ENCODING)
-            if value != b"chunked":
-                raise ProtocolError("the transfer coding is not chunked", 501 if _CODINGS.fullmatch(value) else 400)
-            most = self._limits
-            limits = ChunkLimits(_MAX_CHUNK_LINE, _MAX_FRAMING, most.header, most.fields, _NO_TRAILER)
-            self._chunks = ChunkReader(limits)
-            self._step = RequestReader._read_chunks
-            self.length = None
+        simple = _SIMPLE_LINE.match(data)
+        line = simple or _REQUEST_LINE.match(data)
+        block = None
+        if line is not None and end < _MAX_REMEMBERED and not self._is_narrow:
+            block = _read_remembered(data[line.end() : end + 2])
+        if line is None or block is None:
+            simple = None
+            line, block = self._read_unusual(data[: end + 4])
+        header, length, coding = block
+        is_old = simple is None and line[3] == b"0"
+        target = line[2].decode("latin-1")
+        if coding is not None:
+            self._expect_chunks(coding, is_old=is_old)
         else:
-            self.is_whole = not self._left
-        if is_old and "://" in target and not target.startswith("/") and b"\nhost:" not in lines:
-            fields = ((b"Host", _authority(target)), *fields)  # RFC 9112, section 3.2.2: the target names the host
-        self.head = Head(method, target, (1, 0 if is_old else 1), fields, bool(codings or self._left))
+            self.length = self._left = length
+            self.is_whole = not length
+        if is_old and "://" in target and not target.startswith("/") and b"host" not in header.index:
+            # RFC 9112, section 3.2.2: the target names the host.
+            header = HeaderBlock(((b"Host", _authority(target)), *header.fields))
+        self.head_size = end + 4
+        version, is_simple = (1, 0) if is_old else (1, 1), simple is not None and header.is_simple
+        self.head = Head(line[1].decode(), target, version, (), not self.is_whole, is_simple, header)
+
+    def _read_unusual(self, head: bytes) -> tuple[re.Match[bytes], _Block]:
+        """Read a head that is long, malformed, or has to be held against narrow limits."""
+        if _FIRST_LINES.fullmatch(head, 0, len(head) - 2) is None:
+            raise _what_is_wrong(head)
+        self._check_size(head)
+        line = _REQUEST_LINE.match(head)
+        assert line is not None
+        block = _read_block(head[line.end() : -2])
+        return line, block
+
+    def _expect_chunks(self, coding: bytes, *, is_old: bool) -> None:
+        if is_old:
+            raise ProtocolError("HTTP/1.0 knows no Transfer-Encoding")  # RFC 9112, section 6.1: its framing is faulty
+        if coding != _CHUNKED:
+            raise ProtocolError("the transfer coding is not chunked", 501 if _CODINGS.fullmatch(coding) else 400)
+        limits = self._limits
+        self._chunks = ChunkReader(
+            ChunkLimits(_MAX_CHUNK_LINE, _MAX_FRAMING, limits.header, limits.fields, _NO_TRAILER)
+        )
+        self.length = None
 
     def _read_body(self, data: bytes, position: int, body: list[bytes]) -> int:
+        """Add what is here of the body to ``body``."""
+        if self.length is None:
+            position = self._chunks.feed(data, body, position)
+            self.is_whole = self._chunks.is_whole
+            return position
         piece = data[position : position + self._left]
         self._left -= len(piece)
         self.is_whole = not self._left
         body.append(piece)
         return position + len(piece)
 
-    def _read_chunks(self, data: bytes, position: int, body: list[bytes]) -> int:
-        position = self._chunks.feed(data, body, position)
-        self.is_whole = self._chunks.is_whole
-        return position
+
+def _read_block(lines: bytes) -> _Block:
+    """Read a block of fields that is well-formed. Raises ProtocolError for two ways to know the length."""
+    parts = [line.split(b":", 1) for line in lines.split(b"\r\n")[:-1]]
+    header = HeaderBlock(tuple([(name, value.strip(b" \t")) for name, value in parts]))
+    lengths, codings = header.index.get(b"content-length", ()), header.index.get(b"transfer-encoding", ())
+    if len(lengths) + len(codings) > 1:
+        raise ProtocolError("more than one field says how long the body is")
+    if codings:
+        return _Block(header, 0, codings[0].lower())
+    if not lengths:
+        return _Block(header, 0, None)
+    length = plain_length(lengths[0])
+    if length is None:
+        raise ProtocolError("Content-Length is not a number")
+    if length != lengths[0]:
+        header = HeaderBlock(rewritten(header.fields, b"content-length", length))
+    return _Block(header, int(length), None)
+
+
+@lru_cache(_REMEMBERED)
+def _read_remembered(lines: bytes) -> _Block | None:
+    """Read a block of fields; None: it is malformed, or has too many of them to be remembered."""
+    if lines.count(b"\n") > _MAX_REMEMBERED_FIELDS or _MORE_LINES.fullmatch(lines) is None:
+        return None
+    return _read_block(lines)
 
 
 def _authority(target: str) -> bytes:
     """Return the host and port of an absolute target."""
     return re.split("[/?#]", target.partition("://")[2], maxsplit=1)[0].encode("latin-1")
-
-
-def _value(lines: bytes, name: bytes) -> bytes:
-    """Return the value of a field that is there; ``name`` with the line end before it and the colon after it."""
-    start = lines.index(name) + len(name)
-    return lines[start : lines.index(b"\r", start)].strip(b" \t")
 
 
 def _without_empty_lines(data: bytes | bytearray) -> bytes | bytearray:

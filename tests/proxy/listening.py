@@ -13,9 +13,9 @@ from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.gateway.runtime import Runtime, make_runtime
 from proxy.http1.client_connection import ClientConnection
+from proxy.http1.headers import Head
 from proxy.http1.http_listener import Listener
 from proxy.http1.request_handler import ActiveExchange
-from proxy.http1.simple_message import SimpleRequest
 from tests.wire.messages import handshake, switching
 
 HANDSHAKE = handshake("/live", host="example.test:8000")
@@ -141,8 +141,8 @@ class _Counting:
         self._gateway, self._count = gateway, count
         self.handle, self.refuse, self.lease_buffer = gateway.handle, gateway.refuse, gateway.lease_buffer
 
-    def offer_simple(self, connection: ClientConnection, request: SimpleRequest) -> ActiveExchange | None:
-        return self._count(self._gateway.offer_simple(connection, request))
+    def offer_simple(self, connection: ClientConnection, head: Head, body: bytes) -> ActiveExchange | None:
+        return self._count(self._gateway.offer_simple(connection, head, body))
 
 
 @asynccontextmanager

@@ -14,9 +14,9 @@ from proxy.http1.chunked import ProtocolError
 from proxy.http1.client_connection import ClientConnection
 from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.head_limits import HeadLimits
+from proxy.http1.headers import Head
 from proxy.http1.http_listener import Listener, ListenerOptions
 from proxy.http1.request_handler import ActiveExchange
-from proxy.http1.simple_message import SimpleRequest
 from proxy.net.client_limits import ClientCounter, Lease, Slot
 from proxy.net.peer import Peer
 from tests.proxy.listening import HANDSHAKE
@@ -29,7 +29,7 @@ async def unused(client: ClientStream) -> SentResponse:
 
 
 Handler = Callable[[ClientStream], Awaitable[SentResponse]]
-OfferSimple = Callable[[ClientConnection, SimpleRequest], ActiveExchange | None]
+OfferSimple = Callable[[ClientConnection, Head, bytes], ActiveExchange | None]
 
 
 class Handlers:
@@ -52,7 +52,7 @@ class Handlers:
 async def connected(
     handler: Handler,
     *,
-    offer_simple: OfferSimple = lambda connection, request: None,
+    offer_simple: OfferSimple = lambda connection, head, body: None,
     head_timeout: float = 10,
     send_timeout: float = 10,
     keepalive_timeout: float = 10,
@@ -368,10 +368,9 @@ async def test_a_body_that_nobody_reads_does_not_stop_the_reading_of_the_next_re
     """A plain request that fails is answered on the ordinary way, and its body stays where it is."""
     seen = []
 
-    def offer_simple(connection: ClientConnection, request: SimpleRequest) -> ActiveExchange | None:
-        seen.append(request.target)
-        large = request._replace(body=b"x" * 300_000)
-        connection.stream(large, has_written=False).write(b".")
+    def offer_simple(connection: ClientConnection, head: Head, body: bytes) -> ActiveExchange | None:
+        seen.append(head.target)
+        connection.stream(head, b"x" * 300_000).write(b".")
         asyncio.get_running_loop().call_soon(connection.exchange_ended, True)
         return Unmoved()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from ipaddress import ip_network
 from itertools import pairwise
 from random import Random
 
@@ -11,16 +13,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.config import Limits
-from proxy.gateway.routing import Refuse, Table, Upgrade, decide
+from proxy.gateway.routing import Forward, Refuse, Table, Upgrade, decide
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.head_limits import HeadLimits
 from proxy.http1.headers import Head, request_head
 from proxy.http1.request_reader import RequestReader
-from proxy.http1.simple_message import recognise_request
-from proxy.net.peer import Peer
+from proxy.net.peer import Peer, Trusted
 from tests.fuzz.grammar import write_play
-from tests.proxy.http1.test_simple_message import REQUESTS, lines_of
+from tests.wire.generated import REQUESTS, lines_of
 from tests.wire.reading import arrived, end_to_end, origin_form, read_all_public, read_at_origin, read_public
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -288,19 +289,107 @@ def test_any_cut_of_a_stream_is_read_the_same(stream: bytes, cuts: list[int]) ->
         assert in_parts[-1] == whole[-1]
 
 
-@settings(max_examples=150)
+# -- simple requests
+
+BROWSERS = b"GET /a?b=%20 HTTP/1.1\r\nHost: x:1\r\nAccept: */*\r\nConnection: keep-alive\r\nCookie: a=b; c=d\r\n\r\n"
+CALLBACK = b'POST /_dash-update-component HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"a": [1]'
+
+
+def head_of(data: bytes, limits: HeadLimits = LIMITS) -> Head:
+    reader = RequestReader(limits)
+    reader.feed(data)
+    assert reader.head is not None
+    return reader.head
+
+
+@pytest.mark.parametrize("data", [BROWSERS, CALLBACK, CALLBACK[:-4], BROWSERS.replace(b"keep-alive", b"Keep-Alive")])
+def test_a_browsers_request_is_simple(data: bytes) -> None:
+    assert head_of(data).is_simple
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        BROWSERS.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        BROWSERS.replace(b"GET", b"BREW"),
+        BROWSERS.replace(b"/a", b"//a"),
+        BROWSERS.replace(b"/a", b"http://x:1/a"),
+        BROWSERS.replace(b"/a", b"/a#b"),
+        BROWSERS.replace(b"/a", b"/a\\b"),
+        BROWSERS.replace(b"/a", b"/\xc3\xa9"),
+        BROWSERS.replace(b"Accept", b"Upgrade"),
+        BROWSERS.replace(b"Accept", b"TE"),
+        BROWSERS.replace(b"Accept", b"expect"),
+        BROWSERS.replace(b"Accept: */*", b"transfer-encoding: chunked"),
+        BROWSERS.replace(b"Accept", b"sec-websocket-key"),
+        BROWSERS.replace(b"Accept", b"Host"),
+        BROWSERS.replace(b"Host: x:1\r\n", b""),
+        BROWSERS.replace(b"Host: x:1", b"Host: x y"),
+        BROWSERS.replace(b"keep-alive", b"close"),
+        BROWSERS.replace(b"Accept: */*", b"Connection: keep-alive"),
+        CALLBACK.replace(b"\r\n\r\n", b"\r\n" + b"A: b\r\n" * 64 + b"\r\n"),
+        BROWSERS.replace(b"a=b", b"a=" + b"b" * 8192),
+    ],
+)
+def test_what_a_proxy_must_act_on_is_not_simple(data: bytes) -> None:
+    assert not head_of(data).is_simple
+
+
+def test_a_head_that_narrow_limits_allow_is_not_simple_and_one_that_they_do_not_allow_is_refused() -> None:
+    assert not head_of(BROWSERS, HeadLimits(1000, 1000, 64)).is_simple
+    with pytest.raises(ProtocolError, match="more than 3 header fields"):
+        head_of(BROWSERS, HeadLimits(1000, 1000, 3))
+
+
+def test_the_reading_of_a_block_of_fields_is_shared() -> None:
+    one, other = head_of(BROWSERS), head_of(BROWSERS.replace(b"GET /a", b"HEAD /b"))
+    assert (one.method, other.method, one.target, other.target) == ("GET", "HEAD", "/a?b=%20", "/b?b=%20")
+    assert one.block is other.block
+
+
+def test_what_only_a_proxy_may_write_is_left_out_and_kept_apart() -> None:
+    said = BROWSERS.replace(b"Accept:", b"x-forwarded-for: 192.0.2.1 \r\nX-Request-ID:a\r\nforwarded: b\r\nAccept:")
+    head = head_of(said)
+    assert head.block.end_to_end == head_of(BROWSERS).block.end_to_end
+    assert head.block.forwarding == ((b"x-forwarded-for", b"192.0.2.1"), (b"X-Request-ID", b"a"), (b"forwarded", b"b"))
+    assert head_of(BROWSERS).block.forwarding == ()
+
+
+PEER = Peer("192.0.2.7")
+TRUSTED: tuple[Trusted, ...] = ((), (ip_network("192.0.2.0/24"),))
+
+
+@settings(max_examples=400)
 @given(REQUESTS)
-@example(GET)
-@example(POST)
-def test_whatever_is_plain_is_strict(data: bytes) -> None:
-    plain = recognise_request(data)
-    if plain is not None:
-        reader = RequestReader(LIMITS)
-        good, rest = reader.feed(data)
-        assert (rest, reader.is_whole) == (b"", not plain.owed)
-        assert reader.head is not None
-        assert lines_of(written(reader.head)) == lines_of(data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
-        assert good == plain.body
+@example(BROWSERS)
+@example(CALLBACK)
+@example(BROWSERS.replace(b"*/*", b"*/* \t"))
+@example(BROWSERS.replace(b"Accept: ", b"Accept:"))
+@example(BROWSERS.replace(b"Accept", b"X_Forwarded_For"))
+def test_a_simple_request_is_forwarded_as_any_other_would_be(data: bytes) -> None:
+    reader = RequestReader(LIMITS)
+    try:
+        reader.feed(data)
+    except ProtocolError:
+        return
+    head = reader.head
+    if head is None or not head.is_simple:
+        return
+    raw = re.sub(rb"(Content-Length: )0+(?=[0-9])", rb"\1", data[: data.index(b"\r\n\r\n") + 4])
+    assert lines_of(written(head)) == lines_of(raw)
+    other = Head(head.method, head.target, head.version, head.headers, head.has_body)
+    decision = decide(other, Table())
+    assert isinstance(decision, Forward)
+    assert (decision.upstream, decision.route) == Table().match(head.target, head.host, [], upgrade=False)
+    assert decision.target == head.target
+    for trusted in TRUSTED:
+        forwarded = ForwardedReader(trusted)
+        original = forwarded.read(other, PEER)
+        for _ in range(2):  # read, and remembered
+            assert forwarded.read(head, PEER) == original
+        expected = request_head(other, decision.target, original.fields_of("id", "dash"))
+        line = f"{head.method} {head.target} HTTP/1.1\r\n".encode()
+        assert line + head.block.end_to_end + original.lines_of("id", "dash") + b"\r\n" == expected
 
 
 def heads(stream: bytes) -> list[tuple[Head, bytes]]:

@@ -19,8 +19,8 @@ from proxy.http1.response_reader import (
     Response,
     ResponseReader,
 )
-from tests.proxy.http1.test_simple_message import lines_of, messages
 from tests.system.test_hostile_answers import BROKEN_BODY, NO_ANSWER
+from tests.wire.generated import lines_of, messages
 from tests.wire.odd import ANSWERS as ODD
 from tests.wire.odd import SERVED, Odd
 
