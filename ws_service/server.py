@@ -27,7 +27,7 @@ from ws_service.handoff.receiver import Handoff
 from ws_service.handoff.socket_file import Claim, is_possible
 from ws_service.net.listening import Bound, bind_socket_file, bind_tcp, find, listen_problem
 from ws_service.reload import Reload
-from ws_service.websocket.listener import GuardedHTTP, ListenerResources, Tunnelled
+from ws_service.websocket.listener import LimitedHTTP, ListenerResources, Tunnelled
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 def options(settings: Settings) -> dict[str, Any]:
     """Return what uvicorn is told beside the app.
 
-    Behind ``Tunnelled`` the WebSocket protocol stays uvicorn's own choice. Its sans-I/O implementation, the one
+    Inside ``Tunnelled`` the WebSocket protocol stays uvicorn's own choice. Its sans-I/O implementation, the one
     chosen in new versions, drops empty messages and sends no pings in 0.41,
     where the older one is the default.
     """
@@ -190,7 +190,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "access_log": False,
         "server_header": False,
         "lifespan": "on",
-        "http": GuardedHTTP,
+        "http": LimitedHTTP,
         "ws": Tunnelled,
         "ws_max_size": settings.max_message,
         "ws_ping_interval": settings.ws_ping_interval,

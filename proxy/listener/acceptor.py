@@ -108,8 +108,9 @@ class Acceptor:
         self._log = LimitedLog(logger)
         if limiter is not None:
             limiter.connections.on_leave = self.resume
-        for listener in sockets:  # what is accepted inherits both, and all that is set below
+        for listener in sockets:  # what is accepted inherits all that is set here
             keep_alive(listener)
+            _send_at_once(listener)
             if certificate is not None:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _TLS_RECEIVE_BUFFER)
         self.accepting = AcceptLoop(
@@ -278,3 +279,9 @@ def _send_rejection(sock: socket.socket, error: TooMany) -> None:
     """
     with suppress(OSError):  # it is gone already
         sock.send(error_message(error)[0])
+
+
+def _send_at_once(listener: socket.socket) -> None:
+    """Have connections send each piece at once (TCP_NODELAY); asyncio sets it only on sockets that it makes itself."""
+    if listener.family != getattr(socket, "AF_UNIX", None):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -117,7 +117,7 @@ class FrameCounter:
 def is_one_frame(data: bytes, size: int) -> bool:
     """Tell whether ``data``, ``size`` bytes that begin a frame, are that frame and no more, and not a close frame.
 
-    False where it takes more than a look to tell. Nearly everything that passes through a tunnel is one small frame.
+    False where that takes longer to tell. Nearly everything that passes through a tunnel is one small frame.
     """
     if size < 4 or data[0] & 0x0F == CLOSE:
         return False

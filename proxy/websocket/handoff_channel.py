@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import struct
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -22,6 +23,9 @@ _MAX_READS = 64
 
 _MAX_FINAL_READS = 4096
 """Messages read from a service when its channel is closed; the kernel holds a few hundred."""
+
+_DESCRIPTOR = struct.Struct("@i")
+"""A descriptor in a control message (unix(7), SCM_RIGHTS)."""
 
 _NOT_GREETED = "it ended before its greeting; it may be another version: restart both programs"
 
@@ -97,7 +101,7 @@ class Channel:
 
     def send(self, message: bytes, descriptor: int) -> None:
         """Send a socket. Raises OSError; BlockingIOError when the service does not read."""
-        socket.send_fds(self._sock, [message], [descriptor])
+        self._sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(descriptor))])
 
     async def reply(self, id: str, slot: Slot, timeout: float) -> str:
         """Wait until the service has taken a socket, and its slot; return why it has not, or nothing.

@@ -152,7 +152,7 @@ class Services:
             sock.send(wire.encode(wire.Hello()))
         except OSError as error:
             sock.close()
-            self.absence = "not answered", f"nobody answers on {path}: {error.strerror or error}"
+            self.absence = "not answered", f"no service answers on {path}: {error.strerror or error}"
             return
         self.absence = "no greeting", f"the service on {path} (process {peer.pid}) has not answered the greeting yet"
         self._channels[path] = Channel(self, file, sock, peer)

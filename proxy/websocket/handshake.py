@@ -27,7 +27,7 @@ async def forward_handshake(
 
     key: the client's Sec-WebSocket-Key. timeouts: of them ``handshake`` for the answer, and those for a connection.
 
-    Returns the connection too: to detach behind a valid 101, to read the
+    Returns the connection too: to detach after a valid 101, to read the
     refusal's body from otherwise, and in both cases to release. Raises
     UpstreamError when there is no answer, or a 101 that does not fit the
     request. Cancelling it closes the connection.

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Protocol
 
 from proxy.errors import Outcome
@@ -171,19 +170,3 @@ class Leg(asyncio.Protocol):
     def took_too_long(self) -> None:
         """Close the tunnel; a close frame that this side does not take still reaches the other one."""
         self.tunnel.start_closing(CloseCode.TRY_AGAIN_LATER, Outcome.TOO_SLOW)
-
-
-def send_at_once(transport: asyncio.Transport) -> None:
-    """Send each piece at once (TCP_NODELAY).
-
-    Keep-alive is set already: by the listener for clients, by the connection for upstreams.
-    """
-    lent = transport.get_extra_info("socket")
-    if lent is None or lent.family == socket.AF_UNIX:
-        return
-    # A socket object of our own: uvloop's makes a new one, with system calls.
-    sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    finally:
-        sock.detach()

@@ -17,7 +17,7 @@ from proxy.net.read_size import give_way
 from proxy.net.timers import is_over
 from proxy.websocket.closing import Discarder, FrameFinisher, StallTimeout
 from proxy.websocket.frames import CloseCode, close_frame
-from proxy.websocket.leg import Leg, send_at_once
+from proxy.websocket.leg import Leg
 
 
 class State(Enum):
@@ -109,7 +109,6 @@ class Tunnel:
         self.close_code: int | None = None
         for transport in (client, upstream):
             transport.set_write_buffer_limits(high=buffer)
-            send_at_once(transport)
 
     @property
     def bytes_from_client(self) -> int:

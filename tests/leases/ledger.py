@@ -142,11 +142,11 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
 
 def left_in_service(handoff: Handoff) -> list[str]:
     """Return what adopted sockets have left behind in a service."""
-    state: Any = handoff._made_of["server_state"]
+    state: Any = handoff._uvicorn["server_state"]
     left = {
         "adopted sockets": len(handoff._sockets),
         "adoptions": len(handoff._adoptions),
-        "reports not heard": len(handoff._unheard),
+        "reports not sent": len(handoff._unreported),
         "connections of uvicorn": len(state.connections),
         "tasks of uvicorn": len(state.tasks),
         "clients with memory": len(handoff._resources.memory),
@@ -158,7 +158,7 @@ def left_in_service(handoff: Handoff) -> list[str]:
 
 def close_sockets(handoff: Handoff) -> None:
     """Close every connection of uvicorn, as its shutdown does."""
-    state: Any = handoff._made_of["server_state"]
+    state: Any = handoff._uvicorn["server_state"]
     for connection in list(state.connections):
         connection.shutdown()
 

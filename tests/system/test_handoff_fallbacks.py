@@ -59,7 +59,7 @@ def test_a_stale_socket_file_is_no_service(tmp_path: Path) -> None:
         for _ in range(3):
             tunnels_with_everything(gateway, origin)
         line = complaint(gateway)
-        assert line.endswith(f"nobody answers on {tmp_path}/ws.sock: Connection refused")
+        assert line.endswith(f"no service answers on {tmp_path}/ws.sock: Connection refused")
 
 
 def test_a_service_of_another_user_is_not_trusted(tmp_path: Path) -> None:

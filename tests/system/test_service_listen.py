@@ -103,7 +103,7 @@ def test_a_crowd_that_says_nothing_keeps_nobody_out(tmp_path: Path) -> None:
         tunnelled = stack.enter_context(gateway_for(tmp_path, service, handoff="off"))
         assert echoes(open_socket(tunnelled), "hello")
         assert len(crowd) == 1100
-        service.process.wait_for("more than 256 connections say nothing; the oldest are closed")
+        service.process.wait_for("more than 256 connections send nothing; the oldest are closed")
 
 
 def test_a_head_that_does_not_come_has_a_deadline_and_a_websocket_has_none(tmp_path: Path) -> None:

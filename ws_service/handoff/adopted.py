@@ -1,12 +1,10 @@
 """An adopted socket: uvicorn's own WebSocket protocol, made where there was no HTTP before it.
 
-At an upgrade uvicorn's HTTP protocols, all of them, make a WebSocket
-protocol, give it the transport, and feed it the head that they have read.
-This room does the same with the head that the gateway has read. So there is
-no HTTP protocol behind an adopted socket, and a second request on it cannot
-be read by anybody.
+At an upgrade uvicorn's HTTP protocols, all of them, make a WebSocket protocol, give it the transport, and feed it the
+head that they have read. This module does the same with the head that the gateway has read. So an adopted socket has no
+HTTP protocol, and no second request is read from it.
 
-What holds for every WebSocket connection is ``connection``'s to know.
+What all WebSocket connections have in common is in ``ws_service.websocket.connection``.
 """
 
 from __future__ import annotations
@@ -35,11 +33,11 @@ log = logging.getLogger(__name__)
 class Adopted(Connection):
     """A connection that the gateway has handed over.
 
-    message: what it said of it. adopted: the client's socket.
+    message: what the gateway has sent with it. adopted: the client's socket.
     config, server_state, app_state: uvicorn's own, of the running server.
-    on_begin: called when it is a connection. on_end: called once behind that, with the report.
+    on_begin: called when it is a connection. on_end: called once after that, with the report.
 
-    ``about`` is what the log of a gateway must know of it.
+    ``about`` is what the log of a gateway needs.
     """
 
     def __init__(
@@ -63,15 +61,15 @@ class Adopted(Connection):
         self._message = message
         self._start = time.monotonic()
         self._before: tuple[int, int] | None = None
-        # The gateway has decided who the client is; what it wrote into the head must not be judged again.
+        # The gateway has decided which client it is; the forwarding headers that it wrote must not be read again.
         if isinstance(self._endpoint.app, ProxyHeadersMiddleware):
             self._endpoint.app = self._endpoint.app.app
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Do what uvicorn does at an upgrade: feed the head to the WebSocket protocol. Whatever fails, tell of it."""
+        """Do what uvicorn does at an upgrade: feed the head to the WebSocket protocol. A failure is reported too."""
         self._transport = cast(asyncio.Transport, transport)
         message = self._message
-        del self._message  # the head is held once, by the library
+        del self._message  # the library keeps the head; once is enough
         try:
             self._begin(transport, message)
         except Exception as error:
@@ -87,12 +85,12 @@ class Adopted(Connection):
         library = self._library
         library.scheme = "wss" if message.is_secure else "ws"
         known: tuple[str, int] | None = library.client
-        if known is None or known[0] != self.about.client:  # None for a unix socket, of which uvicorn knows nothing
+        if known is None or known[0] != self.about.client:  # None for a unix socket: uvicorn has no address of it
             library.client = (self.about.client, 0)
         if message.leftover:
             self.input.keep(message.leftover)
         try:
-            head = _as_uvicorn_reads_it(message.head)
+            head = _with_lower_case_names(message.head)
         except ValueError as error:
             self.refuse(400, f"the gateway has handed over what is no handshake: {error}")
         else:
@@ -120,17 +118,17 @@ class Adopted(Connection):
             self._on_end(self, report)
 
     def _close_seen(self, exc: Exception | None) -> tuple[int | None, wire.Ending]:
-        """Return the code of the first close frame, and who began the end.
+        """Return the code of the first close frame, and which side began to close.
 
         Both implementations of uvicorn on the library ``websockets`` keep the frames.
         """
         holder = getattr(self._library, "conn", self._library)
-        from_client, from_us = getattr(holder, "close_rcvd", None), getattr(holder, "close_sent", None)
-        is_ours = not getattr(holder, "close_rcvd_then_sent", False)
-        if from_client is not None and not (from_us is not None and is_ours):
+        from_client, from_service = getattr(holder, "close_rcvd", None), getattr(holder, "close_sent", None)
+        is_first = not getattr(holder, "close_rcvd_then_sent", False)
+        if from_client is not None and not (from_service is not None and is_first):
             return from_client.code, wire.Ending.CLIENT
-        if from_us is not None:
-            return from_us.code, wire.Ending.SERVICE
+        if from_service is not None:
+            return from_service.code, wire.Ending.SERVICE
         if self.closed_with is not None:
             return self.closed_with, wire.Ending.SERVICE
         if exc is not None or self.was_reset:
@@ -138,7 +136,7 @@ class Adopted(Connection):
         return None, wire.Ending.CLIENT if self.has_client_ended else wire.Ending.SERVICE
 
 
-def _as_uvicorn_reads_it(head: bytes) -> bytes:
+def _with_lower_case_names(head: bytes) -> bytes:
     """Write the names of a head's fields in lower case, as uvicorn's HTTP protocols do before an upgrade.
 
     ASGI promises them so, and the WebSocket libraries pass on what they get.
@@ -157,8 +155,8 @@ _CLOSE_WAIT = 8
 def _counts(sock: socket.socket) -> tuple[int, int] | None:
     """Return the bytes that the kernel has received and been given for sending; None where it does not tell.
 
-    From TCP_INFO (tcp(7), linux/tcp.h), so that no message pays for being
-    counted. It still answers in ``connection_lost``, behind a reset too.
+    From TCP_INFO (tcp(7), linux/tcp.h), so that counting costs nothing per message. The kernel still answers in
+    ``connection_lost``, after a reset too.
     """
     if sys.platform != "linux" or sock.family == socket.AF_UNIX:
         return None
@@ -176,7 +174,7 @@ def _counts(sock: socket.socket) -> tuple[int, int] | None:
 
 def _unread(sock: socket.socket) -> int:
     """Return how many bytes wait in the kernel to be read."""
-    import fcntl  # not on Windows, where nobody comes here
+    import fcntl  # not on Windows, where this is not called
     import termios
 
     count = array.array("i", [0])

@@ -36,7 +36,7 @@ MAX_HEAD = 65536
 head: nginx 8 KiB (32 KiB with large buffers), Node 16 KiB, uvicorn 64 KiB."""
 
 MAX_MESSAGE = 131072
-"""Bytes of any message. The kernel's own limit is the send buffer, 208 KiB where nobody has changed it."""
+"""Bytes of any message. The kernel's own limit is the send buffer, 208 KiB by default."""
 
 MAX_WORKERS = 64
 """Processes of one service, each with a socket file of its own; during a rolling restart each has two."""

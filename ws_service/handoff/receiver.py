@@ -1,7 +1,7 @@
-"""The gateways that hand sockets over, what they have handed over, and who hears of each socket's end.
+"""The gateways that hand sockets over, the sockets that they have handed over, and reports of how those ended.
 
-The language on a channel is ``wire``; the conversation is drawn in
-``docs/handoff.md``. What becomes of a socket is ``adopted``'s to know.
+The messages on a channel are in ``protocol``; ``docs/handoff.md`` draws the conversation. How a socket becomes a
+connection is in ``adopted``.
 """
 
 from __future__ import annotations
@@ -27,31 +27,30 @@ from ws_service.websocket.resources import Resources
 log = logging.getLogger(__name__)
 
 _MAX_QUEUED = 16 << 20
-"""Bytes of reports kept for a gateway that does not read them; behind that its channel is cut, and its sockets'
-ends are told to the next gateway that comes."""
+"""Bytes of reports that wait for a gateway which does not read them; with more its channel is cut, and the ends of its
+sockets are reported to the next gateway."""
 
-_MAX_UNHEARD = 4096
-"""Reports kept while no gateway is there: what ends during a restart of the only one. Older ones are forgotten."""
+_MAX_UNREPORTED = 4096
+"""Reports that wait while no gateway is connected, as during a restart of the only one. Older ones are dropped."""
 
-_AT_ONCE = 64
+_BATCH = 64
 """Messages read from one gateway, and gateways accepted, before other callbacks run."""
 
 _MAX_CHANNELS = 64
-"""Gateways at once. During a rolling restart there are two; a crowd is somebody's fault."""
+"""Gateways at once. During a rolling restart there are two; more are a mistake."""
 
-_GREETING = 5.0
+_HELLO_TIMEOUT = 5.0
 """Seconds for a gateway to greet, which it does as it connects."""
 
-_LAST_REPORTS = 1.0
+_FLUSH_TIMEOUT = 1.0
 """Seconds for the last reports to go out when the service stops."""
 
 
 class Handoff:
     """What this process has adopted, and the gateways that it reports to.
 
-    Every adopted socket has one gateway that hears of its end: the one that
-    handed it over or, when that one is gone, another. While there is none,
-    the sockets that live, and the ends, wait for the next that comes.
+    The end of an adopted socket is reported to one gateway: the one that handed it over or, when that one is gone,
+    another. While there is none, the sockets that live, and the reports, wait for the next gateway.
 
     resources: what all connections of the process share.
     config, server_state, app_state: uvicorn's own, of the running server.
@@ -69,12 +68,12 @@ class Handoff:
         self._loop = asyncio.get_running_loop()
         self._channels: set[_Channel] = set()
         self._sockets: dict[Adopted, _Channel | None] = {}
-        self._unheard: deque[wire.Ended] = deque(maxlen=_MAX_UNHEARD)
+        self._unreported: deque[wire.Ended] = deque(maxlen=_MAX_UNREPORTED)
         self._adoptions: set[asyncio.Task[None]] = set()
         self._is_stopping = False
         self._resources = resources
-        self._made_of: dict[str, Any] = {"config": config, "server_state": server_state, "app_state": app_state}
-        self._accepting = AcceptLoop([claim.socket], self._accepted, self._accept_failed, batch=_AT_ONCE)
+        self._uvicorn: dict[str, Any] = {"config": config, "server_state": server_state, "app_state": app_state}
+        self._accepting = AcceptLoop([claim.socket], self._accepted, self._accept_failed, batch=_BATCH)
 
     @property
     def adopted(self) -> int:
@@ -91,15 +90,15 @@ class Handoff:
         for channel in list(self._channels):
             channel.send(wire.Closing())
         if self._adoptions:
-            await asyncio.wait(self._adoptions)  # a turn of the loop or two: they wait for nobody else
+            await asyncio.wait(self._adoptions)  # a turn of the loop or two: they wait for nothing else
 
     async def close(self) -> None:
         """Let the last reports go out, for a second at most, and end every channel."""
         await self.stop()
         try:
-            async with asyncio.timeout(_LAST_REPORTS):
+            async with asyncio.timeout(_FLUSH_TIMEOUT):
                 for channel in list(self._channels):
-                    await channel.is_told.wait()
+                    await channel.is_flushed.wait()
         except TimeoutError:
             log.warning("a gateway did not take the last reports of its sockets")
         for channel in list(self._channels):
@@ -132,31 +131,31 @@ class Handoff:
         self._resources.log.say("accept", logging.WARNING, "cannot answer a gateway: %s", accept_failure(error))
 
     def greeted(self, channel: _Channel) -> None:
-        """Answer a gateway's hello, and tell it of the sockets that report to nobody, and of those that have ended."""
-        orphans = [one for one, gateway in self._sockets.items() if gateway is None]
-        channel.send(wire.Hello(len(orphans)))
-        self._give(orphans, channel)
-        waiting = list(self._unheard)
-        self._unheard.clear()
+        """Answer a gateway's hello; hand it the sockets that have no gateway, and the reports that wait."""
+        unowned = [one for one, gateway in self._sockets.items() if gateway is None]
+        channel.send(wire.Hello(len(unowned)))
+        self._give(unowned, channel)
+        waiting = list(self._unreported)
+        self._unreported.clear()
         for report in waiting:
-            self._tell_anybody(report)
+            self._report_to_any(report)
         if self._is_stopping:
             channel.send(wire.Closing())
 
     def gone(self, channel: _Channel, unsent: Iterable[wire.Message]) -> None:
-        """Forget a gateway, and give its sockets, and the ends that it has not heard, to another one."""
+        """Forget a gateway, and give its sockets, and the reports that it has not read, to another one."""
         self._channels.discard(channel)
-        self._give([one for one, gateway in self._sockets.items() if gateway is channel], self._heir())
+        self._give([one for one, gateway in self._sockets.items() if gateway is channel], self._successor())
         for message in unsent:
             if isinstance(message, wire.Ended):
-                self._tell_anybody(message)
+                self._report_to_any(message)
 
-    def _heir(self) -> _Channel | None:
+    def _successor(self) -> _Channel | None:
         return next((channel for channel in self._channels if channel.is_greeted), None)
 
     def _give(self, sockets: list[Adopted], channel: _Channel | None) -> None:
         for one in sockets:
-            gateway = channel if channel in self._channels else self._heir()  # telling it may have been its end
+            gateway = channel if channel in self._channels else self._successor()  # telling it may have been its end
             self._sockets[one] = gateway
             if gateway is not None:
                 gateway.send(wire.Live(one.about))
@@ -182,9 +181,9 @@ class Handoff:
         adopted.setblocking(False)
         try:
             protocol = Adopted(
-                message, adopted, self._resources, lambda one: self._began(one, channel), self._ended, **self._made_of
+                message, adopted, self._resources, lambda one: self._began(one, channel), self._ended, **self._uvicorn
             )
-        except Exception as error:  # of uvicorn's protocol; untold, the gateway would count the socket for ever
+        except Exception as error:  # unanswered, the gateway would count the socket for ever
             log.error("cannot adopt a socket: %s: %s", type(error).__name__, error)
             self._refuse(message, channel, "the service failed to make a connection of it", [adopted.detach()])
             return
@@ -212,23 +211,23 @@ class Handoff:
             self._sockets[one] = channel
             channel.send(wire.Adopted(one.about.id))
         else:  # its gateway left in the meantime
-            self._give([one], self._heir())
+            self._give([one], self._successor())
 
     def _ended(self, one: Adopted, report: wire.Ended) -> None:
         channel = self._sockets.pop(one)
         if channel is not None:
             channel.send(report)
         else:
-            self._tell_anybody(report)
+            self._report_to_any(report)
 
-    def _tell_anybody(self, report: wire.Ended) -> None:
+    def _report_to_any(self, report: wire.Ended) -> None:
         """Report an end to a gateway that did not have the socket, or keep it for the next."""
-        heir = self._heir()
-        if heir is None:
-            self._unheard.append(report)
+        successor = self._successor()
+        if successor is None:
+            self._unreported.append(report)
         else:
-            heir.send(wire.Live(report.socket))  # so that whoever counts counts right
-            heir.send(report)
+            successor.send(wire.Live(report.socket))  # it counts the socket in before it counts it out
+            successor.send(report)
 
 
 class _Channel:
@@ -242,10 +241,10 @@ class _Channel:
         self._queue: deque[tuple[bytes, wire.Message]] = deque()
         self._queued = 0
         self.is_greeted = False
-        self.is_told = asyncio.Event()
-        """Whether every report is with the kernel."""
-        self.is_told.set()
-        self._greeting = self._loop.call_later(_GREETING, self._is_silent)
+        self.is_flushed = asyncio.Event()
+        """Set while the kernel has every report."""
+        self.is_flushed.set()
+        self._greeting = self._loop.call_later(_HELLO_TIMEOUT, self._has_not_greeted)
         self._loop.add_reader(sock.fileno(), self._readable)
 
     def send(self, message: wire.Message) -> None:
@@ -257,7 +256,7 @@ class _Channel:
             self._flush()
             if self._queue:
                 self._loop.add_writer(self._sock.fileno(), self._writable)
-                self.is_told.clear()
+                self.is_flushed.clear()
         elif self._sock.fileno() < 0:
             self._give_back()
         elif self._queued > _MAX_QUEUED:
@@ -276,11 +275,11 @@ class _Channel:
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
-        self.is_told.set()
+        self.is_flushed.set()
         self._give_back()
 
-    def _is_silent(self) -> None:
-        self.end(f"it did not greet within {_GREETING:g} s")
+    def _has_not_greeted(self) -> None:
+        self.end(f"it did not greet within {_HELLO_TIMEOUT:g} s")
 
     def _give_back(self) -> None:
         unsent = [message for _, message in self._queue]
@@ -304,10 +303,10 @@ class _Channel:
         self._flush()
         if not self._queue and self._sock.fileno() >= 0:
             self._loop.remove_writer(self._sock.fileno())
-            self.is_told.set()
+            self.is_flushed.set()
 
     def _readable(self) -> None:
-        for _ in range(_AT_ONCE):
+        for _ in range(_BATCH):
             if self._sock.fileno() < 0:
                 return
             try:
@@ -321,14 +320,14 @@ class _Channel:
                 self.end("")
                 return
             try:
-                self._understand(wire.decode(data), descriptors)
+                self._handle(wire.decode(data), descriptors)
             except wire.WireError as error:
                 self.end(f"it sent a message that cannot be read: {error}")
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
 
-    def _understand(self, message: wire.Message, descriptors: list[int]) -> None:
+    def _handle(self, message: wire.Message, descriptors: list[int]) -> None:
         """Do what a message asks; takes out of ``descriptors`` what it makes its own."""
         if isinstance(message, wire.Hello) and not self.is_greeted:
             self.is_greeted = True

@@ -25,17 +25,17 @@ _BACKLOG = 64
 """Gateways that the kernel's queue may hold; there are a few."""
 
 LOCK_WAIT = 5.0
-"""Seconds for the lock: whoever has it looks for a place, which takes milliseconds."""
+"""Seconds for the lock: its owner looks for a free path, which takes milliseconds."""
 
 _RETRY = 0.02
-"""Seconds between two tries to take the lock: the system tells nobody when one becomes free, but by standing still."""
+"""Seconds between two tries to take the lock: to be told when it becomes free would block the process."""
 
 
 class Claim:
     """The socket file that this process answers, bound and listening.
 
-    Raises ListenError when every place is taken, and OSError when none can be made.
-    path: of the first place; the next ones are ``path.1``, ``path.2``, ...
+    Raises ListenError when every path is taken, and OSError when no file can be made.
+    path: of the first worker; ``protocol.socket_path`` has those of the next ones.
     slots: how many there may be.
     """
 
@@ -73,7 +73,7 @@ def taken(path: Path) -> ListenError:
 
 
 class _Lock:
-    """Held while a place is looked for, a moment: two workers that start at once must not remove each other's file."""
+    """Taken while a free path is looked for: two workers that start at once must not remove each other's file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(f"{path.name}.lock")
@@ -90,7 +90,7 @@ class _Lock:
         os.close(self._file)
 
     def _open(self) -> int:
-        """Open the file of the lock. In a sticky folder somebody else may have put something in its place."""
+        """Open the file of the lock. In a sticky folder another user may have put something in its place."""
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             descriptor = os.open(self._path, flags, 0o600)
@@ -110,7 +110,7 @@ class _Lock:
         return PermissionError(errno.EPERM, f"{self._path} {what}, and is to be a file of ours; remove it")
 
     def _take(self) -> None:
-        import fcntl  # not on Windows, where nobody comes here
+        import fcntl  # not on Windows, where this is not called
 
         deadline = time.monotonic() + LOCK_WAIT
         while True:

@@ -1,9 +1,8 @@
-"""Connections to the service's own listener: the gateway's, and those of whoever else is on this host.
+"""Connections to the service's own listener: the gateway's, and those of other programs on this host.
 
-uvicorn gives a connection that says nothing all the time in the world, and a
-head all the memory. Here a head has a deadline and a size, and connections
-without one are few: the oldest is closed for the next, so a crowd that says
-nothing keeps nobody out (issue 9).
+uvicorn has no limit for the time and the memory of a request's head. Here a head has a deadline and a size, and
+connections without one are few: the oldest is closed for the next, so connections that send nothing keep none out
+(issue 9).
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ws_service.logs.limited_log import LimitedLog
+from ws_service.net.periodic_sweep import Pass, PeriodicSweep
 from ws_service.websocket.connection import Connection
 from ws_service.websocket.endpoint import is_disconnect
 from ws_service.websocket.library import MAX_HEAD, lent_state
@@ -35,10 +35,10 @@ MAX_IDLE = 2048
 and to close one that it is about to use would fail a request; uvicorn closes each after 5 s."""
 
 _PERIOD = 1.0
-"""Seconds between two looks for late ones; one timer for all."""
+"""Seconds between two sweeps for late ones."""
 
 
-class Arrivals:
+class AwaitedHeads:
     """Connections whose next head has not come yet, the oldest first.
 
     limited_log: for whatever a client can cause. most: how many there may be.
@@ -47,48 +47,46 @@ class Arrivals:
     def __init__(self, limited_log: LimitedLog, most: int) -> None:
         self._log = limited_log
         self._most = most
-        self._since: dict[GuardedHTTP, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._since: dict[LimitedHTTP, float] = {}
+        self._sweep = PeriodicSweep(self._pass)
 
-    def wait(self, one: GuardedHTTP) -> None:
+    def add(self, one: LimitedHTTP) -> None:
         """Count from now; close the oldest when there are too many."""
-        loop = asyncio.get_running_loop()
         self._since.pop(one, None)
-        self._since[one] = loop.time()
+        self._since[one] = asyncio.get_running_loop().time()
         if len(self._since) > self._most:
             self._close([next(iter(self._since))])
             self._log.say(
                 "silent",
                 logging.WARNING,
-                "more than %d connections say nothing; the oldest are closed for new ones",
+                "more than %d connections send nothing; the oldest are closed for new ones",
                 self._most,
             )
-        if self._timer is None:
-            self._timer = loop.call_later(_PERIOD, self._look)
+        self._sweep.wake(_PERIOD)
 
-    def come(self, one: GuardedHTTP) -> None:
+    def remove(self, one: LimitedHTTP) -> None:
         """Forget one, because its head is there or it has ended. Safe to call twice."""
         self._since.pop(one, None)
 
     def __len__(self) -> int:
         return len(self._since)
 
-    def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        latest = loop.time() - HEAD
+    def _pass(self, _: float) -> Pass:
+        latest = asyncio.get_running_loop().time() - HEAD
         self._close([one for one, _ in takewhile(lambda item: item[1] <= latest, self._since.items())])
-        self._timer = loop.call_later(_PERIOD, self._look) if self._since else None
+        yield
+        return _PERIOD if self._since else None
 
-    def _close(self, late: Iterable[GuardedHTTP]) -> None:
+    def _close(self, late: Iterable[LimitedHTTP]) -> None:
         for one in late:
             self._since.pop(one, None)
             one.transport.abort()
 
 
-class GuardedHTTP(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+class LimitedHTTP(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """uvicorn's HTTP protocol, whichever is installed, with a deadline and a size for heads.
 
-    What is said of one connection here is that connection's: none disturbs a stop.
+    A fault of one connection is logged and ends that one: none disturbs a stop.
     """
 
     transport: asyncio.Transport
@@ -96,17 +94,17 @@ class GuardedHTTP(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first head."""
         self._resources: ListenerResources = self.config.resources
-        self._arrivals = self._resources.arrivals
+        self._awaited = self._resources.first
         self._inner: Any = self.app  # type: ignore[has-type]
         self._unfinished = 0  # bytes read of a head that is not complete
         self._is_in_head = self._is_refused = False
         self.app = self._served
         super().connection_made(transport)
-        self._arrivals.wait(self)
+        self._awaited.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
-        self._arrivals.come(self)
+        self._awaited.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -139,13 +137,13 @@ class GuardedHTTP(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     def on_response_complete(self) -> None:
         """Wait for the next head: from now on, for the app may go on when it has answered (a background task)."""
         if not self.transport.is_closing():
-            self._arrivals = self._resources.idle
-            self._arrivals.wait(self)
+            self._awaited = self._resources.idle
+            self._awaited.add(self)
         super().on_response_complete()
 
     def handle_websocket_upgrade(self, *arguments: Any) -> None:
         """Leave the connection to the WebSocket protocol."""
-        self._arrivals.come(self)
+        self._awaited.remove(self)
         super().handle_websocket_upgrade(*arguments)
 
     def shutdown(self) -> None:
@@ -163,14 +161,14 @@ class GuardedHTTP(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
             self.transport.abort()
 
     async def _served(self, scope: Any, receive: Any, send: Any) -> None:
-        self._arrivals.come(self)
+        self._awaited.remove(self)
         try:
             await self._inner(scope, receive, send)
         except Exception as error:
             if not (self.transport.is_closing() and is_disconnect(error)):
                 raise
             self._resources.log.say(
-                "http parting",
+                "http disconnect",
                 logging.INFO,
                 "%s: the app went on when its client had gone (%s)",
                 scope["path"],
@@ -219,7 +217,7 @@ class ListenerResources(Resources):
     def __init__(self, memory_limit: int, handshake: float) -> None:
         super().__init__(memory_limit)
         self.handshake = handshake
-        self.arrivals = Arrivals(self.log, MAX_SILENT)
+        self.first = AwaitedHeads(self.log, MAX_SILENT)
         """Connections of which no head has come."""
-        self.idle = Arrivals(self.log, MAX_IDLE)
+        self.idle = AwaitedHeads(self.log, MAX_IDLE)
         """Connections that wait for their next request."""

@@ -135,6 +135,16 @@ async def test_tcp_asks_whether_a_client_is_still_there(option: str) -> None:
             assert 0 < sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) <= 15
 
 
+async def test_each_piece_is_sent_to_a_client_at_once() -> None:
+    async with accepting() as place:
+        with closing(place.dial()) as client:
+            await client.send(b"hello")
+            assert await client.read() == b"hello"
+            (transport,) = place.transports
+            sock = transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
 @pytest.mark.parametrize("header", [HEADER, BINARY])
 @pytest.mark.parametrize("cut", [0, 1, 5, 15, 27])
 async def test_after_a_proxy_header_comes_the_client_and_not_a_byte_is_lost(header: bytes, cut: int) -> None:

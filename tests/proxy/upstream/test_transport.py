@@ -22,6 +22,15 @@ async def test_tcp_asks_whether_the_upstream_is_still_there(option: str) -> None
         connection.abort()
 
 
+async def test_each_piece_is_sent_to_an_upstream_at_once() -> None:
+    async with origin(answering(b"")) as server:
+        connection = await upstream(server.url).connect(5)
+        assert connection.wire is not None
+        sock = connection.wire.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        connection.abort()
+
+
 async def test_an_end_is_known_before_it_has_been_read() -> None:
     async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)

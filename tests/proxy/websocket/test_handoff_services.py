@@ -198,7 +198,7 @@ async def test_a_service_whose_backlog_is_full_delays_nothing(
             await handoff.services.start()
             assert not await offer(handoff, client)
             assert loop.time() - began < 0.4
-    assert f"nobody answers on {path}" in caplog.text
+    assert f"no service answers on {path}" in caplog.text
 
 
 def put(kind: str, path: Path, stream: socket.socket) -> None:
@@ -224,7 +224,7 @@ async def test_what_is_no_socket_of_a_service_delays_nothing(
         put(kind, path, stream)
         await handoff.services.start()
         assert not await offer(handoff, client)
-    assert f"nobody answers on {path}" in caplog.text
+    assert f"no service answers on {path}" in caplog.text
 
 
 async def test_many_files_with_such_names_are_not_all_connected_to(handoff: Handoff, path: Path) -> None:

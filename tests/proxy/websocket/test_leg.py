@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 
 import pytest
 
@@ -81,13 +80,6 @@ async def test_leftovers_that_fill_the_buffer_do_not_undo_the_waiting() -> None:
         assert await r.client.receive(len(big)) == big
         await r.upstream.send(b"more")
         assert await r.client.receive(4) == b"more"
-
-
-async def test_both_connections_send_each_piece_at_once() -> None:
-    async with rig() as r:
-        for leg in (r.tunnel.legs[0], r.tunnel.legs[1]):
-            sock = leg.transport.get_extra_info("socket")
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 @pytest.mark.parametrize("role", ["client", "upstream"])

@@ -226,7 +226,7 @@ async def test_nothing_is_adopted_before_the_greeting(rig: Rig) -> None:
 async def test_who_does_not_greet_is_cut(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "_GREETING", 0.05)
+    monkeypatch.setattr(module, "_HELLO_TIMEOUT", 0.05)
     greeted, silent = await rig.gateway(), rig.dial()
     assert await silent.receive() is None
     assert "ends: it did not greet within 0.05 s" in caplog.text

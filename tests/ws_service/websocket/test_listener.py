@@ -14,7 +14,7 @@ from tests.ws_service.adopting import Peer, application, close_frame, head, part
 from ws_service.websocket import listener as module
 from ws_service.websocket import sweep
 from ws_service.websocket.library import MAX_HEAD
-from ws_service.websocket.listener import GuardedHTTP, ListenerResources, Tunnelled
+from ws_service.websocket.listener import LimitedHTTP, ListenerResources, Tunnelled
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -45,17 +45,17 @@ class Rig:
 
     async def counts(self, silent: int) -> None:
         async with asyncio.timeout(10):
-            while len(self.resources.arrivals) + len(self.resources.idle) != silent:  # noqa: ASYNC110 - nobody tells
+            while len(self.resources.first) + len(self.resources.idle) != silent:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
 async def listening(handshake: float = 15, app: Any = both) -> AsyncIterator[Rig]:
-    made_of = parts(app, http=GuardedHTTP)
+    made_of = parts(app, http=LimitedHTTP)
     made_of["config"].ws_protocol_class = Tunnelled
     made_of["config"].resources = resources = ListenerResources(64 << 20, handshake)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: GuardedHTTP(**made_of), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: LimitedHTTP(**made_of), "127.0.0.1", 0)
     rig = Rig(server.sockets[0].getsockname()[1], resources, made_of["server_state"].connections)
     yield rig
     for peer in rig.peers:
@@ -63,7 +63,7 @@ async def listening(handshake: float = 15, app: Any = both) -> AsyncIterator[Rig
     server.close()
     await rig.counts(0)
     async with asyncio.timeout(10):
-        while made_of["server_state"].connections:  # noqa: ASYNC110 - nobody tells
+        while made_of["server_state"].connections:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
         await asyncio.gather(*made_of["server_state"].tasks, return_exceptions=True)
     assert len(resources.sweep) == len(resources.memory) == 0
@@ -95,7 +95,7 @@ async def test_the_oldest_that_is_silent_goes_for_the_next(
         for peer in others:
             peer.writer.write(HEALTH)
             assert (await peer.head()).startswith(b"HTTP/1.1 204 ")
-        assert len([line for line in caplog.messages if "say nothing; the oldest are closed" in line]) == 1
+        assert len([line for line in caplog.messages if "send nothing; the oldest are closed" in line]) == 1
 
 
 async def test_a_websocket_is_waited_for_no_more_and_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ async def test_a_websocket_is_waited_for_no_more_and_is_served(monkeypatch: pyte
         peer = await rig.dial()
         peer.writer.write(head("/echo", "X-Forwarded-For: 203.0.113.9"))
         assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
-        assert len(rig.resources.arrivals) == 0
+        assert len(rig.resources.first) == 0
         assert len(rig.resources.sweep) == 1
         await peer.frame()
         silent = await rig.dial()
@@ -183,7 +183,7 @@ async def test_a_handshake_that_came_through_the_listener_has_a_deadline_too(mon
         assert answer.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
         assert b"The endpoint did not answer the handshake within 0.1 s." in answer
         async with asyncio.timeout(10):
-            while rig.connections:  # noqa: ASYNC110 - nobody tells
+            while rig.connections:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.01)
 
 
@@ -217,7 +217,7 @@ async def test_a_connection_that_cannot_be_shut_down_disturbs_no_other(
     def fails(_: object) -> None:
         raise AssertionError("a state that cannot be")
 
-    monkeypatch.setattr(GuardedHTTP.__bases__[0], "shutdown", fails)
+    monkeypatch.setattr(LimitedHTTP.__bases__[0], "shutdown", fails)
     async with listening() as rig:
         peer = await rig.dial()
         await rig.counts(1)
