@@ -75,12 +75,7 @@ def inspect(path: Path | None, env: Mapping[str, str] = os.environ, only: str | 
     must agree on.
     """
     if path is None:
-        names = [only] if only else [gateway.NAME, service.NAME]
-        report = Report("the defaults", names)
-        for name in names:
-            for keys, message in _objections(MODELS[name](), Path.cwd()):
-                report.mistakes.append(Mistake(message, ".".join([name, *map(str, keys)])))
-        return report
+        return _inspect_defaults([only] if only else [gateway.NAME, service.NAME])
     try:
         file = ConfigFile(path, MODELS)
     except ConfigError as error:
@@ -91,16 +86,26 @@ def inspect(path: Path | None, env: Mapping[str, str] = os.environ, only: str | 
     for name, reading in readings.items():
         report.mistakes += reading.mistakes
         if reading.settings is not None:
-            for kind, objected in (
-                (report.mistakes, _objections(reading.settings, file.folder)),
-                (report.warnings, _warnings(reading.settings)),
-            ):
-                kind += [file.objection((name, *at), text) for at, text in objected if not reading.concerns(at)]
+            report.mistakes += _placed(file, name, reading, _objections(reading.settings, file.folder))
+            report.warnings += _placed(file, name, reading, _warnings(reading.settings))
     if only is None:
         for found in _between(file, readings, env):
             kind = report.mistakes if found.is_certain else report.warnings
             kind.append(file.objection(found.path, found.message))
     return report
+
+
+def _inspect_defaults(names: list[str]) -> Report:
+    report = Report("the defaults", names)
+    for name in names:
+        for keys, message in _objections(MODELS[name](), Path.cwd()):
+            report.mistakes.append(Mistake(message, ".".join([name, *map(str, keys)])))
+    return report
+
+
+def _placed(file: ConfigFile, name: str, reading: Reading[Any], found: Iterable[Objection]) -> list[Mistake]:
+    """Return objections with their place, without those to settings that are wrong already."""
+    return [file.objection((name, *keys), message) for keys, message in found if not reading.concerns(keys)]
 
 
 def printed(path: Path | None, env: Mapping[str, str] = os.environ) -> str:

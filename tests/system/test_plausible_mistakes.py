@@ -338,8 +338,8 @@ def test_3_a_port_in_use_is_told_by_the_program_that_wants_it(here: Path) -> Non
         address = "{}:{}".format(*taken.getsockname())
         other = f"127.0.0.1:{free_ports(1)[0]}"
         rows = (
-            ("proxy", "gateway", f"{{listen: '{address}', admin: '{other}'}}", "gateway.listen in the configuration."),
-            ("proxy", "gateway", f"{{admin: '{address}', listen: '{other}'}}", "gateway.admin in the configuration."),
+            ("proxy", "gateway", f"{{listen: '{address}', admin: '{other}'}}", "gateway.listen"),
+            ("proxy", "gateway", f"{{admin: '{address}', listen: '{other}'}}", "gateway.admin"),
             ("ws_service", "ws_service", f"{{listen: '{address}'}}", "ws_service.listen"),
         )
         for program, section, settings, end in rows:

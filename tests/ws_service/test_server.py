@@ -84,7 +84,7 @@ def test_a_unix_socket_of_a_crashed_process_is_taken_over(tmp_path: Path) -> Non
     server.bind("unix:ws.sock", tmp_path).close()
 
 
-def test_a_unix_socket_that_somebody_answers_is_taken(tmp_path: Path) -> None:
+def test_a_unix_socket_with_a_listener_is_taken(tmp_path: Path) -> None:
     with closing(server.bind("unix:ws.sock", tmp_path)) as other:
         other.sockets[0].listen()
         with pytest.raises(ListenError, match=r"unix:ws\.sock is already in use"):
@@ -99,7 +99,7 @@ def test_a_file_in_the_place_of_a_unix_socket_is_left_alone(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not is_possible(), reason="sockets are handed over on Linux alone")
-def test_a_socket_file_that_cannot_be_made_is_a_fault_of_whoever_named_it(
+def test_a_socket_file_that_cannot_be_made_is_a_fault_where_it_was_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "run").write_text("a file in the place of the folder")
@@ -154,6 +154,6 @@ def test_who_answers_no_ping_is_closed_after_a_time_that_can_be_set(
             assert int.from_bytes(client.read_frame().payload[:2], "big") == end
 
 
-def test_whoever_connects_over_a_unix_socket_is_believed() -> None:
+def test_every_peer_of_a_unix_socket_is_trusted() -> None:
     settings = Settings(listen="unix:ws.sock")
     assert server.server_config(create_app(settings), settings).forwarded_allow_ips == "*"

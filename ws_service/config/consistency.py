@@ -71,21 +71,41 @@ def _is_written(sections: Mapping[str, Any], path: KeyPath) -> bool:
     return True
 
 
-def _of_the_gateway(values: Mapping[str, Mapping[str, Any]], folder: Path) -> Iterator[Disagreement]:
-    """Yield where the gateway's addresses of other programs are not those at which they listen."""
-    if "gateway" not in values:
-        return
-    upstreams = values["gateway"]["upstreams"]
-    upstreams = {**DEFAULTS["gateway"]["upstreams"], **(upstreams if isinstance(upstreams, Mapping) else {})}
-    for key, section in (("ws", "ws_service"), ("dash", "dash_app")):
-        for own in ("listen", "admin"):
-            if _leads_to(upstreams[key], values["gateway"][own], folder):
-                message = f"is {upstreams[key]}, and that is gateway.{own}: the gateway would ask itself"
-                yield Disagreement(("gateway", "upstreams", key), ("gateway", own), message)
-        if section in values:
-            yield from _address(key, upstreams[key], section, values[section]["listen"], folder)
-    if "ws_service" in values:
-        yield from _handoff(values["gateway"]["handoff"], values["ws_service"]["handoff"], folder)
+@dataclass(frozen=True)
+class _Address:
+    """Where a program listens, or where the gateway connects; a unix socket has a path alone."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    scheme: str = "http"
+
+    @property
+    def is_loopback(self) -> bool:
+        return _is_loopback(self.host)
+
+
+def _listener(value: object, folder: Path) -> _Address | None:
+    """Return the address to listen on that a setting names; None for what is none."""
+    if not isinstance(value, str):
+        return None
+    if value.startswith("unix:"):
+        return _Address(path=_file(value[5:], folder))
+    host, port = split_port(value)
+    return _Address(host.strip("[]").lower(), int(port)) if port and port.isascii() and port.isdigit() else None
+
+
+def _upstream(value: object, folder: Path) -> _Address | None:
+    """Return the address of an upstream that a setting names; None for what is none."""
+    if not isinstance(value, str) or value.startswith("unix:"):
+        return _listener(value, folder)
+    try:
+        parts = urlsplit(value)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return None
+    is_url = parts.scheme in ("http", "https") and parts.hostname
+    return _Address(parts.hostname or "", port, scheme=parts.scheme) if is_url else None
 
 
 _LISTENERS = (("gateway", "listen"), ("gateway", "admin"), ("ws_service", "listen"), ("dash_app", "listen"))
@@ -94,58 +114,29 @@ _LISTENERS = (("gateway", "listen"), ("gateway", "admin"), ("ws_service", "liste
 def _collisions(values: Mapping[str, Mapping[str, Any]], folder: Path) -> Iterator[Disagreement]:
     """Yield two listeners of different sections at one address; the model of a section checks its own."""
     listeners = [(path, values[path[0]][path[1]]) for path in _LISTENERS if path[0] in values]
-    for number, (path, address) in enumerate(listeners):
+    for number, (path, value) in enumerate(listeners):
         for other, taken in listeners[:number]:
-            if path[0] != other[0] and _is_same_listener(address, taken, folder):
-                message = f"is {address}, and {'.'.join(other)} is {taken}: only one program can listen there"
+            if path[0] != other[0] and _is_taken(_listener(value, folder), _listener(taken, folder)):
+                message = f"is {value}, and {'.'.join(other)} is {taken}: only one program can listen there"
                 yield Disagreement(path, other, message)
 
 
-def _is_same_listener(address: object, other: object, folder: Path) -> bool:
-    """Tell whether two listeners are certain to want the same address."""
-    if not isinstance(address, str) or not isinstance(other, str):
-        return False
-    if address.startswith("unix:") or other.startswith("unix:"):
-        are_files = address.startswith("unix:") and other.startswith("unix:")
-        return are_files and _file(address[5:], folder) == _file(other[5:], folder)
-    host, port = _split(address)
-    there, number = _split(other)
-    return port == number is not None and _is_same_host(host, there)
-
-
-def _is_same_host(host: str, there: str) -> bool:
-    if "localhost" in (host, there) and _is_loopback(host) and _is_loopback(there):
-        return True
-    return host == there or _covers(host, there) or _covers(there, host)
-
-
-def _covers(host: str, there: str) -> bool:
-    """Tell whether a host is every address of a kind that another one is of."""
-    try:
-        version = 4 if there == "localhost" else ip_address(there).version
-    except ValueError:
-        return host == "*"
-    return host in ("*", "0.0.0.0" if version == 4 else "::")
-
-
-def _leads_to(url: object, listen: object, folder: Path) -> bool:
-    """Tell whether an upstream's URL is certain to lead to a listener of this host."""
-    if not isinstance(url, str) or not isinstance(listen, str):
-        return False
-    if url.startswith("unix:"):
-        return _is_same_listener(url, listen, folder)
-    scheme, separator, rest = url.partition("://")
-    host, port = _split(rest.rstrip("/"))
-    if not separator or scheme not in ("http", "https") or port is None:
-        return False
-    there, number = _split(listen)
-    return port == number and (host == there or (_is_loopback(host) and _is_same_host(host, there)))
-
-
-def _split(address: str) -> tuple[str, int | None]:
-    """Return host and port of what may be an address; None for the port where it is none."""
-    host, port = split_port(address)
-    return host.strip("[]").lower(), int(port) if port and port.isascii() and port.isdigit() else None
+def _of_the_gateway(values: Mapping[str, Mapping[str, Any]], folder: Path) -> Iterator[Disagreement]:
+    """Yield where the gateway's addresses of other programs are not those at which they listen."""
+    if "gateway" not in values:
+        return
+    gateway = values["gateway"]
+    upstreams = gateway["upstreams"] if isinstance(gateway["upstreams"], Mapping) else {}
+    for key, section in (("ws", "ws_service"), ("dash", "dash_app")):
+        url = {**DEFAULTS["gateway"]["upstreams"], **upstreams}[key]
+        for own in ("listen", "admin"):
+            if _leads_to(_upstream(url, folder), _listener(gateway[own], folder)):
+                message = f"is {url}, and that is gateway.{own}: the gateway would ask itself"
+                yield Disagreement(("gateway", "upstreams", key), ("gateway", own), message)
+        if section in values:
+            yield from _address(key, url, section, values[section]["listen"], folder)
+    if "ws_service" in values:
+        yield from _handoff(gateway["handoff"], values["ws_service"]["handoff"], folder)
 
 
 def _handoff(gateway: object, service: object, folder: Path) -> Iterator[Disagreement]:
@@ -161,44 +152,64 @@ def _handoff(gateway: object, service: object, folder: Path) -> Iterator[Disagre
 
 
 def _address(key: str, url: object, section: str, listen: object, folder: Path) -> Iterator[Disagreement]:
+    """Yield what is wrong with the address of an upstream whose program listens where another section says."""
     path, other = ("gateway", "upstreams", key), (section, "listen")
-    if not isinstance(url, str) or not isinstance(listen, str):
+    address, listener = _upstream(url, folder), _listener(listen, folder)
+    if address is None or listener is None:
         return
-    is_listed_as_file = listen.startswith("unix:")
-    if url.startswith("unix:"):
-        if is_listed_as_file and _file(url[5:], folder) == _file(listen[5:], folder):
-            return
-        right = listen if is_listed_as_file else f"http://{_reachable(listen)}"
-        yield Disagreement(path, other, _unlike(url, section, listen, right))
-        return
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        return
-    if is_listed_as_file:
-        if _is_loopback(host):
-            yield Disagreement(path, other, _unlike(url, section, listen, listen))
-        return
-    there, number = _split(listen)
-    if number is None:
-        return
-    is_port = port == number
-    is_this_host = _is_loopback(host) or host == there
-    if parts.scheme == "https":
-        if is_port and is_this_host:
+    if address.scheme == "https" and not listener.path:
+        if address.port == listener.port and (address.is_loopback or address.host == listener.host):
             message = f"is {url}, and {section} speaks plain HTTP at {listen}; write http://"
             yield Disagreement(path, other, message)
         return
-    if is_this_host and not is_port:
-        yield Disagreement(path, other, _unlike(url, section, listen, f"http://{_reachable(listen)}"))
-    elif not _may_be_same_host(host, there):
-        is_certain = _is_loopback(host)  # an address of another host may lead here all the same
-        yield Disagreement(path, other, _unlike(url, section, listen, f"http://{_reachable(listen)}"), is_certain)
+    is_wrong, is_certain = _misses(address, listener)
+    if is_wrong:
+        right = listen if listener.path else f"http://{_reachable(str(listen))}"
+        message = f"is {url}, and {section}.listen is {listen}: no program listens there; write {right}"
+        yield Disagreement(path, other, message, is_certain)
 
 
-def _unlike(url: str, section: str, listen: str, right: str) -> str:
-    return f"is {url}, and {section}.listen is {listen}: no program listens there; write {right}"
+def _misses(address: _Address, listener: _Address) -> tuple[bool, bool]:
+    """Return whether the address of an upstream does not lead to a listener, and whether that is certain."""
+    if address.path:
+        return address.path != listener.path, True
+    if listener.path:  # another host may forward to it
+        return address.is_loopback, True
+    if address.port != listener.port and (address.is_loopback or address.host == listener.host):
+        return True, True
+    # The address of another host may lead here all the same.
+    return not _may_be_same_host(address.host, listener.host), address.is_loopback
+
+
+def _is_taken(listener: _Address | None, other: _Address | None) -> bool:
+    """Tell whether two listeners are certain to want the same address."""
+    if listener is None or other is None:
+        return False
+    if listener.path or other.path:
+        return listener.path == other.path
+    return listener.port == other.port and _is_same_host(listener.host, other.host)
+
+
+def _leads_to(address: _Address | None, listener: _Address | None) -> bool:
+    """Tell whether the address of an upstream is certain to lead to a listener of this host."""
+    if address is None or listener is None or not _is_taken(address, listener):
+        return False
+    return bool(address.path) or address.is_loopback or address.host == listener.host
+
+
+def _is_same_host(host: str, there: str) -> bool:
+    if "localhost" in (host, there) and _is_loopback(host) and _is_loopback(there):
+        return True
+    return host == there or _covers(host, there) or _covers(there, host)
+
+
+def _covers(host: str, there: str) -> bool:
+    """Tell whether a host stands for all addresses of a family that another host belongs to."""
+    try:
+        version = 4 if there == "localhost" else ip_address(there).version
+    except ValueError:
+        return host == "*"
+    return host in ("*", "0.0.0.0" if version == 4 else "::")
 
 
 def _may_be_same_host(host: str, there: str) -> bool:

@@ -105,7 +105,7 @@ def test_addresses_that_differ_or_may_are_no_collision(gateway: dict[str, Any], 
         ("0.0.0.0:8050", "http://dash:8050", False),  # a container of that name
         ("127.0.0.1:8050", "http://10.0.0.5:8050", False),
         ("gateway.internal:8050", "http://127.0.0.1:8050", False),
-        ("127.0.0.1:80", "http://127.0.0.1", False),
+        ("127.0.0.1:80", "http://127.0.0.1", True),  # 80 is the port of http
         ("127.0.0.1:8050", 7, False),
     ],
 )

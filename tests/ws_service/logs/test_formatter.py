@@ -47,7 +47,7 @@ def test_whatever_is_said_is_one_line_that_can_be_encoded(said: str) -> None:
     escaped(said).encode()
 
 
-def test_a_message_is_one_line_whoever_put_it_together() -> None:
+def test_a_message_is_one_line_however_it_was_put_together() -> None:
     assert written(record("refused %s", "/a\n2026 INFO forged")) == [r"ERROR refused /a\n2026 INFO forged"]
     assert written(record("refused /a\n2026 INFO forged", name="app")) == [r"ERROR refused /a\n2026 INFO forged"]
 
