@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from proxy.config import Limits, Settings
 from proxy.errors import Outcome, Stopping
@@ -54,6 +53,36 @@ class Handshake:
     leases: Leases
 
 
+class _TunnelExchange:
+    """The exchange of one open tunnel: its record, and what it gives back at its end."""
+
+    __slots__ = ("_exchange", "_leases", "_owner", "_settings")
+
+    def __init__(self, owner: WebSockets, handshake: Handshake) -> None:
+        self._owner = owner
+        self._exchange = handshake.exchange
+        self._settings = handshake.settings
+        self._leases = handshake.leases
+
+    def opened(self) -> None:
+        """Have the leases from here on; until then they are the handshake's."""
+        self._leases = self._leases.pass_on()
+
+    def lease_buffer(self, size: int) -> Lease | None:
+        """Count bytes that wait for a slow side, by the settings that the exchange began with."""
+        return self._owner.lease_buffer(self._settings, self._exchange.client, size)
+
+    def tunnel_ended(self, tunnel: Tunnel) -> None:
+        """Close the record, unless the tunnel could not be opened: then its exchange has ended with that."""
+        exchange = self._exchange
+        if self._owner.forget(tunnel):
+            exchange.received, exchange.sent = tunnel.bytes_from_client, tunnel.bytes_from_upstream
+            exchange.outcome = tunnel.outcome or Outcome.BUG
+            exchange.closed_by, exchange.close_code = tunnel.closed_by, tunnel.close_code
+            self._leases.release()
+            self._owner.recorder.close(exchange)
+
+
 class WebSockets:
     """Carries WebSockets from an admitted handshake on.
 
@@ -61,14 +90,13 @@ class WebSockets:
     """
 
     def __init__(self, recorder: Recorder, limits: ClientLimits, handoff: Handoff) -> None:
-        self._recorder = recorder
+        self.recorder = recorder
         self._limits = limits
         self._handoff = handoff
-        self._tunnels: dict[Tunnel, tuple[Exchange, Leases]] = {}
+        self._tunnels: dict[Tunnel, None] = {}  # in the order in which they came
         self._idle_tunnels = IdleTunnels(lambda: self._tunnels)
         self._slow_readers = SlowReaders(self._legs)
         self._dead_peers = DeadPeers(self._legs)
-        self._on_tunnel_end = self._tunnel_ended  # one bound method for all of them
 
     async def admit(self, address: str, limits: Limits, leases: Leases) -> Slot:
         """Count a WebSocket in before it is one; wait if its client is fast. Raises TooMany."""
@@ -105,6 +133,12 @@ class WebSockets:
         """Those that are open, in the order in which they came."""
         return list(self._tunnels)
 
+    def forget(self, tunnel: Tunnel) -> bool:
+        """Take a tunnel that has ended out of those that are open; tell whether it was one of them."""
+        was_open = tunnel in self._tunnels
+        self._tunnels.pop(tunnel, None)
+        return was_open
+
     def abort_tunnels(self) -> None:
         """Cut every tunnel."""
         for tunnel in list(self._tunnels):
@@ -129,7 +163,7 @@ class WebSockets:
                 is_first = False
                 if await self._hand_off(handshake):
                     return None
-            if self._recorder.lifecycle.is_ending:  # it would be told to come back as soon as it is open
+            if self.recorder.lifecycle.is_ending:  # it would be told to come back as soon as it is open
                 raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
             return await forward_handshake(
                 handshake.client.head, decision.target, decision.key, handshake.added, handshake.upstream, timeouts
@@ -167,7 +201,7 @@ class WebSockets:
         client.abandon()
         exchange.is_handed_off = True
         exchange.outcome = Outcome.HANDED_OFF
-        self._recorder.websocket_opened(exchange)
+        self.recorder.websocket_opened(exchange)
         return True
 
     def _open_tunnel(self, handshake: Handshake, connection: UpstreamConnection, answer: Response) -> SentResponse:
@@ -180,15 +214,15 @@ class WebSockets:
             raise
         if (slot := client.take_slot()) is not None:
             handshake.leases.keep(slot)
+        owner = _TunnelExchange(self, handshake)
         try:
             tunnel = Tunnel(
+                owner,
                 to_client,
                 to_upstream,
                 buffer=settings.buffer,
                 send_timeout=settings.timeouts.send,
                 idle_timeout=settings.timeouts.tunnel_idle,
-                lease_buffer=partial(self.lease_buffer, settings, exchange.client),
-                on_end=self._on_tunnel_end,
             )
             client.watch_tls(to_client, lambda: tunnel.bytes_from_client, tunnel.abort)
             tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
@@ -197,31 +231,21 @@ class WebSockets:
             to_client.abort()
             to_upstream.abort()
             raise
-        self._tunnels[tunnel] = exchange, handshake.leases.pass_on()
+        owner.opened()
+        self._tunnels[tunnel] = None
         exchange.is_tunnel = True
         exchange.status = 101
         self._idle_tunnels.wake(settings.timeouts.tunnel_idle)
         self._slow_readers.wake(settings.timeouts.send)
         self._dead_peers.wake()
-        self._recorder.websocket_opened(exchange)
-        if self._recorder.lifecycle.is_ending:  # the drain began while the upstream made up its mind
+        self.recorder.websocket_opened(exchange)
+        if self.recorder.lifecycle.is_ending:  # the drain began while the upstream made up its mind
             tunnel.start_closing(CloseCode.SERVICE_RESTART, Outcome.DRAINED)
         return SentResponse(keep_alive=False)
 
     def _legs(self) -> Iterator[Leg]:
         for tunnel in self._tunnels:
             yield from tunnel.legs
-
-    def _tunnel_ended(self, tunnel: Tunnel) -> None:
-        known = self._tunnels.pop(tunnel, None)
-        if known is None:  # it could not be opened, and its exchange has ended with that
-            return
-        exchange, leases = known
-        exchange.received, exchange.sent = tunnel.bytes_from_client, tunnel.bytes_from_upstream
-        exchange.outcome = tunnel.outcome or Outcome.BUG
-        exchange.closed_by, exchange.close_code = tunnel.closed_by, tunnel.close_code
-        leases.release()
-        self._recorder.close(exchange)
 
 
 def _said(verdict: Admitted | Rejected) -> Admitted | Rejected:

@@ -7,8 +7,8 @@ frames as they pass (headers only) so that it can write a close frame between tw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from enum import Enum
+from typing import Protocol
 
 from proxy.errors import Outcome
 from proxy.net.client_limits import Lease
@@ -46,15 +46,23 @@ _DONE = {"client": State.CLIENT_DONE, "upstream": State.UPSTREAM_DONE}
 _OUTCOMES = {"client": Outcome.CLIENT_CLOSED, "upstream": Outcome.UPSTREAM_CLOSED}
 
 
+class TunnelOwner(Protocol):
+    """The exchange, as far as its tunnel knows it."""
+
+    def lease_buffer(self, size: int) -> Lease | None:
+        """Count bytes that wait for a slow side; None when they are more than its client may have."""
+
+    def tunnel_ended(self, tunnel: Tunnel) -> None:
+        """Note that both connections are closed. Called once."""
+
+
 class Tunnel:
     """A WebSocket connection passing through.
 
-    client, upstream: transports, reading paused.
+    owner: the exchange that it belongs to. client, upstream: transports, reading paused.
     buffer: bytes that wait for a slow reader before reading from its sender is paused.
     send_timeout: seconds that either side may take next to nothing of what waits for it.
     idle_timeout: seconds without a byte in either direction after which it is closed; it may take a quarter more.
-    lease_buffer: counts bytes that wait for such a reader; returns None when they are more than its client may have.
-    on_end: called once, when both connections are closed.
 
     ``outcome``, ``closed_by`` and ``close_code`` are for the record: ``closed_by`` is the side that first sent a close
     frame, or ended without one.
@@ -65,7 +73,7 @@ class Tunnel:
         "_close_code",
         "_idle_seconds",
         "_lingering",
-        "_on_end",
+        "_owner",
         "_seen",
         "_stall_timeout",
         "_upstream",
@@ -73,7 +81,6 @@ class Tunnel:
         "close_code",
         "closed_by",
         "idle_timeout",
-        "lease_buffer",
         "outcome",
         "send_timeout",
         "state",
@@ -81,22 +88,20 @@ class Tunnel:
 
     def __init__(
         self,
+        owner: TunnelOwner,
         client: asyncio.Transport,
         upstream: asyncio.Transport,
         *,
         buffer: int,
         send_timeout: float,
         idle_timeout: float,
-        lease_buffer: Callable[[int], Lease | None],
-        on_end: Callable[[Tunnel], None],
     ) -> None:
-        self.lease_buffer = lease_buffer
+        self._owner = owner
         self.send_timeout = send_timeout
         self.idle_timeout = idle_timeout
         self._client = Leg(self, "client", client)
         self._upstream = Leg(self, "upstream", upstream)
         self._client.other, self._upstream.other = self._upstream, self._client
-        self._on_end = on_end
         self._seen = -1
         self._idle_seconds = 0.0
         self._stall_timeout: StallTimeout | None = None
@@ -184,6 +189,10 @@ class Tunnel:
         # A slow reader goes on pausing its sender; its lease says so.
         if leg.other.lease is None and not leg.transport.is_closing():
             leg.transport.resume_reading()
+
+    def lease_buffer(self, size: int) -> Lease | None:
+        """Count bytes that wait for a slow side; None when they are more than its client may have."""
+        return self._owner.lease_buffer(size)
 
     def buffer_exceeded(self) -> None:
         """Cut both connections: more waits for the client than may. It would not read a close frame."""
@@ -311,4 +320,4 @@ class Tunnel:
             self._stall_timeout = None
         if self.outcome is None:
             self.outcome = Outcome.RESET if self._was_reset else _OUTCOMES[self.closed_by]
-        self._on_end(self)
+        self._owner.tunnel_ended(self)

@@ -8,8 +8,11 @@ import pytest
 
 from proxy.errors import Outcome
 from proxy.websocket.handshake import accept_for
-from tests.proxy.listening import ACCEPT, HANDSHAKE, KEY, SWITCH, listening
+from tests.proxy.listening import HANDSHAKE, SWITCH, listening
 from tests.proxy.origin import answering, origin, read_head, silent
+from tests.wire.messages import KEY
+
+ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the answer to KEY that RFC 6455 itself gives
 
 HELLO = b"\x81\x02hi"
 MASKED_HELLO = b"\x81\x82\0\0\0\0hi"

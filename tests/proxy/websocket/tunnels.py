@@ -100,24 +100,26 @@ async def rig(
     upstream_transport, upstream = await _leg()
     calls = []
 
-    def on_end(tunnel: Tunnel) -> None:
-        calls.append(tunnel)
-        ended.set()
-
     admission = ClientLimits()
 
-    def reserve(size: int) -> Lease | None:
-        verdict = admission.buffer("192.0.2.1", size, most, 0.0)
-        return verdict.slot if isinstance(verdict, Admitted) else None
+    class Owner:
+        """The exchange."""
+
+        def lease_buffer(self, size: int) -> Lease | None:
+            verdict = admission.buffer("192.0.2.1", size, most, 0.0)
+            return verdict.slot if isinstance(verdict, Admitted) else None
+
+        def tunnel_ended(self, tunnel: Tunnel) -> None:
+            calls.append(tunnel)
+            ended.set()
 
     tunnel = Tunnel(
+        Owner(),
         client_transport,
         upstream_transport,
         buffer=buffer,
         send_timeout=60,
         idle_timeout=idle,
-        lease_buffer=reserve,
-        on_end=on_end,
     )
     tunnel.open(answer, from_upstream, from_client)
     if is_swept:
