@@ -7,6 +7,7 @@ import time
 from collections import deque
 
 from proxy.upstream.connection import UpstreamConnection
+from ws_service.net.periodic_sweep import Pass, PeriodicSweep
 
 MAX_IDLE = 256
 """Idle connections kept for each upstream; they are closed after ``upstream_idle`` anyway."""
@@ -18,7 +19,7 @@ class Pool:
     def __init__(self, idle_timeout: float) -> None:
         self._idle: deque[UpstreamConnection] = deque()
         self._idle_timeout = idle_timeout
-        self._timer: asyncio.TimerHandle | None = None
+        self._sweep = PeriodicSweep(self._close_old)
 
     def __len__(self) -> int:
         return len(self._idle)
@@ -52,9 +53,7 @@ class Pool:
     def close(self) -> None:
         """Close every connection, and keep none any more."""
         self._idle_timeout = 0
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._sweep.stop()
         while self._idle:
             self._idle.pop().abort()
 
@@ -65,16 +64,11 @@ class Pool:
             connection.abort()
             return
         self._idle.append(connection)
-        if self._timer is None:
-            self._close_old_later()
+        self._sweep.wake(self._idle_timeout)
 
-    def _close_old_later(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._idle_timeout, self._close_old)
-
-    def _close_old(self) -> None:
-        self._timer = None
+    def _close_old(self, _: float) -> Pass:
         oldest = time.monotonic() - self._idle_timeout
         while self._idle and (self._idle[0].idle_since <= oldest or self._idle[0].is_closing):
             self._idle.popleft().abort()
-        if self._idle:
-            self._close_old_later()
+            yield
+        return self._idle_timeout if self._idle else None
