@@ -68,7 +68,7 @@ def test_missing_peers_are_named_with_the_reason() -> None:
     assert "**missing:** not installed" in report.subjects(run())
 
 
-def test_a_block_that_nobody_knows_is_a_mistake() -> None:
+def test_an_unknown_block_is_a_mistake() -> None:
     with pytest.raises(KeyError):
         report.page("<!-- figures: nonsense -->\n<!-- end -->", run())
 

@@ -5,11 +5,11 @@ import pytest
 from benchmarks.rounds import Summary, interleave, quantile, ratio, summarise
 
 
-def test_everybody_is_measured_once_per_round_and_each_round_begins_with_another() -> None:
+def test_every_proxy_is_measured_once_per_round_and_each_round_begins_with_another() -> None:
     assert interleave(["a", "b", "c"], 4) == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]
 
 
-def test_nobody_takes_no_rounds_of_anything() -> None:
+def test_no_subject_means_no_rounds() -> None:
     assert interleave([], 2) == [[], []]
 
 

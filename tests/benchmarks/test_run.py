@@ -42,7 +42,7 @@ def test_a_quick_round_of_two_proxies_ends_in_tables_and_a_verdict() -> None:
     assert "÷ nginx" not in done.stdout, "without nginx there is nothing to judge"
 
 
-def test_an_interrupted_run_leaves_nobody_behind(tmp_path: Path) -> None:
+def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path) -> None:
     """Ctrl-C goes to the terminal's foreground group, and the peers are not in it: we stop them."""
     run = subprocess.Popen(
         benchmarks("--only", "echo-100", "--peers", "tunnel,naive", "--rounds", "50"),

@@ -30,7 +30,7 @@ def test_a_miss_says_by_how_much() -> None:
     assert (row.target, row.verdict) == ("≤ 2", "missed by 150.0%")
 
 
-def test_a_floor_is_missed_from_below() -> None:
+def test_a_minimum_is_missed_from_below() -> None:
     cells = {("callback", "tunnel"): [{"rate_per_s": 90.0}], ("callback", "direct"): [{"rate_per_s": 100.0}]}
     row = judged("Dash callback", cells)
     assert (row.target, row.verdict) == ("≥ 0.97", "missed by 7.2%")

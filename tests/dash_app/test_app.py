@@ -106,7 +106,7 @@ async def test_the_first_watcher_starts_the_one_task_and_the_last_ends_it() -> N
     assert not sampling_tasks()
 
 
-async def test_samples_go_on_counting_after_everybody_left_and_somebody_came_back() -> None:
+async def test_samples_go_on_counting_after_all_watchers_left_and_one_came_back() -> None:
     telemetry = demo.Telemetry(period=0.001)
     async with telemetry.watching():
         number, _ = await telemetry.newer_than(0)

@@ -41,7 +41,7 @@ def test_a_turn_that_a_cancellation_keeps_is_found(monkeypatch: pytest.MonkeyPat
     assert "Gateway.handle#1 await 1, cancel, at proxy/" in first
 
 
-def test_a_connection_that_nobody_closes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_is_never_closed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def keep(upstream: Upstream, connection: Any) -> None:
         upstream._uncount(connection)
         connection.rest()

@@ -474,7 +474,7 @@ async def chunks_that_are_too_much(play: Play) -> None:
 
 
 @way("early answer", "body in pieces")
-async def post_whose_body_nobody_reads(play: Play) -> None:
+async def post_whose_body_is_not_read(play: Play) -> None:
     client = await play.connect()
     client.send(get("/early", "Content-Length: 100", method="POST") + b"x")
     play.expect((await client.message()).startswith(b"HTTP/1.1 404"), "no 404")
@@ -621,7 +621,7 @@ async def tunnel_whose_upstream_vanishes(play: Play) -> None:
 
 
 @way("accepted handshake", "tunnel", values={"buffer": "4KiB"})
-async def tunnel_whose_upstream_says_goodbye_and_resets(play: Play) -> None:
+async def tunnel_whose_upstream_sends_a_close_frame_and_resets(play: Play) -> None:
     client = await _open(play, "/live-resets")
     client.send(LARGE_MESSAGE * 8)
     play.expect(await client.some(4) == CLOSE_OF_SERVER, "no close frame")
@@ -662,7 +662,7 @@ async def handshake_that_is_accepted_wrongly(play: Play) -> None:
 
 
 @way("refused handshake", values={"timeouts": {"handshake": "30ms"}})
-async def handshake_that_nobody_answers(play: Play) -> None:
+async def handshake_that_is_never_answered(play: Play) -> None:
     client = await play.connect()
     client.send(handshake("/never"))
     play.expect((await client.message()).startswith(b"HTTP/1.1 504"), "no 504")
@@ -723,7 +723,7 @@ async def guarded_post_that_is_refused(play: Play) -> None:
 
 
 @way("auth", values={"auth": [_rule("/guarded", "/ask-never")], "timeouts": {"auth": "30ms"}})
-async def guarded_get_that_nobody_judges(play: Play) -> None:
+async def protected_get_whose_auth_request_is_not_answered(play: Play) -> None:
     await _ask_for(play, get("/guarded"), 504)
 
 
@@ -752,14 +752,14 @@ async def _held(play: Play, request: bytes) -> Peer:
 
 
 @way("hold", values={"timeouts": {"hold": "2s"}})
-async def get_while_the_upstream_is_away(play: Play) -> None:
+async def get_while_the_upstream_is_unreachable(play: Play) -> None:
     client = await _held(play, get("/ok"))
     await play.rig.dash.listen()
     play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
 
 
 @way("hold", "accepted handshake", values={"timeouts": {"hold": "2s"}})
-async def handshake_while_the_upstream_is_away(play: Play) -> None:
+async def handshake_while_the_upstream_is_unreachable(play: Play) -> None:
     client = await _held(play, handshake())
     await play.rig.ws.listen()
     play.expect((await client.head()).startswith(b"HTTP/1.1 101"), "no 101")
@@ -772,7 +772,7 @@ async def get_while_the_upstream_stays_away(play: Play) -> None:
 
 
 @way("hold", values={"timeouts": {"hold": "2s"}})
-async def post_while_the_upstream_is_away(play: Play) -> None:
+async def post_while_the_upstream_is_unreachable(play: Play) -> None:
     client = await _held(play, get("/ok", "Content-Length: 2", method="POST") + b"{}")
     await play.rig.dash.listen()
     play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
@@ -785,7 +785,7 @@ async def post_while_the_upstream_stays_away(play: Play) -> None:
 
 
 @way("hold", "body in pieces", values={"timeouts": {"hold": "2s"}, "buffer": "4KiB"})
-async def upload_while_the_upstream_is_away(play: Play) -> None:
+async def upload_while_the_upstream_is_unreachable(play: Play) -> None:
     client = await _held(play, get("/ok", f"Content-Length: {LARGE}", method="POST") + b"x")
     client.send(bytes(LARGE - 1))
     await play.quiet()
@@ -800,7 +800,7 @@ async def upload_while_the_upstream_stays_away(play: Play) -> None:
 
 
 @way("hold", "body in pieces", values={"timeouts": {"hold": "2s"}})
-async def post_that_waits_for_100_while_the_upstream_is_away(play: Play) -> None:
+async def post_that_waits_for_100_while_the_upstream_is_unreachable(play: Play) -> None:
     client = await _held(play, get("/continue", "Content-Length: 2", "Expect: 100-continue", method="POST"))
     await play.rig.dash.listen()
     play.expect((await client.head()).startswith(b"HTTP/1.1 100"), "no 100")
@@ -809,7 +809,7 @@ async def post_that_waits_for_100_while_the_upstream_is_away(play: Play) -> None
 
 
 @way("hold", "auth", values={"timeouts": {"hold": "2s"}, "auth": [_rule("/guarded")]})
-async def guarded_post_while_the_upstream_is_away(play: Play) -> None:
+async def protected_post_while_the_upstream_is_unreachable(play: Play) -> None:
     client = await _held(play, get("/guarded", "Content-Length: 2", method="POST") + b"{}")
     await play.rig.dash.listen()
     play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
@@ -1078,7 +1078,7 @@ async def handshake_whose_upstream_takes_no_connection(play: Play) -> None:
 
 
 @way("drain", is_fresh=True, actions=(*CANCELS, "client resets", "upstream resets"))
-async def drain_that_everybody_follows(play: Play) -> None:
+async def drain_that_all_clients_follow(play: Play) -> None:
     waiting, tunnel = await play.connect(), await _open(play)
     waiting.send(get("/gated"))
     await play.quiet()
@@ -1094,7 +1094,7 @@ async def drain_that_everybody_follows(play: Play) -> None:
 
 
 @way("drain", is_fresh=True, actions=(*CANCELS, "client resets", "upstream resets"))
-async def drain_that_nobody_follows(play: Play) -> None:
+async def drain_that_no_client_follows(play: Play) -> None:
     waiting, tunnel, upload = await play.connect(), await _open(play), await play.connect()
     waiting.send(get("/gated"))
     upload.send(get("/ok", "Content-Length: 100", method="POST") + b"x")

@@ -241,15 +241,15 @@ async def half_chunked(visit: Visit) -> None:
 
 
 async def long_body(visit: Visit) -> None:
-    await visit.push(await _body_for_nobody(visit, EVER), b"a" * 65536)
+    await visit.push(await _body_that_is_not_read(visit, EVER), b"a" * 65536)
 
 
 async def long_chunked(visit: Visit) -> None:
-    sock = await _body_for_nobody(visit, "Transfer-Encoding: chunked")
+    sock = await _body_that_is_not_read(visit, "Transfer-Encoding: chunked")
     await visit.push(sock, chunks(b"a" * 4096).removesuffix(b"0\r\n\r\n"))
 
 
-async def _body_for_nobody(visit: Visit, framing: str) -> socket.socket:
+async def _body_that_is_not_read(visit: Visit, framing: str) -> socket.socket:
     sock = await visit.dial()
     await visit.send(sock, request("POST /to/never", framing))
     return sock
@@ -342,7 +342,7 @@ async def flooded_tunnel(visit: Visit) -> None:
     await visit.shake("/to/flood")
 
 
-async def tunnel_to_nobody(visit: Visit) -> None:
+async def tunnel_whose_upstream_does_not_read(visit: Visit) -> None:
     await visit.push(await visit.shake("/to/never"), frame(BINARY, bytes(65536), mask=MASK))
 
 
@@ -435,7 +435,7 @@ KINDS: dict[str, Kind] = {
         _kind("silent behind a TLS handshake", greeted, TLS),
         _kind("unread downloads over TLS", unread_over_tls, TLS, seconds=6),
         _kind("tunnels whose client does not read", flooded_tunnel, seconds=6),
-        _kind("tunnels whose upstream does not read", tunnel_to_nobody, seconds=6),
+        _kind("tunnels whose upstream does not read", tunnel_whose_upstream_does_not_read, seconds=6),
         _kind("handed over: idle with deflate", idle_with_deflate, SERVICE),
         _kind("handed over: unfinished messages of 30 MiB, deflated", unfinished_deflated, SERVICE, seconds=6),
         _kind("handed over: unfinished messages of 30 MiB", unfinished, SERVICE, seconds=20),

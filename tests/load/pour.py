@@ -107,10 +107,10 @@ class Link:
             self.tail = (self.tail + data)[-len(LAST_CHUNK) :]
             self.has_ended = not data
 
-    def wait(self, seconds: float, *, for_room: bool = False) -> None:
+    def wait(self, seconds: float, *, for_memory: bool = False) -> None:
         """Wait until something comes, or there is room to send, or for so long."""
         readers = [] if self.has_ended else [self]
-        select.select(readers, [self] if for_room else [], [], seconds)
+        select.select(readers, [self] if for_memory else [], [], seconds)
         self.drop()
 
     def close(self) -> None:
@@ -194,7 +194,7 @@ def _pour_one(given: Input, link: Link, unit: memoryview, allowance: Allowance, 
         poured.taken += count
         allowance.take(count)
         if not count:
-            link.wait(TICK, for_room=True)
+            link.wait(TICK, for_memory=True)
         elif given.piece is None or not at:
             link.drop()
         if link.has_ended and given.leaves:

@@ -50,7 +50,7 @@ def descriptors(gateway: Gateway) -> int:
     return len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
 
 
-def test_silent_connections_keep_nobody_from_health_and_take_no_descriptor_from_clients(gateway: Gateway) -> None:
+def test_silent_connections_block_no_health_check_and_take_no_descriptor_from_clients(gateway: Gateway) -> None:
     """More than the gateway may open files; every one of them stays (issue 9, A14)."""
     with ExitStack() as stack:
         for number in range(ALLOWED + 100):

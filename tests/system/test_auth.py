@@ -145,20 +145,20 @@ def call_back(gateway: Gateway, *fields: str) -> Message:
     "path",
     ["/", "/any/page?x=1", "/_dash-layout", "/_dash-dependencies", "/_reload-hash", "/assets/a.css", "/auth", "/admin"],
 )
-def test_whoever_is_not_logged_in_is_sent_to_the_login_page(gateway: Gateway, path: str) -> None:
+def test_without_a_login_a_page_redirects_to_the_login_page(gateway: Gateway, path: str) -> None:
     answer = gateway.ask(request(f"GET {path}"))
     assert answer.status == 302
     assert answer.get("location") == "/login?next=" + path.replace("/", "%2F").replace("?", "%3F").replace("=", "%3D")
 
 
-def test_a_callback_of_nobody_is_not_computed(dash: Dash, gateway: Gateway) -> None:
+def test_without_a_login_a_callback_is_not_computed(dash: Dash, gateway: Gateway) -> None:
     since = dash.now()
     assert call_back(gateway).status == 302
     assert dash.seen(since) == ["/auth"]
 
 
 @pytest.mark.parametrize("target", ["/live", "/_dash-ws-callback", "/login/../live"])
-def test_whoever_is_not_logged_in_gets_no_socket(service: Service, gateway: Gateway, target: str) -> None:
+def test_without_a_login_there_is_no_websocket(service: Service, gateway: Gateway, target: str) -> None:
     sockets = service.process.output.count("a socket")
     client = gateway.dial()
     client.send(handshake(target))
@@ -169,7 +169,7 @@ def test_whoever_is_not_logged_in_gets_no_socket(service: Service, gateway: Gate
     assert service.process.output.count("a socket") == sockets
 
 
-def test_whoever_is_logged_in_has_the_page_its_callbacks_and_a_name(gateway: Gateway) -> None:
+def test_with_a_login_page_and_callbacks_work_and_know_the_name(gateway: Gateway) -> None:
     cookie = log_in(gateway)
     page = gateway.ask(request("GET /", cookie))
     assert page.status == 200 and b"_dash-config" in page.body
@@ -177,7 +177,7 @@ def test_whoever_is_logged_in_has_the_page_its_callbacks_and_a_name(gateway: Gat
     assert gateway.ask(request("GET /admin", cookie)).body == SECRET
 
 
-def test_whoever_is_logged_in_has_a_socket_that_knows_the_name(gateway: Gateway) -> None:
+def test_with_a_login_a_websocket_knows_the_name(gateway: Gateway) -> None:
     client = gateway.dial()
     client.send(handshake("/live", log_in(gateway), *ROOT_FIELDS))
     assert client.read_head().startswith(b"HTTP/1.1 101 ")
@@ -222,7 +222,7 @@ def guarded(request: pytest.FixtureRequest, gateways: dict[str, Gateway]) -> Gat
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
-def test_no_spelling_of_the_path_leads_around_the_guard(dash: Dash, guarded: Gateway, method: str) -> None:
+def test_no_spelling_of_the_path_bypasses_the_rule(dash: Dash, guarded: Gateway, method: str) -> None:
     since = dash.now()
     for target in ADMIN_IN_DISGUISE:
         if target == "*" and method != "OPTIONS":
@@ -237,7 +237,7 @@ def test_no_spelling_of_the_path_leads_around_the_guard(dash: Dash, guarded: Gat
     assert set(dash.seen(since)) == {"/auth"}, "nothing else has reached Dash"
 
 
-def test_no_field_leads_around_the_guard(dash: Dash, guarded: Gateway) -> None:
+def test_no_field_bypasses_the_rule(dash: Dash, guarded: Gateway) -> None:
     for line, *fields in TRICKS:
         assert SECRET not in guarded.ask(request(line, *fields)).body, (line, fields)
 
@@ -254,7 +254,7 @@ def test_these_ways_around_are_real(dash: Dash) -> None:
 # -- when there is no answer
 
 
-def test_a_dash_that_is_away_lets_nobody_pass(service: Service, tmp_path: Path) -> None:
+def test_an_unreachable_dash_denies_every_request(service: Service, tmp_path: Path) -> None:
     away = f"http://127.0.0.1:{free_port()}"
     sockets = service.process.output.count("a socket")
     with running_gateway(tmp_path, dash=away, ws=service.url, auth=RULES, timeouts={"hold": "0s"}) as gateway:
@@ -264,7 +264,7 @@ def test_a_dash_that_is_away_lets_nobody_pass(service: Service, tmp_path: Path) 
     assert service.process.output.count("a socket") == sockets
 
 
-def test_a_dash_that_says_nothing_lets_nobody_pass(service: Service, tmp_path: Path) -> None:
+def test_a_dash_that_does_not_answer_denies_every_request(service: Service, tmp_path: Path) -> None:
     with (
         Origin() as silent,
         running_gateway(tmp_path, dash=silent.url, ws=service.url, auth=RULES, timeouts={"auth": "300ms"}) as gateway,
@@ -276,7 +276,7 @@ def test_a_dash_that_says_nothing_lets_nobody_pass(service: Service, tmp_path: P
             assert silent.accept().read_message().line == "GET /auth HTTP/1.1"
 
 
-def test_a_path_that_dash_does_not_have_is_not_taken_for_a_yes(dash: Dash, gateways: dict[str, Gateway]) -> None:
+def test_a_path_that_dash_does_not_have_denies_every_request(dash: Dash, gateways: dict[str, Gateway]) -> None:
     """Dash answers 200 with its page to whatever nobody else serves."""
     assert b"_dash-config" in straight(dash, request("GET /oauth"))
     answer = gateways["remembering"].ask(request("GET /typo"))
@@ -287,7 +287,7 @@ def test_a_path_that_dash_does_not_have_is_not_taken_for_a_yes(dash: Dash, gatew
 # -- memory
 
 
-def test_a_yes_that_holds_is_asked_for_once(dash: Dash, gateways: dict[str, Gateway]) -> None:
+def test_a_cached_result_is_requested_once(dash: Dash, gateways: dict[str, Gateway]) -> None:
     gateway = gateways["remembering"]
     cookie = log_in(gateway)
     since = dash.now()

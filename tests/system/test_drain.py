@@ -176,7 +176,7 @@ def test_a_handshake_on_an_open_connection_is_told_to_come_back(gateway: Gateway
     assert gateway.process.wait() == 0
 
 
-def test_the_goodbyes_are_spread_over_the_window(tmp_path: Path, origin: Origin) -> None:
+def test_the_close_frames_are_spread_over_the_window(tmp_path: Path, origin: Origin) -> None:
     count, window = 50, 1.0
     with running_gateway(tmp_path, dash=origin.url, timeouts={"drain": "10s", "drain_window": f"{window}s"}) as gateway:
         clients = [open_tunnel(gateway, origin)[0] for _ in range(count)]
@@ -260,7 +260,7 @@ def test_a_second_signal_cuts_requests(number: int, tmp_path: Path, origin: Orig
         assert " stopping id=" in gateway.process.output
 
 
-def test_a_second_signal_ends_the_goodbyes(tmp_path: Path, origin: Origin) -> None:
+def test_a_second_signal_ends_the_close_window(tmp_path: Path, origin: Origin) -> None:
     with running_gateway(tmp_path, dash=origin.url, timeouts={"drain": "100s", "drain_window": "50s"}) as gateway:
         clients = [open_tunnel(gateway, origin)[0] for _ in range(5)]
         gateway.process.send(signal.SIGTERM)

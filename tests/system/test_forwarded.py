@@ -174,7 +174,7 @@ def told_over_http(wire: Wire, *lines: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_everybody_reads_the_same(gateway: Gateway, before_uvicorn: Gateway, case: Case) -> None:
+def test_all_programs_read_the_same(gateway: Gateway, before_uvicorn: Gateway, case: Case) -> None:
     client = gateway.dial()
     origin = f"Origin: {case.scheme}://{case.host}"
     client.send(handshake("/who", origin, *case.lines, host=SITE))
@@ -220,7 +220,7 @@ def test_gunicorn_never_hears_of_two_schemes(gateway: Gateway) -> None:
             assert told["server's scheme"] == told["scheme"], (one, other)
 
 
-def test_of_a_stranger_nobody_hears_any_scheme_or_address(strict: Gateway) -> None:
+def test_forwarding_headers_of_an_untrusted_peer_reach_no_program(strict: Gateway) -> None:
     lies = [*LINES, FOR, "X-Real-IP: 203.0.113.7", "Forwarded: for=203.0.113.7", "X-Forwarded-Host: evil.example"]
     lies += [line.replace("-", sign) for line in lies for sign in "_."]
     with strict.dial() as wire:

@@ -134,7 +134,7 @@ def test_a_handshake_that_is_never_answered_has_a_deadline(service: Service, gat
     gateway.process.wait_for(rf'" {answer.status} hand-off closed')
 
 
-def test_a_stop_closes_everybody_although_one_handshake_is_parked(tmp_path: Path) -> None:
+def test_a_stop_closes_all_sockets_although_one_handshake_is_not_answered(tmp_path: Path) -> None:
     """A5: the library raised at the stop, and nobody behind that one in the list heard anything."""
     with running_service(tmp_path, app=APP, drain="5s") as service, gateway_for(tmp_path, service) as gateway:
         parked = [gateway.dial() for _ in range(3)]
@@ -186,7 +186,7 @@ def test_a_client_that_takes_a_trickle_is_slow_too(service: Service, gateway: Ga
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])
-def test_the_end_of_a_client_whose_messages_nobody_reads_is_noticed(
+def test_the_end_of_a_client_whose_messages_are_not_read_is_noticed(
     service: Service, gateway: Gateway, end: str
 ) -> None:
     """A4: after the accept, with an endpoint that receives nothing and so pauses reading."""

@@ -136,7 +136,7 @@ def test_another_gateway_that_is_there_takes_over_the_reports_of_one_that_dies(
         assert set(told) == handed_over
 
 
-def test_a_service_that_stops_says_1012_to_everybody_and_reports_every_end(tmp_path: Path, service: Service) -> None:
+def test_a_service_that_stops_sends_1012_to_all_clients_and_reports_every_end(tmp_path: Path, service: Service) -> None:
     with gateway_for(tmp_path, service) as gateway:
         clients = open_sockets(gateway, MANY)
         service.process.send(signal.SIGTERM)

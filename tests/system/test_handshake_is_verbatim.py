@@ -276,7 +276,7 @@ def test_a_101_that_does_not_answer_the_handshake_is_a_502(gateway: Gateway, ws:
 
 @pytest.mark.parametrize("switched", [GOOD, answer("101 Odd", body=None)], ids=["as for a handshake", "bare"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_101_to_a_plain_request_is_a_502(gateway: Gateway, dash: Origin, switched: bytes, method: str) -> None:
+def test_a_101_to_an_ordinary_request_is_a_502(gateway: Gateway, dash: Origin, switched: bytes, method: str) -> None:
     client = gateway.dial()
     client.send(request(f"{method} /page", "Content-Length: 2", f"Sec-WebSocket-Key: {KEY.decode()}", body=b"hi"))
     upstream = dash.accept()

@@ -241,7 +241,7 @@ def test_it_is_the_same_in_answer_to_a_handshake(gateway: Gateway, origin: Origi
         ("GET", answer("204 No Content", "Transfer-Encoding: chunked", body=None) + ABC),
     ],
 )
-def test_what_comes_behind_an_answer_is_nobodys(
+def test_bytes_after_a_response_belong_to_no_client(
     gateway: Gateway, origin: Origin, way: str, method: str, said: bytes
 ) -> None:
     client, upstream = ask(gateway, origin, way, method)

@@ -88,7 +88,7 @@ async def scenes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scen
 
 
 @pytest.mark.parametrize("name", SMALL)
-async def test_nobody_waits_for_one_client(scenes: Scenes, name: str) -> None:
+async def test_no_client_waits_for_another(scenes: Scenes, name: str) -> None:
     given = INPUTS[name]
     scene = await scenes.of(given)
     pages, echoes, poured = await scene.beside(given, SECONDS)

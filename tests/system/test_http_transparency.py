@@ -172,7 +172,7 @@ def test_connection_cannot_nominate_the_fields_that_the_message_needs(gateway: G
 # -- who the client is
 
 
-def test_nobody_is_trusted_by_default(gateway: Gateway, origin: Origin) -> None:
+def test_no_proxy_is_trusted_by_default(gateway: Gateway, origin: Origin) -> None:
     lies = [
         "X-Forwarded-For: 6.6.6.6",
         "x-forwarded-proto: https",
@@ -925,7 +925,7 @@ def expect_clean_answer(gateway: Gateway, origin: Origin, method: str = "GET") -
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("words", [POISON, LATE, b"\0", b"\r\n"], ids=["answer", "late 408", "noise", "blank line"])
-def test_what_an_idle_connection_says_unasked_is_given_to_nobody(
+def test_what_an_idle_connection_sends_unasked_is_given_to_no_client(
     gateway: Gateway, origin: Origin, words: bytes, method: str
 ) -> None:
     idle = leave_one_idle(gateway, origin)
@@ -935,7 +935,7 @@ def test_what_an_idle_connection_says_unasked_is_given_to_nobody(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_was_said_unasked_just_before_the_next_request_is_given_to_nobody(
+def test_what_was_sent_unasked_just_before_the_next_request_is_given_to_no_client(
     gateway: Gateway, origin: Origin, method: str
 ) -> None:
     """Both arrive while the gateway holds its breath, so that it finds them in one look."""
@@ -966,7 +966,7 @@ def test_what_was_said_unasked_just_before_the_next_request_is_given_to_nobody(
     ids=["HEAD with length", "HEAD chunked", "204", "304", "length", "chunked"],
 )
 @pytest.mark.parametrize("packets", ["one packet", "two packets"])
-def test_what_comes_behind_an_answer_is_given_to_nobody(
+def test_bytes_after_a_response_are_given_to_no_client(
     gateway: Gateway, origin: Origin, asked: bytes, ending: bytes, packets: str
 ) -> None:
     client = gateway.dial()

@@ -377,7 +377,7 @@ def test_tunnels_and_handed_over_sockets_count_together(tmp_path: Path) -> None:
             open_socket(gateway)
 
 
-def test_a_gateway_that_restarts_knows_what_everybody_has(tmp_path: Path) -> None:
+def test_a_gateway_that_restarts_knows_the_counts_of_all_clients(tmp_path: Path) -> None:
     few = limits(websockets_per_client=20)
     with running_service(tmp_path) as service:
         with gateway_for(tmp_path, service, **few) as gateway:
@@ -420,7 +420,7 @@ def test_a_service_that_ends_gives_its_sockets_back(way: signal.Signals, tmp_pat
 # -- whatever happens
 
 
-def test_whoever_comes_and_however_it_leaves_in_the_end_nobody_has_anything(tmp_path: Path) -> None:
+def test_however_clients_come_and_leave_all_counts_return_to_zero(tmp_path: Path) -> None:
     """A storm of clients that end in every way there is, some of them half-way; each is counted out once."""
     dice = random.Random(4)
     halves = [b"", ASK[:20], request("POST /", "Content-Length: 100", body=b"half"), handshake("/echo")[:60]]
@@ -466,7 +466,7 @@ def test_whoever_comes_and_however_it_leaves_in_the_end_nobody_has_anything(tmp_
 # -- other limits, the same books
 
 
-def test_a_reload_changes_the_limits_and_forgets_nobody(tmp_path: Path) -> None:
+def test_a_reload_changes_the_limits_and_keeps_the_counts(tmp_path: Path) -> None:
     few = limits(connections=3, websockets_per_client=2)
     with served(tmp_path, **few) as gateway:
         open_ones = [gateway.dial() for _ in range(2)]
@@ -499,7 +499,7 @@ def reload(folder: Path, gateway: Gateway, changes: dict[str, Any]) -> None:
 # -- how fast
 
 
-def test_handshakes_that_are_too_fast_wait_and_then_are_refused_and_nobody_else_waits(tmp_path: Path) -> None:
+def test_handshakes_that_are_too_fast_wait_and_then_are_refused_and_no_other_client_waits(tmp_path: Path) -> None:
     with served(tmp_path, **limits(handshakes_per_second=2)) as gateway:
         wires = [gateway.dial() for _ in range(6)]
         gateway.pause()  # so that all of them come at one moment

@@ -20,7 +20,7 @@ async def test_sockets_in_number_are_all_served_and_cost_no_descriptor_once_hand
     held(await trials.many_sockets(tmp_path, tunnels=250, handed=250, seconds=0.5))
 
 
-async def test_slow_clients_hold_little_and_nobody_else_is_refused(tmp_path: Path) -> None:
+async def test_slow_clients_hold_little_and_no_other_client_is_refused(tmp_path: Path) -> None:
     held(await trials.slow_clients(tmp_path, count=300, seconds=1, pause=0.1))
 
 

@@ -129,7 +129,7 @@ def test_a_head_over_one_of_its_limits_is_refused(
         refused(client, status, error=error)
 
 
-def test_a_plain_request_over_a_limit_is_refused_on_the_short_way_too(answered: Gateway) -> None:
+def test_a_simple_request_over_a_limit_is_refused_on_the_fast_path_too(answered: Gateway) -> None:
     """Between two others it would be carried without a parser."""
     with answered.dial() as client:
         for _ in range(3):

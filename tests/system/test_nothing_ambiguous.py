@@ -84,7 +84,7 @@ def check_refused(rig: Rig, wire: Wire, before: int) -> None:
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
-def test_what_could_be_read_in_two_ways_reaches_nobody(rig: Rig, case: Case) -> None:
+def test_what_could_be_read_in_two_ways_reaches_no_upstream(rig: Rig, case: Case) -> None:
     for behind in (b"", SMUGGLED):
         with Wire.to(rig.gateway.port) as wire:
             wire.send(case.raw + behind)
@@ -121,7 +121,7 @@ def send_cut(rig: Rig, wire: Wire, data: bytes, cuts: list[int]) -> None:
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
-def test_cut_in_pieces_it_reaches_nobody_either(rig: Rig, case: Case) -> None:
+def test_cut_in_pieces_it_reaches_no_upstream_either(rig: Rig, case: Case) -> None:
     """The origin may have begun to read a body that breaks off; a request it never was."""
     with Wire.to(rig.gateway.port) as wire:
         send_cut(rig, wire, case.raw, cuts_of(case.raw))
@@ -137,7 +137,7 @@ BODIES_CUT_SHORT = [case for case in REFUSED if b"\r\n\r\n3\r\nabc\r\n0" in case
 
 
 @pytest.mark.parametrize("case", BODIES_CUT_SHORT, ids=lambda case: case.name)
-def test_byte_by_byte_it_reaches_nobody_either(rig: Rig, case: Case) -> None:
+def test_byte_by_byte_it_reaches_no_upstream_either(rig: Rig, case: Case) -> None:
     with Wire.to(rig.gateway.port) as wire:
         send_cut(rig, wire, case.raw, list(range(1, len(case.raw))))
         data, _ = wire.read_to_cut()
@@ -165,7 +165,9 @@ def check_the_same(seen: Seen, asked: Request) -> None:
 
 @pytest.mark.parametrize("how", ["alone", "behind another", "pipelined", "cut"])
 @pytest.mark.parametrize("case", PASSED, ids=lambda case: case.name)
-def test_what_is_only_odd_arrives_as_one_request_that_everybody_reads_the_same(rig: Rig, case: Case, how: str) -> None:
+def test_what_is_only_odd_arrives_as_one_request_that_all_programs_read_the_same(
+    rig: Rig, case: Case, how: str
+) -> None:
     asked = reading_of(case.raw)
     with Wire.to(rig.gateway.port) as wire:
         if how == "behind another":

@@ -71,7 +71,7 @@ def test_an_upstream_that_is_down_is_answered_at_once_and_holds_nothing(tmp_path
         back_to(base, gateway)
 
 
-def test_an_upstream_that_answers_nobody_makes_nobody_else_wait(tmp_path: Path) -> None:
+def test_an_upstream_that_does_not_answer_delays_no_other_one(tmp_path: Path) -> None:
     """A hundred is the limit that aiohttp's client shares among everything; 300 hang here, of both kinds."""
     go = threading.Event()
 

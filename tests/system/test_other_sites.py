@@ -139,7 +139,7 @@ def test_a_refusal_is_an_answer_and_its_connection_ends(site: Site) -> None:
     assert client.read_to_end() == b""
 
 
-def test_whoever_is_no_browser_says_no_origin(site: Site) -> None:
+def test_a_client_that_is_no_browser_sends_no_origin(site: Site) -> None:
     client = site.gateways["tunnelling"].dial()
     client.send(handshake("/echo"))
     assert client.read_head().startswith(b"HTTP/1.1 101 ")
@@ -249,7 +249,7 @@ def test_a_proxy_that_keeps_host_needs_no_word_from_us(front: Callable[[str, str
     assert front("/kept/", "https") == 101
 
 
-def test_a_proxy_that_changes_host_is_refused_until_it_is_believed(front: Callable[[str, str], int | None]) -> None:
+def test_a_proxy_that_changes_host_is_refused_until_it_is_trusted(front: Callable[[str, str], int | None]) -> None:
     assert front("/changed/", "https") == 403
     assert front("/told/", "https") == 101
     assert front("/told/", "http") == 403  # a page that came without TLS may be an eavesdropper's

@@ -90,7 +90,7 @@ def test_requests_and_bodies_reach_the_users_routes(gateway: Gateway) -> None:
         assert (answer.status, answer.json()) == (200, {"size": size, "client": "127.0.0.1", "scheme": "http"})
 
 
-def test_a_body_that_the_app_does_not_read_disturbs_nobody(gateway: Gateway) -> None:
+def test_a_body_that_the_app_does_not_read_disturbs_no_other_request(gateway: Gateway) -> None:
     for _ in range(3):
         assert gateway.ask(post("/api/refuse", bytes(200_000))).status == 200
     assert gateway.ask(post("/api/count", b"x")).json()["size"] == 1

@@ -70,7 +70,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path, setting: str) -> No
     assert os.listdir(folder) == []
 
 
-def test_a_full_backlog_of_somebody_else_does_not_hold_the_start(tmp_path: Path) -> None:
+def test_a_full_backlog_of_another_process_does_not_delay_the_start(tmp_path: Path) -> None:
     """A17: the question whether somebody is there waited for a place in the backlog."""
     path = tmp_path / "listen.sock"
     with socket.socket(socket.AF_UNIX) as squatter, contextlib.ExitStack() as stack:
@@ -85,7 +85,7 @@ def test_a_full_backlog_of_somebody_else_does_not_hold_the_start(tmp_path: Path)
         assert "is already in use" in output
 
 
-def test_a_crowd_that_says_nothing_keeps_nobody_out(tmp_path: Path) -> None:
+def test_many_silent_connections_block_no_other_one(tmp_path: Path) -> None:
     """A14's kind: 1,100 connections to the service's own listener, not a byte sent."""
     make_room_for(1400)
     with contextlib.ExitStack() as stack:

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.timeout(600)  # the first run installs the environment 
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_sighup_drops_nobody_and_says_what_takes_a_restart(interpreter: str, tmp_path: Path, workers: int) -> None:
+def test_sighup_drops_no_connection_and_says_what_takes_a_restart(
+    interpreter: str, tmp_path: Path, workers: int
+) -> None:
     with (
         running_service(tmp_path, workers=workers, interpreter=interpreter) as service,
         gateway_for(tmp_path, service) as gateway,

@@ -416,7 +416,7 @@ def sent_in_vain(senders: list[Wire], piece: bytes = b"x" * MIB) -> int:
 
 
 @pytest.mark.parametrize("way", [*UPSTREAM_ANSWERS, "tunnel", "tunnel, upstream reads nothing", "upload"])
-def test_what_nobody_takes_is_not_collected(way: str, patient: Gateway, origin: Origin) -> None:
+def test_what_is_not_read_is_not_buffered(way: str, patient: Gateway, origin: Origin) -> None:
     pairs = []
     for _ in range(COUNT):
         if way.startswith("tunnel"):
@@ -446,7 +446,7 @@ def test_what_nobody_takes_is_not_collected(way: str, patient: Gateway, origin: 
     assert grown < COUNT * PER_ONE, f"{grown / MIB / COUNT:.2f} MiB for each"
 
 
-def test_what_nobody_takes_is_not_collected_on_the_short_way(patient: Gateway, origin: Origin) -> None:
+def test_what_is_not_read_is_not_buffered_on_the_fast_path(patient: Gateway, origin: Origin) -> None:
     upstreams = []
     for _ in range(COUNT):
         client = patient.dial(receive_buffer=4096)
@@ -537,7 +537,7 @@ def quick(wire: Wire) -> None:
         wire.send(answer("200 OK", body=b"quick"))
 
 
-def test_slow_clients_by_the_hundred_cost_little_and_make_nobody_else_wait(tmp_path: Path) -> None:
+def test_slow_clients_by_the_hundred_cost_little_and_delay_no_other_client(tmp_path: Path) -> None:
     count = 210
     with serving(quick) as url, running_gateway(tmp_path, dash=url, timeouts={"drain": "1s"}) as gateway:
         in_time(gateway, 100)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE)
 
 
-def test_the_page_of_an_upstream_that_is_away_becomes_the_page_that_was_asked_for(tab: Tab, tmp_path: Path) -> None:
+def test_the_page_of_an_unreachable_upstream_becomes_the_page_that_was_asked_for(tab: Tab, tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / "index.html").write_text("<!doctype html><link rel=icon href=data:,><h1>Here</h1>")
     with running_gateway(tmp_path, dash=f"http://127.0.0.1:{port}", timeouts={"hold": "300ms"}) as gateway:

@@ -318,7 +318,7 @@ def test_a_client_that_vanishes_without_a_word_ends_its_tunnel(
     assert upstream.read_to_cut()[0] == b""
 
 
-def test_on_the_gateways_goodbye_the_close_frame_and_the_end_arrive(
+def test_when_the_gateway_closes_the_close_frame_and_the_end_arrive(
     tmp_path: Path, origin: Origin, authority: Authority, files: dict[str, str]
 ) -> None:
     with running_gateway(tmp_path, dash=origin.url, tls=files) as gateway:
@@ -341,7 +341,7 @@ def test_plain_http_is_told_where_it_is(gateway: Gateway) -> None:
     assert b"https://" in said.body
 
 
-def test_silent_clients_and_garbage_cost_little_and_disturb_nobody(
+def test_silent_clients_and_garbage_cost_little_and_disturb_no_other_client(
     gateway: Gateway, origin: Origin, authority: Authority
 ) -> None:
     process = psutil.Process(gateway.process.pid)

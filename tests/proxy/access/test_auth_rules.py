@@ -98,7 +98,7 @@ def test_other_paths_pass_where_a_rule_has_one_path(target: str) -> None:
         "/login%2Fx",
     ],
 )
-def test_a_path_that_lets_everybody_pass_leads_nowhere_else(target: str) -> None:
+def test_an_open_path_does_not_open_another_one(target: str) -> None:
     expected = None if target.startswith("/login?") else "/auth"
     assert asked(target, EVERYTHING, LOGIN) == expected
 
@@ -129,7 +129,7 @@ def test_the_longest_path_wins_then_the_one_with_a_host() -> None:
     assert asked("/a/b", {"path": "/a/b", "ask": "/4"}, *rules) == "/4"
 
 
-def test_without_rules_nobody_is_asked() -> None:
+def test_without_rules_there_is_no_auth_request() -> None:
     assert asked("//x/../y") is None
     assert not AuthRules().apply_to("/", b"x", b"X-User: a\r\n")
 
@@ -154,7 +154,7 @@ def test_what_only_resembles_it_stays(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
-def test_a_plain_request_that_says_it_is_not_carried_as_it_is(name: str) -> None:
+def test_a_simple_request_with_an_identity_header_is_not_forwarded_unchanged(name: str) -> None:
     fields = b"Host: a\r\n" + name.encode() + b": root\r\nAccept: */*\r\n"
     rules = auth_rules(ADMIN | {"copy_headers": ["X-User", "X-Groups", "X-Mail"]})
     assert rules.apply_to("/open", b"a", fields)

@@ -193,7 +193,7 @@ async def test_authorization_may_be_copied_and_is_still_asked_with() -> None:
     assert values(dash.requests[0], "authorization") == ["Bearer inner"]
 
 
-async def test_plain_requests_are_asked_about_too_and_open_ones_stay_plain() -> None:
+async def test_simple_requests_are_authenticated_too_and_open_ones_stay_on_the_fast_path() -> None:
     rules = [RULE, {"path": "/assets", "ask": None}]
     async with asking(rules=rules) as (gateway, dash), gateway.client() as client:
         for path, plain in ((b"/page", 0), (b"/assets/a.js", 1), (b"/page", 1), (b"/assets/../page", 1), (b"//x", 1)):
@@ -231,7 +231,7 @@ async def test_a_refusal_of_head_has_no_body() -> None:
 
 
 @pytest.mark.parametrize("status", [b"301 Moved", b"304 Not Modified", b"401 Unauthorized", b"403 No", b"500 Oh"])
-async def test_only_2xx_is_a_yes(status: bytes) -> None:
+async def test_only_2xx_allows(status: bytes) -> None:
     async with asking(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n") as (gateway, dash):
         assert (await gateway.ask(GET)).startswith(b"HTTP/1.1 " + status)
     assert not dash.requests
@@ -261,7 +261,7 @@ PAGE = b'<html><div id="react-entry-point"></div><script id="_dash-config" type=
     ids=["silent", "never ends", "nonsense", "101", "a page of Dash", "large"],
 )
 @pytest.mark.parametrize("request_", [GET, HANDSHAKE, GET.replace(b"GET", b"HEAD")], ids=["get", "handshake", "head"])
-async def test_without_an_answer_that_is_meant_nobody_passes(
+async def test_without_a_valid_auth_response_every_request_is_denied(
     answer: bytes, status: int, sentence: str, request_: bytes
 ) -> None:
     async with asking(answer, timeouts={"auth": "200ms"}) as (gateway, dash):
@@ -274,7 +274,7 @@ async def test_without_an_answer_that_is_meant_nobody_passes(
     assert not dash.requests
 
 
-async def test_a_dash_that_is_away_lets_nobody_pass_to_the_ws_service_either() -> None:
+async def test_an_unreachable_dash_denies_requests_to_the_ws_service_too() -> None:
     dash, ws = f"http://127.0.0.1:{free_port()}", Dash()
     async with origin(ws.play) as server, listening(dash, server.url, auth=[RULE], timeouts={"hold": 0}) as gateway:
         assert (await gateway.ask(HANDSHAKE)).startswith(b"HTTP/1.1 503 ")
@@ -338,7 +338,7 @@ async def test_a_client_that_leaves_ends_the_question() -> None:
 CACHED = {**RULE, "cache": "1h"}
 
 
-async def test_a_yes_holds_for_the_same_question_and_no_other() -> None:
+async def test_a_cached_result_is_used_for_the_same_auth_request_and_no_other() -> None:
     async with asking(YES, YES.replace(b"ada", b"bob"), rules=[CACHED]) as (gateway, dash):
         for _ in range(3):
             await gateway.ask(GET)
@@ -374,7 +374,7 @@ async def test_without_a_cache_each_request_is_asked_about() -> None:
     assert len(dash.questions) == 3
 
 
-async def test_a_yes_expires() -> None:
+async def test_a_cached_result_expires() -> None:
     dash = Dash()
     async with origin(dash.play) as server:
         upstream = Upstream("dash", server.url, idle=5, buffer=65536)

@@ -105,7 +105,7 @@ def test_what_is_no_origin_is_nobodys(origin: str) -> None:
     assert not passes(head(origin), every_word)
 
 
-def test_whoever_is_no_browser_says_no_origin_and_passes() -> None:
+def test_a_client_without_an_origin_is_allowed() -> None:
     assert passes(head(None))
     assert passes(head(None), OriginCheck(("https://app.example",)))
 
@@ -148,7 +148,7 @@ def test_two_origins_are_two_readings_of_one_request() -> None:
         ("https://inner:8000", {}, True),
     ],
 )
-def test_a_proxy_that_is_believed_says_what_the_browser_asked_for(
+def test_a_trusted_proxy_says_which_host_the_browser_asked_for(
     origin: str, fields: dict[str, str], allowed: bool
 ) -> None:
     is_renamed = "X_Forwarded_Host" in fields or "Forwarded" in fields
@@ -156,7 +156,7 @@ def test_a_proxy_that_is_believed_says_what_the_browser_asked_for(
     assert passes(head(origin, host, **fields), peer=FRONT) is allowed
 
 
-def test_anybody_elses_word_counts_for_nothing() -> None:
+def test_forwarding_headers_of_other_peers_are_ignored() -> None:
     claims = {"X_Forwarded_Host": "evil.example", "X_Forwarded_Proto": "https"}
     stranger = Peer("192.0.2.1")
     assert not passes(head("https://evil.example", **claims), peer=stranger)

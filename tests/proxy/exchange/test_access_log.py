@@ -232,7 +232,7 @@ def test_of_many_parameters_only_some_are_judged_and_the_others_not_written() ->
     assert "s3cr3t" not in shown and shown.endswith("...")
 
 
-def test_nobody_can_make_up_the_rest_of_a_line() -> None:
+def test_no_client_can_forge_the_rest_of_a_line() -> None:
     line = text_line(exchange(target='/a"\\ 200 -> ws (x) served id=e0'))
     assert line.count('"') == 2
     assert '"GET /a\\x22\\x5c 200 -> ws' in line

@@ -92,7 +92,7 @@ async def test_a_body_goes_along() -> None:
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-async def test_what_a_proxy_says_about_the_client_is_believed_if_it_is_trusted(trusted: bool) -> None:
+async def test_forwarding_headers_are_used_from_a_trusted_proxy(trusted: bool) -> None:
     heads: list[bytes] = []
     said = GET.replace(b"Accept", b"X-Forwarded-For: 203.0.113.9\r\nX-Request-ID: given\r\nAccept")
     proxies = ["127.0.0.1"] if trusted else []
@@ -249,7 +249,7 @@ async def test_a_silent_upstream_is_given_up() -> None:
         assert (await gateway.ended(2)).outcome is Outcome.UPSTREAM_TIMEOUT
 
 
-async def test_what_comes_behind_an_answer_is_given_to_nobody() -> None:
+async def test_bytes_after_a_response_are_given_to_no_client() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
@@ -334,7 +334,7 @@ async def test_an_upstream_is_not_left_waiting_behind_an_answer_that_filled_the_
 
 
 @pytest.mark.parametrize("cut", [0, 10, len(GET)])
-async def test_what_is_pipelined_behind_a_plain_request_waits_its_turn(cut: int) -> None:
+async def test_a_request_that_is_pipelined_after_a_simple_one_waits(cut: int) -> None:
     turn = asyncio.Event()
     async with warm(answering_when(turn, OK, OK, OK)) as (gateway, client, server):
         await client.send(GET)
@@ -348,7 +348,7 @@ async def test_what_is_pipelined_behind_a_plain_request_waits_its_turn(cut: int)
         assert server.connections == 1
 
 
-async def test_a_flood_behind_a_plain_request_is_not_collected() -> None:
+async def test_a_flood_after_a_simple_request_is_not_buffered() -> None:
     async with warm(silent) as (gateway, client, _):
         await client.send(GET)
         await gateway.carries(1)
@@ -391,7 +391,7 @@ async def test_an_idle_connection_that_has_spoken_is_not_used() -> None:
 # -- the end
 
 
-async def test_a_connection_that_is_idle_behind_a_plain_exchange_is_closed_in_time() -> None:
+async def test_a_connection_that_is_idle_after_a_simple_exchange_is_closed_in_time() -> None:
     async with warm(answering(OK), timeouts={"keepalive": "0.3s"}) as (gateway, client, _):
         await client.send(GET)
         assert await client.read(len(OK)) == OK
@@ -399,7 +399,7 @@ async def test_a_connection_that_is_idle_behind_a_plain_exchange_is_closed_in_ti
         assert await client.read_all() == b""
 
 
-async def test_a_plain_exchange_is_not_taken_for_an_idle_connection() -> None:
+async def test_a_simple_exchange_is_not_taken_for_an_idle_connection() -> None:
     turn = asyncio.Event()
     async with warm(answering_when(turn, OK), timeouts={"keepalive": "0.1s"}) as (gateway, client, _):
         await client.send(GET)
@@ -460,7 +460,7 @@ async def test_what_does_not_end_in_time_is_cut_and_the_log_says_who_did_it() ->
 # -- turns
 
 
-async def test_a_plain_exchange_is_in_flight_until_its_answer_is_whole() -> None:
+async def test_a_simple_exchange_is_in_flight_until_its_response_is_complete() -> None:
     turn = asyncio.Event()
     async with warm(answering_when(turn, OK)) as (gateway, client, _):
         await client.send(GET)
@@ -486,7 +486,7 @@ async def test_a_request_that_has_to_wait_for_its_turn_is_not_carried_so() -> No
         assert (gateway.plain, server.connections) == (1, 1)
 
 
-async def test_nobody_waits_longer_for_a_turn_than_the_config_allows() -> None:
+async def test_no_request_waits_longer_for_a_slot_than_the_config_allows() -> None:
     limits = {"in_flight": 1}
     async with warm(silent, limits=limits, timeouts={"queue": "50ms"}) as (gateway, client, _):
         await client.send(GET)

@@ -87,7 +87,7 @@ def test_what_is_refused_as_a_trailer_is_the_readers_to_say() -> None:
     assert read(b"1\r\na\r\n0\r\nHost: b\r\nContent-Length: 9\r\n\r\n", ANYTHING) == (b"a", b"")
 
 
-def test_small_chunks_are_no_fault_where_nobody_limits_them() -> None:
+def test_small_chunks_are_no_fault_without_a_limit() -> None:
     assert read(b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n", ANYTHING)[0] == b"a" * 20_000
 
 

@@ -171,7 +171,7 @@ async def test_a_connection_that_is_let_go_belongs_to_who_has_its_descriptor() -
     assert listener.connections == []
 
 
-async def test_a_connection_that_nobody_took_goes_on() -> None:
+async def test_a_connection_that_was_not_detached_goes_on() -> None:
     async def handler(client: ClientStream) -> SentResponse:
         if client.head.target == "/live":
             assert client.lend_socket()[1] == b""
@@ -304,7 +304,7 @@ async def test_the_last_trailer_of_a_body_is_no_field_of_the_next_head() -> None
     assert heads[1] == ((b"Host", b"x"),)
 
 
-async def test_whoever_reads_a_body_is_told_at_once_that_it_has_broken_off() -> None:
+async def test_the_reader_of_a_body_learns_at_once_that_it_has_broken_off() -> None:
     async def handler(client: ClientStream) -> SentResponse:
         assert await client.body.read() == b"a"
         client.write(b"begun ")
@@ -364,7 +364,7 @@ class Unmoved:
     def client_is_slow(self, is_slow: bool) -> None: ...
 
 
-async def test_a_body_that_nobody_reads_does_not_stop_the_reading_of_the_next_request() -> None:
+async def test_an_unread_body_does_not_stop_the_reading_of_the_next_request() -> None:
     """A plain request that fails is answered on the ordinary way, and its body stays where it is."""
     seen = []
 

@@ -32,14 +32,12 @@ HTML = (b"Accept", b"text/html,*/*")
         ("POST", (HTML,), False),
     ],
 )
-def test_a_person_waits_for_a_page_and_nobody_else(
-    method: str, fields: tuple[tuple[bytes, bytes], ...], expected: bool
-) -> None:
+def test_only_a_browser_gets_a_page(method: str, fields: tuple[tuple[bytes, bytes], ...], expected: bool) -> None:
     assert is_navigation(Head(method, "/", (1, 1), fields)) is expected
 
 
 @pytest.mark.parametrize(("upstream", "title"), [("dash", "Dash is starting"), ("ws", "The ws service is starting")])
-def test_an_upstream_that_is_away_is_said_to_be_starting(upstream: str, title: str) -> None:
+def test_an_unreachable_upstream_is_said_to_be_starting(upstream: str, title: str) -> None:
     kind, body = page(UpstreamUnreachable("It cannot be reached.", advice="Is it running?"), upstream)
     assert kind == b"text/html; charset=utf-8"
     text = body.decode()

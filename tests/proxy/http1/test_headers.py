@@ -281,7 +281,7 @@ def test_of_a_handshakes_upgrade_only_websocket_is_for_the_upstream(upgrade: lis
     assert [value for name, value in fields if name.lower() == b"upgrade"] == [b"websocket"]
 
 
-def test_a_plain_request_cannot_carry_an_upgrade_past_us() -> None:
+def test_a_request_that_is_no_handshake_cannot_carry_an_upgrade() -> None:
     assert sent((b"Upgrade", b"h2c"), (b"Connection", b"Upgrade, HTTP2-Settings"), (b"HTTP2-Settings", b"AA")) == []
 
 

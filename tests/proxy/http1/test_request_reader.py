@@ -434,7 +434,7 @@ def test_whatever_is_let_through_is_one_request_for_the_strictest_origin(seed: i
 
 @settings(max_examples=300)
 @given(st.integers(0, 1 << 30))
-def test_whatever_everybody_reads_in_one_way_passes_and_nothing_else(seed: int) -> None:
+def test_what_all_readers_read_in_one_way_is_accepted_and_nothing_else(seed: int) -> None:
     """The judge knows nothing of this code, and takes whatever the RFCs allow."""
     stream = write_play(Random(seed), 0).data
     reader = RequestReader(LIMITS)

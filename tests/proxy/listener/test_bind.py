@@ -85,7 +85,7 @@ async def test_the_socket_file_of_a_process_that_is_gone_is_replaced(tmp_path: P
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_SEQPACKET])
-async def test_a_socket_file_that_somebody_answers_is_left_alone(tmp_path: Path, kind: socket.SocketKind) -> None:
+async def test_a_socket_file_on_which_a_process_listens_is_left_alone(tmp_path: Path, kind: socket.SocketKind) -> None:
     path = tmp_path / "gateway.sock"
     with socket.socket(socket.AF_UNIX, kind) as alive:
         alive.bind(str(path))
@@ -203,7 +203,7 @@ async def test_a_folder_may_be_reached_by_a_link(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "x.sock").exists()
 
 
-async def test_a_socket_whose_queue_is_full_is_somebodys_and_holds_nobody_up(tmp_path: Path) -> None:
+async def test_a_socket_whose_backlog_is_full_is_in_use_and_delays_nothing(tmp_path: Path) -> None:
     path = tmp_path / "gateway.sock"
     with socket.socket(socket.AF_UNIX) as owner, socket.socket(socket.AF_UNIX) as first:
         owner.bind(str(path))

@@ -36,7 +36,7 @@ def admitted(verdict: Admitted | Rejected) -> Admitted:
     return verdict
 
 
-def turned_away(verdict: Admitted | Rejected) -> Rejected:
+def rejected(verdict: Admitted | Rejected) -> Rejected:
     assert isinstance(verdict, Rejected), verdict
     return verdict
 
@@ -47,14 +47,14 @@ def turned_away(verdict: Admitted | Rejected) -> Rejected:
 def test_the_limit_th_passes_one_more_does_not_and_after_one_has_left_it_does() -> None:
     admission = ClientLimits()
     first, *_ = [admitted(admission.connection("203.0.113.7", 3, 0.0)) for _ in range(3)]
-    refused = turned_away(admission.connection("203.0.113.7", 3, 0.0))
+    refused = rejected(admission.connection("203.0.113.7", 3, 0.0))
     assert (refused.error.status, dict(refused.error.headers)[b"Retry-After"]) == (429, b"5")
     admitted(admission.connection("203.0.113.8", 3, 0.0))
     first.slot.release()
     first.slot.release()
     assert admission.connections.of("203.0.113.7") == 2, "the second release counts nothing"
     admitted(admission.connection("203.0.113.7", 3, 0.0))
-    turned_away(admission.connection("203.0.113.7", 3, 0.0))
+    rejected(admission.connection("203.0.113.7", 3, 0.0))
 
 
 def test_without_a_limit_clients_are_counted_all_the_same() -> None:
@@ -63,8 +63,8 @@ def test_without_a_limit_clients_are_counted_all_the_same() -> None:
     for _ in range(5):
         admitted(admission.connection("203.0.113.7", None, 0.0))
         admitted(admission.websocket("203.0.113.7", NO_LIMITS, 0.0))
-    turned_away(admission.connection("203.0.113.7", 5, 0.0))
-    refused = turned_away(admission.websocket("203.0.113.7", limits(websockets_per_client=5), 0.0))
+    rejected(admission.connection("203.0.113.7", 5, 0.0))
+    refused = rejected(admission.websocket("203.0.113.7", limits(websockets_per_client=5), 0.0))
     assert refused.error.status == 429
     assert (
         refused.error.detail
@@ -76,7 +76,7 @@ def test_a_handshake_that_is_refused_for_its_number_costs_no_pace() -> None:
     admission, few = ClientLimits(), limits(websockets_per_client=1, handshakes_per_second=1)
     slot = admitted(admission.websocket("203.0.113.7", few, 0.0)).slot
     for _ in range(100):
-        turned_away(admission.websocket("203.0.113.7", few, 0.5))
+        rejected(admission.websocket("203.0.113.7", few, 0.5))
     slot.release()
     assert admitted(admission.websocket("203.0.113.7", few, 1.0)).delay == 0
 
@@ -85,10 +85,10 @@ def test_bytes_that_wait_are_counted_for_their_client_until_they_are_taken() -> 
     admission = ClientLimits()
     first = admitted(admission.buffer("203.0.113.7", 60, 100, 0.0)).slot
     assert admission.buffered.of("203.0.113.7") == 60
-    refused = turned_away(admission.buffer("203.0.113.7", 41, 100, 0.0))
+    refused = rejected(admission.buffer("203.0.113.7", 41, 100, 0.0))
     assert "60 bytes wait" in refused.notice
     assert "gateway.limits.buffered_per_client (100)" in refused.notice
-    assert turned_away(admission.buffer("203.0.113.7", 41, 100, 1.0)).notice == "", "once a minute"
+    assert rejected(admission.buffer("203.0.113.7", 41, 100, 1.0)).notice == "", "once a minute"
     second = admitted(admission.buffer("203.0.113.7", 40, 100, 0.0)).slot
     admitted(admission.buffer("203.0.113.8", 100, 100, 0.0)).slot.release()
     admitted(admission.buffer("203.0.113.7", 1000, None, 0.0)).slot.release()
@@ -111,7 +111,7 @@ def test_more_than_there_are_cannot_leave() -> None:
     assert (tally.of("a"), tally.total) == (1, 1)
 
 
-def test_what_is_handed_over_is_counted_out_by_whoever_has_it() -> None:
+def test_a_lease_that_is_handed_over_is_released_by_its_new_owner() -> None:
     tally = ClientCounter()
     slot = Slot(tally, "a")
     assert slot.hand_over() == "a"
@@ -121,7 +121,7 @@ def test_what_is_handed_over_is_counted_out_by_whoever_has_it() -> None:
     assert (tally.total, tally.clients) == (0, 0)
 
 
-def test_whoever_waits_for_room_is_told_of_each_that_leaves() -> None:
+def test_a_waiter_is_woken_by_each_release() -> None:
     tally, told = ClientCounter(), []
     tally.on_leave = lambda: told.append(tally.total)
     one, two = Slot(tally, "a"), Slot(tally, "b")
@@ -221,7 +221,7 @@ def test_a_seconds_worth_passes_at_once_as_many_again_wait_and_more_are_refused(
     delays = [admitted(admission.websocket("203.0.113.7", pace, 0.0)).delay for _ in range(200)]
     assert delays[:100] == [0] * 100
     assert delays[100:] == pytest.approx([(number + 1) / 100 for number in range(100)])
-    refused = turned_away(admission.websocket("203.0.113.7", pace, 0.0))
+    refused = rejected(admission.websocket("203.0.113.7", pace, 0.0))
     assert (refused.error.status, dict(refused.error.headers)[b"Retry-After"]) == (429, b"1")
     assert admitted(admission.websocket("203.0.113.8", pace, 0.0)).delay == 0, "others are as before"
     assert admitted(admission.websocket("203.0.113.7", pace, 0.01)).delay == pytest.approx(1.0)
@@ -285,7 +285,7 @@ def test_a_flood_of_addresses_costs_the_same_for_each_and_forgets_the_oldest() -
 def test_the_log_says_the_same_of_a_client_once_a_minute() -> None:
     admission = ClientLimits()
     admitted(admission.connection("203.0.113.7", 1, 0.0))
-    notices = [turned_away(admission.connection("203.0.113.7", 1, now)).notice for now in (0.0, 1.0, 59.0, 60.0, 61.0)]
+    notices = [rejected(admission.connection("203.0.113.7", 1, now)).notice for now in (0.0, 1.0, 59.0, 60.0, 61.0)]
     assert notices == [notices[0], "", "", notices[0], ""]
     assert notices[0] == (
         "203.0.113.7 has 1 connections, the most that gateway.limits.connections_per_client allows, and gets no more; "
@@ -297,12 +297,12 @@ def test_each_limit_has_its_own_line() -> None:
     admission, few = ClientLimits(), limits(websockets_per_client=3, handshakes_per_second=1)
     for _ in range(2):
         admission.websocket("203.0.113.7", few, 0.0)
-    fast = turned_away(admission.websocket("203.0.113.7", few, 0.0)).notice
+    fast = rejected(admission.websocket("203.0.113.7", few, 0.0)).notice
     assert fast.startswith(
         "203.0.113.7 opens more than the 1 per second that gateway.limits.handshakes_per_second allows"
     )
     admitted(admission.websocket("203.0.113.7", few, 5.0))
-    many = turned_away(admission.websocket("203.0.113.7", few, 9.0)).notice
+    many = rejected(admission.websocket("203.0.113.7", few, 9.0)).notice
     assert many.startswith("203.0.113.7 has 3 WebSockets, the most that gateway.limits.websockets_per_client allows")
 
 
@@ -311,9 +311,9 @@ def test_a_flood_of_addresses_writes_a_hundred_lines_a_minute() -> None:
     addresses = [f"10.0.{number >> 8}.{number & 255}" for number in range(1000)]
     for address in addresses:
         admitted(admission.connection(address, 1, 0.0))
-    lines = [turned_away(admission.connection(address, 1, 0.0)).notice for address in addresses]
+    lines = [rejected(admission.connection(address, 1, 0.0)).notice for address in addresses]
     assert len([line for line in lines if line]) == 100
-    assert turned_away(admission.connection(addresses[-1], 1, 60.0)).notice
+    assert rejected(admission.connection(addresses[-1], 1, 60.0)).notice
 
 
 # -- connections
@@ -325,10 +325,10 @@ def test_a_trusted_proxy_has_no_limit_of_connections_and_a_reload_counts_at_once
     limiter = ConnectionLimiter(admission, settings, 1024)
     for address in ("10.0.0.7", "10.0.0.7", "203.0.113.7"):
         admitted(limiter.admit(address, 0.0))
-    turned_away(limiter.admit("203.0.113.7", 0.0))
+    rejected(limiter.admit("203.0.113.7", 0.0))
     limiter.reconfigure(Settings.model_validate({"limits": {"connections_per_client": 2, "connections": 4}}))
     admitted(limiter.admit("203.0.113.7", 0.0))
-    turned_away(limiter.admit("10.0.0.7", 0.0))
+    rejected(limiter.admit("10.0.0.7", 0.0))
     assert limiter.room == "room for 4 connections (gateway.limits.connections)"
     assert limiter.is_full
     assert limiter.connections.total == 4

@@ -79,7 +79,7 @@ async def test_standing_counts_anew_after_progress() -> None:
     assert reader.looks == 3 + 5
 
 
-async def test_nobody_is_looked_at_when_nobody_is_there() -> None:
+async def test_nothing_is_swept_when_there_is_nothing_to_sweep() -> None:
     looks = 0
 
     def nobody() -> list[Pile]:

@@ -59,7 +59,7 @@ def test_12_is_the_oldest_version(authority: Authority) -> None:
     assert meet(server, client).version == "TLSv1.2"
 
 
-def test_nobody_may_ask_for_a_second_handshake(authority: Authority) -> None:
+def test_a_second_handshake_is_refused(authority: Authority) -> None:
     assert server_context(Tls(**authority.issue())).options & ssl.OP_NO_RENEGOTIATION
 
 
@@ -94,7 +94,7 @@ def test_a_key_of_another_certificate_is_said_to_be_one(authority: Authority) ->
         server_context(Tls(**files))
 
 
-def test_nobody_is_asked_for_a_passphrase(authority: Authority) -> None:
+def test_there_is_no_prompt_for_a_passphrase(authority: Authority) -> None:
     files = authority.issue()
     encrypt(Path(files["key"]))
     with pytest.raises(TlsError, match=r"server\.key is encrypted") as caught:
@@ -202,7 +202,7 @@ def test_a_new_certificate_that_is_wrong_changes_nothing(authority: Authority) -
     assert meet(certificate.context, authority.client()) == first
 
 
-def test_an_upstream_is_believed_by_name_and_by_authority(authority: Authority, tmp_path: Path) -> None:
+def test_an_upstream_is_trusted_by_name_and_by_authority(authority: Authority, tmp_path: Path) -> None:
     server = server_context(Tls(**authority.issue("localhost")))
     ours = upstream_context(str(authority.file))
     assert meet(server, ours).alpn == "http/1.1"

@@ -140,7 +140,7 @@ async def test_who_sends_without_end_is_cut(listening: socket.socket) -> None:
     rig.close()
 
 
-async def test_the_oldest_makes_room_and_whoever_asks_is_answered(rig: Rig) -> None:
+async def test_the_oldest_is_closed_and_a_request_is_answered(rig: Rig) -> None:
     crowd = rig.dial(5 * PLACES)
     assert await ask(rig) == b"%d bytes" % len(REQUEST)
     assert len(rig.listener) <= PLACES
@@ -176,7 +176,7 @@ async def test_without_a_descriptor_it_pauses_says_so_and_goes_on(
     rig.close()
 
 
-async def test_closing_ends_everybody(rig: Rig) -> None:
+async def test_closing_ends_all_connections(rig: Rig) -> None:
     silent = rig.dial(3)
     assert await ask(rig)
     rig.listener.close()

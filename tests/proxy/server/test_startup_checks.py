@@ -49,7 +49,7 @@ def test_a_name_counts_by_what_is_behind_it(path: Path, monkeypatch: pytest.Monk
     assert "(192.0.2.7)" in found
 
 
-def test_a_name_that_nobody_knows_is_left_to_the_start() -> None:
+def test_an_unknown_host_name_is_left_to_the_start() -> None:
     assert not list(objections(Settings(admin="gateway.invalid:8001")))
 
 

@@ -139,7 +139,7 @@ async def test_a_gateway_that_is_there_learns_at_once(rig: Rig) -> None:
         assert live == wire.Live(opening("x1").socket)
 
 
-async def test_an_end_that_nobody_hears_waits_for_the_next_gateway(rig: Rig) -> None:
+async def test_an_end_without_a_gateway_is_reported_to_the_next_one(rig: Rig) -> None:
     first = await rig.gateway()
     async with handed_over(first, "x1") as peer:
         first.close()
@@ -269,7 +269,7 @@ async def test_another_users_gateway_is_refused(
     )
 
 
-async def test_root_may_hand_over_to_anybody(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_root_may_hand_over_to_any_user(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "peer_credentials", lambda _: PeerCredentials(7, 0))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert await rig.dial().greet() == 0

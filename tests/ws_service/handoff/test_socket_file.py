@@ -47,7 +47,7 @@ def test_a_file_that_a_crashed_service_left_is_replaced(path: Path) -> None:
     claim.release()
 
 
-def test_a_path_that_somebody_answers_is_not_taken(path: Path) -> None:
+def test_a_path_on_which_a_process_listens_is_not_taken(path: Path) -> None:
     claim = Claim(path)
     with pytest.raises(ListenError, match="is answered by another ws service already; stop that one, or change"):
         Claim(path)
@@ -130,7 +130,7 @@ def test_a_folder_of_another_user_is_refused(path: Path) -> None:
     assert os.listdir(path.parent) == []
 
 
-def test_a_folder_that_everybody_may_write_into_is_refused_unless_it_is_sticky(path: Path) -> None:
+def test_a_world_writable_folder_is_refused_unless_it_is_sticky(path: Path) -> None:
     path.parent.mkdir()
     path.parent.chmod(0o777)
     with pytest.raises(PermissionError, match="others may write into the folder"):

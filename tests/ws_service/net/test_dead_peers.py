@@ -58,7 +58,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[asyncio.BaseTranspor
 Verdicts = dict[asyncio.BaseTransport | None, bool | None]
 
 
-async def test_who_has_vanished_is_ended_and_nobody_else(asked: Verdicts) -> None:
+async def test_a_vanished_peer_is_cut_and_no_other(asked: Verdicts) -> None:
     gone, slow, well, idle = End(5), End(5), End(5), End(0)
     asked.update({gone.wire: True, slow.wire: False, well.wire: None})
     lost = End(5)

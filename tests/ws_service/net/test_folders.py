@@ -74,7 +74,7 @@ def test_links_are_gone_from_what_is_returned(tmp_path: Path) -> None:
     assert safe_folder(tmp_path / "link") == (tmp_path / "run").resolve()
 
 
-def test_a_socket_of_another_kind_that_somebody_answers_is_not_replaced(tmp_path: Path) -> None:
+def test_a_socket_of_another_kind_on_which_a_process_listens_is_not_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
         other.bind(str(tmp_path / "x.sock"))
         other.listen(1)
