@@ -79,37 +79,45 @@ def program(
     """
 
     def decorate(serve: Callable[[Path | None, str | None], None]) -> click.Group:
-        @click.group(cls=Commands, invoke_without_command=True, help=serve.__doc__)
-        @config_option
-        @click.option(
-            "--print-config", is_flag=True, help="Print every setting of both programs with its value, and stop."
-        )
-        @click.version_option(package_name="dash-ws-proxy")
-        @click.pass_context
-        def main(context: click.Context, path: Path | None, print_config: bool) -> None:
-            context.obj = path
-            if context.invoked_subcommand is not None:
-                return
-            path, which = find(path)
-            if print_config:
-                with mistakes_shown(which):
-                    click.echo(whole_file().printed(path), nl=False)
-            else:
-                serve(path, which)
-
-        @main.command(help=check_help)
-        @config_option
-        @click.option("--section", "only", type=click.Choice(SECTIONS), help="Look at this section alone.")
-        @click.pass_context
-        def check(context: click.Context, path: Path | None, only: str | None) -> None:
-            path, which = find(path or context.obj)
-            if which:
-                click.echo(which, err=True)
-            sys.exit(whole_file().report_to_terminal(path, only))
-
-        return main
+        group = _group(serve, whole_file)
+        group.add_command(_check(whole_file, check_help))
+        return group
 
     return decorate
+
+
+def _group(serve: Callable[[Path | None, str | None], None], whole_file: Callable[[], WholeFile]) -> click.Group:
+    @click.group(cls=Commands, invoke_without_command=True, help=serve.__doc__)
+    @config_option
+    @click.option("--print-config", is_flag=True, help="Print every setting of both programs with its value, and stop.")
+    @click.version_option(package_name="dash-ws-proxy")
+    @click.pass_context
+    def main(context: click.Context, path: Path | None, print_config: bool) -> None:
+        context.obj = path
+        if context.invoked_subcommand is not None:
+            return
+        path, which = find(path)
+        if print_config:
+            with mistakes_shown(which):
+                click.echo(whole_file().printed(path), nl=False)
+        else:
+            serve(path, which)
+
+    return main
+
+
+def _check(whole_file: Callable[[], WholeFile], text: str) -> click.Command:
+    @click.command("check", cls=Command, help=text)
+    @config_option
+    @click.option("--section", "only", type=click.Choice(SECTIONS), help="Look at this section alone.")
+    @click.pass_context
+    def check(context: click.Context, path: Path | None, only: str | None) -> None:
+        path, which = find(path or context.obj)
+        if which:
+            click.echo(which, err=True)
+        sys.exit(whole_file().report_to_terminal(path, only))
+
+    return check
 
 
 @contextmanager
