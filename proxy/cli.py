@@ -23,7 +23,7 @@ from proxy.gateway.routing import Forward, Refuse, Upgrade, decide, make_table
 from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.headers import Head
 from proxy.net.peer import Peer
-from proxy.net.tls import Contexts
+from proxy.net.tls_files import TlsFiles
 from proxy.server.run import serve
 from proxy.server.startup_checks import objections
 from ws_service.command_line import (
@@ -57,16 +57,16 @@ _EXAMPLE_KEY = b"ZGFzaC13cy1wcm94eS1leA=="
 )
 def main(path: Path | None, which: str | None) -> None:
     """One port in front of a Dash server: WebSockets to their own service, the rest to Dash."""
-    contexts = Contexts()
+    tls_files = TlsFiles()
     with mistakes_shown(which, is_logged=True):
         file = _read(path)
-        settings = load_settings(file, check=partial(objections, contexts=contexts))
+        settings = load_settings(file, check=partial(objections, tls_files=tls_files))
     read_again = partial(_read_again, path) if path is not None else None
     try:
         with standard_error() as writer, asyncio.Runner(loop_factory=_loop_factory()) as runner:
             logging.basicConfig(level=logging.INFO, handlers=[LogHandler(writer, "%(levelname)s %(message)s")])
             log_start(logger, which, file, NAME)
-            runner.run(serve(settings, folder_of(path), read_again, contexts))
+            runner.run(serve(settings, folder_of(path), read_again, tls_files))
     except (ListenError, TlsError) as error:
         fail(f"dash-ws-proxy: {error}", CANNOT_LISTEN)
 
@@ -144,12 +144,12 @@ def _read(path: Path | None) -> ConfigFile | None:
     return None if path is None else ConfigFile(path, {NAME: Settings})
 
 
-def _read_again(path: Path) -> tuple[Settings, Contexts]:
+def _read_again(path: Path) -> tuple[Settings, TlsFiles]:
     """Read and check a file while the gateway runs. Raises ConfigError."""
-    file, contexts = _read(path), Contexts()
-    settings = load_settings(file, check=partial(objections, contexts=contexts))
+    file, tls_files = _read(path), TlsFiles()
+    settings = load_settings(file, check=partial(objections, tls_files=tls_files))
     log_start(logger, None, file, NAME)
-    return settings, contexts
+    return settings, tls_files
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

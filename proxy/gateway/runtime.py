@@ -17,7 +17,7 @@ from proxy.gateway.routing import Table, make_table
 from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.head_limits import HeadLimits
 from proxy.http1.http_listener import ListenerOptions
-from proxy.net.tls import Content, Contexts
+from proxy.net.tls_files import CertificateFile, TlsFiles
 from proxy.upstream.upstream import Upstream, UpstreamOptions, make_upstreams
 
 
@@ -27,8 +27,8 @@ class Runtime:
 
     upstreams: by name. upstream_options: how each of them is dealt with, once this is in force. auth_rules, auth: which
     requests are asked about, and how. reader: of what the browser asked. listener_options: what holds for clients.
-    tls: what the public listener speaks TLS with; None: it speaks none. certificates: what is in the files of
-    certificates, by setting.
+    tls: the context of the public listener; None: it speaks no TLS. certificates: the files of certificates, by
+    setting.
     """
 
     settings: Settings
@@ -40,7 +40,7 @@ class Runtime:
     reader: ForwardedReader
     listener_options: ListenerOptions
     tls: ssl.SSLContext | None
-    certificates: Mapping[str, Content]
+    certificates: Mapping[str, CertificateFile]
 
     def reconfigure_upstreams(self) -> None:
         """Deal with the upstreams as this says: the part of putting it in force that others see at once."""
@@ -48,18 +48,18 @@ class Runtime:
             upstream.reconfigure(**self.upstream_options[name])
 
 
-def make_runtime(settings: Settings, before: Runtime | None = None, contexts: Contexts | None = None) -> Runtime:
+def make_runtime(settings: Settings, before: Runtime | None = None, tls_files: TlsFiles | None = None) -> Runtime:
     """Return what settings mean. Raises TlsError when a file cannot be used that they name.
 
     Everything that can fail is done here, and nothing that is in force is changed (issue 9).
     before: that of the reading before; an upstream that they share is one object, with what it knows, and keeps its
     options until ``reconfigure_upstreams``.
-    contexts: what the check of the settings has made of files, so that what was checked is what is used. None: files
-    are read now.
+    tls_files: those that the check of the settings has read, so that what was checked is what is used. None: they are
+    read now.
     """
-    contexts = contexts or Contexts()
+    tls_files = tls_files or TlsFiles()
     auth_rules = AuthRules(settings.auth)
-    upstreams, options = make_upstreams(settings, before.upstreams if before else {}, contexts)
+    upstreams, options = make_upstreams(settings, before.upstreams if before else {}, tls_files)
     return Runtime(
         settings,
         make_table(settings),
@@ -69,8 +69,8 @@ def make_runtime(settings: Settings, before: Runtime | None = None, contexts: Co
         ForwardAuth(upstreams["dash"], auth_rules.identity_headers, settings.timeouts),
         ForwardedReader(settings.trusted_proxies),
         listener_options(settings),
-        None if settings.tls is None else contexts.server(settings.tls),
-        contexts.contents(settings),
+        None if settings.tls is None else tls_files.server(settings.tls),
+        tls_files.certificates(settings),
     )
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 from proxy.errors import TooMany
 from proxy.http1.error_pages import error_message
@@ -25,7 +26,7 @@ from proxy.listener.proxy_protocol import HeaderError
 from proxy.net.client_limits import ConnectionLimiter, Rejected, Slot, client_key
 from proxy.net.concurrency import PerClientConcurrency
 from proxy.net.peer import Peer, Trusted, is_trusted
-from proxy.net.tls import Certificate, why
+from proxy.net.tls import why
 from ws_service.logs.limited_log import LimitedLog
 from ws_service.net.accept_loop import AcceptLoop
 from ws_service.net.descriptors import accept_failure
@@ -75,15 +76,25 @@ class _PendingConnection:
     protocol: asyncio.Protocol | None = None
 
 
+class AcceptorOptions(TypedDict):
+    """What holds for connections from when they are accepted: what a reload may change.
+
+    timeout: seconds for all that comes before a protocol has the connection: a PROXY header, the ClientHello, waiting
+    for fewer of that client's handshakes to be under way, and the handshake.
+    proxies: those that send a PROXY header, and must; all others are closed. None: no PROXY header is read.
+    tls: the context of the connections; None: without TLS, which a reload does not change.
+    """
+
+    timeout: float
+    proxies: Trusted | None
+    tls: ssl.SSLContext | None
+
+
 class Acceptor:
     """Accepts the connections of one listener, from now on.
 
     sockets: listening; the caller's to close. factory: makes the protocol of a connection.
-    timeout: seconds for all that comes before a protocol has the connection: a PROXY header, the ClientHello, waiting
-    for fewer of that client's handshakes to be under way, and the handshake.
     limiter: decides which connections are accepted; None: all.
-    certificate: for TLS; None: without TLS.
-    proxies: those that send a PROXY header, and must; all others are closed. None: no PROXY header is read.
     """
 
     def __init__(
@@ -91,17 +102,13 @@ class Acceptor:
         sockets: Sequence[socket.socket],
         factory: ProtocolFactory,
         *,
-        timeout: float,
         limiter: ConnectionLimiter | None = None,
-        certificate: Certificate | None = None,
-        proxies: Trusted | None = None,
+        **options: Unpack[AcceptorOptions],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._factory = factory
-        self._timeout = max(timeout, _SHORTEST)
         self._limiter = limiter
-        self._certificate = certificate
-        self._proxies = proxies
+        self._options = options
         self._pending: dict[asyncio.Task[None], _PendingConnection] = {}
         self.handshakes = PerClientConcurrency()
         """TLS handshakes under way, by client."""
@@ -111,7 +118,7 @@ class Acceptor:
         for listener in sockets:  # what is accepted inherits all that is set here
             keep_alive(listener)
             _send_at_once(listener)
-            if certificate is not None:
+            if options["tls"] is not None:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _TLS_RECEIVE_BUFFER)
         self.accepting = AcceptLoop(
             sockets, self._accepted, self._accept_failed, batch=_BATCH, may_accept=self._may_accept
@@ -121,10 +128,9 @@ class Acceptor:
         """How many connections are pending."""
         return len(self._pending)
 
-    def reconfigure(self, *, timeout: float, proxies: Trusted | None) -> None:
+    def reconfigure(self, **options: Unpack[AcceptorOptions]) -> None:
         """Have other options for connections that come from here on, and accept as many as there may be now."""
-        self._timeout = max(timeout, _SHORTEST)
-        self._proxies = proxies
+        self._options = options
         self.resume()
 
     def resume(self) -> None:
@@ -184,7 +190,7 @@ class Acceptor:
         if isinstance(verdict, Rejected):
             if verdict.notice:
                 logger.warning("%s", verdict.notice)
-            if self._certificate is None:
+            if self._options["tls"] is None:
                 _send_rejection(pending.sock, verdict.error)
             pending.sock.close()
             return False
@@ -193,17 +199,18 @@ class Acceptor:
 
     async def _establish(self, pending: _PendingConnection) -> None:
         """Bring one connection to its protocol, or close it. Raises nothing, unless it is cancelled."""
+        options = self._options
         try:
-            if self._proxies is None and self._certificate is None:
+            if options["proxies"] is None and options["tls"] is None:
                 await self._connect(pending)
                 return
-            async with asyncio.timeout(self._timeout) as deadline:
-                if self._proxies is not None:
-                    pending.peer = await _named_by_proxy(pending, self._proxies)
+            async with asyncio.timeout(max(options["timeout"], _SHORTEST)) as deadline:
+                if options["proxies"] is not None:
+                    pending.peer = await _named_by_proxy(pending, options["proxies"])
                     pending.address = pending.peer.address
                     if not self._admit(pending):
                         return
-                if self._certificate is None:
+                if options["tls"] is None:
                     deadline.reschedule(None)  # cancelled, it would lose the transport
                     await self._connect(pending)
                     return
@@ -211,7 +218,7 @@ class Acceptor:
                 async with self._handshake(pending.address):
                     left = (deadline.when() or 0.0) - self._loop.time()
                     deadline.reschedule(None)  # as above; TLS has its own
-                    await self._connect(pending, self._certificate.context, max(left, _SHORTEST))
+                    await self._connect(pending, options["tls"], max(left, _SHORTEST))
         except (OSError, HeaderError, HelloError) as error:  # TimeoutError is an OSError
             pending.sock.close()  # its transport has, if it came to one
             self._log_failure(pending.address, error)

@@ -12,7 +12,7 @@ from proxy.config import ConfigError, Settings
 from proxy.errors import TlsError
 from proxy.exchange.access_log import AccessLog
 from proxy.exchange.lifecycle import State
-from proxy.net.tls import Contexts
+from proxy.net.tls_files import TlsFiles
 from proxy.server import systemd
 from proxy.server.config_diff import CannotApply
 from proxy.server.server import Server
@@ -24,7 +24,7 @@ logger = logging.getLogger("proxy")
 
 _STDOUT = 1
 
-Read = tuple[Settings, Contexts]
+Read = tuple[Settings, TlsFiles]
 """Settings that have been read and checked, and what the check has made of files."""
 
 
@@ -32,20 +32,20 @@ async def serve(
     settings: Settings,
     folder: Path = Path(),
     read_again: Callable[[], Read] | None = None,
-    contexts: Contexts | None = None,
+    tls_files: TlsFiles | None = None,
 ) -> None:
     """Run the gateway until SIGTERM or SIGINT; a second one stops it at once. SIGHUP reads the configuration again.
 
     folder: of the config file; the working directory where there is none.
     read_again: reads the config file, and raises ConfigError; None where there is none.
-    contexts: what the check of the settings has made of files. None: they are read now.
+    tls_files: those that the check of the settings has read. None: they are read now.
 
     Raises ListenError when it cannot listen, and TlsError when it cannot speak TLS as it was told.
     """
     writer = LogWriter(_STDOUT, "the access log")
     log = AccessLog(settings.access_log, writer.write)
     try:
-        server = Server(settings, log, folder, raise_descriptor_limit(), contexts)
+        server = Server(settings, log, folder, raise_descriptor_limit(), tls_files)
         await _obey(server, settings, log, read_again)
     finally:
         log.flush()

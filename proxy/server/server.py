@@ -15,11 +15,10 @@ from proxy.gateway.handler import Gateway
 from proxy.gateway.recorder import Observer
 from proxy.gateway.runtime import Runtime, make_runtime
 from proxy.http1.http_listener import Listener
-from proxy.listener.acceptor import Acceptor
+from proxy.listener.acceptor import Acceptor, AcceptorOptions
 from proxy.listener.bind import bind
 from proxy.net.client_limits import ClientLimits, ConnectionLimiter, admin_places
-from proxy.net.peer import Trusted
-from proxy.net.tls import Certificate, Contexts, renewals
+from proxy.net.tls_files import TlsFiles, renewals
 from proxy.server.admin import Admin
 from proxy.server.admin_listener import AdminListener
 from proxy.server.config_diff import merge
@@ -34,11 +33,10 @@ class Server:
     """The gateway as a process: two listeners, the exchanges in flight, and the end of both.
 
     folder: of the config file; the working directory where there is none. files: that this process may open.
-    contexts: what the check of the settings has made of files. None: they are read now.
+    tls_files: those that the check of the settings has read. None: they are read now.
 
     Raises TlsError when a file cannot be used that TLS needs.
 
-    ``certificate``: of the public listener; a reload exchanges it; None without TLS.
     ``limiter``: decides which connections are accepted.
     """
 
@@ -48,9 +46,9 @@ class Server:
         observe: Observer,
         folder: Path = Path(),
         files: int = 1024,
-        contexts: Contexts | None = None,
+        tls_files: TlsFiles | None = None,
     ) -> None:
-        runtime = make_runtime(settings, None, contexts)
+        runtime = make_runtime(settings, None, tls_files)
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
         limits = ClientLimits()
         self._gateway = Gateway(runtime, self._lifecycle, observe, folder, limits)
@@ -58,7 +56,6 @@ class Server:
         self._listener = Listener(self._gateway, runtime.listener_options)
         self._drain = Drain(self._gateway, self._listener, self._lifecycle)
         self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
-        self.certificate = None if runtime.tls is None else Certificate(runtime.tls)
         self._bound: list[Bound] = []
         self._acceptor: Acceptor | None = None
         self._admin = Admin(
@@ -89,10 +86,8 @@ class Server:
         self._acceptor = Acceptor(
             public_sockets,
             self._listener,
-            timeout=settings.timeouts.head,
             limiter=self.limiter,
-            certificate=self.certificate,
-            proxies=_header_senders(settings),
+            **_acceptor_options(self._gateway.runtime),
         )
         self._admin_listener = AdminListener(
             admin_sockets,
@@ -156,20 +151,20 @@ class Server:
         """Where the process is in its life."""
         return self._lifecycle.state
 
-    def reload(self, read: Settings, contexts: Contexts | None = None) -> Settings:
+    def reload(self, read: Settings, tls_files: TlsFiles | None = None) -> Settings:
         """Serve by other settings from here on, and log what that changes; returns those that are in force now.
 
         All of it or nothing (issue 9): whatever can fail, files that are read
         above all, is made once and before anything is swapped; the swap
         assigns what was made. Exchanges under way keep the configuration that
         they began with, connections and tunnels are not touched.
-        contexts: what the check of ``read`` has made of files, so that what was checked is what is used. None: they
+        tls_files: those that the check of ``read`` has read, so that what was checked is what is used. None: they
         are read now.
         Raises CannotApply and TlsError, with nothing changed.
         """
         before = self._gateway.runtime
         settings, staying = merge(before.settings, read)
-        runtime = make_runtime(settings, before, contexts)
+        runtime = make_runtime(settings, before, tls_files)
         changes = differences(before.settings, settings) + renewals(before.certificates, runtime.certificates)
         # From here on nothing reads, parses or refuses.
         self._reconfigure(runtime)
@@ -183,15 +178,13 @@ class Server:
         self._gateway.reconfigure(runtime)
         self._listener.reconfigure(runtime.listener_options)
         self.limiter.reconfigure(settings)
-        if self.certificate is not None and runtime.tls is not None:
-            self.certificate.context = runtime.tls
         if self._acceptor is not None:
-            self._acceptor.reconfigure(timeout=settings.timeouts.head, proxies=_header_senders(settings))
+            self._acceptor.reconfigure(**_acceptor_options(runtime))
 
     @property
     def addresses(self) -> list[str]:
         """The public URL, or the path of the unix socket."""
-        scheme = "http" if self.certificate is None else "https"
+        scheme = "http" if self._gateway.runtime.tls is None else "https"
         names = [sock.getsockname() for sock in self._bound[0].sockets]
         return [_url(scheme, name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
 
@@ -213,9 +206,14 @@ async def _to_its_end(task: asyncio.Task[None]) -> None:
         raise asyncio.CancelledError
 
 
-def _header_senders(settings: Settings) -> Trusted | None:
-    """Return which peers must send a PROXY header; None: none is read."""
-    return settings.trusted_proxies if settings.proxy_protocol else None
+def _acceptor_options(runtime: Runtime) -> AcceptorOptions:
+    """Return what holds for connections that are accepted."""
+    settings = runtime.settings
+    return AcceptorOptions(
+        timeout=settings.timeouts.head,
+        proxies=settings.trusted_proxies if settings.proxy_protocol else None,
+        tls=runtime.tls,
+    )
 
 
 def _url(scheme: str, name: tuple[Any, ...]) -> str:

@@ -9,19 +9,18 @@ from ipaddress import ip_address
 
 from proxy.config import Objection, Settings, Tls, split_listen
 from proxy.errors import TlsError
-from proxy.net import tls
-from proxy.net.tls import Contexts
+from proxy.net.tls_files import TlsFiles
 
 LOOK_UP = 5.0
 """Seconds for a name to be looked up. Precedent: the resolver's own timeout for one server."""
 
 
-def objections(settings: Settings, contexts: Contexts | None = None) -> Iterator[Objection]:
+def objections(settings: Settings, tls_files: TlsFiles | None = None) -> Iterator[Objection]:
     """Yield everything that would keep the gateway from starting, or that must not be without a word of its own.
 
-    contexts: where what was made of files stays for whoever uses the settings. None: nobody does.
+    tls_files: what is read of files stays in it for the use of the settings. None: they are only checked.
     """
-    contexts = contexts or Contexts()
+    tls_files = tls_files or TlsFiles()
     if not settings.admin_public and (public := _public_address(settings.admin)):
         yield (
             ("admin",),
@@ -29,25 +28,24 @@ def objections(settings: Settings, contexts: Contexts | None = None) -> Iterator
             "or set admin_public: true if that is meant",
         )
     if settings.tls is not None:
-        yield from _tls(settings.tls, contexts)
+        yield from _tls(settings.tls, tls_files)
     try:
         if settings.upstream_ca is not None:
-            contexts.upstream(settings.upstream_ca)
+            tls_files.upstream(settings.upstream_ca)
     except TlsError as error:
         yield ("upstream_ca",), error.message
 
 
-def _tls(files: Tls, contexts: Contexts) -> Iterator[Objection]:
+def _tls(files: Tls, tls_files: TlsFiles) -> Iterator[Objection]:
     """Yield what is wrong with the certificate and the key: each that cannot be read, or that they do not fit."""
-    unreadable = tls.unreadable(files)
-    for error in unreadable:
-        yield ("tls", error.key.rpartition(".")[2]), error.message
-    if unreadable:
-        return
-    try:
-        contexts.server(files)
-    except TlsError as error:
-        yield ("tls", error.key.rpartition(".")[2]), error.message
+    problems = tls_files.problems(files)
+    if not problems:
+        try:
+            tls_files.server(files)
+        except TlsError as error:
+            problems = [error]
+    for problem in problems:
+        yield ("tls", problem.key.rpartition(".")[2]), problem.message
 
 
 def _public_address(address: str) -> str:

@@ -11,7 +11,7 @@ from typing import NotRequired, TypedDict, Unpack
 from proxy import config
 from proxy.config import Limits, Settings, Timeouts
 from proxy.errors import UpstreamError
-from proxy.net import tls
+from proxy.net.tls_files import TlsFiles
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.dialer import CLOSED_AT_ONCE, Dialer, DialError, Kind
 from proxy.upstream.health import Health
@@ -256,16 +256,16 @@ class Upstream:
 
 
 def make_upstreams(
-    settings: Settings, before: Mapping[str, Upstream], contexts: tls.Contexts
+    settings: Settings, before: Mapping[str, Upstream], tls_files: TlsFiles
 ) -> tuple[dict[str, Upstream], dict[str, UpstreamOptions]]:
     """Return the configured upstreams by name, and the options of each; nothing that exists is changed.
 
     before: those of the reading of the config before; one that still has its address goes on, and is to be
-    reconfigured when this reading is put in force. contexts: of this reading. Raises TlsError when the authorities
+    reconfigured when this reading is put in force. tls_files: of this reading. Raises TlsError when the authorities
     cannot be read.
     """
     is_secure = {name: url.startswith("https:") for name, url in settings.upstreams}
-    context = contexts.upstream(settings.upstream_ca) if any(is_secure.values()) else None
+    context = tls_files.upstream(settings.upstream_ca) if any(is_secure.values()) else None
     upstreams: dict[str, Upstream] = {}
     options: dict[str, UpstreamOptions] = {}
     for name, url in settings.upstreams:

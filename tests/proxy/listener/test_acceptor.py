@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from proxy.config import Limits, Settings, Tls
-from proxy.listener.acceptor import Acceptor
+from proxy.listener.acceptor import Acceptor, AcceptorOptions
 from proxy.net.client_limits import ClientLimits, ConnectionLimiter, Slot
 from proxy.net.peer import Peer
-from proxy.net.tls import Certificate, server_context
+from proxy.net.tls import server_context
 from tests.certificates import Authority
 from tests.processes import no_descriptor_left
 
@@ -27,6 +27,8 @@ LOOPBACK = (ip_network("127.0.0.0/8"),)
 ELSEWHERE = (ip_network("192.0.2.0/24"),)
 HEADER = b"PROXY TCP4 198.51.100.7 192.0.2.1 56324 443\r\n"
 BINARY = bytes.fromhex("0d0a0d0a000d0a515549540a2111000cc6336407c0000201dc0401bb")
+
+OPTIONS = AcceptorOptions(timeout=10, proxies=None, tls=None)
 
 
 class Echo(asyncio.Protocol):
@@ -91,10 +93,12 @@ class Client:
 
 
 @asynccontextmanager
-async def accepting(*, timeout: float = 10, **options: Any) -> AsyncIterator[Accepted]:
+async def accepting(*, limiter: ConnectionLimiter | None = None, **options: Any) -> AsyncIterator[Accepted]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        acceptor = Acceptor([listener], lambda peer, slot: Echo(place, peer, slot), timeout=timeout, **options)
+        acceptor = Acceptor(
+            [listener], lambda peer, slot: Echo(place, peer, slot), limiter=limiter, **OPTIONS | options
+        )
         place = Accepted(acceptor, listener.getsockname()[1])
         try:
             yield place
@@ -203,13 +207,13 @@ async def test_a_reload_changes_the_timeout_and_the_proxies_for_connections_that
         with closing(place.dial()) as before, closing(place.dial()) as another, closing(place.dial()) as untrusted:
             await another.send(HEADER + b"hello")
             assert await another.read() == b"hello"  # those that were dialled before it are accepted
-            place.acceptor.reconfigure(timeout=10, proxies=LOOPBACK)
+            place.acceptor.reconfigure(**OPTIONS | {"proxies": LOOPBACK})
             with closing(place.dial()) as later:
                 assert await before.is_closed()
                 await later.send(HEADER + b"hello")
                 assert await later.read() == b"hello"
             assert await untrusted.is_closed()
-        place.acceptor.reconfigure(timeout=10, proxies=ELSEWHERE)
+        place.acceptor.reconfigure(**OPTIONS | {"proxies": ELSEWHERE})
         with closing(place.dial()) as untrusted:
             await untrusted.send(HEADER + b"hello")
             assert await untrusted.is_closed()
@@ -230,7 +234,7 @@ async def test_the_header_counts_on_a_unix_socket_as_well(tmp_path: Path) -> Non
         listener.bind(str(tmp_path / "gateway.sock"))
         listener.listen()
         listener.setblocking(False)
-        acceptor = Acceptor([listener], lambda peer, slot: Echo(place, peer, slot), timeout=10, proxies=("unix",))
+        acceptor = Acceptor([listener], lambda peer, slot: Echo(place, peer, slot), **OPTIONS | {"proxies": ("unix",)})
         place = Accepted(acceptor, 0)
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "gateway.sock"))
         writer.write(HEADER)
@@ -249,8 +253,8 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-def certificate(authority: Authority) -> Certificate:
-    return Certificate(server_context(Tls(**authority.issue())))
+def certificate(authority: Authority) -> ssl.SSLContext:
+    return server_context(Tls(**authority.issue()))
 
 
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -259,8 +263,8 @@ async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         assert await reader.readexactly(5) == b"hello"
 
 
-async def test_tls_is_spoken(authority: Authority, certificate: Certificate, warnings: Warnings) -> None:
-    async with accepting(certificate=certificate) as place:
+async def test_tls_is_spoken(authority: Authority, certificate: ssl.SSLContext, warnings: Warnings) -> None:
+    async with accepting(tls=certificate) as place:
         reader, writer = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
         await greet(reader, writer)
         assert writer.get_extra_info("ssl_object").version() == "TLSv1.3"
@@ -269,8 +273,10 @@ async def test_tls_is_spoken(authority: Authority, certificate: Certificate, war
 
 
 @pytest.mark.parametrize("header", [HEADER, BINARY])
-async def test_the_proxy_header_comes_before_tls(authority: Authority, certificate: Certificate, header: bytes) -> None:
-    async with accepting(certificate=certificate, proxies=LOOPBACK) as place:
+async def test_the_proxy_header_comes_before_tls(
+    authority: Authority, certificate: ssl.SSLContext, header: bytes
+) -> None:
+    async with accepting(tls=certificate, proxies=LOOPBACK) as place:
         client = place.dial()
         await client.send(header)
         reader, writer = await asyncio.open_connection(
@@ -281,8 +287,8 @@ async def test_the_proxy_header_comes_before_tls(authority: Authority, certifica
         writer.transport.abort()
 
 
-async def test_a_client_that_speaks_http_is_told_to_use_https(certificate: Certificate, warnings: Warnings) -> None:
-    async with accepting(certificate=certificate) as place:
+async def test_a_client_that_speaks_http_is_told_to_use_https(certificate: ssl.SSLContext, warnings: Warnings) -> None:
+    async with accepting(tls=certificate) as place:
         with closing(place.dial()) as client:
             await client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer = await client.read()
@@ -296,9 +302,9 @@ async def test_a_client_that_speaks_http_is_told_to_use_https(certificate: Certi
 
 @pytest.mark.parametrize("garbage", [b"\x00\x01\x02", b"SSH-2.0-x\r\n", b"\x80\x2e\x01\x03\x01"])
 async def test_what_is_neither_tls_nor_http_is_closed_without_a_log_line(
-    certificate: Certificate, garbage: bytes, warnings: Warnings
+    certificate: ssl.SSLContext, garbage: bytes, warnings: Warnings
 ) -> None:
-    async with accepting(certificate=certificate) as place:
+    async with accepting(tls=certificate) as place:
         with closing(place.dial()) as client:
             await client.send(garbage)
             assert await client.is_closed()
@@ -306,9 +312,9 @@ async def test_what_is_neither_tls_nor_http_is_closed_without_a_log_line(
 
 
 async def test_a_handshake_that_fails_is_one_line_however_often(
-    authority: Authority, certificate: Certificate, warnings: Warnings
+    authority: Authority, certificate: ssl.SSLContext, warnings: Warnings
 ) -> None:
-    async with accepting(certificate=certificate) as place:
+    async with accepting(tls=certificate) as place:
         for _ in range(3):
             with closing(place.dial()) as client:
                 await client.send(b"\x16\x03\x01\x00\x05garbage")
@@ -319,14 +325,14 @@ async def test_a_handshake_that_fails_is_one_line_however_often(
     assert "_ssl.c" not in line
 
 
-async def test_a_client_that_is_too_old_is_refused(authority: Authority, certificate: Certificate) -> None:
+async def test_a_client_that_is_too_old_is_refused(authority: Authority, certificate: ssl.SSLContext) -> None:
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
     old.set_ciphers("DEFAULT:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning):
         old.minimum_version = ssl.TLSVersion.TLSv1
         old.maximum_version = ssl.TLSVersion.TLSv1_1
-    async with accepting(certificate=certificate) as place:
+    async with accepting(tls=certificate) as place:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await asyncio.open_connection("127.0.0.1", place.port, ssl=old)
         assert not place.announced
@@ -334,9 +340,9 @@ async def test_a_client_that_is_too_old_is_refused(authority: Authority, certifi
 
 @pytest.mark.parametrize("begins", [b"", b"\x16", b"\x16\x03\x01"])
 async def test_a_handshake_that_does_not_end_is_closed(
-    certificate: Certificate, begins: bytes, warnings: Warnings
+    certificate: ssl.SSLContext, begins: bytes, warnings: Warnings
 ) -> None:
-    async with accepting(certificate=certificate, timeout=0.05) as place:
+    async with accepting(tls=certificate, timeout=0.05) as place:
         with closing(place.dial()) as client:
             await client.send(begins)
             assert await client.is_closed()
@@ -354,12 +360,12 @@ def client_hello() -> bytes:
 
 
 async def test_a_hello_may_come_byte_by_byte_and_in_a_few_records(
-    authority: Authority, certificate: Certificate, warnings: Warnings
+    authority: Authority, certificate: ssl.SSLContext, warnings: Warnings
 ) -> None:
     hello = client_hello()[5:]
     cuts = (0, 1, 3, 4, 200, len(hello))
     data = b"".join(b"\x16\x03\x01" + (b - a).to_bytes(2, "big") + hello[a:b] for a, b in pairwise(cuts))
-    async with accepting(certificate=certificate) as place:
+    async with accepting(tls=certificate) as place:
         with closing(place.dial()) as client:
             client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for byte in data:
@@ -370,9 +376,9 @@ async def test_a_hello_may_come_byte_by_byte_and_in_a_few_records(
 
 
 async def test_a_hello_that_is_too_large_is_refused_from_its_first_bytes(
-    certificate: Certificate, warnings: Warnings
+    certificate: ssl.SSLContext, warnings: Warnings
 ) -> None:
-    async with accepting(certificate=certificate) as place:
+    async with accepting(tls=certificate) as place:
         for _ in range(3):
             with closing(place.dial()) as client:
                 await client.send(b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfd")
@@ -384,9 +390,9 @@ async def test_a_hello_that_is_too_large_is_refused_from_its_first_bytes(
 
 @pytest.mark.parametrize("part", [9, -1])
 async def test_a_client_that_ends_in_the_middle_of_a_hello_is_closed_at_once(
-    certificate: Certificate, part: int, warnings: Warnings
+    certificate: ssl.SSLContext, part: int, warnings: Warnings
 ) -> None:
-    async with accepting(certificate=certificate) as place:
+    async with accepting(tls=certificate) as place:
         with closing(place.dial()) as client:
             await client.send(client_hello()[:part])
             client.sock.shutdown(socket.SHUT_WR)
@@ -395,13 +401,13 @@ async def test_a_client_that_ends_in_the_middle_of_a_hello_is_closed_at_once(
 
 
 async def test_of_one_client_few_handshakes_are_under_way_and_the_next_waits_for_its_turn(
-    authority: Authority, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, certificate: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 2)
     hello = client_hello()
     client_limits = ClientLimits()
     limiter = ConnectionLimiter(client_limits, Settings(), 1024)
-    async with accepting(certificate=certificate, limiter=limiter) as place:
+    async with accepting(tls=certificate, limiter=limiter) as place:
         taken = [place.dial(), place.dial()]
         for client in taken:
             await client.send(hello)
@@ -419,13 +425,13 @@ async def test_of_one_client_few_handshakes_are_under_way_and_the_next_waits_for
 
 
 async def test_a_handshake_that_waits_for_its_turn_has_no_more_time_than_others(
-    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+    certificate: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 1)
     hello = client_hello()
     limiter = ConnectionLimiter(ClientLimits(), Settings(), 1024)
     loop = asyncio.get_running_loop()
-    async with accepting(certificate=certificate, limiter=limiter, timeout=0.3) as place:
+    async with accepting(tls=certificate, limiter=limiter, timeout=0.3) as place:
         began = loop.time()
         with closing(place.dial()) as first, closing(place.dial()) as second:
             for client in (first, second):
@@ -440,11 +446,11 @@ async def test_a_handshake_that_waits_for_its_turn_has_no_more_time_than_others(
 
 
 async def test_a_trusted_proxy_has_any_number_of_handshakes(
-    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+    certificate: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 1)
     limiter = ConnectionLimiter(ClientLimits(), Settings(trusted_proxies=("127.0.0.1",)), 1024)
-    async with accepting(certificate=certificate, limiter=limiter) as place:
+    async with accepting(tls=certificate, limiter=limiter) as place:
         with closing(place.dial()) as first, closing(place.dial()) as second:
             for client in (first, second):
                 await client.send(client_hello())
@@ -452,13 +458,13 @@ async def test_a_trusted_proxy_has_any_number_of_handshakes(
 
 
 async def test_the_next_connection_gets_the_new_certificate_and_this_one_goes_on(
-    authority: Authority, certificate: Certificate
+    authority: Authority, certificate: ssl.SSLContext
 ) -> None:
-    async with accepting(certificate=certificate) as place:
+    async with accepting(tls=certificate) as place:
         seen = []
         before = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
         seen.append(before[1].get_extra_info("peercert")["serialNumber"])
-        certificate.context = server_context(Tls(**authority.issue()))
+        place.acceptor.reconfigure(**OPTIONS | {"tls": server_context(Tls(**authority.issue()))})
         after = await asyncio.open_connection("localhost", place.port, ssl=authority.client())
         seen.append(after[1].get_extra_info("peercert")["serialNumber"])
         assert seen[0] != seen[1]
@@ -506,9 +512,9 @@ async def test_without_descriptors_it_pauses_and_says_so_once(
 
 @pytest.mark.parametrize("turns", [2, 10])
 async def test_an_acceptor_that_closes_ends_the_connections_that_are_pending(
-    certificate: Certificate, warnings: Warnings, turns: int
+    certificate: ssl.SSLContext, warnings: Warnings, turns: int
 ) -> None:
-    async with accepting(certificate=certificate, proxies=LOOPBACK) as place:
+    async with accepting(tls=certificate, proxies=LOOPBACK) as place:
         silent, half = place.dial(), place.dial()
         await half.send(HEADER + b"\x16\x03\x01")
         for _ in range(turns):  # of the loop: with the second they are accepted, and nothing more
@@ -612,9 +618,9 @@ async def test_a_client_with_too_many_connections_is_told_why_and_another_client
         other.close()
 
 
-async def test_before_tls_one_connection_too_many_is_closed_without_an_answer(certificate: Certificate) -> None:
+async def test_before_tls_one_connection_too_many_is_closed_without_an_answer(certificate: ssl.SSLContext) -> None:
     counted = Counted(most=1)
-    async with accepting(limiter=counted.limiter, certificate=certificate) as place:
+    async with accepting(limiter=counted.limiter, tls=certificate) as place:
         with closing(place.dial()), closing(place.dial()) as two:
             assert await two.is_closed()
             assert counted.of("127.0.0.1") == 1
@@ -644,8 +650,8 @@ async def test_each_client_that_a_proxy_header_names_is_counted_by_itself() -> N
 
 async def test_a_connection_that_says_nothing_counts_until_it_is_closed(authority: Authority) -> None:
     counted = Counted()
-    certificate = Certificate(server_context(Tls(**authority.issue())))
-    async with accepting(limiter=counted.limiter, certificate=certificate, timeout=0.05) as place:
+    certificate = server_context(Tls(**authority.issue()))
+    async with accepting(limiter=counted.limiter, tls=certificate, timeout=0.05) as place:
         with closing(place.dial()) as silent:
             assert await silent.is_closed()
         assert counted.count == 0

@@ -1,4 +1,4 @@
-"""Each file that TLS needs is looked at before it is used, and what is wrong with it has its own sentence."""
+"""TLS contexts: what is shown, spoken and trusted; and what is wrong with files has its own sentence."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from cryptography.x509 import load_pem_x509_certificate
 
-from proxy.config import Settings, Tls
+from proxy.config import Tls
 from proxy.errors import TlsError
-from proxy.net.tls import Certificate, Content, Contexts, renewals, server_context, upstream_context, why
+from proxy.net.tls import server_context, upstream_context, why
 from tests.certificates import Authority, encrypt
 
 
@@ -61,23 +60,6 @@ def test_12_is_the_oldest_version(authority: Authority) -> None:
 
 def test_a_second_handshake_is_refused(authority: Authority) -> None:
     assert server_context(Tls(**authority.issue())).options & ssl.OP_NO_RENEGOTIATION
-
-
-def test_a_file_that_is_not_there_is_named(authority: Authority, tmp_path: Path) -> None:
-    files = authority.issue()
-    for key in ("certificate", "key"):
-        with pytest.raises(TlsError, match=r"gone\.pem cannot be read: no such file") as caught:
-            server_context(Tls(**{**files, key: str(tmp_path / "gone.pem")}))
-        assert caught.value.key == f"gateway.tls.{key}"
-
-
-def test_a_file_that_is_something_else_is_named(authority: Authority, tmp_path: Path) -> None:
-    files = authority.issue()
-    (tmp_path / "notes.txt").write_text("not PEM")
-    for key, noun in (("certificate", "certificate"), ("key", "private key")):
-        with pytest.raises(TlsError, match=rf"notes\.txt holds no {noun} in PEM form") as caught:
-            server_context(Tls(**{**files, key: str(tmp_path / "notes.txt")}))
-        assert caught.value.key == f"gateway.tls.{key}"
 
 
 def test_a_file_that_only_looks_like_pem_is_named(authority: Authority, tmp_path: Path) -> None:
@@ -149,32 +131,6 @@ def test_a_file_that_is_exchanged_while_it_is_read_is_named_or_used(
                         assert error.key.startswith("gateway.tls.")
 
 
-def test_a_new_certificate_is_for_those_who_come_after_it(authority: Authority) -> None:
-    certificate = Certificate(server_context(Tls(**authority.issue())))
-    before = certificate.context
-    first = meet(before, authority.client())
-    certificate.context = server_context(Tls(**authority.issue()))
-    assert meet(certificate.context, authority.client()).serial != first.serial
-    assert meet(before, authority.client()).serial == first.serial
-
-
-def test_files_are_read_once_for_one_reading_of_the_configuration(
-    authority: Authority, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Whatever is in them by then: what was checked is what is used, and what there is to warn of is said once."""
-    now, day = datetime.now(UTC), timedelta(days=1)
-    files = Tls(**authority.issue(not_before=now - 9 * day, not_after=now - day))
-    contexts = Contexts()
-    checked, believed = contexts.server(files), contexts.upstream(str(authority.file))
-    for path in (files.certificate, files.key, authority.file):
-        Path(path).unlink()
-    assert contexts.server(files) is checked
-    assert contexts.upstream(str(authority.file)) is believed
-    assert len(caplog.records) == 1
-    with pytest.raises(TlsError):
-        Contexts().server(files)
-
-
 def test_a_certificate_that_is_exchanged_after_it_was_loaded_is_not_warned_of(
     authority: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -192,16 +148,6 @@ def test_a_certificate_that_is_exchanged_after_it_was_loaded_is_not_warned_of(
     assert not caplog.records
 
 
-def test_a_new_certificate_that_is_wrong_changes_nothing(authority: Authority) -> None:
-    files = authority.issue()
-    certificate = Certificate(server_context(Tls(**files)))
-    first = meet(certificate.context, authority.client())
-    Path(files["key"]).write_bytes(Path(authority.issue(file="other")["key"]).read_bytes())
-    with pytest.raises(TlsError, match="does not belong"):
-        server_context(Tls(**files))
-    assert meet(certificate.context, authority.client()) == first
-
-
 def test_an_upstream_is_trusted_by_name_and_by_authority(authority: Authority, tmp_path: Path) -> None:
     server = server_context(Tls(**authority.issue("localhost")))
     ours = upstream_context(str(authority.file))
@@ -216,7 +162,13 @@ def test_an_upstream_is_trusted_by_name_and_by_authority(authority: Authority, t
     assert why(unknown.value).startswith("certificate verify failed: ")
 
 
-def test_authorities_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+def test_what_is_said_of_a_failed_handshake_names_no_line_of_c() -> None:
+    error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
+    error.reason = "WRONG_VERSION_NUMBER"
+    assert why(error) == "TLS failed: wrong version number"
+
+
+def test_authorities_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(TlsError, match=r"gone\.pem cannot be read") as caught:
         upstream_context(str(tmp_path / "gone.pem"))
     assert caught.value.key == "gateway.upstream_ca"
@@ -224,69 +176,3 @@ def test_authorities_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     with pytest.raises(TlsError, match=r"broken\.pem holds no certificate that can be used"):
         upstream_context(str(broken))
-
-
-def test_what_is_said_of_a_failed_handshake_names_no_line_of_c() -> None:
-    error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
-    error.reason = "WRONG_VERSION_NUMBER"
-    assert why(error) == "TLS failed: wrong version number"
-
-
-# -- what was renewed
-
-
-def in_use(authority: Authority, files: dict[str, str]) -> dict[str, Content]:
-    upstreams = {"dash": "https://localhost:1", "ws": "http://127.0.0.1:2"}
-    settings = {"tls": files, "upstreams": upstreams, "upstream_ca": str(authority.file)}
-    return Contexts().contents(Settings.model_validate(settings))
-
-
-def test_a_renewed_certificate_is_told_by_its_serial_and_its_last_day(authority: Authority) -> None:
-    until = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
-    files = authority.issue(not_after=until)
-    before = in_use(authority, files)
-    assert renewals(before, in_use(authority, files)) == []
-    old = load_pem_x509_certificate(Path(files["certificate"]).read_bytes())
-    authority.issue(not_after=datetime(2051, 1, 1, tzinfo=UTC))  # which is no UTCTime any more
-    new = load_pem_x509_certificate(Path(files["certificate"]).read_bytes())
-    assert renewals(before, in_use(authority, files)) == [
-        f"tls.certificate: the file {files['certificate']} was renewed: "
-        f"serial {old.serial_number:X}, valid until 2031-02-03 04:05:06 UTC -> "
-        f"serial {new.serial_number:X}, valid until 2051-01-01 00:00:00 UTC"
-    ]
-
-
-def test_other_certificates_behind_the_same_first_one_are_told_too(authority: Authority) -> None:
-    files = authority.issue()
-    before = in_use(authority, files)
-    with Path(files["certificate"]).open("ab") as chain:
-        chain.write(authority.file.read_bytes())
-    (told,) = renewals(before, in_use(authority, files))
-    assert told.endswith(", and 1 more")
-    before = in_use(authority, files)
-    with Path(files["certificate"]).open("ab") as chain:
-        chain.write(b"# a comment\n")
-    (told,) = renewals(before, in_use(authority, files))
-    assert "another content; its first certificate is the same, serial " in told
-
-
-def test_other_authorities_of_upstreams_are_told_where_an_upstream_speaks_tls(
-    authority: Authority, tmp_path: Path
-) -> None:
-    files = authority.issue()
-    before = in_use(authority, files)
-    (tmp_path / "other").mkdir()
-    authority.file.write_bytes(Authority(tmp_path / "other").file.read_bytes())
-    (told,) = renewals(before, in_use(authority, files))
-    assert told.startswith(f"upstream_ca: the file {authority.file} was renewed: serial ")
-    assert Contexts().contents(Settings.model_validate({"upstream_ca": str(authority.file)})) == {}
-
-
-@pytest.mark.parametrize("content", [b"", b"no PEM", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"])
-def test_what_is_no_certificate_that_can_be_read_here_is_unknown(authority: Authority, content: bytes) -> None:
-    """Whether it can be used is for whoever loads it to tell."""
-    files = authority.issue()
-    Path(files["certificate"]).write_bytes(content)
-    assert in_use(authority, files)["tls.certificate"].words == "an unknown certificate"
-    Path(files["certificate"]).unlink()
-    assert "tls.certificate" not in in_use(authority, files)

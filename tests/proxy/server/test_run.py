@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from proxy.config import ConfigError, Settings
-from proxy.net.tls import Contexts
+from proxy.net.tls_files import TlsFiles
 from proxy.server.run import Read, serve
 from tests.processes import free_port
 from ws_service.errors import Mistake
@@ -91,7 +91,7 @@ async def test_a_second_signal_skips_the_drain() -> None:
 async def test_sighup_reads_the_configuration_again() -> None:
     first = settings()
     read = [first, first.model_copy(update={"buffer": 4096})]
-    async with running(first, lambda: (read.pop(0), Contexts())) as log:
+    async with running(first, lambda: (read.pop(0), TlsFiles())) as log:
         for count in (1, 2):
             hang_up()
             await log.has("the configuration was read again", count)

@@ -16,7 +16,7 @@ from proxy.config import Settings
 from proxy.errors import ListenError, TlsError
 from proxy.gateway.routing import Table
 from proxy.gateway.runtime import Runtime
-from proxy.net.tls import Contexts
+from proxy.net.tls_files import TlsFiles
 from proxy.server.server import Server
 from proxy.server.startup_checks import objections
 from proxy.upstream.upstream import Upstream
@@ -71,7 +71,6 @@ async def test_with_tls_it_shows_an_address_to_open(tmp_path: Path) -> None:
     server = Server(settings(tls=Authority(tmp_path).issue()), lambda _: None)
     await server.start()
     assert server.addresses[0].startswith("https://127.0.0.1:")
-    assert server.certificate is not None
     await server.stop()
 
 
@@ -132,16 +131,16 @@ async def test_a_certificate_that_is_renewed_between_its_check_and_its_use_is_to
     authority = Authority(tmp_path)
     before = settings(tls=authority.issue())
 
-    def checked() -> Contexts:
-        contexts = Contexts()
-        assert list(objections(before, contexts)) == []
+    def checked() -> TlsFiles:
+        files = TlsFiles()
+        assert list(objections(before, files)) == []
         authority.issue()
-        return contexts
+        return files
 
-    server = Server(before, lambda _: None, contexts=checked())
-    for contexts in (checked(), None):
+    server = Server(before, lambda _: None, tls_files=checked())
+    for files in (checked(), None):
         caplog.clear()
-        server.reload(before, contexts)
+        server.reload(before, files)
         first, change = (record.getMessage() for record in caplog.records if record.module == "changes")
         assert first == "the configuration was read again; 1 changed"
         assert "server.pem was renewed: serial " in change
@@ -152,8 +151,8 @@ async def test_a_certificate_that_is_renewed_between_its_check_and_its_use_is_to
 
 STEPS = (
     "proxy.server.server.merge",
-    "proxy.net.tls.server_context",
-    "proxy.net.tls.Contexts.contents",
+    "proxy.net.tls_files.server_context",
+    "proxy.net.tls_files.TlsFiles.certificates",
     "proxy.gateway.runtime.HeadLimits.of",
     "proxy.server.server.differences",
     "proxy.server.server.renewals",
@@ -161,7 +160,7 @@ STEPS = (
     "proxy.gateway.runtime.make_table",
     "proxy.gateway.runtime.AuthRules",
     "proxy.gateway.runtime.make_upstreams",
-    "proxy.net.tls.upstream_context",
+    "proxy.net.tls_files.upstream_context",
     "proxy.upstream.upstream.Upstream.__init__",
     "proxy.gateway.runtime.ForwardAuth",
     "proxy.gateway.routing.OriginCheck",
@@ -198,14 +197,15 @@ async def test_a_reload_that_fails_at_any_step_changes_nothing(
         rules, listener = server._gateway.runtime, server._listener
         kept = [vars(upstream).copy() for upstream in rules.upstreams.values()]
         parts = [(vars(upstream.health), upstream.queue.in_flight) for upstream in rules.upstreams.values()]
-        assert server.certificate is not None
+        acceptor = server._acceptor
+        assert acceptor is not None
         return [
             rules,
             rules.upstreams["dash"],
             [{key: value for key, value in each.items() if not key.startswith("__")} for each in kept],
             [{**health} for health, _ in parts],
             listener.options,
-            server.certificate.context,
+            dict(acceptor._options),
             server._gateway.runtime.certificates,
             server.limiter.room,
         ]
