@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.processes import Failed
 from tests.certificates import Authority
 from tests.load.checks import Check, percentile
+from tests.load.gets import cpu
 from tests.load.inputs import INPUTS, MIB, Input
 from tests.load.stage import LIMITS, Stage
 from tests.load.worker import Worker
@@ -132,19 +133,28 @@ class Scene:
     stage: Stage
     others: list[Worker]
 
-    async def ask(self, seconds: float) -> tuple[list[float], list[float]]:
-        """Have everybody ask for so long; return the latencies of pages, and of echoes, in seconds."""
-        for other in self.others:
-            other.say(f"{seconds} {ASKED}")
+    async def ask(self, seconds: float, *, in_cpu: bool = False) -> tuple[list[float], list[float]]:
+        """Have everybody ask for so long; return the latencies of pages, and of echoes, in seconds.
+
+        in_cpu: count the CPU time of the process that answers, for a machine that does other things besides.
+        """
+        for other, program in zip(self.others, ("gateway", "service"), strict=False):
+            pid = f" {self.stage.pid_of(program)}" if in_cpu else ""
+            other.say(f"{seconds} {ASKED}{pid}")
         pages, *echoes = [await other.hear(seconds + 2 * PATIENCE) for other in self.others]
         return pages, [latency for one in echoes for latency in one]
 
-    async def beside(self, given: Input, seconds: float) -> tuple[list[float], list[float], dict[str, Any]]:
-        """Have everybody ask while one client sends an input; return the latencies, and what it has sent."""
+    async def beside(
+        self, given: Input, seconds: float, *, in_cpu: bool = False
+    ) -> tuple[list[float], list[float], dict[str, Any]]:
+        """Have everybody ask while one client sends an input; return the latencies, and what it has sent.
+
+        in_cpu: as for ``ask``.
+        """
         hostile = await Worker.start("tests.load.pour", given.name, str(self.stage.port), str(seconds), str(RATE))
         try:
             await hostile.ready(PATIENCE)
-            pages, echoes = await self.ask(seconds)
+            pages, echoes = await self.ask(seconds, in_cpu=in_cpu)
             # Who is kept from its last look at the clock by a server that stands still has said nothing yet.
             return pages, echoes, await hostile.hear(2 * PATIENCE)
         finally:
@@ -225,11 +235,6 @@ async def worked_off(pid: int) -> bool:
         before = now
         await asyncio.sleep(QUIET)
     return False
-
-
-def cpu(pid: int) -> float:
-    """Return the seconds of CPU that a process has had (clock_getcpuclockid(3): /proc counts in hundredths)."""
-    return time.clock_gettime((~pid << 3) | 2)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 
@@ -25,6 +26,28 @@ async def test_a_server_that_stands_still_is_seen_by_every_request_of_that_time(
     slow = [latency for latency in latencies if latency > 0.1]
     assert 20 < len(slow) < 40, "those that were due in the first 0.15 s"
     assert 0.2 < max(latencies) < 0.4
+
+
+@pytest.mark.parametrize("works", [True, False])
+async def test_in_cpu_time_a_server_that_is_busy_is_seen_and_a_machine_that_is_busy_is_not(works: bool) -> None:
+    has_stood = False
+
+    async def ask() -> None:
+        nonlocal has_stood
+        if has_stood:
+            return
+        has_stood = True
+        if works:
+            until = time.process_time() + 0.25
+            while time.process_time() < until:
+                pass
+        else:
+            time.sleep(0.25)  # the process gets no CPU, as on a machine where others have it  # noqa: ASYNC251
+
+    latencies = await gets.measure([ask, ask], 0.5, 200, os.getpid())
+    assert len(latencies) == 100
+    assert (max(latencies) > 0.2) == works
+    assert (sum(latency > 0.1 for latency in latencies) > 20) == works
 
 
 async def test_what_is_never_answered_counts_as_long_as_it_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.load.gets import cpu
 from tests.system import handoff
 from tests.system.gateway import Gateway
 from tests.system.handoff import WAYS, Service, code_of, echoes, gateway_by, gateway_for, open_socket, running_service
@@ -155,10 +156,12 @@ class Flood:
         self._thread.join(20)
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("kind", TINY)
 def test_tiny_frames_of_one_client_do_not_keep_another_waiting(tmp_path: Path, kind: str) -> None:
-    """A13's kind, on this side: a read of uvloop's was 250 KB, and every frame in it was followed in one turn."""
+    """A13's kind, on this side: a read of uvloop's was 250 KB, and every frame in it was followed in one turn.
+
+    Counted is the CPU time that the service has had until the echo came: the suite shares its machine.
+    """
     with running_service(tmp_path, app=APP, drain="1s") as service, gateway_for(tmp_path, service) as gateway:
         other = open_socket(gateway, "/echo")
         hostile = open_socket(gateway, "/take")
@@ -167,9 +170,9 @@ def test_tiny_frames_of_one_client_do_not_keep_another_waiting(tmp_path: Path, k
             times = []
             until = time.monotonic() + 3
             while time.monotonic() < until:
-                began = time.perf_counter()
+                began = cpu(service.process.pid)
                 assert echoes(other, "hello")
-                times.append(time.perf_counter() - began)
+                times.append(cpu(service.process.pid) - began)
         assert flood.sent > 2_000_000, "it was hostile all the time"
         times.sort()
         p99 = times[len(times) * 99 // 100]
