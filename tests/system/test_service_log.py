@@ -6,8 +6,10 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,34 +123,83 @@ async def live(websocket: WebSocket):
 """
 
 
+class Talkative:
+    """A service that writes a long line for each request, with outputs that a test chooses."""
+
+    def __init__(self, folder: Path, workers: int = 1, **outputs: Any) -> None:
+        self.port = free_port()
+        (folder / "talkative.py").write_text(TALKATIVE)
+        settings = {"listen": f"127.0.0.1:{self.port}", "app": "talkative:app", "handoff": "off", "workers": workers}
+        (folder / "config.yaml").write_text(json.dumps({"ws_service": settings}))
+        self.process = subprocess.Popen(
+            python("-m", "ws_service"),
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **outputs},
+        )
+
+    def listens(self) -> None:
+        """Wait until it listens, where its log cannot say so."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return Wire.to(self.port).close()
+            except ConnectionRefusedError:
+                assert self.process.poll() is None and time.monotonic() < deadline, "the service does not listen"
+                time.sleep(0.05)
+
+    def serves(self, count: int) -> None:
+        for _ in range(count):
+            with Wire.to(self.port) as wire:
+                wire.send(b"GET /say HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert wire.read_message().body == b'"said"'
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(10) == 0
+
+    def __enter__(self) -> Talkative:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+        self.process.wait()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_reader_of_the_log_that_does_not_read_makes_no_client_wait(tmp_path: Path, workers: int) -> None:
-    """``dash-ws-service 2>&1 | less``, and nobody turns the page: the pipe is full after eight lines."""
-    port = free_port()
-    (tmp_path / "talkative.py").write_text(TALKATIVE)
-    settings = {"listen": f"127.0.0.1:{port}", "app": "talkative:app", "handoff": "off", "workers": workers}
-    (tmp_path / "config.yaml").write_text(json.dumps({"ws_service": settings}))
-    process = subprocess.Popen(
-        python("-m", "ws_service"),
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    with process, process.stderr as log:
-        try:
-            for line in log:
-                if b"ws service ready on" in line:
-                    workers -= 1
-                if not workers:
-                    break
-            for _ in range(200):
-                with Wire.to(port) as wire:
-                    wire.send(b"GET /say HTTP/1.1\r\nHost: a\r\n\r\n")
-                    assert wire.read_message().body == b'"said"'
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0, "and nothing waits for the reader at the end"
-        finally:
-            process.kill()
+    """``dash-ws-service 2>&1 | less`` without turning the page: the pipe is full after eight lines."""
+    with Talkative(tmp_path, workers, stderr=subprocess.PIPE) as service:
+        assert service.process.stderr is not None
+        left = workers
+        for line in service.process.stderr:
+            left -= b"ws service ready on" in line
+            if not left:
+                break
+        service.serves(200)
+        service.stop()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
+def test_a_log_on_a_full_disk_stops_nothing(tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full, Talkative(tmp_path, stderr=full) as service:
+        service.listens()
+        service.serves(5)
+        service.stop()
+
+
+def test_closed_outputs_stop_nothing_and_no_client_gets_their_numbers(tmp_path: Path) -> None:
+    def close_outputs() -> None:
+        os.close(1)
+        os.close(2)
+
+    with Talkative(tmp_path, preexec_fn=close_outputs) as service:
+        service.listens()
+        service.serves(5)
+        if os.path.exists("/proc/self/fd"):
+            names = [os.readlink(f"/proc/{service.process.pid}/fd/{number}") for number in range(3)]
+            assert names == [os.devnull] * 3
+        service.stop()
