@@ -156,7 +156,7 @@ class Acceptor:
         if limiter is None or not limiter.is_full:
             return True
         taken = limiter.connections.total
-        self._warn(_LIMIT_REACHED, "no connection is accepted: %d are open; %s", taken, limiter.room)
+        self._warn(_LIMIT_REACHED, "no connection is accepted: %d are open; %s", taken, limiter.capacity_notice)
         self.accepting.pause(_LIMIT_REACHED)
         return False
 

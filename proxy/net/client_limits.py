@@ -1,12 +1,12 @@
-"""Who may take how much: connections, WebSockets and handshakes, counted for each client.
+"""Limits for each client: connections, WebSockets, handshakes and buffered bytes.
 
-What is counted lives as long as the process. The limits are given at each
-decision, so that a reload changes them and forgets nobody. A decision also
-claims what it admits: between the question and the counting nobody else can
-come.
+The counts live as long as the process. The limits are arguments of each
+decision, so a reload changes them and keeps all counts. A decision also
+counts what it admits, so no other request can come between.
 
-A client that has nothing left is forgotten. Of handshakes one float is kept
-for each client, for about two seconds, and for so many clients at most.
+A client without anything is removed from the counts. For the rate of
+handshakes one float is kept for each client, for about two seconds, and for a
+bounded number of clients.
 """
 
 from __future__ import annotations
@@ -20,76 +20,76 @@ from typing import Protocol
 from proxy.config import Limits, Settings
 from proxy.errors import TooMany
 from proxy.net.peer import is_trusted
-from ws_service.net.client_key import client_key as client_key  # the service counts under the same names
+from ws_service.net.client_key import client_key as client_key  # the service counts by the same keys
 
 _BURST = 1.0
-"""Seconds whose handshakes a client may have at once: what it did not use in the last second is not lost. A page that
-is reloaded opens its sockets together. Precedents: nginx burst= (a number), Envoy a bucket of a fill interval."""
+"""Seconds whose handshakes a client may make in a burst. A page that is reloaded opens its WebSockets together.
+Precedents: nginx burst= (a number), Envoy a bucket of a fill interval."""
 
-_PATIENCE = 1.0
-"""Seconds that a handshake is made to wait at most. A client's own timeout is at least 10 s."""
+_MAX_DELAY = 1.0
+"""The longest delay of a handshake, in seconds. A client's own timeout is at least 10 s."""
 
 _EARLY = 0.0005
-"""Seconds: a handshake that is early by less is on time. Timers are no finer, and sums of floats no truer."""
+"""Seconds: a handshake that is early by less is on time. Timers are not more precise, nor are sums of floats."""
 
 _REMEMBERED = 16384
-"""Clients whose pace is known, about 2.5 MiB; of more, those that were heard last. Precedent: nginx's zone of 10 MiB
-holds 160,000, and then the oldest are dropped as well."""
+"""Clients whose rate is known, about 2.5 MiB; the least recently used ones are dropped. Precedent: nginx's zone of 10
+MiB holds 160,000, and then the oldest are dropped as well."""
 
 _RETRY = 5
-"""Seconds after which a client that has all it may have is told to try again; nobody knows when one of them ends."""
+"""Retry-After, in seconds, for a client at a limit; it cannot be known when one of its connections ends."""
 
 _QUIET = 60.0
-"""Seconds in which the log says the same of a client once."""
+"""Seconds in which one line is logged for each client and limit."""
 
 _NOTICES = 100
 """Lines about clients that are written within that time, however many clients there are."""
 
 _RESERVE = 64
-"""Open files for everything that is no client: listeners, the admin's connections, the log, the services' channels;
+"""Open files that are not for clients: listeners, the admin listener's connections, the log, the services' channels;
 a quarter of all where that is less."""
 
 
 class Lease(Protocol):
-    """Something that an exchange has, and that must be given back at its end, however it ends."""
+    """Something that an exchange has acquired, and that must be released at its end, however it ends."""
 
     def release(self) -> None:
-        """Give it back. Safe to call again: then it does nothing."""
+        """Release it. Safe to call again: then it does nothing."""
 
 
 class Slot:
-    """One of what a client has, or some bytes of it; it counts until it is released."""
+    """One connection or WebSocket of a client, or some bytes; it counts until it is released."""
 
-    __slots__ = ("_count", "_key", "_tally")
+    __slots__ = ("_count", "_counter", "_key")
 
-    def __init__(self, tally: ClientCounter, key: str, count: int = 1) -> None:
-        tally.enter(key, count)
-        self._tally: ClientCounter | None = tally
+    def __init__(self, counter: ClientCounter, key: str, count: int = 1) -> None:
+        counter.enter(key, count)
+        self._counter: ClientCounter | None = counter
         self._key = key
         self._count = count
 
     def release(self) -> None:
-        """Count it out. Safe to call again, and behind ``hand_over``: then it does nothing."""
-        tally, self._tally = self._tally, None
-        if tally is not None:
-            tally.leave(self._key, self._count)
+        """Subtract it. Safe to call again, and after ``hand_over``: then it does nothing."""
+        counter, self._counter = self._counter, None
+        if counter is not None:
+            counter.leave(self._key, self._count)
 
     def hand_over(self) -> str:
-        """Return the client's key: whoever calls this counts it out, and ``release`` does nothing any more."""
-        self._tally = None
+        """Return the client's key. The caller has to subtract it; ``release`` does nothing any more."""
+        self._counter = None
         return self._key
 
 
 class ClientCounter:
     """How many of one thing each client has.
 
-    ``on_leave`` is called whenever something has been counted out; it is for whoever waits for room.
+    ``on_leave`` is called whenever something was subtracted: a paused acceptor resumes then.
     """
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self.total = 0
-        self.on_leave: Callable[[], None] = _nobody_waits
+        self.on_leave: Callable[[], None] = _no_waiter
 
     @property
     def clients(self) -> int:
@@ -101,14 +101,14 @@ class ClientCounter:
         return self._counts.get(key, 0)
 
     def enter(self, key: str, count: int = 1) -> None:
-        """Count some in; none is nothing to count."""
+        """Add some; 0 does nothing."""
         if not count:
             return
         self._counts[key] = self._counts.get(key, 0) + count
         self.total += count
 
     def leave(self, key: str, count: int = 1) -> None:
-        """Count some out. Raises KeyError when the client does not have so many: then the books are wrong."""
+        """Subtract some. Raises KeyError when the client does not have so many: then the counts are wrong."""
         if not count:
             return
         left = self._counts[key] - count
@@ -123,30 +123,30 @@ class ClientCounter:
 
 
 class RateLimit:
-    """How fast each client may go on: the generic cell rate algorithm (ITU-T I.371), a bucket that needs one float.
+    """A rate limit for each client: the generic cell rate algorithm (ITU-T I.371), a token bucket that needs one float.
 
-    The float is the moment at which everything that the client has done is
-    paid for, at so many per second. capacity: clients that are remembered.
+    The float is the moment at which the bucket is full again. capacity:
+    clients that are remembered.
     """
 
     def __init__(self, capacity: int = _REMEMBERED) -> None:
         self._capacity = capacity
-        self._paid: OrderedDict[str, float] = OrderedDict()  # in the order in which they were heard last
+        self._paid: OrderedDict[str, float] = OrderedDict()  # least recently used first
 
     def __len__(self) -> int:
         return len(self._paid)
 
     def ask(self, key: str, rate: int, now: float) -> float:
-        """Return in how many seconds the client may do one thing more; up to ``_PATIENCE`` it is taken for done.
+        """Return after how many seconds the client may make one more; up to ``_MAX_DELAY`` it is counted as made.
 
-        rate: things per second. now: seconds of a monotonic clock.
+        rate: handshakes per second. now: seconds of a monotonic clock.
         """
         before = max(self._paid.get(key, now), now)
         paid = before + 1 / rate
         wait = paid - now - _BURST
         if wait < _EARLY:
             wait = 0.0
-        elif wait > _PATIENCE + _EARLY:
+        elif wait > _MAX_DELAY + _EARLY:
             return wait
         self._paid[key] = paid
         self._paid.move_to_end(key)
@@ -154,7 +154,7 @@ class RateLimit:
         return wait
 
     def _forget(self, now: float) -> None:
-        """Drop two of those that were heard longest ago, if they owe nothing any more, or if there are too many."""
+        """Drop two of the least recently used, if their bucket is full, or if there are too many clients."""
         for _ in range(2):
             key, paid = next(iter(self._paid.items()))
             if paid > now and len(self._paid) <= self._capacity:
@@ -164,7 +164,7 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """It may have it. slot: to be released at its end. delay: seconds that it is to wait first."""
+    """Admitted. slot: to be released at its end. delay: seconds to wait first."""
 
     slot: Slot
     delay: float = 0.0
@@ -172,18 +172,18 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """It may not. error: what the client is told. notice: a line for the log; empty where it was said a moment ago."""
+    """Not admitted. error: the client's response. notice: a line for the log; empty if it was logged a moment ago."""
 
     error: TooMany
     notice: str
 
 
 class ClientLimits:
-    """What all clients have, and who may have more. One for the life of the process.
+    """The counts of all clients, and the decisions by them. One for the life of the process.
 
     A delayed handshake counts as a WebSocket while it waits, and so does one
-    whose upstream has not answered yet. So many as one second's handshakes of
-    one client wait at most, each with its connection.
+    whose upstream has not answered yet. At most one second's handshakes of
+    one client are delayed at a time, each with its connection.
     """
 
     def __init__(self) -> None:
@@ -196,10 +196,10 @@ class ClientLimits:
     def connection(self, address: str, most: int | None, now: float) -> Admitted | Rejected:
         """Decide on a connection, and count it.
 
-        address: of whoever is at its other end as far as that is known; who
-        learns better (by a PROXY header) releases the slot and asks again.
+        address: of the peer, as far as it is known; when a PROXY header names
+        the client, the caller releases the slot and calls this again.
         most: ``connections_per_client``; None for no limit, and for a trusted
-        proxy, whose clients are many. now: seconds of a monotonic clock.
+        proxy, which has many clients. now: seconds of a monotonic clock.
         """
         key = client_key(address)
         if most is None or self.connections.of(key) < most:
@@ -216,7 +216,7 @@ class ClientLimits:
         )
 
     def buffer(self, address: str, size: int, most: int | None, now: float) -> Admitted | Rejected:
-        """Decide whether so many bytes may wait for a client, or for an upstream to take them from it; count them.
+        """Decide whether so many bytes may wait on a stuck connection of a client, and count them.
 
         address: of the client. most: ``buffered_per_client``; None for no limit. now: seconds of a monotonic clock.
         """
@@ -238,8 +238,8 @@ class ClientLimits:
     def websocket(self, address: str, limits: Limits, now: float) -> Admitted | Rejected:
         """Decide on a WebSocket handshake, and count the WebSocket that it may become.
 
-        address: the client's, as trusted proxies tell it. now: seconds of a
-        monotonic clock. A handshake that is refused costs its client nothing.
+        address: the client's, with trusted proxies applied. now: seconds of a
+        monotonic clock. A handshake that is refused does not count.
         """
         key, most, rate = client_key(address), limits.websockets_per_client, limits.handshakes_per_second
         if most is not None and self.websockets.of(key) >= most:
@@ -259,19 +259,19 @@ class ClientLimits:
                 ),
             )
         delay = 0.0 if rate is None else self._handshakes.ask(key, rate, now)
-        if delay > _PATIENCE + _EARLY:
+        if delay > _MAX_DELAY + _EARLY:
             what = f"{key} opens more than the {rate} per second that gateway.limits.handshakes_per_second allows"
             return Rejected(
                 TooMany(
                     "Your address opens WebSockets faster than one client may.",
                     advice="Wait a little longer before each new attempt.",
                     detail=what,
-                    retry_after=math.ceil(delay - _PATIENCE),
+                    retry_after=math.ceil(delay - _MAX_DELAY),
                 ),
                 self._notice(
                     key,
                     "handshakes_per_second",
-                    f"{what}; those behind a second's worth are refused. If it is a proxy, name it in "
+                    f"{what}; those beyond a second's worth are refused. If it is a proxy, name it in "
                     "gateway.trusted_proxies",
                     now,
                 ),
@@ -288,7 +288,7 @@ class ClientLimits:
 
 
 class ConnectionLimiter:
-    """Which connections are accepted, by the settings in force.
+    """Whether connections are accepted, by the settings in force.
 
     limits: counts. files: that this process may open.
     """
@@ -299,50 +299,51 @@ class ConnectionLimiter:
         self._files = files
 
     def reconfigure(self, settings: Settings) -> None:
-        """Decide by other settings from here on; connections that are open stay."""
+        """Decide by other settings from now on; open connections stay."""
         self._settings = settings
 
     @property
     def connections(self) -> ClientCounter:
-        """Those who are in."""
+        """The count of open connections, by client."""
         return self._client_limits.connections
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody more may come in."""
+        """Whether all connections are in use."""
         return self.connections.total >= capacity(self._settings.limits.connections, self._files)
 
     @property
-    def room(self) -> str:
-        """How many connections there may be at a time, and why: a sentence."""
-        return room(self._settings.limits.connections, self._files)
+    def capacity_notice(self) -> str:
+        """A sentence for the log: how many connections there may be at a time, and why."""
+        return capacity_notice(self._settings.limits.connections, self._files)
 
     def admit(self, address: str, now: float) -> Admitted | Rejected:
-        """Decide on a connection, and count it. address: of the peer, or whom it announces. now: monotonic seconds."""
+        """Decide on a connection, and count it. address: of the peer, or of the client in its PROXY header. now:
+        monotonic seconds."""
         most = None if self.is_free(address) else self._settings.limits.connections_per_client
         return self._client_limits.connection(address, most, now)
 
     def is_free(self, address: str) -> bool:
-        """Tell whether this is no client but a trusted proxy: its clients are many, and it has no limit of one."""
+        """Tell whether this is a trusted proxy: it has many clients, and no limit for one client."""
         return is_trusted(address, self._settings.trusted_proxies)
 
 
 def capacity(wished: int | None, files: int) -> int:
     """Return how many connections there may be at a time.
 
-    wished: ``limits.connections``, which holds as it is: an idle connection takes one file, not two, and without one
-    left accepting pauses; None: as many as ``files`` allow, the number of them that this process may open.
+    wished: ``limits.connections``, which is used as it is: an idle connection takes one file, not two, and when none is
+    left accepting pauses. None: as many as ``files`` allow, the number of files that this process may open.
     """
     return max(1, (files - min(_RESERVE, files // 4)) // 2) if wished is None else wished
 
 
 def admin_places(files: int) -> int:
-    """Return how many connections the admin listener may have: half of what is kept for what is no client."""
+    """Return how many connections the admin listener may have: half of the files that are not for clients."""
     return max(1, min(_RESERVE, files // 4) // 2)
 
 
-def room(wished: int | None, files: int) -> str:
-    """Return the sentence that says how many there may be, and why; its arguments are those of ``capacity``."""
+def capacity_notice(wished: int | None, files: int) -> str:
+    """Return a sentence for the log: how many there may be, and why; the arguments are those of ``capacity``."""
     most = capacity(None, files)
     if wished is None:
         return f"room for {most} connections: {files} files may be open, and each connection may take two"
@@ -354,5 +355,5 @@ def room(wished: int | None, files: int) -> str:
     )
 
 
-def _nobody_waits() -> None:
+def _no_waiter() -> None:
     pass

@@ -73,7 +73,7 @@ async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: 
 
 
 def _tell_of_start(server: Server, settings: Settings) -> None:
-    logger.info("%s", server.limiter.room)
+    logger.info("%s", server.limiter.capacity_notice)
     logger.info("admin on %s", settings.admin)
     hint = "" if settings.listen.startswith("unix:") else " (open it in a browser)"
     logger.info("gateway ready on %s%s", ", ".join(server.addresses), hint)

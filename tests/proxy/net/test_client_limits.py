@@ -20,8 +20,8 @@ from proxy.net.client_limits import (
     Rejected,
     Slot,
     capacity,
+    capacity_notice,
     client_key,
-    room,
 )
 
 NO_LIMITS = Limits(connections_per_client=None, websockets_per_client=None, handshakes_per_second=None)
@@ -329,7 +329,7 @@ def test_a_trusted_proxy_has_no_limit_of_connections_and_a_reload_counts_at_once
     limiter.reconfigure(Settings.model_validate({"limits": {"connections_per_client": 2, "connections": 4}}))
     admitted(limiter.admit("203.0.113.7", 0.0))
     rejected(limiter.admit("10.0.0.7", 0.0))
-    assert limiter.room == "room for 4 connections (gateway.limits.connections)"
+    assert limiter.capacity_notice == "room for 4 connections (gateway.limits.connections)"
     assert limiter.is_full
     assert limiter.connections.total == 4
 
@@ -349,6 +349,6 @@ def test_a_trusted_proxy_has_no_limit_of_connections_and_a_reload_counts_at_once
     ],
 )
 def test_how_many_connections_there_may_be_and_why(wished: int | None, files: int, most: int, why: str) -> None:
-    number, sentence = capacity(wished, files), room(wished, files)
+    number, sentence = capacity(wished, files), capacity_notice(wished, files)
     assert number == most
     assert sentence.startswith(why)

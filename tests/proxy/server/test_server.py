@@ -207,7 +207,7 @@ async def test_a_reload_that_fails_at_any_step_changes_nothing(
             listener.options,
             dict(acceptor._options),
             server._gateway.runtime.certificates,
-            server.limiter.room,
+            server.limiter.capacity_notice,
         ]
 
     before_it = in_force()
