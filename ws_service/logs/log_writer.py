@@ -155,7 +155,9 @@ class LogHandler(logging.Handler):
 
 @contextmanager
 def standard_error() -> Iterator[LogWriter]:
-    """Open a writer to standard error; it is closed when the ``with`` block ends.
+    """Open a writer to standard error; what waits is written when the ``with`` block ends.
+
+    It is not closed: the user's threads, and the deadline of a stop, may log until the process ends.
 
     A standard descriptor that was closed before the start leads to ``/dev/null`` from now on: otherwise the socket of
     a client would get its number, and what is written to standard error with it.
@@ -169,4 +171,4 @@ def standard_error() -> Iterator[LogWriter]:
     try:
         yield writer
     finally:
-        writer.close()
+        writer.flush(LAST_LINES)
