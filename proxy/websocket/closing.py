@@ -47,7 +47,7 @@ class _Reader(asyncio.Protocol):
         if is_done:
             self._leg.tunnel.close()
         elif size >= self._leg.most:
-            self._leg.tunnel.yield_reading(self._leg, size)
+            self._leg.yield_reading(size)
 
 
 class FrameFinisher(_Reader):

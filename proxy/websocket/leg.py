@@ -10,7 +10,7 @@ from typing import Protocol
 
 from proxy.errors import Outcome
 from proxy.net.client_limits import Lease
-from proxy.net.read_size import last_read
+from proxy.net.read_size import give_way, last_read
 from proxy.net.timers import waits
 from proxy.websocket.frames import CloseCode, FrameCounter, is_one_frame
 from ws_service.net.unacknowledged import waiting
@@ -34,9 +34,6 @@ class LegOwner(Protocol):
     def close_frame_seen(self, leg: Leg, code: int) -> None:
         """Note the code of the first close frame that a leg has sent."""
 
-    def yield_reading(self, leg: Leg, size: int) -> None:
-        """Read no more of a leg until other connections have had a turn. size: bytes of its last read."""
-
     def write_close_frame(self, leg: Leg) -> None:
         """Write the gateway's close frame to a leg, unless nothing can be written to it any more."""
 
@@ -56,7 +53,7 @@ class LegOwner(Protocol):
 class Leg(asyncio.Protocol):
     """One side of the tunnel: what it receives goes to the other side.
 
-    role: ``client`` or ``upstream``.
+    role: ``client`` or ``upstream``. buffer: bytes that wait for this side before reading from the other is paused.
 
     It stays the same object for the life of the tunnel. While the tunnel closes, another protocol (``reader``) reads
     from the transport, and tells everything but the bytes to the leg.
@@ -76,7 +73,7 @@ class Leg(asyncio.Protocol):
         "tunnel",
     )
 
-    def __init__(self, tunnel: LegOwner, role: str, transport: asyncio.Transport) -> None:
+    def __init__(self, tunnel: LegOwner, role: str, transport: asyncio.Transport, buffer: int) -> None:
         self.tunnel = tunnel
         self.role = role
         self.transport = transport
@@ -87,6 +84,7 @@ class Leg(asyncio.Protocol):
         self.most = last_read(transport)
         self.other: Leg
         self.reader: asyncio.Protocol = self
+        transport.set_write_buffer_limits(high=buffer)
 
     def read_with(self, reader: asyncio.Protocol) -> None:
         """Have another protocol read from the transport from now on."""
@@ -106,7 +104,7 @@ class Leg(asyncio.Protocol):
                 self.tunnel.close_frame_seen(self, frames.close_code)
         self.other.transport.write(data)
         if size >= self.most:
-            self.tunnel.yield_reading(self, size)
+            self.yield_reading(size)
 
     def eof_received(self) -> bool:
         """Pass the end of this direction on, and keep the other direction (half-close)."""
@@ -136,6 +134,19 @@ class Leg(asyncio.Protocol):
         lease, self.lease = self.lease, None
         if lease is not None:
             lease.release()
+
+    # -- called by what reads from the transport
+
+    def yield_reading(self, size: int) -> None:
+        """Read no more of this side until other connections have had a turn. size: bytes of its last read."""
+        if not self.transport.is_closing():
+            give_way(self.transport, self.reader, size)
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        # A slow reader goes on pausing its sender; its lease says so.
+        if self.other.lease is None and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     # -- called by ``SlowReaders`` and ``DeadPeers``
 

@@ -13,7 +13,6 @@ from typing import Protocol
 from proxy.errors import Outcome
 from proxy.net.client_limits import Lease
 from proxy.net.read_after_reset import read_after_reset
-from proxy.net.read_size import give_way
 from proxy.net.timers import is_over
 from proxy.websocket.closing import Discarder, FrameFinisher, StallTimeout
 from proxy.websocket.frames import CloseCode, close_frame
@@ -99,8 +98,8 @@ class Tunnel:
         self._owner = owner
         self.send_timeout = send_timeout
         self.idle_timeout = idle_timeout
-        self._client = Leg(self, "client", client)
-        self._upstream = Leg(self, "upstream", upstream)
+        self._client = Leg(self, "client", client, buffer)
+        self._upstream = Leg(self, "upstream", upstream, buffer)
         self._client.other, self._upstream.other = self._upstream, self._client
         self._seen = -1
         self._idle_seconds = 0.0
@@ -112,8 +111,6 @@ class Tunnel:
         self.outcome: Outcome | None = None
         self.closed_by = ""
         self.close_code: int | None = None
-        for transport in (client, upstream):
-            transport.set_write_buffer_limits(high=buffer)
 
     @property
     def bytes_from_client(self) -> int:
@@ -177,18 +174,6 @@ class Tunnel:
         self._upstream.transport.abort()
 
     # -- called by the legs
-
-    def yield_reading(self, leg: Leg, size: int) -> None:
-        """Read no more of one side until other connections have had a turn. size: bytes of its last read."""
-        if not leg.transport.is_closing():
-            give_way(leg.transport, leg.reader, size)
-            asyncio.get_running_loop().call_soon(self._read_on, leg)
-
-    @staticmethod
-    def _read_on(leg: Leg) -> None:
-        # A slow reader goes on pausing its sender; its lease says so.
-        if leg.other.lease is None and not leg.transport.is_closing():
-            leg.transport.resume_reading()
 
     def lease_buffer(self, size: int) -> Lease | None:
         """Count bytes that wait for a slow side; None when they are more than its client may have."""
@@ -317,7 +302,6 @@ class Tunnel:
     def _finish(self) -> None:
         if self._stall_timeout is not None:
             self._stall_timeout.cancel()
-            self._stall_timeout = None
         if self.outcome is None:
             self.outcome = Outcome.RESET if self._was_reset else _OUTCOMES[self.closed_by]
         self._owner.tunnel_ended(self)

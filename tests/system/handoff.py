@@ -181,6 +181,6 @@ def echoes(client: Wire, text: str) -> bool:
     return hear(client) == text
 
 
-def code_of(goodbye: Frame) -> int:
-    assert goodbye.opcode == CLOSE, goodbye
-    return int.from_bytes(goodbye.payload[:2], "big")
+def code_of(close: Frame) -> int:
+    assert close.opcode == CLOSE, close
+    return int.from_bytes(close.payload[:2], "big")

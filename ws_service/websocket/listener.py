@@ -180,11 +180,10 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0
 
 
 class Tunnelled(Connection):
-    """A WebSocket connection that came through our listener: most likely the end of a tunnel of the gateway.
+    """A WebSocket connection that came through the listener: most likely the end of a tunnel of the gateway.
 
-    Whoever is at the other end of the tunnel is the gateway's to cut, by its
-    own settings; so reading has no deadline here. The answer has one: the
-    gateway gives up earlier by default, and others who connect might not.
+    The gateway cuts a slow client at the other end of the tunnel, by its own settings; so sending has no deadline here.
+    The answer has one: the gateway gives up earlier by default, and other programs might not.
     """
 
     def __init__(

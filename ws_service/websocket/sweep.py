@@ -24,7 +24,7 @@ PERIOD = 1.0
 """Seconds between two sweeps."""
 
 _FULL = 10
-"""Sweeps between two that look for unsent bytes at every connection: a buffer below its mark tells nobody."""
+"""Sweeps between two that look for unsent bytes at every connection: a buffer below its mark is not reported."""
 
 _ENDED = getattr(select, "POLLRDHUP", 0)
 RESET = select.POLLERR | select.POLLHUP if hasattr(select, "poll") else 0
