@@ -1,10 +1,10 @@
-"""Plain exchanges, carried without a task: from one callback of the event loop to the next.
+"""The fast path: simple exchanges, carried without a task, from one callback of the event loop to the next.
 
-What ``plain`` recognises needs no parser, no request object and no
-coroutine; those cost several times what the exchange itself does
-(docs/decisions/003-fast-path.md). The moment an exchange turns out not
-to be plain after all (an answer in pieces, an upstream that closes), it goes
-on the ordinary way, in a task, from where it stands.
+A simple request needs no parser, no request object and no coroutine; those
+cost several times what the exchange itself does
+(docs/decisions/003-fast-path.md). The moment an exchange turns out not to be
+simple after all (a response in pieces, an upstream that closes), it goes on
+the ordinary way, in a task, from where it stands.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from proxy.config import Settings
 from proxy.errors import Outcome, UpstreamError, UpstreamLost
 from proxy.exchange.record import Exchange
 from proxy.gateway.completion import Completion, Work
-from proxy.gateway.forward import finish, forward, too_slow
+from proxy.gateway.forward import OutgoingRequest, finish, forward, too_slow
 from proxy.gateway.recorder import Recorder
 from proxy.gateway.runtime import Runtime
 from proxy.gateway.uploads import Uploads
@@ -31,7 +31,7 @@ from proxy.upstream.upstream import Upstream
 
 
 class FastPath:
-    """Carries plain exchanges for a gateway.
+    """Carries simple exchanges for a gateway.
 
     recorder: opens and closes the records of exchanges. completion: goes on with those that are not simple after all.
     uploads: where bodies that are on their way are counted.
@@ -39,10 +39,10 @@ class FastPath:
 
     def __init__(self, runtime: Runtime, recorder: Recorder, completion: Completion, uploads: Uploads) -> None:
         self._runtime = runtime
-        self._uploads = uploads
+        self.uploads = uploads
         self._open_record = recorder.open
         self.waiting = Deadlines[_FastPathExchange](_FastPathExchange.took_too_long)
-        """Those whose answer has not begun: one timer for all, because one for each is dear."""
+        """Those whose response has not begun: one timer for all, because one for each is dear."""
         self.close_record = recorder.close
         self.resume = completion.start
 
@@ -51,12 +51,12 @@ class FastPath:
         self._runtime = runtime
 
     def offer(self, connection: ClientConnection, head: Head, body: bytes) -> _FastPathExchange | None:
-        """Carry a plain request, or decline it: then it goes the ordinary way from its first byte.
+        """Carry a simple request, or decline it: then it goes the ordinary way from its first byte.
 
         Declined are requests for which a connection would have to be made, or
-        somebody asked first (``auth``), those that have to wait for their
-        turn, those whose answer must say that it is the last, and those that
-        are too large.
+        Dash asked first (``auth``), those that have to wait for a slot, those
+        whose response must say that it is the last, and those that are too
+        large.
         """
         if connection.is_leaving:
             return None
@@ -71,51 +71,30 @@ class FastPath:
         link = upstream.try_acquire()
         if link is None:
             return None
-        asked = runtime.reader.read(head, connection.peer)
-        exchange = self._open_record(asked.client, head.method, target, host.decode("latin-1"))
+        original = runtime.reader.read(head, connection.peer)
+        exchange = self._open_record(original.client, head.method, target, host.decode("latin-1"))
         exchange.upstream, exchange.route, exchange.received = name, rule, len(body)
-        carried = _FastPathExchange(self, runtime.settings, connection, head, body, asked, upstream, link, exchange)
-        self.waiting.begin(carried, runtime.settings.timeouts.response)
+        active = _FastPathExchange(self, runtime.settings, connection, head, body, original, upstream, link, exchange)
+        self.waiting.begin(active, runtime.settings.timeouts.response)
         try:
             line = f"{head.method} {target} HTTP/1.1\r\n".encode("latin-1")
-            link.write(b"".join((line, fields, asked.lines_of(exchange.id, name), b"\r\n", body)))
+            link.write(b"".join((line, fields, original.lines_of(exchange.id, name), b"\r\n", body)))
         except BaseException:
-            carried.abandon(Outcome.STOPPING)
+            active.abandon(Outcome.STOPPING)
             raise
-        return carried
-
-    def again(
-        self,
-        client: ClientStream,
-        upstream: Upstream,
-        exchange: Exchange,
-        settings: Settings,
-        asked: OriginalRequest,
-        lost: UpstreamLost | None,
-    ) -> Work:
-        """Return the work of sending a request on another connection; lost: how it ended where it was sent before."""
-        return forward(
-            client,
-            client.head.target,
-            asked.fields_of(exchange.id, upstream.name),
-            upstream,
-            exchange,
-            settings,
-            self._uploads,
-            lost=lost,
-        )
+        return active
 
 
 class _FastPathExchange:
-    """One plain exchange under way: told what happens by both of its connections."""
+    """One simple exchange under way: told what happens by both of its connections."""
 
     __slots__ = (
-        "_asked",
         "_body",
         "_connection",
         "_fast_path",
         "_head",
         "_link",
+        "_original",
         "_reader",
         "_settings",
         "_task",
@@ -130,7 +109,7 @@ class _FastPathExchange:
         connection: ClientConnection,
         head: Head,
         body: bytes,
-        asked: OriginalRequest,
+        original: OriginalRequest,
         upstream: Upstream,
         link: UpstreamConnection,
         exchange: Exchange,
@@ -140,7 +119,7 @@ class _FastPathExchange:
         self._connection = connection
         self._head = head
         self._body = body
-        self._asked = asked
+        self._original = original
         self._upstream = upstream
         self._link = link
         self._reader = link.begin(head.method, listener=self)
@@ -178,7 +157,8 @@ class _FastPathExchange:
         lost = error if isinstance(error, UpstreamLost) else None
         if not self._reader.status and (self._head.method in IDEMPOTENT or lost is None):
             client = self._client()
-            again = self._fast_path.again(client, self._upstream, self.exchange, self._settings, self._asked, lost)
+            added = self._original.fields_of(self.exchange.id, self._upstream.name)
+            again = forward(self._request(client), self._head.target, added, self._fast_path.uploads, lost=lost)
             self._resume(client, again)
         else:
             self._fail(error)
@@ -228,18 +208,21 @@ class _FastPathExchange:
     def _go_on_with(self, data: bytes) -> None:
         client = self._client()
 
-        def on_interim(answer: Response) -> None:
-            if answer.status != 100:  # nobody waits for one: a request that does is not plain
-                client.write_interim(response_head(answer.status, answer.reason, answer.headers))
+        def on_interim(response: Response) -> None:
+            if response.status != 100:  # no client waits for one: a request of one that does is not simple
+                client.write_interim(response_head(response.status, response.reason, response.headers))
 
         self._link.leave_fast_path(data, on_interim)
-        self._resume(client, finish(client, self._link, self._upstream, self.exchange, self._settings.timeouts))
+        self._resume(client, finish(self._request(client), self._link))
 
     def _fail(self, error: UpstreamError) -> None:
         async def fail() -> SentResponse:
             raise error
 
         self._resume(self._client(), fail())
+
+    def _request(self, client: ClientStream) -> OutgoingRequest:
+        return OutgoingRequest(client, self.exchange, self._upstream, self._settings)
 
     def _client(self) -> ClientStream:
         return self._connection.stream(self._head, self._body, has_written=bool(self._reader.status))

@@ -9,8 +9,9 @@ are produced.
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
-from proxy.config import Settings, Timeouts
+from proxy.config import Settings
 from proxy.errors import Outcome, UpstreamLost, UpstreamTimeout
 from proxy.exchange.leases import Leases
 from proxy.exchange.record import Exchange
@@ -27,50 +28,45 @@ from proxy.upstream.retry import retry, send_request, start_request
 from proxy.upstream.upstream import Upstream
 
 
+class OutgoingRequest(NamedTuple):
+    """One request on its way to an upstream. settings: those that its exchange began with."""
+
+    client: ClientStream
+    exchange: Exchange
+    upstream: Upstream
+    settings: Settings
+
+
 async def forward(
-    client: ClientStream,
-    target: str,
-    added: Fields,
-    upstream: Upstream,
-    exchange: Exchange,
-    settings: Settings,
-    uploads: Uploads,
-    *,
-    lost: UpstreamLost | None = None,
+    request: OutgoingRequest, target: str, added: Fields, uploads: Uploads, *, lost: UpstreamLost | None = None
 ) -> SentResponse:
     """Carry one exchange to its end.
 
-    target: the request target for the upstream. added: the fields that the
-    gateway adds. uploads: where a body that is still on its way is counted.
-    lost: how the request ended that was sent before, on an idle connection; None: it was not sent yet.
+    target: the request target for the upstream. added: the fields that the gateway adds. uploads: where a body that is
+    still on its way is counted. lost: how the request ended that was sent before, on an idle connection; None: it was
+    not sent yet.
 
-    It waits for an upstream that is unreachable (``retry``). Raises
-    ProxyError when there is no response to relay. Cancelling it, which is
-    what the client's leaving does, ends the exchange with the upstream.
+    It waits for an upstream that is unreachable (``retry``). Raises ProxyError when there is no response to relay.
+    Cancelling it, which is what the client's leaving does, ends the exchange with the upstream.
     """
-    timeouts, limits = settings.timeouts, settings.limits
-    body = OutgoingBody(client, exchange, limits.body)
+    client, exchange, _, settings = request
+    body = OutgoingBody(client, exchange, settings.limits.body)
     await body.wait_briefly()
     message = request_head(client.head, target, added, body=body.field) + body.read_whole()
     if body.is_whole:
-        return await _forward_whole(client, message, body, upstream, exchange, timeouts, lost)
+        return await _forward_whole(request, message, body, lost)
     is_free = is_trusted(exchange.client, settings.trusted_proxies)
-    most = None if is_free else limits.uploads_per_client
-    with Leases(await uploads.acquire(exchange.client, most, timeouts.queue)) as leases:
-        return await _forward_stream(client, message, body, upstream, exchange, timeouts, leases)
+    most = None if is_free else settings.limits.uploads_per_client
+    with Leases(await uploads.acquire(exchange.client, most, settings.timeouts.queue)) as leases:
+        return await _forward_stream(request, message, body, leases)
 
 
 async def _forward_whole(
-    client: ClientStream,
-    message: bytes,
-    body: OutgoingBody,
-    upstream: Upstream,
-    exchange: Exchange,
-    timeouts: Timeouts,
-    lost: UpstreamLost | None,
+    request: OutgoingRequest, message: bytes, body: OutgoingBody, lost: UpstreamLost | None
 ) -> SentResponse:
     """Carry an exchange whose request has come as a whole. message: all of it."""
-    method, seconds = client.head.method, timeouts.response
+    client, exchange, upstream, settings = request
+    method, timeouts, seconds = client.head.method, settings.timeouts, settings.timeouts.response
 
     async def attempt() -> tuple[UpstreamConnection, Response]:
         nonlocal lost
@@ -87,15 +83,7 @@ async def _forward_whole(
         return await relay(client, connection, response, exchange)
 
 
-async def _forward_stream(
-    client: ClientStream,
-    message: bytes,
-    body: OutgoingBody,
-    upstream: Upstream,
-    exchange: Exchange,
-    timeouts: Timeouts,
-    leases: Leases,
-) -> SentResponse:
+async def _forward_stream(request: OutgoingRequest, message: bytes, body: OutgoingBody, leases: Leases) -> SentResponse:
     """Carry an exchange whose request body is still on its way.
 
     message: the head. leases: given back as soon as the whole body is with the upstream.
@@ -103,6 +91,8 @@ async def _forward_stream(
     Nothing of the body is taken, and no 100 is sent, before there is a connection: what has come of it waits in the
     client's read buffer, and the rest with the client.
     """
+    client, exchange, upstream, settings = request
+    timeouts = settings.timeouts
 
     async def attempt() -> UpstreamConnection:
         return await start_request(upstream, client.head.method, message, timeouts, body.on_interim)
@@ -135,20 +125,19 @@ async def _forward_stream(
             await asyncio.wait([sending])
 
 
-async def finish(
-    client: ClientStream, connection: UpstreamConnection, upstream: Upstream, exchange: Exchange, timeouts: Timeouts
-) -> SentResponse:
+async def finish(request: OutgoingRequest, connection: UpstreamConnection) -> SentResponse:
     """Carry an exchange on whose request has been sent and whose response is only beginning.
 
     Raises ProxyError; cancelling it ends the exchange with the upstream.
     """
+    client, exchange, upstream, settings = request
     with upstream.lent(connection):
         try:
-            async with asyncio.timeout(timeouts.response):
+            async with asyncio.timeout(settings.timeouts.response):
                 response = await connection.head()
             return await relay(client, connection, response, exchange)
         except TimeoutError:
-            raise too_slow(upstream.name, timeouts.response) from None
+            raise too_slow(upstream.name, settings.timeouts.response) from None
 
 
 async def relay(

@@ -13,7 +13,7 @@ from proxy.exchange.record import Exchange
 from proxy.gateway.completion import Completion
 from proxy.gateway.error_response import send_error
 from proxy.gateway.fast_path import FastPath
-from proxy.gateway.forward import forward, relay
+from proxy.gateway.forward import OutgoingRequest, forward, relay
 from proxy.gateway.recorder import Observer, Recorder
 from proxy.gateway.request_body import check_size
 from proxy.gateway.routing import Forward, Refuse, Upgrade, decide
@@ -143,13 +143,12 @@ class Gateway:
             if isinstance(result, Denied):
                 return await _relay_denial(client, result, exchange, runtime.upstreams["dash"])
             client.head = runtime.auth_rules.without_identity(client.head)
+            request = OutgoingRequest(client, exchange, upstream, settings)
             added = (*_added(original, client, exchange, upstream), *result.headers)
             if not isinstance(decision, Upgrade):
-                return await forward(client, decision.target, added, upstream, exchange, settings, self.uploads)
-            is_secure = original.is_secure
-            return await self.websockets.open(
-                Handshake(client, exchange, decision, added, upstream, is_secure, settings, slot, leases)
-            )
+                return await forward(request, decision.target, added, self.uploads)
+            handshake = Handshake(request, decision, added, slot, leases, is_secure=original.is_secure)
+            return await self.websockets.open(handshake)
 
     def _tell_of_lost_upgrade(self, client: ClientStream, exchange: Exchange) -> None:
         """Say it where a handshake has lost its Upgrade field on the way; it is served as the GET that it is now."""

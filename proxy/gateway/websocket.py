@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from proxy.config import Limits, Settings
 from proxy.errors import Outcome, Stopping
 from proxy.exchange.leases import Leases
-from proxy.exchange.record import Exchange
-from proxy.gateway.forward import relay
+from proxy.gateway.forward import OutgoingRequest, relay
 from proxy.gateway.recorder import Recorder
 from proxy.gateway.routing import Upgrade
-from proxy.http1.client_stream import ClientStream, SentResponse
+from proxy.http1.client_stream import SentResponse
 from proxy.http1.headers import Fields, request_head, upgrade_response_head
 from proxy.http1.response_reader import Response
 from proxy.net.client_limits import Admitted, ClientLimits, Lease, Rejected, Slot
@@ -23,7 +22,6 @@ from proxy.net.peer import is_trusted
 from proxy.net.timers import IdleTunnels, SlowReaders
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.retry import retry
-from proxy.upstream.upstream import Upstream
 from proxy.websocket.frames import CloseCode
 from proxy.websocket.handoff import Handoff
 from proxy.websocket.handshake import forward_handshake
@@ -38,19 +36,16 @@ logger = logging.getLogger("proxy")
 class Handshake:
     """A WebSocket handshake that was admitted, and may pass.
 
-    slot: its place among its client's WebSockets, which ``leases`` give back. added: the fields that the gateway adds.
-    is_secure: the client's scheme is https. settings: those that it began with.
+    added: the fields that the gateway adds. slot: its place among its client's WebSockets, which ``leases`` give back.
+    is_secure: the client's scheme is https.
     """
 
-    client: ClientStream
-    exchange: Exchange
+    request: OutgoingRequest
     decision: Upgrade
     added: Fields
-    upstream: Upstream
-    is_secure: bool
-    settings: Settings
     slot: Slot
     leases: Leases
+    is_secure: bool
 
 
 class _TunnelExchange:
@@ -60,8 +55,8 @@ class _TunnelExchange:
 
     def __init__(self, owner: WebSockets, handshake: Handshake) -> None:
         self._owner = owner
-        self._exchange = handshake.exchange
-        self._settings = handshake.settings
+        self._exchange = handshake.request.exchange
+        self._settings = handshake.request.settings
         self._leases = handshake.leases
 
     def opened(self) -> None:
@@ -109,18 +104,19 @@ class WebSockets:
         return verdict.slot
 
     async def open(self, handshake: Handshake) -> SentResponse:
-        """Hand a WebSocket off, open a tunnel for it, or relay the answer of an upstream that refuses it.
+        """Hand a WebSocket off, open a tunnel for it, or relay the response of an upstream that refuses it.
 
-        Raises ProxyError when there is no answer. Cancelling it ends the exchange.
+        Raises ProxyError when there is no response. Cancelling it ends the exchange.
         """
-        answered = await self._answer_of(handshake)
+        answered = await self._response_to(handshake)
         if answered is None:
             return SentResponse(keep_alive=False)
-        connection, answer = answered
-        if answer.status == 101:
-            return self._open_tunnel(handshake, connection, answer)
-        with handshake.upstream.lent(connection):
-            return await relay(handshake.client, connection, answer, handshake.exchange)
+        connection, response = answered
+        if response.status == 101:
+            return self._open_tunnel(handshake, connection, response)
+        client, exchange, upstream, _ = handshake.request
+        with upstream.lent(connection):
+            return await relay(client, connection, response, exchange)
 
     def lease_buffer(self, settings: Settings, address: str, size: int) -> Lease | None:
         """Count bytes that wait on a client's connection; None when they are more than may: then it is to be cut."""
@@ -146,13 +142,14 @@ class WebSockets:
 
     # -- inside
 
-    async def _answer_of(self, handshake: Handshake) -> tuple[UpstreamConnection, Response] | None:
+    async def _response_to(self, handshake: Handshake) -> tuple[UpstreamConnection, Response] | None:
         """Return what the upstream answers to a handshake; None when the service has taken the socket itself.
 
         Waits for an upstream that is unreachable, and tries both ways again: a socket that came while the service was
         restarting is to be handed over like any other.
         """
-        decision, timeouts = handshake.decision, handshake.settings.timeouts
+        client, _, upstream, settings = handshake.request
+        decision, timeouts = handshake.decision, settings.timeouts
         is_first = True
 
         async def attempt() -> tuple[UpstreamConnection, Response] | None:
@@ -165,15 +162,14 @@ class WebSockets:
                     return None
             if self.recorder.lifecycle.is_ending:  # it would be told to come back as soon as it is open
                 raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
-            return await forward_handshake(
-                handshake.client.head, decision.target, decision.key, handshake.added, handshake.upstream, timeouts
-            )
+            target, key, added = decision.target, decision.key, handshake.added
+            return await forward_handshake(client.head, target, key, added, upstream, timeouts)
 
-        return await retry(handshake.upstream, attempt, timeouts.hold)
+        return await retry(upstream, attempt, timeouts.hold)
 
     async def _hand_off(self, handshake: Handshake) -> bool:
         """Give the client's socket to the service, if it can be; False leaves everything to the tunnel."""
-        client, exchange, timeouts = handshake.client, handshake.exchange, handshake.settings.timeouts
+        client, exchange, _, settings = handshake.request
         if not self._handoff.is_on:
             return False
         if client.has_tls:  # not the scheme: a proxy that has ended TLS itself may have announced it
@@ -188,8 +184,8 @@ class WebSockets:
                 head,
                 leftover,
                 is_secure=handshake.is_secure,
-                timeout=timeouts.handshake,
-                send_timeout=timeouts.send,
+                timeout=settings.timeouts.handshake,
+                send_timeout=settings.timeouts.send,
             )
         except BaseException:
             client.abandon()  # nothing more may be said on it
@@ -204,9 +200,9 @@ class WebSockets:
         self.recorder.websocket_opened(exchange)
         return True
 
-    def _open_tunnel(self, handshake: Handshake, connection: UpstreamConnection, answer: Response) -> SentResponse:
-        client, exchange, settings = handshake.client, handshake.exchange, handshake.settings
-        to_upstream, from_upstream = handshake.upstream.detach(connection)
+    def _open_tunnel(self, handshake: Handshake, connection: UpstreamConnection, response: Response) -> SentResponse:
+        client, exchange, upstream, settings = handshake.request
+        to_upstream, from_upstream = upstream.detach(connection)
         try:
             to_client, from_client = client.detach()
         except ConnectionError:
@@ -225,7 +221,7 @@ class WebSockets:
                 idle_timeout=settings.timeouts.tunnel_idle,
             )
             client.watch_tls(to_client, lambda: tunnel.bytes_from_client, tunnel.abort)
-            tunnel.open(upgrade_response_head(101, answer.reason, answer.headers), from_upstream, from_client)
+            tunnel.open(upgrade_response_head(101, response.reason, response.headers), from_upstream, from_client)
         except BaseException:
             # Neither connection has a protocol that would tell of its end.
             to_client.abort()

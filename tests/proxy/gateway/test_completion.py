@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import Outcome
-from proxy.http1.client_stream import ClientStream
+from proxy.gateway.forward import OutgoingRequest
 from tests.proxy.listening import listening
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -16,9 +16,9 @@ async def test_a_client_that_leaves_while_it_is_answered_is_no_error_in_the_log(
 ) -> None:
     """The write finds out before the loop tells anybody; it takes luck on a real socket, so the way out is a fake."""
 
-    async def forward(client: ClientStream, *_: object, **__: object) -> None:
-        client.cut(reset=False)
-        client.write(b"too late")
+    async def forward(request: OutgoingRequest, *_: object, **__: object) -> None:
+        request.client.cut(reset=False)
+        request.client.write(b"too late")
 
     monkeypatch.setattr("proxy.gateway.handler.forward", forward)
     async with listening() as gateway:
