@@ -1,6 +1,6 @@
 """``dash-ws-service``, also ``python -m ws_service``: the config file in, the running service out.
 
-Exit codes: 0 stopped when asked, or nothing is wrong; 1 it cannot listen; 2 a mistake in the config file, in the
+Exit codes: 0 stopped by a signal, or no mistakes; 1 it cannot listen; 2 a mistake in the config file, in the
 user's app or in the command line.
 """
 

@@ -7,7 +7,7 @@ import logging
 import time
 
 PERIOD = 60.0
-"""Seconds between two lines of a kind. A thousand sockets that do the same are one line, and a log that can be read."""
+"""Seconds between two lines of a kind: a thousand sockets with the same fault are one line."""
 
 
 class LimitedLog:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 BACKLOG = 4096
-"""Connections that the kernel's queue may hold; it caps this at somaxconn, which is 4096 nearly everywhere. Precedents:
+"""Connections in the kernel's backlog; it caps this at somaxconn, which is 4096 nearly everywhere. Precedents:
 nginx 511, uvicorn 2048."""
 
 PAUSE = 0.5
@@ -53,21 +53,21 @@ class AcceptLoop:
         self.resume("new")
 
     def pause(self, reason: str) -> None:
-        """Accept nothing until ``resume`` is called with this reason; connections wait in the kernel's queue."""
+        """Accept nothing until ``resume`` is called with this reason; connections wait in the kernel's backlog."""
         if not self._reasons:
             for listener in self._sockets:
                 self._loop.remove_reader(listener)
         self._reasons.add(reason)
 
     def resume(self, reason: str) -> None:
-        """Take a reason back, if it was given; accept when it was the last one."""
+        """Remove a reason, if it was given; accept when it was the last one."""
         if self._reasons == {reason}:
             for listener in self._sockets:
                 self._loop.add_reader(listener, self._accept, listener)
         self._reasons.discard(reason)
 
     def accept_backlog(self) -> None:
-        """Accept what waits in the kernel's queues, and nothing after it: closing the sockets would reset these."""
+        """Accept the backlog, and nothing after it: closing the sockets would reset these connections."""
         for listener in self._sockets:
             for _ in range(BACKLOG // self._batch):
                 if not self._accept(listener):
@@ -91,10 +91,11 @@ class AcceptLoop:
                 sock, address = listener.accept()
             except BlockingIOError:
                 return False
-            except ConnectionAbortedError:  # its client left while it waited
+            except ConnectionAbortedError:  # its client left while it was in the backlog
                 continue
             except OSError as error:
-                # Whatever it is (accept(2) has a long list), the listener stays readable: to try at once would spin.
+                # Whatever the error (accept(2) has a long list), the listener stays readable: trying again at once
+                # would spin.
                 self.pause(_NO_DESCRIPTORS)
                 self._timer = self._loop.call_later(PAUSE, self.resume, _NO_DESCRIPTORS)
                 self._on_failure(error)

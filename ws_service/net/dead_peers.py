@@ -1,4 +1,4 @@
-"""Peers that have vanished while something is on its way to them: one rule for all connections of both programs.
+"""Peers that have vanished while data is in flight to them: one rule for all connections of both programs.
 
 Idle connections cost a comparison: TCP is not asked about one to which
 nothing was written since all of it was acknowledged.
@@ -39,7 +39,7 @@ class DeadPeers:
         self._sweep = PeriodicSweep(self._pass)
 
     def wake(self) -> None:
-        """Sweep from here on, while there are ends."""
+        """Sweep from now on, while there are ends."""
         self._sweep.wake(PERIOD)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Which folders a socket file may be made in, and how one that is missing is made: the gateway's and the service's."""
+"""Folders that are safe for a socket file, and creating one that is missing; for both programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 MODE = 0o750
-"""Of a folder that is made, whatever the umask: this user's, and its group may enter it. So a proxy of another user
+"""Mode of a new folder, whatever the umask: this user's, and its group may enter it. So a proxy of another user
 reaches the socket that the gateway listens on (0660) when it is in the group, also where the service, whose own socket
 is 0600, has made the folder first."""
 
@@ -27,11 +27,11 @@ def make_folder(folder: Path) -> Path:
     if problem is not None:
         raise OSError(errno.EPERM, problem)
     for at in _missing(resolved):
-        with contextlib.suppress(FileExistsError):  # in the meantime; whose it is, safe_folder asks
+        with contextlib.suppress(FileExistsError):  # safe_folder checks its owner
             os.mkdir(at, 0o700)
             os.chmod(at, MODE | at.stat().st_mode & stat.S_ISGID)
-        if safe_folder(at) != at:  # before anything is made in it, and its mode is changed: its owner could exchange it
-            raise OSError(errno.EPERM, f"somebody else has put a link at {at} in the meantime; remove it")
+        if safe_folder(at) != at:  # before it is used: its owner could replace it
+            raise OSError(errno.EPERM, f"another user has put a link at {at} in the meantime; remove it")
     return safe_folder(resolved)
 
 
@@ -69,10 +69,10 @@ def _missing(folder: Path) -> list[Path]:
 def safe_folder(folder: Path) -> Path:
     """Return a folder without links in its path, if it and each one above it are ours or root's. Raises OSError.
 
-    Who else may write into one of them could exchange it, or what is in it
-    (CWE-59, issue 9). In a folder with the sticky bit, such as ``/tmp``, that
-    holds for what is not their own, and so for us it is safe. The group of
-    this process is believed: its members may use the socket anyway.
+    Another user who may write into one of them could replace it, or a file in it
+    (CWE-59, issue 9). In a folder with the sticky bit, such as ``/tmp``, users can
+    replace only their own files, so it is safe. The group of this process is
+    trusted: its members may use the socket anyway.
     Precedent: sshd's StrictModes.
 
     What the error says names the folder and what to do.

@@ -1,11 +1,10 @@
-"""How a peer is found that has vanished without a word: its cable, its network, or the machine itself.
+"""Finding a peer that has vanished without a FIN: a cable, a network, or the machine itself failed.
 
-One rule for all connections, of the gateway too. TCP asks an idle peer
-(keep-alive). It asks nothing while something of ours is not acknowledged:
-then it sends that again, for a quarter of an hour. So what TCP knows of such
-a peer is looked at. TCP_USER_TIMEOUT would bound both, but it also ends a
-peer that lives and reads nothing for as long (a zero window); who is too
-slow is for ``timeouts.send`` to say.
+One rule for all connections, of the gateway too. TCP probes an idle peer
+(keep-alive). It does not probe while data is not acknowledged: then it
+retransmits, for a quarter of an hour. So TCP_INFO is read for such a peer.
+TCP_USER_TIMEOUT would limit both, but it also ends a live peer that reads
+nothing for as long (a zero window); slow peers have ``timeouts.send``.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ import sys
 from contextlib import suppress
 
 IDLE, INTERVAL, COUNT = 15, 8, 3
-"""Seconds, seconds, count: an idle peer is asked after 15 s, and every 8 s after that; it has vanished when three of
-these find no answer, 39 s after its last word. Precedents: Linux 2 h, 75 s, 9, which nginx and HAProxy leave as it is
-unless they are told otherwise (so_keepalive, tcpka); Go 15 s, 15 s, 9."""
+"""Seconds, seconds, count: an idle peer is probed after 15 s, and every 8 s after that; it has vanished when three
+probes are not answered, 39 s after its last segment. Precedents: Linux 2 h, 75 s, 9, which nginx and HAProxy keep
+unless configured otherwise (so_keepalive, tcpka); Go 15 s, 15 s, 9."""
 
 SILENCE = IDLE + INTERVAL * COUNT
-"""Seconds without a word from a peer to whom something is sent again and again."""
+"""Seconds without a segment from a peer while data is retransmitted to it."""
 
 UNANSWERED = 3
-"""How often that has been sent again, or a zero window asked after, without an answer."""
+"""Retransmissions, or probes of a zero window, without an answer."""
 
 _OPTIONS = tuple(
     (getattr(socket, name), value)
@@ -34,17 +33,17 @@ _OPTIONS = tuple(
 )
 
 _INFO = 64
-"""Bytes of TCP_INFO that are looked at (linux/tcp.h, struct tcp_info)."""
+"""Bytes of TCP_INFO that are read (linux/tcp.h, struct tcp_info)."""
 
 
 def keep_alive(lent: socket.socket | None) -> None:
-    """Have TCP ask now and then whether the peer is there. A listening socket passes that on to what it accepts.
+    """Switch TCP keep-alive on. Accepted sockets inherit it from a listening socket.
 
     lent: a socket, or what a transport shows of its own.
     """
     if lent is None or lent.family == getattr(socket, "AF_UNIX", None):
         return
-    with suppress(OSError, ValueError):  # a peer that has gone already; reading says so
+    with suppress(OSError, ValueError):  # the peer has gone already; the next read reports it
         # One object of our own: uvloop makes a new one, with system calls, for each option.
         sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
         try:
@@ -56,9 +55,9 @@ def keep_alive(lent: socket.socket | None) -> None:
 
 
 def has_vanished(transport: asyncio.BaseTransport) -> bool | None:
-    """Tell whether a peer does not answer any more what is sent to it; None: nothing is on its way to it.
+    """Tell whether a peer acknowledges nothing any more; None: no data is in flight to it.
 
-    False also where the system does not tell; keep-alive and the loops' own time limits are left then.
+    False also where the system does not tell; then keep-alive and the other timeouts remain.
     """
     lent = transport.get_extra_info("socket")
     if sys.platform != "linux" or lent is None or lent.family == socket.AF_UNIX:

@@ -1,9 +1,9 @@
 """From an address to bound sockets, and the file of a unix socket: made, replaced when it is stale, removed.
 
-A socket file that a process has left behind is replaced. One that is answered
-is not: asyncio would take it away from its process. None is made in a folder
-in which another user may exchange it, and no link is followed where one is
-made or removed (CWE-59, issue 9).
+A stale socket file is replaced. One on which a process listens is not: asyncio
+would replace it. No socket file is created in a folder in which another user
+may replace it, and no link is followed where one is created or removed
+(CWE-59, issue 9).
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def is_answered(path: Path, kind: socket.SocketKind) -> bool:
             probe.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
             return False
-        except BlockingIOError:  # its queue is full: a process has it
+        except BlockingIOError:  # its backlog is full: a process listens on it
             pass
         except OSError as error:
             if error.errno != errno.EPROTOTYPE:  # a socket of another kind: the hand-off's, say

@@ -1,8 +1,8 @@
-"""What a client has not acknowledged yet, and how slow one may be: of the gateway, and of the service.
+"""Bytes that a client has not acknowledged yet, and the slowest allowed rate; for both programs.
 
-What a reader has taken is what its own kernel has acknowledged: ours holds
-megabytes for it and takes more only when a third of that is free, which a
-phone on a bad line may need minutes for.
+A byte counts as read when the client's kernel has acknowledged it. Our own
+kernel holds megabytes for a client and takes more only when a third of that is
+free, which may take minutes for a phone on a bad line.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import struct
 import sys
 
 MIN_RATE = 240
-"""Bytes a second that a client must bring of a body or a message, or take of what waits for it, on average over its
-timeout: who sends or takes a byte each minute would keep one of Dash's workers, and our memory, for ever (issue 9, A3).
-No line is as slow as 2.4 kbit/s. Precedents: Kestrel 240 behind 5 s, both ways; Apache 500 behind 20 s; nginx none."""
+"""Bytes a second that a client must send of a body or a message, or read of what waits for it, on average over the
+timeout: a byte each minute would occupy one of Dash's workers, and memory, for ever (issue 9, A3). No line is as slow
+as 2.4 kbit/s. Precedents: Kestrel 240 after 5 s, in both directions; Apache 500 after 20 s; nginx none."""
 
 
 def waiting(transport: asyncio.Transport) -> int | None:
-    """Return how many bytes the other side has not acknowledged yet; None when none of them waits in this process."""
+    """Return how many bytes the peer has not acknowledged yet; None when no byte waits in this process."""
     held = transport.get_write_buffer_size()
     if not held:
         return None
