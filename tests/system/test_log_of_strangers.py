@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.conftest import MakeGateway
+from tests.system.conftest import Shared
 from tests.system.gateway import Gateway, serving
 from tests.wire.connection import Wire
 from tests.wire.messages import answer, handshake, request
@@ -20,10 +20,10 @@ def play(wire: Wire) -> None:
         wire.send(answer("200 OK", body=b"hi"))
 
 
-@pytest.fixture(params=["text", "json"])
-def gateway(make_gateway: MakeGateway, request: pytest.FixtureRequest) -> Iterator[Gateway]:
+@pytest.fixture(scope="module", params=["text", "json"])
+def gateway(shared: Shared, request: pytest.FixtureRequest) -> Iterator[Gateway]:
     with serving(play) as dash:
-        yield make_gateway(dash=dash, access_log=request.param)
+        yield shared.gateway(dash=dash, access_log=request.param)
 
 
 def said_of(gateway: Gateway, data: bytes) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.conftest import Shared
 from tests.system.gateway import Gateway
-from tests.system.handoff import WAYS, Service, gateway_by, gateway_for, running_service
+from tests.system.handoff import WAYS, Service, gateway_by, running_service
 from tests.wire.messages import handshake, request
 
 pytestmark = pytest.mark.timeout(600)  # the first run installs the environment of the report
@@ -74,10 +75,9 @@ def service(interpreter: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
         assert "Traceback" not in service.process.output
 
 
-@pytest.fixture
-def gateway(tmp_path: Path, service: Service) -> Iterator[Gateway]:
-    with gateway_for(tmp_path, service, routes=ROUTES) as gateway:
-        yield gateway
+@pytest.fixture(scope="module")
+def gateway(shared: Shared, service: Service) -> Gateway:
+    return shared.gateway_by("handed over", service, routes=ROUTES)
 
 
 def post(target: str, body: bytes) -> bytes:
