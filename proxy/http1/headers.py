@@ -81,7 +81,7 @@ _NOT_SIMPLE = HOP_BY_HOP - {b"connection"} | {b"expect"}
 
 
 class HeaderBlock:
-    """The fields of a request, in their order and by name. What is asked more than once is worked out once.
+    """The fields of a head, in their order and by name. What is asked more than once is worked out once.
 
     ``index``: values by name, the names in lower case.
     """

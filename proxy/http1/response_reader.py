@@ -14,10 +14,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import Enum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from proxy.http1.chunked import STRAY, TOKEN, ChunkLimits, ChunkReader, ProtocolError
-from proxy.http1.headers import HOP_BY_HOP, Fields, plain_length, rewritten, tokens
+from proxy.http1.headers import HOP_BY_HOP, Fields, HeaderBlock, plain_length, rewritten, tokens
 
 MAX_HEAD = 65536
 """Bytes of a response's head and the interim responses before it. Precedents: nginx 4-8 KiB (a known trap for large
@@ -34,8 +34,8 @@ MAX_SIMPLE_FIELDS = 64
 """Fields of a head that may be passed on as bytes."""
 
 _REMEMBERED = 256
-"""Heads whose reading is kept: at most 4 MiB, ``MAX_SIMPLE_HEAD`` twice for each. HTTP/2 rests on the same habit
-(RFC 7541)."""
+"""Heads whose reading is kept: at most 9 MiB, three times ``MAX_SIMPLE_HEAD`` for each and an object for each field.
+HTTP/2 rests on the same habit (RFC 7541)."""
 
 _CHUNKS = ChunkLimits(line=MAX_HEAD, framing=None, trailers=MAX_HEAD, fields=MAX_FIELDS)
 """Of a response. Small chunks are no fault: streams of tokens have a few bytes in each. Trailers are dropped, whatever
@@ -74,21 +74,26 @@ class Framing(Enum):
 class Response:
     """The head of a response.
 
-    reason: as received, may be empty. headers: a Content-Length is a number without zeros in front, however it was
-    written. framing: how the body ends.
+    reason: as received, may be empty. block: the fields; a Content-Length is a number without zeros in front, however
+    it was written. framing: how the body ends.
     """
 
-    __slots__ = ("framing", "headers", "reason", "status")
+    __slots__ = ("_block", "framing", "reason", "status")
 
-    def __init__(self, status: int, reason: bytes, headers: Fields, framing: Framing) -> None:
+    def __init__(self, status: int, reason: bytes, block: HeaderBlock, framing: Framing) -> None:
         self.status = status
         self.reason = reason
-        self.headers = headers
+        self._block = block
         self.framing = framing
+
+    @property
+    def headers(self) -> Fields:
+        """Names and values of the fields, spelling and order kept."""
+        return self._block.fields
 
     def all(self, name: bytes) -> list[bytes]:
         """Return every value of a field; ``name`` in lower case."""
-        return [value for key, value in self.headers if key.lower() == name]
+        return self._block.index.get(name) or []
 
 
 class ResponseReader:
@@ -107,27 +112,6 @@ class ResponseReader:
 
     The cost grows with the bytes, not faster, however small the pieces are in which they come.
     """
-
-    __slots__ = (
-        "_checked",
-        "_chunks",
-        "_fields",
-        "_framing",
-        "_held",
-        "_is_head",
-        "_left",
-        "_may_switch",
-        "_persists",
-        "_size",
-        "body_size",
-        "has_begun",
-        "head",
-        "is_complete",
-        "is_reusable",
-        "leftover",
-        "on_interim",
-        "status",
-    )
 
     def __init__(
         self, method: str, on_interim: Callable[[Response], None] = lambda _: None, *, may_switch: bool = False
@@ -237,15 +221,17 @@ class ResponseReader:
 
     def _take_head(self, data: bytes) -> None:
         """Decide what a whole head means: an interim response, a switch, or the final one and how its body ends."""
-        head = _read_remembered(data) if len(data) <= MAX_SIMPLE_HEAD else _Head(data)
         self._checked = 0
-        self._fields += data.count(b"\n") - 1
+        fields = data.count(b"\n") - 1
+        self._fields += fields
         if self._fields > MAX_FIELDS:
             raise BadResponse(f"sent more than {MAX_FIELDS} header fields")
+        is_large = fields > MAX_SIMPLE_FIELDS or len(data) > MAX_SIMPLE_HEAD
+        head = _Head(data) if is_large else _read_remembered(data)
         if head.status == 101 and not self._may_switch:
             raise BadResponse("switched protocols, which nothing had asked for")
         framing = self._framing_of(head)
-        response = Response(head.status, head.reason, head.fields, framing)
+        response = Response(head.status, head.reason, head.block, framing)
         if head.status < 200 and head.status != 101:
             self.on_interim(response)
             return
@@ -308,19 +294,6 @@ class _Head:
     connection does. simple: its lines for the client, if nothing in them is about this hop; else None.
     """
 
-    __slots__ = (
-        "_fields_start",
-        "_rewritten_length",
-        "data",
-        "has_no_body",
-        "is_chunked",
-        "length",
-        "persists",
-        "reason",
-        "simple",
-        "status",
-    )
-
     def __init__(self, data: bytes) -> None:
         line = _HEAD.fullmatch(data)
         if line is None:
@@ -328,7 +301,6 @@ class _Head:
         self.data = data
         self.status = status = int(line[2])
         self.reason = line[3] or b""
-        self._fields_start = data.find(b"\n") + 1
         self.has_no_body = status < 200 or status in _NO_BODY
         is_old = line[1] == b"0"
         said: dict[bytes, list[bytes]] = {}
@@ -362,13 +334,13 @@ class _Head:
             return None
         return self.data[:start] + self.data[start + len(_KEEP_ALIVE) - 1 :]
 
-    @property
-    def fields(self) -> Fields:
-        """The fields in parts. Taken apart each time: to remember them would take several times the memory."""
-        lines = self.data[self._fields_start : -2].split(b"\r\n") if self._fields_start < len(self.data) else []
+    @cached_property
+    def block(self) -> HeaderBlock:
+        """The fields in parts."""
+        lines = self.data.split(b"\r\n")[1:-1]
         fields = tuple([(name, value.strip(b" \t")) for name, _, value in [line.partition(b":") for line in lines]])
         length = self._rewritten_length
-        return fields if length is None else rewritten(fields, b"content-length", length)
+        return HeaderBlock(fields if length is None else rewritten(fields, b"content-length", length))
 
 
 _read_remembered = lru_cache(maxsize=_REMEMBERED)(_Head)
