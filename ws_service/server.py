@@ -1,6 +1,6 @@
 """Running the service: the sockets it listens on, uvicorn, the order of stopping, and the log.
 
-With ``adopted`` and ``workers`` the only room that knows uvicorn. It runs with 0.41, which the first FastAPI
+With ``adopted`` and ``workers`` the only module that knows uvicorn. It runs with 0.41, which the first FastAPI
 release of Dash came with, and with the newest.
 """
 
@@ -36,14 +36,14 @@ LAST_WORDS = 5.0
 
 
 class Server(uvicorn.Server):
-    """uvicorn that says when it serves, and that ends with exit code 0 when it is asked to stop.
+    """uvicorn with a line when it is ready, and with exit code 0 after a signal.
 
     address: what the ready line says.
     drain: seconds, as in the settings.
     memory_per_client: bytes, as in the settings.
     handshake: seconds, as in the settings.
-    claim: where the gateway hands sockets over. None: nowhere.
-    reload: what SIGHUP does. None: it is not this server's to hear.
+    claim: the socket file of the hand-off. None: there is no hand-off.
+    reload: what SIGHUP does. None: another process handles it.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
         self._resources: ListenerResources
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start serving, and say so once connections are really accepted."""
+        """Start serving; the line is written once connections are accepted."""
         self._resources = ListenerResources(self._memory_per_client, self._handshake)
         self.config.resources = self._resources  # type: ignore[attr-defined] # for the protocols that it makes
         await super().startup(sockets)
@@ -84,8 +84,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close every socket with 1012, wait for the endpoints, then end the lifespan.
 
-        Nothing more is adopted from the first step on, and the gateway hears
-        of each socket's end before the process leaves.
+        From the first step on no socket is adopted, and the end of each one is reported to
+        the gateway before the process ends.
         """
         log.info("stopping: %d open, endpoints have %g s", len(self.server_state.connections), self._drain)
         if self._handoff is not None:
@@ -96,10 +96,10 @@ class Server(uvicorn.Server):
         log.info("stopped")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop on a signal; a second Ctrl-C does not wait for anybody.
+        """Begin to stop on a signal; a second Ctrl-C does not wait for endpoints.
 
-        uvicorn's own raises the signal again once it has stopped, and a
-        process manager would see a death by SIGTERM instead of exit code 0.
+        uvicorn's own handler raises the signal again once it has stopped, and a
+        process manager would see a termination by SIGTERM instead of exit code 0.
         """
         if self.should_exit:
             self.force_exit = self.force_exit or sig == signal.SIGINT
@@ -112,7 +112,7 @@ class Server(uvicorn.Server):
     def _leave(self) -> None:
         log.error("the app did not end within %g s of the stop; leaving without it", self._drain + LAST_WORDS)
         logging.shutdown()
-        os._exit(1)  # a thread of the user's that never ends would hold every other exit
+        os._exit(1)  # a thread of the user's app that never ends would block any other exit
 
 
 def claim(settings: Settings, folder: Path, slots: int = 1) -> Claim | None:
@@ -120,8 +120,8 @@ def claim(settings: Settings, folder: Path, slots: int = 1) -> Claim | None:
 
     folder: what its path starts from. slots: how many processes may share the path.
 
-    Raises ListenError when another service answers there, and when a file that the settings name cannot be made.
-    Where nobody has named one the service runs without: a folder that cannot be written is no fault of the default.
+    Raises ListenError when another service listens there, and when a file that the settings name cannot be created.
+    If only the default cannot be created (the folder is not writable), the service runs without a hand-off.
     """
     if settings.handoff == "off" or not is_possible():
         return None
@@ -145,9 +145,9 @@ def run(
 ) -> bool:
     """Serve until a signal; return whether the app started at all (if not, the log says why).
 
-    sockets: bound by ``bind``. They are closed behind the return.
-    claim: where the gateway hands sockets over. None: nowhere.
-    reload: what SIGHUP does. None: nobody hears it.
+    sockets: bound by ``bind``. They are closed before the return.
+    claim: the socket file of the hand-off. None: there is no hand-off.
+    reload: what SIGHUP does. None: it is not handled.
 
     Raises ListenError when another process began to listen in the meantime.
     """
@@ -164,7 +164,7 @@ def run(
     try:
         server.run(sockets=sockets)
     except SystemExit:
-        return False  # uvicorn's way, since 0.5x, to say that the lifespan failed
+        return False  # uvicorn since 0.5x raises this when the lifespan failed
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
@@ -178,7 +178,7 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """Return what uvicorn is told beside the app.
+    """Return uvicorn's options, without the app.
 
     Inside ``Tunnelled`` the WebSocket protocol stays uvicorn's own choice. Its sans-I/O implementation, the one
     chosen in new versions, drops empty messages and sends no pings in 0.41,
@@ -206,7 +206,7 @@ def options(settings: Settings) -> dict[str, Any]:
 
 
 def spoken(listen: str) -> str:
-    """Return an address the way people write it: a URL, or ``unix:path``."""
+    """Return an address for messages: a URL, or ``unix:path``."""
     return listen if listen.startswith("unix:") else f"http://{listen}"
 
 

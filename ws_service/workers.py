@@ -42,16 +42,16 @@ libraries take 10 s on a cold disk."""
 
 
 class WorkerConfig(uvicorn.Config):
-    """What a worker needs to know; it gets it by pickle. ``app`` is still what makes the app."""
+    """The configuration of a worker, sent to it by pickle. ``app`` is the function that makes the app."""
 
     settings: Settings
     folder: Path
     is_replacement = False
-    """Whether the worker is made for one that serves, and goes on serving where this one cannot start."""
+    """Whether the worker replaces a running one, which goes on serving if this one cannot start."""
 
 
 class WorkerServer(Server):
-    """The server of one of several processes, which makes everything for itself."""
+    """The server of one of several processes; each builds all of its parts."""
 
     config: WorkerConfig
 
@@ -111,7 +111,7 @@ class Worker(multiprocess.Process):
 
 
 class Supervisor(multiprocess.Multiprocess):
-    """uvicorn's supervisor, but SIGHUP ends nobody: uvicorn would replace all processes, and end their sockets."""
+    """uvicorn's supervisor, but SIGHUP ends no process: uvicorn would replace all of them, and end their sockets."""
 
     config: WorkerConfig
     reload: Reload
@@ -128,7 +128,7 @@ class Supervisor(multiprocess.Multiprocess):
         config = vars(self.config)
         before = dict(config)
         config.update(is_replacement=True, timeout_worker_healthcheck=START)
-        # uvicorn hears a signal when this is over; it would wait for an import that nobody needs any more.
+        # uvicorn handles a signal after this; it would wait for an import that is not needed any more.
         handlers = {number: signal.signal(number, self._leave) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self.restart_all()
@@ -155,7 +155,7 @@ def run(
     folder: what relative paths start from. sockets: bound by ``bind``; the processes share them.
     reload: what SIGHUP does.
 
-    Raises ListenError when another service answers where sockets are handed over.
+    Raises ListenError when another service listens on the socket file of the hand-off.
     """
     path = folder / settings.handoff
     with contextlib.suppress(OSError):  # a path that cannot be: each worker says so
@@ -167,9 +167,9 @@ def run(
     if "target" in signature(supervise).parameters:
         supervisor = supervise(config, target=WorkerServer(config).run, sockets=sockets)
     else:
-        multiprocess.Process = Worker  # type: ignore[misc] # by this name uvicorn makes them; there is no other way in
+        multiprocess.Process = Worker  # type: ignore[misc] # uvicorn creates its processes by this name
         supervisor = supervise(config, sockets=sockets)
     supervisor.reload = reload
-    reload.answer()  # what came before the supervisor heard it
+    reload.answer()  # a signal that came before the supervisor handled it
     supervisor.run()
     return all(worker.process.exitcode != _STARTUP_FAILURE for worker in supervisor.processes)

@@ -14,7 +14,7 @@ Each is one datagram of a SOCK_SEQPACKET connection, so there is no framing::
     code     2 bytes, unsigned
     flag     1 byte
 
-All big-endian. ``docs/handoff.md`` draws the conversation. The gateway imports this module too, so it is the standard
+All big-endian. ``docs/handoff.md`` draws the messages. The gateway imports this module too, so it is the standard
 library alone, and touches no socket.
 """
 
