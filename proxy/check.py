@@ -19,7 +19,8 @@ from pydantic import BaseModel, field_validator
 
 from proxy import config as gateway
 from proxy.config import ConfigError, Objection, anchored, dump, split_listen
-from proxy.server.startup_checks import look_up, objections
+from proxy.net.resolver import look_up
+from proxy.server.startup_checks import objections
 from ws_service.config import settings as service
 from ws_service.config.addresses import listen_like
 from ws_service.config.consistency import Disagreement, disagreements

@@ -23,8 +23,9 @@ from proxy.http1.error_pages import error_message
 from proxy.listener.client_hello import HelloError
 from proxy.listener.first_bytes import read_proxy_header, wait_for_client_hello
 from proxy.listener.proxy_protocol import HeaderError
-from proxy.net.client_limits import ConnectionLimiter, Rejected, Slot, client_key
+from proxy.net.client_limits import Rejected, Slot, client_key
 from proxy.net.concurrency import PerClientConcurrency
+from proxy.net.connection_limiter import ConnectionLimiter
 from proxy.net.peer import Peer, Trusted, is_trusted
 from proxy.net.tls import why
 from ws_service.logs.limited_log import LimitedLog

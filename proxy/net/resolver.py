@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
 from threading import Thread
+
+TIMEOUT = 5.0
+"""Seconds for ``look_up``. Precedent: the resolver's own timeout for one name server."""
 
 
 class Resolver:
@@ -56,19 +60,42 @@ class Resolver:
             lookup.set_result(found)
 
         def run() -> None:
-            found: list[str] | OSError
-            try:
-                answers = socket.getaddrinfo(self._host, None, type=socket.SOCK_STREAM)
-                found = list(dict.fromkeys(str(answer[4][0]) for answer in answers))
-            except OSError as error:
-                found = error
-            except UnicodeError as error:  # a label of more than 63 characters
-                found = socket.gaierror(socket.EAI_NONAME, str(error))
+            found = _addresses(self._host)
             with suppress(RuntimeError):  # the loop has ended meanwhile, and all that waited with it
                 loop.call_soon_threadsafe(settle, found)
 
-        Thread(target=run, name=f"look-up of {self._host}", daemon=True).start()
+        _in_thread(self._host, run)
         return lookup
+
+
+def look_up(host: str) -> list[str]:
+    """Return the addresses of a host before there is a loop; ``*`` is every one of this host.
+
+    Raises OSError, after ``TIMEOUT`` at the latest, whatever the name server does.
+    """
+    answer: list[list[str] | OSError] = []
+    _in_thread(host, lambda: answer.append(_addresses(host))).join(TIMEOUT)
+    found = answer[0] if answer else TimeoutError(f"no answer within {TIMEOUT:g} s")
+    if isinstance(found, OSError):
+        raise found
+    return found
+
+
+def _in_thread(host: str, run: Callable[[], None]) -> Thread:
+    thread = Thread(target=run, name=f"look-up of {host}", daemon=True)
+    thread.start()
+    return thread
+
+
+def _addresses(host: str) -> list[str] | OSError:
+    try:
+        # As listening on it asks (AI_PASSIVE): only so is * every address, and not loopback. It changes nothing else.
+        answers = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        return error
+    except UnicodeError as error:  # a label of more than 63 characters
+        return socket.gaierror(socket.EAI_NONAME, str(error))
+    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 
 def _is_address(host: str) -> bool:

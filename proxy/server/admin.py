@@ -39,7 +39,7 @@ class Admin:
     ``/healthz``: 200 while the process lives.
     ``/readyz``: 200 while new clients may come, 503 while it starts or stops.
     It also says what is known of each upstream, but an upstream that
-    is away does not make the gateway unready: a balancer that took it out
+    is unreachable does not make the gateway unready: a balancer that took it out
     of service would cut off the other upstream's clients too. Nothing is
     tried for the answer: however often it is asked, no upstream notices.
     It also says how many connections clients have, how many WebSockets,
@@ -52,13 +52,13 @@ class Admin:
         self,
         lifecycle: Lifecycle[Exchange],
         current_upstreams: Callable[[], Mapping[str, Upstream]],
-        admission: ClientLimits,
+        limits: ClientLimits,
         hosts: Callable[[], Iterable[str]] = tuple,
         uploads: Callable[[], int] = int,
     ) -> None:
         self._lifecycle = lifecycle
         self._current_upstreams = current_upstreams
-        self._admission = admission
+        self._limits = limits
         self._hosts = hosts
         self._uploads = uploads
 
@@ -79,22 +79,22 @@ class Admin:
         hosts = [field[2] for field in fields if field is not None and field[1].lower() == b"host"]
         if len(hosts) > 1 or (not hosts and minor == b"1"):
             return _error(400, "A request needs exactly one Host field.")
-        if hosts and not is_unix and not is_answered(hosts[0].decode("latin-1"), self._hosts()):
+        if hosts and not is_unix and not names_this_host(hosts[0].decode("latin-1"), self._hosts()):
             return _error(
                 403,
                 "Health is answered by an IP address, as localhost, and by the names in gateway.admin_hosts.",
                 advice="For the operator: if this name should be answered, add it to gateway.admin_hosts.",
             )
-        told = self._told(target.partition(b"?")[0])
-        if told is None:
+        health = self._health(target.partition(b"?")[0])
+        if health is None:
             return _error(404, "There are /healthz and /readyz here.")
         if method not in (b"GET", b"HEAD"):
             return _error(405, "Health is read with GET or HEAD.", (b"Allow", b"GET, HEAD"))
-        status, values = told
+        status, values = health
         return _answer(status, values, with_body=method == b"GET")
 
-    def _told(self, path: bytes) -> tuple[int, dict[str, object]] | None:
-        lifecycle, admission = self._lifecycle, self._admission
+    def _health(self, path: bytes) -> tuple[int, dict[str, object]] | None:
+        lifecycle, limits = self._lifecycle, self._limits
         if path == b"/healthz":
             return 200, {"status": "alive", "state": lifecycle.state.value}
         if path == b"/readyz":
@@ -102,21 +102,21 @@ class Admin:
                 "status": "ready" if lifecycle.is_ready else "not ready",
                 "state": lifecycle.state.value,
                 "in_flight": len(lifecycle.in_flight),
-                "connections": admission.connections.total,
-                "websockets": admission.websockets.total,
+                "connections": limits.connections.total,
+                "websockets": limits.websockets.total,
                 "uploads": self._uploads(),
-                "buffered": admission.buffered.total,
+                "buffered": limits.buffered.total,
                 "tasks": len(asyncio.all_tasks()),
                 "upstreams": {name: _about(upstream) for name, upstream in self._current_upstreams().items()},
             }
         return None
 
 
-def is_answered(host: str, names: Iterable[str]) -> bool:
-    """Tell whether a Host field names this host, and not a name that somebody has made to lead here.
+def names_this_host(host: str, names: Iterable[str]) -> bool:
+    """Tell whether a Host field names this host, and not a name that a page's owner has made to lead here.
 
-    A page whose name its owner leads to 127.0.0.1 behind the browser's back (DNS rebinding) may read what it gets
-    there, because it is of the same origin. That takes a name: an IP address and ``localhost`` are never looked up
+    A page whose name is changed to lead to 127.0.0.1 (DNS rebinding) may read what it gets there, because it is of the
+    same origin. That takes a name: an IP address and ``localhost`` are never looked up
     (RFC 6761, section 6.3, for the second).
 
     names: others that are answered. The port does not count, nor does case; everything else does, a dot at the end too.
@@ -151,8 +151,8 @@ def _about(upstream: Upstream) -> dict[str, object]:
 
 
 def _error(status: int, message: str, *fields: tuple[bytes, bytes], advice: str = "") -> bytes:
-    said = {"error": message, "advice": advice, "status": status}
-    return _answer(status, {key: value for key, value in said.items() if value}, *fields)
+    values = {"error": message, "advice": advice, "status": status}
+    return _answer(status, {key: value for key, value in values.items() if value}, *fields)
 
 
 def _answer(status: int, values: dict[str, object], *fields: tuple[bytes, bytes], with_body: bool = True) -> bytes:

@@ -17,7 +17,8 @@ from proxy.gateway.runtime import Runtime, make_runtime
 from proxy.http1.http_listener import Listener
 from proxy.listener.acceptor import Acceptor, AcceptorOptions
 from proxy.listener.bind import bind
-from proxy.net.client_limits import ClientLimits, ConnectionLimiter, admin_places
+from proxy.net.client_limits import ClientLimits
+from proxy.net.connection_limiter import ConnectionLimiter, admin_places
 from proxy.net.tls_files import TlsFiles, renewals
 from proxy.server.admin import Admin
 from proxy.server.admin_listener import AdminListener

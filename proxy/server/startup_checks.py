@@ -1,22 +1,18 @@
-"""What can be wrong with settings that are well-formed: what takes files and names to find out, before a start."""
+"""What can be wrong with settings that are well-formed: files and host names are checked, before anything starts."""
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
 from ipaddress import ip_address
 
 from proxy.config import Objection, Settings, Tls, split_listen
 from proxy.errors import TlsError
+from proxy.net.resolver import look_up
 from proxy.net.tls_files import TlsFiles
-
-LOOK_UP = 5.0
-"""Seconds for a name to be looked up. Precedent: the resolver's own timeout for one server."""
 
 
 def objections(settings: Settings, tls_files: TlsFiles | None = None) -> Iterator[Objection]:
-    """Yield everything that would keep the gateway from starting, or that must not be without a word of its own.
+    """Yield everything that would keep the gateway from starting, or that must be asked for by a setting of its own.
 
     tls_files: what is read of files stays in it for the use of the settings. None: they are only checked.
     """
@@ -49,9 +45,9 @@ def _tls(files: Tls, tls_files: TlsFiles) -> Iterator[Objection]:
 
 
 def _public_address(address: str) -> str:
-    """Return the first address behind a name that is not this host's alone; nothing where there is none.
+    """Return the first address of a name that is not this host's alone; nothing where there is none.
 
-    A name that nobody knows is not judged: listening on it fails, and says so.
+    A name that cannot be looked up is not judged: listening on it fails, and says so.
     """
     place = split_listen(address)
     if isinstance(place, str):
@@ -61,26 +57,3 @@ def _public_address(address: str) -> str:
     except OSError:
         return ""
     return next((host for host in found if not ip_address(host.partition("%")[0]).is_loopback), "")
-
-
-def look_up(host: str) -> list[str]:
-    """Return the addresses of a host. Raises OSError, after ``LOOK_UP`` at the latest, whatever the resolver does."""
-    answer: list[list[str] | OSError] = []
-
-    def ask() -> None:
-        try:
-            # As listening on it asks: only so is * every address, and not loopback.
-            names = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            answer.append([str(name[0]) for *_, name in names])
-        except OSError as error:
-            answer.append(error)
-        except UnicodeError as error:
-            answer.append(OSError(str(error)))
-
-    thread = threading.Thread(target=ask, name=f"look-up of {host}", daemon=True)
-    thread.start()
-    thread.join(LOOK_UP)
-    found = answer[0] if answer else TimeoutError(f"no answer within {LOOK_UP:g} s")
-    if isinstance(found, OSError):
-        raise found
-    return found

@@ -1,6 +1,6 @@
 """What systemd is told about the process (sd_notify(3)): datagrams to the socket that ``NOTIFY_SOCKET`` names.
 
-Without the variable nobody wants to know, and nothing is said.
+Without the variable nothing is sent.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ logger = logging.getLogger("proxy")
 
 
 def ready(env: Mapping[str, str] = os.environ) -> None:
-    """Say that the process serves, at first and behind each reload."""
-    _tell("READY=1", env)
+    """Say that the process serves, at first and after each reload."""
+    _notify("READY=1", env)
 
 
 def reloading(env: Mapping[str, str] = os.environ) -> None:
     """Say that the configuration is being read again; ``ready`` follows (``Type=notify-reload``)."""
-    _tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", env)
+    _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", env)
 
 
 def stopping(env: Mapping[str, str] = os.environ) -> None:
     """Say that the process is about to end."""
-    _tell("STOPPING=1", env)
+    _notify("STOPPING=1", env)
 
 
-def _tell(state: str, env: Mapping[str, str]) -> None:
+def _notify(state: str, env: Mapping[str, str]) -> None:
     address = env.get("NOTIFY_SOCKET", "")
     if not address:
         return

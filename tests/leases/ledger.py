@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.config import Settings
-from proxy.net import client_limits as limits
+from proxy.net.rate_limit import BURST
 from proxy.server.server import Server
 from proxy.upstream.upstream import Upstream
 from ws_service.handoff.receiver import Handoff
@@ -79,8 +79,8 @@ def hurry(server: Server, client: str, seconds: float) -> None:
     """Have the next handshake of a client wait for so long, as if it had made many just before."""
     rate = settings_of(server).limits.handshakes_per_second
     assert rate is not None
-    pace = server.limiter._client_limits._handshakes
-    pace._paid[client] = time.monotonic() + limits._BURST + seconds - 1 / rate
+    handshakes = server.limiter._client_limits._handshakes
+    handshakes._paid[client] = time.monotonic() + BURST + seconds - 1 / rate
 
 
 def in_flight(server: Server) -> int:

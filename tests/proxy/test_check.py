@@ -15,7 +15,7 @@ import ws_service.config.settings
 from proxy import check
 from proxy.check import inspect, printed
 from proxy.config import ConfigError
-from proxy.server import startup_checks as preflight
+from proxy.net import resolver
 
 GOOD = """
 from fastapi import FastAPI, WebSocket
@@ -134,7 +134,7 @@ def test_an_upstream_that_cannot_be_looked_up_is_a_warning(look: Look) -> None:
 
 
 def test_a_resolver_that_hangs_does_not_hang_the_check(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "LOOK_UP", 0.05)
+    monkeypatch.setattr(resolver, "TIMEOUT", 0.05)
     go_on = threading.Event()
 
     def hang(*_: object, **__: object) -> list[object]:

@@ -17,7 +17,8 @@ import pytest
 
 from proxy.config import Limits, Settings, Tls
 from proxy.listener.acceptor import Acceptor, AcceptorOptions
-from proxy.net.client_limits import ClientLimits, ConnectionLimiter, Slot
+from proxy.net.client_limits import ClientLimits, Slot
+from proxy.net.connection_limiter import ConnectionLimiter
 from proxy.net.peer import Peer
 from proxy.net.tls import server_context
 from tests.certificates import Authority

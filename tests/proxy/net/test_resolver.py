@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from proxy.net.resolver import Resolver
+from proxy.net import resolver
+from proxy.net.resolver import Resolver, look_up
 
 GetAddrInfo = Callable[..., Any]
 
@@ -113,3 +114,26 @@ def test_a_look_up_that_outlives_its_loop_disturbs_nothing(monkeypatch: pytest.M
     for thread in threading.enumerate():
         if thread.name == "look-up of dash":
             thread.join(5)  # an exception in it would fail the test
+
+
+# -- without a loop
+
+
+def test_a_name_and_every_address_are_looked_up_before_there_is_a_loop() -> None:
+    assert "127.0.0.1" in look_up("localhost")
+    assert set(look_up("*")) <= {"0.0.0.0", "::"}
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 70 + ".invalid"])
+def test_a_name_that_is_not_known_is_an_error(host: str) -> None:
+    with pytest.raises(socket.gaierror):
+        look_up(host)
+
+
+def test_a_name_server_that_does_not_answer_delays_it_for_a_bounded_time(
+    hanging: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolver, "TIMEOUT", 0.05)
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.05 s"):
+        look_up("gateway.test")
+    assert hanging == ["gateway.test"]

@@ -13,7 +13,7 @@ from proxy.errors import UpstreamUnreachable
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.net.client_limits import ClientLimits
-from proxy.server.admin import MAX_HEAD, Admin, is_answered
+from proxy.server.admin import MAX_HEAD, Admin, names_this_host
 from proxy.upstream.upstream import Upstream
 from tests.processes import free_port
 from tests.proxy.origin import answering, origin
@@ -143,7 +143,7 @@ async def test_a_balancer_of_old_says_no_host(admin: Admin) -> None:
 )
 async def test_an_address_localhost_and_what_is_configured_are_answered(admin: Admin, host: str) -> None:
     assert ask(admin, "GET /readyz HTTP/1.1", host=host)[0] == 503
-    assert is_answered(host, ["gateway", "Health.example"])
+    assert names_this_host(host, ["gateway", "Health.example"])
 
 
 @pytest.mark.parametrize(
