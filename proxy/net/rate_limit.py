@@ -34,7 +34,7 @@ class RateLimit:
         return len(self._paid)
 
     def ask(self, key: str, rate: int, now: float) -> float:
-        """Return after how many seconds a client may make one more; above ``MAX_DELAY`` it may not, and none is counted.
+        """Return after how many seconds a client may make one more; above ``MAX_DELAY`` it is not counted as made.
 
         rate: handshakes per second. now: seconds of a monotonic clock.
         """
