@@ -31,7 +31,7 @@ from ws_service.websocket.listener import LimitedHTTP, ListenerResources, Tunnel
 
 log = logging.getLogger(__name__)
 
-LAST_WORDS = 5.0
+EXIT_GRACE = 5.0
 """Seconds beyond ``drain`` for the lifespan and for threads to end; then the process leaves without them."""
 
 
@@ -105,12 +105,12 @@ class Server(uvicorn.Server):
             self.force_exit = self.force_exit or sig == signal.SIGINT
             return
         self.should_exit = True
-        insist = threading.Timer(self._drain + LAST_WORDS, self._leave)
+        insist = threading.Timer(self._drain + EXIT_GRACE, self._leave)
         insist.daemon = True
         insist.start()
 
     def _leave(self) -> None:
-        log.error("the app did not end within %g s of the stop; leaving without it", self._drain + LAST_WORDS)
+        log.error("the app did not end within %g s of the stop; leaving without it", self._drain + EXIT_GRACE)
         logging.shutdown()
         os._exit(1)  # a thread of the user's app that never ends would block any other exit
 

@@ -14,12 +14,13 @@ RETRY = 5
 """Seconds after which a client may try again: a Dash server with a few pages starts in about as long."""
 
 _SOON = 2
-"""Seconds after which the page of an upstream that is away asks again. That request is held, so it is no hurry."""
+"""Seconds after which the page of an unreachable upstream reloads. That request waits for the upstream, so a short time
+costs little."""
 
 _AGAIN = """<script>setTimeout(() => location.reload(), {0}000)</script>
 <noscript><meta http-equiv="refresh" content="{0}"></noscript>"""
-"""A script first: the element alone goes nowhere from an address with a fragment, which it takes for a place on the
-same page."""
+"""A script first: the element alone does not reload an address with a fragment, which it takes for a place on the same
+page."""
 
 
 def error_message(

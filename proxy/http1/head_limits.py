@@ -1,4 +1,4 @@
-"""How large the head of a request may be: which limit its bytes exceed, be they the whole of it or only a beginning."""
+"""The limits of a request's head, complete or not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class HeadLimits(NamedTuple):
     """The limits.
 
     request_line: bytes, without the line end. header: bytes of the lines
-    that hold fields, line ends included, the empty line behind them not.
+    that hold fields, with line ends, without the empty line after them.
     fields: how many such lines.
     """
 
@@ -37,7 +37,7 @@ class HeadLimits(NamedTuple):
     def exceeded_by(self, head: bytes | bytearray, before: int = 0) -> Excess | None:
         """Return what a head, or the beginning of one, exceeds; None as long as that is nothing.
 
-        head: from its first byte, and no further than its end. before: how much of it was looked at before.
+        head: from its first byte, and no further than its end. before: how much of it was checked before.
         A beginning is not refused as long as it may come to an end within the limits.
         """
         line_end = head.find(b"\r\n")

@@ -1,13 +1,12 @@
-"""The strict reading of what a client sends: what each request asks, where it ends, and that it can be read in one way
-only.
+"""The strict reader of requests: the head of each, its framing, its end; what can be read in two ways is refused.
 
-Every request is read here, and nowhere else. What counts is RFC 9112 to the
-letter, with every liberty that it grants and that nobody can read in two
-ways: what is sent on is written anew. Empty lines before a request are
-nothing (section 2.2), a length may have zeros in front, chunk extensions and
-trailers end here (docs/decisions/006-strict-request-reader.md).
+Every request is read here, and nowhere else. It must follow RFC 9112 exactly.
+Variants that the RFC allows, and that all programs read in one way, are
+accepted, because the request is written anew: empty lines before a request
+(section 2.2), leading zeros of a length. Chunk extensions and trailers are not
+forwarded (docs/decisions/006-strict-request-reader.md).
 
-The reading of a block of fields is remembered: a browser sends the same ones
+The result for a block of fields is remembered: a browser sends the same ones
 again and again (docs/decisions/003-fast-path.md).
 """
 
@@ -32,12 +31,12 @@ number of chunks of five bytes. Reading a chunk costs more than reading its byte
 _NO_TRAILER = frozenset(
     (b"content-length", b"transfer-encoding", b"host", b"trailer", b"connection", b"upgrade", b"te")
 )
-"""Fields that would change the message, or who gets it, if somebody read them as part of the head. No client may send
-them as trailers (RFC 9110, 6.5.1)."""
+"""Fields that would change the message, or its destination, if a program read them as part of the head. No client may
+send them as trailers (RFC 9110, 6.5.1)."""
 
 _REMEMBERED = 256
-"""Blocks of fields whose reading is kept: at most 8 MiB, ``_MAX_REMEMBERED`` four times for each. HTTP/2 rests on the
-same habit (RFC 7541)."""
+"""Blocks of fields whose result is kept: at most 8 MiB, ``_MAX_REMEMBERED`` four times for each. HTTP/2 uses the same
+property (HPACK, RFC 7541)."""
 
 _MAX_REMEMBERED = 8192
 """Bytes of a block of fields that is remembered."""

@@ -23,18 +23,18 @@ class Peer(NamedTuple):
 
 
 UNKNOWN_PEER = Peer("-")
-"""A peer of whom nothing is known, and whose word counts for nothing."""
+"""A peer of which nothing is known, and which is not trusted."""
 
 UNKNOWN_ADDRESS = "unknown"
-"""The address of a client of whom the proxy knows none (RFC 7239, section 6.2): it came through a unix socket, or by a
-protocol that the header has no word for. Not the proxy's own address, although the protocol's text would allow that:
-the proxy is trusted, and such a client would be believed whatever it writes into X-Forwarded-For."""
+"""The address of a client whose address the proxy does not know (RFC 7239, section 6.2): it came through a unix socket,
+or by a protocol that the header cannot express. Not the proxy's own address, although the protocol's text would allow
+that: the proxy is trusted, and the X-Forwarded-For of such a client would be trusted too."""
 
 Trusted = tuple[IPv4Network | IPv6Network | str, ...]
 
 
 def is_trusted(address: str, trusted: Trusted) -> bool:
-    """Tell whether a peer's word about the client is believed (``gateway.trusted_proxies``)."""
+    """Tell whether a peer is a trusted proxy (``gateway.trusted_proxies``)."""
     if not trusted:
         return False
     if address == "unix":
@@ -56,7 +56,7 @@ def _ip(address: str) -> IPv4Address | IPv6Address | None:
 def address_of(text: str) -> str:
     """Return an IP address in its one spelling (RFC 5952), without a zone and as IPv4 where it stands for one.
 
-    Nothing for whatever is no address.
+    Empty for a text that is not an address.
     """
     ip = _ip(text) if len(text) <= _LONGEST_ADDRESS else None
     return "" if ip is None else str(ip)

@@ -1,12 +1,11 @@
-"""How much of one connection is read at once, before everybody else has a turn.
+"""How much of one connection is read at once, before other connections are read.
 
-The event loops read up to 256 KiB into a piece of its own for each read, and
-uvloop up to 32 times that from one connection before another one has a
-turn. A thousand connections whose ends do not read would hold such a piece
-each (issue 9). So a read of 64 KiB or more is the last one in its turn, and
-a connection on which more comes is read into one buffer that all share,
-64 KiB at a time. Small messages never come to that: it would cost 1 us for
-each.
+The event loops allocate up to 256 KiB for each read, and uvloop reads up to 32
+times from one connection before the next one. A thousand connections whose
+peers do not read would hold such a piece each (issue 9). So a read of 64 KiB or
+more is the last one of its turn, and a busy connection is read into one shared
+buffer, 64 KiB at a time. Connections with small messages are not: it would cost
+1 us for each message.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from __future__ import annotations
 import asyncio
 
 READ_SIZE = 65536
-"""Bytes of a read, and so of any piece, on a connection on which much comes. Precedents: nginx 4 to 64 KiB, HAProxy
+"""Bytes of a read, and so of any piece, on a busy connection. Precedents: nginx 4 to 64 KiB, HAProxy
 16 KiB, Go 32 KiB."""
 
 _BUFFER = memoryview(bytearray(READ_SIZE))
 
 _TLS_READ = 1024
-"""Bytes of a read over TLS that are the last before others have a turn: each may have been a record of its own."""
+"""Bytes of a read over TLS after which other connections are read: each byte may have been a record of its own."""
 
 
 class BoundedReads(asyncio.BufferedProtocol):
@@ -40,7 +39,7 @@ class BoundedReads(asyncio.BufferedProtocol):
         return _BUFFER
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read, out of the buffer that everybody shares."""
+        """Copy what was read out of the shared buffer."""
         self._take(bytes(_BUFFER[:nbytes]))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -49,15 +48,15 @@ class BoundedReads(asyncio.BufferedProtocol):
 
 
 def last_read(transport: asyncio.Transport) -> int:
-    """Return how many bytes of one read make it the last before everybody else has a turn."""
+    """Return the size of a read after which other connections are read first."""
     return READ_SIZE if transport.get_extra_info("sslcontext") is None else _TLS_READ
 
 
 def give_way(transport: asyncio.Transport, protocol: asyncio.Protocol, size: int) -> None:
-    """Pause reading behind a large read; whoever calls this goes on in a later turn of the loop.
+    """Pause reading after a large read; the caller resumes it in a later turn of the loop.
 
-    protocol: of the connection. size: bytes of the read; when it was larger than reads are to be, they are bounded
-    from here on.
+    protocol: of the connection. size: bytes of the read; when it was larger than ``READ_SIZE``, later reads are
+    bounded.
     """
     transport.pause_reading()
     if size > READ_SIZE:

@@ -136,10 +136,10 @@ class _Connection:
         head = self._head if end < 0 else self._head[: end + 4]
         self.is_answered = True
         whole = answer(head, self.sock.family == socket.AF_UNIX)
-        # It fits into what the kernel holds for a connection that was sent nothing yet. Closing waits for the client:
-        # a close on bytes that nobody has read would reset the connection, and the answer with it (RFC 9112, 9.6).
+        # It fits into the kernel's empty send buffer. Closing waits for the client: a close with unread bytes would
+        # reset the connection, and the client could lose the response (RFC 9112, 9.6).
         if self.sock.send(whole) < len(whole):
             return False
-        with suppress(OSError):  # it is gone already; reading says so
+        with suppress(OSError):  # it has gone already; the next read reports it
             self.sock.shutdown(socket.SHUT_WR)
         return True

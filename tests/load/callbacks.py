@@ -70,17 +70,17 @@ async def callbacks(
     sent = [line for line in lines if SENT.search(line)]
     orders = Counter(stage.book.read_text().split())
     lost = [order for order in load.taken if order not in orders]
-    failed = sum(tally.total() - tally["answered"] for tally in load.tallies.values())
+    failed = sum(counts.total() - counts["answered"] for counts in load.counts_by_kind.values())
     how = f"Dash killed, away for {down:g} s"
     return [
         *(
-            Check(f"{kind}s that were not answered, {how}", tally.total() - tally["answered"], note=_kinds(tally))
-            for kind, tally in load.tallies.items()
+            Check(f"{kind}s that were not answered, {how}", counts.total() - counts["answered"], note=_kinds(counts))
+            for kind, counts in load.counts_by_kind.items()
         ),
         Check("failed of which nothing was sent", len(not_sent), 0, note=" | ".join(not_sent[:3])),
         Check("failed without a line that says it was sent", max(0, failed - len(sent)), 0, note=f"{len(sent)} lines"),
-        Check("GETs that failed", _failed(load.tallies["GET"], but="cut"), 0),
-        Check("handshakes that failed", _failed(load.tallies["handshake"]), 0),
+        Check("GETs that failed", _failed(load.counts_by_kind["GET"], but="cut"), 0),
+        Check("handshakes that failed", _failed(load.counts_by_kind["handshake"]), 0),
         Check(
             "callbacks that were sent twice", sum(times > 1 for times in orders.values()), 0, note=f"{len(orders)} came"
         ),
@@ -108,7 +108,7 @@ class Load:
         self._stage = stage
         self._idle: list[Asker] = []
         self._numbers = count(1)
-        self.tallies: dict[str, Counter[str]] = {kind: Counter() for kind in ("GET", "POST", "handshake")}
+        self.counts_by_kind: dict[str, Counter[str]] = {kind: Counter() for kind in ("GET", "POST", "handshake")}
         self.taken: list[str] = []
         self.waits: list[float] = []
 
@@ -145,16 +145,16 @@ class Load:
 
     async def shake_hands(self, number: int) -> None:
         """Open a WebSocket of Dash's own, and close it."""
-        began, tally, port = time.monotonic(), self.tallies["handshake"], self._stage.port
+        began, counts, port = time.monotonic(), self.counts_by_kind["handshake"], self._stage.port
         try:
             async with asyncio.timeout(60):
                 socket = await Socket.open(port, SOCKET, f"Origin: http://127.0.0.1:{port}", source=address_of(number))
         except Refused as error:
-            tally[f"answered with {error.status}"] += 1
+            counts[f"answered with {error.status}"] += 1
         except (OSError, EOFError, Ended, TimeoutError) as error:
-            tally[type(error).__name__] += 1
+            counts[type(error).__name__] += 1
         else:
-            tally["answered"] += 1
+            counts["answered"] += 1
             self.waits.append(time.monotonic() - began)
             with suppress(Ended):  # after its 101 it may end as it likes
                 socket.begin_to_close()
@@ -167,17 +167,17 @@ class Load:
             async with asyncio.timeout(60):
                 answer = await asker.ask(line, *fields, body=body)
         except (OSError, EOFError, TimeoutError) as error:
-            self.tallies[kind]["cut" if isinstance(error, EOFError) else type(error).__name__] += 1
+            self.counts_by_kind[kind]["cut" if isinstance(error, EOFError) else type(error).__name__] += 1
             return b""
         self._idle.append(asker)
         self.waits.append(time.monotonic() - began)
-        self.tallies[kind]["answered" if answer.status == 200 else f"answered with {answer.status}"] += 1
+        self.counts_by_kind[kind]["answered" if answer.status == 200 else f"answered with {answer.status}"] += 1
         return answer.body
 
 
-def _failed(tally: Counter[str], but: str = "") -> int:
-    return tally.total() - tally["answered"] - tally[but]
+def _failed(counts: Counter[str], but: str = "") -> int:
+    return counts.total() - counts["answered"] - counts[but]
 
 
-def _kinds(tally: Counter[str]) -> str:
-    return ", ".join(f"{kind} {times}" for kind, times in tally.most_common())
+def _kinds(counts: Counter[str]) -> str:
+    return ", ".join(f"{kind} {times}" for kind, times in counts.most_common())

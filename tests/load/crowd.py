@@ -29,14 +29,14 @@ DIALLING = 64
 PATIENCE = 30.0
 """Seconds for one answer."""
 
-Tally = Counter[str]
+Counts = Counter[str]
 
 
 class Crowd:
-    """The other process, seen from the one that measures. ``tally`` is there once it has left."""
+    """The other process, seen from the one that measures. ``counts`` is there once it has left."""
 
     def __init__(self) -> None:
-        self.tally: Tally = Counter()
+        self.counts: Counts = Counter()
 
 
 @asynccontextmanager
@@ -61,7 +61,7 @@ async def crowd(*words: object) -> AsyncIterator[Crowd]:
         said = await process.stdout.readline()
         if not said:
             raise RuntimeError(f"the crowd {words} has failed; see above")
-        seen.tally.update(json.loads(said))
+        seen.counts.update(json.loads(said))
     finally:
         if process.returncode is None:
             process.kill()
@@ -84,9 +84,9 @@ async def some_at_a_time(jobs: Iterable[Coroutine[Any, Any, None]]) -> None:
 class Held:
     """A WebSocket that is held open. It always listens, because servers ping, and close on whoever does not answer."""
 
-    def __init__(self, socket: Socket, tally: Tally) -> None:
+    def __init__(self, socket: Socket, counts: Counts) -> None:
         self._socket = socket
-        self._tally = tally
+        self._counts = counts
         self._heard: asyncio.Queue[bytes] = asyncio.Queue()
         self._listening = asyncio.get_running_loop().create_task(self._listen(), name="held socket")
 
@@ -95,9 +95,9 @@ class Held:
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._socket.say(message)
-                self._tally["echoes" if await self._heard.get() == message else "wrong"] += 1
+                self._counts["echoes" if await self._heard.get() == message else "wrong"] += 1
         except (Ended, TimeoutError):
-            self._tally["lost"] += 1
+            self._counts["lost"] += 1
 
     async def leave(self) -> None:
         """Close it politely."""
@@ -106,7 +106,7 @@ class Held:
             async with asyncio.timeout(PATIENCE):
                 await self._listening
         except (Ended, TimeoutError):
-            self._tally["never closed"] += 1
+            self._counts["never closed"] += 1
         self._socket.close()
 
     async def _listen(self) -> None:
@@ -114,18 +114,18 @@ class Held:
             while True:
                 self._heard.put_nowait(await self._socket.hear())
         except Ended as end:
-            self._tally[f"closed with {end.code}"] += 1
+            self._counts[f"closed with {end.code}"] += 1
 
 
-async def hold_sockets(port: int, target: str, count: int, talking: int) -> Tally:
+async def hold_sockets(port: int, target: str, count: int, talking: int) -> Counts:
     """Hold WebSockets until the input ends; each of them must still be an echo then."""
-    tally: Tally = Counter()
+    counts: Counts = Counter()
     sockets: list[Held] = []
     is_over = asyncio.Event()
 
     async def open_one(number: int) -> None:
         async with asyncio.timeout(PATIENCE):
-            sockets.append(Held(await Socket.open(port, target, source=address_of(number)), tally))
+            sockets.append(Held(await Socket.open(port, target, source=address_of(number)), counts))
 
     async def talk(socket: Held, number: int) -> None:
         await asyncio.sleep(number / talking)  # not all in the same moment
@@ -142,12 +142,12 @@ async def hold_sockets(port: int, target: str, count: int, talking: int) -> Tall
         is_over.set()
     await some_at_a_time(socket.echo(b"the last word") for socket in sockets)
     await some_at_a_time(socket.leave() for socket in sockets)
-    return tally
+    return counts
 
 
-async def trickle(port: int, count: int, pause: float) -> Tally:
+async def trickle(port: int, count: int, pause: float) -> Counts:
     """Hold connections that make a server wait, until the input ends."""
-    tally: Tally = Counter()
+    counts: Counts = Counter()
     arrived: set[int] = set()
     is_complete = asyncio.Event()
 
@@ -158,7 +158,7 @@ async def trickle(port: int, count: int, pause: float) -> Tally:
             try:
                 reader, writer = await connect(port, source=address_of(number))
             except OSError as error:
-                tally[f"{name}: not let in ({type(error).__name__})"] += 1
+                counts[f"{name}: not let in ({type(error).__name__})"] += 1
                 await asyncio.sleep(pause)
                 continue
             arrived.add(number)
@@ -166,7 +166,7 @@ async def trickle(port: int, count: int, pause: float) -> Tally:
                 is_complete.set()
             listening = asyncio.get_running_loop().create_task(reader.read(), name="what the server says")
             try:
-                tally[f"{name}: came"] += 1
+                counts[f"{name}: came"] += 1
                 writer.write(at_once)
                 for byte in slowly:
                     await asyncio.wait({listening}, timeout=pause)
@@ -174,9 +174,9 @@ async def trickle(port: int, count: int, pause: float) -> Tally:
                         break
                     writer.write(bytes((byte,)))
                 said = await listening
-                tally[f"{name}: shown out with {said[9:12].decode() or 'nothing'}"] += 1
+                counts[f"{name}: shown out with {said[9:12].decode() or 'nothing'}"] += 1
             except ConnectionError:
-                tally[f"{name}: reset"] += 1
+                counts[f"{name}: reset"] += 1
             finally:
                 listening.cancel()
                 writer.transport.abort()
@@ -188,7 +188,7 @@ async def trickle(port: int, count: int, pause: float) -> Tally:
     for visitor in visitors:
         visitor.cancel()
     await asyncio.gather(*visitors, return_exceptions=True)
-    return tally
+    return counts
 
 
 LONG = b"X-Slow: " + b"a" * 4000
@@ -213,11 +213,11 @@ async def main(kind: str, *words: str) -> None:
     """Be a crowd."""
     if kind == "sockets":
         port, target, count, talking = words
-        tally = await hold_sockets(int(port), target, int(count), int(talking))
+        counts = await hold_sockets(int(port), target, int(count), int(talking))
     else:
         port, count, pause = words
-        tally = await trickle(int(port), int(count), float(pause))
-    print(json.dumps(tally), flush=True)
+        counts = await trickle(int(port), int(count), float(pause))
+    print(json.dumps(counts), flush=True)
 
 
 if __name__ == "__main__":

@@ -95,15 +95,17 @@ async def many_sockets(folder: Path, *, tunnels: int, handed: int, seconds: floa
         await settled(stage, files)
         left = leftovers(stage, files)
         idle += await ordinary_gets(stage, seconds)
-        lost = through.tally["lost"] + through.tally["wrong"] + away.tally["lost"] + away.tally["wrong"]
-        echoes = through.tally["echoes"] + away.tally["echoes"]
+        lost = through.counts["lost"] + through.counts["wrong"] + away.counts["lost"] + away.counts["wrong"]
+        echoes = through.counts["echoes"] + away.counts["echoes"]
         return [
             Check("tunnels that are not open", tunnels - there, 0, note=f"{there:,} are"),
             *as_idle(f"with {tunnels:,} tunnels", idle, with_tunnels),
             Check("descriptors per socket handed over", more_files / handed, 0.01, note=f"{handed:,} sockets"),
             *as_idle(f"with {handed:,} handed-off sockets too", idle, with_all),
             Check("messages lost or wrong", lost, 0, note=f"{echoes:,} came back"),
-            Check("sockets that did not close with 1000", other_codes(through.tally + away.tally, tunnels + handed), 0),
+            Check(
+                "sockets that did not close with 1000", other_codes(through.counts + away.counts, tunnels + handed), 0
+            ),
             Check("memory per tunnel", each, unit=" KiB"),
             *left,
         ]
@@ -122,7 +124,7 @@ async def slow_clients(folder: Path, *, count: int, seconds: float, pause: float
         await settled(stage, files)
         left = leftovers(stage, files)
         idle += await ordinary_gets(stage, seconds)
-        ways = ", ".join(f"{what} {n}" for what, n in sorted(slow.tally.items()))
+        ways = ", ".join(f"{what} {n}" for what, n in sorted(slow.counts.items()))
         return [
             *as_idle(f"with {count:,} slow clients", idle, during),
             Check("memory per slow client", each, 64, " KiB"),
@@ -270,8 +272,8 @@ class Arrivals:
             while not meanwhile.done():
                 number += 1
                 one = self._get(number) if number % 5 else self._shake_hands(number)
-                tally = self.gets if number % 5 else self.handshakes
-                group.create_task(self._count(one, tally), name=f"arrival {number}")
+                counts = self.gets if number % 5 else self.handshakes
+                group.create_task(self._count(one, counts), name=f"arrival {number}")
                 await asyncio.sleep(began + number / rate - time.monotonic())
 
     async def still_open(self, timeout: float = 10.0) -> int:
@@ -282,15 +284,15 @@ class Arrivals:
             task.cancel()
         return len(staying)
 
-    async def _count(self, one: Awaitable[str], tally: Counter[str]) -> None:
+    async def _count(self, one: Awaitable[str], counts: Counter[str]) -> None:
         began = time.monotonic()
         try:
             async with asyncio.timeout(60):
-                tally[await one] += 1
+                counts[await one] += 1
         except Refused as error:
-            tally[f"answered with {error.status}"] += 1
+            counts[f"answered with {error.status}"] += 1
         except (OSError, EOFError, Ended, TimeoutError) as error:
-            tally[type(error).__name__] += 1
+            counts[type(error).__name__] += 1
         self.waits.append(time.monotonic() - began)
 
     async def _get(self, number: int) -> str:
@@ -349,11 +351,11 @@ def leftovers(stage: Stage, files: int) -> list[Check]:
     ]
 
 
-def other_codes(tally: Counter[str], count: int) -> int:
+def other_codes(counts: Counter[str], count: int) -> int:
     """Count sockets that did not end with 1000."""
-    return count - tally["closed with 1000"]
+    return count - counts["closed with 1000"]
 
 
-def _failed(what: str, tally: Counter[str]) -> Check:
-    kinds = ", ".join(f"{kind} {count}" for kind, count in tally.most_common())
-    return Check(what, tally.total() - tally["answered"], 0, note=kinds)
+def _failed(what: str, counts: Counter[str]) -> Check:
+    kinds = ", ".join(f"{kind} {count}" for kind, count in counts.most_common())
+    return Check(what, counts.total() - counts["answered"], 0, note=kinds)

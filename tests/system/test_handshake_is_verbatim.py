@@ -293,13 +293,15 @@ def test_a_101_to_an_ordinary_request_is_a_502(gateway: Gateway, dash: Origin, s
     assert client.read_message().body == b"next"
 
 
-@pytest.mark.parametrize("last_words", [b"", b"HTTP/1.1 101 Switching", b"\x81\x05hello"])
-def test_an_upstream_that_leaves_instead_of_answering_is_a_502(gateway: Gateway, ws: Origin, last_words: bytes) -> None:
+@pytest.mark.parametrize("partial_answer", [b"", b"HTTP/1.1 101 Switching", b"\x81\x05hello"])
+def test_an_upstream_that_leaves_instead_of_answering_is_a_502(
+    gateway: Gateway, ws: Origin, partial_answer: bytes
+) -> None:
     client = gateway.dial()
     client.send(handshake())
     upstream = ws.accept()
     upstream.read_head()
-    upstream.send(last_words)
+    upstream.send(partial_answer)
     upstream.close()
     got = client.read_message()
     assert got.status == 502

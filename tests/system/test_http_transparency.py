@@ -821,13 +821,15 @@ def test_a_reset_in_a_body_that_ends_with_its_connection_is_not_its_end(
     assert version == "1.1" or how == "reset"
 
 
-@pytest.mark.parametrize("last_words", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", b"SSH-2.0-OpenSSH_9.2\r\n", b"\r\n\r\n"])
-def test_an_upstream_without_an_answer_is_a_502(gateway: Gateway, origin: Origin, last_words: bytes) -> None:
+@pytest.mark.parametrize(
+    "partial_answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", b"SSH-2.0-OpenSSH_9.2\r\n", b"\r\n\r\n"]
+)
+def test_an_upstream_without_an_answer_is_a_502(gateway: Gateway, origin: Origin, partial_answer: bytes) -> None:
     client = gateway.dial()
     client.send(request("POST /", "Content-Length: 2", body=b"ab"))
     upstream = origin.accept()
     upstream.read_message()
-    upstream.send(last_words)
+    upstream.send(partial_answer)
     upstream.close()
     got = client.read_message()
     assert got.status == 502

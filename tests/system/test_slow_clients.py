@@ -49,8 +49,8 @@ def gateway(shared: Shared, origin: Origin) -> Gateway:
 
 
 @pytest.fixture(scope="module")
-def patient(shared: Shared, origin: Origin) -> Gateway:
-    """A gateway that cuts nobody, for plays that measure what it holds."""
+def long_send_timeout(shared: Shared, origin: Origin) -> Gateway:
+    """A gateway that cuts no slow client, for tests that measure what it holds."""
     return shared.gateway(dash=origin.url, timeouts={"drain": "1s"})
 
 
@@ -416,20 +416,20 @@ def sent_in_vain(senders: list[Wire], piece: bytes = b"x" * MIB) -> int:
 
 
 @pytest.mark.parametrize("way", [*UPSTREAM_ANSWERS, "tunnel", "tunnel, upstream reads nothing", "upload"])
-def test_what_is_not_read_is_not_buffered(way: str, patient: Gateway, origin: Origin) -> None:
+def test_what_is_not_read_is_not_buffered(way: str, long_send_timeout: Gateway, origin: Origin) -> None:
     pairs = []
     for _ in range(COUNT):
         if way.startswith("tunnel"):
-            client, upstream = open_tunnel(patient, origin)
+            client, upstream = open_tunnel(long_send_timeout, origin)
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             beginning = b"\x82\x7f" + EACH.to_bytes(8, "big")
         elif way == "upload":
-            client, beginning = patient.dial(), b""
+            client, beginning = long_send_timeout.dial(), b""
             client.send(request("POST /upload", f"Content-Length: {EACH}"))
             upstream = origin.accept()
             upstream.read_head()
         else:
-            client, beginning = patient.dial(receive_buffer=4096), UPSTREAM_ANSWERS[way]
+            client, beginning = long_send_timeout.dial(receive_buffer=4096), UPSTREAM_ANSWERS[way]
             client.send(request("GET /big"))
             upstream = origin.accept()
             upstream.read_head()
@@ -438,18 +438,18 @@ def test_what_is_not_read_is_not_buffered(way: str, patient: Gateway, origin: Or
             beginning = b"\x82\xff" + EACH.to_bytes(8, "big") + MASK
         sender.send(beginning)
         pairs.append(sender)
-    before = memory(patient)
+    before = memory(long_send_timeout)
     went = sent_in_vain(pairs)
-    grown = memory(patient) - before
+    grown = memory(long_send_timeout) - before
     print(f"{way}: {grown / MIB / COUNT:.2f} MiB for each of {COUNT}, {went / MIB / COUNT:.1f} MiB went")
     assert went < COUNT * EACH, "somebody has it all"
     assert grown < COUNT * PER_ONE, f"{grown / MIB / COUNT:.2f} MiB for each"
 
 
-def test_what_is_not_read_is_not_buffered_on_the_fast_path(patient: Gateway, origin: Origin) -> None:
+def test_what_is_not_read_is_not_buffered_on_the_fast_path(long_send_timeout: Gateway, origin: Origin) -> None:
     upstreams = []
     for _ in range(COUNT):
-        client = patient.dial(receive_buffer=4096)
+        client = long_send_timeout.dial(receive_buffer=4096)
         client.send(request("GET /small"))
         upstream = origin.accept()
         upstreams.append((client, upstream))
@@ -461,24 +461,26 @@ def test_what_is_not_read_is_not_buffered_on_the_fast_path(patient: Gateway, ori
     for _, upstream in upstreams:
         upstream.read_head()
         upstream.send(UPSTREAM_ANSWERS["Content-Length"])
-    before = memory(patient)
+    before = memory(long_send_timeout)
     went = sent_in_vain([upstream for _, upstream in upstreams])
-    grown = memory(patient) - before
+    grown = memory(long_send_timeout) - before
     assert went < COUNT * EACH
     assert grown < COUNT * PER_ONE, f"{grown / MIB / COUNT:.2f} MiB for each"
 
 
-def test_requests_that_are_sent_without_reading_the_answers_pile_up_nowhere(patient: Gateway, origin: Origin) -> None:
+def test_requests_that_are_sent_without_reading_the_answers_pile_up_nowhere(
+    long_send_timeout: Gateway, origin: Origin
+) -> None:
     """Thousands in one go: neither does the gateway hold them, nor does the upstream get more than one at a time."""
-    client = patient.dial(receive_buffer=4096)
-    before = memory(patient)
+    client = long_send_timeout.dial(receive_buffer=4096)
+    before = memory(long_send_timeout)
     client.send(request("GET /x"))
     upstream = origin.accept()
     upstream.read_head()
     sent_in_vain([client], request("GET /x", "X: " + "y" * 1000) * 1000)
     assert not upstream.has_something()
     assert not origin.has_visitor()
-    assert memory(patient) - before < PER_ONE
+    assert memory(long_send_timeout) - before < PER_ONE
 
 
 # -- many of them

@@ -82,12 +82,12 @@ async def test_standing_counts_anew_after_progress() -> None:
 async def test_nothing_is_swept_when_there_is_nothing_to_sweep() -> None:
     looks = 0
 
-    def nobody() -> list[Pile]:
+    def no_readers() -> list[Pile]:
         nonlocal looks
         looks += 1
         return []
 
-    SlowReaders(nobody).wake(0.2)
+    SlowReaders(no_readers).wake(0.2)
     await asyncio.sleep(0.3)
     assert looks == 1
 
