@@ -16,8 +16,9 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from proxy.http1.chunked import STRAY, TOKEN, ChunkLimits, ChunkReader, ProtocolError
+from proxy.http1.chunked import TOKEN, ChunkLimits, ChunkReader, ProtocolError
 from proxy.http1.head_limits import HeadLimits
+from proxy.http1.head_lines import FIELD_LINE, FIELD_LINES, check_lines, malformed_field
 from proxy.http1.headers import Head, HeaderBlock, plain_length, rewritten
 
 _MAX_CHUNK_LINE = 1024
@@ -45,7 +46,6 @@ _MAX_REMEMBERED_FIELDS = 64
 """Fields of such a block."""
 
 _LINE = rb"%b++ [\x21-\x7e\x80-\xff]++ HTTP/1\.[01]\r\n" % TOKEN
-_FIELD = rb"%b++:[\t\x20-\x7e\x80-\xff]*+\r\n" % TOKEN
 
 # Possessive quantifiers: a hostile head costs one pass.
 _REQUEST_LINE = re.compile(rb"(%b++) ([\x21-\x7e\x80-\xff]++) HTTP/1\.([01])\r\n" % TOKEN)
@@ -54,8 +54,7 @@ _SIMPLE_LINE = re.compile(
     rb" (/(?!/)[!\x22\x24-\x3e@-\x5b\x5d-\x7e]*+(?:\?[!\x22\x24-\x7e]*+)?+) HTTP/1\.1\r\n"
 )
 """A request line whose target every program reads in the same way: a path without ``//`` in front and backslashes."""
-_FIRST_LINES = re.compile(rb"%b(?:%b)*+" % (_LINE, _FIELD))
-_MORE_LINES = re.compile(rb"(?:%b)*+" % _FIELD)
+_FIRST_LINES = re.compile(rb"%b(?:%b)*+" % (_LINE, FIELD_LINE))
 _EMPTY_LINES = re.compile(rb"(?:\r\n)++")
 _OTHER_VERSION = re.compile(rb"%b++ [\x21-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n" % TOKEN)
 _CODINGS = re.compile(rb"(?:(?:x-)?(?:gzip|compress)|deflate)(?:,[\t ]*(?:(?:x-)?(?:gzip|compress)|deflate|chunked))*")
@@ -169,17 +168,9 @@ class RequestReader:
 
     def _check_beginning(self, held: bytes | bytearray, before: int) -> None:
         """Refuse a head early: the end of a line that is broken may never come."""
-        cut = held.rfind(b"\r\n", max(0, before - 1)) + 2
-        has_new_lines = cut > max(1, self._seen)
-        if has_new_lines:
-            lines = _MORE_LINES if self._seen else _FIRST_LINES
-            if lines.fullmatch(held, self._seen, cut) is None:
-                raise _what_is_wrong(bytes(held[:cut]))
-            self._seen = cut
-        if STRAY.search(held, max(self._seen, before - 1)) is not None:
-            raise ProtocolError("a control character, or a line end that is not CRLF")
+        seen, self._seen = self._seen, check_lines(held, before, self._seen, _FIRST_LINES, _what_is_wrong)
         # Only where it can have changed: to look at the whole for each byte would cost its square.
-        if has_new_lines or len(held) > min(self._limits.request_line, self._limits.header):
+        if seen < self._seen or len(held) > min(self._limits.request_line, self._limits.header):
             self._check_size(held, before)
 
     def _check_size(self, head: bytes | bytearray, before: int = 0) -> None:
@@ -271,7 +262,7 @@ def _read_block(lines: bytes) -> _Block:
 @lru_cache(_REMEMBERED)
 def _read_remembered(lines: bytes) -> _Block | None:
     """Read a block of fields; None: it is malformed, or has too many of them to be remembered."""
-    if lines.count(b"\n") > _MAX_REMEMBERED_FIELDS or _MORE_LINES.fullmatch(lines) is None:
+    if lines.count(b"\n") > _MAX_REMEMBERED_FIELDS or FIELD_LINES.fullmatch(lines) is None:
         return None
     return _read_block(lines)
 
@@ -290,12 +281,9 @@ def _without_empty_lines(data: bytes | bytearray) -> bytes | bytearray:
 
 def _what_is_wrong(lines: bytes) -> ProtocolError:
     """Say which line of a head is not HTTP/1.1; the lines are complete."""
-    first, *fields = re.split(rb"(?<=\r\n)", lines)
-    if re.fullmatch(_LINE, first) is None:
-        if _OTHER_VERSION.fullmatch(first):
-            return ProtocolError("another version of HTTP than 1.0 and 1.1", 505)
-        return ProtocolError("the request line is malformed")
-    for number, line in enumerate(fields, 2):
-        if line not in (b"\r\n", b"") and re.fullmatch(_FIELD, line) is None:
-            return ProtocolError(f"line {number} of the head is malformed")
-    return ProtocolError("the head is malformed")
+    first = lines[: lines.index(b"\n") + 1]
+    if re.fullmatch(_LINE, first) is not None:
+        return malformed_field(lines)
+    if _OTHER_VERSION.fullmatch(first):
+        return ProtocolError("another version of HTTP than 1.0 and 1.1", 505)
+    return ProtocolError("the request line is malformed")

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from enum import Enum
 from functools import cached_property, lru_cache
 
-from proxy.http1.chunked import STRAY, TOKEN, ChunkLimits, ChunkReader, ProtocolError
+from proxy.http1.chunked import ChunkLimits, ChunkReader, ProtocolError
+from proxy.http1.head_lines import FIELD_LINE, check_lines, malformed_field
 from proxy.http1.headers import HOP_BY_HOP, Fields, HeaderBlock, plain_length, rewritten, tokens
 
 MAX_HEAD = 65536
@@ -43,15 +44,12 @@ they are."""
 
 _HEAD_END = b"\r\n\r\n"
 _BEGINNING = b"HTTP/1."
-_NOT_HTTP = "sent something that is not HTTP (it does not begin with HTTP/1)"
 _KEEP_ALIVE = b"\nconnection: keep-alive\r\n"
 _NO_BODY = frozenset((204, 304))
 
 # Possessive quantifiers: a hostile head costs one pass.
 _STATUS_LINE = rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?+\r\n"
-_FIELD_LINE = rb"%b++:[\t\x20-\x7e\x80-\xff]*+\r\n" % TOKEN
-_HEAD = re.compile(rb"%b(?:%b)*+" % (_STATUS_LINE, _FIELD_LINE))
-_FIELDS = re.compile(rb"(?:%b)*+" % _FIELD_LINE)
+_HEAD = re.compile(rb"%b(?:%b)*+" % (_STATUS_LINE, FIELD_LINE))
 _HOP_FIELDS = re.compile(
     rb"\n(content-length|%b):[\t ]*+([^\r\n]*+)" % b"|".join(re.escape(name) for name in sorted(HOP_BY_HOP))
 )
@@ -142,7 +140,7 @@ class ResponseReader:
             return None
         try:
             head = _read_remembered(data[: end + 2])
-        except BadResponse:
+        except ProtocolError:
             return None
         simple = head.simple
         length = 0 if self._is_head or head.has_no_body else head.length or 0
@@ -164,12 +162,17 @@ class ResponseReader:
         that, and is over then.
         """
         self.has_begun = True
-        if not self.status:
-            data = self._read_heads(data)
-        if self.is_complete and data:
-            self.is_reusable = False  # a second response, or a body where there is none: nothing has asked for it
-        elif data:
-            self._read_body(data, body)
+        try:
+            if not self.status:
+                data = self._read_heads(data)
+            if self.is_complete and data:
+                self.is_reusable = False  # a second response, or a body where there is none: nothing has asked for it
+            elif data:
+                self._read_body(data, body)
+        except BadResponse:
+            raise
+        except ProtocolError as error:
+            raise BadResponse(f"sent something that is not HTTP ({error})") from None
 
     def end(self) -> None:
         """Hear that nothing more comes: the end of a body that has no other."""
@@ -192,7 +195,9 @@ class ResponseReader:
             if end < 0:
                 if start or not searched:
                     self._held, searched = bytearray(held[start:]), 0
-                self._check_beginning(self._held, searched)
+                if searched < len(_BEGINNING) and not _BEGINNING.startswith(bytes(self._held[: len(_BEGINNING)])):
+                    raise _what_is_wrong(bytes(self._held))
+                self._checked = check_lines(self._held, searched, self._checked, _HEAD, _what_is_wrong)
                 return b""
             self._size += end + 4 - start
             self._take_head(bytes(held[start : end + 2]))
@@ -202,22 +207,6 @@ class ResponseReader:
             self.leftover = bytes(held[start:])
             return b""
         return bytes(held[start:])
-
-    def _check_beginning(self, head: bytearray, before: int) -> None:
-        """Raise BadResponse for what cannot become a head: its end may never come.
-
-        before: bytes of it that were looked at before.
-        """
-        if before < len(_BEGINNING) and not _BEGINNING.startswith(bytes(head[: len(_BEGINNING)])):
-            raise BadResponse(_NOT_HTTP)
-        cut = head.rfind(b"\r\n", max(0, before - 1)) + 2
-        if cut > max(1, self._checked):
-            lines = _FIELDS if self._checked else _HEAD
-            if lines.fullmatch(head, self._checked, cut) is None:
-                raise _what_is_wrong(bytes(head[:cut]))
-            self._checked = cut
-        if STRAY.search(head, max(self._checked, before - 1)) is not None:
-            raise BadResponse("sent something that is not HTTP (a control character, or a line end that is not CRLF)")
 
     def _take_head(self, data: bytes) -> None:
         """Decide what a whole head means: an interim response, a switch, or the final one and how its body ends."""
@@ -259,8 +248,6 @@ class ResponseReader:
             pieces: list[bytes] = []
             try:
                 end = self._chunks.feed(data, pieces)
-            except ProtocolError as error:
-                raise BadResponse(f"sent something that is not HTTP ({error})") from None
             finally:
                 self._take_body(b"".join(pieces), body)
             is_whole = self._chunks.is_whole
@@ -358,14 +345,10 @@ def _length(status: int, lengths: list[bytes], codings: list[bytes], *, is_old: 
     return length
 
 
-def _what_is_wrong(lines: bytes) -> BadResponse:
+def _what_is_wrong(lines: bytes) -> ProtocolError:
     """Say which line of a head is not HTTP/1.1; the lines are complete."""
-    first, *fields = re.split(rb"(?<=\r\n)", lines)
-    if not first.startswith(_BEGINNING):
-        return BadResponse(_NOT_HTTP)
-    if re.fullmatch(_STATUS_LINE, first) is None:
+    if not lines.startswith(_BEGINNING):
+        return ProtocolError("it does not begin with HTTP/1")
+    if re.match(_STATUS_LINE, lines) is None:
         return BadResponse("sent a status line that is not HTTP/1.1's")
-    for number, line in enumerate(fields, 2):
-        if line and re.fullmatch(_FIELD_LINE, line) is None:
-            return BadResponse(f"sent something that is not HTTP (line {number} of the head is malformed)")
-    return BadResponse("sent something that is not HTTP (its head is malformed)")
+    return malformed_field(lines)
