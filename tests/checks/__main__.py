@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.checks import private_names, vocabulary
+from tests.checks import documents, private_names, vocabulary
 
 ROOT = Path(__file__).parents[2]
 BASELINE = Path(__file__).with_name("baseline.txt")
@@ -22,6 +22,7 @@ def found_in(root: Path) -> dict[tuple[str, str], list[str]]:
     for check, findings in (
         ("vocabulary", vocabulary.findings_in(root)),
         ("private names", private_names.findings_in(root / "proxy")),
+        ("documents", documents.findings(root)),
     ):
         for path, line, what in findings:
             found.setdefault((check, path), []).append(f"{path}:{line}: {what}")
