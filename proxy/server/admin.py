@@ -15,8 +15,10 @@ from email.utils import formatdate
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address
 
+from proxy.errors import ClientError
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
+from proxy.http1.error_pages import error_message
 from proxy.http1.headers import is_valid_host, response_head
 from proxy.net.client_limits import ClientLimits
 from proxy.upstream.upstream import Upstream
@@ -151,18 +153,16 @@ def _about(upstream: Upstream) -> dict[str, object]:
 
 
 def _error(status: int, message: str, *fields: tuple[bytes, bytes], advice: str = "") -> bytes:
-    values = {"error": message, "advice": advice, "status": status}
-    return _answer(status, {key: value for key, value in values.items() if value}, *fields)
+    return error_message(ClientError(message, advice=advice, status=status, headers=fields))[0]
 
 
-def _answer(status: int, values: dict[str, object], *fields: tuple[bytes, bytes], with_body: bool = True) -> bytes:
+def _answer(status: int, values: dict[str, object], *, with_body: bool) -> bytes:
     body = json.dumps(values).encode()
     fields = (
         (b"Date", formatdate(usegmt=True).encode()),
         (b"Content-Type", b"application/json; charset=utf-8"),
         (b"Content-Length", b"%d" % len(body)),
         (b"Cache-Control", b"no-store"),
-        *fields,
         (b"Connection", b"close"),
     )
     head = response_head(status, HTTPStatus(status).phrase.encode(), (), added=fields)
