@@ -24,8 +24,8 @@ from proxy.http1.request_handler import ActiveExchange
 from proxy.http1.request_reader import RequestReader
 from proxy.net import tls
 from proxy.net.client_limits import Lease, Slot
+from proxy.net.fair_reads import READ_SIZE, large_read, pause_after_large_read
 from proxy.net.peer import Peer
-from proxy.net.read_size import READ_SIZE, give_way, last_read
 from proxy.net.timers import waits
 from proxy.net.tls_flood import TlsFloods
 
@@ -106,7 +106,7 @@ class ClientConnection(asyncio.Protocol):
         "_is_full",
         "_is_lent",
         "_large_head",
-        "_last_read",
+        "_large_read",
         "_listener",
         "_reader",
         "_state",
@@ -141,7 +141,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_body_full = False  # reading is paused for a body that comes faster than it is taken
         self._is_lent = False  # another process may read from the socket
         self._is_broken = False  # nothing more that comes is a request
-        self._last_read = 0  # bytes of one read, after which other connections have a turn
+        self._large_read = 0  # bytes of one read, after which other connections have a turn
         self._large_head: Lease | None = None  # a head that is larger than what may be held is counted too
         self._unread: Lease | None = None  # what is held of what the client sends is counted while reading is paused
         self._unsent: Lease | None = None  # and what waits for the client while that is too much
@@ -155,7 +155,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport = self.writer.transport = transport
         tls.bound(transport, self.options.read_buffer)
         transport.set_write_buffer_limits(high=self.options.read_buffer)
-        self._last_read = last_read(transport)
+        self._large_read = large_read(transport)
         if transport.get_extra_info("sslcontext") is not None:
             self.tls_floods.add(transport, lambda: self.received, self.writer.took_too_long)
         self._listener.opened(self)
@@ -166,9 +166,9 @@ class ClientConnection(asyncio.Protocol):
         taken = 0 if self._held or not self._may_read else self._read(data)
         if taken < len(data):
             self._hold(data[taken:])
-        if len(data) >= self._last_read and not self.is_gone:
+        if len(data) >= self._large_read and not self.is_gone:
             assert self.transport is not None
-            give_way(self.transport, self, len(data))
+            pause_after_large_read(self.transport, self, len(data))
             asyncio.get_running_loop().call_soon(self._read_on)
 
     def pause_writing(self) -> None:

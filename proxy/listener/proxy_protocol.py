@@ -1,8 +1,8 @@
 """The PROXY header: what a proxy in front says of its client before the client's own first byte.
 
 Both versions of the protocol's text (haproxy.org, proxy-protocol.txt,
-sections 2.1 and 2.2). Bytes in, an announcement out; who may make one is
-asked elsewhere. Strict: a header that could be read in two ways is none.
+sections 2.1 and 2.2). Bytes in, an announcement out; which peers may send
+one is decided elsewhere. Strict: a header that could be read in two ways is none.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _binary(data: bytes) -> Announcement | None:
 
 
 def _tlvs(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Split what follows the addresses (section 2.2.1). Its checksum is not looked at: TCP has one."""
+    """Split what follows the addresses (section 2.2.1). Its checksum is not checked: TCP has one."""
     while data:
         size = int.from_bytes(data[1:3], "big")
         if len(data) < 3 + size:

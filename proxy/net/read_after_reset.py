@@ -13,7 +13,7 @@ import os
 import socket
 from typing import Any
 
-from proxy.net.read_size import READ_SIZE
+from proxy.net.fair_reads import READ_SIZE
 
 
 def read_after_reset(

@@ -1,8 +1,7 @@
 """Timeouts, found by a periodic sweep over all items: no timer is set or cancelled for one of them.
 
-``Deadlines`` tells of what has not ended in time. ``SlowReaders`` ends
-clients that take next to nothing of what waits for them, ``IdleTunnels``
-closes tunnels through which nothing passes.
+``Deadlines`` calls a function for each item that has not ended in time. ``SlowReaders`` ends clients that take next to
+nothing of what waits for them, ``IdleTunnels`` closes tunnels through which nothing passes.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
-from proxy.net.read_size import READ_SIZE
+from proxy.net.fair_reads import READ_SIZE
 from ws_service.net.periodic_sweep import Pass, PeriodicSweep
 from ws_service.net.unacknowledged import MIN_RATE
 

@@ -1,10 +1,10 @@
-"""Clients that send TLS in which next to nothing is said: key updates, empty records.
+"""Clients that send TLS records with next to no data in them: key updates, empty records.
 
 A client of TLS 1.3 may ask for new keys without end (RFC 8446, section
 4.6.3). OpenSSL answers each, 10 us for 27 bytes, and Python has no switch
-against it; what a client does not read of the answers is held below what
-our protocols see (issue 9). So once a second what the kernel has received of
-each TLS connection is held against what came out of it.
+against it; what a client does not read of the answers waits below the
+protocols (issue 9). So once a second the bytes that the kernel has received on
+each TLS connection are compared with the data that came out of it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _PERIOD = 1.0
 """Seconds between two sweeps."""
 
 _OVERHEAD = 24
-"""Bytes on the wire for each that is said: a record may hold one, and has 22 to 23 beside it (RFC 8446, 5.2)."""
+"""Bytes on the wire for each byte of data: a record may have one, and 22 to 23 of its own (RFC 8446, 5.2)."""
 
 _ALLOWED = 262144
 """Bytes on the wire beyond that: a handshake, and what was received and could not be read yet."""
 
 
 class TlsFloods:
-    """Cuts TLS connections of clients in which next to nothing is said."""
+    """Cuts TLS connections of clients that send next to no data in their records."""
 
     def __init__(self) -> None:
         self._connections: dict[asyncio.Transport, tuple[Callable[[], int], Callable[[], None]]] = {}
@@ -57,23 +57,23 @@ class TlsFloods:
             if transport.is_closing():
                 self._connections.pop(transport, None)
                 continue
-            raw, said = bytes_on_the_wire(transport), received()
-            if raw is not None and raw > _OVERHEAD * said + _ALLOWED:
-                self._report(transport, raw, said)
+            raw, data = bytes_on_the_wire(transport), received()
+            if raw is not None and raw > _OVERHEAD * data + _ALLOWED:
+                self._report(transport, raw, data)
                 del self._connections[transport]
                 cut()
             yield
         return _PERIOD if self._connections else None
 
-    def _report(self, transport: asyncio.Transport, raw: int, said: int) -> None:
+    def _report(self, transport: asyncio.Transport, raw: int, data: int) -> None:
         name = transport.get_extra_info("peername")
         address = name[0] if isinstance(name, tuple) else "unix"
         sentence = "a connection from %s was cut: %d bytes of TLS came, and %d in them"
-        self._log.say("next to nothing", logging.WARNING, sentence, address, raw, said)
+        self._log.say("TLS without data", logging.WARNING, sentence, address, raw, data)
 
 
 def bytes_on_the_wire(transport: asyncio.Transport) -> int | None:
-    """Return how many bytes the kernel has received on a connection; None where it does not tell (tcp(7), TCP_INFO)."""
+    """Return how many bytes the kernel has received on a connection; None where it is not known (tcp(7), TCP_INFO)."""
     sock = transport.get_extra_info("socket")
     if sys.platform != "linux" or sock is None or sock.family == socket.AF_UNIX:
         return None

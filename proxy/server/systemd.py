@@ -1,4 +1,4 @@
-"""What systemd is told about the process (sd_notify(3)): datagrams to the socket that ``NOTIFY_SOCKET`` names.
+"""Notifications of systemd about the process (sd_notify(3)): datagrams to the socket that ``NOTIFY_SOCKET`` names.
 
 Without the variable nothing is sent.
 """

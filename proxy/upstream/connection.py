@@ -18,7 +18,7 @@ from typing import Protocol
 from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost, UpstreamUnreachable
 from proxy.http1.methods import SAFE
 from proxy.http1.response_reader import BadResponse, Response, ResponseReader
-from proxy.net.read_size import READ_SIZE, give_way
+from proxy.net.fair_reads import READ_SIZE, pause_after_large_read
 from proxy.upstream.transport import UpstreamTransport
 
 _TLS_ALERT = b"\x15"
@@ -197,7 +197,7 @@ class UpstreamConnection(UpstreamTransport):
     def data_received(self, data: bytes) -> None:
         """Read a piece of the response; make the upstream wait when the body is read from here more slowly."""
         if len(data) >= READ_SIZE and self._transport is not None and not self.is_closing:
-            give_way(self._transport, self, len(data))
+            pause_after_large_read(self._transport, self, len(data))
             self._loop.call_soon(self._read_on)
         if self._listener is not None:
             self._listener.response_received(data)

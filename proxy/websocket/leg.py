@@ -10,7 +10,7 @@ from typing import Protocol
 
 from proxy.errors import Outcome
 from proxy.net.client_limits import Lease
-from proxy.net.read_size import give_way, last_read
+from proxy.net.fair_reads import large_read, pause_after_large_read
 from proxy.net.timers import waits
 from proxy.websocket.frames import CloseCode, FrameCounter, is_one_frame
 from ws_service.net.unacknowledged import waiting
@@ -81,7 +81,7 @@ class Leg(asyncio.Protocol):
         self.count = self._acknowledged = 0
         self.is_lost = False
         self.lease: Lease | None = None  # what waits for this side is counted while it is too much
-        self.most = last_read(transport)
+        self.most = large_read(transport)
         self.other: Leg
         self.reader: asyncio.Protocol = self
         transport.set_write_buffer_limits(high=buffer)
@@ -140,7 +140,7 @@ class Leg(asyncio.Protocol):
     def yield_reading(self, size: int) -> None:
         """Read no more of this side until other connections have had a turn. size: bytes of its last read."""
         if not self.transport.is_closing():
-            give_way(self.transport, self.reader, size)
+            pause_after_large_read(self.transport, self.reader, size)
             asyncio.get_running_loop().call_soon(self._read_on)
 
     def _read_on(self) -> None:

@@ -10,8 +10,8 @@ from typing import cast
 
 import pytest
 
+from proxy.net.fair_reads import READ_SIZE
 from proxy.net.read_after_reset import ReadAfterReset, read_after_reset
-from proxy.net.read_size import READ_SIZE
 
 WHY = ConnectionResetError("a write met the reset")
 

@@ -1,4 +1,4 @@
-"""Host names: looked up anew each time, by threads that nobody else needs.
+"""Host names: looked up anew each time, by threads of its own.
 
 The resolver that hangs is a stand-in: a real one takes a name server that
 does not answer, and with it the system's own configuration.

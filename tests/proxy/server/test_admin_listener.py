@@ -1,4 +1,4 @@
-"""The admin listener's sockets: whoever is silent, slow or many keeps nobody from an answer."""
+"""The admin listener's sockets: clients that are silent, slow or many keep no other one from its answer."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_a_head_may_come_in_pieces(rig: Rig) -> None:
     assert await read(sock) == b"%d bytes" % len(REQUEST)
 
 
-async def test_what_comes_behind_a_head_is_no_second_request_and_loses_no_answer(rig: Rig) -> None:
+async def test_what_comes_after_a_head_is_no_second_request_and_loses_no_answer(rig: Rig) -> None:
     assert await ask(rig, REQUEST + REQUEST + b"x" * 4000) == b"%d bytes" % len(REQUEST)
 
 

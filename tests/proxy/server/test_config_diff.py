@@ -44,7 +44,7 @@ def test_other_files_for_the_certificate_need_no_restart() -> None:
 
 
 def test_the_new_and_what_stays_must_fit_together() -> None:
-    """A listener that goes on to ask for PROXY headers, and believes nobody's, would close every connection."""
+    """A listener that goes on to ask for PROXY headers, and trusts no proxy, would close every connection."""
     running = settings(proxy_protocol=True, trusted_proxies=["10.0.0.0/8"])
     with pytest.raises(CannotApply, match=r"^proxy_protocol cannot change without a restart, and then: proxy"):
         merge(running, settings())

@@ -74,7 +74,7 @@ async def test_with_tls_it_shows_an_address_to_open(tmp_path: Path) -> None:
     await server.stop()
 
 
-async def test_a_file_that_went_away_behind_the_check_is_named(tmp_path: Path) -> None:
+async def test_a_file_that_is_removed_after_the_check_is_named(tmp_path: Path) -> None:
     files = Authority(tmp_path).issue()
     os.unlink(files["key"])
     with pytest.raises(TlsError, match=r"server\.key cannot be read"):

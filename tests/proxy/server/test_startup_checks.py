@@ -39,7 +39,7 @@ def test_an_admin_listener_that_others_reach_takes_a_word(path: Path, address: s
     assert not mistakes(path, text + "  admin_public: true\n")
 
 
-def test_a_name_counts_by_what_is_behind_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_counts_by_its_addresses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def resolve(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
         assert host == "gateway.test"
         return [(0, 0, 0, "", ("127.0.0.1", port)), (0, 0, 0, "", ("192.0.2.7", port))]

@@ -1,4 +1,4 @@
-"""What systemd hears of the process, and that nobody hears anything where nobody asked."""
+"""Notifications of systemd, and none where it has not asked for them."""
 
 from __future__ import annotations
 

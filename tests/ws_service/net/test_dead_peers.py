@@ -1,4 +1,4 @@
-"""Who has vanished is ended; who has nothing on its way is not even asked for."""
+"""A peer that has vanished is ended; TCP is not asked about one that has nothing on its way."""
 
 from __future__ import annotations
 

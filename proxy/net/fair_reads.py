@@ -47,12 +47,12 @@ class BoundedReads(asyncio.BufferedProtocol):
         self._protocol.connection_lost(exc)
 
 
-def last_read(transport: asyncio.Transport) -> int:
+def large_read(transport: asyncio.Transport) -> int:
     """Return the size of a read after which other connections are read first."""
     return READ_SIZE if transport.get_extra_info("sslcontext") is None else _TLS_READ
 
 
-def give_way(transport: asyncio.Transport, protocol: asyncio.Protocol, size: int) -> None:
+def pause_after_large_read(transport: asyncio.Transport, protocol: asyncio.Protocol, size: int) -> None:
     """Pause reading after a large read; the caller resumes it in a later turn of the loop.
 
     protocol: of the connection. size: bytes of the read; when it was larger than ``READ_SIZE``, later reads are

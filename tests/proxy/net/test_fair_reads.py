@@ -8,13 +8,13 @@ import socket
 import pytest
 import uvloop
 
-from proxy.net.read_size import READ_SIZE, give_way, last_read
+from proxy.net.fair_reads import READ_SIZE, large_read, pause_after_large_read
 
 FACTORIES = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
 class Taker(asyncio.Protocol):
-    """Takes everything, and gives way behind each large read."""
+    """Takes everything, and lets other connections have a turn after each large read."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -30,8 +30,8 @@ class Taker(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.sizes.append(len(data))
         self.taken += data
-        if len(data) >= last_read(self.transport):
-            give_way(self.transport, self, len(data))
+        if len(data) >= large_read(self.transport):
+            pause_after_large_read(self.transport, self, len(data))
             self.loop.call_soon(self.transport.resume_reading)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -53,7 +53,7 @@ async def receive(data: bytes) -> Taker:
 
 
 @pytest.mark.parametrize("kind", FACTORIES)
-def test_behind_the_first_large_read_all_reads_are_bounded_and_nothing_is_lost(kind: str) -> None:
+def test_after_the_first_large_read_all_reads_are_bounded_and_nothing_is_lost(kind: str) -> None:
     data = bytes(range(256)) * 16384  # 4 MiB
     with asyncio.Runner(loop_factory=FACTORIES[kind]) as runner:
         taker = runner.run(receive(data))
