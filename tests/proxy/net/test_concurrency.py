@@ -8,7 +8,7 @@ from proxy.net.concurrency import ConcurrencyLimit, PerClientConcurrency
 from tests.proxy.upstream.test_request_queue import begun, gone, settle
 
 
-async def test_a_turn_that_does_not_come_leaves_no_place_behind() -> None:
+async def test_a_slot_that_is_not_free_in_time_leaves_nothing_in_the_queue() -> None:
     limit = ConcurrencyLimit(1)
     await limit.acquire(0)
     with pytest.raises(TimeoutError):
@@ -18,7 +18,7 @@ async def test_a_turn_that_does_not_come_leaves_no_place_behind() -> None:
     assert limit.try_acquire()
 
 
-async def test_a_larger_limit_lets_those_in_who_wait() -> None:
+async def test_a_larger_limit_gives_slots_to_those_that_wait() -> None:
     limit = ConcurrencyLimit(1)
     await limit.acquire(0)
     waiting = await begun(limit.acquire(10), limit.acquire(10))

@@ -31,7 +31,7 @@ class Pile:
         self.ended.set()
 
 
-async def test_who_takes_nothing_is_ended_in_time() -> None:
+async def test_a_reader_that_takes_nothing_is_ended_in_time() -> None:
     reader = Pile(waiting=1, timeout=0.4)
     slow = SlowReaders(lambda: [] if reader.ended.is_set() else [reader])
     began = time.monotonic()
@@ -43,7 +43,7 @@ async def test_who_takes_nothing_is_ended_in_time() -> None:
     assert reader.looks == 5, "one look to see it, four for the timeout, and one timer for both calls"
 
 
-async def test_who_takes_enough_or_has_nothing_to_take_is_not() -> None:
+async def test_a_reader_that_takes_enough_or_has_nothing_to_take_is_not_ended() -> None:
     """240 bytes a second: 48 in a timeout of 0.2 s, however they come."""
     eager, idle, stuck = Pile(waiting=1), Pile(), Pile(waiting=1)
     eager.pace = 16
@@ -55,7 +55,7 @@ async def test_who_takes_enough_or_has_nothing_to_take_is_not() -> None:
     assert not idle.ended.is_set()
 
 
-async def test_who_takes_a_byte_now_and_then_is_ended_like_who_takes_nothing() -> None:
+async def test_a_reader_that_takes_a_byte_now_and_then_is_ended_like_one_that_takes_nothing() -> None:
     """Otherwise its memory, and its upstream's worker, would be its own for as long as it likes (issue 9, A3)."""
     reader = Pile(waiting=1, timeout=0.4)
     reader.pace = 1

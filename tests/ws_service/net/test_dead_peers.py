@@ -70,7 +70,7 @@ async def test_a_vanished_peer_is_cut_and_no_other(asked: Verdicts) -> None:
     assert (well.acknowledged, slow.acknowledged) == (5, 0)
 
 
-async def test_who_has_everything_is_asked_for_again_when_more_is_written(asked: Verdicts) -> None:
+async def test_a_peer_that_has_everything_is_asked_about_again_when_more_is_written(asked: Verdicts) -> None:
     end = End(5)
     asked[end.wire] = None
     looks = 0
@@ -111,7 +111,7 @@ async def test_what_still_waits_in_this_process_is_not_acknowledged(asked: Verdi
     assert end.acknowledged == 0
 
 
-async def test_of_many_only_some_are_asked_for_before_others_have_a_turn(
+async def test_of_many_only_some_are_asked_about_before_other_callbacks_run(
     asked: Verdicts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(periodic_sweep, "PIECES_PER_TURN", 10)

@@ -69,7 +69,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PERIOD", 0.01)
 
 
-async def test_it_checks_as_long_as_it_is_told_to() -> None:
+async def test_a_connection_is_checked_until_it_says_that_it_is_enough() -> None:
     sweep, one, other = Sweep(), Connection(checks=3), Connection(checks=1000)
     for each in (one, other):
         sweep.add(each)
@@ -83,7 +83,7 @@ async def test_it_checks_as_long_as_it_is_told_to() -> None:
     assert len(sweep) == 0
 
 
-async def test_who_has_not_entered_is_not_watched() -> None:
+async def test_a_connection_that_was_not_added_is_not_checked() -> None:
     sweep, gone, here = Sweep(), Connection(), Connection()
     sweep.activate(gone)
     sweep.add(here)
@@ -113,7 +113,7 @@ async def test_the_end_of_a_socket_that_is_not_read_is_told(
     sweep.remove(one)
 
 
-async def test_unsent_bytes_are_found_without_a_word() -> None:
+async def test_unsent_bytes_are_found_although_nothing_reports_them() -> None:
     sweep, one = Sweep(), Connection(checks=2)
     one.unsent = True
     sweep.add(one)
@@ -122,7 +122,7 @@ async def test_unsent_bytes_are_found_without_a_word() -> None:
 
 
 @pytest.mark.parametrize("question", ["check", "has_unsent", "paused_descriptor", "peer_ended"])
-async def test_the_fault_of_one_is_told_and_the_others_are_checked_at(
+async def test_the_fault_of_one_is_logged_and_the_others_are_checked(
     question: str, pair: tuple[socket.socket, socket.socket], caplog: pytest.LogCaptureFixture
 ) -> None:
     accepted, client = pair
