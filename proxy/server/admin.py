@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address
@@ -18,6 +18,7 @@ from ipaddress import IPv4Address, IPv6Address
 from proxy.errors import ClientError
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
+from proxy.gateway.handler import Gateway
 from proxy.http1.error_pages import error_message
 from proxy.http1.headers import is_valid_host, response_head
 from proxy.net.client_limits import ClientLimits
@@ -35,9 +36,6 @@ _PORT = re.compile(r":[0-9]{0,5}")
 class Admin:
     """What ``gateway.admin`` answers.
 
-    current_upstreams: asked anew each time, because a reload may replace them. hosts: asked anew each time: the names
-    of ``gateway.admin_hosts``. uploads: asked anew each time: bodies that are on their way to an upstream.
-
     ``/healthz``: 200 while the process lives.
     ``/readyz``: 200 while new clients may come, 503 while it starts or stops.
     It also says what is known of each upstream, but an upstream that
@@ -50,19 +48,10 @@ class Admin:
     them grows.
     """
 
-    def __init__(
-        self,
-        lifecycle: Lifecycle[Exchange],
-        current_upstreams: Callable[[], Mapping[str, Upstream]],
-        limits: ClientLimits,
-        hosts: Callable[[], Iterable[str]] = tuple,
-        uploads: Callable[[], int] = int,
-    ) -> None:
+    def __init__(self, gateway: Gateway, lifecycle: Lifecycle[Exchange], limits: ClientLimits) -> None:
+        self._gateway = gateway
         self._lifecycle = lifecycle
-        self._current_upstreams = current_upstreams
         self._limits = limits
-        self._hosts = hosts
-        self._uploads = uploads
 
     def answer(self, head: bytes, *, is_unix: bool) -> bytes:
         """Return the answer to a request.
@@ -81,7 +70,11 @@ class Admin:
         hosts = [field[2] for field in fields if field is not None and field[1].lower() == b"host"]
         if len(hosts) > 1 or (not hosts and minor == b"1"):
             return _error(400, "A request needs exactly one Host field.")
-        if hosts and not is_unix and not names_this_host(hosts[0].decode("latin-1"), self._hosts()):
+        if (
+            hosts
+            and not is_unix
+            and not names_this_host(hosts[0].decode("latin-1"), self._gateway.runtime.settings.admin_hosts)
+        ):
             return _error(
                 403,
                 "Health is answered by an IP address, as localhost, and by the names in gateway.admin_hosts.",
@@ -106,10 +99,10 @@ class Admin:
                 "in_flight": len(lifecycle.in_flight),
                 "connections": limits.connections.total,
                 "websockets": limits.websockets.total,
-                "uploads": self._uploads(),
+                "uploads": self._gateway.uploads.total,
                 "buffered": limits.buffered.total,
                 "tasks": len(asyncio.all_tasks()),
-                "upstreams": {name: _about(upstream) for name, upstream in self._current_upstreams().items()},
+                "upstreams": {name: _about(upstream) for name, upstream in self._gateway.runtime.upstreams.items()},
             }
         return None
 

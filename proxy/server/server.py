@@ -59,13 +59,7 @@ class Server:
         self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
         self._bound: list[Bound] = []
         self._acceptor: Acceptor | None = None
-        self._admin = Admin(
-            self._lifecycle,
-            lambda: self._gateway.runtime.upstreams,
-            limits,
-            lambda: self._gateway.runtime.settings.admin_hosts,
-            lambda: self._gateway.uploads.total,
-        )
+        self._admin = Admin(self._gateway, self._lifecycle, limits)
         self._admin_places = admin_places(files)
         self._admin_listener: AdminListener | None = None
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from proxy.config import Timeouts
+from proxy.config import Settings, Timeouts
 from proxy.errors import UpstreamUnreachable
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
+from proxy.gateway.handler import Gateway
+from proxy.gateway.runtime import make_runtime
 from proxy.net.client_limits import ClientLimits
 from proxy.server.admin import MAX_HEAD, Admin, names_this_host
 from proxy.upstream.upstream import Upstream
@@ -38,14 +41,21 @@ def get(admin: Admin, path: str) -> tuple[int, Any]:
     return ask(admin, f"GET {path} HTTP/1.1")
 
 
+def admin_of(lifecycle: Lifecycle[Exchange], known: dict[str, Upstream] | None = None, **values: Any) -> Admin:
+    """Return the admin of a gateway. known: its upstreams; None: those of the settings."""
+    runtime = make_runtime(Settings.model_validate({"handoff": "off", **values}))
+    runtime = runtime if known is None else replace(runtime, upstreams=known)
+    return Admin(Gateway(runtime, lifecycle), lifecycle, ClientLimits())
+
+
 @pytest.fixture
-def admin() -> Admin:
-    return Admin(Lifecycle(), dict, ClientLimits(), lambda: ("gateway", "Health.example"))
+async def admin() -> Admin:
+    return admin_of(Lifecycle(), admin_hosts=["gateway", "Health.example"])
 
 
 async def test_it_is_alive_in_every_state_and_ready_only_when_it_is() -> None:
     lifecycle: Lifecycle[Exchange] = Lifecycle()
-    admin = Admin(lifecycle, dict, ClientLimits())
+    admin = admin_of(lifecycle)
     seen = []
     for event in ("listening", "stop", "empty", None):
         alive, ready = get(admin, "/healthz"), get(admin, "/readyz")
@@ -63,7 +73,7 @@ async def test_an_upstream_that_is_unreachable_is_reported_and_does_not_make_the
         with pytest.raises(UpstreamUnreachable):
             await known["dash"].acquire(Timeouts())
         known["ws"].discard(await known["ws"].acquire(Timeouts()))
-        status, body = get(Admin(lifecycle, lambda: known, ClientLimits()), "/readyz")
+        status, body = get(admin_of(lifecycle, known), "/readyz")
         assert status == 200
         told = body["upstreams"]
         assert all(about.pop("for_seconds") >= 0 for about in told.values())
@@ -83,7 +93,7 @@ async def test_it_tells_how_much_the_process_has_to_do(admin: Admin) -> None:
 async def test_asking_tries_nothing() -> None:
     async with origin(answering()) as server:
         known = upstreams(server.url, server.url)
-        told = get(Admin(Lifecycle(), lambda: known, ClientLimits()), "/readyz")[1]["upstreams"]
+        told = get(admin_of(Lifecycle(), known), "/readyz")[1]["upstreams"]
         assert {about["state"] for about in told.values()} == {"unknown"}
         assert server.connections == 0
 
