@@ -12,12 +12,12 @@ from typing import Generic, TypeVar
 
 
 class State(Enum):
-    """Where the process is in its life."""
+    """The state of the process."""
 
     STARTING = "starting"
     READY = "ready"
     NOTICE = "giving notice"
-    """Everything is served, and balancers are told to send new clients elsewhere."""
+    """All requests are served, and ``/readyz`` tells load balancers to send new clients elsewhere."""
     DRAINING = "draining"
     STOPPED = "stopped"
 

@@ -160,7 +160,7 @@ class WebSockets:
                 is_first = False
                 if await self._hand_off(handshake):
                     return None
-            if self.recorder.lifecycle.is_ending:  # it would be told to come back as soon as it is open
+            if self.recorder.lifecycle.is_ending:  # it would be closed as soon as it is open
                 raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
             target, key, added = decision.target, decision.key, handshake.added
             return await forward_handshake(client.head, target, key, added, upstream, timeouts)
@@ -188,7 +188,7 @@ class WebSockets:
                 send_timeout=settings.timeouts.send,
             )
         except BaseException:
-            client.abandon()  # nothing more may be said on it
+            client.abandon()  # nothing more may be written to it
             exchange.detail = "the service may have the socket"
             raise
         if not is_taken:
@@ -235,7 +235,7 @@ class WebSockets:
         self._slow_readers.wake(settings.timeouts.send)
         self._dead_peers.wake()
         self.recorder.websocket_opened(exchange)
-        if self.recorder.lifecycle.is_ending:  # the drain began while the upstream made up its mind
+        if self.recorder.lifecycle.is_ending:  # the drain began while the upstream answered
             tunnel.start_closing(CloseCode.SERVICE_RESTART, Outcome.DRAINED)
         return SentResponse(keep_alive=False)
 

@@ -1,10 +1,10 @@
-"""The chunked transfer coding (RFC 9112, section 7.1), read in requests and in answers alike.
+"""The chunked transfer coding (RFC 9112, section 7.1), for requests and responses.
 
-What is in the chunks comes out, joined. Sizes, extensions and trailers end
-here: they are about one hop, and who sends the body on writes chunks of its
-own. So whatever the grammar allows is read (zeros in front of a size, white
-space around an extension's ``;`` and ``=``), and nothing else: what two
-programs could read in two ways is refused.
+The reader returns the content of the chunks, joined. Sizes, extensions and
+trailers are not forwarded: they belong to one hop, and the body is forwarded in
+new chunks. So everything that the grammar allows is read (leading zeros of a
+size, white space around an extension's ``;`` and ``=``), and nothing else: what
+two programs could read in two ways is refused.
 """
 
 from __future__ import annotations

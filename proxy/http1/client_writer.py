@@ -14,7 +14,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 class ClientWriter:
     """The sending side of a client's connection.
 
-    timeout: seconds that the client may take next to nothing, by the settings that its request began with.
+    timeout: seconds that the client may read almost nothing, by the settings with which its request began.
 
     ``transport`` is None before the connection is made, and after its end.
     ``is_slow``: more waits than may; nothing more is to be written until ``drain`` returns. ``was_too_slow``: the

@@ -49,8 +49,8 @@ class HeadLimits(NamedTuple):
         size = len(head) - line_end - (4 if is_whole else 2 + head.endswith(b"\r"))
         if size > self.header:
             return Excess(431, f"The header fields are larger than {self.header} bytes.")
-        # A line takes four bytes at the least ("a:" and its end). Who sends a byte at a time shall not have all of them
-        # counted each time.
+        # A line takes at least four bytes ("a:" and its end). A client that sends single bytes must not make this count
+        # all lines each time.
         if size > 4 * self.fields and head.find(b"\n", before) >= 0:
             lines = head.count(b"\n") - (2 if is_whole else 1)
             if lines > self.fields:

@@ -1,4 +1,4 @@
-"""The PROXY header: what a proxy in front says of its client before the client's own first byte.
+"""The PROXY header: a proxy in front sends the client's address before the client's first byte.
 
 Both versions of the protocol's text (haproxy.org, proxy-protocol.txt,
 sections 2.1 and 2.2). Bytes in, an announcement out; which peers may send

@@ -7,14 +7,14 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import NamedTuple
 
 _LONGEST_ADDRESS = 64
-"""Characters of an address with its zone; what is longer is none."""
+"""Characters of an address with its zone; a longer text is not an address."""
 
 
 class Peer(NamedTuple):
-    """Who is at the other end of the client's connection.
+    """The other end of the client's connection.
 
     address: IP address, or ``unix`` for a unix socket.
-    scheme: ``http`` or ``https``, from the transport, or from a trusted proxy's PROXY header; from nothing a client
+    scheme: ``http`` or ``https``, from the transport, or from a trusted proxy's PROXY header; not from what a client
         can write.
     """
 

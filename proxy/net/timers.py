@@ -91,7 +91,7 @@ class Reader(Protocol):
 
     @property
     def timeout(self) -> float:
-        """How many seconds it may take next to nothing; what its exchange began with."""
+        """How many seconds it may read almost nothing; the setting with which its exchange began."""
 
     def taken(self) -> int | None:
         """Return how many bytes it has taken, counted from anywhere; None when nothing waits for it."""

@@ -1,6 +1,6 @@
 """Clients that send TLS records with next to no data in them: key updates, empty records.
 
-A client of TLS 1.3 may ask for new keys without end (RFC 8446, section
+A client of TLS 1.3 may request new keys without end (RFC 8446, section
 4.6.3). OpenSSL answers each, 10 us for 27 bytes, and Python has no switch
 against it; what a client does not read of the answers waits below the
 protocols (issue 9). So once a second the bytes that the kernel has received on
@@ -28,7 +28,7 @@ _OVERHEAD = 24
 """Bytes on the wire for each byte of data: a record may have one, and 22 to 23 of its own (RFC 8446, 5.2)."""
 
 _ALLOWED = 262144
-"""Bytes on the wire beyond that: a handshake, and what was received and could not be read yet."""
+"""Encrypted bytes beyond that: a handshake, and what was received and not read yet."""
 
 
 class TlsFloods:

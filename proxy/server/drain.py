@@ -1,12 +1,11 @@
-"""The drain: which clients are asked to leave when, for how long, and what the log says.
+"""The drain: how requests, idle connections and tunnels end, and its progress in the log.
 
-Requests are served to the end. Those that come on open connections are
-served too, and each answer says that it is the last on its connection; a
-503 would fail what could have been served. Idle connections are closed, but
-not at once: a FIN that meets a POST half-way fails it (nginx's pull request
-303), and a client that sends requests learns from its next answer. Tunnels
-get their close frames one after the other, because clients that leave
-together come back together.
+Requests are served to the end. Requests that come on open connections are
+served too, with ``Connection: close`` in the response; a 503 would fail what
+can be served. Idle connections are closed, but not at once: a FIN that crosses
+a POST fails it (nginx's pull request 303), and a connection in use is closed
+with its next response. Tunnels get their close frames one after the other,
+because clients that are closed together reconnect together.
 """
 
 from __future__ import annotations

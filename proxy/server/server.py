@@ -1,4 +1,4 @@
-"""Starting and stopping: what is built, in which order it begins, and in which order it ends."""
+"""Building the parts of the gateway, and the order of start, stop and reload."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Server:
     async def start(self) -> None:
         """Listen. Raises ListenError, with nothing left open, when an address cannot be had."""
         settings = self._gateway.runtime.settings
-        # Before the first client: one that came earlier would go through the tunnel, and end with this process.
+        # Before the first client: an earlier WebSocket would go through a tunnel, and end with this process.
         await self._gateway.handoff.services.start()
         try:
             self._bound.append(await bind(settings.listen, "gateway.listen"))
@@ -94,13 +94,13 @@ class Server:
     async def stop(self) -> None:
         """End everything, in this order.
 
-        1. for ``timeouts.drain_notice`` seconds ``/readyz`` says 503, so that balancers look elsewhere, and everything
-           is served as before;
-        2. the listener closes; each answer from here on is the last on its connection, idle connections close after
-           a grace, and tunnels close with 1012, spread over ``timeouts.drain_window``; requests that wait for an
-           upstream to come back are told 503, because the next gateway may wait longer than this one;
-        3. ``timeouts.drain`` seconds after that, whatever is left is cut; sockets that were handed over are the
-           service's, and live on.
+        1. for ``timeouts.drain_notice`` seconds ``/readyz`` answers 503, so that load balancers send new clients
+           elsewhere, and all requests are served as before;
+        2. the listener closes; each response from now on is the last on its connection, idle connections close after
+           a grace period, and tunnels close with 1012, spread over ``timeouts.drain_window``; requests that wait for an
+           upstream get 503, because the next gateway may wait longer than this one;
+        3. ``timeouts.drain`` seconds after that, what is left is cut; sockets that were handed over belong to the
+           service, and stay open.
 
         Cancelling it skips to the third step, which is never left out: it takes a second or two.
         """
@@ -143,11 +143,11 @@ class Server:
 
     @property
     def state(self) -> State:
-        """Where the process is in its life."""
+        """The state of the process."""
         return self._lifecycle.state
 
     def reload(self, read: Settings, tls_files: TlsFiles | None = None) -> Settings:
-        """Serve by other settings from here on, and log what that changes; returns those that are in force now.
+        """Serve by other settings from now on, and log the changes; returns the settings in force.
 
         All of it or nothing (issue 9): whatever can fail, files that are read
         above all, is made once and before anything is swapped; the swap

@@ -45,9 +45,9 @@ def _tls(files: Tls, tls_files: TlsFiles) -> Iterator[Objection]:
 
 
 def _public_address(address: str) -> str:
-    """Return the first address of a name that is not this host's alone; nothing where there is none.
+    """Return the first address of a host name that other hosts can reach; empty where there is none.
 
-    A name that cannot be looked up is not judged: listening on it fails, and says so.
+    A name that cannot be resolved is not checked here: listening on it fails with a message.
     """
     place = split_listen(address)
     if isinstance(place, str):

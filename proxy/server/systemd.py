@@ -15,7 +15,7 @@ logger = logging.getLogger("proxy")
 
 
 def ready(env: Mapping[str, str] = os.environ) -> None:
-    """Say that the process serves, at first and after each reload."""
+    """Report that the process serves, after the start and after each reload."""
     _notify("READY=1", env)
 
 

@@ -156,7 +156,7 @@ class UpstreamTransport(asyncio.Protocol):
             count = os.write(self._descriptor, data)
         except BlockingIOError:
             count = 0
-        except OSError:  # nothing has left: ``retry`` hears so
+        except OSError:  # nothing has left: ``retry`` may send it again
             transport.abort()
             return b""
         self.has_sent = True

@@ -20,7 +20,7 @@ class LegOwner(Protocol):
     """The tunnel, as far as its legs know it."""
 
     send_timeout: float
-    """Seconds that either side may take next to nothing of what waits for it."""
+    """Seconds that either side may read almost nothing of what waits for it."""
 
     def lease_buffer(self, size: int) -> Lease | None:
         """Count bytes that wait for a slow side; None when they are more than its client may have."""
@@ -170,7 +170,7 @@ class Leg(asyncio.Protocol):
 
     @property
     def timeout(self) -> float:
-        """Return how many seconds this side may take next to nothing."""
+        """Return how many seconds this side may read almost nothing."""
         return self.tunnel.send_timeout
 
     def taken(self) -> int | None:

@@ -60,7 +60,7 @@ class Tunnel:
 
     owner: the exchange that it belongs to. client, upstream: transports, reading paused.
     buffer: bytes that wait for a slow reader before reading from its sender is paused.
-    send_timeout: seconds that either side may take next to nothing of what waits for it.
+    send_timeout: seconds that either side may read almost nothing of what waits for it.
     idle_timeout: seconds without a byte in either direction after which it is closed; it may take a quarter more.
 
     ``outcome``, ``closed_by`` and ``close_code`` are for the record: ``closed_by`` is the side that first sent a close

@@ -112,7 +112,7 @@ class Connection(asyncio.BufferedProtocol):
         self.input.is_client_slow = False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the library's part, whatever it makes of it."""
+        """End the library's part; its errors are logged."""
         self.is_lost = True
         self.was_reset = self.was_reset or exc is not None
         self.input.stop()

@@ -120,5 +120,5 @@ def _poll(descriptors: Iterable[int]) -> list[tuple[int, int]]:
         return []
     poll = select.poll()
     for descriptor in descriptors:
-        poll.register(descriptor, _ENDED)  # POLLERR and POLLHUP are told unasked
+        poll.register(descriptor, _ENDED)  # POLLERR and POLLHUP are always reported
     return poll.poll(0)
