@@ -45,7 +45,7 @@ class Runtime:
     def reconfigure_upstreams(self) -> None:
         """Deal with the upstreams as this says: the part of putting it in force that others see at once."""
         for name, upstream in self.upstreams.items():
-            upstream.reconfigure(**self.upstream_options[name])
+            upstream.reconfigure(self.upstream_options[name])
 
 
 def make_runtime(settings: Settings, before: Runtime | None = None, tls_files: TlsFiles | None = None) -> Runtime:

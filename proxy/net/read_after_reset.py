@@ -104,13 +104,6 @@ class ReadAfterReset(asyncio.Transport):
         """Return that nothing waits."""
         return 0
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Do nothing."""
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return the protocol that gets what is read."""
-        return self._protocol
-
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Give what is read to another protocol from here on."""
         assert isinstance(protocol, asyncio.Protocol)

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NotRequired, TypedDict, Unpack
+from dataclasses import dataclass
 
 from proxy import config
 from proxy.config import Limits, Settings, Timeouts
@@ -20,11 +20,9 @@ from proxy.upstream.pool import Pool
 from proxy.upstream.request_queue import RequestQueue
 from ws_service.net.dead_peers import DeadPeers
 
-_NO_LIMITS = Limits(in_flight=None)
-_NO_PROBES = config.Health(interval=0)
 
-
-class UpstreamOptions(TypedDict):
+@dataclass(frozen=True, slots=True)
+class UpstreamOptions:
     """What a reload may change of an upstream.
 
     idle: seconds that an unused connection is kept. buffer: bytes held per
@@ -36,10 +34,10 @@ class UpstreamOptions(TypedDict):
 
     idle: float
     buffer: int
-    context: NotRequired[ssl.SSLContext | None]
-    limits: NotRequired[Limits]
-    probes: NotRequired[config.Health]
-    path: NotRequired[str | None]
+    context: ssl.SSLContext | None = None
+    limits: Limits = Limits(in_flight=None)  # noqa: RUF009 - it is frozen
+    probes: config.Health = config.Health(interval=0)  # noqa: RUF009
+    path: str | None = None
 
 
 class Upstream:
@@ -54,12 +52,12 @@ class Upstream:
     end, and a tunnel only to its 101.
     """
 
-    def __init__(self, name: str, url: str, **options: Unpack[UpstreamOptions]) -> None:
+    def __init__(self, name: str, url: str, options: UpstreamOptions) -> None:
         self.name = name
         self.url = url
         self.authority = b"localhost" if url.startswith("unix:") else url.partition("://")[2].encode()
         self._dialer = Dialer(name, url)
-        self._pool = Pool(options["idle"])
+        self._pool = Pool(options.idle)
         self._in_use: set[UpstreamConnection] = set()
         self._dead_peers = DeadPeers(lambda: self._in_use)
         self._is_closed = False
@@ -67,16 +65,16 @@ class Upstream:
         self.health = Health(name, fails=1, passes=1)
         self._health_check = HealthCheck(name, self._check, lambda: self.queue.awaits_return, 0)
         self._unreachable = DialError("")  # why it was so, when it was last tried
-        self.reconfigure(**options)
+        self.reconfigure(options)
 
     # -- its life
 
-    def reconfigure(self, **options: Unpack[UpstreamOptions]) -> None:
+    def reconfigure(self, options: UpstreamOptions) -> None:
         """Change the options from here on; its connections, its health and what waits for it stay."""
-        limits, probes = options.get("limits", _NO_LIMITS), options.get("probes", _NO_PROBES)
-        self._probe_path, self._probe_timeout = options.get("path"), probes.timeout
-        self._pool.reconfigure(options["idle"])
-        self._dialer.reconfigure(options["buffer"], options.get("context"))
+        limits, probes = options.limits, options.probes
+        self._probe_path, self._probe_timeout = options.path, probes.timeout
+        self._pool.reconfigure(options.idle)
+        self._dialer.reconfigure(options.buffer, options.context)
         self._health_check.reconfigure(probes.interval)
         self.health.reconfigure(fails=probes.fails, passes=probes.passes)
         self.queue.reconfigure(in_flight=limits.in_flight, waiting=limits.waiting)
@@ -269,14 +267,14 @@ def make_upstreams(
     upstreams: dict[str, Upstream] = {}
     options: dict[str, UpstreamOptions] = {}
     for name, url in settings.upstreams:
-        options[name] = {
-            "idle": settings.timeouts.upstream_idle,
-            "buffer": settings.buffer,
-            "context": context if is_secure[name] else None,
-            "limits": settings.limits,
-            "probes": settings.health,
-            "path": getattr(settings.health, name),
-        }
+        options[name] = UpstreamOptions(
+            settings.timeouts.upstream_idle,
+            settings.buffer,
+            context if is_secure[name] else None,
+            settings.limits,
+            settings.health,
+            getattr(settings.health, name),
+        )
         known = before.get(name)
-        upstreams[name] = Upstream(name, url, **options[name]) if known is None or known.url != url else known
+        upstreams[name] = Upstream(name, url, options[name]) if known is None or known.url != url else known
     return upstreams, options

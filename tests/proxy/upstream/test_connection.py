@@ -18,7 +18,7 @@ from proxy.errors import (
 )
 from proxy.http1.response_reader import MAX_FIELDS, MAX_HEAD, Framing, Response
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.upstream import Upstream
+from proxy.upstream.upstream import Upstream, UpstreamOptions
 from tests.proxy.origin import Script, answering, origin, read_head
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -31,7 +31,7 @@ def upstream(
     buffer: int = 65536,
     context: ssl.SSLContext | None = None,
 ) -> Upstream:
-    return Upstream("dash", url, idle=idle, buffer=buffer, context=context)
+    return Upstream("dash", url, UpstreamOptions(idle, buffer, context))
 
 
 async def ask(connection: UpstreamConnection, method: str = "GET", *, may_switch: bool = False) -> Response:

@@ -6,9 +6,9 @@ import asyncio
 import ssl
 from pathlib import Path
 
-from proxy import config
-from proxy.config import Limits, Tls
+from proxy.config import Tls
 from proxy.net.tls import upstream_context
+from proxy.upstream.upstream import UpstreamOptions
 from tests.certificates import Authority
 from tests.proxy.origin import answering, origin
 from tests.proxy.upstream.test_connection import OK, ask, body, upstream
@@ -78,12 +78,11 @@ async def test_one_that_is_reconfigured_keeps_its_idle_connections_by_the_new_ti
         await ask(connection)
         await body(connection)
         up.release(connection)
-        rest = dict(context=None, limits=Limits(), probes=config.Health(interval=0), path=None)
-        up.reconfigure(idle=60, buffer=65536, **rest)  # type: ignore[arg-type]
+        up.reconfigure(UpstreamOptions(60, 65536))
         await asyncio.sleep(0.1)  # longer than the old time, at whose end there is nothing to see
         assert up._pool.take() is connection
         up.release(connection)
-        up.reconfigure(idle=0, buffer=65536, **rest)  # type: ignore[arg-type]
+        up.reconfigure(UpstreamOptions(0, 65536))
         assert up._pool.take() is None
 
 

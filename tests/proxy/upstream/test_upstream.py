@@ -18,7 +18,7 @@ from proxy.errors import (
 )
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import State
-from proxy.upstream.upstream import Upstream
+from proxy.upstream.upstream import Upstream, UpstreamOptions
 from tests.processes import free_port
 from tests.proxy.origin import Script, answering, origin, read_head, silent
 from tests.proxy.upstream.test_connection import OK, ask, body, upstream
@@ -57,7 +57,7 @@ TIMEOUTS = Timeouts()
 
 def narrow(url: str, *, waiting: int = 10, idle: float = 60) -> Upstream:
     limits = Limits(in_flight=1, waiting=waiting)
-    return Upstream("dash", url, idle=idle, buffer=65536, limits=limits)
+    return Upstream("dash", url, UpstreamOptions(idle, 65536, limits=limits))
 
 
 async def test_an_upstream_gets_no_more_than_it_may_have() -> None:
@@ -143,7 +143,7 @@ async def test_a_tunnel_is_not_in_flight() -> None:
 async def looked_at(url: str, **probes: Any) -> AsyncIterator[Upstream]:
     path = probes.pop("path", None)
     probing = config.Health(**{"interval": "50ms", **probes})
-    up = Upstream("dash", url, idle=60, buffer=65536, probes=probing, path=path)
+    up = Upstream("dash", url, UpstreamOptions(60, 65536, probes=probing, path=path))
     up.start()
     try:
         yield up
