@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             side_by_side.TESTS / "leases"
         ):
             item.add_marker("system")
-    items.sort(key=lambda item: side_by_side.order(item.nodeid))
+    items.sort(key=lambda item: side_by_side.order(item.nodeid.partition("::")[0]))
 
 
 @pytest.hookimpl(wrapper=True)
