@@ -28,6 +28,7 @@ def benchmarks(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "benchmarks", *arguments]
 
 
+@pytest.mark.alone
 def test_a_quick_round_of_two_proxies_ends_in_tables_and_a_verdict() -> None:
     only = ("--only", "echo-4k", "--only", "get", "--peers", "direct,tunnel,naive,hand-off")
     done = subprocess.run(

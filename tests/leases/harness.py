@@ -309,7 +309,8 @@ class Rig:
     async def normal(self, tries: int = 20) -> str:
         """Return what is wrong with one normal exchange on this gateway; nothing where it works.
 
-        tries: an upstream that has just come back may have to be asked for more than once.
+        tries: an upstream that has just come back may have to be asked for more than once, and where connecting may
+        take 30 ms only, a machine that is busy takes longer now and then.
         """
         try:
             async with asyncio.timeout(_PLAY):
@@ -324,7 +325,7 @@ class Rig:
                     await peer.gone()
         except (Ended, OSError) as error:
             return f"a normal exchange fails: {error!r}"
-        if answer.startswith(b"HTTP/1.1 503") and tries:
+        if answer.startswith((b"HTTP/1.1 503", b"HTTP/1.1 504")) and tries:
             return await self.normal(tries - 1)
         return "" if answer.startswith(b"HTTP/1.1 200") else f"a normal exchange is answered {answer[:60]!r}"
 

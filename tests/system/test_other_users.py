@@ -38,7 +38,7 @@ def test_a_socket_is_not_made_where_another_user_could_replace_it(tmp_path: Path
     ended = start(tmp_path, **{setting: f"unix:{theirs}/gateway.sock"})
     assert ended.returncode == 1
     assert f"the folder {theirs} belongs to user 65534" in ended.stderr
-    assert f"change gateway.{setting} in the configuration" in ended.stderr
+    assert ended.stderr.endswith(f"or change gateway.{setting}\n")
     assert len(ended.stderr.splitlines()) == 1
     assert not list(theirs.iterdir())
 
@@ -51,5 +51,5 @@ def test_a_link_is_not_followed_to_a_socket_that_would_be_removed(tmp_path: Path
     (tmp_path / "gateway.sock").symlink_to(tmp_path / "precious.sock")
     ended = start(tmp_path, **{setting: f"unix:{tmp_path}/gateway.sock"})
     assert ended.returncode == 1
-    assert "there is a symbolic link" in ended.stderr
+    assert "gateway.sock is a symbolic link; remove it" in ended.stderr
     assert (tmp_path / "gateway.sock").is_symlink()

@@ -42,11 +42,11 @@ async def ask(connection: UpstreamConnection, method: str = "GET", *, may_switch
 
 
 async def body(connection: UpstreamConnection) -> bytes:
-    whole = b""
+    pieces = []
     async with asyncio.timeout(10):
         while piece := await connection.read():
-            whole += piece
-    return whole
+            pieces.append(piece)
+    return b"".join(pieces)
 
 
 @pytest.mark.parametrize(

@@ -33,14 +33,14 @@ class End:
 
     async def receive(self, count: int) -> bytes:
         """Read exactly ``count`` bytes."""
-        data = b""
+        data = bytearray()
         async with asyncio.timeout(10):
             while len(data) < count:
                 piece = await asyncio.get_running_loop().sock_recv(self._sock, count - len(data))
                 if not piece:
-                    raise AssertionError(f"ended after {len(data)} bytes: {data[-100:]!r}")
+                    raise AssertionError(f"ended after {len(data)} bytes: {bytes(data[-100:])!r}")
                 data += piece
-        return data
+        return bytes(data)
 
     async def receive_all(self) -> bytes:
         """Read to the end."""
