@@ -30,7 +30,7 @@ _REMEMBERED = 256
 class AuthRule:
     """A rule by which Dash is asked.
 
-    name: of the rule in the configuration. ask: the path on Dash. copied: names of the answer's fields that go to
+    name: of the rule in the configuration. ask: the path on Dash. copied: names of the response's fields that go to
     the upstream, lower case. cache: seconds that a 2xx holds.
     """
 
@@ -50,7 +50,7 @@ class _Match:
 class AuthRules:
     """The rules of ``gateway.auth``: longest path first, then the one with a host.
 
-    ``identity_headers`` are the fields that only an answer of Dash may set, all rules together, as ``folded`` writes
+    ``identity_headers`` are the fields that only a response of Dash may set, all rules together, as ``folded`` writes
     them.
     """
 

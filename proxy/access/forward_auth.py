@@ -2,8 +2,8 @@
 
 The subrequest is a GET to a path on Dash with the client's own fields, so
 that Dash sees whose session it is. 2xx lets the request through, with the
-fields of the answer that the rule names; every other answer is relayed to the
-client. Without an answer no request passes.
+fields of the response that the rule names; every other response is relayed to the
+client. Without a response no request passes.
 
 Precedents: nginx's auth_request, Caddy's forward_auth, Traefik's ForwardAuth;
 the names X-Forwarded-Method and X-Forwarded-Uri are those of the last two.
@@ -29,28 +29,28 @@ from proxy.upstream.retry import retry, send_request
 from proxy.upstream.upstream import Upstream
 
 _MAX_BODY = 65536
-"""Bytes of a 2xx answer that are read; none are needed."""
+"""Bytes of a 2xx response that are read; none are needed."""
 
 _DASH_PAGE = b'id="_dash-config"'
 """In every page that Dash makes (it insists). It makes one, with 200, for each path that has no route of its own."""
 
 _NOT_SENT = re.compile(rb"accept-encoding|expect|range|x-rewrite-url|(?:content|if|sec-websocket|x-original)-.*")
-"""Fields about a body or an upgrade that the subrequest does not have, or about which part of the answer is wanted; and
-those in which other proxies write what is in X-Forwarded-Uri here."""
+"""Fields about a body or an upgrade that the subrequest does not have, or about which part of the response is wanted;
+and those in which other proxies write what is in X-Forwarded-Uri here."""
 
 _ENTRIES = 4096
 _BYTES = 1 << 20
-"""What is remembered at most: answers, and bytes of their fields. Precedent: nginx sizes such a cache by hand."""
+"""What is kept at most: responses, and bytes of their fields. Precedent: nginx sizes such a cache by hand."""
 
 
 class Allowed(NamedTuple):
-    """The request may pass. headers: the fields of the answer that go to the upstream with it."""
+    """The request may pass. headers: the fields of the response that go to the upstream with it."""
 
     headers: Fields = ()
 
 
 class Denied(NamedTuple):
-    """The request may not pass. response: Dash's answer, to be relayed; connection: on which it comes, to be
+    """The request may not pass. response: Dash's response, to be relayed; connection: on which it comes, to be
     released."""
 
     connection: UpstreamConnection
@@ -60,8 +60,8 @@ class Denied(NamedTuple):
 class ForwardAuth:
     """Asks Dash, and keeps a 2xx for as long as a rule says.
 
-    upstream: Dash. identity_headers: the fields that only an answer may set (``AuthRules.identity_headers``).
-    timeouts: of them ``auth`` for an answer, and those for a connection.
+    upstream: Dash. identity_headers: the fields that only a response may set (``AuthRules.identity_headers``).
+    timeouts: of them ``auth`` for a response, and those for a connection.
     """
 
     def __init__(self, upstream: Upstream, identity_headers: frozenset[bytes], timeouts: Timeouts) -> None:
@@ -81,8 +81,8 @@ class ForwardAuth:
         (``OriginalRequest.fields_of``).
 
         Waits for a Dash that cannot be reached as the request itself does: nothing of that has been sent. Raises
-        ProxyError when there is no answer, and when there is one that cannot be meant. Cancelling it, which is what the
-        client's leaving does, ends the subrequest.
+        ProxyError when there is no response, and when there is one that cannot be meant. Cancelling it, which is what
+        the client's leaving does, ends the subrequest.
         """
         subrequest, fields = self._subrequest(rule, head, target, added, is_handshake)
         asked = time.monotonic()
@@ -127,7 +127,7 @@ class ForwardAuth:
         return Head("GET", rule.ask, (1, 1), tuple(kept)), (*others, *about)
 
     async def _send(self, rule: AuthRule, message: bytes) -> Allowed | Denied:
-        """Send a subrequest, and read its answer. Raises ProxyError and TimeoutError."""
+        """Send a subrequest, and read its response. Raises ProxyError and TimeoutError."""
 
         async def attempt() -> tuple[UpstreamConnection, Response]:
             return await send_request(self._upstream, "GET", message, self._timeouts, self._timeout)
@@ -161,7 +161,7 @@ class ForwardAuth:
 class _Cache:
     """Results until they expire; the oldest are dropped where there are too many.
 
-    The key is a keyed hash of the whole subrequest: an answer may depend on any part of it, and its cookies are not
+    The key is a keyed hash of the whole subrequest: a response may depend on any part of it, and its cookies are not
     kept.
     """
 

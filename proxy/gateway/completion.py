@@ -1,4 +1,4 @@
-"""Work on an exchange is carried to its end: the client has its answer, and the record is closed, whatever happens."""
+"""Work on an exchange comes to its end: the client has its response, and the record is closed, whatever happens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from proxy.http1.client_stream import ClientStream, SentResponse
 logger = logging.getLogger("proxy")
 
 Work = Coroutine[Any, Any, SentResponse]
-"""What is done for one exchange: writes the answer, or raises."""
+"""What is done for one exchange: writes the response, or raises."""
 
 
 class Completion:
@@ -35,7 +35,7 @@ class Completion:
     async def run(self, client: ClientStream, exchange: Exchange, work: Work) -> SentResponse:
         """Do the work of an exchange in the caller's task.
 
-        It ends when the client has taken the answer, but for what may wait for it: nothing more of its connection is
+        It ends when the client has taken the response, but for what may wait for it: nothing more of its connection is
         served before (issue 9, A3). Cancelling it, which is what the client's leaving does, ends the exchange.
         """
         written, is_taken = SentResponse(keep_alive=False), False
@@ -93,7 +93,7 @@ class Completion:
         return task
 
     def _cut_short(self, client: ClientStream, exchange: Exchange) -> None:
-        """Note who ended an exchange whose answer the client does not have, unless it is known."""
+        """Note which side ended an exchange whose response the client does not have, unless it is known."""
         if exchange.outcome in (Outcome.BUG, Outcome.SERVED):
             is_cut = self._recorder.lifecycle.state is State.STOPPED or not client.is_gone
             exchange.outcome = Outcome.STOPPING if is_cut else Outcome.CLIENT_GONE

@@ -1,4 +1,4 @@
-"""An error becomes an answer: the only place where the gateway itself answers a request."""
+"""An error becomes a response: the only place where the gateway itself answers a request."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.error_pages import error_message
 
 _RELOAD_HASH = "/_reload-hash"
-"""What a page of Dash in debug mode polls. Any answer of ours would count as the state of its code, and the next good
+"""What a page of Dash in debug mode polls. Any response of ours would count as the state of its code, and the next good
 one would then load the page anew, with all that the user has entered; a connection that ends is ignored, and that is
 also what the page would see without a gateway (dash-renderer, Reloader.react.js)."""
 
 
 def send_error(client: ClientStream, exchange: Exchange, error: ProxyError) -> SentResponse:
-    """Answer an error, unless part of another answer is already with the client: then its connection is cut."""
+    """Send the response to an error; cut the connection if part of another one is with the client already."""
     is_poll = error.status >= 500 and exchange.target.partition("?")[0].endswith(_RELOAD_HASH)
     if client.has_written or client.is_gone or is_poll:
         exchange.status = exchange.status or (444 if is_poll else 499)

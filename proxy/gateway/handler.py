@@ -37,7 +37,7 @@ _SETTINGS = {
     414: "gateway.limits.request_line",
     431: "gateway.limits.header, or .fields,",
 }
-"""The setting that a head has exceeded, by the status of the answer."""
+"""The setting that a head has exceeded, by the status of the response."""
 
 _LOST_UPGRADE = (
     "a WebSocket handshake from %s came without Upgrade: websocket, and was passed on as an ordinary GET: a proxy in "
@@ -47,7 +47,7 @@ _LOST_UPGRADE = (
 
 
 class Gateway:
-    """What happens to a request, whatever listens and observes.
+    """What happens to a request.
 
     runtime: the configuration; each exchange keeps the one that it began with. observe: called when a WebSocket opens
     and when an exchange has ended.
@@ -126,7 +126,7 @@ class Gateway:
     async def _serve(
         self, client: ClientStream, exchange: Exchange, runtime: Runtime, original: OriginalRequest
     ) -> SentResponse:
-        """Decide, hold the request against the limits, have it authenticated, and forward it."""
+        """Decide, check the limits, have it authenticated, and forward it."""
         decision = decide(client.head, runtime.table, original)
         if isinstance(decision, Refuse):
             raise decision.error
@@ -138,7 +138,7 @@ class Gateway:
             if isinstance(decision, Upgrade):
                 slot = await self.websockets.admit(exchange.client, settings.limits, leases)
             else:
-                self._tell_of_lost_upgrade(client, exchange)
+                self._log_lost_upgrade(client, exchange)
             result = await _authenticate(client, exchange, runtime, original, decision)
             if isinstance(result, Denied):
                 return await _relay_denial(client, result, exchange, runtime.upstreams["dash"])
@@ -150,8 +150,8 @@ class Gateway:
             handshake = Handshake(request, decision, added, slot, leases, is_secure=original.is_secure)
             return await self.websockets.open(handshake)
 
-    def _tell_of_lost_upgrade(self, client: ClientStream, exchange: Exchange) -> None:
-        """Say it where a handshake has lost its Upgrade field on the way; it is served as the GET that it is now."""
+    def _log_lost_upgrade(self, client: ClientStream, exchange: Exchange) -> None:
+        """Log it where a handshake has lost its Upgrade field on the way; it is served as the GET that it is now."""
         if client.head.get(b"sec-websocket-key") is not None:
             exchange.detail = "Sec-WebSocket-Key without Upgrade: websocket"
             self._log.say("lost upgrade", logging.WARNING, _LOST_UPGRADE, client.peer.address)
@@ -165,7 +165,9 @@ class Gateway:
 def _added(original: OriginalRequest, client: ClientStream, exchange: Exchange, upstream: Upstream) -> Fields:
     """Return the fields that tell an upstream what was asked, and by which client."""
     fields = original.fields_of(exchange.id, upstream.name)
-    if client.head.get(b"host") is None:  # HTTP/1.0, which old health checks speak; ours is 1.1 and needs one
+    if (
+        client.head.get(b"host") is None
+    ):  # HTTP/1.0, which old health checks speak; what is sent on is 1.1 and needs one
         return ((b"Host", upstream.authority), *fields)
     return fields
 
@@ -191,7 +193,7 @@ async def _relay_denial(client: ClientStream, denied: Denied, exchange: Exchange
     with upstream.lent(denied.connection):
         if client.head.method != "HEAD":
             return await relay(client, denied.connection, response, exchange)
-        # Dash was asked with GET: the body of its answer is not for a client that asks with HEAD.
+        # Dash was asked with GET: the body of its response is not for a client that asks with HEAD.
         client.write(
             response_head(response.status, response.reason, response.headers, added=((b"Connection", b"close"),))
         )

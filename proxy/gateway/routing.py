@@ -211,7 +211,7 @@ def _origin_form(head: Head) -> str:
         raise ClientError("CONNECT is for forward proxies; this is a gateway.")
     if method == "HEAD" and head.method != "HEAD":
         # Methods are case-sensitive (RFC 9110, section 9.1), but Werkzeug reads all of them in capitals. Then its
-        # answer has no body, and the connection waits for one.
+        # response has no body, and the connection waits for one.
         raise ClientError("The method is HEAD in other letters, which not every program reads as the same method.")
     if target == "*" and head.method == "OPTIONS":
         return target

@@ -95,7 +95,7 @@ class WebSockets:
 
     async def admit(self, address: str, limits: Limits, leases: Leases) -> Slot:
         """Count a WebSocket in before it is one; wait if its client is fast. Raises TooMany."""
-        verdict = _said(self._limits.websocket(address, limits, time.monotonic()))
+        verdict = _logged(self._limits.websocket(address, limits, time.monotonic()))
         if isinstance(verdict, Rejected):
             raise verdict.error
         leases.keep(verdict.slot)
@@ -121,7 +121,7 @@ class WebSockets:
     def lease_buffer(self, settings: Settings, address: str, size: int) -> Lease | None:
         """Count bytes that wait on a client's connection; None when they are more than may: then it is to be cut."""
         most = None if is_trusted(address, settings.trusted_proxies) else settings.limits.buffered_per_client
-        verdict = _said(self._limits.buffer(address, size, most, time.monotonic()))
+        verdict = _logged(self._limits.buffer(address, size, most, time.monotonic()))
         return None if isinstance(verdict, Rejected) else verdict.slot
 
     @property
@@ -143,7 +143,7 @@ class WebSockets:
     # -- inside
 
     async def _response_to(self, handshake: Handshake) -> tuple[UpstreamConnection, Response] | None:
-        """Return what the upstream answers to a handshake; None when the service has taken the socket itself.
+        """Return the upstream's response to a handshake; None when the service has taken the socket itself.
 
         Waits for an upstream that is unreachable, and tries both ways again: a socket that came while the service was
         restarting is to be handed over like any other.
@@ -244,7 +244,7 @@ class WebSockets:
             yield from tunnel.legs
 
 
-def _said(verdict: Admitted | Rejected) -> Admitted | Rejected:
+def _logged(verdict: Admitted | Rejected) -> Admitted | Rejected:
     """Write the line that a rejection has for the log, if any; return the verdict."""
     if isinstance(verdict, Rejected) and verdict.notice:
         logger.warning("%s", verdict.notice)

@@ -65,14 +65,14 @@ async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: 
         loop.add_signal_handler(number, stop_signal)
     loop.add_signal_handler(signal.SIGHUP, _reload, server, log, read_again)
     await server.start()
-    _tell_of_start(server, settings)
+    _log_start(server, settings)
     systemd.ready()
     await stop.wait()
     systemd.stopping()
     await _stop(server, stop_now)
 
 
-def _tell_of_start(server: Server, settings: Settings) -> None:
+def _log_start(server: Server, settings: Settings) -> None:
     logger.info("%s", server.limiter.capacity_notice)
     logger.info("admin on %s", settings.admin)
     hint = "" if settings.listen.startswith("unix:") else " (open it in a browser)"
