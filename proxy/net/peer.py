@@ -27,7 +27,7 @@ UNKNOWN_PEER = Peer("-")
 
 UNKNOWN_ADDRESS = "unknown"
 """The address of a client whose address the proxy does not know (RFC 7239, section 6.2): it came through a unix socket,
-or by a protocol that the header cannot express. Not the proxy's own address, although the protocol's text would allow
+or by a protocol that the header has no form for. Not the proxy's own address, although the protocol's text would allow
 that: the proxy is trusted, and the X-Forwarded-For of such a client would be trusted too."""
 
 Trusted = tuple[IPv4Network | IPv6Network | str, ...]
