@@ -8,7 +8,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from proxy.errors import ProxyError, UpstreamUnreachable
-from proxy.http1.headers import Head, response_head
+from proxy.http1.headers import Fields, Head, response_head
 
 RETRY = 5
 """Seconds after which a client may try again: a Dash server with a few pages starts in about as long."""
@@ -32,21 +32,28 @@ def error_message(
     keep_alive: whether the connection goes on.
     """
     kind, body = page(error, upstream) if head is not None and is_navigation(head) else as_json(error)
-    fields = [
+    fields = error.headers
+    if error.is_transient and not any(name == b"Retry-After" for name, _ in fields):
+        fields += ((b"Retry-After", b"%d" % RETRY),)
+    with_body = head is None or head.method != "HEAD"
+    message = own_response(error.status, kind, body, fields, keep_alive=keep_alive, with_body=with_body)
+    return message, len(body) if with_body else 0
+
+
+def own_response(
+    status: int, kind: bytes, body: bytes, fields: Fields = (), *, keep_alive: bool = False, with_body: bool = True
+) -> bytes:
+    """Return a response of the gateway itself. kind: the type of its body. with_body: False if the method is HEAD."""
+    added = (
         (b"Date", formatdate(usegmt=True).encode()),
         (b"Content-Type", kind),
         (b"Content-Length", b"%d" % len(body)),
         (b"Cache-Control", b"no-store"),
-        *error.headers,
-    ]
-    if error.is_transient and not any(name == b"Retry-After" for name, _ in error.headers):
-        fields.append((b"Retry-After", b"%d" % RETRY))
-    if not keep_alive:
-        fields.append((b"Connection", b"close"))
-    if head is not None and head.method == "HEAD":
-        body = b""
-    phrase = HTTPStatus(error.status).phrase.encode()
-    return response_head(error.status, phrase, (), added=tuple(fields)) + body, len(body)
+        *fields,
+        *(() if keep_alive else ((b"Connection", b"close"),)),
+    )
+    head = response_head(status, HTTPStatus(status).phrase.encode(), (), added=added)
+    return head + body if with_body else head
 
 
 def is_navigation(head: Head) -> bool:

@@ -1,7 +1,8 @@
 """Health answers, on a listener of their own: for process managers and load balancers, never for browsers.
 
-Bytes of a request's head in, bytes of the answer out: one request for each
-connection, without a body. ``admin_listener`` has the sockets.
+The head of a request in, bytes of the answer out: one request for each
+connection, without a body. ``admin_listener`` has the sockets. A path of its
+own is one function, from the head of a request to a response.
 """
 
 from __future__ import annotations
@@ -10,27 +11,26 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Iterable
-from email.utils import formatdate
-from http import HTTPStatus
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 
 from proxy.errors import ClientError
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
-from proxy.http1.error_pages import error_message
-from proxy.http1.headers import is_valid_host, response_head
+from proxy.http1.chunked import ProtocolError
+from proxy.http1.error_pages import error_message, own_response
+from proxy.http1.headers import Head, is_valid_host
 from proxy.net.client_limits import ClientLimits
 from proxy.upstream.upstream import Upstream
 
 MAX_HEAD = 8192
 """Bytes of a request's head, its last empty line too; 431 above it. Precedents: nginx 8KiB a line, HAProxy 16KiB."""
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_LINE = re.compile(rb"(%b) (/[!-~]*) HTTP/1\.([01])" % _TOKEN)
-_FIELD = re.compile(rb"(%b):[ \t]*([^\r\n\0]*?)[ \t]*" % _TOKEN)
 _PORT = re.compile(r":[0-9]{0,5}")
+
+Response = tuple[int, bytes, bytes]
+"""Status, Content-Type, body."""
 
 
 class Admin:
@@ -52,23 +52,20 @@ class Admin:
         self._gateway = gateway
         self._lifecycle = lifecycle
         self._limits = limits
+        self._routes: dict[str, Callable[[Head], Response]] = {"/healthz": self._healthz, "/readyz": self._readyz}
 
-    def answer(self, head: bytes, *, is_unix: bool) -> bytes:
+    def answer(self, request: Head | ProtocolError, is_unix: bool) -> bytes:
         """Return the answer to a request.
 
-        head: with the empty line at its end; what was received so far, if that is more than MAX_HEAD without one.
+        request: its head, or why it cannot be read.
         is_unix: it came through a unix socket, which no browser reaches: Host does not matter there.
         """
-        if not head.endswith(b"\r\n\r\n") or len(head) > MAX_HEAD:
+        if isinstance(request, ProtocolError) and request.status in (414, 431):
             return _error(431, f"The head of a request may have {MAX_HEAD} bytes here.")
-        line, *lines = head[:-4].split(b"\r\n")
-        request = _LINE.fullmatch(line)
-        fields = [_FIELD.fullmatch(field) for field in lines]
-        if request is None or None in fields:
+        if isinstance(request, ProtocolError) or not request.target.startswith("/"):
             return _error(400, "The request cannot be read as HTTP/1.1.")
-        method, target, minor = request.groups()
-        hosts = [field[2] for field in fields if field is not None and field[1].lower() == b"host"]
-        if len(hosts) > 1 or (not hosts and minor == b"1"):
+        hosts = request.all(b"host")
+        if len(hosts) > 1 or (not hosts and request.version == (1, 1)):
             return _error(400, "A request needs exactly one Host field.")
         if (
             hosts
@@ -80,31 +77,32 @@ class Admin:
                 "Health is answered by an IP address, as localhost, and by the names in gateway.admin_hosts.",
                 advice="For the operator: if this name should be answered, add it to gateway.admin_hosts.",
             )
-        health = self._health(target.partition(b"?")[0])
-        if health is None:
+        route = self._routes.get(request.target.partition("?")[0])
+        if route is None:
             return _error(404, "There are /healthz and /readyz here.")
-        if method not in (b"GET", b"HEAD"):
+        if request.method not in ("GET", "HEAD"):
             return _error(405, "Health is read with GET or HEAD.", (b"Allow", b"GET, HEAD"))
-        status, values = health
-        return _answer(status, values, with_body=method == b"GET")
+        return own_response(*route(request), with_body=request.method == "GET")
 
-    def _health(self, path: bytes) -> tuple[int, dict[str, object]] | None:
+    # -- the routes
+
+    def _healthz(self, _: Head) -> Response:
+        return _json(200, {"status": "alive", "state": self._lifecycle.state.value})
+
+    def _readyz(self, _: Head) -> Response:
         lifecycle, limits = self._lifecycle, self._limits
-        if path == b"/healthz":
-            return 200, {"status": "alive", "state": lifecycle.state.value}
-        if path == b"/readyz":
-            return 200 if lifecycle.is_ready else 503, {
-                "status": "ready" if lifecycle.is_ready else "not ready",
-                "state": lifecycle.state.value,
-                "in_flight": len(lifecycle.in_flight),
-                "connections": limits.connections.total,
-                "websockets": limits.websockets.total,
-                "uploads": self._gateway.uploads.total,
-                "buffered": limits.buffered.total,
-                "tasks": len(asyncio.all_tasks()),
-                "upstreams": {name: _about(upstream) for name, upstream in self._gateway.runtime.upstreams.items()},
-            }
-        return None
+        values: dict[str, object] = {
+            "status": "ready" if lifecycle.is_ready else "not ready",
+            "state": lifecycle.state.value,
+            "in_flight": len(lifecycle.in_flight),
+            "connections": limits.connections.total,
+            "websockets": limits.websockets.total,
+            "uploads": self._gateway.uploads.total,
+            "buffered": limits.buffered.total,
+            "tasks": len(asyncio.all_tasks()),
+            "upstreams": {name: _about(upstream) for name, upstream in self._gateway.runtime.upstreams.items()},
+        }
+        return _json(200 if lifecycle.is_ready else 503, values)
 
 
 def names_this_host(host: str, names: Iterable[str]) -> bool:
@@ -149,14 +147,5 @@ def _error(status: int, message: str, *fields: tuple[bytes, bytes], advice: str 
     return error_message(ClientError(message, advice=advice, status=status, headers=fields))[0]
 
 
-def _answer(status: int, values: dict[str, object], *, with_body: bool) -> bytes:
-    body = json.dumps(values).encode()
-    fields = (
-        (b"Date", formatdate(usegmt=True).encode()),
-        (b"Content-Type", b"application/json; charset=utf-8"),
-        (b"Content-Length", b"%d" % len(body)),
-        (b"Cache-Control", b"no-store"),
-        (b"Connection", b"close"),
-    )
-    head = response_head(status, HTTPStatus(status).phrase.encode(), (), added=fields)
-    return head + body if with_body else head
+def _json(status: int, values: dict[str, object]) -> Response:
+    return status, b"application/json; charset=utf-8", json.dumps(values).encode()

@@ -84,11 +84,7 @@ class Server:
             limiter=self.limiter,
             **_acceptor_options(self._gateway.runtime),
         )
-        self._admin_listener = AdminListener(
-            admin_sockets,
-            lambda head, is_unix: self._admin.answer(head, is_unix=is_unix),
-            places=self._admin_places,
-        )
+        self._admin_listener = AdminListener(admin_sockets, self._admin.answer, places=self._admin_places)
         self._lifecycle.happen("listening")
 
     async def stop(self) -> None:

@@ -15,7 +15,7 @@ from proxy.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from proxy.http1.error_pages import as_json, is_navigation, page
+from proxy.http1.error_pages import as_json, is_navigation, own_response, page
 from proxy.http1.headers import Head
 
 HTML = (b"Accept", b"text/html,*/*")
@@ -78,3 +78,14 @@ def test_a_program_reads_the_same_as_json() -> None:
     kind, body = as_json(UpstreamUnreachable("Away.", advice="Wait.", detail="secret"))
     assert kind == b"application/json"
     assert json.loads(body) == {"error": "Away.", "advice": "Wait.", "status": 503}
+
+
+def test_a_response_of_the_gateway_itself_ends_the_connection_unless_it_is_kept() -> None:
+    last = own_response(200, b"text/plain", b"ok", ((b"Allow", b"GET"),))
+    assert last.endswith(b"Cache-Control: no-store\r\nAllow: GET\r\nConnection: close\r\n\r\nok")
+    assert b"Connection" not in own_response(200, b"text/plain", b"ok", keep_alive=True)
+
+
+def test_a_response_to_a_head_says_how_long_the_body_is_that_it_leaves_out() -> None:
+    assert own_response(200, b"text/plain", b"ok", with_body=False).endswith(b"\r\n\r\n")
+    assert b"Content-Length: 2\r\n" in own_response(200, b"text/plain", b"ok", with_body=False)

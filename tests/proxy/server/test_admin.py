@@ -15,6 +15,10 @@ from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.gateway.runtime import make_runtime
+from proxy.http1.chunked import ProtocolError
+from proxy.http1.head_limits import HeadLimits
+from proxy.http1.headers import Head
+from proxy.http1.request_reader import RequestReader
 from proxy.net.client_limits import ClientLimits
 from proxy.server.admin import MAX_HEAD, Admin, names_this_host
 from proxy.upstream.upstream import Upstream
@@ -27,12 +31,23 @@ def upstreams(dash: str, ws: str) -> dict[str, Upstream]:
     return {name: Upstream(name, url, idle=1, buffer=65536) for name, url in urls.items()}
 
 
+def read(data: bytes) -> Head | ProtocolError:
+    reader = RequestReader(HeadLimits(MAX_HEAD, MAX_HEAD, MAX_HEAD))
+    try:
+        reader.feed(data)
+    except ProtocolError as error:
+        return error
+    assert reader.head is not None
+    return reader.head
+
+
 def ask(
     admin: Admin, line: str, *fields: str, host: str | None = "127.0.0.1:8001", is_unix: bool = False
 ) -> tuple[int, Any]:
     """Return the status, and the body read as JSON; None where there is none."""
     lines = (line, *(() if host is None else (f"Host: {host}",)), *fields, "", "")
-    head, _, body = admin.answer("\r\n".join(lines).encode("latin-1"), is_unix=is_unix).partition(b"\r\n\r\n")
+    request = read("\r\n".join(lines).encode("latin-1"))
+    head, _, body = admin.answer(request, is_unix).partition(b"\r\n\r\n")
     assert b"\r\nConnection: close" in head
     return int(head.split()[1]), json.loads(body) if body else None
 
@@ -122,6 +137,8 @@ async def test_a_head_is_asked_without_its_body(admin: Admin) -> None:
         ("GET /healthz HTTP/1.1", ["X: a\nb"], 400),
         ("GET /healthz HTTP/1.1", ["Host: 127.0.0.1"], 400),
         ("GET /healthz HTTP/1.1", ["host: evil.example"], 400),
+        ("GET /healthz HTTP/1.1", ["Content-Length: 0", "Content-Length: 0"], 400),
+        ("GET /healthz HTTP/1.1", ["Transfer-Encoding: gzip"], 400),
         ("GET /healthz HTTP/1.1", ["X: " + "a" * MAX_HEAD], 431),
     ],
 )

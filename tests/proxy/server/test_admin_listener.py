@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from proxy.http1.chunked import ProtocolError
+from proxy.http1.headers import Head
 from proxy.server.admin import MAX_HEAD
 from proxy.server.admin_listener import AdminListener
 from tests.processes import no_descriptor_left
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+ANSWER = b"GET /healthz"
 PLACES = 8
 
 
@@ -54,8 +57,9 @@ async def read(sock: socket.socket) -> bytes:
     return data
 
 
-def answer(head: bytes, is_unix: bool) -> bytes:
-    return b"unix " * is_unix + b"%d bytes" % len(head)
+def answer(request: Head | ProtocolError, is_unix: bool) -> bytes:
+    what = str(request.status) if isinstance(request, ProtocolError) else f"{request.method} {request.target}"
+    return b"unix " * is_unix + what.encode()
 
 
 @pytest.fixture
@@ -79,7 +83,7 @@ async def ask(rig: Rig, data: bytes = REQUEST) -> bytes:
 
 
 async def test_a_request_is_answered_and_its_connection_ends(rig: Rig) -> None:
-    assert await ask(rig) == b"%d bytes" % len(REQUEST)
+    assert await ask(rig) == ANSWER
 
 
 async def test_a_head_may_come_in_pieces(rig: Rig) -> None:
@@ -87,15 +91,30 @@ async def test_a_head_may_come_in_pieces(rig: Rig) -> None:
     for byte in REQUEST:
         sock.send(bytes((byte,)))
         await asyncio.sleep(0)
-    assert await read(sock) == b"%d bytes" % len(REQUEST)
+    assert await read(sock) == ANSWER
 
 
 async def test_what_comes_after_a_head_is_no_second_request_and_loses_no_answer(rig: Rig) -> None:
-    assert await ask(rig, REQUEST + REQUEST + b"x" * 4000) == b"%d bytes" % len(REQUEST)
+    assert await ask(rig, REQUEST + REQUEST + b"x" * 4000) == ANSWER
+
+
+def head_of(size: int) -> bytes:
+    line, end = b"GET /healthz HTTP/1.1\r\nX: ", b"\r\n\r\n"
+    return line + b"a" * (size - len(line) - len(end)) + end
 
 
 async def test_a_head_that_grows_too_large_is_answered_at_once(rig: Rig) -> None:
-    assert (await ask(rig, b"GET / HTTP/1.1\r\nX: " + b"a" * MAX_HEAD)).endswith(b" bytes")
+    assert await ask(rig, b"GET / HTTP/1.1\r\nX: " + b"a" * MAX_HEAD) == b"431"
+
+
+@pytest.mark.parametrize("more", [b"", b"x" * MAX_HEAD])
+async def test_a_head_has_its_limit_as_a_whole_whatever_comes_after_it(rig: Rig, more: bytes) -> None:
+    assert await ask(rig, head_of(MAX_HEAD) + more) == ANSWER
+    assert await ask(rig, head_of(MAX_HEAD + 1) + more) == b"431"
+
+
+async def test_what_is_no_request_is_answered_at_once(rig: Rig) -> None:
+    assert await ask(rig, b"GET /healthz HTTP/1.1\r\nno colon\r\n") == b"400"
 
 
 async def test_through_a_unix_socket_it_is_told_so() -> None:
@@ -123,7 +142,7 @@ async def test_who_never_closes_has_the_same_deadline(rig: Rig) -> None:
     (sock,) = rig.dial()
     sock.send(REQUEST)
     loop = asyncio.get_running_loop()
-    assert await loop.sock_recv(sock, 100) == b"%d bytes" % len(REQUEST)
+    assert await loop.sock_recv(sock, 100) == ANSWER
     async with asyncio.timeout(5):
         while len(rig.listener):  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
@@ -142,10 +161,10 @@ async def test_who_sends_without_end_is_cut(listening: socket.socket) -> None:
 
 async def test_the_oldest_is_closed_and_a_request_is_answered(rig: Rig) -> None:
     crowd = rig.dial(5 * PLACES)
-    assert await ask(rig) == b"%d bytes" % len(REQUEST)
+    assert await ask(rig) == ANSWER
     assert len(rig.listener) <= PLACES
     assert await read(crowd[0]) == b"", "the first of all was closed"
-    assert await ask(rig) == b"%d bytes" % len(REQUEST)
+    assert await ask(rig) == ANSWER
 
 
 async def test_who_has_an_answer_makes_room_before_who_waits(listening: socket.socket) -> None:
@@ -155,9 +174,9 @@ async def test_who_has_an_answer_makes_room_before_who_waits(listening: socket.s
     (answered,) = rig.dial()
     answered.send(REQUEST)
     assert await loop.sock_recv(answered, 100)
-    assert await ask(rig) == b"%d bytes" % len(REQUEST)
+    assert await ask(rig) == ANSWER
     waiting.send(REQUEST)
-    assert await read(waiting) == b"%d bytes" % len(REQUEST)
+    assert await read(waiting) == ANSWER
     rig.close()
 
 
@@ -172,7 +191,7 @@ async def test_without_a_descriptor_it_pauses_says_so_and_goes_on(
         async with asyncio.timeout(5):
             while "no connection is accepted on gateway.admin" not in caplog.text:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
-    assert await read(sock) == b"%d bytes" % len(REQUEST)
+    assert await read(sock) == ANSWER
     rig.close()
 
 
