@@ -26,6 +26,7 @@ from proxy.net import tls
 from proxy.net.client_limits import Lease, Slot
 from proxy.net.fair_reads import READ_SIZE, large_read, pause_after_large_read
 from proxy.net.peer import Peer
+from proxy.net.read_after_reset import half_close
 from proxy.net.timers import waits
 from proxy.net.tls_flood import TlsFloods
 
@@ -341,7 +342,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_full = self._is_body_full = False
         self._read_on()
         if self.transport is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
+            half_close(self.transport)
         self._listener.lingering.begin(self, LINGERING_TIME)
 
     def close(self) -> None:

@@ -11,9 +11,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 from proxy.net.fair_reads import READ_SIZE
+
+
+def half_close(transport: asyncio.Transport) -> None:
+    """Send nothing more (a FIN). A reset that the loop has not told of yet is no error: it does so in a moment."""
+    with suppress(OSError):  # asyncio's own transport lets shutdown(2) say ENOTCONN
+        transport.write_eof()
 
 
 def read_after_reset(

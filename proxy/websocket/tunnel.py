@@ -12,7 +12,7 @@ from typing import Protocol
 
 from proxy.errors import Outcome
 from proxy.net.client_limits import Lease
-from proxy.net.read_after_reset import read_after_reset
+from proxy.net.read_after_reset import half_close, read_after_reset
 from proxy.net.timers import is_over
 from proxy.websocket.closing import Discarder, FrameFinisher, StallTimeout
 from proxy.websocket.frames import CloseCode, close_frame
@@ -220,7 +220,7 @@ class Tunnel:
             self.close()
             return False
         if not other.is_closing():
-            other.write_eof()
+            half_close(other)
         return True
 
     def leg_lost(self, leg: Leg, error: Exception | None) -> None:
@@ -291,7 +291,7 @@ class Tunnel:
         self._lingering = leg
         leg.read_with(Discarder(leg))
         transport.resume_reading()
-        transport.write_eof()
+        half_close(transport)
         self._start_stall_timeout()
 
     def _start_stall_timeout(self) -> None:

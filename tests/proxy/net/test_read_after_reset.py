@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from proxy.net.fair_reads import READ_SIZE
-from proxy.net.read_after_reset import ReadAfterReset, read_after_reset
+from proxy.net.read_after_reset import ReadAfterReset, half_close, read_after_reset
 
 WHY = ConnectionResetError("a write met the reset")
 
@@ -126,3 +126,17 @@ async def test_there_is_none_where_nothing_is_left_to_read() -> None:
         assert rest is not None
         rest.abort()
         await asyncio.sleep(0)
+
+
+async def test_a_half_close_that_meets_a_reset_is_no_error_and_the_loop_tells_of_the_reset() -> None:
+    protocol = Protocol()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        far = socket.create_connection(server.getsockname())
+        near, _ = server.accept()
+    transport, _ = await asyncio.get_running_loop().create_connection(lambda: protocol, sock=near)
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    far.close()
+    half_close(transport)
+    async with asyncio.timeout(10):
+        await protocol.ended.wait()
+    assert isinstance(protocol.lost[0], ConnectionResetError)
