@@ -156,7 +156,7 @@ def _objections(settings: BaseModel, folder: Path) -> Iterator[Objection]:
 
 
 def _warnings(settings: BaseModel) -> Iterator[Objection]:
-    """Yield what may be right: names that cannot be looked up at the moment, no app."""
+    """Yield warnings: host names that cannot be resolved at the moment, no app."""
     if isinstance(settings, gateway.Settings):
         for key, url in settings.upstreams:
             host = None if url.startswith("unix:") else urlsplit(url).hostname
@@ -176,7 +176,7 @@ def _listening(keys: tuple[str | int, ...], address: str, folder: Path) -> Itera
 
 
 def _unknown(host: str) -> str:
-    """Return that a name cannot be looked up; empty where it can."""
+    """Return a sentence if a host name cannot be resolved; empty if it can."""
     try:
         look_up(host)
     except OSError as error:
@@ -185,7 +185,7 @@ def _unknown(host: str) -> str:
 
 
 def _not_of_this_host(host: str) -> str:
-    """Return that no address of a name is one of this host; empty where one is. Port 0: any free port."""
+    """Return a sentence if no address of a host name is one of this host; empty if one is. Port 0: any free port."""
     for family, kind, protocol, _, name in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
         try:
             with socket.socket(family, kind, protocol) as probe:
@@ -198,9 +198,9 @@ def _not_of_this_host(host: str) -> str:
 
 
 def _between(file: ConfigFile, readings: Mapping[str, Reading[Any]], env: Mapping[str, str]) -> Iterable[Disagreement]:
-    """Yield where sections do not fit, but for settings that are wrong by themselves.
+    """Yield where sections do not agree, except for settings that have mistakes of their own.
 
-    A file without a section for the gateway is compared with its defaults: it may run by another file.
+    A file without a section for the gateway is compared with its defaults: the gateway may use another file.
     """
     sections = {name: file.values(name, env) for name in readings}
     has_gateway = gateway.NAME in sections

@@ -1,6 +1,6 @@
 """The command line: serve, ``check`` the configuration, ``explain`` a request.
 
-Exit codes: 0 stopped when asked, or nothing is wrong; 1 it cannot listen; 2 a mistake in the config file or in the
+Exit codes: 0 stopped by a signal, or no mistakes; 1 it cannot listen; 2 a mistake in the config file or in the
 command line.
 """
 
@@ -49,10 +49,10 @@ _EXAMPLE_KEY = b"ZGFzaC13cy1wcm94eS1leA=="
 
 @program(
     lambda: proxy.check,
-    """Check the whole config file; every mistake is named at once.
+    """Check the whole config file; all mistakes are reported at once.
 
-    Every section, what they must say alike, files, names and addresses, and the app that ws_service.app names: it is
-    imported, in a process of its own. Exit code 0: no mistakes, perhaps warnings; 2: mistakes.
+    Every section, whether the sections agree, files, names and addresses, and the app that ws_service.app names: it is
+    imported, in a separate process. Exit code 0: no mistakes, perhaps warnings; 2: mistakes.
     """,
 )
 def main(path: Path | None, which: str | None) -> None:

@@ -43,9 +43,9 @@ def _whole_file() -> WholeFile:
 
 @program(
     _whole_file,
-    """Check the whole config file; every mistake is named at once.
+    """Check the whole config file; all mistakes are reported at once.
 
-    The same as dash-ws-proxy check. The app that ws_service.app names is imported, in a process of its own. Exit code
+    The same as dash-ws-proxy check. The app that ws_service.app names is imported, in a separate process. Exit code
     0: no mistakes, perhaps warnings; 2: mistakes.
     """,
 )

@@ -1,1 +1,1 @@
-"""Which requests may pass: forward authentication, and the Origin check of WebSockets."""
+"""Which requests are allowed: forward authentication, and the Origin check of WebSockets."""

@@ -1,10 +1,10 @@
 """Which requests need authentication, however their path is written, and which fields are identity headers.
 
 A rule that is chosen by one reading of a path, while the upstream serves
-another one, is the classic way around it: ``//admin`` is ``/admin`` for
-Werkzeug, ``/login/../admin`` for others. So a path that can be read in more
-than one way matches no rule that lets every request pass, and the one that
-asks, whatever path that one has.
+another one, is the classic bypass: ``//admin`` is ``/admin`` for Werkzeug,
+``/login/../admin`` for others. So a path that can be read in more than one way
+matches no rule that allows every request, and it matches the rule that needs
+an auth request, whatever the path of that rule.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ENCODED_SLASH = re.compile(r"(?i)%2f|%5c")
 """Some servers split a path before they decode it."""
 
 _REMEMBERED = 256
-"""Blocks of fields, as many as ``simple_message`` remembers."""
+"""Blocks of fields, as many as ``request_reader`` remembers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class AuthRules:
         self._matches = sorted(made, key=lambda match: (-len(match.path), match.host is None))
         self.identity_headers = frozenset(folded(name) for match in made if match.rule for name in match.rule.copied)
         letters = b"|".join(re.escape(name).replace(rb"\-", b"[-_.]") for name in sorted(self.identity_headers))
-        # Remembered, because a browser sends the same fields again and again, and ``simple_message`` returns the same
+        # Remembered, because a browser sends the same fields again and again, and ``request_reader`` returns the same
         # bytes for them.
         self._identity = lru_cache(_REMEMBERED)(re.compile(rb"(?im)^(?:%b):" % letters).search) if letters else None
 

@@ -1,1 +1,1 @@
-"""One request: routed, sent on, answered and recorded."""
+"""One request: routed, forwarded, answered and recorded."""

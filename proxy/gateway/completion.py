@@ -18,7 +18,7 @@ from proxy.http1.client_stream import ClientStream, SentResponse
 logger = logging.getLogger("proxy")
 
 Work = Coroutine[Any, Any, SentResponse]
-"""What is done for one exchange: writes the response, or raises."""
+"""The work for one exchange: it writes the response, or raises."""
 
 
 class Completion:
@@ -35,8 +35,8 @@ class Completion:
     async def run(self, client: ClientStream, exchange: Exchange, work: Work) -> SentResponse:
         """Do the work of an exchange in the caller's task.
 
-        It ends when the client has taken the response, but for what may wait for it: nothing more of its connection is
-        served before (issue 9, A3). Cancelling it, which is what the client's leaving does, ends the exchange.
+        It ends when the client has read the response, except for what fits into the write buffer: no other request of
+        its connection is served before (issue 9, A3). It is cancelled when the client leaves, which ends the exchange.
         """
         written, is_taken = SentResponse(keep_alive=False), False
         try:
@@ -62,10 +62,10 @@ class Completion:
         work: Work,
         abandon: Callable[[], None],
     ) -> asyncio.Task[None]:
-        """Do the work of an exchange in a task of its own; the connection is told its end.
+        """Do the work of an exchange in a task of its own; at its end ``connection.exchange_ended`` is called.
 
-        abandon: gives back what the work would have; called when its task is cancelled before its first step, because
-        then nothing of it ever runs.
+        abandon: releases what the work would have released; called when its task is cancelled before its first step,
+        because then the work never runs.
         """
         has_begun = False
 

@@ -9,8 +9,8 @@ from proxy.http1.error_pages import error_message
 
 _RELOAD_HASH = "/_reload-hash"
 """What a page of Dash in debug mode polls. Any response of ours would count as the state of its code, and the next good
-one would then load the page anew, with all that the user has entered; a connection that ends is ignored, and that is
-also what the page would see without a gateway (dash-renderer, Reloader.react.js)."""
+one would make the page reload, and the user's input would be lost. A connection that ends is ignored, and that is also
+what the page would see without a gateway (dash-renderer, Reloader.react.js)."""
 
 
 def send_error(client: ClientStream, exchange: Exchange, error: ProxyError) -> SentResponse:

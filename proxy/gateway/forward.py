@@ -1,9 +1,8 @@
-"""One HTTP exchange the ordinary way: the request to the upstream, its response to the client, bodies streamed.
+"""One HTTP exchange on the ordinary path: the request to the upstream, its response to the client, bodies streamed.
 
-Nothing is collected, and nothing is decoded but the transfer coding, which
-belongs to each hop. A piece of a body is on its way as soon as it has
-arrived, so that server-sent events and Dash's streams of lines pass as they
-are produced.
+No body is collected, and nothing is decoded but the transfer coding, which
+belongs to each hop. A piece of a body is forwarded as soon as it has arrived,
+so server-sent events and Dash's streams of lines pass as they are produced.
 """
 
 from __future__ import annotations
@@ -42,12 +41,12 @@ async def forward(
 ) -> SentResponse:
     """Carry one exchange to its end.
 
-    target: the request target for the upstream. added: the fields that the gateway adds. uploads: where a body that is
-    still on its way is counted. lost: how the request ended that was sent before, on an idle connection; None: it was
+    target: the request target for the upstream. added: the fields that the gateway adds. uploads: counts a body that
+    is still arriving. lost: how the request ended that was sent before, on an idle connection; None: it was
     not sent yet.
 
     It waits for an upstream that is unreachable (``retry``). Raises ProxyError when there is no response to relay.
-    Cancelling it, which is what the client's leaving does, ends the exchange with the upstream.
+    It is cancelled when the client leaves, which ends the exchange with the upstream.
     """
     client, exchange, _, settings = request
     body = OutgoingBody(client, exchange, settings.limits.body)
@@ -64,7 +63,7 @@ async def forward(
 async def _forward_whole(
     request: OutgoingRequest, message: bytes, body: OutgoingBody, lost: UpstreamLost | None
 ) -> SentResponse:
-    """Carry an exchange whose request has come as a whole. message: all of it."""
+    """Carry an exchange whose request has arrived whole. message: all of it."""
     client, exchange, upstream, settings = request
     method, timeouts, seconds = client.head.method, settings.timeouts, settings.timeouts.response
 
@@ -84,12 +83,12 @@ async def _forward_whole(
 
 
 async def _forward_stream(request: OutgoingRequest, message: bytes, body: OutgoingBody, leases: Leases) -> SentResponse:
-    """Carry an exchange whose request body is still on its way.
+    """Carry an exchange whose request body is still arriving.
 
-    message: the head. leases: given back as soon as the whole body is with the upstream.
+    message: the head. leases: released as soon as the whole body is sent to the upstream.
 
-    Nothing of the body is taken, and no 100 is sent, before there is a connection: what has come of it waits in the
-    client's read buffer, and the rest with the client.
+    No part of the body is read, and no 100 is sent, before there is a connection: the part that has arrived waits in
+    the client's read buffer, and the rest at the client.
     """
     client, exchange, upstream, settings = request
     timeouts = settings.timeouts
@@ -126,7 +125,7 @@ async def _forward_stream(request: OutgoingRequest, message: bytes, body: Outgoi
 
 
 async def finish(request: OutgoingRequest, connection: UpstreamConnection) -> SentResponse:
-    """Carry an exchange on whose request has been sent and whose response is only beginning.
+    """Continue an exchange whose request has been sent and whose response is beginning.
 
     Raises ProxyError; cancelling it ends the exchange with the upstream.
     """
@@ -145,7 +144,7 @@ async def relay(
 ) -> SentResponse:
     """Pass a response on, head and body.
 
-    Raises UpstreamCut when the upstream dies in the body; the client's connection is cut then.
+    Raises UpstreamCut when the upstream breaks off in the body; the client's connection is cut then.
     """
     is_modern = client.head.version >= (1, 1)
     chunked = is_modern and response.framing in (Framing.CHUNKED, Framing.UNTIL_CLOSE)
@@ -183,7 +182,7 @@ def too_slow(name: str, seconds: float) -> UpstreamTimeout:
 
 
 def _hop_fields(response: Response, chunked: bool, keep: bool, is_modern: bool) -> Fields:
-    """Return the fields that are about this hop alone."""
+    """Return the hop-by-hop fields of a response."""
     fields: list[tuple[bytes, bytes]] = []
     connection = [b"close"] if not keep else [] if is_modern else [b"keep-alive"]
     if response.status == 426:

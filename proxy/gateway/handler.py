@@ -47,13 +47,13 @@ _LOST_UPGRADE = (
 
 
 class Gateway:
-    """What happens to a request.
+    """Serves requests: the entry point of everything after a request's head has been read.
 
     runtime: the configuration; each exchange keeps the one that it began with. observe: called when a WebSocket opens
     and when an exchange has ended.
-    folder: what the path of the hand-off starts from. limits: counts what clients have; None: one of its own.
+    folder: the base of the hand-off's path. limits: the counts of all clients; None: new ones.
 
-    ``handoff`` is for what starts and stops the process, ``websockets`` for what ends them.
+    ``handoff`` is used by the start and the stop of the process, ``websockets`` by the drain.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class Gateway:
         return await self._completion.run(client, exchange, self._serve(client, exchange, runtime, original))
 
     def offer_simple(self, connection: ClientConnection, head: Head, body: bytes) -> ActiveExchange | None:
-        """Carry a simple request without a task, or decline it."""
+        """Serve a simple request without a task, or decline it."""
         return self._fast_path.offer(connection, head, body)
 
     def refuse(self, client: ClientStream, status: int, message: str) -> None:
-        """Answer what cannot be read as a request, or is too large or too slow to be read.
+        """Answer a request that cannot be read, or is too large or too slow to be read.
 
         message: one sentence. It reaches the client if it is about a limit, and the log if not.
         """
@@ -103,7 +103,8 @@ class Gateway:
         self._recorder.close(exchange)
 
     def lease_buffer(self, address: str, size: int) -> Lease | None:
-        """Count bytes that wait on a client's connection; None when they are more than may: then it is to be cut."""
+        """Count bytes that wait on a client's connection; None when they exceed the limit: the connection is to be
+        cut."""
         return self.websockets.lease_buffer(self._runtime.settings, address, size)
 
     @property
@@ -112,7 +113,7 @@ class Gateway:
         return self._runtime
 
     def reconfigure(self, runtime: Runtime) -> None:
-        """Serve by another configuration from here on; an exchange that is under way keeps the one it began with."""
+        """Serve by another configuration from now on; an exchange that is under way keeps the one it began with."""
         before, self._runtime = self._runtime, runtime
         self._fast_path.reconfigure(runtime)
         old, new = set(before.upstreams.values()), set(runtime.upstreams.values())
@@ -151,7 +152,7 @@ class Gateway:
             return await self.websockets.open(handshake)
 
     def _log_lost_upgrade(self, client: ClientStream, exchange: Exchange) -> None:
-        """Log it where a handshake has lost its Upgrade field on the way; it is served as the GET that it is now."""
+        """Log a handshake that has lost its Upgrade field in a proxy; it is served as the GET that it is now."""
         if client.head.get(b"sec-websocket-key") is not None:
             exchange.detail = "Sec-WebSocket-Key without Upgrade: websocket"
             self._log.say("lost upgrade", logging.WARNING, _LOST_UPGRADE, client.peer.address)
@@ -163,7 +164,7 @@ class Gateway:
 
 
 def _added(original: OriginalRequest, client: ClientStream, exchange: Exchange, upstream: Upstream) -> Fields:
-    """Return the fields that tell an upstream what was asked, and by which client."""
+    """Return the added headers: the forwarding headers and the request id."""
     fields = original.fields_of(exchange.id, upstream.name)
     if (
         client.head.get(b"host") is None
@@ -175,7 +176,7 @@ def _added(original: OriginalRequest, client: ClientStream, exchange: Exchange, 
 async def _authenticate(
     client: ClientStream, exchange: Exchange, runtime: Runtime, original: OriginalRequest, decision: Forward | Upgrade
 ) -> Allowed | Denied:
-    """Ask Dash where a rule says so; return whether the request may pass."""
+    """Send an auth request to Dash if a rule requires it; return whether the request is allowed."""
     rule = runtime.auth_rules.rule_for(decision.target, client.head.host)
     if rule is None:
         return Allowed()
@@ -188,7 +189,7 @@ async def _authenticate(
 
 
 async def _relay_denial(client: ClientStream, denied: Denied, exchange: Exchange, upstream: Upstream) -> SentResponse:
-    """Give the client what Dash has answered about it."""
+    """Relay Dash's auth response to the client."""
     response = denied.response
     with upstream.lent(denied.connection):
         if client.head.method != "HEAD":

@@ -27,7 +27,7 @@ class Recorder:
     def open(self, client: str, method: str, target: str, host: str, began: float | None = None) -> Exchange:
         """Open a record, and count the exchange in flight. Called before the first ``await``: a drain misses none.
 
-        client: its address, as trusted proxies tell it. began: when the first byte of the head came, monotonic
+        client: its address, with trusted proxies applied. began: when the first byte of the head came, monotonic
         seconds; None: now.
         """
         now = time.monotonic()
@@ -45,7 +45,8 @@ class Recorder:
         self.observe(exchange)
 
     def close(self, exchange: Exchange) -> None:
-        """Note that an exchange has ended, for this process at least: the service reports the end of what it has."""
+        """Note that an exchange has ended for this process; the service reports the end of a socket that was handed
+        over."""
         now = time.monotonic()
         self.lifecycle.leave(exchange)
         if not exchange.is_handed_off:

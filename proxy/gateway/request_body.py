@@ -1,4 +1,4 @@
-"""The body of a request on its way to the upstream: with the head if it has come already, piece by piece if not."""
+"""The body of a request: sent with the head if it has arrived already, piece by piece if not."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from proxy.upstream.connection import UpstreamConnection
 from ws_service.net.unacknowledged import MIN_RATE
 
 _SHORT_WAIT = 0.25
-"""Seconds to wait for a small body, as a callback has; browsers send it in segments of its own after the head. What has
-not come by then is an upload, and counts as one. A response before the body's end is read no later than that."""
+"""Seconds to wait for a small body, as a callback has; browsers send it in its own segments after the head. A body that
+has not arrived by then is an upload, and counts as one. A response before the body's end is read no later than that."""
 
 _CONTINUE_TIMEOUT = 1.0
 """Seconds to wait for an upstream's 100 before the gateway sends one itself. curl waits as long for the gateway's."""
@@ -28,7 +28,7 @@ class OutgoingBody:
 
     max_size: bytes; None: any number.
 
-    ``is_whole``: all of it has come, so that it goes with the head. ``is_sent``: all of it is with the upstream.
+    ``is_whole``: all of it has arrived, so it is sent with the head. ``is_sent``: all of it is sent to the upstream.
     ``field``: the field that frames it; empty: a Content-Length travels as the client wrote it.
     """
 
@@ -74,8 +74,8 @@ class OutgoingBody:
     def start(self, connection: UpstreamConnection, timeout: float, on_sent: Callable[[], None]) -> asyncio.Task[None]:
         """Start to send it piece by piece; the caller cancels and awaits.
 
-        timeout: seconds between two pieces, from the client and to the upstream. on_sent: called when all of it is with
-        the upstream. What goes wrong reaches the reader of the response.
+        timeout: seconds between two pieces, from the client and to the upstream. on_sent: called when all of it is sent
+        to the upstream. An error is raised to the reader of the response.
         """
 
         async def run() -> None:
@@ -138,7 +138,7 @@ class OutgoingBody:
 
 
 def check_size(client: ClientStream, max_body: int | None) -> None:
-    """Refuse a body that is known to be too large, before anything is done for it.
+    """Refuse a body that is known to be too large, before anything else is done.
 
     max_body: bytes; None: any number. Raises ClientError.
     """

@@ -1,7 +1,7 @@
-"""What one reading of the configuration means for the running gateway: made whole, and swapped whole.
+"""The runtime configuration: what the gateway needs of one reading of the config file, built and swapped as a whole.
 
-An exchange keeps the one that it began with, so that it never meets half of
-the old one and half of the new one.
+An exchange keeps the one that it began with, so it never uses half of the old
+one and half of the new one (docs/decisions/018-atomic-reload.md).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from proxy.upstream.upstream import Upstream, UpstreamOptions, make_upstreams
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runtime:
-    """The settings, and what is made of them.
+    """The settings, and what is built from them.
 
-    upstreams: by name. upstream_options: how each of them is dealt with, once this is in force. auth_rules, auth: which
-    requests are asked about, and how. reader: of what the browser asked. listener_options: what holds for clients.
+    upstreams: by name. upstream_options: of each of them, once this is in force. auth_rules, auth: which requests need
+    an auth request, and the client for it. reader: of forwarding headers. listener_options: for clients' connections.
     tls: the context of the public listener; None: it speaks no TLS. certificates: the files of certificates, by
     setting.
     """
@@ -43,16 +43,16 @@ class Runtime:
     certificates: Mapping[str, CertificateFile]
 
     def reconfigure_upstreams(self) -> None:
-        """Deal with the upstreams as this says: the part of putting it in force that others see at once."""
+        """Give the upstreams their options; exchanges under way see this part of a reload at once."""
         for name, upstream in self.upstreams.items():
             upstream.reconfigure(self.upstream_options[name])
 
 
 def make_runtime(settings: Settings, before: Runtime | None = None, tls_files: TlsFiles | None = None) -> Runtime:
-    """Return what settings mean. Raises TlsError when a file cannot be used that they name.
+    """Build the runtime configuration of some settings. Raises TlsError when a file that they name cannot be used.
 
     Everything that can fail is done here, and nothing that is in force is changed (issue 9).
-    before: that of the reading before; an upstream that they share is one object, with what it knows, and keeps its
+    before: the one in force; an upstream with the same address is the same object, with its health state, and keeps its
     options until ``reconfigure_upstreams``.
     tls_files: those that the check of the settings has read, so that what was checked is what is used. None: they are
     read now.
@@ -75,7 +75,7 @@ def make_runtime(settings: Settings, before: Runtime | None = None, tls_files: T
 
 
 def listener_options(settings: Settings) -> ListenerOptions:
-    """Return what holds for clients by these settings."""
+    """Return the options of clients' connections."""
     return ListenerOptions(
         limits=HeadLimits.of(settings.limits),
         head_timeout=settings.timeouts.head,

@@ -1,10 +1,10 @@
-"""Uploads, requests whose body is still on its way to an upstream: so many of one client at a time, the next ones wait.
+"""Uploads, requests whose body is still arriving: a limit for each client; the next ones wait.
 
-Bodies are streamed, so a client that sends a byte now and then keeps one of
+Bodies are streamed, so a client that sends a byte now and then occupies one of
 Dash's workers until ``timeouts.body`` ends it. nginx collects a whole body,
-on disk if need be, before it asks an upstream. Here one client can keep only
-a few of them (issue 9, A10). A body that has come when its upstream is asked
-is not counted: nothing waits for it.
+on disk if necessary, before it connects to an upstream. Here one client can
+occupy only a few workers (issue 9, A10). A body that has arrived before its
+request is sent is not counted: nothing waits for it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Uploads:
 
     @property
     def total(self) -> int:
-        """How many there are, those that wait not counted."""
+        """How many there are, without those that wait."""
         return self._slots.total
 
     @property
@@ -39,7 +39,7 @@ class Uploads:
     async def acquire(self, address: str, most: int | None, seconds: float) -> ConcurrencySlot:
         """Count an upload in, after the client's earlier ones, until it is released.
 
-        address: the client's, as trusted proxies tell it. most: ``limits.uploads_per_client``; None: no limit.
+        address: the client's, with trusted proxies applied. most: ``limits.uploads_per_client``; None: no limit.
         seconds: to wait. Raises TooMany when none of the earlier ones has ended by then. Cancelling it ends the wait.
         """
         key = client_key(address)

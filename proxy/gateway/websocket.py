@@ -34,9 +34,9 @@ logger = logging.getLogger("proxy")
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """A WebSocket handshake that was admitted, and may pass.
+    """A WebSocket handshake that was admitted and is allowed.
 
-    added: the fields that the gateway adds. slot: its place among its client's WebSockets, which ``leases`` give back.
+    added: the added headers. slot: the count among its client's WebSockets, which ``leases`` release.
     is_secure: the client's scheme is https.
     """
 
@@ -49,7 +49,7 @@ class Handshake:
 
 
 class _TunnelExchange:
-    """The exchange of one open tunnel: its record, and what it gives back at its end."""
+    """The exchange of one open tunnel: its record, and its leases."""
 
     __slots__ = ("_exchange", "_leases", "_owner", "_settings")
 
@@ -60,7 +60,7 @@ class _TunnelExchange:
         self._leases = handshake.leases
 
     def opened(self) -> None:
-        """Have the leases from here on; until then they are the handshake's."""
+        """Take the leases over from the handshake."""
         self._leases = self._leases.pass_on()
 
     def lease_buffer(self, size: int) -> Lease | None:
@@ -79,22 +79,22 @@ class _TunnelExchange:
 
 
 class WebSockets:
-    """Carries WebSockets from an admitted handshake on.
+    """Serves WebSockets: admission, hand-off, tunnels.
 
-    limits: counts what clients have. handoff: the services that may take sockets over.
+    limits: the counts of all clients. handoff: the services that adopt sockets.
     """
 
     def __init__(self, recorder: Recorder, limits: ClientLimits, handoff: Handoff) -> None:
         self.recorder = recorder
         self._limits = limits
         self._handoff = handoff
-        self._tunnels: dict[Tunnel, None] = {}  # in the order in which they came
+        self._tunnels: dict[Tunnel, None] = {}  # oldest first
         self._idle_tunnels = IdleTunnels(lambda: self._tunnels)
         self._slow_readers = SlowReaders(self._legs)
         self._dead_peers = DeadPeers(self._legs)
 
     async def admit(self, address: str, limits: Limits, leases: Leases) -> Slot:
-        """Count a WebSocket in before it is one; wait if its client is fast. Raises TooMany."""
+        """Count a WebSocket when its handshake begins; delay it if its client is too fast. Raises TooMany."""
         verdict = _logged(self._limits.websocket(address, limits, time.monotonic()))
         if isinstance(verdict, Rejected):
             raise verdict.error
@@ -119,18 +119,19 @@ class WebSockets:
             return await relay(client, connection, response, exchange)
 
     def lease_buffer(self, settings: Settings, address: str, size: int) -> Lease | None:
-        """Count bytes that wait on a client's connection; None when they are more than may: then it is to be cut."""
+        """Count bytes that wait on a client's connection; None when they exceed the limit: the connection is to be
+        cut."""
         most = None if is_trusted(address, settings.trusted_proxies) else settings.limits.buffered_per_client
         verdict = _logged(self._limits.buffer(address, size, most, time.monotonic()))
         return None if isinstance(verdict, Rejected) else verdict.slot
 
     @property
     def tunnels(self) -> list[Tunnel]:
-        """Those that are open, in the order in which they came."""
+        """The open tunnels, oldest first."""
         return list(self._tunnels)
 
     def forget(self, tunnel: Tunnel) -> bool:
-        """Take a tunnel that has ended out of those that are open; tell whether it was one of them."""
+        """Remove a tunnel that has ended; tell whether it was open."""
         was_open = tunnel in self._tunnels
         self._tunnels.pop(tunnel, None)
         return was_open
@@ -145,8 +146,8 @@ class WebSockets:
     async def _response_to(self, handshake: Handshake) -> tuple[UpstreamConnection, Response] | None:
         """Return the upstream's response to a handshake; None when the service has taken the socket itself.
 
-        Waits for an upstream that is unreachable, and tries both ways again: a socket that came while the service was
-        restarting is to be handed over like any other.
+        Waits for an upstream that is unreachable, and tries the hand-off again then, so that handshakes that came while
+        the service was restarting are handed over too.
         """
         client, _, upstream, settings = handshake.request
         decision, timeouts = handshake.decision, settings.timeouts
@@ -168,7 +169,8 @@ class WebSockets:
         return await retry(upstream, attempt, timeouts.hold)
 
     async def _hand_off(self, handshake: Handshake) -> bool:
-        """Give the client's socket to the service, if it can be; False leaves everything to the tunnel."""
+        """Offer the client's socket to the service; False: nothing has happened to it, and a tunnel carries the
+        connection."""
         client, exchange, _, settings = handshake.request
         if not self._handoff.is_on:
             return False
@@ -223,7 +225,7 @@ class WebSockets:
             client.watch_tls(to_client, lambda: tunnel.bytes_from_client, tunnel.abort)
             tunnel.open(upgrade_response_head(101, response.reason, response.headers), from_upstream, from_client)
         except BaseException:
-            # Neither connection has a protocol that would tell of its end.
+            # Neither connection has a protocol that would notice its end.
             to_client.abort()
             to_upstream.abort()
             raise

@@ -1,4 +1,4 @@
-"""One of the services behind the gateway: its connections, the requests that wait for it, and its health."""
+"""One upstream: its connections, its request queue, and its health."""
 
 from __future__ import annotations
 
