@@ -19,9 +19,6 @@ from ws_service.net.unacknowledged import waiting
 class LegOwner(Protocol):
     """The tunnel, as far as its legs know it."""
 
-    send_timeout: float
-    """Seconds that either side may read almost nothing of what waits for it."""
-
     def lease_buffer(self, size: int) -> Lease | None:
         """Count bytes that wait for a slow side; None when they are more than its client may have."""
 
@@ -54,6 +51,7 @@ class Leg(asyncio.Protocol):
     """One side of the tunnel: what it receives goes to the other side.
 
     role: ``client`` or ``upstream``. buffer: bytes that wait for this side before reading from the other is paused.
+    timeout: seconds that it may read almost nothing of them.
 
     It stays the same object for the life of the tunnel. While the tunnel closes, another protocol (``reader``) reads
     from the transport, and tells everything but the bytes to the leg.
@@ -69,13 +67,17 @@ class Leg(asyncio.Protocol):
         "other",
         "reader",
         "role",
+        "timeout",
         "transport",
         "tunnel",
     )
 
-    def __init__(self, tunnel: LegOwner, role: str, transport: asyncio.Transport, buffer: int) -> None:
+    def __init__(
+        self, tunnel: LegOwner, role: str, transport: asyncio.Transport, *, buffer: int, timeout: float
+    ) -> None:
         self.tunnel = tunnel
         self.role = role
+        self.timeout = timeout
         self.transport = transport
         self.frames = FrameCounter()
         self.count = self._acknowledged = 0
@@ -90,6 +92,10 @@ class Leg(asyncio.Protocol):
         """Have another protocol read from the transport from now on."""
         self.reader = reader
         self.transport.set_protocol(reader)
+
+    def unlink(self) -> None:
+        """Let go of the tunnel and the other leg, at the end of both: nothing waits for the garbage collector then."""
+        del self.tunnel, self.other, self.reader
 
     # -- called by the transport
 
@@ -145,7 +151,7 @@ class Leg(asyncio.Protocol):
 
     def _read_on(self) -> None:
         # A slow reader goes on pausing its sender; its lease says so.
-        if self.other.lease is None and not self.transport.is_closing():
+        if not self.transport.is_closing() and self.other.lease is None:
             self.transport.resume_reading()
 
     # -- called by ``SlowReaders`` and ``DeadPeers``
@@ -153,7 +159,7 @@ class Leg(asyncio.Protocol):
     @property
     def is_acknowledged(self) -> bool:
         """Whether nothing was written to this side since all of it was acknowledged."""
-        return self._acknowledged == self.other.count
+        return self.is_lost or self._acknowledged == self.other.count
 
     @is_acknowledged.setter
     def is_acknowledged(self, value: bool) -> None:
@@ -167,11 +173,6 @@ class Leg(asyncio.Protocol):
     def vanish(self) -> None:
         """End this side as a reset does."""
         self.tunnel.leg_vanished(self)
-
-    @property
-    def timeout(self) -> float:
-        """Return how many seconds this side may read almost nothing."""
-        return self.tunnel.send_timeout
 
     def taken(self) -> int | None:
         """Return how many bytes this side has taken, but for a constant; None when nothing waits for it."""

@@ -81,7 +81,6 @@ class Tunnel:
         "closed_by",
         "idle_timeout",
         "outcome",
-        "send_timeout",
         "state",
     )
 
@@ -96,10 +95,9 @@ class Tunnel:
         idle_timeout: float,
     ) -> None:
         self._owner = owner
-        self.send_timeout = send_timeout
         self.idle_timeout = idle_timeout
-        self._client = Leg(self, "client", client, buffer)
-        self._upstream = Leg(self, "upstream", upstream, buffer)
+        self._client = Leg(self, "client", client, buffer=buffer, timeout=send_timeout)
+        self._upstream = Leg(self, "upstream", upstream, buffer=buffer, timeout=send_timeout)
         self._client.other, self._upstream.other = self._upstream, self._client
         self._seen = -1
         self._idle_seconds = 0.0
@@ -305,3 +303,5 @@ class Tunnel:
         if self.outcome is None:
             self.outcome = Outcome.RESET if self._was_reset else _OUTCOMES[self.closed_by]
         self._owner.tunnel_ended(self)
+        for leg in self.legs:
+            leg.unlink()

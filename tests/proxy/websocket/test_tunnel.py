@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from proxy.errors import Outcome
 from proxy.net.timers import IdleTunnels
 from proxy.websocket.frames import close_frame
+from proxy.websocket.leg import Leg
 from proxy.websocket.tunnel import State, Tunnel
 from tests.proxy.websocket.tunnels import CLOSE, HELLO, MASKED_CLOSE, MASKED_HELLO, Rig, on_uvloop, rig
 
@@ -149,6 +151,17 @@ async def test_a_tunnel_keeps_the_idle_time_that_it_began_with() -> None:
         assert short.tunnel.outcome is Outcome.IDLE
         assert long.tunnel.outcome is None
         tunnels.clear()
+
+
+async def test_an_ended_tunnel_is_no_reference_cycle() -> None:
+    """Else all tunnels of a reconnect would stay until the garbage collector looks at the oldest objects."""
+    async with rig() as r:
+        r.tunnel.start_closing(1012, Outcome.DRAINED)
+        await r.client.send(close_frame(1012, masked=True))
+        assert await r.client.receive_all() == close_frame(1012, masked=False)
+        tunnel = await r.ended()
+    for leg in tunnel.legs:
+        assert not [one for one in gc.get_referents(leg) if isinstance(one, Leg | Tunnel | asyncio.Protocol)]
 
 
 def test_bytes_pass_both_ways_on_uvloop() -> None:
