@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import socket
 import stat
-from collections.abc import Sequence
 from pathlib import Path
 
 from proxy.config import split_listen
 from proxy.errors import ListenError
+from proxy.net.resolver import Resolver
 from ws_service.net.accept_loop import BACKLOG
-from ws_service.net.listening import Bound, Found, bind_socket_file, bind_tcp, listen_problem
+from ws_service.net.listening import Bound, Found, bind_socket_file, bind_tcp, find, listen_problem
 
 logger = logging.getLogger("proxy")
 
@@ -32,10 +30,10 @@ async def bind(address: str, setting: str) -> Bound:
         raise ListenError(listen_problem(address, error, setting)) from error
 
 
-async def _find(host: str, port: int) -> Sequence[Found]:
-    name = None if host == "*" else host
-    loop = asyncio.get_running_loop()
-    return await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+async def _find(host: str, port: int) -> list[Found]:
+    """Look a host up without keeping the loop, or a thread that its end waits for."""
+    addresses = [host] if host == "*" else await Resolver(host).addresses()
+    return [found for address in addresses for found in find(address, port)]
 
 
 def _bind_unix(path: Path) -> Bound:
