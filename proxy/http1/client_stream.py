@@ -79,11 +79,10 @@ class ClientStream:
     has_written: whether a part of the final answer is with the client.
     """
 
-    __slots__ = ("_connection", "_wants_keep_alive", "began", "body", "has_written", "head", "peer")
+    __slots__ = ("_connection", "began", "body", "has_written", "head", "peer")
 
     def __init__(self, connection: ClientConnection, head: Head, body: RequestBody, *, began: float) -> None:
         self._connection = connection
-        self._wants_keep_alive = _wants_keep_alive(head)
         self.peer = connection.peer
         self.head = head
         self.body = body
@@ -94,7 +93,7 @@ class ClientStream:
     @property
     def wants_keep_alive(self) -> bool:
         """Whether another request may come on this connection: the client would, and the gateway does not stop."""
-        return self._wants_keep_alive and not self._connection.is_leaving
+        return not self._connection.is_leaving and _wants_keep_alive(self.head)
 
     @property
     def is_gone(self) -> bool:

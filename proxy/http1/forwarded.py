@@ -27,7 +27,10 @@ _MOST_MEMBERS = 64
 7,000, which a client can all make up to look trusted, and to look at all of them took 26 ms (issue 9)."""
 
 _REMEMBERED = 256
-"""Readings of a proxy's fields that are kept, as many as ``plain`` remembers: 2 MiB at most."""
+"""Readings of a proxy's fields that are kept: 2 MiB at most."""
+
+_LONGEST_REMEMBERED = 4096
+"""Bytes of such fields, with the host."""
 
 _REMEMBERED_CLIENTS = 1024
 """Readings that are kept of clients for whom no proxy speaks: an address and a host."""
@@ -139,14 +142,14 @@ class ForwardedReader:
         self._remembered_client = lru_cache(_REMEMBERED_CLIENTS)(self._read)
 
     def read(self, head: Head, peer: Peer) -> OriginalRequest:
-        """Read it from the head of a request. peer: who sends it. What simple requests say is remembered."""
+        """Read it from the head of a request. peer: who sends it. What was read is remembered."""
         host, words = head.host, head.block.forwarding
         if words and not is_trusted(peer.address, self._trusted):
             words = ()
-        if not head.is_simple:
-            return self._read(peer, host, words)
-        if not words:
+        if not words and len(host) <= _LONGEST_HOST:
             return self._remembered_client(peer, host, ())
+        if len(host) + sum([len(name) + len(value) for name, value in words]) > _LONGEST_REMEMBERED:
+            return self._read(peer, host, words)
         given = _request_id(words)
         if given is None:
             return self._remembered(peer, host, words)

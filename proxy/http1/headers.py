@@ -98,6 +98,13 @@ class HeaderBlock:
         values = self.index.get(b"host")
         return values[0] if values else b""
 
+    @property
+    def repeated(self) -> frozenset[bytes]:
+        """The names, in lower case, of those that are there more than once."""
+        if len(self.index) == len(self.fields):
+            return frozenset()
+        return frozenset(name for name, values in self.index.items() if len(values) > 1)
+
     @cached_property
     def forwarding(self) -> Fields:
         """Those that only a proxy may write."""
@@ -106,10 +113,15 @@ class HeaderBlock:
         return tuple(field for field in self.fields if is_forwarding_header(field[0].lower()))
 
     @cached_property
+    def left_out(self) -> frozenset[bytes]:
+        """The names, in lower case, of those that do not travel: hop-by-hop ones, and those of a proxy."""
+        ending = _nominated(self.index.get(b"connection", ()))
+        return frozenset([name for name in self.index if not _travels(name, ending)])
+
+    @cached_property
     def end_to_end(self) -> bytes:
         """The lines of those that travel (RFC 9110, section 7.6.1): no hop-by-hop ones, and none of a proxy."""
-        ending = _nominated(self.index.get(b"connection", ()))
-        left_out = {name for name in self.index if not _travels(name, ending)}
+        left_out = self.left_out
         fields = [field for field in self.fields if field[0].lower() not in left_out] if left_out else self.fields
         return b"".join([b"%b: %b\r\n" % field for field in fields])
 
@@ -119,7 +131,7 @@ class HeaderBlock:
         index = self.index
         if not _NOT_SIMPLE.isdisjoint(index) or any([name.startswith(b"sec-websocket-") for name in index]):
             return False
-        if len(index) < len(self.fields) and any(len(values) > 1 and name in SINGLE for name, values in index.items()):
+        if self.repeated & SINGLE:
             return False
         connection = index.get(b"connection")
         if connection is not None and [value.lower() for value in connection] != [b"keep-alive"]:
@@ -221,20 +233,17 @@ def request_head(head: Head, target: str, added: Fields, *, body: bytes = b"", u
 
 def _handshake_lines(head: Head) -> bytes:
     """Return what travels of a WebSocket handshake: Connection and Upgrade are meant for the upstream too."""
-    ending = _nominated(head.all(b"connection"))
-    has_upgrade = has_connection = False
+    left_out = head.block.left_out
+    wanted = {b"upgrade": b"websocket", b"connection": b"Upgrade"}
     lines = []
     for name, value in head.headers:
         key = name.lower()
-        if key == b"upgrade" and not has_upgrade and b"websocket" in tokens([value]):
-            has_upgrade = True
-            lines.append(name + b": " + (value if value.lower() == b"websocket" else b"websocket"))
-        elif key == b"connection" and not has_connection and b"upgrade" in tokens([value]):
-            has_connection = True
-            lines.append(name + b": " + (value if value.lower() == b"upgrade" else b"Upgrade"))
-        elif _travels(key, ending):
-            lines.append(name + b": " + value)
-    return b"\r\n".join((*lines, b""))
+        if key not in left_out:
+            lines.append(b"%b: %b\r\n" % (name, value))
+        elif key in wanted and wanted[key].lower() in tokens([value]):
+            alone = wanted.pop(key)
+            lines.append(b"%b: %b\r\n" % (name, value if value.lower() == alone.lower() else alone))
+    return b"".join(lines)
 
 
 def response_head(
