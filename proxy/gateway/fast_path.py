@@ -58,7 +58,7 @@ class FastPath:
         whose response must say that it is the last, and those that are too
         large.
         """
-        if connection.is_leaving:
+        if connection.listener.is_leaving:
             return None
         runtime = self._runtime
         target, host, fields = head.target, head.host, head.block.end_to_end
@@ -133,7 +133,7 @@ class _FastPathExchange:
         exchange, reader = self.exchange, self._reader
         if not reader.status:
             self._fast_path.waiting.end(self)
-            message = None if self._connection.is_leaving else reader.read_simple(data)
+            message = None if self._connection.listener.is_leaving else reader.read_simple(data)
             if message is None:
                 self._go_on_with(data)
                 return
@@ -143,7 +143,7 @@ class _FastPathExchange:
             reader.feed(data, pieces)
             message = b"".join(pieces)
         exchange.sent = reader.body_size
-        self._connection.writer.write(message)
+        self._connection.socket.writer.write(message)
         if reader.is_complete:
             self._end(Outcome.SERVED)
             self._upstream.release(self._link)
@@ -167,7 +167,7 @@ class _FastPathExchange:
 
     def client_left(self) -> None:
         """End the exchange with the upstream."""
-        self._leave(Outcome.TOO_SLOW if self._connection.writer.was_too_slow else Outcome.CLIENT_GONE)
+        self._leave(Outcome.TOO_SLOW if self._connection.socket.writer.was_too_slow else Outcome.CLIENT_GONE)
 
     def cut(self) -> None:
         """End the exchange because the gateway has waited long enough for it."""

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 
 from proxy.http1.chunked import ProtocolError
-from proxy.http1.client_stream import RequestBody, SentResponse
+from proxy.http1.client_input import Pause
+from proxy.http1.client_stream import ClientStream, SentResponse
+from proxy.http1.headers import Head
 
 if TYPE_CHECKING:
     from proxy.http1.client_connection import ClientConnection
@@ -98,24 +99,24 @@ class StreamedBody:
 class StreamedExchange(asyncio.Transport):
     """An exchange that aiohttp serves, and the transport on which its protocol stands.
 
-    handle: called with the body; serves the request. length: of the body, in bytes; None: it is chunked.
+    began: when the first byte of the request was read; monotonic seconds. length: of the body, in bytes; None: it is
+    chunked.
     """
 
     def __init__(
         self,
-        server: web.Server,
         connection: ClientConnection,
-        handle: Callable[[RequestBody], Awaitable[SentResponse]],
-        capacity: int,
+        head: Head,
+        began: float,
         length: int | None,
     ) -> None:
         super().__init__()
         self._connection = connection
-        self._handle = handle
+        self._body = StreamedBody(2 * connection.options.read_buffer)
+        self._stream = ClientStream(connection, head, self._body, began=began)
         self._is_chunked = length is None
         self._is_closing = self._has_begun = False
-        self._body = StreamedBody(capacity)
-        self._protocol = server()
+        self._protocol = connection.listener.streaming()
         self._protocol.connection_made(self)
         framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
         self._protocol.data_received(_HEAD + framing + b"\r\n\r\n")
@@ -154,7 +155,7 @@ class StreamedExchange(asyncio.Transport):
         sent = SentResponse(keep_alive=False)
         try:
             self._body.begin(request.content)
-            sent = await self._handle(self._body)
+            sent = await self._connection.listener.handler.handle(self._stream)
         except ConnectionError:
             pass
         except Exception:
@@ -167,7 +168,7 @@ class StreamedExchange(asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what is known of the client's own transport; not its socket, which is not aiohttp's to set up."""
-        transport = self._connection.transport
+        transport = self._connection.socket.transport
         return default if transport is None or name == "socket" else transport.get_extra_info(name, default)
 
     def is_closing(self) -> bool:
@@ -186,11 +187,11 @@ class StreamedExchange(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Make the client wait: a body comes faster than it is taken."""
-        self._connection.pause_body()
+        self._connection.socket.input.pause(Pause.BODY)
 
     def resume_reading(self) -> None:
         """Take more of the body."""
-        self._connection.resume_body()
+        self._connection.socket.input.resume(Pause.BODY)
 
     def write(self, data: Any) -> None:
         """Refuse: answers are the gateway's own bytes."""

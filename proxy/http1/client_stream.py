@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from proxy.http1.client_input import Pause
 from proxy.http1.headers import Head, tokens
 from proxy.net.client_limits import Slot
 
@@ -93,45 +94,44 @@ class ClientStream:
     @property
     def wants_keep_alive(self) -> bool:
         """Whether another request may come on this connection: the client would, and the gateway does not stop."""
-        return not self._connection.is_leaving and _wants_keep_alive(self.head)
+        return not self._connection.listener.is_leaving and _wants_keep_alive(self.head)
 
     @property
     def is_gone(self) -> bool:
         """Whether the connection is closed, or about to be."""
-        return self._connection.is_gone
+        return self._connection.socket.is_gone
 
     @property
     def has_tls(self) -> bool:
         """Whether TLS ends in this process."""
-        transport = self._connection.transport
-        return transport is not None and transport.get_extra_info("sslcontext") is not None
+        return self._connection.socket.has_tls
 
     @property
     def was_too_slow(self) -> bool:
         """Whether it was cut because it took nothing for too long."""
-        return self._connection.writer.was_too_slow
+        return self._connection.socket.writer.was_too_slow
 
     def write(self, data: bytes) -> None:
         """Send bytes. Raises ConnectionResetError when the client has left."""
         if self.is_gone:
             raise ConnectionResetError("the client has left")
         self.has_written = True
-        self._connection.writer.write(data)
+        self._connection.socket.writer.write(data)
 
     def write_interim(self, data: bytes) -> None:
         """Send an interim answer: the final one can still be anything."""
         if not self.is_gone and not self.has_written:
-            self._connection.writer.write(data)
+            self._connection.socket.writer.write(data)
 
     @property
     def is_slow(self) -> bool:
         """Whether more waits for the client than may."""
-        return self._connection.writer.is_slow
+        return self._connection.socket.writer.is_slow
 
     async def drain(self) -> None:
         """Wait until the client takes more bytes. Raises ConnectionResetError when it leaves instead."""
-        if self._connection.writer.is_slow:
-            await self._connection.writer.drain()
+        if self._connection.socket.writer.is_slow:
+            await self._connection.socket.writer.drain()
 
     def cut(self, *, reset: bool) -> None:
         """Close the connection so that the client cannot take what it has for the whole.
@@ -139,9 +139,9 @@ class ClientStream:
         reset: with a TCP reset, for an answer whose end is the connection's.
         """
         if reset:
-            self._connection.writer.reset()
-        elif self._connection.transport is not None:
-            self._connection.transport.close()
+            self._connection.socket.writer.reset()
+        else:
+            self._connection.socket.close()
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Take the socket for good: its transport, paused, and the bytes that were read after the head.
@@ -158,7 +158,7 @@ class ClientStream:
         """
         if transport.get_extra_info("sslcontext") is not None:
             before = self._connection.received
-            self._connection.tls_floods.add(transport, lambda: before + received(), cut)
+            self._connection.listener.tls_floods.add(transport, lambda: before + received(), cut)
 
     def take_slot(self) -> Slot | None:
         """Take what the connection counts as, to release it later than the connection; None: it is not counted."""
@@ -171,11 +171,11 @@ class ClientStream:
         ``resume`` or ``abandon`` follows. What the client sends meanwhile stays in the kernel.
         Raises ConnectionResetError when the client has left.
         """
-        return self._connection.lend_socket()
+        return self._connection.socket.lend()
 
     def resume(self) -> None:
         """Read on after ``lend_socket``: the socket was not taken."""
-        self._connection.resume()
+        self._connection.socket.input.resume(Pause.LENT)
 
     def abandon(self) -> None:
         """Close this process's copy of the descriptor and nothing else: no FIN is sent where another has the socket."""

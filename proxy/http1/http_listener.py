@@ -119,7 +119,8 @@ class Listener:
         """
         await self._served(timeout)
         for connection in self.connections:
-            connection.cut_exchange()
+            if connection.exchange is not None:
+                connection.exchange.cut()
         await self._served(timeout)
         for connection in self.connections:
             connection.close()
@@ -131,14 +132,14 @@ class Listener:
         """Wait until no exchange is under way, but no longer than ``timeout`` seconds."""
         try:
             async with asyncio.timeout(timeout):
-                while any(connection.is_serving for connection in self._connections):
+                while any(connection.exchange is not None for connection in self._connections):
                     self._change.clear()
                     await self._change.wait()
         except TimeoutError:
             pass
 
     def _writers(self) -> Iterator[ClientWriter]:
-        return (connection.writer for connection in self._connections)
+        return (connection.socket.writer for connection in self._connections)
 
     def _close_timed_out(self, _: float) -> Pass:
         """Close connections whose keep-alive timeout has ended."""

@@ -45,8 +45,8 @@ def upstreams_of(server: Server) -> list[Upstream]:
 def lose_clients(server: Server) -> None:
     """Have the gateway find each client gone at once, as it does when a reset has just arrived."""
     for connection in list(server._listener._connections):
-        if connection.transport is not None:
-            connection.transport.abort()
+        if connection.socket.transport is not None:
+            connection.socket.transport.abort()
     for tunnel in server._gateway.websockets.tunnels:
         tunnel.legs[0].transport.abort()
 

@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 
 from proxy.http1.aiohttp_server import StreamedExchange, make_server
 from proxy.http1.chunked import ProtocolError
-from proxy.http1.client_stream import RequestBody, SentResponse
+from proxy.http1.client_input import Pause
+from proxy.http1.client_stream import ClientStream, RequestBody, SentResponse
+from proxy.http1.head_limits import HeadLimits
+from proxy.http1.headers import Head
+from proxy.http1.http_listener import ListenerOptions
 
 Handle = Callable[[RequestBody], Awaitable[SentResponse]]
 
@@ -21,8 +25,13 @@ Handle = Callable[[RequestBody], Awaitable[SentResponse]]
 class Connection:
     """A client's connection, as far as aiohttp's side calls it."""
 
-    def __init__(self) -> None:
-        self.transport = None
+    transport = peer = None
+    options = ListenerOptions(HeadLimits(1, 1, 1), 1, 1, 1, read_buffer=1024)
+
+    def __init__(self, handle: Handle) -> None:
+        self.listener = self.handler = self.socket = self.input = self
+        self.streaming = make_server(self.options.read_buffer)
+        self._handle = handle
         self.is_paused = False
         self.ended = asyncio.get_running_loop().create_future()
         self.count = 0
@@ -31,20 +40,23 @@ class Connection:
         self.count += 1
         self.ended.set_result(keep_alive)
 
-    def pause_body(self) -> None:
+    async def handle(self, stream: ClientStream) -> SentResponse:
+        return await self._handle(stream.body)
+
+    def pause(self, why: Pause) -> None:
         self.is_paused = True
 
-    def resume_body(self) -> None:
+    def resume(self, why: Pause) -> None:
         self.is_paused = False
 
 
 class Rig:
     """One exchange."""
 
-    def __init__(self, handle: Handle, length: int | None, buffer: int = 1024) -> None:
-        self.connection = Connection()
-        self.server = make_server(buffer)
-        self.exchange = StreamedExchange(self.server, cast(Any, self.connection), handle, 2 * buffer, length)
+    def __init__(self, handle: Handle, length: int | None) -> None:
+        self.connection = Connection(handle)
+        self.server = self.connection.streaming
+        self.exchange = StreamedExchange(cast(Any, self.connection), Head("POST", "/", (1, 1), ()), 0, length)
 
     async def end(self) -> bool:
         async with asyncio.timeout(10):

@@ -14,7 +14,15 @@ class Connection:
     """A connection that has ended, or one that goes on."""
 
     is_leaving = is_gone = False
-    peer = writer = transport = None
+    peer = None
+
+    @property
+    def listener(self) -> Connection:
+        return self
+
+    @property
+    def socket(self) -> Connection:
+        return self
 
 
 def stream(version: tuple[int, int], fields: Fields, connection: Connection) -> ClientStream:
