@@ -240,9 +240,10 @@ class Acceptor:
                 ssl_shutdown_timeout=None if tls is None else _TLS_SHUTDOWN,
             )
         except asyncio.CancelledError:
-            if getattr(pending.protocol, "transport", None) is not None:
+            if pending.protocol is not None:
                 # uvloop closes the transport of a connection that is cancelled here, and does not tell its protocol.
-                pending.protocol.connection_lost(None)  # type: ignore[union-attr]
+                # The protocol ignores this where it has no transport yet.
+                pending.protocol.connection_lost(None)
             raise
         pending.is_established = True
 

@@ -663,6 +663,7 @@ class Harness:
         rig, self._rig = self._rig, None
         if self._objects is not None and not is_spoilt:
             await _steady_descriptors()
+            ledger.forget_readings(rig.server)
             more = ledger.objects() - self._objects
             self._note("objects behind all runs", [f"{kind}: {count}" for kind, count in more.items()])
         await rig.close()

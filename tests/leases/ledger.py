@@ -163,6 +163,13 @@ def close_sockets(handoff: Handoff) -> None:
         connection.shutdown()
 
 
+def forget_readings(server: Server) -> None:
+    """Have the gateway forget what it remembers of clients: a bounded memory, which no client leaves behind."""
+    reader = server._gateway.runtime.reader
+    reader._remembered.cache_clear()
+    reader._remembered_client.cache_clear()
+
+
 def descriptors() -> dict[str, str]:
     """Return the open descriptors of this process, and what each is."""
     found = {}
