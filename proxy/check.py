@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -60,13 +60,12 @@ class Report:
     mistakes: list[Mistake] = field(default_factory=list)
     warnings: list[Mistake] = field(default_factory=list)
 
-    def lines(self) -> Iterator[tuple[bool, str]]:
-        """Yield each finding and whether it is a mistake, in the order of the file."""
-        for is_mistake, found in ((True, self.mistakes), (False, self.warnings)):
-            for mistake in ConfigError(self.source, found).mistakes:
-                if not is_mistake:
-                    mistake = Mistake(f"warning: {mistake.message}", mistake.key, mistake.line, mistake.column)
-                yield is_mistake, str(ConfigError(self.source, [mistake]))
+    def lines(self) -> Iterator[str]:
+        """Yield each finding, mistakes first, in the order of the file."""
+        warnings = [replace(found, message=f"warning: {found.message}") for found in self.warnings]
+        for findings in (self.mistakes, warnings):
+            for found in ConfigError(self.source, findings).mistakes:
+                yield str(ConfigError(self.source, [found]))
 
 
 def inspect(path: Path | None, env: Mapping[str, str] = os.environ, only: str | None = None) -> Report:
@@ -87,8 +86,8 @@ def inspect(path: Path | None, env: Mapping[str, str] = os.environ, only: str | 
     for name, reading in readings.items():
         report.mistakes += reading.mistakes
         if reading.settings is not None:
-            report.mistakes += _placed(file, name, reading, _objections(reading.settings, file.folder))
-            report.warnings += _placed(file, name, reading, _warnings(reading.settings))
+            report.mistakes += file.objections(name, reading, _objections(reading.settings, file.folder))
+            report.warnings += file.objections(name, reading, _warnings(reading.settings))
     if only is None:
         for found in _between(file, readings, env):
             kind = report.mistakes if found.is_certain else report.warnings
@@ -102,11 +101,6 @@ def _inspect_defaults(names: list[str]) -> Report:
         for keys, message in _objections(MODELS[name](), Path.cwd()):
             report.mistakes.append(Mistake(message, ".".join([name, *map(str, keys)])))
     return report
-
-
-def _placed(file: ConfigFile, name: str, reading: Reading[Any], found: Iterable[Objection]) -> list[Mistake]:
-    """Return objections with their place, without those to settings that are wrong already."""
-    return [file.objection((name, *keys), message) for keys, message in found if not reading.concerns(keys)]
 
 
 def printed(path: Path | None, env: Mapping[str, str] = os.environ) -> str:
@@ -129,7 +123,7 @@ def printed(path: Path | None, env: Mapping[str, str] = os.environ) -> str:
 def report_to_terminal(path: Path | None, only: str | None) -> int:
     """Print what ``check`` has found; return its exit code."""
     report = inspect(path, only=only)
-    for _, line in report.lines():
+    for line in report.lines():
         click.echo(line, err=True)
     if report.mistakes:
         return 2

@@ -90,15 +90,12 @@ def text_line(exchange: Exchange) -> str:
     if _is_websocket(x):
         event = f" {_event(x)}"
         by = "" if x.ended is None else f" by={x.closed_by} code={x.close_code or '-'}"
-    method, client = x.method, x.client
-    if len(method) > _LONGEST["method"] or len(client) > _LONGEST["client"]:
-        method, client = _short("method", method), _short("client", client)
-    asked = f"{method} {_redacted(x.target)}"
+    asked = f"{_short('method', x.method)} {_redacted(x.target)}"
     if '"' in asked or "\\" in asked:
         # What is between the quotes must not look as if it had ended; nginx does the same.
         asked = asked.replace("\\", "\\x5c").replace('"', "\\x22")
     what = f'"{asked}" {x.status or "-"}'
-    line = f"{_time(x)} {client} {what}{event}{way}{numbers}{by}{detail} id={x.id}"
+    line = f"{_time(x)} {_short('client', x.client)} {what}{event}{way}{numbers}{by}{detail} id={x.id}"
     return line if line.isascii() and line.isprintable() else escaped(line).encode("ascii", "backslashreplace").decode()
 
 

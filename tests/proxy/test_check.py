@@ -37,7 +37,7 @@ def look(tmp_path: Path) -> Look:
         path = tmp_path / "config.yaml"
         path.write_text(text)
         report = inspect(path, env, only)
-        return [line.removeprefix(f"{path}:") for _, line in report.lines()]
+        return [line.removeprefix(f"{path}:") for line in report.lines()]
 
     return look
 

@@ -59,9 +59,7 @@ def test_check_is_the_gateways_check(tmp_path: Path) -> None:
     code, out, said = run("check")
     report = proxy.check.inspect(Path("config.yaml"))
     assert (code, out) == (2, "")
-    assert said == "".join(
-        f"{line}\n" for line in (f"using config.yaml in {tmp_path}", *(t for _, t in report.lines()))
-    )
+    assert said == "".join(f"{line}\n" for line in (f"using config.yaml in {tmp_path}", *report.lines()))
     assert len(report.mistakes) == 3
     code, out, said = run("check", "--section", "dash_app", "--config", "config.yaml")
     assert (code, out, said) == (0, "config.yaml: no mistakes (there is no section dash_app)\n", "")

@@ -147,6 +147,10 @@ class ConfigFile:
         """Return what is wrong with a setting, with its place. path: begins with its section."""
         return Mistake(message, dotted(path), *self._document.place(path))
 
+    def objections(self, name: str, reading: Reading[Any], found: Iterable[Objection]) -> list[Mistake]:
+        """Return objections to a section's settings with their place, but for settings that are wrong already."""
+        return [self.objection((name, *keys), message) for keys, message in found if not reading.concerns(keys)]
+
     def error(self, mistakes: Iterable[Mistake]) -> ConfigError:
         """Return the error that tells mistakes; a key that was misplaced is told once."""
         return ConfigError(self.source, list({(m.key, m.message): m for m in mistakes}.values()))
@@ -193,9 +197,7 @@ def load(
     reading = file.section(name, model, env)
     mistakes = [*file.mistakes, *reading.mistakes]
     if reading.settings is not None:
-        for keys, message in check(reading.settings):
-            if not reading.concerns(keys):
-                mistakes.append(file.objection((name, *keys), message))
+        mistakes += file.objections(name, reading, check(reading.settings))
     if mistakes or reading.settings is None:
         raise file.error(mistakes)
     return reading.settings
