@@ -29,7 +29,7 @@ TEXTS = (
 """Files and folders whose whole text is checked."""
 
 NAMES = ("tests",)
-"""Folders of which only the names are checked: of files, classes, functions and arguments."""
+"""Folders of which only the names are checked: of files, classes, functions, arguments and variables."""
 
 SUFFIXES = (".py", ".md", ".yaml", ".toml", ".js", ".css")
 
@@ -106,13 +106,17 @@ def findings(path: str, text: str) -> list[tuple[int, str]]:
 
 
 def names_of(source: str) -> str:
-    """Return the source of a Python module with everything but its own names taken out, line for line."""
+    """Return the names that a Python module gives, each on its line."""
     lines = [""] * (source.count("\n") + 2)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             lines[node.lineno] += f" {node.name}"
         elif isinstance(node, ast.arg):
             lines[node.lineno] += f" {node.arg}"
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            lines[node.lineno] += f" {node.id}"
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            lines[node.lineno] += f" {node.attr}"
     return "\n".join(lines[1:])
 
 

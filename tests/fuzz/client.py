@@ -15,7 +15,7 @@ _LENGTH = re.compile(rb"(?i)\r\ncontent-length: ([0-9]+)\r\n")
 _OURS = frozenset((400, 413, 414, 426, 431, 501, 505))
 """What the gateway answers to what it refuses. 426 is also an origin's, to a handshake."""
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 """Seconds until a connection counts as hung."""
 
 
@@ -40,7 +40,7 @@ class FuzzClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # uvloop's do not derive from asyncio's
-        self._deadline = self._loop.call_later(PATIENCE, self._hang)
+        self._deadline = self._loop.call_later(TIMEOUT, self._hang)
         self._send_next()
 
     def _send_next(self) -> None:

@@ -168,23 +168,23 @@ async def fuzz(
         await _warm_up(gateway, (dash, ws))
         base = gateway.descriptors
         began = time.monotonic()
-        room = asyncio.Semaphore(AT_ONCE)
+        slots = asyncio.Semaphore(AT_ONCE)
 
         def ended(client: FuzzClient) -> None:
             verdict.answers += client.answers
-            room.release()
+            slots.release()
 
         number = first
         while not (connections and number - first >= connections) and len(judge.failures) < MAX_FAILURES:
             if seconds and time.monotonic() - began >= seconds:
                 break
-            await room.acquire()
+            await slots.acquire()
             sent = judge.begin(number, write_play(Random(f"{seed}:{number}"), number))
             await _connect(gateway.port, FuzzClient(judge, sent, ended, hands_off=hands_off), sent.address)
             number += 1
         verdict.connections, verdict.seconds = number - first, time.monotonic() - began
         for _ in range(AT_ONCE):
-            await room.acquire()
+            await slots.acquire()
         await _check_at_rest(gateway, judge, (dash, ws), base)
     verdict.lines = judge.compare_with_log(gateway.log)
     said = gateway.process.output

@@ -446,7 +446,7 @@ that happens at all of them, or needs a gateway of its own."""
 _ONE_IN = 6
 """At how many of them."""
 
-NOBODY_CANCELS: dict[str, tuple[bool, str]] = {
+NOT_CANCELLED: dict[str, tuple[bool, str]] = {
     "RequestHandler.start": (False, "only the end of its connection cancels it, and closes that too"),
     "OutgoingBody.start.<locals>.run": (False, "its one owner, the exchange, has given the connection up by then"),
     "Server.stop": (False, "a second signal takes another turn of the loop"),
@@ -498,9 +498,9 @@ await there, for a request of which nothing has come."""
 
 
 def _is_nobodys(key: Await) -> bool:
-    if key.kind not in NOBODY_CANCELS:
+    if key.kind not in NOT_CANCELLED:
         return False
-    is_nowhere, _ = NOBODY_CANCELS[key.kind]
+    is_nowhere, _ = NOT_CANCELLED[key.kind]
     return is_nowhere or key.number == (1 if key.kind in _EAGER else 0)
 
 
@@ -517,7 +517,7 @@ class Harness:
         self._rig: Rig | None = None
         self._objects: Counter[str] | None = None
         self._base = 0
-        self._floor: int | None = None  # descriptors without a gateway; known behind the first
+        self._idle_descriptors: int | None = None  # descriptors without a gateway; known after the first
         self.report = Report(way.name)
 
     async def run(self) -> Report:
@@ -667,9 +667,12 @@ class Harness:
             more = ledger.objects() - self._objects
             self._note("objects behind all runs", [f"{kind}: {count}" for kind, count in more.items()])
         await rig.close()
-        left = [*await rig.settled(None if is_spoilt else self._floor), *self._faults.take(self._way.allowed)]
-        if is_spoilt or self._floor is None or left:
-            self._floor = await _steady_descriptors()
+        left = [
+            *await rig.settled(None if is_spoilt else self._idle_descriptors),
+            *self._faults.take(self._way.allowed),
+        ]
+        if is_spoilt or self._idle_descriptors is None or left:
+            self._idle_descriptors = await _steady_descriptors()
         if not is_spoilt:
             self._note(f"{label}, behind the stop", left)
 

@@ -105,14 +105,14 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
         left[f"waiting for a check of {name}"] = len(queue._for_check)
         left[f"waiting for the return of {name}"] = len(queue._for_return)
     admission = server.limiter._client_limits
-    tallies = {
+    counters = {
         "connections": admission.connections,
         "WebSockets": admission.websockets,
         "buffered bytes": admission.buffered,
     }
-    for name, tally in tallies.items():
-        left[f"{name} counted"] = tally.total
-        left[f"clients with {name}"] = len(tally._counts)
+    for name, counter in counters.items():
+        left[f"{name} counted"] = counter.total
+        left[f"clients with {name}"] = len(counter._counts)
     left["tunnels"] = len(gateway.websockets._tunnels)
     left["resumed exchanges"] = len(gateway._completion)
     left["exchanges of the fast path"] = len(gateway._fast_path.waiting)

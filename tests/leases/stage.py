@@ -24,7 +24,7 @@ OURS = (str(ROOT / "proxy"), str(ROOT / "ws_service"))
 SERVED_BY = ("aiohttp/web_protocol.py", "uvicorn/protocols", "uvicorn/server.py")
 """Tasks whose code is there are ours too, in that they run our code."""
 
-SERVES_NOBODY = ("Watch._run",)
+NO_EXCHANGE = ("HealthCheck._run",)
 """Tasks that belong to no exchange: they live as long as the process, and only its end cancels them."""
 
 
@@ -159,7 +159,7 @@ class Watched(Coroutine[Any, Any, Any]):
     def __init__(self, inner: Coroutine[Any, Any, Any], stage: Stage, name: str) -> None:
         self.inner = inner
         self._stage = stage
-        self.is_cancellable = name not in SERVES_NOBODY
+        self.is_cancellable = name not in NO_EXCHANGE
         self.role = stage.role(name) if stage.is_on else ""
         self.task: asyncio.Task[Any] | None = None
         self.has_begun = False

@@ -26,7 +26,7 @@ from tests.wire.messages import request
 DIALLING = 64
 """Connections that are opened at a time: below every backlog."""
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds for one answer."""
 
 Counts = Counter[str]
@@ -93,7 +93,7 @@ class Held:
     async def echo(self, message: bytes) -> None:
         """Say something, and count whether it comes back."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await self._socket.say(message)
                 self._counts["echoes" if await self._heard.get() == message else "wrong"] += 1
         except (Ended, TimeoutError):
@@ -103,7 +103,7 @@ class Held:
         """Close it politely."""
         try:
             self._socket.begin_to_close()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await self._listening
         except (Ended, TimeoutError):
             self._counts["never closed"] += 1
@@ -124,7 +124,7 @@ async def hold_sockets(port: int, target: str, count: int, talking: int) -> Coun
     is_over = asyncio.Event()
 
     async def open_one(number: int) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             sockets.append(Held(await Socket.open(port, target, source=address_of(number)), counts))
 
     async def talk(socket: Held, number: int) -> None:

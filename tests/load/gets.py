@@ -29,7 +29,7 @@ from tests.wire.messages import Message, request
 CLIENTS = 8
 """Connections that ask."""
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 """Seconds behind the last moment; a request that is not answered by then counts as long as it has waited."""
 
 SOURCE = "127.0.0.2"
@@ -111,7 +111,7 @@ def cpu(pid: int) -> float:
 
 
 async def measure(asks: list[Ask], seconds: float, rate: float, pid: int | None = None) -> list[float]:
-    """Ask at a steady rate; return the latencies. What fails counts as ``PATIENCE``.
+    """Ask at a steady rate; return the latencies. What fails counts as ``TIMEOUT``.
 
     pid: of the process whose CPU time is counted; None: the time that passes.
     """
@@ -123,7 +123,7 @@ async def measure(asks: list[Ask], seconds: float, rate: float, pid: int | None 
     finally:
         reading.cancel()
     clock.read()
-    return [PATIENCE if end is None else clock.at(end) - clock.at(due) for due, end in spans]
+    return [TIMEOUT if end is None else clock.at(end) - clock.at(due) for due, end in spans]
 
 
 async def _spans(asks: list[Ask], seconds: float, rate: float) -> list[tuple[float, float | None]]:
@@ -136,7 +136,7 @@ async def _spans(asks: list[Ask], seconds: float, rate: float) -> list[tuple[flo
         for moment in moments:
             await asyncio.sleep(moment - time.monotonic())
             try:
-                async with asyncio.timeout_at(began + seconds + PATIENCE):
+                async with asyncio.timeout_at(began + seconds + TIMEOUT):
                     await ask()
                 spans.append((moment, time.monotonic()))
             except TimeoutError:

@@ -45,7 +45,7 @@ TICK = 0.1
 PACE = 90.0
 """Handshakes a second: below what one client may have."""
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds for a thousand WebSockets to be opened at the pace that one client may have."""
 
 PROCESSES = ("gateway", "service")
@@ -156,7 +156,7 @@ async def hold_one(
                 staying.cancel()
                 await asyncio.wait({staying})
             client.say("")
-            seen = await client.hear(PATIENCE)
+            seen = await client.hear(TIMEOUT)
         finally:
             staying.cancel()
             watching.cancel()
@@ -169,7 +169,7 @@ async def hold_one(
 
 async def stay(client: Worker, worst: Mapping[str, float], least: float, quiet: float, longest: float) -> None:
     """Wait until everybody has come, so long behind that, and until nothing grows any more. Raises Failed."""
-    await client.ready(PATIENCE)
+    await client.ready(TIMEOUT)
     end = time.monotonic() + longest
     await asyncio.sleep(least)
     before = 0.0

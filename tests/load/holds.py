@@ -2,7 +2,7 @@
 
 ``python -m tests.load.holds PORT ADMIN_PORT SERVICE_PORT PACE KIND=COUNT...``: so many connections of each kind, all
 from one address; PACE handshakes a second behind the first hundred, 0 for as many as there are. Prints ``ready`` once
-everybody has come; goes on until its input ends, and says what it has done (JSON).
+all have come; goes on until its input ends, and says what it has done (JSON).
 
 Nothing is read that need not be, and the kernel may take as little as it can for us: what is held is held by others.
 """
@@ -38,7 +38,7 @@ RECEIVE_BUFFER = 4096
 AT_ONCE = 100
 """Handshakes that need not be paced."""
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 """Seconds for a connection, and for an answer to a handshake."""
 
 DIALLING = 64
@@ -60,7 +60,7 @@ class Visit:
         self.port, self.admin_port, self.service_port = port, admin_port, service_port
         self.sent = self.refused = 0
         self.expected = 0
-        self.is_everybody_here = asyncio.Event()
+        self.are_all_here = asyncio.Event()
         self.kept: list[socket.socket] = []
         self.transports: list[asyncio.Transport] = []
         self._gate = asyncio.Semaphore(DIALLING)
@@ -84,7 +84,7 @@ class Visit:
         """Count one more connection."""
         self.expected -= 1
         if self.expected <= 0:
-            self.is_everybody_here.set()
+            self.are_all_here.set()
 
     async def their_turn(self) -> None:
         """Wait until one handshake more is within what a client may have each second."""
@@ -116,7 +116,7 @@ class Visit:
         sock = await self.dial()
         await self.send(sock, handshake(target, *fields))
         head = b""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not head.endswith(b"\r\n\r\n"):
                 data = await self._loop.sock_recv(sock, 1)  # nothing of what comes behind it
                 if not data:
@@ -493,7 +493,7 @@ async def main(port: str, admin_port: str, service_port: str, pace: str, *kinds:
         for number, act in enumerate(wanted)
     ]
     loop = asyncio.get_running_loop()
-    here = loop.create_task(visit.is_everybody_here.wait(), name="everybody has come")
+    here = loop.create_task(visit.are_all_here.wait(), name="all have come")
     ending = loop.create_task(asyncio.to_thread(sys.stdin.readline), name="word to leave")
     await asyncio.wait({here, ending}, return_when=asyncio.FIRST_COMPLETED)
     if here.done():

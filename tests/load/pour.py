@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 
 from tests.load.inputs import INPUTS, Input
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 """Seconds for the answer to a handshake."""
 
 BLOCK = 1 << 18
@@ -57,7 +57,7 @@ class Link:
     """One connection: everything that comes is read and dropped, so that nobody waits for this client."""
 
     def __init__(self, port: int, *, is_tls: bool) -> None:
-        self._sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self._sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if is_tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -248,7 +248,7 @@ def stay(links: list[Link]) -> None:
 def main(name: str, port: str, first: str, rate: str = "") -> None:
     """Pour one input."""
     given = INPUTS[name]
-    seconds, amount = (float(first), None) if rate else (10 * PATIENCE, int(first))
+    seconds, amount = (float(first), None) if rate else (10 * TIMEOUT, int(first))
     if given.pulls:
         request = given.unit.replace(b"{amount}", b"%d" % (amount or 1 << 40)).replace(
             b"{rate}", b"%d" % float(rate or 0)

@@ -43,7 +43,7 @@ NOISE = 0.03
 """Seconds of CPU that are spent on other things meanwhile. What is refused at once costs less than that, once or twice,
 and no ratio could be told."""
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 """Seconds for one amount to be worked off."""
 
 QUIET = 0.3
@@ -141,7 +141,7 @@ class Scene:
         for other, program in zip(self.others, ("gateway", "service"), strict=False):
             pid = f" {self.stage.pid_of(program)}" if in_cpu else ""
             other.say(f"{seconds} {ASKED}{pid}")
-        pages, *echoes = [await other.hear(seconds + 2 * PATIENCE) for other in self.others]
+        pages, *echoes = [await other.hear(seconds + 2 * TIMEOUT) for other in self.others]
         return pages, [latency for one in echoes for latency in one]
 
     async def beside(
@@ -153,10 +153,10 @@ class Scene:
         """
         hostile = await Worker.start("tests.load.pour", given.name, str(self.stage.port), str(seconds), str(RATE))
         try:
-            await hostile.ready(PATIENCE)
+            await hostile.ready(TIMEOUT)
             pages, echoes = await self.ask(seconds, in_cpu=in_cpu)
             # Who is kept from its last look at the clock by a server that stands still has said nothing yet.
-            return pages, echoes, await hostile.hear(2 * PATIENCE)
+            return pages, echoes, await hostile.hear(2 * TIMEOUT)
         finally:
             await hostile.end()
 
@@ -216,8 +216,8 @@ async def cpu_for(pid: int, port: int, given: Input, amount: int) -> tuple[float
     began = cpu(pid)
     hostile = await Worker.start("tests.load.pour", given.name, str(port), str(amount))
     try:
-        await hostile.ready(PATIENCE)
-        taken = (await hostile.hear(2 * PATIENCE))["taken"]
+        await hostile.ready(TIMEOUT)
+        taken = (await hostile.hear(2 * TIMEOUT))["taken"]
         is_done = await worked_off(pid)
         return (cpu(pid) - began if is_done else math.nan), max(1, taken)
     finally:
@@ -225,8 +225,8 @@ async def cpu_for(pid: int, port: int, given: Input, amount: int) -> tuple[float
 
 
 async def worked_off(pid: int) -> bool:
-    """Wait until a process has nothing to do; return whether that came within ``PATIENCE``."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until a process has nothing to do; return whether that came within ``TIMEOUT``."""
+    deadline = time.monotonic() + TIMEOUT
     before = -1.0
     while time.monotonic() < deadline:
         now = cpu(pid)

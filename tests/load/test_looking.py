@@ -51,7 +51,7 @@ async def test_in_cpu_time_a_server_that_is_busy_is_seen_and_a_machine_that_is_b
 
 
 async def test_what_is_never_answered_counts_as_long_as_it_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gets, "PATIENCE", 0.1)
+    monkeypatch.setattr(gets, "TIMEOUT", 0.1)
 
     async def ask() -> None:
         await asyncio.Event().wait()
@@ -65,7 +65,7 @@ async def test_what_fails_is_no_fast_answer() -> None:
     async def ask() -> None:
         raise ConnectionResetError
 
-    assert await gets.measure([ask], 0.05, 100) == [gets.PATIENCE] * 5
+    assert await gets.measure([ask], 0.05, 100) == [gets.TIMEOUT] * 5
 
 
 def test_a_rate_is_kept_and_not_caught_up_with() -> None:

@@ -14,7 +14,7 @@ from tests.load.stage import HANDED, TUNNEL, Stage
 from tests.soak.ledger import Ledger
 from tests.wire.messages import Message, request
 
-PATIENCE = 40.0
+TIMEOUT = 40.0
 """Seconds for any answer: more than the gateway's own timeout with an upstream."""
 
 GONE = (OSError, EOFError, Ended, TimeoutError)
@@ -96,13 +96,13 @@ class Visitors:
             visit += 1
             kills = self.seen.lives(server)
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     socket = await Socket.open(self._stage.port, target, source=address_of(number))
             except (Refused, *GONE) as error:
                 went_down = way == "handed over" and isinstance(error, Ended) and self.seen.kills[server] != kills
                 # What a service has in its hands when it is killed, nobody can answer in its place.
-                tally = self.seen.ends if went_down else self.seen.handshakes
-                tally[f"{way}: {kind_of(error)}"] += 1
+                ends = self.seen.ends if went_down else self.seen.handshakes
+                ends[f"{way}: {kind_of(error)}"] += 1
                 await self.pause(chance.uniform(0.5, 2))
                 continue
             self.seen.handshakes["answered"] += 1
@@ -132,7 +132,7 @@ class Visitors:
             asker = kept if count % 2 else Asker(self._stage.port, source=address_of(number))
             what = f"{number}-{count}"
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     answer = await asker.ask(f"GET /page/{what}")
                 self.seen.gets[_answered(answer)] += 1
                 if answer.status == 200 and answer.body != page(what).encode():
@@ -152,7 +152,7 @@ class Visitors:
             count += 1
             token = f"{self._name}-{number}-{count}"
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     answer = await asker.ask(f"POST /order/{token}", body=b"x" * (count % 3000 + 1))
                 self.seen.posts[_answered(answer)] += 1
                 if answer.status == 200:
@@ -168,7 +168,7 @@ class Visitors:
         while not self.is_over.is_set():
             kills = self.seen.lives("origin")
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     reader, writer = await connect(self._stage.port, source=address_of(number))
                     try:
                         writer.write(request(f"GET /events/{count}/100"))
@@ -273,11 +273,11 @@ class _Talk:
 
     async def _say(self, count: int) -> None:
         for _ in range(count):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await self._socket.say(self.ledger.say(), pieces=self._chance.choice((1, 1, 3)))
 
     async def _hear(self) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             got = await self._socket.hear()
         self._check(got)
 

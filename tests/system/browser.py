@@ -29,7 +29,7 @@ QUIET = (
 )
 """Nothing but the test's own requests."""
 
-PATIENCE = 20_000
+TIMEOUT = 20_000
 """Milliseconds until a wait gives up: generous, because only a failure waits that long."""
 
 
@@ -43,7 +43,7 @@ class Tab:
 
     def __init__(self, browser: Browser) -> None:
         self._context = browser.new_context(accept_downloads=True)
-        self._context.set_default_timeout(PATIENCE)
+        self._context.set_default_timeout(TIMEOUT)
         self._forgiven: list[str] = []
         self._heard: list[str] = []
         self.page: Page = self._context.new_page()

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.processes import free_port, python, running
-from tests.system.browser import PATIENCE, Tab
+from tests.system.browser import TIMEOUT, Tab
 from tests.system.gateway import running_gateway
 
 pytestmark = pytest.mark.browser
@@ -24,10 +24,10 @@ APPS = Path(__file__).parent / "apps"
 
 BACKENDS = ("flask", "fastapi")
 
-NOBODY = "http://127.0.0.1:1"
+UNREACHABLE = "http://127.0.0.1:1"
 """The ws service of these gateways: nothing here may need one."""
 
-expect.set_options(timeout=PATIENCE)
+expect.set_options(timeout=TIMEOUT)
 
 
 def served(backend: str, app: str, port: int) -> tuple[list[str], str]:
@@ -62,7 +62,7 @@ def behind_the_gateway(backend: str, app: str, folder: Path) -> Iterator[str]:
     argv, ready = served(backend, app, port)
     with (
         running(*argv, ready=ready, cwd=APPS, env={"BACKEND": backend}) as dash,
-        running_gateway(folder, dash=f"http://127.0.0.1:{port}", ws=NOBODY) as gateway,
+        running_gateway(folder, dash=f"http://127.0.0.1:{port}", ws=UNREACHABLE) as gateway,
     ):
         yield gateway.url
         assert "Traceback" not in dash.output, dash.output
@@ -156,7 +156,7 @@ def test_hot_reload_follows_assets_and_code(backend: str, tab: Tab, tmp_path: Pa
     environment = {"BACKEND": backend, "PORT": str(port)}
     with (
         running(*python(Path(script).name), cwd=tmp_path, env=environment),
-        running_gateway(tmp_path, dash=f"http://127.0.0.1:{port}", ws=NOBODY) as gateway,
+        running_gateway(tmp_path, dash=f"http://127.0.0.1:{port}", ws=UNREACHABLE) as gateway,
     ):
         wait_until_listening(port)
         page = tab.page

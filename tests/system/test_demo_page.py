@@ -11,11 +11,11 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.processes import Process, free_port, python, running
-from tests.system.browser import PATIENCE, Tab
+from tests.system.browser import TIMEOUT, Tab
 
 pytestmark = pytest.mark.browser
 
-expect.set_options(timeout=PATIENCE)
+expect.set_options(timeout=TIMEOUT)
 
 POINTS = """() => {
     const plot = document.querySelector("#pulse .js-plotly-plot");

@@ -70,9 +70,9 @@ def test_a_tunnel_is_closed_with_1012_between_two_frames(gateway: Gateway, origi
     assert upstream.read_frame().payload == (1012).to_bytes(2, "big")
     upstream.send(whole[500:])
     assert client.read(len(whole) - 500) == whole[500:]
-    goodbye = client.read_frame()
-    assert (goodbye.opcode, goodbye.payload) == (8, (1012).to_bytes(2, "big"))
-    client.send(frame(8, goodbye.payload, mask=b"abcd"))
+    close_frame = client.read_frame()
+    assert (close_frame.opcode, close_frame.payload) == (8, (1012).to_bytes(2, "big"))
+    client.send(frame(8, close_frame.payload, mask=b"abcd"))
     assert client.read_to_end() == b""
     assert gateway.process.wait() == 0
     assert "drained by=gateway code=1012" in gateway.process.output
@@ -280,6 +280,6 @@ def test_a_second_signal_ends_the_grace_of_idle_connections(gateway: Gateway) ->
 
 
 def code_of(client: Wire) -> int:
-    goodbye = client.read_frame()
-    assert goodbye.opcode == 8, goodbye
-    return int.from_bytes(goodbye.payload, "big")
+    close_frame = client.read_frame()
+    assert close_frame.opcode == 8, close_frame
+    return int.from_bytes(close_frame.payload, "big")

@@ -1,6 +1,6 @@
 """The upstream's answer is held to the same rules: what could be read in two ways is a 502 or a cut.
 
-Each answer comes to a request on the express way (an idle connection is
+Each answer comes to a request on the fast path (an idle connection is
 there) and on the ordinary one, in one piece and in two; and the client that
 comes next gets its own answer.
 """
@@ -134,10 +134,10 @@ def gateway(shared: Shared, origin: Origin) -> Gateway:
 def ask(gateway: Gateway, origin: Origin, way: str, method: str = "POST") -> tuple[Wire, Wire]:
     """Send a request that the origin is to answer; returns both ends.
 
-    way: ``express`` has an idle connection, and a request that is plain; ``ordinary`` has a request that is not.
+    way: ``fast path`` has an idle connection, and a simple request; ``ordinary`` has a request that is not.
     """
     client = gateway.dial()
-    if way == "express":
+    if way == "fast path":
         client.send(request("GET /first"))
         upstream = origin.accept()
         upstream.read_message()
@@ -162,7 +162,7 @@ def check_next(gateway: Gateway, origin: Origin, dropped: Wire) -> None:
     assert client.read_message().body == b"next"
 
 
-@pytest.mark.parametrize("way", ["express", "ordinary"])
+@pytest.mark.parametrize("way", ["fast path", "ordinary"])
 @pytest.mark.parametrize("said", NO_ANSWER.values(), ids=NO_ANSWER.keys())
 def test_what_is_no_answer_is_a_502_and_ends_its_connection(
     gateway: Gateway, origin: Origin, way: str, said: bytes
@@ -177,7 +177,7 @@ def test_what_is_no_answer_is_a_502_and_ends_its_connection(
 
 
 @pytest.mark.parametrize("cut", [False, True])
-@pytest.mark.parametrize("way", ["express", "ordinary"])
+@pytest.mark.parametrize("way", ["fast path", "ordinary"])
 @pytest.mark.parametrize("said", ODD.values(), ids=ODD.keys())
 def test_what_is_only_odd_is_relayed_in_one_spelling_and_its_connection_goes_on(
     gateway: Gateway, origin: Origin, way: str, said: bytes, cut: bool
@@ -196,7 +196,7 @@ def test_what_is_only_odd_is_relayed_in_one_spelling_and_its_connection_goes_on(
     assert client.read_message().body == b"again"
 
 
-@pytest.mark.parametrize("way", ["express", "ordinary"])
+@pytest.mark.parametrize("way", ["fast path", "ordinary"])
 @pytest.mark.parametrize("said", BROKEN_BODY.values(), ids=BROKEN_BODY.keys())
 def test_a_body_that_breaks_off_is_never_ended_as_if_it_were_whole(
     gateway: Gateway, origin: Origin, way: str, said: bytes
@@ -210,7 +210,7 @@ def test_a_body_that_breaks_off_is_never_ended_as_if_it_were_whole(
     check_next(gateway, origin, upstream)
 
 
-@pytest.mark.parametrize("way", ["express", "ordinary"])
+@pytest.mark.parametrize("way", ["fast path", "ordinary"])
 @pytest.mark.parametrize("said", NO_ANSWER.values(), ids=NO_ANSWER.keys())
 def test_it_is_the_same_in_answer_to_a_handshake(gateway: Gateway, origin: Origin, way: str, said: bytes) -> None:
     client = gateway.dial()
@@ -227,7 +227,7 @@ def test_it_is_the_same_in_answer_to_a_handshake(gateway: Gateway, origin: Origi
     check_next(gateway, origin, upstream)
 
 
-@pytest.mark.parametrize("way", ["express", "ordinary"])
+@pytest.mark.parametrize("way", ["fast path", "ordinary"])
 @pytest.mark.parametrize(
     ("method", "said"),
     [

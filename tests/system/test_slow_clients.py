@@ -23,7 +23,7 @@ from tests.wire.messages import answer, handshake, request, switching
 
 MIB = 1 << 20
 MASK = b"\0\0\0\0"
-PATIENCE = 0.6
+TIMEOUT = 0.6
 """Seconds that the gateway of these plays waits for heads and bodies."""
 
 SEND = 1.0
@@ -83,7 +83,7 @@ def test_who_says_nothing_is_shown_out_without_a_word(gateway: Gateway) -> None:
     client = gateway.dial()
     began = time.monotonic()
     assert client.read_to_cut() == (b"", "end")
-    assert PATIENCE * 0.9 < time.monotonic() - began < SOON
+    assert TIMEOUT * 0.9 < time.monotonic() - began < SOON
 
 
 def test_a_head_that_trickles_is_cut_at_its_deadline(gateway: Gateway, origin: Origin) -> None:
@@ -92,7 +92,7 @@ def test_a_head_that_trickles_is_cut_at_its_deadline(gateway: Gateway, origin: O
     began = time.monotonic()
     trickle = Trickle(client, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 1000, 0.02)
     assert client.read_message().status == 408
-    assert PATIENCE * 0.9 < time.monotonic() - began < SOON
+    assert TIMEOUT * 0.9 < time.monotonic() - began < SOON
     trickle.stop()
     assert client.read_to_cut() == (b"", "end")
     assert not origin.has_visitor()
@@ -107,11 +107,11 @@ def test_a_later_head_has_its_time_from_its_first_byte(way: str, gateway: Gatewa
         upstream.read_head()
         upstream.send(answer("200 OK"))
         assert client.read_message().status == 200
-        time.sleep(PATIENCE * 1.5)  # which is not the head's
+        time.sleep(TIMEOUT * 1.5)  # which is not the head's
     began = time.monotonic()
     trickle = Trickle(client, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 1000, 0.02)
     assert client.read_message().status == 408
-    assert PATIENCE * 0.9 < time.monotonic() - began < SOON
+    assert TIMEOUT * 0.9 < time.monotonic() - began < SOON
     trickle.stop()
 
 
@@ -136,7 +136,7 @@ def test_a_head_in_pieces_that_ends_in_time_counts_no_more(gateway: Gateway, ori
         time.sleep(0.01)
     upstream = origin.accept()
     upstream.read_head()
-    time.sleep(2 * PATIENCE)
+    time.sleep(2 * TIMEOUT)
     upstream.send(answer("200 OK"))
     assert client.read_message().status == 200
 
@@ -167,7 +167,7 @@ def test_half_a_head_behind_a_request_that_is_carried_disturbs_nothing_and_is_cu
     client.send(request("GET /", *fields))
     upstream.read_head()
     client.send(b"GET /half HTTP/1.1\r\nHo")
-    time.sleep(2 * PATIENCE)
+    time.sleep(2 * TIMEOUT)
     upstream.send(answer("200 OK", body=b"undisturbed"))
     assert client.read_message().body == b"undisturbed"
     assert client.read_message().status == 408
@@ -232,7 +232,7 @@ def test_a_body_that_trickles_is_cut(gateway: Gateway, origin: Origin) -> None:
     began = time.monotonic()
     trickle = Trickle(client, b"x" * 1000, 0.02)
     assert client.read_message().status == 408
-    assert PATIENCE * 0.9 < time.monotonic() - began < SOON
+    assert TIMEOUT * 0.9 < time.monotonic() - began < SOON
     trickle.stop()
     upstream.read_to_cut()
 
@@ -316,7 +316,7 @@ def test_a_side_of_a_tunnel_that_takes_nothing_is_cut(role: str, gateway: Gatewa
         fast.send_later(frame(2, b"x" * (4 * MIB), mask=MASK if fast is client else b""))
     began = time.monotonic()
     fast.read_to_cut()
-    # Two seconds for the goodbye: it is given to whoever does take something.
+    # Two seconds for the close frame: it reaches a client that reads something.
     assert SEND < time.monotonic() - began < SOON + 2
     line = gateway.process.wait_for(r"^.*tunnel closed.*$", timeout=10, after=behind)[0]
     assert " too slow by=gateway code=1013" in line
@@ -326,8 +326,8 @@ def test_a_side_of_a_tunnel_that_takes_nothing_is_cut(role: str, gateway: Gatewa
 def test_who_talks_to_an_upstream_that_takes_nothing_is_told_to_come_back(gateway: Gateway, origin: Origin) -> None:
     client, upstream = open_tunnel(gateway, origin)
     sender = client.send_later(frame(2, b"x" * (64 * MIB), mask=MASK))
-    goodbye = client.read_frame()
-    assert (goodbye.opcode, goodbye.payload[:2]) == (8, (1013).to_bytes(2, "big"))
+    close_frame = client.read_frame()
+    assert (close_frame.opcode, close_frame.payload[:2]) == (8, (1013).to_bytes(2, "big"))
     client.read_to_cut()
     sender.join(DEADLINE)
     upstream.read_to_cut()

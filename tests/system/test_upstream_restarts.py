@@ -64,7 +64,7 @@ asyncio.run(main())
 
 MASK = b"abcd"
 
-GOODBYE = (1012).to_bytes(2, "big")
+RESTARTING = (1012).to_bytes(2, "big")
 
 
 class Origin:
@@ -204,9 +204,9 @@ def test_five_seconds_without_an_upstream_fail_nothing_that_was_not_sent(tmp_pat
             clients.wait_for("GET 200", 200)
             origin.kill()
             for client in tunnels:
-                goodbye = client.read_frame()
-                assert (goodbye.opcode, goodbye.payload) == (8, GOODBYE)
-                client.send(frame(8, GOODBYE, mask=MASK))
+                close_frame = client.read_frame()
+                assert (close_frame.opcode, close_frame.payload) == (8, RESTARTING)
+                client.send(frame(8, RESTARTING, mask=MASK))
                 assert client.read_to_end() == b""
             time.sleep(5)  # the absence itself
             origin.start()

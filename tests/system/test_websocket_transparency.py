@@ -564,9 +564,9 @@ def test_an_upstreams_close_without_a_code_stays_without(both: Gateway, talk: Cl
 
 def test_a_close_is_passed_on_and_not_answered_by_the_gateway(gateway: Gateway, origin: Origin) -> None:
     client, upstream = open_tunnel(gateway, origin)
-    goodbye = frame(CLOSE, b"\x0f\xa0bye", mask=MASK)
-    client.send(goodbye)
-    assert upstream.read_frame().raw == goodbye
+    closing = frame(CLOSE, b"\x0f\xa0bye", mask=MASK)
+    client.send(closing)
+    assert upstream.read_frame().raw == closing
     assert not client.has_something(), "the answer is the upstream's to give"
     more = frame(TEXT, b"one more thing") + frame(CLOSE, b"\x0f\xa0")
     upstream.send(more)

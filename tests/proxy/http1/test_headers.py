@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from proxy.http1.headers import Fields, Head, is_valid_host, request_head, response_head, tokens, upgrade_response_head
 from proxy.net.peer import Trusted
 
-NOBODY: Trusted = ()
+NO_PROXIES: Trusted = ()
 FRONT: Trusted = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"), "unix")
 
 HOP_BY_HOP = [

@@ -7,7 +7,7 @@ import pytest
 from proxy.net.peer import Trusted, address_of, is_trusted
 
 FRONT: Trusted = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"), "unix")
-NOBODY: Trusted = ()
+NO_PROXIES: Trusted = ()
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ NOBODY: Trusted = ()
 )
 def test_trust_is_a_matter_of_the_peers_address(address: str, expected: bool) -> None:
     assert is_trusted(address, FRONT) is expected
-    assert is_trusted(address, NOBODY) is False
+    assert is_trusted(address, NO_PROXIES) is False
 
 
 def test_a_unix_socket_is_trusted_only_where_it_is_named() -> None:

@@ -341,14 +341,14 @@ async def test_a_request_that_kills_its_upstream_each_time_is_given_up() -> None
 )
 async def test_however_many_idle_connections_there_are_it_ends_no_more_than_one(request_: bytes, most: int) -> None:
     """Behind each may be another worker."""
-    everybody = asyncio.Barrier(12)
+    all_waiting = asyncio.Barrier(12)
     asked = []
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await read_head(reader)
         if head.startswith(b"POST"):
             await reader.readexactly(2)
-            await everybody.wait()
+            await all_waiting.wait()
             writer.write(OK)
             head = await read_head(reader)
         asked.append(head)

@@ -178,24 +178,24 @@ def test_a_reader_that_has_gone_costs_lines_and_is_reported_once(records: Record
 class Failing(LogWriter):
     """Takes so many bytes, then fails until it is told otherwise."""
 
-    room = 0
+    capacity = 0
 
     def _write(self, data: memoryview) -> int:
-        if not self.room:
+        if not self.capacity:
             raise OSError(28, "No space left on device")
-        taken = super()._write(data[: self.room])
-        self.room -= taken
+        taken = super()._write(data[: self.capacity])
+        self.capacity -= taken
         return taken
 
 
 def test_a_line_that_was_cut_does_not_spoil_the_next(records: Records) -> None:
     with pipe() as (reader, end):
         writer = Failing(end, "the test's log")
-        writer.room = 6
+        writer.capacity = 6
         writer.write(b"one\ntwo\n")
         records.wait_for(1)
         assert writer.dropped == 1
-        writer.room = 100
+        writer.capacity = 100
         writer.write(b"three\n")
         assert read(reader, 13) == b"one\ntw\nthree\n"
         assert records.wait_for(2)[1] == "the test's log is written again; 1 lines were dropped"
