@@ -10,7 +10,8 @@ from tests.leases import ledger
 from tests.leases.harness import CANCELS, ClientScript, Play, Way
 from tests.leases.peers import Peer
 from tests.leases.services import FakeService, FullUpstream, RealService
-from tests.proxy.listening import HANDSHAKE, SWITCH
+from tests.proxy.listening import SWITCH
+from tests.wire.messages import handshake, request
 
 MUST_BE_COVERED = frozenset(
     (
@@ -264,7 +265,7 @@ async def _ask_no(peer: Peer, head: bytes) -> None:
 
 
 def get(path: str, *fields: str, method: str = "GET") -> bytes:
-    return "\r\n".join((f"{method} {path} HTTP/1.1", "Host: x", *fields, "", "")).encode()
+    return request(f"{method} {path}", *fields, host="x")
 
 
 async def _ask_for(play: Play, request: bytes, status: int, *, client: Peer | None = None) -> Peer:
@@ -285,8 +286,8 @@ async def _fast(play: Play, *requests: bytes) -> list[bytes]:
     await client.message()
     await play.quiet()
     found = []
-    for request in requests:
-        client.send(request)
+    for sent in requests:
+        client.send(sent)
         found.append(await client.message())
         play.expect(found[-1].startswith(b"HTTP/1.1 200"), found)
     return found
@@ -579,10 +580,6 @@ async def body_that_is_too_large(play: Play) -> None:
 
 
 # -- the client: WebSockets
-
-
-def handshake(path: str = "/live") -> bytes:
-    return HANDSHAKE.replace(b"/live", path.encode())
 
 
 async def _open(play: Play, path: str = "/live") -> Peer:

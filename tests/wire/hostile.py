@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.wire.messages import KEY, message
+
 
 @dataclass(frozen=True)
 class Case:
@@ -21,8 +23,7 @@ class Case:
 
 
 def get(*lines: bytes, line: bytes = b"GET /case HTTP/1.1", host: bytes | None = b"Host: example.com") -> bytes:
-    fields = lines if host is None else (host, *lines)
-    return b"\r\n".join((line, *fields, b"", b""))
+    return message(line, *(lines if host is None else (host, *lines)))
 
 
 def post(*lines: bytes, body: bytes = b"abc", line: bytes = b"POST /case HTTP/1.1") -> bytes:
@@ -42,7 +43,7 @@ def shake(*lines: bytes, without: bytes = b"", line: bytes = b"GET /case HTTP/1.
         b"Upgrade: websocket",
         b"Connection: Upgrade",
         b"Sec-WebSocket-Version: 13",
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        b"Sec-WebSocket-Key: " + KEY,
     )
     return get(*(f for f in fields if not without or not f.startswith(without)), *lines, line=line)
 

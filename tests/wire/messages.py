@@ -46,15 +46,21 @@ class Message:
         return f"<{self.line!r} {self.fields} {len(self.body)} bytes of body>"
 
 
+def message(first: str | bytes, *fields: str | bytes, body: bytes = b"") -> bytes:
+    """Return the bytes of a message, exactly as its lines are given."""
+    lines = (line.encode("latin-1") if isinstance(line, str) else line for line in (first, *fields, b"", b""))
+    return b"\r\n".join(lines) + body
+
+
 def request(line: str, *fields: str, host: str = "example.com", body: bytes = b"") -> bytes:
     """Return the bytes of a request. ``Host`` comes first; nothing else is added: ``fields`` are whole lines."""
-    return "\r\n".join((f"{line} HTTP/1.1", f"Host: {host}", *fields, "", "")).encode("latin-1") + body
+    return message(f"{line} HTTP/1.1", f"Host: {host}", *fields, body=body)
 
 
 def answer(status: str, *fields: str, body: bytes | None = b"") -> bytes:
     """Return the bytes of an answer, with the Content-Length of ``body``; None leaves both to ``fields``."""
     length = () if body is None else (f"Content-Length: {len(body)}",)
-    return "\r\n".join((f"HTTP/1.1 {status}", *fields, *length, "", "")).encode("latin-1") + (body or b"")
+    return message(f"HTTP/1.1 {status}", *fields, *length, body=body or b"")
 
 
 def chunks(*pieces: bytes) -> bytes:
