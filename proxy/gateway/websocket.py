@@ -233,9 +233,9 @@ class WebSockets:
         self._tunnels[tunnel] = None
         exchange.is_tunnel = True
         exchange.status = 101
-        self._idle_tunnels.wake(settings.timeouts.tunnel_idle)
-        self._slow_readers.wake(settings.timeouts.send)
-        self._dead_peers.wake()
+        self._idle_tunnels.start(settings.timeouts.tunnel_idle)
+        self._slow_readers.start(settings.timeouts.send)
+        self._dead_peers.start()
         self.recorder.websocket_opened(exchange)
         if self.recorder.lifecycle.is_ending:  # the drain began while the upstream answered
             tunnel.start_closing(CloseCode.SERVICE_RESTART, Outcome.DRAINED)

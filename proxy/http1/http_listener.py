@@ -72,7 +72,7 @@ class Listener:
 
     def reconfigure(self, options: ListenerOptions) -> None:
         """Change what holds for connections that begin from here on; the first two timeouts for heads and exchanges."""
-        self._slow_readers.wake(options.send_timeout)
+        self._slow_readers.start(options.send_timeout)
         if options.read_buffer != self.options.read_buffer:
             self.streaming = make_server(options.read_buffer)
         self.options = options
@@ -87,9 +87,9 @@ class Listener:
         self._connections[connection] = None
         connection.idle_since = asyncio.get_running_loop().time()
         self.heads.begin(connection, self.options.head_timeout)
-        self._slow_readers.wake(self.options.send_timeout)
-        self._dead_peers.wake()
-        self._idle_sweep.wake(_sweep_period(connection))
+        self._slow_readers.start(self.options.send_timeout)
+        self._dead_peers.start()
+        self._idle_sweep.start(_sweep_period(connection))
 
     def ended(self, connection: ClientConnection) -> None:
         """Note that a connection has ended, its exchange too."""

@@ -67,7 +67,7 @@ class Deadlines(Generic[T]):
         self._until[one] = time.monotonic() + seconds
         if seconds < self._shortest:
             self._shortest = seconds
-            self._sweep.wake(min(1.0, _period(seconds)))
+            self._sweep.start(min(1.0, _period(seconds)))
 
     def end(self, one: T) -> None:
         """Forget an item, if it has begun at all."""
@@ -114,9 +114,9 @@ class SlowReaders:
         self._standing: dict[Reader, tuple[int, float]] = {}  # what it had taken so many seconds ago, not enough since
         self._sweep = PeriodicSweep(self._pass)
 
-    def wake(self, timeout: float) -> None:
+    def start(self, timeout: float) -> None:
         """Sweep from here on, while there are readers. timeout: the shortest that a reader may have now, in seconds."""
-        self._sweep.wake(_period(timeout))
+        self._sweep.start(_period(timeout))
 
     def _pass(self, period: float) -> Pass:
         readers = list(self._readers())
@@ -156,9 +156,9 @@ class IdleTunnels:
         self._tunnels = tunnels
         self._sweep = PeriodicSweep(self._pass)
 
-    def wake(self, timeout: float) -> None:
+    def start(self, timeout: float) -> None:
         """Sweep from here on, while there are tunnels. timeout: the shortest that one may have now, in seconds."""
-        self._sweep.wake(_period(timeout))
+        self._sweep.start(_period(timeout))
 
     def _pass(self, period: float) -> Pass:
         tunnels = list(self._tunnels())

@@ -48,7 +48,7 @@ class TlsFloods:
         received: returns the bytes that came out of it since it began. cut: ends it.
         """
         self._connections[transport] = received, cut
-        self._sweep.wake(_PERIOD)
+        self._sweep.start(_PERIOD)
 
     # -- inside
 

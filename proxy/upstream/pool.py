@@ -64,7 +64,7 @@ class Pool:
             connection.abort()
             return
         self._idle.append(connection)
-        self._sweep.wake(self._idle_timeout)
+        self._sweep.start(self._idle_timeout)
 
     def _close_old(self, _: float) -> Pass:
         oldest = time.monotonic() - self._idle_timeout

@@ -219,7 +219,7 @@ class Upstream:
     def _count(self, connection: UpstreamConnection) -> None:
         connection.is_counted = True
         self._in_use.add(connection)
-        self._dead_peers.wake()
+        self._dead_peers.start()
 
     def _uncount(self, connection: UpstreamConnection) -> None:
         if connection.is_counted:

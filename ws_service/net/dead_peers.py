@@ -38,12 +38,12 @@ class DeadPeers:
         self._ends = ends
         self._sweep = PeriodicSweep(self._pass)
 
-    def wake(self) -> None:
+    def start(self) -> None:
         """Sweep from now on, while there are ends."""
-        self._sweep.wake(PERIOD)
+        self._sweep.start(PERIOD)
 
     def stop(self) -> None:
-        """Sweep no more until ``wake``."""
+        """Sweep no more until ``start``."""
         self._sweep.stop()
 
     def _pass(self, _: float) -> Pass:

@@ -21,7 +21,7 @@ one turn would keep everything else waiting for 0.16 s."""
 
 
 class PeriodicSweep:
-    """Makes passes over items, from ``wake`` on, until a pass says that nothing is left.
+    """Makes passes over items, from ``start`` on, until a pass says that nothing is left.
 
     sweep: begins a pass; called with the seconds that were waited for it. Not with the time that has passed: while a
     process stands still (a suspended machine, a stopped container) no peer has had time to do anything.
@@ -39,7 +39,7 @@ class PeriodicSweep:
         self._period = 0.0
         self._asked: float | None = None  # the period that was asked for during a pass
 
-    def wake(self, period: float) -> None:
+    def start(self, period: float) -> None:
         """Have a pass within ``period`` seconds. One that is due earlier stays; costs a comparison then."""
         if self._pass is not None:
             self._asked = period if self._asked is None else min(self._asked, period)
@@ -47,7 +47,7 @@ class PeriodicSweep:
             self._schedule(period)
 
     def stop(self) -> None:
-        """Sweep no more until ``wake``, also if a pass is under way."""
+        """Sweep no more until ``start``, also if a pass is under way."""
         if self._handle is not None:
             self._handle.cancel()
         self._handle = self._pass = self._asked = None

@@ -62,7 +62,7 @@ class AwaitedHeads:
                 "more than %d connections send nothing; the oldest are closed for new ones",
                 self._most,
             )
-        self._sweep.wake(_PERIOD)
+        self._sweep.start(_PERIOD)
 
     def remove(self, one: LimitedHTTP) -> None:
         """Forget one, because its head is there or it has ended. Safe to call twice."""

@@ -60,8 +60,8 @@ class Sweep:
     def add(self, one: Swept) -> None:
         """Sweep a connection from now on."""
         self._all.add(one)
-        self._sweep.wake(PERIOD)
-        self._dead_peers.wake()
+        self._sweep.start(PERIOD)
+        self._dead_peers.start()
 
     def activate(self, one: Swept) -> None:
         """Check a connection at each pass, until its ``check`` says that it is enough. Only those that were added."""

@@ -35,8 +35,8 @@ async def test_a_reader_that_takes_nothing_is_ended_in_time() -> None:
     reader = Pile(waiting=1, timeout=0.4)
     slow = SlowReaders(lambda: [] if reader.ended.is_set() else [reader])
     began = time.monotonic()
-    slow.wake(0.4)
-    slow.wake(0.4)
+    slow.start(0.4)
+    slow.start(0.4)
     async with asyncio.timeout(10):
         await reader.ended.wait()
     assert 0.35 < reader.ended_at - began
@@ -48,7 +48,7 @@ async def test_a_reader_that_takes_enough_or_has_nothing_to_take_is_not_ended() 
     eager, idle, stuck = Pile(waiting=1), Pile(), Pile(waiting=1)
     eager.pace = 16
     slow = SlowReaders(lambda: [] if stuck.ended.is_set() else [eager, idle, stuck])
-    slow.wake(0.2)
+    slow.start(0.2)
     async with asyncio.timeout(10):
         await stuck.ended.wait()
     assert not eager.ended.is_set()
@@ -59,7 +59,7 @@ async def test_a_reader_that_takes_a_byte_now_and_then_is_ended_like_one_that_ta
     """Otherwise its memory, and its upstream's worker, would be its own for as long as it likes (issue 9, A3)."""
     reader = Pile(waiting=1, timeout=0.4)
     reader.pace = 1
-    SlowReaders(lambda: [] if reader.ended.is_set() else [reader]).wake(0.4)
+    SlowReaders(lambda: [] if reader.ended.is_set() else [reader]).start(0.4)
     async with asyncio.timeout(10):
         await reader.ended.wait()
     assert reader.looks == 5
@@ -73,7 +73,7 @@ async def test_standing_counts_anew_after_progress() -> None:
             reader.has_taken = 48
         return [] if reader.ended.is_set() else [reader]
 
-    SlowReaders(step).wake(0.2)
+    SlowReaders(step).start(0.2)
     async with asyncio.timeout(10):
         await reader.ended.wait()
     assert reader.looks == 3 + 5
@@ -87,14 +87,14 @@ async def test_nothing_is_swept_when_there_is_nothing_to_sweep() -> None:
         looks += 1
         return []
 
-    SlowReaders(no_readers).wake(0.2)
+    SlowReaders(no_readers).start(0.2)
     await asyncio.sleep(0.3)
     assert looks == 1
 
 
 async def test_a_timeout_of_nothing_is_no_busy_loop() -> None:
     reader = Pile(timeout=0)
-    SlowReaders(lambda: [reader] if reader.looks < 100 else []).wake(0)
+    SlowReaders(lambda: [reader] if reader.looks < 100 else []).start(0)
     await asyncio.sleep(0.3)
     assert 1 <= reader.looks < 10
     reader.looks = 100
@@ -138,15 +138,15 @@ async def test_each_keeps_the_timeout_that_it_began_with() -> None:
 async def test_each_reader_has_the_timeout_that_its_exchange_began_with() -> None:
     first, second, third = Pile(1, timeout=0.4), Pile(1, timeout=60), Pile(timeout=60)
     slow = SlowReaders(lambda: [] if third.ended.is_set() else [first, second, third])
-    slow.wake(0.4)
-    slow.wake(60)
+    slow.start(0.4)
+    slow.start(60)
     began = time.monotonic()
     async with asyncio.timeout(5):
         await first.ended.wait()
     assert time.monotonic() - began >= 0.35
     assert not second.ended.is_set()
     third.waiting, third.timeout = 1, 0.2  # its next exchange
-    slow.wake(0.2)
+    slow.start(0.2)
     async with asyncio.timeout(5):
         await third.ended.wait()
     assert not second.ended.is_set()

@@ -145,7 +145,7 @@ async def test_a_tunnel_keeps_the_idle_time_that_it_began_with() -> None:
         sweep = IdleTunnels(lambda: tunnels)
         for r in (short, long, later):
             tunnels.append(r.tunnel)
-            sweep.wake(r.tunnel.idle_timeout)
+            sweep.start(r.tunnel.idle_timeout)
         assert await later.client.receive(4) == close_frame(1001, masked=False)
         assert await short.client.receive(4) == close_frame(1001, masked=False)
         assert short.tunnel.outcome is Outcome.IDLE

@@ -123,7 +123,7 @@ async def rig(
     )
     tunnel.open(answer, from_upstream, from_client)
     if is_swept:
-        IdleTunnels(lambda: [] if ended.is_set() else [tunnel]).wake(idle)
+        IdleTunnels(lambda: [] if ended.is_set() else [tunnel]).start(idle)
     try:
         yield Rig(tunnel, client, upstream, ended, admission.buffered)
     finally:

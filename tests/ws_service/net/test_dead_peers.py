@@ -63,7 +63,7 @@ async def test_a_vanished_peer_is_cut_and_no_other(asked: Verdicts) -> None:
     asked.update({gone.wire: True, slow.wire: False, well.wire: None})
     lost = End(5)
     lost.wire = None
-    DeadPeers(lambda: [] if gone.has_ended.is_set() else [well, slow, idle, lost, gone]).wake()
+    DeadPeers(lambda: [] if gone.has_ended.is_set() else [well, slow, idle, lost, gone]).start()
     async with asyncio.timeout(5):
         await gone.has_ended.wait()
     assert not any(end.has_ended.is_set() for end in (slow, well, idle, lost))
@@ -80,7 +80,7 @@ async def test_a_peer_that_has_everything_is_asked_about_again_when_more_is_writ
         looks += 1
         return [] if end.has_ended.is_set() else [end]
 
-    DeadPeers(ends).wake()
+    DeadPeers(ends).start()
     async with asyncio.timeout(5):
         while end.acknowledged != 5:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.001)
@@ -104,7 +104,7 @@ async def test_what_still_waits_in_this_process_is_not_acknowledged(asked: Verdi
         looks.append(1)
         return [end] if len(looks) < 4 else []
 
-    DeadPeers(ends).wake()
+    DeadPeers(ends).start()
     async with asyncio.timeout(5):
         while len(looks) < 4:  # noqa: ASYNC110 - it tells the list
             await asyncio.sleep(0.001)
@@ -118,7 +118,7 @@ async def test_of_many_only_some_are_asked_about_before_other_callbacks_run(
     ends = [End(5) for _ in range(95)]
     asked.update((end.wire, None) for end in ends)
     asked[ends[-1].wire] = True
-    DeadPeers(lambda: [] if ends[-1].has_ended.is_set() else ends).wake()
+    DeadPeers(lambda: [] if ends[-1].has_ended.is_set() else ends).start()
     counts = [0]
     async with asyncio.timeout(5):
         while not ends[-1].has_ended.is_set():
@@ -133,7 +133,7 @@ async def test_it_can_be_stopped_in_the_middle_of_a_pass(asked: Verdicts, monkey
     ends = [End(5) for _ in range(50)]
     asked.update((end.wire, None) for end in ends)
     watch = DeadPeers(lambda: ends)
-    watch.wake()
+    watch.start()
     async with asyncio.timeout(5):
         while ends[0].acknowledged != 5:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)

@@ -34,7 +34,7 @@ class Passes:
 
 async def test_passes_follow_each_other_until_nothing_is_left() -> None:
     passes = Passes(0.01, 0.02)
-    PeriodicSweep(passes).wake(0.005)
+    PeriodicSweep(passes).start(0.005)
     await passes.finished()
     await asyncio.sleep(0.05)  # what must not happen has no event
     assert passes.began == [0.005, 0.01, 0.02]
@@ -44,24 +44,24 @@ async def test_a_pass_that_is_due_earlier_stays() -> None:
     passes = Passes()
     sweep = PeriodicSweep(passes)
     for period in (60, 0.01, 60):
-        sweep.wake(period)
+        sweep.start(period)
     await passes.finished()
     assert passes.began == [0.01]
 
 
-async def test_it_can_be_woken_again_when_nothing_was_left() -> None:
+async def test_it_can_be_started_again_when_nothing_was_left() -> None:
     passes = Passes()
     sweep = PeriodicSweep(passes)
-    sweep.wake(0.01)
+    sweep.start(0.01)
     await passes.finished()
     passes.done.clear()
-    sweep.wake(0.02)
+    sweep.start(0.02)
     await passes.finished()
     assert passes.began == [0.01, 0.02]
 
 
 @pytest.mark.parametrize(("returned", "asked", "next_period"), [(None, 0.03, 0.03), (60, 0.03, 0.03), (0.01, 60, 0.01)])
-async def test_what_begins_during_a_pass_gets_another_one(
+async def test_what_starts_during_a_pass_gets_another_one(
     returned: float | None, asked: float, next_period: float
 ) -> None:
     began: list[float] = []
@@ -72,13 +72,13 @@ async def test_what_begins_during_a_pass_gets_another_one(
         if len(began) > 1:
             done.set()
             return None
-        sweep.wake(asked)
-        sweep.wake(120)
+        sweep.start(asked)
+        sweep.start(120)
         yield
         return returned
 
     sweep = PeriodicSweep(one_pass)
-    sweep.wake(0.005)
+    sweep.start(0.005)
     async with asyncio.timeout(10):
         await done.wait()
     assert began == [0.005, next_period]
@@ -95,7 +95,7 @@ async def test_other_callbacks_run_between_pieces_of_a_pass(monkeypatch: pytest.
             yield
         return None
 
-    PeriodicSweep(one_pass).wake(0)
+    PeriodicSweep(one_pass).start(0)
     most, before = 0, 0
     async with asyncio.timeout(10):
         while worked < 95:
@@ -116,7 +116,7 @@ async def test_a_fault_is_the_loops_and_the_next_pass_comes() -> None:
         yield
         return None
 
-    PeriodicSweep(one_pass).wake(0.01)
+    PeriodicSweep(one_pass).start(0.01)
     async with asyncio.timeout(10):
         await done.wait()
     assert [str(each) for each in told] == ["a fault"]
@@ -139,7 +139,7 @@ async def test_a_piece_of_work_may_stop_the_sweep(fails: bool) -> None:
         return 0.01
 
     sweep = PeriodicSweep(one_pass)
-    sweep.wake(0)
+    sweep.start(0)
     async with asyncio.timeout(10):
         await began.wait()
     await asyncio.sleep(0.05)  # what must not happen has no event
@@ -150,7 +150,7 @@ async def test_it_can_be_stopped_before_and_between() -> None:
     passes = Passes(0.01)
     sweep = PeriodicSweep(passes)
     sweep.stop()
-    sweep.wake(0.01)
+    sweep.start(0.01)
     sweep.stop()
     await asyncio.sleep(0.05)  # what must not happen has no event
     assert passes.began == []
