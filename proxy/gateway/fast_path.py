@@ -1,10 +1,10 @@
-"""The fast path: simple exchanges, carried without a task, from one callback of the event loop to the next.
+"""The fast path: simple exchanges, served in callbacks of the event loop, without a task.
 
 A simple request needs no parser, no request object and no coroutine; those
-cost several times what the exchange itself does
-(docs/decisions/003-fast-path.md). The moment an exchange turns out not to be
-simple after all (a response in pieces, an upstream that closes), it goes on
-the ordinary way, in a task, from where it stands.
+cost several times as much as the exchange itself
+(docs/decisions/003-fast-path.md). When an exchange turns out not to be simple
+(a response in pieces, an upstream that closes), it continues on the ordinary
+path, in a task, from its present state.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from proxy.upstream.upstream import Upstream
 
 
 class FastPath:
-    """Carries simple exchanges for a gateway.
+    """Serves simple exchanges.
 
-    recorder: opens and closes the records of exchanges. completion: goes on with those that are not simple after all.
-    uploads: where bodies that are on their way are counted.
+    recorder: opens and closes the records of exchanges. completion: continues those that turn out not to be simple.
+    uploads: counts bodies that are still arriving.
     """
 
     def __init__(self, runtime: Runtime, recorder: Recorder, completion: Completion, uploads: Uploads) -> None:
@@ -42,16 +42,16 @@ class FastPath:
         self.uploads = uploads
         self._open_record = recorder.open
         self.waiting = Deadlines[_FastPathExchange](_FastPathExchange.took_too_long)
-        """Those whose response has not begun: one timer for all, because one for each is dear."""
+        """Exchanges whose response has not begun: one timer for all, because one for each is expensive."""
         self.close_record = recorder.close
         self.resume = completion.start
 
     def reconfigure(self, runtime: Runtime) -> None:
-        """Carry by another configuration from here on; what is under way keeps the one that it began with."""
+        """Use another configuration from now on; exchanges under way keep the one that they began with."""
         self._runtime = runtime
 
     def offer(self, connection: ClientConnection, head: Head, body: bytes) -> _FastPathExchange | None:
-        """Carry a simple request, or decline it: then it goes the ordinary way from its first byte.
+        """Serve a simple request, or decline it: then it takes the ordinary path from its first byte.
 
         Declined are requests for which a connection would have to be made, or
         Dash asked first (``auth``), those that have to wait for a slot, those
@@ -65,7 +65,7 @@ class FastPath:
         if runtime.auth_rules.apply_to(target, host, fields):
             return None
         if body and (most := runtime.settings.limits.body) is not None and len(body) > most:
-            return None  # the ordinary way says why
+            return None  # the ordinary path refuses it with a reason
         name, rule = runtime.table.match(target, host, [], upgrade=False)
         upstream = runtime.upstreams[name]
         link = upstream.try_acquire()
@@ -86,7 +86,7 @@ class FastPath:
 
 
 class _FastPathExchange:
-    """One simple exchange under way: told what happens by both of its connections."""
+    """One simple exchange under way; both of its connections call it."""
 
     __slots__ = (
         "_body",
@@ -126,10 +126,10 @@ class _FastPathExchange:
         self._task: asyncio.Task[None] | None = None
         self.exchange = exchange
 
-    # -- told by the upstream's connection
+    # -- called by the upstream's connection
 
     def response_received(self, data: bytes) -> None:
-        """Pass on what has come of the response, nearly always all of it."""
+        """Forward the part of the response that has arrived, nearly always all of it."""
         exchange, reader = self.exchange, self._reader
         if not reader.status:
             self._fast_path.waiting.end(self)
@@ -150,7 +150,8 @@ class _FastPathExchange:
             self._connection.exchange_ended(keep_alive=True)
 
     def upstream_lost(self, exc: Exception | None) -> None:
-        """Begin again if nothing was sent, or if nothing has come and the request may be repeated; say so if not."""
+        """Send the request again if nothing was sent, or if no response has begun and it may be repeated; fail
+        otherwise."""
         self._fast_path.waiting.end(self)
         self._upstream.discard(self._link)
         error = self._link.ended_early(exc)
@@ -163,7 +164,7 @@ class _FastPathExchange:
         else:
             self._fail(error)
 
-    # -- told by the client's connection
+    # -- called by the client's connection
 
     def client_left(self) -> None:
         """End the exchange with the upstream."""
@@ -174,11 +175,11 @@ class _FastPathExchange:
         self._leave(Outcome.STOPPING)
 
     def client_is_slow(self, is_slow: bool) -> None:
-        """Make the upstream wait for the client; the ordinary way does that itself."""
+        """Pause reading from the upstream; the ordinary path does that itself."""
         if self._task is None and self._reader.status and not self._reader.is_complete:
             (self._link.pause_reading if is_slow else self._link.resume_reading)()
 
-    # -- told by the clock
+    # -- called by the timer
 
     def took_too_long(self) -> None:
         """Give the upstream up."""

@@ -2,8 +2,8 @@
 
 Order: the user's routes, Dash's own WebSocket path, other WebSocket
 upgrades to ``ws``, everything else to ``dash``. Handshakes of other sites'
-pages are refused, whichever upstream they are for; the one that Dash judges
-itself is left to it.
+pages are refused, whichever upstream they are for, except where Dash checks the
+origin itself.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ DASH_SOCKET = "_dash-ws-callback"
 """The last segment of the path on which Dash >= 4.2 (FastAPI, Quart) carries callbacks, after whatever prefix.
 
 Dash opens it on every page; sent to another service its callbacks hang. So the last segment decides where a handshake
-goes. It does not decide who judges its origin: an endpoint in Dash's process whose path ends in a parameter would then
-be open to every page (issue 9).
+goes. It does not decide which side checks its origin: an endpoint in Dash's process whose path ends in a parameter
+would then be open to every page (issue 9).
 """
 
 
@@ -130,7 +130,7 @@ class Table:
         return "ws", "websocket"
 
     def leaves_origin_to_dash(self, upstream: str, target: str) -> bool:
-        """Tell whether Dash itself judges the origin of a handshake: for its own path alone, and as Dash writes it.
+        """Tell whether Dash itself checks the origin of a handshake: for its own path alone, and as Dash writes it.
 
         upstream: where it goes. target: in origin form. The bytes are compared as they came. A spelling that only
         means the same (encoded, with ``//``, dot segments or ``;``) may mean something else to the next reader.
@@ -144,9 +144,9 @@ def make_table(settings: Settings) -> Table:
 
 
 def decide(head: Head, table: Table, original: OriginalRequest | None = None) -> Decision:
-    """Decide what becomes of a request. Touches nothing; ``dash-ws-proxy explain`` prints the result.
+    """Decide what is done with a request. Pure; ``dash-ws-proxy explain`` prints the result.
 
-    original: what the browser asked; None: what the head says where no proxy is trusted.
+    original: the request with forwarding headers applied; None: no proxy is trusted.
     """
     try:
         _check_lists(head)
@@ -234,15 +234,15 @@ def _origin_form(head: Head) -> str:
 
 
 def _authority(value: str, scheme: str) -> str:
-    """Return a host and port as they are compared: small letters, without the scheme's own port (RFC 9110, 4.2.3)."""
+    """Return a host and port as they are compared: lower case, without the scheme's default port (RFC 9110, 4.2.3)."""
     return value.lower().removesuffix(f":{DEFAULT_PORT[scheme.lower()]}").removesuffix(":")
 
 
 def _is_handshake(head: Head) -> bool:
     """Tell whether this is, or wants to be, a WebSocket handshake.
 
-    Every other Upgrade is an offer, and is ignored (RFC 9110, section 7.8): the field ends here. One of websocket
-    without anything of a handshake too; some proxies add it to each request.
+    Every other Upgrade is an offer, and is ignored (RFC 9110, section 7.8): the field is not forwarded. So is
+    ``Upgrade: websocket`` without any other field of a handshake; some proxies add it to each request.
     """
     return b"websocket" in tokens(head.all(b"upgrade")) and bool(
         head.all(b"sec-websocket-key") or head.all(b"sec-websocket-version")

@@ -1,4 +1,4 @@
-"""aiohttp's low-level server, for requests whose body is still on its way.
+"""aiohttp's low-level server, for requests whose body is still arriving.
 
 aiohttp parses the framing of the body, keeps it in its stream reader, makes
 the client wait when that is full, and cancels the handler when the client
@@ -32,7 +32,8 @@ logger = logging.getLogger("proxy")
 
 _HEAD = b"POST / HTTP/1.1\r\nHost: -\r\n"
 """What aiohttp's parser gets of every head, with the framing of the body after it. It knows a list of methods, refuses
-white space that is allowed, and stops at an Upgrade that is only an offer (docs/decisions/006)."""
+white space that is allowed, and stops at an Upgrade that is only an offer
+(docs/decisions/006-strict-request-reader.md)."""
 
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -57,7 +58,7 @@ class _NothingToSend(web.StreamResponse):
 
 
 class StreamedBody:
-    """A body that is still on its way, in aiohttp's stream reader; a ``RequestBody``."""
+    """A body that is still arriving, in aiohttp's stream reader; a ``RequestBody``."""
 
     __slots__ = ("_content", "_error", "capacity", "size")
 
@@ -186,7 +187,7 @@ class StreamedExchange(asyncio.Transport):
     abort = close
 
     def pause_reading(self) -> None:
-        """Make the client wait: a body comes faster than it is taken."""
+        """Pause the client: its body arrives faster than it is read."""
         self._connection.socket.input.pause(Pause.BODY)
 
     def resume_reading(self) -> None:
@@ -219,7 +220,7 @@ def make_server(read_buffer: int) -> web.Server:
         access_log=None,
         auto_decompress=False,
         keepalive_timeout=_NEVER,
-        lingering_time=0,  # what is left of a body is thrown away by the connection
+        lingering_time=0,  # the connection discards what is left of a body
         tcp_keepalive=False,
         read_bufsize=read_buffer,
     )

@@ -1,4 +1,4 @@
-"""Bytes that wait on one client's connection, counted among all that wait for that client."""
+"""Bytes that wait on one connection, counted for its client."""
 
 from __future__ import annotations
 

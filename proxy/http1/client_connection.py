@@ -1,9 +1,9 @@
 """A client's connection: it owns the socket, reads strictly, and serves one request at a time.
 
-A simple request that came whole is offered to the gateway's fast path. Any
-other is served by a task of its own; one whose body is still on its way by
-aiohttp's server (``aiohttp_server``). What comes after a request is held
-until that is answered.
+A simple request that has arrived whole is offered to the gateway's fast path. Any
+other is served by a task of its own; one whose body is still arriving by
+aiohttp's server (``aiohttp_server``). Bytes after a request are held until it
+has been answered.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from proxy.http1.http_listener import Listener
 
 LINGERING_TIME = 5.0
-"""Seconds for which bytes are thrown away after the last answer. Precedent: nginx lingering_timeout 5s."""
+"""Seconds for which bytes are discarded after the last response. Precedent: nginx lingering_timeout 5s."""
 
 _PIECE = 16384
-"""Bytes of what is held that are read together; a head of the usual size, and a body that is not small, fit."""
+"""Bytes of what is held that are read together; a head of the usual size fits, and a small body."""
 
 _COPIES = 4
 """How often a head is held while its request is served: as it came, in lines, in parts, and as it is sent on."""
@@ -114,13 +114,13 @@ class ClientConnection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self.socket.input.resume)
 
     def pause_writing(self) -> None:
-        """Hear that the client is slow."""
+        """Note that the client is slow."""
         self.socket.set_slow(True)
         if self.exchange is not None:
             self.exchange.client_is_slow(True)
 
     def resume_writing(self) -> None:
-        """Hear that the client has caught up."""
+        """Note that the client has caught up."""
         self.socket.set_slow(False)
         if self.exchange is not None:
             self.exchange.client_is_slow(False)
@@ -140,10 +140,10 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def _may_read(self) -> bool:
-        """Whether what comes is read now.
+        """Whether arriving bytes are read now.
 
-        Nothing is while a request is served whose body is whole, nor a new one while the answers before it are not
-        taken.
+        They are not while a request is served whose body is complete, and a new request is not while earlier responses
+        wait to be read by the client.
         """
         if self._state is State.IDLE:
             return not self.socket.writer.is_slow
@@ -176,7 +176,7 @@ class ClientConnection(asyncio.Protocol):
             self._serve(reader.head, body)
         elif state is State.IDLE and reader.has_begun:
             self._state = TRANSITIONS[state]["first byte"]
-            if self._has_served:  # the first head of all has its time from connecting
+            if self._has_served:  # the first head has its time from connecting
                 self.listener.heads.begin(self, self.listener.options.head_timeout)
         return len(data) - len(rest)
 
@@ -203,7 +203,7 @@ class ClientConnection(asyncio.Protocol):
             self.exchange = TaskExchange(self, listener.handler.handle(self.stream(head, body)))
 
     def _break(self, error: ProtocolError) -> None:
-        """Read no more. A request that is served already ends with its body; otherwise the error is the answer."""
+        """Read no more. A request that is being served ends with its body; otherwise the error is the response."""
         self._is_broken = True
         if isinstance(self.exchange, StreamedExchange):
             self.exchange.body_broken(error)
@@ -215,7 +215,7 @@ class ClientConnection(asyncio.Protocol):
             self._linger("bad request")
 
     def head_is_late(self) -> None:
-        """Answer a head that is not here in time. A client that has not begun one has asked nothing: it gets none."""
+        """Answer a head that is late. A client that has not begun a head gets no response."""
         if self._state is State.READING:
             self._break(ProtocolError("The head of the request did not come in time.", 408))
         elif self._state is State.IDLE and not self._has_served:
@@ -224,7 +224,7 @@ class ClientConnection(asyncio.Protocol):
     # -- the end of an exchange, and of the connection
 
     def exchange_ended(self, keep_alive: bool) -> None:
-        """Go on after an exchange: with what was held, with waiting, or with the end."""
+        """After an exchange: read what was held, wait for the next request, or close."""
         self.exchange = None
         self.socket.buffered.release(_LARGE_HEAD)
         if self._state is not State.SERVING:
@@ -241,7 +241,7 @@ class ClientConnection(asyncio.Protocol):
             self.close()
 
     def _linger(self, why: str) -> None:
-        """Close in two steps: say that nothing more is sent, and throw away what still comes for a moment."""
+        """Close in two steps (lingering close): end our direction, and discard what still arrives for some seconds."""
         self._state = TRANSITIONS[self._state][why]
         self._is_broken = self._is_broken or bool(self.socket.input.held) or self._reader.head is None
         self.socket.end_sending()
@@ -271,7 +271,7 @@ class ClientConnection(asyncio.Protocol):
         return taken
 
     def _let_go(self) -> None:
-        """Give back what a connection has."""
+        """Release what the connection holds."""
         self.socket.release()
         self.listener.heads.end(self)
         self.listener.lingering.end(self)
@@ -283,13 +283,13 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def is_flushing(self) -> bool:
-        """Whether nothing more is to be done than that the client takes its answer."""
+        """Whether the only thing left is that the client reads its response."""
         return self.exchange is None and self.socket.is_flushing
 
     def stream(self, head: Head, body: bytes, *, has_written: bool = False) -> ClientStream:
         """Return the stream of a request that has come whole.
 
-        has_written: whether a part of the answer is with the client already.
+        has_written: whether a part of the response has been sent already.
         """
         stream = ClientStream(self, head, WholeBody(body), began=self._began)
         stream.has_written = has_written
@@ -299,9 +299,8 @@ class ClientConnection(asyncio.Protocol):
 def _peer(transport: asyncio.BaseTransport, announced: Peer | None) -> Peer:
     """Return the other end of a connection. After a PROXY header that is the client, for every purpose.
 
-    Also for trust: the proxy that announced it is trusted in this one thing, because a client can neither leave it
-    out nor add to it. Its X-Forwarded-For it passes on as the client wrote it, so only the client's own address can
-    say whether that is trusted.
+    Also for trust: the proxy is trusted for the PROXY header, which a client can neither leave out nor change. It
+    passes X-Forwarded-For on as the client wrote it, so whether that is trusted depends on the client's own address.
     """
     has_tls = transport.get_extra_info("sslcontext") is not None
     if announced is not None:

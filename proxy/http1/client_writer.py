@@ -1,4 +1,4 @@
-"""What goes to one client: bytes out, back-pressure, and how a client is found that takes nothing or has vanished."""
+"""The sending side of a client's connection: back-pressure, and finding a client that does not read or has vanished."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ClientWriter:
         self._wake()
 
     def reset(self) -> None:
-        """Cut the connection with a TCP reset: what waits is thrown away, the kernel's part of it too."""
+        """Cut the connection with a TCP reset: unsent bytes are discarded, also those in the kernel."""
         if self.transport is not None:
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self.transport.abort()

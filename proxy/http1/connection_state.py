@@ -1,4 +1,4 @@
-"""The life of a client's connection as a table."""
+"""The states of a client's connection, as a table."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class State(Enum):
     READING = "reading a head"
     SERVING = "serving a request"
     LINGERING = "lingering close"
-    """The last answer is sent; what still comes is thrown away. A close on bytes that were not read would reset the
-    connection, and the answer with it (RFC 9112, section 9.6)."""
+    """The last response has been sent; further bytes are discarded. A close with unread bytes would reset the
+    connection, and the client could lose the response (RFC 9112, section 9.6)."""
     DETACHED = "detached"
-    """The socket has another owner; the exchange that gave it away goes on to its end."""
+    """The socket has another owner; the exchange that detached it goes on to its end."""
     CLOSED = "closed"
     """No more is read. What is written is still sent."""
 

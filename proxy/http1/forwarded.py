@@ -1,11 +1,10 @@
-"""What the browser asked: scheme, host, port and the client's address, read once, from a trusted proxy only.
+"""Forwarding headers: the scheme, host, port and client of a request, read once, from a trusted proxy only.
 
-Proxies say it in many fields, some of them in several: lists, addresses with
-ports, five names for one scheme. Everybody who needs the answer (the origin
-check, limits, the access log, the hand-off, the upstream) takes it from
-here, so that no two can differ. What came under any of these names is
-written anew or left out, so that the upstream cannot read it otherwise
-either. docs/decisions/009-forwarding-headers.md.
+Proxies send them under many names: lists, addresses with ports, five names for
+the scheme. All uses (the origin check, limits, the access log, the hand-off,
+the upstream) take the result from here, so no two can differ. Each of these
+headers is written anew or removed, so the upstream cannot read it differently
+either (docs/decisions/009-forwarding-headers.md).
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from proxy.origin import DEFAULT_PORT
 _T = TypeVar("_T")
 
 _MOST_MEMBERS = 64
-"""Members of one field that are looked at. Each proxy in front adds one; chains have two to four. The field may have
-7,000, which a client can all make up to look trusted, and to look at all of them took 26 ms (issue 9)."""
+"""Members of one field that are read. Each proxy in front adds one; chains have two to four. The field may have
+7,000, which a client can all make up to look trusted, and reading all of them took 26 ms (issue 9)."""
 
 _REMEMBERED = 256
-"""Readings of a proxy's fields that are kept: 2 MiB at most."""
+"""Results for a proxy's fields that are kept: 2 MiB at most."""
 
 _LONGEST_REMEMBERED = 4096
 """Bytes of such fields, with the host."""
 
 _REMEMBERED_CLIENTS = 1024
-"""Readings that are kept of clients for whom no proxy speaks: an address and a host."""
+"""Results that are kept for clients without a trusted proxy: an address and a host."""
 
 _LONGEST_HOST = 262
 """Characters of a host with its port."""
@@ -50,12 +49,12 @@ _SCHEMES = {
     b"x-forwarded-https": (b"off", b"on"),
     b"front-end-https": (b"off", b"on"),
 }
-"""The names of the scheme, the first one counts, and what they say for http and for https.
+"""The headers of the scheme, in order of precedence, and their values for http and for https.
 
 ``ssl`` because gunicorn takes any other value of X-Forwarded-Protocol for http, and answers 400 where two differ."""
 
 _MOST_PROXIES_WRITE = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"))
-"""Beside any of these Forwarded is not believed: few proxies write it, and the others pass on what a client wrote."""
+"""Beside any of these Forwarded is not used: few proxies write it, and the others pass on what a client wrote."""
 
 _SPELLINGS = {
     **dict.fromkeys((b"http", b"ws", b"off", b"0", b"false", b"no"), "http"),
@@ -63,7 +62,7 @@ _SPELLINGS = {
 }
 _NODE = re.compile(r"(?:\[([^\]]*)\]|([0-9.]+))(?::(?:[0-9]{0,5}|_[A-Za-z0-9._-]*))?")
 """An address and perhaps a port (RFC 7239, section 6): Azure and IIS write one. An IPv6 address without brackets has
-none: nobody could tell where it begins."""
+none: it could not be known where it begins."""
 
 _WRITTEN = _MOST_PROXIES_WRITE | {b"x-forwarded-port", b"x-request-id"}
 """Fields that the upstream gets in any case; the others only where a trusted proxy wrote them."""
@@ -74,18 +73,18 @@ _MARKS = b' \t"'
 
 
 class OriginalRequest(NamedTuple):
-    """What the browser asked, as far as the gateway knows.
+    """The original request, as far as the gateway knows it.
 
-    client: its address; ``unix`` for who comes through a unix socket, ``unknown`` where nobody says one.
-    scheme: ``http`` or ``https``. is_scheme_known: False where it is http here and no trusted proxy says what it was
-    in front.
-    hosts: what the page's URL may have after the scheme: the host as it was asked, and the same with the port that a
-    proxy names where the host has none. Empty where HTTP/1.0 came without.
-    port: what the URL has, or means.
-    chain: the value of X-Forwarded-For for Dash: every address that was named (64 at most), and the peer's, without
+    client: its address; ``unix`` for a peer on a unix socket, ``unknown`` where no proxy names one.
+    scheme: ``http`` or ``https``. is_scheme_known: False where it is http here and no trusted proxy names the scheme in
+    front of it.
+    hosts: what the page's URL may have after the scheme: the host of the request, and the same with the port that a
+    proxy names where the host has none. Empty for HTTP/1.0 without a Host.
+    port: of the URL, or the scheme's default.
+    chain: the value of X-Forwarded-For for Dash: every address in front (64 at most), and the peer's, without
     ports, as nginx and HAProxy write it.
     fields: for the upstream, all but X-Forwarded-For and the request id. lines: the same as bytes, with line ends.
-    request_id: a trusted proxy's; None where it gave none.
+    request_id: a trusted proxy's; None where it sent none.
     """
 
     client: str
@@ -100,18 +99,18 @@ class OriginalRequest(NamedTuple):
 
     @property
     def host(self) -> str:
-        """The host as it was asked, with its port if it had one."""
+        """The host of the request, with its port if it had one."""
         return self.hosts[0] if self.hosts else ""
 
     @property
     def is_secure(self) -> bool:
-        """Whether the browser's own connection is encrypted, as far as anybody said."""
+        """Whether the browser's own connection is encrypted, as far as it is known."""
         return self.scheme == "https"
 
     def fields_of(self, request_id: str, upstream: str) -> Fields:
-        """Return the fields that tell an upstream about the client.
+        """Return the forwarding headers for an upstream.
 
-        request_id: used where no proxy has given one. upstream: its name.
+        request_id: used where no proxy has sent one. upstream: its name.
         """
         given = self.request_id or request_id.encode()
         return ((b"X-Forwarded-For", self._addresses(upstream)), *self.fields, (b"X-Request-ID", given))
@@ -124,16 +123,16 @@ class OriginalRequest(NamedTuple):
     def _addresses(self, upstream: str) -> bytes:
         """Return the value of X-Forwarded-For.
 
-        The service is told the client alone: it does not know whom the gateway trusts, and is to name the same client
-        for a socket that is tunnelled as for one that is handed over.
+        The service gets the client's address alone: it does not know the gateway's trusted proxies, and must see the
+        same client for a tunnelled socket as for one that is handed over.
         """
         return self.client.encode("latin-1") if upstream == "ws" else self.chain
 
 
 class ForwardedReader:
-    """Reads what the browser asked.
+    """Reads forwarding headers.
 
-    trusted: the proxies in front that are believed (``gateway.trusted_proxies``).
+    trusted: the proxies in front that are trusted (``gateway.trusted_proxies``).
     """
 
     def __init__(self, trusted: Trusted = ()) -> None:
@@ -142,39 +141,39 @@ class ForwardedReader:
         self._remembered_client = lru_cache(_REMEMBERED_CLIENTS)(self._read)
 
     def read(self, head: Head, peer: Peer) -> OriginalRequest:
-        """Read it from the head of a request. peer: who sends it. What was read is remembered."""
-        host, words = head.host, head.block.forwarding
-        if words and not is_trusted(peer.address, self._trusted):
-            words = ()
-        if not words and len(host) <= _LONGEST_HOST:
+        """Read the head of a request. peer: of its connection. The result is remembered."""
+        host, forwarding = head.host, head.block.forwarding
+        if forwarding and not is_trusted(peer.address, self._trusted):
+            forwarding = ()
+        if not forwarding and len(host) <= _LONGEST_HOST:
             return self._remembered_client(peer, host, ())
-        if len(host) + sum([len(name) + len(value) for name, value in words]) > _LONGEST_REMEMBERED:
-            return self._read(peer, host, words)
-        given = _request_id(words)
+        if len(host) + sum([len(name) + len(value) for name, value in forwarding]) > _LONGEST_REMEMBERED:
+            return self._read(peer, host, forwarding)
+        given = _request_id(forwarding)
         if given is None:
-            return self._remembered(peer, host, words)
-        # It is another one each time, and all the rest is the same for one client.
-        rest = tuple(field for field in words if field[0].lower() != b"x-request-id")
+            return self._remembered(peer, host, forwarding)
+        # The id differs each time, and all the rest is the same for one client.
+        rest = tuple(field for field in forwarding if field[0].lower() != b"x-request-id")
         return self._remembered(peer, host, rest)._replace(request_id=given)
 
-    def _read(self, peer: Peer, host: bytes, words: Fields) -> OriginalRequest:
-        """Read it. words: a trusted proxy's, nobody else's."""
+    def _read(self, peer: Peer, host: bytes, forwarding: Fields) -> OriginalRequest:
+        """Read the forwarding headers of a trusted proxy; empty for any other peer."""
         client = address_of(peer.address) or peer.address
         chain = client
-        scheme, asked, said_port = None, None, None
-        if words:
-            said: dict[bytes, list[bytes]] = {}
-            for name, value in words:
-                said.setdefault(name.lower(), []).append(value)
-            forwarded = said.get(b"forwarded", ()) if _MOST_PROXIES_WRITE.isdisjoint(said) else ()
+        scheme, asked, forwarded_port = None, None, None
+        if forwarding:
+            by_name: dict[bytes, list[bytes]] = {}
+            for name, value in forwarding:
+                by_name.setdefault(name.lower(), []).append(value)
+            forwarded = by_name.get(b"forwarded", ()) if _MOST_PROXIES_WRITE.isdisjoint(by_name) else ()
             elements = [_pairs(member) for member in _from_last(forwarded)]
-            hops = [_node(hop) for hop in _hops(said, elements)]
+            hops = [_node(hop) for hop in _hops(by_name, elements)]
             client = self._client(client, hops)
-            # Nothing that others could read as an address stands for a unix socket.
+            # No text that a program could read as an address stands for a unix socket.
             chain = ", ".join((*reversed(hops), *([] if hops and peer.address == "unix" else [chain])))
-            scheme = _first(_scheme, said, _SCHEMES, elements, b"proto")
-            asked = _first(_host, said, _HOSTS, elements, b"host")
-            said_port = _first(_port, said, (b"x-forwarded-port",), (), b"")
+            scheme = _first(_scheme, by_name, _SCHEMES, elements, b"proto")
+            asked = _first(_host, by_name, _HOSTS, elements, b"host")
+            forwarded_port = _first(_port, by_name, (b"x-forwarded-port",), (), b"")
         is_known = scheme is not None or peer.scheme == "https"
         scheme = scheme or peer.scheme
         asked = asked or host.decode("latin-1")
@@ -182,18 +181,18 @@ class ForwardedReader:
         bare, port = _split(asked)
         if port is None:
             port = DEFAULT_PORT[scheme]
-            # 80 and 443 mean what the scheme means: the other one is the listener of an inner proxy.
-            if said_port is not None and said_port not in DEFAULT_PORT.values():
-                port = said_port
+            # 80 and 443 are the schemes' defaults: the one of the other scheme is the listener of an inner proxy.
+            if forwarded_port is not None and forwarded_port not in DEFAULT_PORT.values():
+                port = forwarded_port
                 hosts = (asked, f"{bare}:{port}") if asked else ()
-        fields = tuple(_written(words, client, scheme, asked, port))
+        fields = tuple(_written(forwarding, client, scheme, asked, port))
         lines = b"".join([b"%b: %b\r\n" % field for field in fields])
         return OriginalRequest(
-            client, scheme, is_known, hosts, port, chain.encode("latin-1"), fields, lines, _request_id(words)
+            client, scheme, is_known, hosts, port, chain.encode("latin-1"), fields, lines, _request_id(forwarding)
         )
 
     def _client(self, address: str, hops: Iterable[str]) -> str:
-        """Return the client's address: the last one that no trusted proxy stands for. address: the peer's."""
+        """Return the client's address: the last one that is not a trusted proxy's. address: the peer's."""
         for hop in hops:
             address = hop
             if not is_trusted(address, self._trusted):
@@ -201,16 +200,16 @@ class ForwardedReader:
         return address
 
 
-def _hops(said: Mapping[bytes, list[bytes]], elements: Iterable[Mapping[bytes, bytes]]) -> Iterable[bytes]:
+def _hops(by_name: Mapping[bytes, list[bytes]], elements: Iterable[Mapping[bytes, bytes]]) -> Iterable[bytes]:
     """Return the addresses in front, from the last one on: those of one field, because each names them all."""
     for name in _ADDRESSES:
-        if hops := [hop for hop in _from_last(said.get(name, ())) if hop]:
+        if hops := [hop for hop in _from_last(by_name.get(name, ())) if hop]:
             return hops
     return [hop for element in elements if (hop := element.get(b"for"))]
 
 
 def _from_last(values: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the members of a field from the last one on, and no more than could be meant."""
+    """Yield the members of a field from the last one on, ``_MOST_MEMBERS`` at most."""
     left = _MOST_MEMBERS
     for value in reversed(list(values)):
         for part in reversed(value.rsplit(b",", left)[-left:] if left else ()):
@@ -219,7 +218,7 @@ def _from_last(values: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _from_first(values: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the members of a field from the first one on, and no more than could be meant."""
+    """Yield the members of a field from the first one on, ``_MOST_MEMBERS`` at most."""
     left = _MOST_MEMBERS
     for value in values:
         for part in value.split(b",", left)[:left] if left else ():
@@ -235,17 +234,17 @@ def _pairs(element: bytes) -> dict[bytes, bytes]:
 
 def _first(
     read: Callable[[bytes], _T | None],
-    said: Mapping[bytes, list[bytes]],
+    by_name: Mapping[bytes, list[bytes]],
     names: Iterable[bytes],
     elements: Iterable[Mapping[bytes, bytes]],
     parameter: bytes,
 ) -> _T | None:
     """Return the first value that can be read: each proxy appends its own, so that one is the browser's.
 
-    names: of the fields, the first one that says something counts. parameter: of an element of Forwarded.
+    names: of the fields, in order of precedence. parameter: of an element of Forwarded.
     """
     for name in names:
-        for member in _from_first(said.get(name, ())):
+        for member in _from_first(by_name.get(name, ())):
             if (value := read(member)) is not None:
                 return value
     for element in reversed(list(elements)):
@@ -297,19 +296,20 @@ def _node(hop: bytes) -> str:
     return _known_node(hop.decode("latin-1")) if len(hop) <= 128 else UNKNOWN_ADDRESS
 
 
-def _request_id(words: Fields) -> bytes | None:
-    given = next((value for name, value in words if name.lower() == b"x-request-id"), b"")
+def _request_id(forwarding: Fields) -> bytes | None:
+    given = next((value for name, value in forwarding if name.lower() == b"x-request-id"), b"")
     return given if _REQUEST_ID.fullmatch(given) else None
 
 
-def _written(words: Fields, client: str, scheme: str, host: str, port: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield what the upstream is told: three fields, and what else a trusted proxy said, so that it says the same."""
+def _written(forwarding: Fields, client: str, scheme: str, host: str, port: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the fields for the upstream: three of them, and the others that a trusted proxy sent, with the same
+    values."""
     yield b"X-Forwarded-Proto", scheme.encode()
     if host and "," not in host:  # HTTP/1.0 may come without; a host may hold a comma, a list of hosts may not
         yield b"X-Forwarded-Host", host.encode("latin-1")
     yield b"X-Forwarded-Port", b"%d" % port
     again = set(_WRITTEN)
-    for name, value in words:
+    for name, value in forwarding:
         key = name.lower()
         if key in again:
             continue

@@ -1,12 +1,12 @@
-"""Header fields: which ones travel, which ones end here, and which ones are ours to write.
+"""Header fields: which ones are forwarded, which ones are removed, and which ones are added.
 
 Three rules, in this order (RFC 9110, section 7.6.1):
 
-1. Hop-by-hop fields, and those that ``Connection`` names, end here.
-2. What only a proxy may say (``X-Forwarded-*``, ``X-Request-ID`` and their
-   kin) is removed; ``forwarded`` writes it anew, from who is trusted to say it.
-3. Our own fields come last, so that nothing a client nominates in
-   ``Connection`` can remove them.
+1. Hop-by-hop fields, and those that ``Connection`` names, are not forwarded.
+2. Forwarding headers (``X-Forwarded-*``, ``X-Request-ID`` and similar ones) are
+   removed; ``forwarded`` writes them anew, with those of a trusted proxy.
+3. Added headers come last, so that a client cannot remove them by naming them
+   in ``Connection``.
 
 Everything else keeps its spelling, its order and its bytes.
 """
@@ -62,13 +62,13 @@ FORWARDING_HEADERS = frozenset(
         b"x-url-scheme",
     )
 )
-"""Fields beside ``X-Forwarded-*`` in which proxies say what a browser asked (``forwarded`` reads them)."""
+"""Forwarding headers beside ``X-Forwarded-*`` (``forwarded`` reads them)."""
 
 _ENDS_HERE = HOP_BY_HOP | FORWARDING_HEADERS
 
-_A_SERVERS_WORD = frozenset((b"script-name", b"path-info"))
-"""With an underscore these are variables of a WSGI server, not fields. gunicorn takes ``SCRIPT_NAME`` from whoever
-connects from loopback, as we do, and cuts it off the path: ``/login/x`` would become ``/x``, behind every check."""
+_WSGI_VARIABLES = frozenset((b"script-name", b"path-info"))
+"""With an underscore these are variables of a WSGI server, not fields. gunicorn takes ``SCRIPT_NAME`` from any peer on
+loopback, and the gateway is one, and cuts it off the path: ``/login/x`` would become ``/x``, after every check."""
 
 _LENGTH = re.compile(rb"(?=[0-9])0*+([0-9]{0,18}+)")
 _HOST = re.compile(
@@ -77,11 +77,11 @@ _HOST = re.compile(
 
 
 _NOT_SIMPLE = HOP_BY_HOP - {b"connection"} | {b"expect"}
-"""Fields that take more than to leave them out; those of a WebSocket handshake too, which begin all alike."""
+"""Fields that need more than to be left out; those of a WebSocket handshake too, which all begin alike."""
 
 
 class HeaderBlock:
-    """The fields of a head, in their order and by name. What is asked more than once is worked out once.
+    """The fields of a head, in their order and by name. Results that are needed more than once are computed once.
 
     ``index``: values by name, the names in lower case.
     """
@@ -107,27 +107,28 @@ class HeaderBlock:
 
     @cached_property
     def forwarding(self) -> Fields:
-        """Those that only a proxy may write."""
+        """The forwarding headers."""
         if not any([is_forwarding_header(name) for name in self.index]):
             return ()
         return tuple(field for field in self.fields if is_forwarding_header(field[0].lower()))
 
     @cached_property
     def left_out(self) -> frozenset[bytes]:
-        """The names, in lower case, of those that do not travel: hop-by-hop ones, and those of a proxy."""
+        """The names, in lower case, of those that are not forwarded: hop-by-hop fields and forwarding headers."""
         ending = _nominated(self.index.get(b"connection", ()))
         return frozenset([name for name in self.index if not _travels(name, ending)])
 
     @cached_property
     def end_to_end(self) -> bytes:
-        """The lines of those that travel (RFC 9110, section 7.6.1): no hop-by-hop ones, and none of a proxy."""
+        """The lines of those that are forwarded (RFC 9110, section 7.6.1): no hop-by-hop fields, no forwarding
+        headers."""
         left_out = self.left_out
         fields = [field for field in self.fields if field[0].lower() not in left_out] if left_out else self.fields
         return b"".join([b"%b: %b\r\n" % field for field in fields])
 
     @cached_property
     def is_simple(self) -> bool:
-        """Whether nothing is in it that a proxy must act on other than to leave it out."""
+        """Whether no field in it needs more of a proxy than to be left out."""
         index = self.index
         if not _NOT_SIMPLE.isdisjoint(index) or any([name.startswith(b"sec-websocket-") for name in index]):
             return False
@@ -146,7 +147,7 @@ class Head:
     version: for example (1, 1).
     fields: names and values, spelling and order kept. block: the same, where it is known already.
     has_body: whether the client announced a body, even an empty chunked one.
-    is_simple: whether the request is HTTP/1.1, can be forwarded as it is, and asks nothing of a proxy.
+    is_simple: whether the request is HTTP/1.1, can be forwarded unchanged, and needs nothing of a proxy.
     """
 
     __slots__ = ("block", "has_body", "is_simple", "method", "target", "version")
@@ -198,7 +199,7 @@ def tokens(values: Iterable[bytes]) -> list[bytes]:
 
 
 def plain_length(value: bytes) -> bytes | None:
-    """Return a Content-Length as everybody reads it, without zeros in front; None where it is none, or above 10**18."""
+    """Return a Content-Length without leading zeros; None where it is not a number, or above 10**18."""
     found = _LENGTH.fullmatch(value)
     return None if found is None else found[1] or b"0"
 
@@ -217,9 +218,9 @@ def request_head(head: Head, target: str, added: Fields, *, body: bytes = b"", u
     """Serialise the head that goes to the upstream.
 
     target: the request target to send, latin-1.
-    added: what the gateway says of the client (``forwarded``), and of its user (``auth``).
+    added: the forwarding headers (``forwarded``), and the identity headers (``auth``).
     body: the framing field of the body, ``Transfer-Encoding: chunked`` or
-        empty: a Content-Length travels as the client wrote it.
+        empty: a Content-Length is forwarded as the client wrote it.
     upgrade: True for a WebSocket handshake, whose Connection and Upgrade are meant for the upstream.
     """
     line = f"{head.method} {target} HTTP/1.1\r\n".encode("latin-1")
@@ -232,7 +233,7 @@ def request_head(head: Head, target: str, added: Fields, *, body: bytes = b"", u
 
 
 def _handshake_lines(head: Head) -> bytes:
-    """Return what travels of a WebSocket handshake: Connection and Upgrade are meant for the upstream too."""
+    """Return the forwarded lines of a WebSocket handshake: Connection and Upgrade are meant for the upstream too."""
     left_out = head.block.left_out
     wanted = {b"upgrade": b"websocket", b"connection": b"Upgrade"}
     lines = []
@@ -264,7 +265,7 @@ def response_head(
     for name, value in headers:
         key = name.lower()
         if key == b"content-length" and value != b"0" and (status < 200 or status == 204):
-            continue  # there is none (RFC 9110, section 8.6), and some would wait for it
+            continue  # there is no body (RFC 9110, section 8.6), and some clients would wait for it
         if key not in HOP_BY_HOP and key not in ending:
             lines.append(name + b": " + value)
     lines += [name + b": " + value for name, value in added]
@@ -289,7 +290,7 @@ def _travels(key: bytes, ending: frozenset[bytes]) -> bool:
 
 
 def is_forwarding_header(key: bytes) -> bool:
-    """Tell whether a field, in lower case, is one that only a proxy may write."""
+    """Tell whether a field, in lower case, is a forwarding header."""
     return key.startswith(b"x-forwarded-") or key in FORWARDING_HEADERS
 
 
@@ -297,18 +298,18 @@ _ONE_NAME = bytes.maketrans(b"_.", b"--")
 
 
 def folded(name: bytes) -> bytes:
-    """Return the name that ``X-User``, ``x_user`` and ``X.User`` have in common: CGI and its heirs fold them."""
+    """Return the name that ``X-User``, ``x_user`` and ``X.User`` have in common: CGI and its successors fold them."""
     return name.lower().translate(_ONE_NAME)
 
 
 def _is_an_alias(key: bytes) -> bool:
-    """Tell whether some server would read this name as one of the fields that are guarded here.
+    """Tell whether some server would read this name as one of the fields that are removed here.
 
-    A WSGI server hands ``X_Forwarded_For`` and ``X-Forwarded-For`` to the
+    A WSGI server gives ``X_Forwarded_For`` and ``X-Forwarded-For`` to the
     application under one name (PEP 3333), and CGI did so with
-    ``X.Forwarded.For``; that must not be a way around the rules above.
+    ``X.Forwarded.For``; that must not bypass the rules above.
     """
     plain = key.translate(_ONE_NAME)
     if plain == key:
         return False
-    return is_forwarding_header(plain) or plain in HOP_BY_HOP or plain in _ESSENTIAL or plain in _A_SERVERS_WORD
+    return is_forwarding_header(plain) or plain in HOP_BY_HOP or plain in _ESSENTIAL or plain in _WSGI_VARIABLES

@@ -1,4 +1,4 @@
-"""All connections of clients: how one is made, what holds for them, and how they end."""
+"""All connections of clients: their protocol factory, their options, and how they are closed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SWEEP = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ListenerOptions:
-    """What holds for clients: what a reload may change.
+    """The options of clients' connections: what a reload may change.
 
     limits: of the heads of requests. head_timeout, send_timeout,
     keepalive_timeout: seconds. read_buffer: bytes of a request body held
@@ -58,7 +58,7 @@ class Listener:
         self.streaming = make_server(options.read_buffer)
         self._slow_readers = SlowReaders(self._writers)
         self._dead_peers = DeadPeers(self._writers)
-        self._connections: dict[ClientConnection, None] = {}  # in the order in which they came
+        self._connections: dict[ClientConnection, None] = {}  # oldest first
         self._idle_sweep = PeriodicSweep(self._close_timed_out)
         self._change = asyncio.Event()
 

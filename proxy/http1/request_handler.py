@@ -1,4 +1,4 @@
-"""What a client's connection calls on the gateway, and what it tells the exchange that it serves.
+"""The interfaces between a client's connection, the gateway, and the exchange that is being served.
 
 The gateway implements ``RequestHandler``; ``http1`` knows nothing else of it.
 """
@@ -22,17 +22,17 @@ class ActiveExchange(Protocol):
     """
 
     def client_left(self) -> None:
-        """Hear that the client's connection is gone."""
+        """The client's connection has ended."""
 
     def cut(self) -> None:
-        """End: the gateway stops, and the timeout of its drain has ended."""
+        """End at once: the gateway stops, and the timeout of its drain has passed."""
 
     def client_is_slow(self, is_slow: bool) -> None:
-        """Hear that the client takes no more bytes for now, or takes them again."""
+        """The client reads too slowly, or has caught up."""
 
 
 class RequestHandler(Protocol):
-    """What is done with requests: the gateway, for all connections of a listener.
+    """Serves requests, for all connections of a listener: the gateway.
 
     For each request a connection calls ``offer_simple``, if it is simple and
     whole, and ``handle``, if it is not or was declined. For bytes that are no
@@ -45,12 +45,13 @@ class RequestHandler(Protocol):
     async def handle(self, stream: ClientStream) -> SentResponse:
         """Serve one request. Cancelled when the client leaves, and when the gateway has stopped waiting for it.
 
-        Returns when the client has taken the answer but for what may wait for it; raises nothing else than
+        Returns when the client has read the response, except for what fits into the write buffer; raises nothing but
         CancelledError.
         """
 
     def refuse(self, stream: ClientStream, status: int, message: str) -> None:
-        """Write the answer to what cannot be read as a request, or is too large or too slow. The connection ends then.
+        """Write the response to a request that cannot be read, or is too large or too slow. The connection is closed
+        then.
 
         message: one sentence. It reaches the client if it is about a limit, and the log if not.
         """
