@@ -51,8 +51,8 @@ class ClientConnection(asyncio.Protocol):
     transport knows. slot: what the connection counts as; it is released at its end. None where it is not counted.
 
     ``options`` are those that held when it began. ``exchange``: the one that is served; None between two.
-    ``received``: bytes that came. ``idle_since``: when the last exchange ended, or the connection began; the loop's
-    clock.
+    ``received``: bytes that came. ``idle_since``: when the last exchange ended, or the connection began; monotonic
+    seconds.
     """
 
     __slots__ = (
@@ -111,7 +111,7 @@ class ClientConnection(asyncio.Protocol):
         transport = self.socket.transport
         if len(data) >= self._large_read and transport is not None and not transport.is_closing():
             pause_after_large_read(transport, self, len(data))
-            asyncio.get_running_loop().call_soon(self.socket.input.resume)
+            self.listener.loop.call_soon(self.socket.input.resume)
 
     def pause_writing(self) -> None:
         """Note that the client is slow."""
@@ -232,7 +232,7 @@ class ClientConnection(asyncio.Protocol):
             self.listener.ended(self)
         elif keep_alive and not self._has_rest:
             self._state = TRANSITIONS[self._state]["answered"]
-            self.idle_since = asyncio.get_running_loop().time()
+            self.idle_since = time.monotonic()
             self._reader.next()
             self._read_held()
         elif self._has_rest or self.socket.input.held:
@@ -253,7 +253,7 @@ class ClientConnection(asyncio.Protocol):
         self.socket.close()
 
     def close_if_idle(self, since: float) -> None:
-        """Close, if no request has been under way from ``since`` on (the loop's clock), not even a part of its head."""
+        """Close, if no request, and no part of one, has been under way from ``since`` on (monotonic seconds)."""
         if (
             self._state is State.IDLE
             and self.idle_since <= since

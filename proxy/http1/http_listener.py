@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -48,6 +49,7 @@ class Listener:
     """
 
     def __init__(self, handler: RequestHandler, options: ListenerOptions) -> None:
+        self.loop = asyncio.get_running_loop()  # to ask for it costs a system call each time
         self.handler = handler
         self.options = options
         self.is_leaving = False
@@ -85,7 +87,7 @@ class Listener:
     def opened(self, connection: ClientConnection) -> None:
         """Note that a connection has begun."""
         self._connections[connection] = None
-        connection.idle_since = asyncio.get_running_loop().time()
+        connection.idle_since = time.monotonic()
         self.heads.begin(connection, self.options.head_timeout)
         self._slow_readers.start(self.options.send_timeout)
         self._dead_peers.start()
@@ -103,7 +105,7 @@ class Listener:
         self.is_leaving = True
 
     def close_idle(self, since: float) -> None:
-        """Close the connections on which no request has been under way from ``since`` on (the loop's clock)."""
+        """Close the connections on which no request has been under way from ``since`` on (monotonic seconds)."""
         for connection in self.connections:
             connection.close_if_idle(since)
 
@@ -143,7 +145,7 @@ class Listener:
 
     def _close_timed_out(self, _: float) -> Pass:
         """Close connections whose keep-alive timeout has ended."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         for connection in self.connections:
             connection.close_if_idle(now - connection.options.keepalive_timeout)
         yield

@@ -22,8 +22,7 @@ class TaskExchange:
 
     def __init__(self, connection: ClientConnection, work: Coroutine[Any, Any, SentResponse]) -> None:
         self._connection = connection
-        loop = asyncio.get_running_loop()
-        self._task = loop.create_task(work, name=f"request of {connection.peer.address}")
+        self._task = connection.listener.loop.create_task(work, name=f"request of {connection.peer.address}")
         self._task.add_done_callback(self._ended)
 
     def client_left(self) -> None:

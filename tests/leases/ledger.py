@@ -166,6 +166,7 @@ def close_sockets(handoff: Handoff) -> None:
 
 def forget_readings(server: Server) -> None:
     """Have the gateway forget what it remembers of clients: a bounded memory, which no client leaves behind."""
+    request_reader._read_remembered.cache_clear()
     reader = server._gateway.runtime.reader
     reader._remembered.cache_clear()
     reader._remembered_client.cache_clear()
