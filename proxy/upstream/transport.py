@@ -124,7 +124,8 @@ class UpstreamTransport(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._buffer)
         self.has_tls = transport.get_extra_info("sslcontext") is not None
-        tls.bound(transport, self._buffer)
+        if self.has_tls:
+            tls.bound(transport, self._buffer)
         lent = transport.get_extra_info("socket")
         keep_alive(lent)
         self._descriptor: int = lent.fileno()

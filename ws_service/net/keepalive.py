@@ -44,8 +44,9 @@ def keep_alive(lent: socket.socket | None) -> None:
     if lent is None or lent.family == getattr(socket, "AF_UNIX", None):
         return
     with suppress(OSError, ValueError):  # the peer has gone already; the next read reports it
-        # One object of our own: uvloop makes a new one, with system calls, for each option.
-        sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
+        # One object of our own: uvloop makes a new one, with system calls, for each option. The family is of no account
+        # for options, and asking for the real one costs more than the object.
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, lent.fileno())
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for option, value in _OPTIONS:
