@@ -95,7 +95,7 @@ class Cell:
 def cells() -> Iterator[Cell]:
     late, away = Outcome.UPSTREAM_TIMEOUT, Outcome.UPSTREAM_UNREACHABLE
     began, connected = "did not begin to answer within {} s", "finish a TLS handshake within {} s"
-    hears, returned = "did not say within {} s who may pass", "did not come back within {} s"
+    hears, returned = "did not answer the auth request within {} s", "did not come back within {} s"
     queued, shook = "could take no other request within {} s", "did not answer the WebSocket handshake within {} s"
     yield Cell("fast path", "response", GET, once, late, began)
     yield Cell("fast path", "response", CALLBACK, once, late, began, "with a body")

@@ -80,7 +80,7 @@ class AuthRules:
         rules = {match.rule for match in matches if match.rule}
         if len(rules) > 1:
             raise ClientError(
-                "The request's path can be read in more than one way, and different rules say who may pass.",
+                "The request's path can be read in more than one way, and different auth rules could apply.",
                 advice="Write it without //, dot segments, ; and \\, and percent-encode once.",
             )
         return next(iter(rules), None)

@@ -96,9 +96,9 @@ class ForwardAuth:
             result = await self._send(rule, request_head(subrequest, rule.ask, fields))
         except TimeoutError:
             raise UpstreamTimeout(
-                f"The upstream dash did not say within {self._timeout:g} s who may pass.",
+                f"The upstream dash did not answer the auth request within {self._timeout:g} s.",
                 advice="For the operator: gateway.timeouts.auth in the configuration is the limit.",
-                detail=f"{rule.name}: the upstream dash did not say within {self._timeout:g} s who may pass",
+                detail=f"{rule.name}: the upstream dash did not answer the auth request within {self._timeout:g} s",
             ) from None
         except ProxyError as error:
             error.detail = f"{rule.name}: {error.detail or error.message}"
@@ -147,14 +147,14 @@ class ForwardAuth:
                     body += await connection.read()
         if _DASH_PAGE in body:
             raise UpstreamError(
-                "The upstream dash has no path that says who may pass: it answers with its page.",
+                "The upstream dash has no route for the auth request: it answers with its page.",
                 advice=f"For the operator: gateway.{rule.name}.ask in the configuration must name a route that "
                 "the Dash server has.",
             )
         if len(body) > _MAX_BODY:
             raise UpstreamError(
-                f"The upstream dash sent more than {_MAX_BODY} bytes when it was asked who may pass.",
-                advice=f"For the operator: what gateway.{rule.name}.ask names should say yes in an empty body.",
+                f"The upstream dash answered the auth request with more than {_MAX_BODY} bytes.",
+                advice=f"For the operator: what gateway.{rule.name}.ask names should answer 2xx with an empty body.",
             )
 
 

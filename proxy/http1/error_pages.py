@@ -1,4 +1,4 @@
-"""What an error looks like: a page for a person who waits for one, JSON for everything else."""
+"""The body of an error response: a page for browsers, JSON for programs."""
 
 from __future__ import annotations
 

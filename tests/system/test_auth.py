@@ -272,7 +272,7 @@ def test_a_dash_that_does_not_answer_denies_every_request(service: Service, tmp_
         for message in (request("GET /"), handshake("/live")):
             answer = gateway.ask(message)
             assert answer.status == 504
-            assert answer.json()["error"] == "The upstream dash did not say within 0.3 s who may pass."
+            assert answer.json()["error"] == "The upstream dash did not answer the auth request within 0.3 s."
             assert silent.accept().read_message().line == "GET /auth HTTP/1.1"
 
 

@@ -243,19 +243,19 @@ PAGE = b'<html><div id="react-entry-point"></div><script id="_dash-config" type=
 @pytest.mark.parametrize(
     ("answer", "status", "sentence"),
     [
-        (b"", 504, "The upstream dash did not say within 0.2 s who may pass."),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", 504, "did not say within 0.2 s who may pass"),
+        (b"", 504, "The upstream dash did not answer the auth request within 0.2 s."),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", 504, "did not answer the auth request within 0.2 s"),
         (b"nonsense\r\n\r\n", 502, "The upstream dash"),
         (SWITCH, 502, "switched protocols, which nothing had asked for"),
         (
             b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(PAGE) + PAGE,
             502,
-            "has no path that says who may pass: it answers with its page",
+            "has no route for the auth request: it answers with its page",
         ),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n" + b"a" * 70000,
             502,
-            "sent more than 65536 bytes when it was asked who may pass",
+            "answered the auth request with more than 65536 bytes",
         ),
     ],
     ids=["silent", "never ends", "nonsense", "101", "a page of Dash", "large"],
