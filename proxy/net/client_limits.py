@@ -157,7 +157,7 @@ class ClientLimits:
         if most is None or self.buffered.of(key) + size <= most:
             return Admitted(Slot(self.buffered, key, size))
         what = f"{self.buffered.of(key)} bytes wait on connections of {key} that are not read, and {size} more would"
-        error = TooMany("More waits for your address than may.", detail=what, retry_after=_RETRY)
+        error = TooMany("More bytes wait for your address than one client may have.", detail=what, retry_after=_RETRY)
         notice = f"{what} exceed gateway.limits.buffered_per_client ({most}); such a connection is cut"
         return self._reject(error, key, "buffered_per_client", notice, now)
 
