@@ -170,6 +170,8 @@ def forget_readings(server: Server) -> None:
     reader = server._gateway.runtime.reader
     reader._remembered.cache_clear()
     reader._remembered_client.cache_clear()
+    request_reader._read_remembered.cache_clear()
+    response_reader._read_remembered.cache_clear()
 
 
 def descriptors() -> dict[str, str]:
