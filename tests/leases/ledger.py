@@ -166,7 +166,6 @@ def close_sockets(handoff: Handoff) -> None:
 
 def forget_readings(server: Server) -> None:
     """Have the gateway forget what it remembers of clients: a bounded memory, which no client leaves behind."""
-    request_reader._read_remembered.cache_clear()
     reader = server._gateway.runtime.reader
     reader._remembered.cache_clear()
     reader._remembered_client.cache_clear()
@@ -187,8 +186,6 @@ def descriptors() -> dict[str, str]:
 
 def objects() -> Counter[str]:
     """Return how many objects there are of each class of gateway and service: what is written later is counted too."""
-    for reader in (request_reader, response_reader):  # what is remembered of heads is bounded, and no leak
-        reader._read_remembered.cache_clear()
     gc.collect()
     kinds = Counter(type(each) for each in gc.get_objects())
     return Counter(
