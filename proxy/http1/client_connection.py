@@ -9,7 +9,6 @@ has been answered.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, cast
 
 from proxy.http1.aiohttp_server import StreamedExchange
@@ -160,7 +159,7 @@ class ClientConnection(asyncio.Protocol):
         if self._is_broken or state is State.CLOSED:
             return len(data)
         if state is State.IDLE:
-            self._began = time.monotonic()
+            self._began = self.listener.loop.time()
         try:
             body, rest = reader.feed(data)
         except ProtocolError as error:
@@ -226,15 +225,17 @@ class ClientConnection(asyncio.Protocol):
     def exchange_ended(self, keep_alive: bool) -> None:
         """After an exchange: read what was held, wait for the next request, or close."""
         self.exchange = None
-        self.socket.buffered.release(_LARGE_HEAD)
+        if self._reader.head_size > self.options.read_buffer:
+            self.socket.buffered.release(_LARGE_HEAD)
         if self._state is not State.SERVING:
             self._let_go()
             self.listener.ended(self)
         elif keep_alive and not self._has_rest:
             self._state = TRANSITIONS[self._state]["answered"]
-            self.idle_since = time.monotonic()
+            self.idle_since = self.listener.loop.time()
             self._reader.next()
-            self._read_held()
+            if self.socket.input.held:
+                self._read_held()
         elif self._has_rest or self.socket.input.held:
             self._linger("bytes left")
         else:
@@ -254,11 +255,8 @@ class ClientConnection(asyncio.Protocol):
 
     def close_if_idle(self, since: float) -> None:
         """Close, if no request, and no part of one, has been under way from ``since`` on (monotonic seconds)."""
-        if (
-            self._state is State.IDLE
-            and self.idle_since <= since
-            and not (self.socket.input.held or self._reader.has_begun)
-        ):
+        has_begun = self._reader.has_begun or self.socket.input.held
+        if self._state is State.IDLE and self.idle_since <= since and not has_begun:
             self.close()
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:

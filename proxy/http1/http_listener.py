@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -49,7 +48,7 @@ class Listener:
     """
 
     def __init__(self, handler: RequestHandler, options: ListenerOptions) -> None:
-        self.loop = asyncio.get_running_loop()  # to ask for it costs a system call each time
+        self.loop = asyncio.get_running_loop()  # to ask for it costs a system call each time, and its clock none
         self.handler = handler
         self.options = options
         self.is_leaving = False
@@ -87,7 +86,7 @@ class Listener:
     def opened(self, connection: ClientConnection) -> None:
         """Note that a connection has begun."""
         self._connections[connection] = None
-        connection.idle_since = time.monotonic()
+        connection.idle_since = self.loop.time()
         self.heads.begin(connection, self.options.head_timeout)
         self._slow_readers.start(self.options.send_timeout)
         self._dead_peers.start()
@@ -145,7 +144,7 @@ class Listener:
 
     def _close_timed_out(self, _: float) -> Pass:
         """Close connections whose keep-alive timeout has ended."""
-        now = time.monotonic()
+        now = self.loop.time()
         for connection in self.connections:
             connection.close_if_idle(now - connection.options.keepalive_timeout)
         yield
