@@ -19,13 +19,13 @@ from benchmarks.processes import Failed
 from benchmarks.wire import (
     BINARY,
     CLOSE,
-    KEY,
     LAST_CHUNK,
     PATTERN,
     accept,
     frame,
     handshake,
     is_pattern,
+    new_key,
     request,
     unchunked,
 )
@@ -107,7 +107,9 @@ class Socket(Client):
         super().__init__(counter)
         self._head = b""
         self._is_open = False
-        self._request = handshake(target, host=f"127.0.0.1:{port}")
+        key = new_key()
+        self._request = handshake(target, host=f"127.0.0.1:{port}", key=key)
+        self._accept = accept(key)
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.sent = 0.0
         self.on_data: Callable[[Socket, bytes], None] = lambda socket, _: socket.wrong("data that nobody asked for")
@@ -127,7 +129,7 @@ class Socket(Client):
         head, end, rest = self._head.partition(b"\r\n\r\n")
         if not end:
             return
-        if not head.startswith(b"HTTP/1.1 101 ") or _ACCEPT not in head:
+        if not head.startswith(b"HTTP/1.1 101 ") or self._accept not in head:
             self.wrong(f"the handshake was answered with {head[:80]!r}")
             return
         self._is_open = True
@@ -153,9 +155,6 @@ class Socket(Client):
             return False
         self._got = 0
         return True
-
-
-_ACCEPT = accept(KEY)
 
 
 class Sockets(list[Socket]):

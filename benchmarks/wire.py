@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 
-KEY = b"ZGFzaC13cy1wcm94eS1leA=="
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 TEXT, BINARY, CLOSE = 1, 2, 8
@@ -89,9 +89,14 @@ def unchunked(data: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def handshake(target: str, *, host: str) -> bytes:
+def new_key() -> bytes:
+    """Return a Sec-WebSocket-Key. Each handshake has another (RFC 6455, 4.1), so none is the same as one before."""
+    return base64.b64encode(os.urandom(16))
+
+
+def handshake(target: str, *, host: str, key: bytes) -> bytes:
     """Return a browser's WebSocket handshake. Without extensions: compression would measure zlib."""
-    upgrade = b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY + b"\r\n"
+    upgrade = b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n"
     head = _head("GET", target, host, b"Origin: http://" + host.encode() + b"\r\n" + upgrade)
     return head.replace(b"Connection: keep-alive", b"Connection: Upgrade")
 

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from benchmarks.origin import Echo, Http
-from benchmarks.wire import BINARY, CLOSE, PATTERN, SMALL, frame, handshake, request
+from benchmarks.wire import BINARY, CLOSE, PATTERN, SMALL, frame, handshake, new_key, request
 
 
 class Transport:
@@ -60,7 +60,7 @@ def test_a_close_is_answered_and_ends_the_connection() -> None:
 
 def test_a_handshake_may_have_a_frame_behind_it() -> None:
     protocol, transport = http()
-    protocol.data_received(handshake("/ws", host="h") + frame(BINARY, b"early", masked=True))
+    protocol.data_received(handshake("/ws", host="h", key=new_key()) + frame(BINARY, b"early", masked=True))
     head, _, rest = transport.written.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 101 ") and b"Sec-WebSocket-Accept: " in head
     assert rest == frame(BINARY, b"early", masked=False)
