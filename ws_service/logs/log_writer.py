@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakSet
 
 from ws_service.logs.formatter import LineFormatter
 
@@ -36,7 +37,6 @@ class LogWriter:
     descriptor: is not closed. name: of the log, for messages about it.
 
     The first line that is dropped is reported, and so is the first that is written afterwards, with the number of
-    those between. May be used from any thread.
     """
 
     def __init__(self, descriptor: int, name: str) -> None:
@@ -45,14 +45,18 @@ class LogWriter:
         self._pieces: deque[bytes] = deque()
         self._buffered = 0  # bytes, those that are being written too
         self._is_torn = False  # the last line was written in part
-        self._is_closing = False
+        self._is_closing = self._is_forked = False
         self._changed = threading.Condition()
         self.dropped = 0
+        _writers.add(self)
         self._thread = threading.Thread(target=self._run, name=f"writer of {name}", daemon=True)
         self._thread.start()
 
     def write(self, lines: bytes) -> None:
         """Take one line or more, each with its end; returns at once."""
+        if self._is_forked:
+            self._write_all(lines)
+            return
         with self._changed:
             is_dropped = self._buffered + len(lines) > MAX_BUFFERED
             if not is_dropped:
@@ -73,6 +77,17 @@ class LogWriter:
             self._is_closing = True
             self._changed.notify_all()
         self._thread.join(timeout)
+
+    def forked(self) -> None:
+        """Go on in a child process, which has no thread of its parent's: each line is written at once.
+
+        What waited is the parent's to write. A thread of the child's own would lose its last lines: ``multiprocessing``
+        ends its processes without any hook of an exit.
+        """
+        self._is_forked = True
+        self._changed = threading.Condition()  # a thread that is not here may hold the other one
+        self._pieces.clear()
+        self._buffered = self.dropped = 0
 
     # -- inside
 
@@ -126,6 +141,18 @@ class LogWriter:
             dropped, self.dropped = self.dropped, 0
         if dropped:
             logger.warning("%s is written again; %d lines were dropped", self._name, dropped)
+
+
+_writers: WeakSet[LogWriter] = WeakSet()
+
+
+def _after_fork() -> None:
+    for writer in _writers:
+        writer.forked()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class LogHandler(logging.Handler):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.processes import python
 from ws_service.logs.log_writer import MAX_BUFFERED, LogHandler, LogWriter
 
 CANNOT = "its lines are dropped until that changes"
@@ -263,3 +265,37 @@ def test_a_record_that_cannot_be_formatted_does_not_end_the_log(capsys: pytest.C
             handler.handle(logging.LogRecord("proxy", logging.INFO, "", 0, "next", (), None))
         assert read(reader, 10) == b"INFO next\n"
     assert "--- Logging error ---" in capsys.readouterr().err
+
+
+FORKING = """
+import os, threading
+from ws_service.logs.log_writer import LogWriter
+
+writer = LogWriter(1, "the test's log")
+held, is_over = threading.Event(), threading.Event()
+
+def hold():
+    with writer._changed:
+        held.set()
+        is_over.wait()
+
+threading.Thread(target=hold).start()
+held.wait()
+child = os.fork()
+if not child:
+    writer.write(b"of the child\\n")
+    writer.flush(5)
+    os._exit(0)
+is_over.set()
+os.waitpid(child, 0)
+writer.write(b"of the parent\\n")
+writer.close(5)
+"""
+
+
+@pytest.mark.system
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_process_writes_its_lines_itself_whatever_the_threads_of_its_parent_did() -> None:
+    """As an app's own ``multiprocessing`` forks: a child has no other thread, and their locks stay as they were."""
+    run = subprocess.run(python("-W", "ignore", "-c", FORKING), capture_output=True, timeout=20, check=True)
+    assert run.stdout == b"of the child\nof the parent\n"
