@@ -144,11 +144,12 @@ class Listener:
 
     def _close_timed_out(self, _: float) -> Pass:
         """Close connections whose keep-alive timeout has ended."""
-        now = self.loop.time()
+        now, period = self.loop.time(), _SWEEP
         for connection in self.connections:
             connection.close_if_idle(now - connection.options.keepalive_timeout)
-        yield
-        return min(map(_sweep_period, self._connections), default=None)
+            period = min(period, _sweep_period(connection))
+            yield
+        return period if self._connections else None
 
 
 def _sweep_period(connection: ClientConnection) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -25,6 +25,9 @@ PERIOD = 1.0
 
 _FULL = 10
 """Sweeps between two that look for unsent bytes at every connection: a buffer below its mark is not reported."""
+
+_POLLED = 8
+"""Connections that poll(2) is asked about at once: one piece of work."""
 
 _ENDED = getattr(select, "POLLRDHUP", 0)
 RESET = select.POLLERR | select.POLLHUP if hasattr(select, "poll") else 0
@@ -86,7 +89,7 @@ class Sweep:
                 if self._ask(one, one.has_unsent):
                     self.activate(one)
                 yield
-        self._ask_for_ends(now)
+        yield from self._ask_for_ends(now)
         for one in list(self._active):
             if not self._ask(one, partial(one.check, now)):
                 self._active.pop(one, None)
@@ -102,16 +105,20 @@ class Sweep:
             self.remove(one)
             return None
 
-    def _ask_for_ends(self, now: float) -> None:
-        paused: dict[int, Swept] = {}
-        for one in list(self._active):
-            number = self._ask(one, one.paused_descriptor)
-            if number is not None and number >= 0:
-                paused[number] = one
-        for number, events in _poll(paused):
-            if not events & select.POLLNVAL:
-                one = paused[number]
-                self._ask(one, partial(one.peer_ended, bool(events & RESET), now))
+    def _ask_for_ends(self, now: float) -> Iterator[None]:
+        """Ask for those whose peer has ended, some at a time."""
+        active = list(self._active)
+        for first in range(0, len(active), _POLLED):
+            paused: dict[int, Swept] = {}
+            for one in active[first : first + _POLLED]:
+                number = self._ask(one, one.paused_descriptor) if one in self._active else None
+                if number is not None and number >= 0:
+                    paused[number] = one
+            for number, events in _poll(paused):
+                if not events & select.POLLNVAL:
+                    one = paused[number]
+                    self._ask(one, partial(one.peer_ended, bool(events & RESET), now))
+            yield
 
 
 def _poll(descriptors: Iterable[int]) -> list[tuple[int, int]]:

@@ -24,6 +24,18 @@ async def test_an_idle_connection_is_closed_when_its_keep_alive_timeout_has_ende
             await asyncio.sleep(0)
 
 
+async def test_a_sweep_over_very_many_idle_connections_lets_others_have_a_turn() -> None:
+    """Ten thousand took 20 ms of one turn, in each second."""
+    async with connected(unused, keepalive_timeout=600) as (_, _, listener):
+        while not listener.connections:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        others = [listener() for _ in range(100)]
+        listener._connections |= dict.fromkeys(others)
+        assert len(list(listener._close_timed_out(1.0))) == 101, "pieces of work, of which so many are in one turn"
+        for other in others:
+            listener.ended(other)
+
+
 async def test_a_connection_keeps_the_keep_alive_timeout_that_it_began_with() -> None:
     async with connected(unused, keepalive_timeout=0.2) as (reader, _, listener):
         while not listener.connections:  # noqa: ASYNC110 - it tells nobody

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -53,6 +53,15 @@ class Connection:
         async with asyncio.timeout(10):
             await self.seen.wait()
             self.seen.clear()
+
+
+class Numbered(Connection):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def paused_descriptor(self) -> int | None:
+        return self.number
 
 
 @pytest.fixture
@@ -148,10 +157,10 @@ async def test_the_timer_is_set_again_whatever_happens(monkeypatch: pytest.Monke
     sweep.activate(one)
     ask, faults = sweep._ask_for_ends, [OSError("a fault of the sweep's own")]
 
-    def fails_once(now: float) -> None:
+    def fails_once(now: float) -> Iterator[None]:
         if faults:
             raise faults.pop()
-        ask(now)
+        return ask(now)
 
     monkeypatch.setattr(sweep, "_ask_for_ends", fails_once)
     told: list[object] = []
@@ -159,3 +168,28 @@ async def test_the_timer_is_set_again_whatever_happens(monkeypatch: pytest.Monke
     await one.checked()
     assert len(told) == 1
     sweep.remove(one)
+
+
+async def test_very_many_that_are_paused_are_asked_about_some_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nine thousand took 26 ms of one turn, in each second."""
+    asked: list[int] = []
+
+    def poll(descriptors: Iterable[int]) -> list[tuple[int, int]]:
+        numbers = list(descriptors)
+        asked.append(len(numbers))
+        return [(number, module.RESET) for number in numbers]
+
+    monkeypatch.setattr(module, "_poll", poll)
+    sweep = Sweep()
+    ends = [Numbered(number) for number in range(20)]
+    for end in ends:
+        sweep.add(end)
+        sweep.activate(end)
+    pieces = list(sweep._pass(1.0))
+    assert asked == [8, 8, 4]
+    assert len(pieces) == len(asked) + len(ends)
+    assert all(end.ends == [True] for end in ends)
+    for end in ends:
+        sweep.remove(end)
