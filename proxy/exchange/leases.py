@@ -1,4 +1,4 @@
-"""What an exchange has taken, and gives back once, however it ends."""
+"""What an exchange has acquired, and releases once, however it ends."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from proxy.net.client_limits import Lease
 
 
 class Leases:
-    """What was taken for one exchange: places among those of its client.
+    """What was acquired for one exchange: slots among those of its client.
 
-    A ``with`` block gives everything back at its end. What lasts longer than the block, as a tunnel does, takes all of
+    A ``with`` block releases everything at its end. What lasts longer than the block, as a tunnel does, takes all of
     it with ``pass_on``.
     """
 
@@ -20,16 +20,16 @@ class Leases:
         self._held = held
 
     def keep(self, lease: Lease) -> None:
-        """Give this back too, at the end."""
+        """Release this too, at the end."""
         self._held += (lease,)
 
     def pass_on(self) -> Leases:
-        """Return all that there is, for a new owner; this one has nothing to give back any more."""
+        """Return all that there is, for a new owner; this one has nothing to release any more."""
         held, self._held = self._held, ()
         return Leases(*held)
 
     def release(self) -> None:
-        """Give everything back. Safe to call again: then it does nothing."""
+        """Release everything. Safe to call again: then it does nothing."""
         held, self._held = self._held, ()
         for lease in held:
             lease.release()

@@ -166,9 +166,8 @@ class Gateway:
 def _added(original: OriginalRequest, client: ClientStream, exchange: Exchange, upstream: Upstream) -> Fields:
     """Return the added headers: the forwarding headers and the request id."""
     fields = original.fields_of(exchange.id, upstream.name)
-    if (
-        client.head.get(b"host") is None
-    ):  # HTTP/1.0, which old health checks speak; what is sent on is 1.1 and needs one
+    if client.head.get(b"host") is None:
+        # HTTP/1.0, which old health checks speak; what is sent on is 1.1 and needs one.
         return ((b"Host", upstream.authority), *fields)
     return fields
 

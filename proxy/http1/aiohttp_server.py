@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 
-from proxy.http1.chunked import ProtocolError
+from proxy.http1.chunked import LAST_CHUNK, ProtocolError, chunk
 from proxy.http1.client_input import Pause
 from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.headers import Head
@@ -34,8 +34,6 @@ _HEAD = b"POST / HTTP/1.1\r\nHost: -\r\n"
 """What aiohttp's parser gets of every head, with the framing of the body after it. It knows a list of methods, refuses
 white space that is allowed, and stops at an Upgrade that is only an offer
 (docs/decisions/006-strict-request-reader.md)."""
-
-_LAST_CHUNK = b"0\r\n\r\n"
 
 _NEVER = 1e6
 """Seconds: a protocol of aiohttp serves one request here, so it is never idle."""
@@ -104,13 +102,7 @@ class StreamedExchange(asyncio.Transport):
     chunked.
     """
 
-    def __init__(
-        self,
-        connection: ClientConnection,
-        head: Head,
-        began: float,
-        length: int | None,
-    ) -> None:
+    def __init__(self, connection: ClientConnection, head: Head, began: float, length: int | None) -> None:
         super().__init__()
         self._connection = connection
         self._body = StreamedBody(2 * connection.options.read_buffer)
@@ -128,7 +120,7 @@ class StreamedExchange(asyncio.Transport):
         """Pass on bytes of the body. is_last: there are no more after them."""
         self._body.size += len(data)
         if self._is_chunked:
-            data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (_LAST_CHUNK if is_last else b"")
+            data = chunk(data) + LAST_CHUNK if is_last else chunk(data)
         if data and not self._is_closing:
             self._protocol.data_received(data)
 

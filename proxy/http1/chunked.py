@@ -77,8 +77,8 @@ class ChunkReader:
     def feed(self, data: bytes, body: list[bytes], position: int = 0) -> int:
         """Read ``data`` from a position on; return the position after what was read.
 
-        body: gets what is in the chunks, also of those before one that is malformed. Raises Unreadable for that one,
-        and is over then.
+        body: gets what is in the chunks, also of those before one that is malformed. Raises ProtocolError for that
+        one, and is over then.
         """
         size = len(data)
         while position < size and not self.is_whole:

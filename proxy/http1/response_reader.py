@@ -290,34 +290,34 @@ class _Head:
         self.reason = line[3] or b""
         self.has_no_body = status < 200 or status in _NO_BODY
         is_old = line[1] == b"0"
-        said: dict[bytes, list[bytes]] = {}
+        about_hop: dict[bytes, list[bytes]] = {}
         lines = data.lower()
         for name, value in _HOP_FIELDS.findall(lines):
-            said.setdefault(name, []).append(value.rstrip(b" \t"))
-        lengths, codings = said.pop(b"content-length", []), said.get(b"transfer-encoding", [])
+            about_hop.setdefault(name, []).append(value.rstrip(b" \t"))
+        lengths, codings = about_hop.pop(b"content-length", []), about_hop.get(b"transfer-encoding", [])
         length = _length(status, lengths, codings, is_old=is_old)
         self.length = None if length is None else int(length)
         self._rewritten_length = length if lengths and lengths[0] != length else None
         self.is_chunked = bool(codings)
-        options = tokens(said[b"connection"]) if b"connection" in said else []
+        options = tokens(about_hop[b"connection"]) if b"connection" in about_hop else []
         self.persists = b"close" not in options and (not is_old or b"keep-alive" in options)
         self.simple = None
         if not (is_old or status < 200 or self._rewritten_length):
-            self.simple = self._without_keep_alive(lines, said)
+            self.simple = self._without_keep_alive(lines, about_hop)
 
-    def _without_keep_alive(self, lines: bytes, said: dict[bytes, list[bytes]]) -> bytes | None:
+    def _without_keep_alive(self, lines: bytes, about_hop: dict[bytes, list[bytes]]) -> bytes | None:
         """Return the lines for the client, if no field in them is about the hop but the one that changes nothing.
 
-        lines: in lower case. said: the values of the fields that are about the hop, by name.
+        lines: in lower case. about_hop: the values of the fields that are about the hop, by name.
         """
         if (self.length is None and not self.has_no_body) or (self.status == 204 and self.length):
             return None  # some clients would wait for what a 204 announces
         if lines.count(b"\n") > MAX_SIMPLE_FIELDS + 1:
             return None
-        if not said:
+        if not about_hop:
             return self.data
         start = lines.find(_KEEP_ALIVE) + 1
-        if said != {b"connection": [b"keep-alive"]} or not start:
+        if about_hop != {b"connection": [b"keep-alive"]} or not start:
             return None
         return self.data[:start] + self.data[start + len(_KEEP_ALIVE) - 1 :]
 

@@ -29,7 +29,7 @@ MAX_HEAD = 8192
 
 _PORT = re.compile(r":[0-9]{0,5}")
 
-Response = tuple[int, bytes, bytes]
+AdminResponse = tuple[int, bytes, bytes]
 """Status, Content-Type, body."""
 
 
@@ -52,7 +52,7 @@ class Admin:
         self._gateway = gateway
         self._lifecycle = lifecycle
         self._limits = limits
-        self._routes: dict[str, Callable[[Head], Response]] = {"/healthz": self._healthz, "/readyz": self._readyz}
+        self._routes: dict[str, Callable[[Head], AdminResponse]] = {"/healthz": self._healthz, "/readyz": self._readyz}
 
     def answer(self, request: Head | ProtocolError, is_unix: bool) -> bytes:
         """Return the answer to a request.
@@ -86,10 +86,10 @@ class Admin:
 
     # -- the routes
 
-    def _healthz(self, _: Head) -> Response:
+    def _healthz(self, _: Head) -> AdminResponse:
         return _json(200, {"status": "alive", "state": self._lifecycle.state.value})
 
-    def _readyz(self, _: Head) -> Response:
+    def _readyz(self, _: Head) -> AdminResponse:
         lifecycle, limits = self._lifecycle, self._limits
         values: dict[str, object] = {
             "status": "ready" if lifecycle.is_ready else "not ready",
@@ -147,5 +147,5 @@ def _error(status: int, message: str, *fields: tuple[bytes, bytes], advice: str 
     return error_message(ClientError(message, advice=advice, status=status, headers=fields))[0]
 
 
-def _json(status: int, values: dict[str, object]) -> Response:
+def _json(status: int, values: dict[str, object]) -> AdminResponse:
     return status, b"application/json; charset=utf-8", json.dumps(values).encode()

@@ -48,7 +48,7 @@ class DialError(Exception):
         return self.kind in (Kind.UNREACHABLE, Kind.TIMEOUT)
 
 
-CLOSED_AT_ONCE = "it closed the connection at once"
+_CLOSED_AT_ONCE = "it closed the connection at once"
 
 
 class Dialer:
@@ -92,7 +92,7 @@ class Dialer:
             raise self._refused(error) from error
         if made.has_ended():  # a program that is stopping; what is sent to it now is lost, and nothing would tell
             made.abort()
-            raise DialError(CLOSED_AT_ONCE)
+            raise DialError(_CLOSED_AT_ONCE)
         return made
 
     async def _connect_by_name(self, timeout: float) -> UpstreamConnection:
@@ -136,7 +136,7 @@ class Dialer:
             return DialError(_words(error), Kind.EXHAUSTED)
         if isinstance(error, ConnectionResetError):
             if self._tls is None:
-                return DialError(CLOSED_AT_ONCE)
+                return DialError(_CLOSED_AT_ONCE)
             return DialError(
                 "it closed the connection in the TLS handshake", question="is it running, and does it speak TLS?"
             )

@@ -125,9 +125,8 @@ class RequestQueue:
 
     async def _wait(self, waiters: Waiters, timeout: float | None) -> None:
         if not self._closed:
-            if (
-                waiters is not self._for_check or waiters
-            ):  # one may always ask for a check: without it none would be made
+            # One may always ask for a check: without it none would be made.
+            if waiters is not self._for_check or waiters:
                 self._check_length()
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             waiters[waiter] = None

@@ -13,7 +13,7 @@ from proxy.config import Limits, Settings, Timeouts
 from proxy.errors import UpstreamError
 from proxy.net.tls_files import TlsFiles
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.dialer import CLOSED_AT_ONCE, Dialer, DialError, Kind
+from proxy.upstream.dialer import Dialer, DialError, Kind
 from proxy.upstream.health import Health
 from proxy.upstream.health_check import HealthCheck, probe
 from proxy.upstream.pool import Pool
@@ -182,11 +182,6 @@ class Upstream:
                 self.health.missed(failure.why)
                 self.queue.suspend()
             raise self._dialer.error_of(failure) from failure.__cause__
-        if made.has_ended():  # a program that is stopping; what is sent to it is lost, and nothing would tell
-            made.abort()
-            # Not its return: all that wait would connect in vain, again and again without a pause.
-            self.queue.suspend()
-            raise self._dialer.error_of(DialError(CLOSED_AT_ONCE))
         self.health.reached()
         self.queue.resume()
         return made

@@ -32,19 +32,20 @@ async def test_a_connection_that_the_upstream_has_closed_already_is_none() -> No
 
     async with origin(leave) as server:
         up = upstream(server.url)
-        dial = up._dialer.dial
+        connect = up._dialer._connect
 
-        async def closed(seconds: float) -> UpstreamConnection:
-            made = await dial(seconds)
+        async def closed(address: str) -> UpstreamConnection:
+            made = await connect(address)
             made.pause_reading()  # so that only the kernel knows
             await server.wait_closed(1)
             while not made.has_ended():  # noqa: ASYNC110 - the kernel has the FIN, or will in a moment
                 await asyncio.sleep(0)
             return made
 
-        up._dialer.dial = closed  # type: ignore[method-assign]
+        up._dialer._connect = closed  # type: ignore[method-assign]
         with pytest.raises(UpstreamUnreachable, match="closed the connection at once"):
             await up.connect(5)
+        assert up.health.is_unreachable
 
 
 # -- names
