@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 
 from proxy.errors import Outcome, ProxyError
@@ -14,6 +15,7 @@ from proxy.gateway.error_response import send_error
 from proxy.gateway.recorder import Recorder
 from proxy.http1.client_connection import ClientConnection
 from proxy.http1.client_stream import ClientStream, SentResponse
+from proxy.http1.task_exchange import TaskExchange
 
 logger = logging.getLogger("proxy")
 
@@ -26,11 +28,6 @@ class Completion:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def __len__(self) -> int:
-        """Return how many tasks of ``start`` there are."""
-        return len(self._tasks)
 
     async def run(self, client: ClientStream, exchange: Exchange, work: Work) -> SentResponse:
         """Do the work of an exchange in the caller's task.
@@ -54,43 +51,28 @@ class Completion:
                 self._recorder.close(exchange)
         return written
 
-    def start(
+    def resume(
         self,
         connection: ClientConnection,
         client: ClientStream,
         exchange: Exchange,
         work: Work,
         abandon: Callable[[], None],
-    ) -> asyncio.Task[None]:
-        """Do the work of an exchange in a task of its own; at its end ``connection.exchange_ended`` is called.
+    ) -> None:
+        """Do the work of an exchange in a task, which the connection serves from now on.
 
         abandon: releases what the work would have released; called when its task is cancelled before its first step,
         because then the work never runs.
         """
-        has_begun = False
 
-        async def run() -> None:
-            nonlocal has_begun
-            has_begun = True
-            written = SentResponse(keep_alive=False)
-            try:
-                written = await self.run(client, exchange, work)
-            finally:
-                connection.exchange_ended(written.keep_alive)
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            if not has_begun:
+        def ended() -> None:
+            if getcoroutinestate(work) == CORO_CREATED:
                 work.close()
                 abandon()
                 self._cut_short(client, exchange)
                 self._recorder.close(exchange)
-                connection.exchange_ended(keep_alive=False)
 
-        task = asyncio.get_running_loop().create_task(run(), name=f"exchange {exchange.id}")
-        self._tasks.add(task)
-        task.add_done_callback(ended)
-        return task
+        connection.exchange = TaskExchange(connection, self.run(client, exchange, work), ended)
 
     def _cut_short(self, client: ClientStream, exchange: Exchange) -> None:
         """Note which side ended an exchange whose response the client does not have, unless it is known."""

@@ -9,8 +9,6 @@ path, in a task, from its present state.
 
 from __future__ import annotations
 
-import asyncio
-
 from proxy.config import Settings
 from proxy.errors import Outcome, UpstreamError, UpstreamLost
 from proxy.exchange.record import Exchange
@@ -44,7 +42,7 @@ class FastPath:
         self.waiting = Deadlines[_FastPathExchange](_FastPathExchange.took_too_long)
         """Exchanges whose response has not begun: one timer for all, because one for each is expensive."""
         self.close_record = recorder.close
-        self.resume = completion.start
+        self.resume = completion.resume
 
     def reconfigure(self, runtime: Runtime) -> None:
         """Use another configuration from now on; exchanges under way keep the one that they began with."""
@@ -97,7 +95,6 @@ class _FastPathExchange:
         "_original",
         "_reader",
         "_settings",
-        "_task",
         "_upstream",
         "exchange",
     )
@@ -123,7 +120,6 @@ class _FastPathExchange:
         self._upstream = upstream
         self._link = link
         self._reader = link.begin(head.method, listener=self)
-        self._task: asyncio.Task[None] | None = None
         self.exchange = exchange
 
     # -- called by the upstream's connection
@@ -175,8 +171,8 @@ class _FastPathExchange:
         self._leave(Outcome.STOPPING)
 
     def client_is_slow(self, is_slow: bool) -> None:
-        """Pause reading from the upstream; the ordinary path does that itself."""
-        if self._task is None and self._reader.status and not self._reader.is_complete:
+        """Pause reading from the upstream."""
+        if self._reader.status and not self._reader.is_complete:
             (self._link.pause_reading if is_slow else self._link.resume_reading)()
 
     # -- called by the timer
@@ -196,9 +192,6 @@ class _FastPathExchange:
     # -- inside
 
     def _leave(self, outcome: Outcome) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            return
         self.abandon(outcome)
         self._connection.exchange_ended(keep_alive=False)
 
@@ -229,7 +222,7 @@ class _FastPathExchange:
         return self._connection.stream(self._head, self._body, has_written=bool(self._reader.status))
 
     def _resume(self, client: ClientStream, work: Work) -> None:
-        self._task = self._fast_path.resume(self._connection, client, self.exchange, work, self._abandon)
+        self._fast_path.resume(self._connection, client, self.exchange, work, self._abandon)
 
     def _abandon(self) -> None:
         self._upstream.discard(self._link)

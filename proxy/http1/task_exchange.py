@@ -1,10 +1,10 @@
-"""An exchange whose request has come whole: a task serves it."""
+"""An exchange that a task serves: its request has come whole."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from proxy.http1.client_stream import SentResponse
@@ -16,12 +16,21 @@ logger = logging.getLogger("proxy")
 
 
 class TaskExchange:
-    """An ``ActiveExchange`` in a task of its own. work: what the task does."""
+    """An ``ActiveExchange`` in a task of its own.
 
-    __slots__ = ("_connection", "_task")
+    work: what the task does. on_end: called at its end, before the connection is told.
+    """
 
-    def __init__(self, connection: ClientConnection, work: Coroutine[Any, Any, SentResponse]) -> None:
+    __slots__ = ("_connection", "_on_end", "_task")
+
+    def __init__(
+        self,
+        connection: ClientConnection,
+        work: Coroutine[Any, Any, SentResponse],
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         self._connection = connection
+        self._on_end = on_end
         self._task = connection.listener.loop.create_task(work, name=f"request of {connection.peer.address}")
         self._task.add_done_callback(self._ended)
 
@@ -44,4 +53,5 @@ class TaskExchange:
                 keep_alive = task.result().keep_alive
             elif not isinstance(error, ConnectionError):
                 logger.error("a fault of the gateway itself", exc_info=error)
+        self._on_end()
         self._connection.exchange_ended(keep_alive)

@@ -115,7 +115,6 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
         left[f"{name} counted"] = counter.total
         left[f"clients with {name}"] = len(counter._counts)
     left["tunnels"] = len(gateway.websockets._tunnels)
-    left["resumed exchanges"] = len(gateway._completion)
     left["exchanges of the fast path"] = len(gateway._fast_path.waiting)
     left["connections of the listener"] = len(listener._connections)
     left["protocols of aiohttp"] = len(listener.streaming.connections)
