@@ -253,7 +253,7 @@ async def test_a_connection_keeps_its_timeout_and_the_next_one_has_the_new_one(
             client = await stack.enter_async_context(gateway.client())
             await client.send(sent)
             async with asyncio.timeout(10):
-                while len(gateway.listener.connections) <= number:  # noqa: ASYNC110 - it tells nobody
+                while len(gateway.manager.connections) <= number:  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0)
             if timeout == "keepalive":
                 assert await client.read(len(OK)) == OK

@@ -56,7 +56,7 @@ class FastPath:
         whose response must say that it is the last, and those that are too
         large.
         """
-        if connection.listener.is_leaving:
+        if connection.manager.is_leaving:
             return None
         runtime = self._runtime
         target, host, fields = head.target, head.host, head.block.end_to_end
@@ -129,7 +129,7 @@ class _FastPathExchange:
         exchange, reader = self.exchange, self._reader
         if not reader.status:
             self._fast_path.waiting.end(self)
-            message = None if self._connection.listener.is_leaving else reader.read_simple(data)
+            message = None if self._connection.manager.is_leaving else reader.read_simple(data)
             if message is None:
                 self._go_on_with(data)
                 return

@@ -14,9 +14,9 @@ from proxy.access.auth_rules import AuthRules
 from proxy.access.forward_auth import ForwardAuth
 from proxy.config import Settings
 from proxy.gateway.routing import Table, make_table
+from proxy.http1.connection_manager import ConnectionOptions
 from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.head_limits import HeadLimits
-from proxy.http1.http_listener import ListenerOptions
 from proxy.net.tls_files import CertificateFile, TlsFiles
 from proxy.upstream.upstream import Upstream, UpstreamOptions, make_upstreams
 
@@ -26,7 +26,7 @@ class Runtime:
     """The settings, and what is built from them.
 
     upstreams: by name. upstream_options: of each of them, once this is in force. auth_rules, auth: which requests need
-    an auth request, and the client for it. reader: of forwarding headers. listener_options: for clients' connections.
+    an auth request, and the client for it. reader: of forwarding headers. connection_options: for clients' connections.
     tls: the context of the public listener; None: it speaks no TLS. certificates: the files of certificates, by
     setting.
     """
@@ -38,7 +38,7 @@ class Runtime:
     auth_rules: AuthRules
     auth: ForwardAuth
     reader: ForwardedReader
-    listener_options: ListenerOptions
+    connection_options: ConnectionOptions
     tls: ssl.SSLContext | None
     certificates: Mapping[str, CertificateFile]
 
@@ -68,15 +68,15 @@ def make_runtime(settings: Settings, before: Runtime | None = None, tls_files: T
         auth_rules,
         ForwardAuth(upstreams["dash"], auth_rules.identity_headers, settings.timeouts),
         ForwardedReader(settings.trusted_proxies),
-        listener_options(settings),
+        connection_options(settings),
         None if settings.tls is None else tls_files.server(settings.tls),
         tls_files.certificates(settings),
     )
 
 
-def listener_options(settings: Settings) -> ListenerOptions:
+def connection_options(settings: Settings) -> ConnectionOptions:
     """Return the options of clients' connections."""
-    return ListenerOptions(
+    return ConnectionOptions(
         limits=HeadLimits.of(settings.limits),
         head_timeout=settings.timeouts.head,
         send_timeout=settings.timeouts.send,

@@ -109,7 +109,7 @@ class StreamedExchange(asyncio.Transport):
         self._stream = ClientStream(connection, head, self._body, began=began)
         self._is_chunked = length is None
         self._is_closing = self._has_begun = False
-        self._protocol = connection.listener.streaming()
+        self._protocol = connection.manager.streaming()
         self._protocol.connection_made(self)
         framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
         self._protocol.data_received(_HEAD + framing + b"\r\n\r\n")
@@ -148,7 +148,7 @@ class StreamedExchange(asyncio.Transport):
         sent = SentResponse(keep_alive=False)
         try:
             self._body.begin(request.content)
-            sent = await self._connection.listener.handler.handle(self._stream)
+            sent = await self._connection.manager.handler.handle(self._stream)
         except ConnectionError:
             pass
         except Exception:

@@ -25,7 +25,7 @@ from proxy.net.fair_reads import large_read, pause_after_large_read
 from proxy.net.peer import Peer
 
 if TYPE_CHECKING:
-    from proxy.http1.http_listener import Listener
+    from proxy.http1.connection_manager import ConnectionManager
 
 LINGERING_TIME = 5.0
 """Seconds for which bytes are discarded after the last response. Precedent: nginx lingering_timeout 5s."""
@@ -46,7 +46,7 @@ _NO_HEAD = Head("-", "/", (1, 0), ())
 class ClientConnection(asyncio.Protocol):
     """One connection of a client.
 
-    listener: what holds for all connections. announced: the client that a proxy in front has announced; None: the
+    manager: what holds for all connections. announced: the client that a proxy in front has announced; None: the
     transport knows. slot: what the connection counts as; it is released at its end. None where it is not counted.
 
     ``options`` are those that held when it began. ``exchange``: the one that is served; None between two.
@@ -64,7 +64,7 @@ class ClientConnection(asyncio.Protocol):
         "_state",
         "exchange",
         "idle_since",
-        "listener",
+        "manager",
         "options",
         "peer",
         "received",
@@ -72,13 +72,13 @@ class ClientConnection(asyncio.Protocol):
         "socket",
     )
 
-    def __init__(self, listener: Listener, announced: Peer | None = None, slot: Slot | None = None) -> None:
-        self.listener = listener
-        self.options = options = listener.options
+    def __init__(self, manager: ConnectionManager, announced: Peer | None = None, slot: Slot | None = None) -> None:
+        self.manager = manager
+        self.options = options = manager.options
         self._announced = announced
         self.slot = slot
         self.peer = Peer("-")
-        self.socket = ClientSocket(listener.handler, options.send_timeout, options.read_buffer)
+        self.socket = ClientSocket(manager.handler, options.send_timeout, options.read_buffer)
         self.received = 0
         self.idle_since = 0.0
         self.exchange: ActiveExchange | None = None
@@ -98,8 +98,8 @@ class ClientConnection(asyncio.Protocol):
         self.socket.open(transport, self.peer.address)
         self._large_read = large_read(transport)
         if self.socket.has_tls:
-            self.listener.tls_floods.add(transport, lambda: self.received, self.socket.writer.took_too_long)
-        self.listener.opened(self)
+            self.manager.tls_floods.add(transport, lambda: self.received, self.socket.writer.took_too_long)
+        self.manager.opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Read a request, or hold what comes after one that is being served."""
@@ -110,7 +110,7 @@ class ClientConnection(asyncio.Protocol):
         transport = self.socket.transport
         if len(data) >= self._large_read and transport is not None and not transport.is_closing():
             pause_after_large_read(transport, self, len(data))
-            self.listener.loop.call_soon(self.socket.input.resume)
+            self.manager.loop.call_soon(self.socket.input.resume)
 
     def pause_writing(self) -> None:
         """Note that the client is slow."""
@@ -133,7 +133,7 @@ class ClientConnection(asyncio.Protocol):
             if self.exchange is not None:
                 self.exchange.client_left()
             else:
-                self.listener.ended(self)
+                self.manager.ended(self)
 
     # -- reading
 
@@ -159,7 +159,7 @@ class ClientConnection(asyncio.Protocol):
         if self._is_broken or state is State.CLOSED:
             return len(data)
         if state is State.IDLE:
-            self._began = self.listener.loop.time()
+            self._began = self.manager.loop.time()
         try:
             body, rest = reader.feed(data)
         except ProtocolError as error:
@@ -176,7 +176,7 @@ class ClientConnection(asyncio.Protocol):
         elif state is State.IDLE and reader.has_begun:
             self._state = TRANSITIONS[state]["first byte"]
             if self._has_served:  # the first head has its time from connecting
-                self.listener.heads.begin(self, self.listener.options.head_timeout)
+                self.manager.heads.begin(self, self.manager.options.head_timeout)
         return len(data) - len(rest)
 
     def _read_held(self) -> None:
@@ -187,19 +187,19 @@ class ClientConnection(asyncio.Protocol):
 
     def _serve(self, head: Head, body: bytes) -> None:
         """Have a request served. body: what has come of its body."""
-        reader, listener = self._reader, self.listener
+        reader, manager = self._reader, self.manager
         self._state = TRANSITIONS[self._state]["request"]
         self._has_served = True
-        self.socket.writer.timeout = listener.options.send_timeout
+        self.socket.writer.timeout = manager.options.send_timeout
         if reader.head_size > self.options.read_buffer:
             self.socket.buffered.count(_LARGE_HEAD, _COPIES * reader.head_size)
         if not reader.is_whole:
             self.exchange = exchange = StreamedExchange(self, head, self._began, reader.length)
             exchange.body_received(body, is_last=False)
             return
-        self.exchange = listener.handler.offer_simple(self, head, body) if head.is_simple else None
+        self.exchange = manager.handler.offer_simple(self, head, body) if head.is_simple else None
         if self.exchange is None:
-            self.exchange = TaskExchange(self, listener.handler.handle(self.stream(head, body)))
+            self.exchange = TaskExchange(self, manager.handler.handle(self.stream(head, body)))
 
     def _break(self, error: ProtocolError) -> None:
         """Read no more. A request that is being served ends with its body; otherwise the error is the response."""
@@ -210,7 +210,7 @@ class ClientConnection(asyncio.Protocol):
             self.close()
         else:
             stream = self.stream(self._reader.head or _NO_HEAD, b"")
-            self.listener.handler.refuse(stream, error.status, str(error))
+            self.manager.handler.refuse(stream, error.status, str(error))
             self._linger("bad request")
 
     def head_is_late(self) -> None:
@@ -229,10 +229,10 @@ class ClientConnection(asyncio.Protocol):
             self.socket.buffered.release(_LARGE_HEAD)
         if self._state is not State.SERVING:
             self._let_go()
-            self.listener.ended(self)
+            self.manager.ended(self)
         elif keep_alive and not self._has_rest:
             self._state = TRANSITIONS[self._state]["answered"]
-            self.idle_since = self.listener.loop.time()
+            self.idle_since = self.manager.loop.time()
             self._reader.next()
             if self.socket.input.held:
                 self._read_held()
@@ -246,7 +246,7 @@ class ClientConnection(asyncio.Protocol):
         self._state = TRANSITIONS[self._state][why]
         self._is_broken = self._is_broken or bool(self.socket.input.held) or self._reader.head is None
         self.socket.end_sending()
-        self.listener.lingering.begin(self, LINGERING_TIME)
+        self.manager.lingering.begin(self, LINGERING_TIME)
 
     def close(self) -> None:
         """Close, after what was written has been sent."""
@@ -271,8 +271,8 @@ class ClientConnection(asyncio.Protocol):
     def _let_go(self) -> None:
         """Release what the connection holds."""
         self.socket.release()
-        self.listener.heads.end(self)
-        self.listener.lingering.end(self)
+        self.manager.heads.end(self)
+        self.manager.lingering.end(self)
         slot, self.slot = self.slot, None
         if slot is not None:
             slot.release()

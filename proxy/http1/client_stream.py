@@ -94,7 +94,7 @@ class ClientStream:
     @property
     def wants_keep_alive(self) -> bool:
         """Whether another request may come on this connection: the client would, and the gateway does not stop."""
-        return not self._connection.listener.is_leaving and _wants_keep_alive(self.head)
+        return not self._connection.manager.is_leaving and _wants_keep_alive(self.head)
 
     @property
     def is_gone(self) -> bool:
@@ -158,7 +158,7 @@ class ClientStream:
         """
         if transport.get_extra_info("sslcontext") is not None:
             before = self._connection.received
-            self._connection.listener.tls_floods.add(transport, lambda: before + received(), cut)
+            self._connection.manager.tls_floods.add(transport, lambda: before + received(), cut)
 
     def take_slot(self) -> Slot | None:
         """Take what the connection counts as, to release it later than the connection; None: it is not counted."""

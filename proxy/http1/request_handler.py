@@ -32,7 +32,7 @@ class ActiveExchange(Protocol):
 
 
 class RequestHandler(Protocol):
-    """Serves requests, for all connections of a listener: the gateway.
+    """Serves requests, for all connections of clients: the gateway.
 
     For each request a connection calls ``offer_simple``, if it is simple and
     whole, and ``handle``, if it is not or was declined. For bytes that are no

@@ -31,7 +31,7 @@ class TaskExchange:
     ) -> None:
         self._connection = connection
         self._on_end = on_end
-        self._task = connection.listener.loop.create_task(work, name=f"request of {connection.peer.address}")
+        self._task = connection.manager.loop.create_task(work, name=f"request of {connection.peer.address}")
         self._task.add_done_callback(self._ended)
 
     def client_left(self) -> None:

@@ -21,7 +21,7 @@ from proxy.errors import Outcome
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
-from proxy.http1.http_listener import Listener
+from proxy.http1.connection_manager import ConnectionManager
 from proxy.websocket.frames import CloseCode
 
 logger = logging.getLogger("proxy")
@@ -46,9 +46,9 @@ class Drain:
     connection, has ended.
     """
 
-    def __init__(self, gateway: Gateway, listener: Listener, lifecycle: Lifecycle[Exchange]) -> None:
+    def __init__(self, gateway: Gateway, manager: ConnectionManager, lifecycle: Lifecycle[Exchange]) -> None:
         self._gateway = gateway
-        self._listener = listener
+        self._manager = manager
         self._lifecycle = lifecycle
         self._change = asyncio.Event()
         self._reported = (0, 0, 0)
@@ -62,7 +62,7 @@ class Drain:
         """
         loop = asyncio.get_running_loop()
         window = min(timeouts.drain_window, timeouts.drain / 2)
-        self._listener.leave()
+        self._manager.leave()
         helpers = [
             loop.create_task(pending, name="pending connections"),
             loop.create_task(self._close_tunnels(window), name="closing of the tunnels"),
@@ -71,7 +71,7 @@ class Drain:
         try:
             async with asyncio.timeout(timeouts.drain):
                 await asyncio.wait(helpers[:1], timeout=GRACE)
-                while self._lifecycle.in_flight or self._listener.connections:
+                while self._lifecycle.in_flight or self._manager.connections:
                     self._change.clear()
                     await self._change.wait()
             return "empty"
@@ -87,7 +87,7 @@ class Drain:
         if any(self._counts):
             logger.warning("cutting %s that did not end in time", self._left())
         self._gateway.websockets.abort_tunnels()
-        await self._listener.shutdown(0.1)
+        await self._manager.shutdown(0.1)
         try:
             async with asyncio.timeout(_LAST_STEPS):
                 while self._lifecycle.in_flight:
@@ -113,7 +113,7 @@ class Drain:
         while True:
             now = loop.time()
             if now - began >= GRACE:
-                self._listener.close_idle(now - GRACE)
+                self._manager.close_idle(now - GRACE)
             if sweeps % _REPORT == 0:
                 self._report(deadline - now)
             sweeps += 1
@@ -127,7 +127,7 @@ class Drain:
     @property
     def _counts(self) -> tuple[int, int, int]:
         tunnels = len(self._gateway.websockets.tunnels)
-        return tunnels, len(self._lifecycle.in_flight) - tunnels, self._listener.flushing
+        return tunnels, len(self._lifecycle.in_flight) - tunnels, self._manager.flushing
 
     def _left(self) -> str:
         tunnels, requests, answers = self._counts

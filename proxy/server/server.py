@@ -14,7 +14,7 @@ from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.gateway.recorder import Observer
 from proxy.gateway.runtime import Runtime, make_runtime
-from proxy.http1.http_listener import Listener
+from proxy.http1.connection_manager import ConnectionManager
 from proxy.listener.acceptor import Acceptor, AcceptorOptions
 from proxy.listener.bind import bind
 from proxy.net.client_limits import ClientLimits
@@ -54,9 +54,9 @@ class Server:
         limits = ClientLimits()
         self._gateway = Gateway(runtime, self._lifecycle, observe, folder, limits)
         self.limiter = ConnectionLimiter(limits, settings, files)
-        self._listener = Listener(self._gateway, runtime.listener_options)
-        self._drain = Drain(self._gateway, self._listener, self._lifecycle)
-        self._lifecycle.on_empty = self._listener.on_empty = self._drain.changed
+        self._manager = ConnectionManager(self._gateway, runtime.connection_options)
+        self._drain = Drain(self._gateway, self._manager, self._lifecycle)
+        self._lifecycle.on_empty = self._manager.on_empty = self._drain.changed
         self._bound: list[Bound] = []
         self._acceptor: Acceptor | None = None
         self._admin = Admin(self._gateway, self._lifecycle, limits)
@@ -80,7 +80,7 @@ class Server:
         public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
         self._acceptor = Acceptor(
             public_sockets,
-            self._listener,
+            self._manager,
             limiter=self.limiter,
             **_acceptor_options(self._gateway.runtime),
         )
@@ -167,7 +167,7 @@ class Server:
         settings = runtime.settings
         runtime.reconfigure_upstreams()
         self._gateway.reconfigure(runtime)
-        self._listener.reconfigure(runtime.listener_options)
+        self._manager.reconfigure(runtime.connection_options)
         self.limiter.reconfigure(settings)
         if self._acceptor is not None:
             self._acceptor.reconfigure(**_acceptor_options(runtime))

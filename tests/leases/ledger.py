@@ -45,7 +45,7 @@ def upstreams_of(server: Server) -> list[Upstream]:
 
 def lose_clients(server: Server) -> None:
     """Have the gateway find each client gone at once, as it does when a reset has just arrived."""
-    for connection in list(server._listener._connections):
+    for connection in list(server._manager._connections):
         if connection.socket.transport is not None:
             connection.socket.transport.abort()
     for tunnel in server._gateway.websockets.tunnels:
@@ -96,7 +96,7 @@ def is_waiting(server: Server, count: int) -> bool:
 
 def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
     """Return what clients have left behind in a gateway. also: upstreams of before a reload."""
-    gateway, listener = server._gateway, server._listener
+    gateway, manager = server._gateway, server._manager
     left = Counter[str]()
     left["exchanges in flight"] = len(server._lifecycle.in_flight)
     for upstream in {*upstreams_of(server), *also}:
@@ -116,11 +116,11 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
         left[f"clients with {name}"] = len(counter._counts)
     left["tunnels"] = len(gateway.websockets._tunnels)
     left["exchanges of the fast path"] = len(gateway._fast_path.waiting)
-    left["connections of the listener"] = len(listener._connections)
-    left["protocols of aiohttp"] = len(listener.streaming.connections)
-    left["lingering connections"] = len(listener.lingering)
-    left["heads waited for"] = len(listener.heads)
-    for readers in (listener._slow_readers, gateway.websockets._slow_readers):
+    left["connections of clients"] = len(manager._connections)
+    left["protocols of aiohttp"] = len(manager.streaming.connections)
+    left["lingering connections"] = len(manager.lingering)
+    left["heads waited for"] = len(manager.heads)
+    for readers in (manager._slow_readers, gateway.websockets._slow_readers):
         if readers._standing:  # until the next look; this is one
             for _ in readers._pass(0):
                 pass

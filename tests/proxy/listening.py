@@ -13,8 +13,8 @@ from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.gateway.runtime import Runtime, make_runtime
 from proxy.http1.client_connection import ClientConnection
+from proxy.http1.connection_manager import ConnectionManager
 from proxy.http1.headers import Head
-from proxy.http1.http_listener import Listener
 from proxy.http1.request_handler import ActiveExchange
 from tests.wire.messages import handshake, switching
 
@@ -54,9 +54,9 @@ class Listening:
     """A gateway that listens."""
 
     def __init__(
-        self, port: int, gateway: Gateway, listener: Listener, lifecycle: Lifecycle[Exchange], runtime: Runtime
+        self, port: int, gateway: Gateway, manager: ConnectionManager, lifecycle: Lifecycle[Exchange], runtime: Runtime
     ) -> None:
-        self.port, self.gateway, self.listener, self.lifecycle = port, gateway, listener, lifecycle
+        self.port, self.gateway, self.manager, self.lifecycle = port, gateway, manager, lifecycle
         self.runtime = runtime
         self.dash, self.ws = runtime.upstreams["dash"], runtime.upstreams["ws"]
         self.exchanges: list[Exchange] = []
@@ -95,12 +95,12 @@ class Listening:
         self.runtime = make_runtime(Settings.model_validate(before | values), self.runtime)
         self.runtime.reconfigure_upstreams()
         self.gateway.reconfigure(self.runtime)
-        self.listener.reconfigure(self.runtime.listener_options)
+        self.manager.reconfigure(self.runtime.connection_options)
 
     def begin_to_stop(self) -> None:
         """Take nothing new, as a drain begins."""
         self.lifecycle.happen("stop")
-        self.listener.leave()
+        self.manager.leave()
 
     async def waits(self, count: int = 1) -> None:
         """Wait until so many requests wait for an upstream."""
@@ -110,7 +110,7 @@ class Listening:
 
     async def stop(self) -> None:
         """Cut what is left, as a drain ends."""
-        await self.listener.shutdown(0.1)
+        await self.manager.shutdown(0.1)
 
     async def ended(self, count: int = 1) -> Exchange:
         """Wait until so many exchanges have ended; return the last."""
@@ -154,9 +154,9 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
     lifecycle: Lifecycle[Exchange] = Lifecycle(empty.set)
     runtime = make_runtime(settings)
     gateway = Gateway(runtime, lifecycle, lambda exchange: rig.observe(exchange))
-    listener = Listener(_Counting(gateway, lambda exchange: rig.count(exchange)), runtime.listener_options)
-    server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
-    rig = Listening(server.sockets[0].getsockname()[1], gateway, listener, lifecycle, runtime)
+    manager = ConnectionManager(_Counting(gateway, lambda exchange: rig.count(exchange)), runtime.connection_options)
+    server = await asyncio.get_running_loop().create_server(manager, "127.0.0.1", 0)
+    rig = Listening(server.sockets[0].getsockname()[1], gateway, manager, lifecycle, runtime)
     lifecycle.happen("listening")
     try:
         yield rig
@@ -166,7 +166,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
             lifecycle.happen("stop")
         gateway.websockets.abort_tunnels()
         gateway.handoff.services.close()
-        await listener.shutdown(1)
+        await manager.shutdown(1)
         if lifecycle.in_flight:
             async with asyncio.timeout(5):
                 await empty.wait()

@@ -15,9 +15,9 @@ from proxy.http1.aiohttp_server import StreamedExchange, make_server
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.client_input import Pause
 from proxy.http1.client_stream import ClientStream, RequestBody, SentResponse
+from proxy.http1.connection_manager import ConnectionOptions
 from proxy.http1.head_limits import HeadLimits
 from proxy.http1.headers import Head
-from proxy.http1.http_listener import ListenerOptions
 
 Handle = Callable[[RequestBody], Awaitable[SentResponse]]
 
@@ -26,10 +26,10 @@ class Connection:
     """A client's connection, as far as aiohttp's side calls it."""
 
     transport = peer = None
-    options = ListenerOptions(HeadLimits(1, 1, 1), 1, 1, 1, read_buffer=1024)
+    options = ConnectionOptions(HeadLimits(1, 1, 1), 1, 1, 1, read_buffer=1024)
 
     def __init__(self, handle: Handle) -> None:
-        self.listener = self.handler = self.socket = self.input = self
+        self.manager = self.handler = self.socket = self.input = self
         self.streaming = make_server(self.options.read_buffer)
         self._handle = handle
         self.is_paused = False

@@ -13,9 +13,9 @@ import pytest
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.client_connection import ClientConnection
 from proxy.http1.client_stream import ClientStream, SentResponse
+from proxy.http1.connection_manager import ConnectionManager, ConnectionOptions
 from proxy.http1.head_limits import HeadLimits
 from proxy.http1.headers import Head
-from proxy.http1.http_listener import Listener, ListenerOptions
 from proxy.http1.request_handler import ActiveExchange
 from proxy.net.client_limits import ClientCounter, Lease, Slot
 from proxy.net.peer import Peer
@@ -56,11 +56,11 @@ async def connected(
     head_timeout: float = 10,
     send_timeout: float = 10,
     keepalive_timeout: float = 10,
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, Listener]]:
-    """A raw connection to a listener."""
-    listener = Listener(
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, ConnectionManager]]:
+    """A raw connection to a manager."""
+    manager = ConnectionManager(
         Handlers(handler, offer_simple),
-        ListenerOptions(
+        ConnectionOptions(
             limits=HeadLimits(16384, 65536, 128),
             head_timeout=head_timeout,
             send_timeout=send_timeout,
@@ -68,28 +68,28 @@ async def connected(
             read_buffer=65536,
         ),
     )
-    server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(manager, "127.0.0.1", 0)
     try:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         try:
             async with asyncio.timeout(10):
-                yield reader, writer, listener
+                yield reader, writer, manager
         finally:
             writer.transport.abort()
     finally:
         server.close()
-        await listener.shutdown(1)
+        await manager.shutdown(1)
 
 
 async def serve(
-    handler: Handler, data: bytes, *, count: int = -1, kept: list[Listener] | None = None
-) -> tuple[bytes, Listener]:
-    """Run one raw connection against a handler; return what came back. ``kept`` gets the listener at the start."""
-    async with connected(handler) as (reader, writer, listener):
+    handler: Handler, data: bytes, *, count: int = -1, kept: list[ConnectionManager] | None = None
+) -> tuple[bytes, ConnectionManager]:
+    """Run one raw connection against a handler; return what came back. ``kept`` gets the manager at the start."""
+    async with connected(handler) as (reader, writer, manager):
         if kept is not None:
-            kept.append(listener)
+            kept.append(manager)
         writer.write(data)
-        return await (reader.read() if count < 0 else reader.readexactly(count)), listener
+        return await (reader.read() if count < 0 else reader.readexactly(count)), manager
 
 
 async def test_a_taken_connection_comes_with_its_leftover_and_is_forgotten() -> None:
@@ -105,10 +105,10 @@ async def test_a_taken_connection_comes_with_its_leftover_and_is_forgotten() -> 
         transport.write(b"still open")
 
     talking = asyncio.get_running_loop().create_task(talk(), name="talk")
-    answer, listener = await serve(handler, HANDSHAKE + b"\x81\x80\0\0\0\0", count=10)
+    answer, manager = await serve(handler, HANDSHAKE + b"\x81\x80\0\0\0\0", count=10)
     await talking
     assert answer == b"still open"
-    assert listener.connections == []
+    assert manager.connections == []
     (await taken)[0].abort()
 
 
@@ -157,18 +157,18 @@ async def test_a_connection_that_is_let_go_belongs_to_who_has_its_descriptor() -
         other, leftover = await held
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(10):
-            while listeners and listeners[0].connections:  # noqa: ASYNC110 - aiohttp tells nobody
+            while managers and managers[0].connections:  # noqa: ASYNC110 - aiohttp tells nobody
                 await asyncio.sleep(0)
             assert leftover == b"\x81\x80\0\0\0\0"
             await loop.sock_sendall(other, b"mine now")
             other.close()
 
-    listeners: list[Listener] = []
+    managers: list[ConnectionManager] = []
     talking = asyncio.get_running_loop().create_task(talk(), name="talk")
-    answer, listener = await serve(handler, HANDSHAKE + b"\x81\x80\0\0\0\0", kept=listeners)
+    answer, manager = await serve(handler, HANDSHAKE + b"\x81\x80\0\0\0\0", kept=managers)
     await talking
     assert answer == b"mine now", "and then the end, which is the other one's"
-    assert listener.connections == []
+    assert manager.connections == []
 
 
 async def test_a_connection_that_was_not_detached_goes_on() -> None:
@@ -238,11 +238,11 @@ async def test_a_client_that_was_announced_is_who_it_is_said_to_be_from_the_firs
         client.write(f"{client.peer.address} {client.peer.scheme} {client.has_tls}".encode())
         return SentResponse(keep_alive=False)
 
-    async with connected(handler) as (_, _, listener):
+    async with connected(handler) as (_, _, manager):
         for announced in (Peer("198.51.100.7", "https"), None):
             here, there = socket.socketpair()
             here.setblocking(False)
-            connection = listener(announced)
+            connection = manager(announced)
             assert connection.peer == Peer("-")
             await asyncio.get_running_loop().connect_accepted_socket(lambda it=connection: it, here)
             assert connection.peer == announced or connection.peer == Peer("unix")
@@ -343,14 +343,14 @@ async def test_who_left_just_before_the_order_to_stop_does_not_hold_it_up() -> N
         await asyncio.Event().wait()
         raise AssertionError("cancelled before")
 
-    async with connected(handler) as (_, writer, listener):
+    async with connected(handler) as (_, writer, manager):
         writer.write(GET % 0)
         connection = await serving
         empty = asyncio.Event()
-        listener.on_empty = empty.set
+        manager.on_empty = empty.set
         connection.connection_lost(None)
-        assert listener.connections
-        listener.leave()
+        assert manager.connections
+        manager.leave()
         await empty.wait()
 
 
@@ -395,15 +395,15 @@ async def test_who_leaves_says_so_in_each_answer_and_hears_when_the_last_connect
         client.write(b"keep" if client.wants_keep_alive else b"last")
         return SentResponse(keep_alive=client.wants_keep_alive)
 
-    async with connected(handler) as (reader, writer, listener):
-        listener.on_empty = empty.set
+    async with connected(handler) as (reader, writer, manager):
+        manager.on_empty = empty.set
         writer.write(GET)
         assert await reader.readexactly(4) == b"keep"
-        listener.leave()
+        manager.leave()
         writer.write(GET)
         assert await reader.read() == b"last"
         await empty.wait()
-        assert listener.connections == []
+        assert manager.connections == []
 
 
 async def test_an_answer_that_its_client_has_not_taken_yet_holds_the_connection() -> None:
@@ -414,16 +414,16 @@ async def test_an_answer_that_its_client_has_not_taken_yet_holds_the_connection(
         client.write(answer)
         return SentResponse(keep_alive=False)
 
-    async with connected(handler) as (reader, writer, listener):
-        listener.leave()
-        listener.on_empty = empty.set
+    async with connected(handler) as (reader, writer, manager):
+        manager.leave()
+        manager.on_empty = empty.set
         writer.write(GET)
         await reader.readexactly(1)
-        assert listener.flushing == 1
+        assert manager.flushing == 1
         assert not empty.is_set()
         assert len(await reader.read()) == len(answer) - 1
         await empty.wait()
-        assert listener.flushing == 0
+        assert manager.flushing == 0
 
 
 async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
@@ -434,16 +434,16 @@ async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
         client.write(b"done")
         return SentResponse(keep_alive=True)
 
-    async with connected(handler) as (reader, writer, listener):
+    async with connected(handler) as (reader, writer, manager):
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0)
-        listener.close_idle(loop.time() - 60)
+        manager.close_idle(loop.time() - 60)
         writer.write(GET)
         await asyncio.sleep(0.05)  # until it is under way; nobody is told
-        listener.close_idle(loop.time() + 60)
+        manager.close_idle(loop.time() + 60)
         turn.set()
         assert await reader.readexactly(4) == b"done"
-        listener.close_idle(loop.time() + 60)
+        manager.close_idle(loop.time() + 60)
         assert await reader.read() == b""
 
 
@@ -452,22 +452,22 @@ async def test_who_is_in_the_middle_of_a_head_is_not_idle() -> None:
         client.write(b"done")
         return SentResponse(keep_alive=False)
 
-    async with connected(handler) as (reader, writer, listener):
+    async with connected(handler) as (reader, writer, manager):
         loop = asyncio.get_running_loop()
         writer.write(GET[:10])
         await asyncio.sleep(0.05)  # until it is here; nobody is told
-        listener.close_idle(loop.time() + 60)
+        manager.close_idle(loop.time() + 60)
         writer.write(GET[10:])
         assert await reader.read() == b"done"
 
 
 async def test_other_options_hold_for_connections_that_begin_later() -> None:
-    async with connected(unused) as (_, _, listener):
-        before, narrow = listener.options, HeadLimits(1024, 2048, 16)
-        after = ListenerOptions(limits=narrow, head_timeout=9, send_timeout=9, keepalive_timeout=7, read_buffer=8192)
+    async with connected(unused) as (_, _, manager):
+        before, narrow = manager.options, HeadLimits(1024, 2048, 16)
+        after = ConnectionOptions(limits=narrow, head_timeout=9, send_timeout=9, keepalive_timeout=7, read_buffer=8192)
         await asyncio.sleep(0)
-        listener.reconfigure(after)
-        (now,), later = listener.connections, listener()
+        manager.reconfigure(after)
+        (now,), later = manager.connections, manager()
         assert (now.options, later.options) == (before, after)
 
 
@@ -484,17 +484,17 @@ async def test_a_client_that_left_before_the_drain_began_is_told_of_when_its_tas
             raise
         raise AssertionError
 
-    async with connected(handler) as (_, writer, listener):
-        listener.on_empty = told.set
+    async with connected(handler) as (_, writer, manager):
+        manager.on_empty = told.set
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await began.wait()
         writer.transport.abort()
         await cancelled.wait()
-        listener.leave()
-        assert listener.connections
+        manager.leave()
+        assert manager.connections
         may_end.set()
         await told.wait()
-        assert not listener.connections
+        assert not manager.connections
 
 
 # -- odd, and legal
@@ -508,7 +508,7 @@ async def test_an_empty_line_after_a_request_begins_nothing_and_the_next_one_is_
         return SentResponse(client.wants_keep_alive)
 
     post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n%b"
-    async with connected(handler, head_timeout=0.1) as (reader, writer, listener):
+    async with connected(handler, head_timeout=0.1) as (reader, writer, manager):
         writer.write(post % b"1" + b"\r\n")
         assert await reader.readexactly(3) == b"<1>"
         for number in (b"2", b"3"):
@@ -520,7 +520,7 @@ async def test_an_empty_line_after_a_request_begins_nothing_and_the_next_one_is_
             assert await reader.readexactly(3) == b"<%b>" % number
         writer.write(b"\r\n")
         await asyncio.sleep(0.05)  # until it is here; nobody is told
-        listener.close_idle(asyncio.get_running_loop().time() + 60)
+        manager.close_idle(asyncio.get_running_loop().time() + 60)
         assert await reader.read() == b"", "and counts as idle"
 
 

@@ -17,7 +17,7 @@ class Connection:
     peer = None
 
     @property
-    def listener(self) -> Connection:
+    def manager(self) -> Connection:
         return self
 
     @property

@@ -17,7 +17,7 @@ class Connection:
     peer = Peer("192.0.2.1")
 
     def __init__(self) -> None:
-        self.listener, self.loop = self, asyncio.get_running_loop()
+        self.manager, self.loop = self, asyncio.get_running_loop()
         self.ended = self.loop.create_future()
 
     def exchange_ended(self, keep_alive: bool) -> None:

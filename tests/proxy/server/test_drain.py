@@ -24,8 +24,8 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 def drain_of(gateway: Listening) -> Drain:
     """The drain of a gateway that listens, connected as ``server`` does it."""
-    drain = Drain(gateway.gateway, gateway.listener, gateway.lifecycle)
-    gateway.listener.on_empty = drain.changed
+    drain = Drain(gateway.gateway, gateway.manager, gateway.lifecycle)
+    gateway.manager.on_empty = drain.changed
     gateway.lifecycle.on_empty = drain.changed
     gateway.lifecycle.happen("stop")
     return drain

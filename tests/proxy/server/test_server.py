@@ -194,7 +194,7 @@ async def test_a_reload_that_fails_at_any_step_changes_nothing(
     )
 
     def in_force() -> list[object]:
-        rules, listener = server._gateway.runtime, server._listener
+        rules, manager = server._gateway.runtime, server._manager
         kept = [vars(upstream).copy() for upstream in rules.upstreams.values()]
         parts = [(vars(upstream.health), upstream.queue.in_flight) for upstream in rules.upstreams.values()]
         acceptor = server._acceptor
@@ -204,7 +204,7 @@ async def test_a_reload_that_fails_at_any_step_changes_nothing(
             rules.upstreams["dash"],
             [{key: value for key, value in each.items() if not key.startswith("__")} for each in kept],
             [{**health} for health, _ in parts],
-            listener.options,
+            manager.options,
             dict(acceptor._options),
             server._gateway.runtime.certificates,
             server.limiter.capacity_notice,

@@ -1,4 +1,4 @@
-"""All connections of a listener: the ones that are idle, and its end."""
+"""All connections of clients: the ones that are idle, and their end."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ async def test_an_idle_connection_is_closed_when_its_keep_alive_timeout_has_ende
         client.write(b"done")
         return SentResponse(keep_alive=True)
 
-    async with connected(handler, keepalive_timeout=0.2) as (reader, writer, listener):
+    async with connected(handler, keepalive_timeout=0.2) as (reader, writer, manager):
         writer.write(GET % 1)
         assert await reader.readexactly(4) == b"done"
         began = asyncio.get_running_loop().time()
         assert await reader.read() == b""
         assert asyncio.get_running_loop().time() - began >= 0.19
-        while listener.connections:  # noqa: ASYNC110 - it tells nobody
+        while manager.connections:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
 
 
 async def test_a_sweep_over_very_many_idle_connections_lets_others_have_a_turn() -> None:
     """Ten thousand took 20 ms of one turn, in each second."""
-    async with connected(unused, keepalive_timeout=600) as (_, _, listener):
-        while not listener.connections:  # noqa: ASYNC110 - it tells nobody
+    async with connected(unused, keepalive_timeout=600) as (_, _, manager):
+        while not manager.connections:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
-        others = [listener() for _ in range(100)]
-        listener._connections |= dict.fromkeys(others)
-        assert len(list(listener._close_timed_out(1.0))) == 101, "pieces of work, of which so many are in one turn"
+        others = [manager() for _ in range(100)]
+        manager._connections |= dict.fromkeys(others)
+        assert len(list(manager._close_timed_out(1.0))) == 101, "pieces of work, of which so many are in one turn"
         for other in others:
-            listener.ended(other)
+            manager.ended(other)
 
 
 async def test_a_connection_keeps_the_keep_alive_timeout_that_it_began_with() -> None:
-    async with connected(unused, keepalive_timeout=0.2) as (reader, _, listener):
-        while not listener.connections:  # noqa: ASYNC110 - it tells nobody
+    async with connected(unused, keepalive_timeout=0.2) as (reader, _, manager):
+        while not manager.connections:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
-        listener.reconfigure(replace(listener.options, keepalive_timeout=600))
+        manager.reconfigure(replace(manager.options, keepalive_timeout=600))
         assert await reader.read() == b""
 
 
 async def test_another_read_buffer_holds_for_bodies_that_begin_later() -> None:
-    async with connected(unused) as (_, _, listener):
-        before = listener.streaming
-        listener.reconfigure(replace(listener.options, head_timeout=3))
-        assert listener.streaming is before
-        listener.reconfigure(replace(listener.options, read_buffer=8192))
-        assert listener.streaming is not before
+    async with connected(unused) as (_, _, manager):
+        before = manager.streaming
+        manager.reconfigure(replace(manager.options, head_timeout=3))
+        assert manager.streaming is before
+        manager.reconfigure(replace(manager.options, read_buffer=8192))
+        assert manager.streaming is not before
 
 
 async def test_the_end_waits_for_exchanges_and_then_cuts_them() -> None:
@@ -64,10 +64,10 @@ async def test_the_end_waits_for_exchanges_and_then_cuts_them() -> None:
             cut.set()
         raise AssertionError("cancelled before")
 
-    async with connected(handler) as (reader, writer, listener):
+    async with connected(handler) as (reader, writer, manager):
         writer.write(GET % 1)
         await began.wait()
-        await listener.shutdown(0.05)
+        await manager.shutdown(0.05)
         assert cut.is_set()
-        assert listener.connections == []
+        assert manager.connections == []
         assert await reader.read() == b""

@@ -1,4 +1,7 @@
-"""All connections of clients: their protocol factory, their options, and how they are closed."""
+"""All connections of clients: their protocol factory, their options, the keep-alive timeout, and how they are closed.
+
+``proxy.listener`` accepts the connections, and calls this for the protocol of each.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _SWEEP = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerOptions:
+class ConnectionOptions:
     """The options of clients' connections: what a reload may change.
 
     limits: of the heads of requests. head_timeout, send_timeout,
@@ -38,7 +41,7 @@ class ListenerOptions:
     read_buffer: int
 
 
-class Listener:
+class ConnectionManager:
     """A factory of protocols for accepted connections, and all of those that are open.
 
     handler: of requests. options: what holds for clients.
@@ -47,7 +50,7 @@ class Listener:
     ``heads`` has the deadline of each head, ``lingering`` that of each lingering close.
     """
 
-    def __init__(self, handler: RequestHandler, options: ListenerOptions) -> None:
+    def __init__(self, handler: RequestHandler, options: ConnectionOptions) -> None:
         self.loop = asyncio.get_running_loop()  # to ask for it costs a system call each time, and its clock none
         self.handler = handler
         self.options = options
@@ -71,7 +74,7 @@ class Listener:
         """
         return ClientConnection(self, announced, slot)
 
-    def reconfigure(self, options: ListenerOptions) -> None:
+    def reconfigure(self, options: ConnectionOptions) -> None:
         """Change what holds for connections that begin from here on; the first two timeouts for heads and exchanges."""
         self._slow_readers.start(options.send_timeout)
         if options.read_buffer != self.options.read_buffer:
