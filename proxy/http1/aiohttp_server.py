@@ -21,7 +21,7 @@ from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 
 from proxy.http1.chunked import LAST_CHUNK, ProtocolError, chunk
-from proxy.http1.client_input import Pause
+from proxy.http1.client_socket import Pause
 from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.headers import Head
 
@@ -180,11 +180,11 @@ class StreamedExchange(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Pause the client: its body arrives faster than it is read."""
-        self._connection.socket.input.pause(Pause.BODY)
+        self._connection.socket.pause(Pause.BODY)
 
     def resume_reading(self) -> None:
         """Take more of the body."""
-        self._connection.socket.input.resume(Pause.BODY)
+        self._connection.socket.resume(Pause.BODY)
 
     def write(self, data: Any) -> None:
         """Refuse: answers are the gateway's own bytes."""

@@ -104,13 +104,13 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read a request, or hold what comes after one that is being served."""
         self.received += len(data)
-        taken = 0 if self.socket.input.held or not self._may_read else self._read(data)
+        taken = 0 if self.socket.held or not self._may_read else self._read(data)
         if taken < len(data):
-            self.socket.input.hold(data[taken:])
+            self.socket.hold(data[taken:])
         transport = self.socket.transport
         if len(data) >= self._large_read and transport is not None and not transport.is_closing():
             pause_after_large_read(transport, self, len(data))
-            self.manager.loop.call_soon(self.socket.input.resume)
+            self.manager.loop.call_soon(self.socket.resume)
 
     def pause_writing(self) -> None:
         """Note that the client is slow."""
@@ -181,7 +181,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _read_held(self) -> None:
         """Read what came after a request, in pieces: to copy all of it for each request would cost its square."""
-        received = self.socket.input
+        received = self.socket
         while received.held and self._may_read:
             received.used(self._read(bytes(received.held[:_PIECE])))
 
@@ -234,9 +234,9 @@ class ClientConnection(asyncio.Protocol):
             self._state = TRANSITIONS[self._state]["answered"]
             self.idle_since = self.manager.loop.time()
             self._reader.next()
-            if self.socket.input.held:
+            if self.socket.held:
                 self._read_held()
-        elif self._has_rest or self.socket.input.held:
+        elif self._has_rest or self.socket.held:
             self._linger("bytes left")
         else:
             self.close()
@@ -244,7 +244,7 @@ class ClientConnection(asyncio.Protocol):
     def _linger(self, why: str) -> None:
         """Close in two steps (lingering close): end our direction, and discard what still arrives for some seconds."""
         self._state = TRANSITIONS[self._state][why]
-        self._is_broken = self._is_broken or bool(self.socket.input.held) or self._reader.head is None
+        self._is_broken = self._is_broken or bool(self.socket.held) or self._reader.head is None
         self.socket.end_sending()
         self.manager.lingering.begin(self, LINGERING_TIME)
 
@@ -255,7 +255,7 @@ class ClientConnection(asyncio.Protocol):
 
     def close_if_idle(self, since: float) -> None:
         """Close, if no request, and no part of one, has been under way from ``since`` on (monotonic seconds)."""
-        has_begun = self._reader.has_begun or self.socket.input.held
+        has_begun = self._reader.has_begun or self.socket.held
         if self._state is State.IDLE and self.idle_since <= since and not has_begun:
             self.close()
 

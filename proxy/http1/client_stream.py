@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from proxy.http1.client_input import Pause
+from proxy.http1.client_socket import Pause
 from proxy.http1.headers import Head, tokens
 from proxy.net.client_limits import Slot
 
@@ -175,7 +175,7 @@ class ClientStream:
 
     def resume(self) -> None:
         """Read on after ``lend_socket``: the socket was not taken."""
-        self._connection.socket.input.resume(Pause.LENT)
+        self._connection.socket.resume(Pause.LENT)
 
     def abandon(self) -> None:
         """Close this process's copy of the descriptor and nothing else: no FIN is sent where another has the socket."""

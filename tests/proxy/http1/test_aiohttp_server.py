@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.http1.aiohttp_server import StreamedExchange, make_server
 from proxy.http1.chunked import ProtocolError
-from proxy.http1.client_input import Pause
+from proxy.http1.client_socket import Pause
 from proxy.http1.client_stream import ClientStream, RequestBody, SentResponse
 from proxy.http1.connection_manager import ConnectionOptions
 from proxy.http1.head_limits import HeadLimits
@@ -29,7 +29,7 @@ class Connection:
     options = ConnectionOptions(HeadLimits(1, 1, 1), 1, 1, 1, read_buffer=1024)
 
     def __init__(self, handle: Handle) -> None:
-        self.manager = self.handler = self.socket = self.input = self
+        self.manager = self.handler = self.socket = self
         self.streaming = make_server(self.options.read_buffer)
         self._handle = handle
         self.is_paused = False

@@ -126,7 +126,7 @@ async def test_a_large_leftover_is_bounded_and_whole() -> None:
                 done.set_result(None)
 
     async def handler(client: ClientStream) -> SentResponse:
-        while len(client._connection.socket.input.held) < 65536:  # noqa: ASYNC110 - aiohttp tells nobody
+        while len(client._connection.socket.held) < 65536:  # noqa: ASYNC110 - aiohttp tells nobody
             await asyncio.sleep(0)
         transport, leftover = client.detach()
         sink = Sink()
