@@ -176,6 +176,8 @@ class WebSockets:
             return False
         if client.has_tls:  # not the scheme: a proxy that has ended TLS itself may have announced it
             return self._handoff.fall_back("tls", "its TLS ends in this process, and cannot be handed over")
+        if client.has_unsent:  # of the response before, to a client that did not wait for it: the rest would be lost
+            return self._handoff.fall_back("unsent", "its client has not taken the response before it yet")
         head = request_head(client.head, handshake.decision.target, handshake.added, upgrade=True)
         descriptor, leftover = client.lend_socket()
         try:

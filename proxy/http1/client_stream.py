@@ -107,6 +107,11 @@ class ClientStream:
         return self._connection.socket.has_tls
 
     @property
+    def has_unsent(self) -> bool:
+        """Whether bytes wait to be sent, of this answer or of the one before."""
+        return self._connection.socket.is_flushing
+
+    @property
     def was_too_slow(self) -> bool:
         """Whether it was cut because it took nothing for too long."""
         return self._connection.socket.writer.was_too_slow

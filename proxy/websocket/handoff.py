@@ -27,7 +27,7 @@ from ws_service.handoff import protocol as wire
 
 logger = logging.getLogger("proxy")
 
-_OF_THE_REQUEST = frozenset(("tls", "too large"))
+_OF_THE_REQUEST = frozenset(("tls", "too large", "unsent"))
 """Causes that lie in a handshake: others can be handed over meanwhile, so the log need not tell when one is."""
 
 _ENDINGS = {

@@ -144,6 +144,33 @@ async def test_what_comes_through_tls_is_tunnelled(tmp_path: Path, monkeypatch: 
             await gateway.ended()
 
 
+async def test_a_client_that_has_not_taken_the_response_before_gets_all_of_it_before_the_101(tmp_path: Path) -> None:
+    """The service writes to the socket itself: its 101 came in the middle of that response, and the rest was lost."""
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: 15000\r\n\r\n" + b"x" * 15000
+    async with place(tmp_path / "ws.sock") as service, origin(answering(large), answering(SWITCH)) as server:
+        async with listening(server.url, handoff=str(tmp_path / "ws.sock")) as gateway:
+            await connect(gateway, service)
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                client.setblocking(False)
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(client, ("127.0.0.1", gateway.port))
+                while not gateway.manager.connections:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0)
+                transport = gateway.manager.connections[0].socket.transport
+                assert transport is not None
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+                await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: example.test:8000\r\n\r\n" + HANDSHAKE)
+                await gateway.ended()
+                got = b""
+                async with asyncio.timeout(10):
+                    while len(got) < len(large) + len(SWITCH):
+                        got += await loop.sock_recv(client, 1024)
+                assert got == large + SWITCH
+            assert gateway.gateway.handoff.fallbacks == {"unsent": 1}
+            await gateway.ended(2)
+
+
 async def connect(gateway: Listening, service: Place) -> None:
     """Make the gateway look for the service, and greet it."""
     async with asyncio.TaskGroup() as group:
