@@ -375,8 +375,8 @@ class Limits(Section):
     open. Precedents: Envoy 1024 (which counts streams too), HAProxy none."""
 
     waiting: Annotated[int, Field(ge=0)] = 4096
-    """Requests that wait for one upstream, because it is full or away; 503 with Retry-After above it: what 250 a second
-    come to within ``timeouts.hold``. Precedent: Envoy 1024."""
+    """Requests that wait for one upstream, because it is full or unreachable; 503 with Retry-After above it: what
+    250 a second come to within ``timeouts.hold``. Precedent: Envoy 1024."""
 
 
 class Timeouts(Section):

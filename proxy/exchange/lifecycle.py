@@ -37,13 +37,13 @@ T = TypeVar("T")
 class Lifecycle(Generic[T]):
     """The state of the process and the set of what is in flight.
 
-    on_empty: called when the last one leaves while the process drains, or after that.
+    ``on_empty`` is called when the last one leaves while the process drains, or after that.
     """
 
-    def __init__(self, on_empty: Callable[[], None] = lambda: None) -> None:
+    def __init__(self) -> None:
         self.state = State.STARTING
         self.in_flight: set[T] = set()
-        self.on_empty = on_empty
+        self.on_empty: Callable[[], None] = lambda: None
 
     def happen(self, event: str) -> None:
         """Go to the next state; KeyError when ``event`` cannot happen in this one."""

@@ -171,12 +171,7 @@ class RequestReader:
         seen, self._seen = self._seen, check_lines(held, before, self._seen, _FIRST_LINES, _what_is_wrong)
         # Only where it can have changed: to look at the whole for each byte would cost its square.
         if seen < self._seen or len(held) > min(self._limits.request_line, self._limits.header):
-            self._check_size(held, before)
-
-    def _check_size(self, head: bytes | bytearray, before: int = 0) -> None:
-        excess = self._limits.exceeded_by(head, before)
-        if excess is not None:
-            raise ProtocolError(excess.message, excess.status)
+            self._limits.check(held, before)
 
     def _take_head(self, data: bytes, end: int) -> None:
         """Take a head apart, and find how the request's end is known (RFC 9112, section 6.3).
@@ -210,7 +205,7 @@ class RequestReader:
         """Read a head that is long, malformed, or has to be held against narrow limits."""
         if _FIRST_LINES.fullmatch(head, 0, len(head) - 2) is None:
             raise _what_is_wrong(head)
-        self._check_size(head)
+        self._limits.check(head)
         line = _REQUEST_LINE.match(head)
         assert line is not None
         block = _read_block(head[line.end() : -2])

@@ -95,15 +95,14 @@ class Acceptor:
     """Accepts the connections of one listener, from now on.
 
     sockets: listening; the caller's to close. factory: makes the protocol of a connection.
-    limiter: decides which connections are accepted; None: all.
+    limiter: decides which connections are accepted.
     """
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
         factory: ProtocolFactory,
-        *,
-        limiter: ConnectionLimiter | None = None,
+        limiter: ConnectionLimiter,
         **options: Unpack[AcceptorOptions],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -114,8 +113,7 @@ class Acceptor:
         self.handshakes = PerClientConcurrency()
         """TLS handshakes under way, by client."""
         self._log = LimitedLog(logger)
-        if limiter is not None:
-            limiter.connections.on_leave = self.resume
+        limiter.connections.on_leave = self.resume
         for listener in sockets:  # what is accepted inherits all that is set here
             keep_alive(listener)
             _send_at_once(listener)
@@ -136,7 +134,7 @@ class Acceptor:
 
     def resume(self) -> None:
         """Accept again if fewer connections are open now than there may be."""
-        if self._limiter is not None and not self._limiter.is_full:
+        if not self._limiter.is_full:
             self.accepting.resume(_LIMIT_REACHED)
 
     def close(self) -> None:
@@ -154,7 +152,7 @@ class Acceptor:
 
     def _may_accept(self) -> bool:
         limiter = self._limiter
-        if limiter is None or not limiter.is_full:
+        if not limiter.is_full:
             return True
         taken = limiter.connections.total
         self._warn(_LIMIT_REACHED, "no connection is accepted: %d are open; %s", taken, limiter.capacity_notice)
@@ -183,8 +181,6 @@ class Acceptor:
 
     def _admit(self, pending: _PendingConnection) -> bool:
         """Count a connection for its client, as far as that is known; close it if that one has enough."""
-        if self._limiter is None:
-            return True
         if pending.slot is not None:
             pending.slot.release()
         verdict = self._limiter.admit(pending.address, time.monotonic())
@@ -250,7 +246,7 @@ class Acceptor:
     @asynccontextmanager
     async def _handshake(self, address: str) -> AsyncIterator[None]:
         """Be one of the few handshakes of a client for the length of a ``with`` block; wait to be one."""
-        if self._limiter is None or self._limiter.is_free(address):
+        if self._limiter.is_free(address):
             yield
             return
         slot = await self.handshakes.acquire(client_key(address), _HANDSHAKES, None)

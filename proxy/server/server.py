@@ -81,7 +81,7 @@ class Server:
         self._acceptor = Acceptor(
             public_sockets,
             self._manager,
-            limiter=self.limiter,
+            self.limiter,
             **_acceptor_options(self._gateway.runtime),
         )
         self._admin_listener = AdminListener(admin_sockets, self._admin.answer, places=self._admin_places)

@@ -49,7 +49,6 @@ class Handoff:
 
     def __init__(self, path: Path | None, on_end: Callable[[Exchange], None], websockets: ClientCounter) -> None:
         self.services = Services(path, websockets, lambda report: on_end(record_of(report)))
-        self.websockets = websockets
         self.handed_over = 0
         self.fallbacks: Counter[str] = Counter()
         self._logged: set[str] = set()  # causes that are in the log, since a socket was last handed over

@@ -89,7 +89,8 @@ def test_an_event_that_cannot_happen_is_an_error_and_changes_nothing(state: Stat
 
 def test_the_last_one_that_leaves_ends_the_drain() -> None:
     told: list[str] = []
-    life: Lifecycle[str] = Lifecycle(lambda: told.append("empty"))
+    life: Lifecycle[str] = Lifecycle()
+    life.on_empty = lambda: told.append("empty")
     life.happen("listening")
     life.enter("a")
     life.enter("b")
@@ -102,7 +103,8 @@ def test_the_last_one_that_leaves_ends_the_drain() -> None:
 
 def test_an_empty_process_that_still_serves_tells_nothing() -> None:
     told: list[str] = []
-    life: Lifecycle[str] = Lifecycle(lambda: told.append("empty"))
+    life: Lifecycle[str] = Lifecycle()
+    life.on_empty = lambda: told.append("empty")
     life.happen("listening")
     life.enter("a")
     life.leave("a")
@@ -121,7 +123,8 @@ def test_leaving_twice_is_leaving_once() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5))))
 def test_a_drain_is_never_told_to_end_while_one_is_in_flight(steps: list[tuple[bool, int]]) -> None:
     crowds: list[int] = []
-    life: Lifecycle[int] = Lifecycle(lambda: crowds.append(len(life.in_flight)))
+    life: Lifecycle[int] = Lifecycle()
+    life.on_empty = lambda: crowds.append(len(life.in_flight))
     life.happen("listening")
     for number in range(6):
         life.enter(number)

@@ -93,12 +93,18 @@ class Client:
         self.sock.close()
 
 
+def any_number() -> ConnectionLimiter:
+    return ConnectionLimiter(
+        ClientLimits(), Settings.model_validate({"limits": {"connections_per_client": None}}), 20_000
+    )
+
+
 @asynccontextmanager
 async def accepting(*, limiter: ConnectionLimiter | None = None, **options: Any) -> AsyncIterator[Accepted]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         acceptor = Acceptor(
-            [listener], lambda peer, slot: Echo(place, peer, slot), limiter=limiter, **OPTIONS | options
+            [listener], lambda peer, slot: Echo(place, peer, slot), limiter or any_number(), **OPTIONS | options
         )
         place = Accepted(acceptor, listener.getsockname()[1])
         try:
@@ -235,7 +241,9 @@ async def test_the_header_counts_on_a_unix_socket_as_well(tmp_path: Path) -> Non
         listener.bind(str(tmp_path / "gateway.sock"))
         listener.listen()
         listener.setblocking(False)
-        acceptor = Acceptor([listener], lambda peer, slot: Echo(place, peer, slot), **OPTIONS | {"proxies": ("unix",)})
+        acceptor = Acceptor(
+            [listener], lambda peer, slot: Echo(place, peer, slot), any_number(), **OPTIONS | {"proxies": ("unix",)}
+        )
         place = Accepted(acceptor, 0)
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "gateway.sock"))
         writer.write(HEADER)

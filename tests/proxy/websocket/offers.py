@@ -38,7 +38,7 @@ async def offer(
     timeout: float = 10,
 ) -> bool:
     record = exchange(id)
-    slot = Slot(handoff.websockets, record.client)
+    slot = Slot(handoff.services.websockets, record.client)
     try:
         return await handoff.offer(
             record, slot, client.fileno(), head, b"left", is_secure=is_secure, timeout=timeout, send_timeout=60

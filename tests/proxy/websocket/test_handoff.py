@@ -85,7 +85,7 @@ async def test_a_clients_sockets_count_from_the_offer_to_the_end(
     handoff: Handoff, path: Path, client: socket.socket
 ) -> None:
     def counted() -> int:
-        return handoff.websockets.of("203.0.113.7")
+        return handoff.services.websockets.of("203.0.113.7")
 
     async with connected(handoff, path, live=2) as (_, adopter):
         assert counted() == 2, "those of the gateway before this one"
@@ -98,7 +98,7 @@ async def test_a_clients_sockets_count_from_the_offer_to_the_end(
         await adopter.send(wire.Ended(ABOUT, 1.0, 101, 1, 1, 1000, wire.Ending.CLIENT))
         await settled(lambda: counted() == 2)
     await settled(lambda: counted() == 0)  # the service has ended, and its sockets with it
-    assert handoff.websockets.clients == 0
+    assert handoff.services.websockets.clients == 0
 
 
 async def test_without_a_socket_file_the_tunnel_carries(

@@ -48,15 +48,15 @@ async def test_a_socket_whose_reply_is_not_awaited_any_more_counts_until_it_come
             with pytest.raises(UpstreamTimeout):
                 await offer(handoff, client, id, timeout=0.01)
             os.close((await adopter.receive())[1][0])
-        assert (handoff.live, handoff.websockets.total) == (0, 3)
+        assert (handoff.live, handoff.services.websockets.total) == (0, 3)
         await adopter.send(wire.Refused("refused", "too late"))
-        await settled(lambda: handoff.websockets.total == 2)
+        await settled(lambda: handoff.services.websockets.total == 2)
         await adopter.send(wire.Adopted("taken"))
         await settled(lambda: handoff.live == 1)
-        assert handoff.websockets.total == 2
+        assert handoff.services.websockets.total == 2
         await adopter.send(wire.Ended(ABOUT, 1.0, 101, 1, 1, 1000, wire.Ending.CLIENT))
-        await settled(lambda: handoff.websockets.total == 1)
-    await settled(lambda: handoff.websockets.total == 0)
+        await settled(lambda: handoff.services.websockets.total == 1)
+    await settled(lambda: handoff.services.websockets.total == 0)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ async def test_a_service_that_reports_a_socket_it_does_not_have_is_not_trusted(
         await adopter.send(wrong)
         assert await adopter.has_ended()
     assert "a message that cannot be read" in warnings(caplog)[0]
-    assert (handoff.live, handoff.websockets.total, ends) == (0, 0, [])
+    assert (handoff.live, handoff.services.websockets.total, ends) == (0, 0, [])
 
 
 @pytest.mark.parametrize(
