@@ -151,7 +151,8 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
     values["timeouts"] = {"drain_window": 0, **values.get("timeouts", {})}
     settings = Settings.model_validate({"upstreams": {"dash": dash, "ws": ws or dash}, "handoff": "off", **values})
     empty = asyncio.Event()
-    lifecycle: Lifecycle[Exchange] = Lifecycle(empty.set)
+    lifecycle: Lifecycle[Exchange] = Lifecycle()
+    lifecycle.on_empty = empty.set
     runtime = make_runtime(settings)
     gateway = Gateway(runtime, lifecycle, lambda exchange: rig.observe(exchange))
     manager = ConnectionManager(_Counting(gateway, lambda exchange: rig.count(exchange)), runtime.connection_options)
