@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from tests.leases.stage import Stage
+from tests.processes import free_port
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
@@ -202,8 +203,9 @@ class Origin:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     async def listen(self) -> None:
-        """Listen, on the port of before if there was one."""
+        """Listen, always on the same port: one that no other program gets for a connection of its own meanwhile."""
         loop = asyncio.get_running_loop()
+        self.port = self.port or free_port()
         self._server = await loop.create_server(
             lambda: Peer(self._stage, self._name, self._begin),
             "127.0.0.1",
@@ -211,7 +213,6 @@ class Origin:
             ssl=self._tls,
             reuse_address=True,
         )
-        self.port = self._server.sockets[0].getsockname()[1]
 
     def go_away(self) -> None:
         """Listen no more, and end what there is."""

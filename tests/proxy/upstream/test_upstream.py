@@ -161,9 +161,9 @@ async def becomes(up: Upstream, state: State) -> None:
 
 
 async def test_it_is_seen_to_go_and_to_come_back_without_a_single_request() -> None:
-    async with origin(silent) as server, looked_at(server.url) as up:
+    port = free_port()
+    async with origin(silent, port=port) as server, looked_at(server.url) as up:
         await becomes(up, State.UP)
-        port = server.port
     async with looked_at(f"http://127.0.0.1:{port}") as up:
         await becomes(up, State.UNREACHABLE)
         assert up.health.why == "connection refused"
