@@ -122,12 +122,11 @@ class ConnectionManager:
         timeout: seconds in which exchanges may end by themselves, and as many for those that are cut.
         """
         await self._served(timeout)
-        for connection in self.connections:
-            if connection.exchange is not None:
-                connection.exchange.cut()
+        self._cut()
         await self._served(timeout)
         for connection in self.connections:
             connection.close()
+        self._cut()  # those that have begun meanwhile: a client that does not read may keep its connection from ending
         self._connections.clear()
 
     # -- inside
@@ -141,6 +140,11 @@ class ConnectionManager:
                     await self._change.wait()
         except TimeoutError:
             pass
+
+    def _cut(self) -> None:
+        for connection in self.connections:
+            if connection.exchange is not None:
+                connection.exchange.cut()
 
     def _writers(self) -> Iterator[ClientWriter]:
         return (connection.socket.writer for connection in self._connections)

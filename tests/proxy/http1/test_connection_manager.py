@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
+from proxy.http1.client_connection import ClientConnection
 from proxy.http1.client_stream import ClientStream, SentResponse
+from proxy.http1.headers import Head
 from tests.proxy.http1.test_client_connection import GET, connected, unused
 
 
@@ -71,3 +74,49 @@ async def test_the_end_waits_for_exchanges_and_then_cuts_them() -> None:
         assert cut.is_set()
         assert manager.connections == []
         assert await reader.read() == b""
+
+
+class Stuck(asyncio.Transport):
+    """A transport whose last bytes are never taken, so that it does not tell of its end."""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+class Cut:
+    """An exchange that calls something when it is cut."""
+
+    def __init__(self, on_cut: Callable[[], None]) -> None:
+        self.cut = on_cut
+
+    def client_left(self) -> None:
+        raise AssertionError("nothing tells of it")
+
+    def client_is_slow(self, is_slow: bool) -> None:
+        raise AssertionError("it writes nothing")
+
+
+async def test_an_exchange_that_begins_while_the_others_are_cut_is_cut_too() -> None:
+    exchanges: list[Cut] = []
+
+    def offer_simple(connection: ClientConnection, head: Head, body: bytes) -> Cut:
+        return exchanges.pop()
+
+    async with connected(unused, offer_simple=offer_simple) as (_, _, listener):
+        late, early = listener(), listener()
+        for connection in (late, early):
+            connection.connection_made(Stuck())
+        exchanges += [
+            Cut(lambda: late.exchange_ended(keep_alive=False)),
+            Cut(lambda: late.data_received(GET)),
+        ]
+        early.data_received(GET)
+        await listener.shutdown(0.01)
+        assert not exchanges
+        assert late.exchange is None
