@@ -56,6 +56,26 @@ async def test_another_read_buffer_holds_for_bodies_that_begin_later() -> None:
         assert manager.streaming is not before
 
 
+async def test_a_body_tells_how_much_of_it_comes_unread_also_after_the_read_buffer_has_changed() -> None:
+    capacities: list[int] = []
+
+    async def handler(client: ClientStream) -> SentResponse:
+        capacities.append(client.body.capacity)
+        while await client.body.read():
+            pass
+        client.write(b"done")
+        return SentResponse(keep_alive=True)
+
+    async with connected(handler) as (reader, writer, manager):
+        for read_buffer in (65536, 8192):
+            manager.reconfigure(replace(manager.options, read_buffer=read_buffer))
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
+            await asyncio.sleep(0.01)
+            writer.write(b"b")
+            assert await reader.readexactly(4) == b"done"
+    assert capacities == [2 * 65536, 2 * 8192]
+
+
 async def test_the_end_waits_for_exchanges_and_then_cuts_them() -> None:
     began, cut = asyncio.Event(), asyncio.Event()
 
@@ -108,8 +128,8 @@ async def test_an_exchange_that_begins_while_the_others_are_cut_is_cut_too() -> 
     def offer_simple(connection: ClientConnection, head: Head, body: bytes) -> Cut:
         return exchanges.pop()
 
-    async with connected(unused, offer_simple=offer_simple) as (_, _, listener):
-        late, early = listener(), listener()
+    async with connected(unused, offer_simple=offer_simple) as (_, _, manager):
+        late, early = manager(), manager()
         for connection in (late, early):
             connection.connection_made(Stuck())
         exchanges += [
@@ -117,6 +137,6 @@ async def test_an_exchange_that_begins_while_the_others_are_cut_is_cut_too() -> 
             Cut(lambda: late.data_received(GET)),
         ]
         early.data_received(GET)
-        await listener.shutdown(0.01)
+        await manager.shutdown(0.01)
         assert not exchanges
         assert late.exchange is None
