@@ -16,7 +16,7 @@
 - ListenError: the gateway cannot start where it was told to
 - TlsError: a certificate, a key or a list of authorities cannot be used
 
-An error carries its answer (``status``, ``advice``) and its culprit (the
+An error carries its response (``status``, ``advice``) and its culprit (the
 branch of the tree), so that one place can turn any of them into a response
 (``gateway/error_response``).
 """
@@ -53,8 +53,8 @@ class Outcome(Enum):
 
     TOO_SLOW = "too slow"
     """One side took less than 240 bytes a second of what waited for it, for ``timeouts.send``; a tunnel's, or a
-    client's of an answer. Or more waited on its client's connections than ``limits.buffered_per_client``; the log names
-    the client."""
+    client's of a response. Or more waited on its client's connections than ``limits.buffered_per_client``; the log
+    names the client."""
 
 
 class ProxyError(Exception):
@@ -63,7 +63,7 @@ class ProxyError(Exception):
     message: one sentence, what happened and where. It is sent to the client.
     advice: what the reader can do, or empty. It is sent to the client too.
     detail: what the log says instead of the message, where the operator may know more than the client.
-    headers: fields that the answer must carry (RFC 9110 asks for some).
+    headers: fields that the response must carry (RFC 9110 asks for some).
     is_transient: whether the same request may succeed later; None: as the kind of error has it.
     """
 
@@ -94,7 +94,7 @@ class ProxyError(Exception):
 
 
 class ClientError(ProxyError):
-    """The request cannot be understood, or must not be passed on. The connection is closed after the answer."""
+    """The request cannot be understood, or must not be passed on. The connection is closed after the response."""
 
     status = 400
     outcome = Outcome.REFUSED
@@ -147,7 +147,7 @@ class UpstreamFull(UpstreamError):
 
 
 class UpstreamLost(UpstreamError):
-    """The upstream closed the connection before the first byte of an answer; it may have acted on the request."""
+    """The upstream closed the connection before the first byte of a response; it may have acted on the request."""
 
     is_transient = True
 
@@ -167,7 +167,7 @@ class ConnectTimeout(UpstreamTimeout):
 class UpstreamCut(UpstreamError):
     """The upstream's body ended before its end.
 
-    Part of the answer has been sent, so all that is left is to cut the client's connection too: the client must not
+    Part of the response has been sent, so all that is left is to cut the client's connection too: the client must not
     take that part for the whole.
     """
 

@@ -222,7 +222,7 @@ class _FastPathExchange:
         return self._connection.stream(self._head, self._body, has_written=bool(self._reader.status))
 
     def _resume(self, client: ClientStream, work: Work) -> None:
-        self._fast_path.resume(self._connection, client, self.exchange, work, self._abandon)
+        self._fast_path.resume(self._connection, client, self.exchange, work, self._discard)
 
-    def _abandon(self) -> None:
+    def _discard(self) -> None:
         self._upstream.discard(self._link)

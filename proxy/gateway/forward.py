@@ -16,7 +16,7 @@ from proxy.exchange.leases import Leases
 from proxy.exchange.record import Exchange
 from proxy.gateway.request_body import OutgoingBody
 from proxy.gateway.uploads import Uploads
-from proxy.http1.chunked import LAST_CHUNK, chunk
+from proxy.http1.chunked import chunk
 from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.headers import Fields, request_head, response_head
 from proxy.http1.methods import SAFE
@@ -156,7 +156,7 @@ async def relay(
     piece = connection.read_nowait()
     try:
         while True:
-            data += _framed(piece, is_last=connection.is_complete) if chunked else piece
+            data += chunk(piece, is_last=connection.is_complete) if chunked else piece
             client.write(data)
             exchange.sent += len(piece)
             if connection.is_complete:
@@ -194,7 +194,3 @@ def _hop_fields(response: Response, chunked: bool, keep: bool, is_modern: bool) 
     if connection:
         fields.append((b"Connection", b", ".join(connection)))
     return tuple(fields)
-
-
-def _framed(piece: bytes, *, is_last: bool) -> bytes:
-    return chunk(piece) + LAST_CHUNK if is_last else chunk(piece)

@@ -62,7 +62,7 @@ class OutgoingBody:
             return b""
         data = self._client.body.read_nowait()
         self._exchange.received = len(data)
-        return chunk(data) + LAST_CHUNK if self._chunked else data
+        return chunk(data, is_last=True) if self._chunked else data
 
     def on_interim(self, response: Response) -> None:
         """Pass an interim response on (RFC 9110, section 15.2); a 100 only to a client that waits for one."""

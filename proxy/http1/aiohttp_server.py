@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 
-from proxy.http1.chunked import LAST_CHUNK, ProtocolError, chunk
+from proxy.http1.chunked import ProtocolError, chunk
 from proxy.http1.client_socket import Pause
 from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.headers import Head
@@ -40,7 +40,7 @@ _NEVER = 1e6
 
 
 class _NothingToSend(web.StreamResponse):
-    """What a handler returns to aiohttp: the answer is with the client already."""
+    """What a handler returns to aiohttp: the response is with the client already."""
 
     @property
     def keep_alive(self) -> bool | None:
@@ -121,7 +121,7 @@ class StreamedExchange(asyncio.Transport):
         """Pass on bytes of the body. is_last: there are no more after them."""
         self._body.size += len(data)
         if self._is_chunked:
-            data = chunk(data) + LAST_CHUNK if is_last else chunk(data)
+            data = chunk(data, is_last=is_last)
         if data and not self._is_closing:
             self._protocol.data_received(data)
 

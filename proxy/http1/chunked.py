@@ -33,7 +33,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 class ProtocolError(Exception):
     """What has come is no HTTP message, or could be taken for another one.
 
-    status: of the answer, where it was a request. The message is for the log.
+    status: of the response, where it was a request. The message is for the log.
     """
 
     def __init__(self, why: str, status: int = 400) -> None:
@@ -177,6 +177,10 @@ class ChunkReader:
         return b"", end
 
 
-def chunk(data: bytes) -> bytes:
-    """Return bytes of a body as a chunk; nothing for no bytes, because that would be the last one."""
-    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+def chunk(data: bytes, *, is_last: bool = False) -> bytes:
+    """Return bytes of a body as a chunk; nothing for no bytes, because that would be the last one.
+
+    is_last: the end of the body follows them.
+    """
+    framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+    return framed + LAST_CHUNK if is_last else framed

@@ -18,7 +18,7 @@ _LONGEST_CONNECTION = 4096
 
 
 class SentResponse(NamedTuple):
-    """What is left to say when the answer to a request has been sent.
+    """What is left to say when the response to a request has been sent.
 
     keep_alive: whether another request may come on this connection.
     """
@@ -77,7 +77,7 @@ class ClientStream:
     """The client's side of one exchange.
 
     wants_keep_alive: whether the client's version and Connection field allow another request.
-    has_written: whether a part of the final answer is with the client.
+    has_written: whether a part of the final response is with the client.
     """
 
     __slots__ = ("_connection", "began", "body", "has_written", "head", "peer")
@@ -124,7 +124,7 @@ class ClientStream:
         self._connection.socket.writer.write(data)
 
     def write_interim(self, data: bytes) -> None:
-        """Send an interim answer: the final one can still be anything."""
+        """Send an interim response: the final one can still be anything."""
         if not self.is_gone and not self.has_written:
             self._connection.socket.writer.write(data)
 
@@ -141,7 +141,7 @@ class ClientStream:
     def cut(self, *, reset: bool) -> None:
         """Close the connection so that the client cannot take what it has for the whole.
 
-        reset: with a TCP reset, for an answer whose end is the connection's.
+        reset: with a TCP reset, for a response whose end is the connection's.
         """
         if reset:
             self._connection.socket.writer.reset()

@@ -103,7 +103,7 @@ class ConnectionManager:
             self.on_empty()
 
     def leave(self) -> None:
-        """Let each answer that has not begun yet be the last on its connection, and say so (``Connection: close``)."""
+        """Let each response that has not begun be the last on its connection, and say so (``Connection: close``)."""
         self.is_leaving = True
 
     def close_idle(self, since: float) -> None:
@@ -113,7 +113,7 @@ class ConnectionManager:
 
     @property
     def flushing(self) -> int:
-        """How many clients have not taken an answer yet whose exchange has ended."""
+        """How many clients have not taken a response yet whose exchange has ended."""
         return sum(connection.is_flushing for connection in self._connections)
 
     async def shutdown(self, timeout: float) -> None:

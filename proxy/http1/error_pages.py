@@ -26,7 +26,7 @@ page."""
 def error_message(
     error: ProxyError, head: Head | None = None, upstream: str = "", *, keep_alive: bool = False
 ) -> tuple[bytes, int]:
-    """Return the whole answer to an error, and how many bytes its body has.
+    """Return the whole response to an error, and how many bytes its body has.
 
     head: of the request; None: it was not read. upstream: the one that was asked; empty where none was.
     keep_alive: whether the connection goes on.
@@ -66,13 +66,13 @@ def is_navigation(head: Head) -> bool:
 
 
 def as_json(error: ProxyError) -> tuple[bytes, bytes]:
-    """Return the type and the body of an answer for a program."""
+    """Return the type and the body of a response for a program."""
     fields = {"error": error.message, "advice": error.advice, "status": error.status}
     return b"application/json", json.dumps({k: v for k, v in fields.items() if v}).encode() + b"\n"
 
 
 def page(error: ProxyError, upstream: str) -> tuple[bytes, bytes]:
-    """Return the type and the body of an answer for a person. It asks again by itself where waiting may help.
+    """Return the type and the body of a response for a person. It asks again by itself where waiting may help.
 
     upstream: the one that was asked; empty where none was.
     """

@@ -81,7 +81,7 @@ async def start_request(
 ) -> UpstreamConnection:
     """Send a request, or its beginning; the connection is the caller's to release.
 
-    timeouts: for the connection. on_interim: called with each interim answer. is_new: use no idle connection.
+    timeouts: for the connection. on_interim: called with each interim response. is_new: use no idle connection.
 
     Raises what ``Upstream.acquire`` raises, and UpstreamUnreachable when a new connection has ended before anything was
     sent; then nothing was. Cancelling gives everything back.
@@ -111,16 +111,16 @@ async def send_request(
     *,
     lost: UpstreamLost | None = None,
 ) -> tuple[UpstreamConnection, Response]:
-    """Send a whole request and wait for the head of its answer; then the connection is the caller's to release.
+    """Send a whole request and wait for the head of its response; then the connection is the caller's to release.
 
-    timeouts: for the connection. timeout: seconds for the answer. on_interim: called with each interim one.
+    timeouts: for the connection. timeout: seconds for the response. on_interim: called with each interim one.
     lost: how the request ended that was sent before, on an idle connection; None: it was not sent yet.
 
     A request that may be repeated goes out again where its connection was an
     idle one, and closed while the request was on its way: once, and on a new
     connection. At each idle one there may be another worker of the upstream, and
     a request that kills them would kill them all. Raises TimeoutError
-    when the answer takes too long, UpstreamLost when something was sent and no answer began, and what
+    when the response takes too long, UpstreamLost when something was sent and no response began, and what
     ``start_request`` raises when nothing was sent. Cancelling closes the connection.
     """
     while True:

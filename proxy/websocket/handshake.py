@@ -1,7 +1,7 @@
-"""Opening a tunnel: the handshake goes to the upstream as it came, and its answer is checked before the client gets it.
+"""Opening a tunnel: the handshake goes to the upstream as it came, and its response is checked before it is relayed.
 
 Only after the upstream's 101 does the client get one (docs/decisions/012-verbatim-handshake.md). Whatever else the
-upstream answers is an ordinary answer.
+upstream answers is an ordinary response.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 async def forward_handshake(
     head: Head, target: str, key: bytes, added: Fields, upstream: Upstream, timeouts: Timeouts
 ) -> tuple[UpstreamConnection, Response]:
-    """Pass a WebSocket handshake on and return the upstream's answer.
+    """Pass a WebSocket handshake on and return the upstream's response.
 
-    key: the client's Sec-WebSocket-Key. timeouts: of them ``handshake`` for the answer, and those for a connection.
+    key: the client's Sec-WebSocket-Key. timeouts: of them ``handshake`` for the response, and those for a connection.
 
     Returns the connection too: to detach after a valid 101, to read the
     refusal's body from otherwise, and in both cases to release. Raises
-    UpstreamError when there is no answer, or a 101 that does not fit the
+    UpstreamError when there is no response, or a 101 that does not fit the
     request. Cancelling it closes the connection.
     """
     connection = await upstream.acquire(timeouts, is_new=True)
@@ -37,8 +37,8 @@ async def forward_handshake(
         connection.begin("GET", may_switch=True)
         connection.write(request_head(head, target, added, upgrade=True))
         async with asyncio.timeout(timeouts.handshake):
-            answer = await connection.head()
-        if answer.status == 101 and (wrong := _what_is_wrong(answer, key)):
+            response = await connection.head()
+        if response.status == 101 and (wrong := _what_is_wrong(response, key)):
             raise UpstreamError(f"The upstream {upstream.name} accepted the handshake wrongly: {wrong}.")
     except TimeoutError:
         upstream.discard(connection)
@@ -49,7 +49,7 @@ async def forward_handshake(
     except BaseException:
         upstream.discard(connection)
         raise
-    return connection, answer
+    return connection, response
 
 
 def accept_for(key: bytes) -> bytes:
@@ -57,12 +57,12 @@ def accept_for(key: bytes) -> bytes:
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
-def _what_is_wrong(answer: Response, key: bytes) -> str:
+def _what_is_wrong(response: Response, key: bytes) -> str:
     """Check a 101 as a client must (RFC 6455, section 4.1); return what is wrong with it, or nothing."""
-    if tokens(answer.all(b"upgrade")) != [b"websocket"]:
+    if tokens(response.all(b"upgrade")) != [b"websocket"]:
         return "Upgrade is not websocket"
-    if b"upgrade" not in tokens(answer.all(b"connection")):
+    if b"upgrade" not in tokens(response.all(b"connection")):
         return "Connection is not Upgrade"
-    if answer.all(b"sec-websocket-accept") != [accept_for(key)]:
+    if response.all(b"sec-websocket-accept") != [accept_for(key)]:
         return "Sec-WebSocket-Accept does not answer the key"
     return ""
