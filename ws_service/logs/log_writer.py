@@ -28,6 +28,10 @@ MAX_BUFFERED = 1 << 20
 LAST_LINES = 1.0
 """Seconds for the lines that wait to be written when a log ends."""
 
+_AT_ONCE = getattr(select, "PIPE_BUF", 512)
+"""Bytes that a pipe takes whole or not at all (POSIX, write(2); 4,096 on Linux): with more, the lines of processes that
+share it, as workers do, would be mixed."""
+
 _STANDARD_ERROR = 2
 
 
@@ -111,7 +115,7 @@ class LogWriter:
         done = 0
         try:
             while done < len(data):
-                done += self._write(memoryview(data)[done:])
+                done += self._write(memoryview(data)[done : _end_of_lines(data, done)])
         except OSError as error:
             if done:
                 self._is_torn = data[done - 1 : done] != b"\n"
@@ -141,6 +145,11 @@ class LogWriter:
             dropped, self.dropped = self.dropped, 0
         if dropped:
             logger.warning("%s is written again; %d lines were dropped", self._name, dropped)
+
+
+def _end_of_lines(data: bytes, begin: int) -> int:
+    """Return where as many whole lines end as are written at once; of a longer line, where that ends."""
+    return data.rfind(b"\n", begin, begin + _AT_ONCE) + 1 or data.find(b"\n", begin) + 1 or len(data)
 
 
 _writers: WeakSet[LogWriter] = WeakSet()

@@ -177,6 +177,30 @@ def test_a_reader_that_has_gone_costs_lines_and_is_reported_once(records: Record
         assert len(records.messages) == 1
 
 
+def test_the_lines_of_processes_that_share_a_pipe_are_not_mixed() -> None:
+    """As those of workers were: a pipe that was nearly full took the beginning of many lines, written at once."""
+    with pipe() as (reader, end):
+        stuffed = fill(end)
+        line, other = b"a" * 999 + b"\n", b"b" * 999 + b"\n"
+        writers = [LogWriter(end, "the test's log") for _ in range(2)]
+        for _ in range(500):
+            writers[0].write(line)
+            writers[1].write(other)
+        read(reader, stuffed)
+        lines = read(reader, 1000 * 1000).split(b"\n")[:-1]
+        assert len(lines) == 1000
+        assert set(lines) == {line[:-1], other[:-1]}
+        for writer in writers:
+            writer.close(5)
+
+
+def test_a_line_that_is_longer_than_what_a_pipe_takes_at_once_is_written_whole() -> None:
+    lines = [b"short\n", b"x" * 10_000 + b"\n", b"last, without an end"]
+    with pipe() as (reader, end), writing(end) as writer:
+        writer.write(b"".join(lines))
+        assert read(reader, sum(map(len, lines))) == b"".join(lines)
+
+
 class Failing(LogWriter):
     """Takes so many bytes, then fails until it is told otherwise."""
 
