@@ -93,7 +93,7 @@ class Handoff:
             return self.fall_back("too large", f"its head, and what follows it, are larger than {wire.MAX_HEAD} bytes")
         channel = self.services.least_busy()
         if channel is None:
-            self.services.discover()
+            self.services.discover_if_due()
             return self.fall_back(*self.services.absence)
         x = exchange
         # Not when its head came: the service counts from now on, and its handshake may have waited for the service.

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 from proxy.net.client_limits import ClientCounter
@@ -17,6 +18,9 @@ from ws_service.net.peer_credentials import peer_credentials
 DISCOVERY_INTERVAL = 1.0
 """Seconds between two searches for services that have come. A handshake that finds none begins one at once, and does
 not wait for the result."""
+
+SHORTEST = 0.1
+"""And at the least between two that handshakes begin: to ask for each name takes half as long as a handshake."""
 
 _SETTLE_TIMEOUT = 0.5
 """Seconds that a start waits for the answers of services that are there, and for what they have: 10,000 sockets take
@@ -41,6 +45,9 @@ class Services:
         self._channels: dict[Path, Channel] = {}
         self._draining: set[Channel] = set()
         self._rejected: dict[Path, SocketFile] = {}
+        # Each is asked for by its name: another user of the folder may fill it with a million others.
+        self._candidates = [] if path is None else [wire.socket_path(path, n) for n in range(wire.MAX_WORKERS)]
+        self._searched = -inf  # when, in seconds of the loop's clock
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -65,7 +72,7 @@ class Services:
     async def refresh(self) -> None:
         """Connect to services that have just come; those that are there are ready when it returns."""
         if self.path is not None:
-            self.discover()
+            (self.discover if self.least_busy() is None else self.discover_if_due)()
             await self._settled()
 
     def close(self) -> None:
@@ -76,14 +83,20 @@ class Services:
         for channel in self.channels:
             channel.close()
 
+    def discover_if_due(self) -> None:
+        """Connect as ``discover`` does, unless that was done a moment ago and no service has ended since."""
+        if asyncio.get_running_loop().time() - self._searched >= SHORTEST:
+            self.discover()
+
     def discover(self) -> None:
         """Connect to every socket file that has no channel yet. The answers come later."""
         assert self.path is not None
+        self._searched = asyncio.get_running_loop().time()
         if sys.platform != "linux":
             self.absence = "system", "this system cannot pass sockets that way; it takes Linux"
             return
         try:
-            paths = [path for path in _candidates(self.path) if _exists(path)]
+            paths = [path for path in self._candidates if _exists(path)]
         except OSError as error:  # no descriptor is left, or no right; the next search may find out more
             self.absence = "not answered", f"the folder of {self.path} cannot be read: {error.strerror or error}"
             return
@@ -106,6 +119,7 @@ class Services:
 
     def channel_ended(self, channel: Channel) -> None:
         """Forget a channel."""
+        self._searched = -inf
         self._draining.discard(channel)
         if self._channels.get(channel.file.path) is channel:
             del self._channels[channel.file.path]
@@ -156,14 +170,6 @@ class Services:
             return
         self.absence = "no greeting", f"the service on {path} (process {peer.pid}) has not answered the greeting yet"
         self._channels[path] = Channel(self, file, sock, peer)
-
-
-def _candidates(path: Path) -> list[Path]:
-    """Return the paths of the socket files that a service may have.
-
-    Each is asked for by its name: another user of the folder may fill it with a million others.
-    """
-    return [wire.socket_path(path, number) for number in range(wire.MAX_WORKERS)]
 
 
 def _exists(path: Path) -> bool:

@@ -57,6 +57,28 @@ async def test_a_stale_socket_file_is_not_answered(
     assert "Connection refused" in warnings(caplog)[0]
 
 
+async def test_handshakes_that_find_no_service_do_not_search_for_it_again_and_again(
+    handoff: Handoff, path: Path, client: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To ask for each name took as long as all the rest of a handshake."""
+    searches: list[Path] = []
+
+    def exists(candidate: Path) -> bool:
+        searches.append(candidate)
+        return False
+
+    monkeypatch.setattr(f"{SERVICES}._exists", exists)
+    monkeypatch.setattr(f"{SERVICES}.SHORTEST", 60)
+    for _ in range(3):
+        assert not await offer(handoff, client)
+    assert searches.count(path) == 1
+    await handoff.services.refresh()
+    assert searches.count(path) == 2, "what waited for the service's return searches in any case"
+    monkeypatch.setattr(f"{SERVICES}.SHORTEST", 0)
+    assert not await offer(handoff, client)
+    assert searches.count(path) == 3
+
+
 async def test_a_service_that_does_not_greet_delays_no_handshake(
     handoff: Handoff, path: Path, client: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
