@@ -1,4 +1,4 @@
-"""How a host name becomes addresses, without a slow name server delaying anything else.
+"""DNS: how a host name becomes addresses, without a slow name server delaying anything else.
 
 The event loops look names up in pools of a few threads that everything
 shares (asyncio five or so, uvloop four). A name server that does not answer

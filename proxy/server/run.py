@@ -1,4 +1,4 @@
-"""The process: what its signals do (stop, reload), the access log, and the number of files that it may open."""
+"""The process: what its signals do (drain, reload), the access log, and the number of files that it may open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The idle connections to one upstream: kept for a while, and checked before each use."""
+"""The idle connections to one upstream: kept for a while; the stale check before each use."""
 
 from __future__ import annotations
 
