@@ -99,8 +99,9 @@ def main(arguments: Sequence[str]) -> int:
     codes, env = [], environment(os.environ)
     for name, options in passes.items():
         began = time.monotonic()
-        codes.append(subprocess.call([sys.executable, "-m", "pytest", *options], env=env))
-        print(f"make {level}, {name}: {time.monotonic() - began:.0f} s", flush=True)
+        codes.append(code := subprocess.call([sys.executable, "-m", "pytest", *options], env=env))
+        result = {0: "passed", NOTHING_SELECTED: "no tests of this kind"}.get(code, "failed")
+        print(f"make {level}, {name}: {result}, {time.monotonic() - began:.0f} s", flush=True)
     selected_something = [code for code in codes if code != NOTHING_SELECTED]
     return max(selected_something, default=NOTHING_SELECTED)
 

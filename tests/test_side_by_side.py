@@ -51,6 +51,15 @@ def test_what_is_alone_runs_after_the_rest(monkeypatch: pytest.MonkeyPatch) -> N
     assert calls == [["-m", "not alone", "-n", "auto", "--dist", "loadfile", "-x"], ["-m", "alone", "-x"]]
 
 
+def test_each_pass_says_how_it_ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """One file has no tests that must be alone; what pytest says of that last looks as if nothing had run."""
+    for codes, results in {(0, 5): ["passed", "no tests of this kind"], (1, 0): ["failed", "passed"]}.items():
+        calls_of(monkeypatch, *codes)
+        side_by_side.main(["tests/proxy/test_config.py"])
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split(": ")[1].split(",")[0] for line in lines] == results
+
+
 def test_each_test_is_of_one_level(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = calls_of(monkeypatch, *[0] * 6)
     for level in ("unit", "system", "browser"):
