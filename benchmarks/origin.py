@@ -5,7 +5,7 @@
 - ``GET /``                  1,040 bytes
 - ``GET /bytes/N``           N bytes of the pattern
 - ``POST /sink``             swallows a body; answers with how much of it was the pattern
-- ``GET /push/TICKS/MS``     sends TICKS messages to every socket on /push, MS milliseconds apart; answers behind it
+- ``GET /push/TICKS/MS``     sends TICKS messages to every socket on /push, MS milliseconds apart; answers after it
 - ``GET /events``            four events in chunks, each written by itself
 - ``POST /chunked``          swallows a small chunked body; answers with its size
 - ``GET /accepted``          the number of connections that it has accepted

@@ -17,7 +17,7 @@ from tests.fuzz.run import report, run
 
 
 @click.command(help=__doc__)
-@click.option("--connections", type=int, default=0, help="Stop behind so many; 0: by the clock.")
+@click.option("--connections", type=int, default=0, help="Stop after so many; 0: by the clock.")
 @click.option("--seconds", type=float, default=20.0, show_default=True, help="Without --connections.")
 @click.option("--seed", help="Play an earlier run again; printed at the start.")
 @click.option("--first", type=int, default=0, help="The number of the first client.")

@@ -64,7 +64,7 @@ class Play:
     """What one client does.
 
     data: everything it sends. pieces: the same, as it is sent.
-    end: ``wait`` for the answers, ``half`` closes its direction behind the last byte, ``reset`` leaves without a word.
+    end: ``wait`` for the answers, ``half`` closes its direction after the last byte, ``reset`` leaves without a word.
     """
 
     data: bytes

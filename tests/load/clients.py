@@ -111,7 +111,7 @@ class Socket:
     async def look(self) -> bytes | None:
         """Return the next message if there is one by now; answers pings. Raises Ended when the end has come.
 
-        A client that writes behind the end gets a reset, and never reads what was said at the end.
+        A client that writes after the end gets a reset, and never reads what was said at the end.
         """
         try:
             async with asyncio.timeout(0.005):

@@ -30,7 +30,7 @@ CLIENTS = 8
 """Connections that ask."""
 
 TIMEOUT = 10.0
-"""Seconds behind the last moment; a request that is not answered by then counts as long as it has waited."""
+"""Seconds after the last moment; a request that is not answered by then counts as long as it has waited."""
 
 SOURCE = "127.0.0.2"
 """Another client than the hostile one."""

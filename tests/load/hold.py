@@ -168,7 +168,7 @@ async def hold_one(
 
 
 async def stay(client: Worker, worst: Mapping[str, float], least: float, quiet: float, longest: float) -> None:
-    """Wait until everybody has come, so long behind that, and until nothing grows any more. Raises Failed."""
+    """Wait until all clients have come, so long after that, and until nothing grows any more. Raises Failed."""
     await client.ready(TIMEOUT)
     end = time.monotonic() + longest
     await asyncio.sleep(least)

@@ -1,7 +1,7 @@
 """One client that makes others hold things, in a process of its own.
 
 ``python -m tests.load.holds PORT ADMIN_PORT SERVICE_PORT PACE KIND=COUNT...``: so many connections of each kind, all
-from one address; PACE handshakes a second behind the first hundred, 0 for as many as there are. Prints ``ready`` once
+from one address; PACE handshakes a second after the first hundred, 0 for as many as there are. Prints ``ready`` once
 all have come; goes on until its input ends, and says what it has done (JSON).
 
 Nothing is read that need not be, and the kernel may take as little as it can for us: what is held is held by others.
@@ -118,7 +118,7 @@ class Visit:
         head = b""
         async with asyncio.timeout(TIMEOUT):
             while not head.endswith(b"\r\n\r\n"):
-                data = await self._loop.sock_recv(sock, 1)  # nothing of what comes behind it
+                data = await self._loop.sock_recv(sock, 1)  # nothing of what comes after it
                 if not data:
                     raise Refused("it was closed")
                 head += data

@@ -29,7 +29,7 @@ class Input:
 
     unit: sent again and again, behind ``opening``. is_awaited: whether the answer to ``opening`` comes first; then
     ``lead`` is sent once. piece: bytes of a segment; None: as they come. burst: bytes that are sent at once, and
-    nothing behind them; None: at the rate of the trial. leaves: whether the connection is given up, and another one
+    nothing after them; None: at the rate of the trial. leaves: whether the connection is given up, and another one
     made, as soon as the server has ended its direction. beside: what a second connection sends first, and keeps.
     pulls: connections that ask for ``unit`` together, because it is the answer that is hostile; its bytes are counted
     then. every: seconds between two rounds of that; None: one, which goes on for ever.

@@ -60,7 +60,7 @@ class Origin:
             writer.close()
 
     async def stop(self) -> None:
-        """Close the WebSockets politely, and every connection behind that."""
+        """Close the WebSockets politely, and every connection after that."""
         for writer in self._sockets:
             writer.write(close_frame(RESTARTING))
             writer.close()

@@ -70,7 +70,7 @@ async def ordinary_gets(stage: Stage, seconds: float, *, rate: float = 200, clie
 
 
 def as_idle(what: str, idle: Figures, during: Figures) -> list[Check]:
-    """Compare the latencies of ordinary requests under load with the idle ones, of before and behind it."""
+    """Compare the latencies of ordinary requests under load with the idle ones, of before and after it."""
     ratio = during.p99 / idle.p99
     return [
         Check(f"GET p99 {what}", ratio, TIMES_SLOWER, " x the idle one", f"{during}; idle {idle}"),

@@ -52,7 +52,7 @@ class Base:
 
 
 async def soak(folder: Path, *, seconds: float, warm_up: float, sockets: int, pace: Pace) -> list[Check]:
-    """Run two rounds, and compare what the gateway has behind each."""
+    """Run two rounds, and compare what the gateway has after each."""
     # Half of the sockets may wait for an upstream that is away, and all the requests.
     async with staged(folder, limits={**LIMITS, "waiting": 2 * sockets}) as stage:
         await a_round(stage, "warm-up", warm_up, sockets, pace)
