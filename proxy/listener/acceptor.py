@@ -46,7 +46,7 @@ _TLS_SHUTDOWN = 2.0
 """Seconds for a client to answer the end of TLS (close_notify); then its connection is cut. The loops' own 30 s would
 be what each stop takes for a client that sleeps."""
 
-_HANDSHAKES = 32
+_TLS_HANDSHAKES = 32
 """TLS handshakes of one client under way, each with its state. They take two round trips; another one waits before it
 has any state. So one address may begin 160 a second from 200 ms away."""
 
@@ -110,7 +110,7 @@ class Acceptor:
         self._limiter = limiter
         self._options = options
         self._pending: dict[asyncio.Task[None], _PendingConnection] = {}
-        self.handshakes = PerClientConcurrency()
+        self.tls_handshakes = PerClientConcurrency()
         """TLS handshakes under way, by client."""
         self._log = LimitedLog(logger)
         limiter.connections.on_leave = self.resume
@@ -212,7 +212,7 @@ class Acceptor:
                     await self._connect(pending)
                     return
                 await wait_for_client_hello(pending.sock)
-                async with self._handshake(pending.address):
+                async with self._tls_handshake(pending.address):
                     left = (deadline.when() or 0.0) - self._loop.time()
                     deadline.reschedule(None)  # as above; TLS has its own
                     await self._connect(pending, options["tls"], max(left, _SHORTEST))
@@ -244,12 +244,12 @@ class Acceptor:
         pending.is_established = True
 
     @asynccontextmanager
-    async def _handshake(self, address: str) -> AsyncIterator[None]:
-        """Be one of the few handshakes of a client for the length of a ``with`` block; wait to be one."""
+    async def _tls_handshake(self, address: str) -> AsyncIterator[None]:
+        """Be one of the few TLS handshakes of a client for the length of a ``with`` block; wait to be one."""
         if self._limiter.is_free(address):
             yield
             return
-        slot = await self.handshakes.acquire(client_key(address), _HANDSHAKES, None)
+        slot = await self.tls_handshakes.acquire(client_key(address), _TLS_HANDSHAKES, None)
         try:
             yield
         finally:

@@ -128,7 +128,7 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
     left["uploads"], left["clients with uploads"] = gateway.uploads.total, gateway.uploads.clients
     if server._acceptor is not None:
         left["pending connections"] = len(server._acceptor)
-        left["clients with TLS handshakes"] = server._acceptor.handshakes.clients
+        left["clients with TLS handshakes"] = server._acceptor.tls_handshakes.clients
     if server._admin_listener is not None:
         left["admin connections"] = len(server._admin_listener._connections)
         left["admin heads waited for"] = len(server._admin_listener._deadlines)

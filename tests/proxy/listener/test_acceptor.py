@@ -412,7 +412,7 @@ async def test_a_client_that_ends_in_the_middle_of_a_hello_is_closed_at_once(
 async def test_of_one_client_few_handshakes_are_under_way_and_the_next_waits_for_its_turn(
     authority: Authority, certificate: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 2)
+    monkeypatch.setattr("proxy.listener.acceptor._TLS_HANDSHAKES", 2)
     hello = client_hello()
     client_limits = ClientLimits()
     limiter = ConnectionLimiter(client_limits, Settings(), 1024)
@@ -436,7 +436,7 @@ async def test_of_one_client_few_handshakes_are_under_way_and_the_next_waits_for
 async def test_a_handshake_that_waits_for_its_turn_has_no_more_time_than_others(
     certificate: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 1)
+    monkeypatch.setattr("proxy.listener.acceptor._TLS_HANDSHAKES", 1)
     hello = client_hello()
     limiter = ConnectionLimiter(ClientLimits(), Settings(), 1024)
     loop = asyncio.get_running_loop()
@@ -457,7 +457,7 @@ async def test_a_handshake_that_waits_for_its_turn_has_no_more_time_than_others(
 async def test_a_trusted_proxy_has_any_number_of_handshakes(
     certificate: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.listener.acceptor._HANDSHAKES", 1)
+    monkeypatch.setattr("proxy.listener.acceptor._TLS_HANDSHAKES", 1)
     limiter = ConnectionLimiter(ClientLimits(), Settings(trusted_proxies=("127.0.0.1",)), 1024)
     async with accepting(tls=certificate, limiter=limiter) as place:
         with closing(place.dial()) as first, closing(place.dial()) as second:
