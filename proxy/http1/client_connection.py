@@ -36,7 +36,11 @@ _PIECE = 16384
 _COPIES = 4
 """How often a head is held while its request is served: as it came, in lines, in parts, and as it is sent on."""
 
-_LARGE_HEAD = "large head"
+_BODY_COPIES = 2
+"""How often a body is held that has come whole: as it came, and as it is sent on, also while it waits for its upstream.
+One that comes in pieces is counted where it makes the client wait."""
+
+_LARGE_HEAD, _LARGE_BODY = "large head", "large body"
 """Why bytes are counted that wait here."""
 
 _NO_HEAD = Head("-", "/", (1, 0), ())
@@ -181,9 +185,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _read_held(self) -> None:
         """Read what came after a request, in pieces: to copy all of it for each request would cost its square."""
-        received = self.socket
-        while received.held and self._may_read:
-            received.used(self._read(bytes(received.held[:_PIECE])))
+        while self.socket.held and self._may_read:
+            self.socket.used(self._read(bytes(self.socket.held[:_PIECE])))
 
     def _serve(self, head: Head, body: bytes) -> None:
         """Have a request served. body: what has come of its body."""
@@ -199,6 +202,8 @@ class ClientConnection(asyncio.Protocol):
             return
         self.exchange = manager.handler.offer_simple(self, head, body) if head.is_simple else None
         if self.exchange is None:
+            if len(body) > self.options.read_buffer:
+                self.socket.buffered.count(_LARGE_BODY, _BODY_COPIES * len(body))
             self.exchange = TaskExchange(self, manager.handler.handle(self.stream(head, body)))
 
     def _break(self, error: ProtocolError) -> None:
@@ -225,8 +230,8 @@ class ClientConnection(asyncio.Protocol):
     def exchange_ended(self, keep_alive: bool) -> None:
         """After an exchange: read what was held, wait for the next request, or close."""
         self.exchange = None
-        if self._reader.head_size > self.options.read_buffer:
-            self.socket.buffered.release(_LARGE_HEAD)
+        if self.socket.buffered.leases:
+            self.socket.buffered.release(_LARGE_HEAD, _LARGE_BODY)
         if self._state is not State.SERVING:
             self._let_go()
             self.manager.ended(self)

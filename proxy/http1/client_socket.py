@@ -30,36 +30,36 @@ class BufferedBytes:
 
     handler: gives the leases. writer: cuts the connection.
 
-    ``address`` is the client's.
+    ``address`` is the client's. ``leases``: by reason.
     """
 
-    __slots__ = ("_handler", "_leases", "_writer", "address")
+    __slots__ = ("_handler", "_writer", "address", "leases")
 
     def __init__(self, handler: RequestHandler, writer: ClientWriter) -> None:
         self._handler = handler
         self._writer = writer
-        self._leases: dict[str, Lease] = {}
+        self.leases: dict[str, Lease] = {}
         self.address = "-"
 
     def count(self, reason: str, size: int) -> None:
         """Count bytes, unless some are counted for the same reason. size: bytes."""
-        if reason in self._leases:
+        if reason in self.leases:
             return
         lease = self._handler.lease_buffer(self.address, size)
         if lease is not None:
-            self._leases[reason] = lease
+            self.leases[reason] = lease
         else:
             asyncio.get_running_loop().call_soon(self._writer.took_too_long)  # not in the middle of a write
 
-    def release(self, reason: str) -> None:
+    def release(self, *reasons: str) -> None:
         """Count them no more, if they were counted."""
-        if self._leases and (lease := self._leases.pop(reason, None)) is not None:
-            lease.release()
+        for reason in reasons:
+            if (lease := self.leases.pop(reason, None)) is not None:
+                lease.release()
 
     def release_all(self) -> None:
         """Count none any more."""
-        for reason in list(self._leases):
-            self.release(reason)
+        self.release(*self.leases)
 
 
 class ClientSocket:

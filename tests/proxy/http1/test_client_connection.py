@@ -406,6 +406,32 @@ async def test_who_leaves_says_so_in_each_answer_and_hears_when_the_last_connect
         assert manager.connections == []
 
 
+async def test_a_large_body_that_came_whole_is_counted_until_its_exchange_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It waits for its upstream as long as any other, and a client may send one on each of its connections."""
+    counter, may_end = ClientCounter(), asyncio.Event()
+
+    async def handler(client: ClientStream) -> SentResponse:
+        await may_end.wait()
+        client.write(b"done")
+        return SentResponse(keep_alive=True)
+
+    async with connected(handler) as (reader, _, manager):
+        monkeypatch.setattr(manager.handler, "lease_buffer", lambda address, size: Slot(counter, address, size))
+        while not manager.connections:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        for size, counted in ((65536, 0), (65537, 2 * 65537)):
+            head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+            manager.connections[0].data_received(head + b"x" * size)
+            assert counter.total == counted
+            may_end.set()
+            assert await reader.readexactly(4) == b"done"
+            await asyncio.sleep(0)
+            assert counter.total == 0
+            may_end.clear()
+
+
 async def test_an_answer_that_its_client_has_not_taken_yet_holds_the_connection() -> None:
     empty = asyncio.Event()
     answer = b"x" * (64 << 20)  # more than any kernel holds
