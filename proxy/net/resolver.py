@@ -10,6 +10,7 @@ each name has a thread of its own, one at a time, that nothing waits for.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -82,8 +83,12 @@ def look_up(host: str) -> list[str]:
 
 
 def _in_thread(host: str, run: Callable[[], None]) -> Thread:
+    """Run something in a thread of its own. Raises OSError where the system gives this process no other one."""
     thread = Thread(target=run, name=f"look-up of {host}", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.ENOMEM, "no thread for the look-up of its name can be started") from error
     return thread
 
 

@@ -27,8 +27,9 @@ LONGEST = 0.25
 class HealthCheck:
     """Checks one upstream, in a task of its own.
 
-    name: for the task. check: checks once, and raises nothing. is_awaited: whether requests wait for what it finds.
-    interval: seconds between two checks that nothing waits for. 0: there are none.
+    name: for the task. check: checks once; what it raises is logged, and the next one comes all the same.
+    is_awaited: whether requests wait for what it finds. interval: seconds between two checks that nothing waits for.
+    0: there are none.
     """
 
     def __init__(
@@ -53,7 +54,6 @@ class HealthCheck:
         """Check now, and go on checking; with an interval of 0 only on request."""
         name = f"health check of the upstream {self._name}"
         self._task = asyncio.get_running_loop().create_task(self._run(), name=name)
-        self._task.add_done_callback(_log_error)
 
     def request(self) -> None:
         """Check soon, unless it is stopped. The caller must be waiting before the loop goes on."""
@@ -82,7 +82,10 @@ class HealthCheck:
     async def _run(self) -> None:
         while True:
             await self._pause()
-            await self._check()
+            try:
+                await self._check()
+            except Exception:  # without checks, what waits for one would wait for ever
+                logger.exception("a fault of the gateway itself, in the health check of the upstream %s", self._name)
             self._checked = asyncio.get_running_loop().time()
 
     async def _pause(self) -> None:
@@ -125,8 +128,3 @@ async def probe(dialer: Dialer, authority: bytes, path: str | None, timeout: flo
         raise UpstreamError(f"{path} did not answer within {timeout:g} s") from None
     finally:
         connection.abort()
-
-
-def _log_error(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("a fault of the gateway itself, in the %s", task.get_name(), exc_info=error)

@@ -225,7 +225,15 @@ class Upstream:
             self.queue.release()
 
     async def _check(self) -> None:
-        """Probe it once, and tell all requests that wait for that."""
+        """Probe it once, and tell all requests that wait for that, whatever happens."""
+        try:
+            await self._probe()
+        finally:
+            if self.health.is_unreachable:
+                self.queue.suspend()
+            self.queue.checked()
+
+    async def _probe(self) -> None:
         try:
             await probe(self._dialer, self.authority, self._probe_path, self._probe_timeout)
         except DialError as failure:
@@ -243,9 +251,6 @@ class Upstream:
             self.health.passed()
             if not self.health.is_unreachable:
                 self.queue.resume()
-        if self.health.is_unreachable:
-            self.queue.suspend()
-        self.queue.checked()
 
 
 def make_upstreams(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from proxy import config
 from proxy.config import Limits, Timeouts
 from proxy.errors import (
+    Exhausted,
     Stopping,
     UpstreamFull,
     UpstreamUnreachable,
@@ -229,4 +231,38 @@ async def test_a_closed_upstream_lets_nothing_wait() -> None:
     up.close()
     with pytest.raises(Stopping):
         await up.wait_for_return(10)
+    await up.closed()
+
+
+async def test_a_fault_in_a_check_leaves_nothing_that_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for a check without a timeout of its own."""
+    up = upstream(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(UpstreamUnreachable):
+        await up.acquire(TIMEOUTS)
+
+    async def fail(seconds: float) -> UpstreamConnection:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(up._dialer, "dial", fail)
+    async with asyncio.timeout(5):
+        with pytest.raises(UpstreamUnreachable):
+            await up.acquire(TIMEOUTS)
+    up.close()
+    await up.closed()
+
+
+async def test_without_a_thread_to_look_a_name_up_the_gateway_is_exhausted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a container that may have no more processes. It says nothing about the upstream, and passes."""
+
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    up = upstream("http://localhost:9")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        with pytest.raises(Exhausted) as caught:
+            await up.acquire(TIMEOUTS)
+    assert "no thread for the look-up of its name can be started" in caught.value.detail
+    assert not up.health.is_unreachable
+    up.close()
     await up.closed()
