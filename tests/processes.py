@@ -91,6 +91,15 @@ def _first_of_the_system() -> int:
     return first if first > 12_000 else 65_536  # a host that gives it nearly all of them leaves no others
 
 
+@contextmanager
+def network(*, changes: bool) -> Iterator[None]:
+    """Use this host's network, or change it: Chromium ends its requests when an address comes or goes."""
+    path = Path(tempfile.gettempdir()) / f"dash-ws-proxy-tests-network-{os.getuid()}.lock"
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if changes else fcntl.LOCK_SH)
+        yield
+
+
 class Process:
     """A child process whose output is read by a thread, line by line."""
 

@@ -30,7 +30,10 @@ LEVELS = {
 """What each target of the Makefile selects; ``test`` is all of it."""
 
 SLOWEST = "tests/system/test_vanished_peers.py"
-"""It waits for the kernel's own timeouts, for most of a minute."""
+"""It waits for the kernel's own timeouts, for most of a minute each time; and no browser runs meanwhile."""
+
+TOGETHER = (SLOWEST, "tests/system/test_handoff_details.py")
+"""Files that share something without a fixture of their own: a network, the service of ``conftest.py``."""
 
 LONG = ("tests/system/", "tests/leases/")
 """Where tests take seconds. What takes longest is begun first; what is short fills the gaps at the end."""
@@ -54,8 +57,8 @@ def order(path: str) -> int:
     if path == SLOWEST:
         return 0
     if path.startswith(LONG):
-        return 1 if _shares(path) else 2
-    return 3
+        return 3 if not _shares(path) else 2 if _opens_a_browser(path) else 1
+    return 4
 
 
 def unit_of(nodeid: str) -> str:
@@ -67,8 +70,16 @@ def unit_of(nodeid: str) -> str:
 @cache
 def _shares(path: str) -> bool:
     """Tell whether the tests of a file share something: a fixture of the module, or the module's browser."""
-    text = (TESTS.parent / path).read_text("utf-8")
-    return 'scope="module"' in text or "mark.browser" in text
+    return path in TOGETHER or _opens_a_browser(path) or 'scope="module"' in _text(path)
+
+
+def _opens_a_browser(path: str) -> bool:
+    return "mark.browser" in _text(path)
+
+
+@cache
+def _text(path: str) -> str:
+    return (TESTS.parent / path).read_text("utf-8")
 
 
 def scheduler(config: pytest.Config, log: Any) -> Any:

@@ -23,9 +23,9 @@ def test_a_file_is_a_unit_of_work_and_so_is_a_test_that_shares_nothing() -> None
 
 
 def test_what_takes_longest_comes_first() -> None:
-    paths = ["tests/system/test_vanished_peers.py", "tests/system/test_tls.py", "tests/system/test_drain.py"]
-    paths.append("tests/proxy/test_config.py")
-    assert [side_by_side.order(path) for path in paths] == [0, 1, 2, 3]
+    system = ("vanished_peers", "handoff_details", "tls", "drain")
+    paths = [*(f"tests/system/test_{name}.py" for name in system), "tests/proxy/test_config.py"]
+    assert [side_by_side.order(path) for path in paths] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("arguments", [["tests/proxy/test_config.py"], [str(ROOT / "tests" / "proxy" / "test_cli.py")]])

@@ -17,6 +17,8 @@ from typing import NoReturn
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
+from tests.processes import network
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 QUIET = (
@@ -91,9 +93,10 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def tab(chromium: Browser) -> Iterator[Tab]:
     """A fresh page; the test fails if anything in it complained."""
-    tab = Tab(chromium)
-    yield tab
-    tab.close()
+    with network(changes=False):
+        tab = Tab(chromium)
+        yield tab
+        tab.close()
     assert not tab.complaints, "the page complained:\n" + "\n".join(tab.complaints)
 
 

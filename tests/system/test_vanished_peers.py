@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import free_port
+from tests.processes import free_port, network
 from tests.system.gateway import Gateway, running_gateway, serving
 from tests.system.handoff import APP, running_service
 from tests.system.test_admin import ready
@@ -98,12 +98,13 @@ class Namespace:
 
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
-    network = f"10.213.{os.getpid() % 256}"  # two suites may run on one host
-    space = Namespace(f"v{os.getpid()}", f"{network}.1", f"{network}.2")
-    try:
-        yield space
-    finally:
-        space.close()
+    prefix = f"10.213.{os.getpid() % 256}"  # two suites may run on one host
+    with network(changes=True):
+        space = Namespace(f"v{os.getpid()}", f"{prefix}.1", f"{prefix}.2")
+        try:
+            yield space
+        finally:
+            space.close()
 
 
 def play(wire: Wire) -> None:
