@@ -82,7 +82,7 @@ class ClientConnection(asyncio.Protocol):
         self._announced = announced
         self.slot = slot
         self.peer = Peer("-")
-        self.socket = ClientSocket(manager.handler, options.send_timeout, options.read_buffer)
+        self.socket = ClientSocket(manager.handler.lease_buffer, options.send_timeout, options.read_buffer)
         self.received = 0
         self.idle_since = 0.0
         self.exchange: ActiveExchange | None = None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum
 
 from proxy.http1.client_writer import ClientWriter
-from proxy.http1.request_handler import RequestHandler
 from proxy.net import tls
 from proxy.net.client_limits import Lease
 from proxy.net.fair_reads import READ_SIZE
 from proxy.net.read_after_reset import half_close
 from proxy.net.timers import waits
+
+LeaseBuffer = Callable[[str, int], Lease | None]
+"""Counts bytes of a client (``RequestHandler.lease_buffer``): its address, and how many."""
 
 _UNSENT, _UNREAD = "unsent", "unread"
 """Why bytes are counted that wait here."""
@@ -28,15 +31,15 @@ class Pause(Enum):
 class BufferedBytes:
     """At most one lease for each reason why bytes wait. The connection is cut where its client has too many of them.
 
-    handler: gives the leases. writer: cuts the connection.
+    lease_buffer: gives the leases. writer: cuts the connection.
 
     ``address`` is the client's. ``leases``: by reason.
     """
 
-    __slots__ = ("_handler", "_writer", "address", "leases")
+    __slots__ = ("_lease_buffer", "_writer", "address", "leases")
 
-    def __init__(self, handler: RequestHandler, writer: ClientWriter) -> None:
-        self._handler = handler
+    def __init__(self, lease_buffer: LeaseBuffer, writer: ClientWriter) -> None:
+        self._lease_buffer = lease_buffer
         self._writer = writer
         self.leases: dict[str, Lease] = {}
         self.address = "-"
@@ -45,7 +48,7 @@ class BufferedBytes:
         """Count bytes, unless some are counted for the same reason. size: bytes."""
         if reason in self.leases:
             return
-        lease = self._handler.lease_buffer(self.address, size)
+        lease = self._lease_buffer(self.address, size)
         if lease is not None:
             self.leases[reason] = lease
         else:
@@ -65,8 +68,8 @@ class BufferedBytes:
 class ClientSocket:
     """A socket from its beginning until it is closed, or taken.
 
-    handler: counts what waits. send_timeout: seconds that the client may take next to nothing. limit: bytes that may
-    wait in each direction before the other side is made to wait.
+    lease_buffer: counts what waits. send_timeout: seconds that the client may take next to nothing. limit: bytes that
+    may wait in each direction before the other side is made to wait.
 
     ``transport`` is None before the connection is made, and after its end. ``held``: what came after the request that
     is being served.
@@ -74,11 +77,11 @@ class ClientSocket:
 
     __slots__ = ("_limit", "_pauses", "buffered", "held", "transport", "writer")
 
-    def __init__(self, handler: RequestHandler, send_timeout: float, limit: int) -> None:
+    def __init__(self, lease_buffer: LeaseBuffer, send_timeout: float, limit: int) -> None:
         self._limit = limit
         self.transport: asyncio.Transport | None = None
         self.writer = ClientWriter(send_timeout)
-        self.buffered = BufferedBytes(handler, self.writer)
+        self.buffered = BufferedBytes(lease_buffer, self.writer)
         self.held = bytearray()
         self._pauses: set[Pause] = set()
 

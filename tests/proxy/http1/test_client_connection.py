@@ -417,8 +417,8 @@ async def test_a_large_body_that_came_whole_is_counted_until_its_exchange_has_en
         client.write(b"done")
         return SentResponse(keep_alive=True)
 
+    monkeypatch.setattr(Handlers, "lease_buffer", lambda _, address, size: Slot(counter, address, size))
     async with connected(handler) as (reader, _, manager):
-        monkeypatch.setattr(manager.handler, "lease_buffer", lambda address, size: Slot(counter, address, size))
         while not manager.connections:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
         for size, counted in ((65536, 0), (65537, 2 * 65537)):

@@ -29,7 +29,7 @@ async def connected() -> AsyncIterator[tuple[ClientSocket, Handler, socket.socke
     here, there = socket.socketpair()
     here.setblocking(False)
     handler = Handler()
-    own = ClientSocket(cast(Any, handler), send_timeout=1, limit=1000)
+    own = ClientSocket(handler.lease_buffer, send_timeout=1, limit=1000)
     transport, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, here)
     own.open(cast(Any, transport), "192.0.2.1")
     try:
@@ -166,7 +166,7 @@ class Writer:
 
 async def test_what_waits_is_counted_and_released_by_reason() -> None:
     handler, writer = Handler(100), Writer()
-    buffered = BufferedBytes(cast(Any, handler), cast(Any, writer))
+    buffered = BufferedBytes(handler.lease_buffer, cast(Any, writer))
     buffered.count("one", 10)
     buffered.count("one", 50)
     buffered.count("other", 5)
@@ -181,7 +181,7 @@ async def test_what_waits_is_counted_and_released_by_reason() -> None:
 
 async def test_a_connection_is_cut_when_its_client_has_too_many() -> None:
     handler, writer = Handler(100), Writer()
-    buffered = BufferedBytes(cast(Any, handler), cast(Any, writer))
+    buffered = BufferedBytes(handler.lease_buffer, cast(Any, writer))
     buffered.count("one", 101)
     assert writer.cut == 0, "not in the middle of a write"
     await asyncio.sleep(0)
