@@ -113,7 +113,7 @@ class Drain:
         while True:
             now = loop.time()
             if now - began >= GRACE:
-                self._manager.close_idle(now - GRACE)
+                await self._manager.close_idle(now - GRACE)
             if sweeps % _REPORT == 0:
                 self._report(deadline - now)
             sweeps += 1

@@ -463,13 +463,13 @@ async def test_only_who_has_been_idle_for_long_enough_is_closed() -> None:
     async with connected(handler) as (reader, writer, manager):
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0)
-        manager.close_idle(loop.time() - 60)
+        await manager.close_idle(loop.time() - 60)
         writer.write(GET)
         await asyncio.sleep(0.05)  # until it is under way; nobody is told
-        manager.close_idle(loop.time() + 60)
+        await manager.close_idle(loop.time() + 60)
         turn.set()
         assert await reader.readexactly(4) == b"done"
-        manager.close_idle(loop.time() + 60)
+        await manager.close_idle(loop.time() + 60)
         assert await reader.read() == b""
 
 
@@ -482,7 +482,7 @@ async def test_who_is_in_the_middle_of_a_head_is_not_idle() -> None:
         loop = asyncio.get_running_loop()
         writer.write(GET[:10])
         await asyncio.sleep(0.05)  # until it is here; nobody is told
-        manager.close_idle(loop.time() + 60)
+        await manager.close_idle(loop.time() + 60)
         writer.write(GET[10:])
         assert await reader.read() == b"done"
 
@@ -546,7 +546,7 @@ async def test_an_empty_line_after_a_request_begins_nothing_and_the_next_one_is_
             assert await reader.readexactly(3) == b"<%b>" % number
         writer.write(b"\r\n")
         await asyncio.sleep(0.05)  # until it is here; nobody is told
-        manager.close_idle(asyncio.get_running_loop().time() + 60)
+        await manager.close_idle(asyncio.get_running_loop().time() + 60)
         assert await reader.read() == b"", "and counts as idle"
 
 
