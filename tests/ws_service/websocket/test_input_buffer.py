@@ -68,7 +68,7 @@ async def test_no_turn_feeds_more_than_so_many_frames_however_many_sockets(monke
 
         monkeypatch.setattr(resources.scheduler, "_turn", turn)
         for rig in rigs:
-            rig.peer.writer.write(ping * 500 + text("after them"))
+            rig.peer.writer.write(ping * 500 + text(""))  # each frame has as many bytes as a ping: bytes count frames
         app.may_take.set()
         async with asyncio.timeout(20):
             while len(app.heard) < len(rigs):
