@@ -79,11 +79,6 @@ class ClientWriter:
         self.was_too_slow = True
         self.reset()
 
-    @property
-    def wire(self) -> asyncio.Transport | None:
-        """The transport; None after its end."""
-        return self.transport
-
     def vanish(self) -> None:
         """Cut a client that does not answer any more."""
         self.reset()

@@ -87,7 +87,7 @@ class UpstreamTransport(asyncio.Protocol):
         return isinstance(self._transport, ReadAfterReset)
 
     @property
-    def wire(self) -> asyncio.Transport | None:
+    def transport(self) -> asyncio.Transport | None:
         """Return the transport; None after its end."""
         return self._transport
 

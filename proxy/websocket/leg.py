@@ -165,11 +165,6 @@ class Leg(asyncio.Protocol):
     def is_acknowledged(self, value: bool) -> None:
         self._acknowledged = self.other.count if value else -1
 
-    @property
-    def wire(self) -> asyncio.Transport | None:
-        """Return the transport of this side."""
-        return None if self.is_lost else self.transport
-
     def vanish(self) -> None:
         """End this side as a reset does."""
         self.tunnel.leg_vanished(self)

@@ -41,6 +41,7 @@ class LogWriter:
     descriptor: is not closed. name: of the log, for messages about it.
 
     The first line that is dropped is reported, and so is the first that is written afterwards, with the number of
+    those that were dropped in between. ``dropped`` is that number so far.
     """
 
     def __init__(self, descriptor: int, name: str) -> None:

@@ -24,7 +24,7 @@ class Connected(Protocol):
     """Whether the peer had acknowledged everything at a sweep, which sets this, and nothing was written since."""
 
     @property
-    def wire(self) -> asyncio.Transport | None:
+    def transport(self) -> asyncio.Transport | None:
         """Its transport; None when it is gone."""
 
     def vanish(self) -> None:
@@ -49,13 +49,13 @@ class DeadPeers:
     def _pass(self, _: float) -> Pass:
         ends = list(self._ends())
         for end in ends:
-            wire = end.wire
-            if end.is_acknowledged or wire is None or wire.is_closing():
+            transport = end.transport
+            if end.is_acknowledged or transport is None or transport.is_closing():
                 continue
-            verdict = has_vanished(wire)
+            verdict = has_vanished(transport)
             if verdict:
                 end.vanish()
-            elif verdict is None and not wire.get_write_buffer_size():
+            elif verdict is None and not transport.get_write_buffer_size():
                 end.is_acknowledged = True
             yield
         return PERIOD if ends else None

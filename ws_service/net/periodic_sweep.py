@@ -40,7 +40,7 @@ class PeriodicSweep:
         self._asked: float | None = None  # the period that was asked for during a pass
 
     def start(self, period: float) -> None:
-        """Have a pass within ``period`` seconds. One that is due earlier stays; costs a comparison then."""
+        """Have a pass within ``period`` seconds; where the period is as short already, this costs a comparison."""
         if self._pass is not None:
             self._asked = period if self._asked is None else min(self._asked, period)
         elif self._handle is None or period < self._period:

@@ -143,7 +143,7 @@ class Deadlines:
             owner.abort()
 
     @property
-    def wire(self) -> asyncio.Transport | None:
+    def transport(self) -> asyncio.Transport | None:
         """Return the transport; None when it is gone."""
         return None if self._owner.is_lost else self._transport
 

@@ -373,7 +373,7 @@ async def _given_up_in_the_moment_of_a_reset() -> None:
                 await asyncio.sleep(0)
         up.discard(connection)
         async with asyncio.timeout(10):
-            while connection.wire is not None:  # noqa: ASYNC110 - the loop tells, and nobody else
+            while connection.transport is not None:  # noqa: ASYNC110 - the loop tells, and nobody else
                 await asyncio.sleep(0.01)
 
 

@@ -15,8 +15,8 @@ from tests.proxy.upstream.test_connection import OK, body, upstream
 async def test_tcp_asks_whether_the_upstream_is_still_there(option: str) -> None:
     async with origin(answering(b"")) as server:
         connection = await upstream(server.url).connect(5)
-        assert connection.wire is not None
-        sock = connection.wire.get_extra_info("socket")
+        assert connection.transport is not None
+        sock = connection.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert 0 < sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) <= 15
         connection.abort()
@@ -25,8 +25,8 @@ async def test_tcp_asks_whether_the_upstream_is_still_there(option: str) -> None
 async def test_each_piece_is_sent_to_an_upstream_at_once() -> None:
     async with origin(answering(b"")) as server:
         connection = await upstream(server.url).connect(5)
-        assert connection.wire is not None
-        sock = connection.wire.get_extra_info("socket")
+        assert connection.transport is not None
+        sock = connection.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         connection.abort()
 
@@ -74,8 +74,8 @@ async def test_the_first_bytes_leave_at_once_and_that_is_known(method: str) -> N
         assert connection.has_sent == (method == "GET")
         connection.write(method.encode() + b" / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.has_sent
-        assert connection.wire is not None
-        assert not connection.wire.get_write_buffer_size()
+        assert connection.transport is not None
+        assert not connection.transport.get_write_buffer_size()
         connection.abort()
 
 

@@ -31,7 +31,7 @@ class End:
 
     def __init__(self, written: int, held: int = 0) -> None:
         self.written, self.acknowledged = written, 0
-        self.wire: asyncio.Transport | None = Transport(held)
+        self.transport: asyncio.Transport | None = Transport(held)
         self.has_ended = asyncio.Event()
 
     @property
@@ -60,9 +60,9 @@ Verdicts = dict[asyncio.BaseTransport | None, bool | None]
 
 async def test_a_vanished_peer_is_cut_and_no_other(asked: Verdicts) -> None:
     gone, slow, well, idle = End(5), End(5), End(5), End(0)
-    asked.update({gone.wire: True, slow.wire: False, well.wire: None})
+    asked.update({gone.transport: True, slow.transport: False, well.transport: None})
     lost = End(5)
-    lost.wire = None
+    lost.transport = None
     DeadPeers(lambda: [] if gone.has_ended.is_set() else [well, slow, idle, lost, gone]).start()
     async with asyncio.timeout(5):
         await gone.has_ended.wait()
@@ -72,7 +72,7 @@ async def test_a_vanished_peer_is_cut_and_no_other(asked: Verdicts) -> None:
 
 async def test_a_peer_that_has_everything_is_asked_about_again_when_more_is_written(asked: Verdicts) -> None:
     end = End(5)
-    asked[end.wire] = None
+    asked[end.transport] = None
     looks = 0
 
     def ends() -> list[End]:
@@ -84,7 +84,7 @@ async def test_a_peer_that_has_everything_is_asked_about_again_when_more_is_writ
     async with asyncio.timeout(5):
         while end.acknowledged != 5:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.001)
-    asked[end.wire] = True
+    asked[end.transport] = True
     before = looks
     async with asyncio.timeout(5):
         while looks < before + 3:  # noqa: ASYNC110 - as above
@@ -97,7 +97,7 @@ async def test_a_peer_that_has_everything_is_asked_about_again_when_more_is_writ
 
 async def test_what_still_waits_in_this_process_is_not_acknowledged(asked: Verdicts) -> None:
     end = End(5, held=3)
-    asked[end.wire] = None
+    asked[end.transport] = None
     looks: list[int] = []
 
     def ends() -> list[End]:
@@ -116,7 +116,7 @@ async def test_of_many_only_some_are_asked_about_before_other_callbacks_run(
 ) -> None:
     monkeypatch.setattr(periodic_sweep, "PIECES_PER_TURN", 10)
     ends = [End(5) for _ in range(95)]
-    asked.update((end.wire, None) for end in ends)
+    asked.update((end.transport, None) for end in ends)
     asked[ends[-1].wire] = True
     DeadPeers(lambda: [] if ends[-1].has_ended.is_set() else ends).start()
     counts = [0]
@@ -131,7 +131,7 @@ async def test_of_many_only_some_are_asked_about_before_other_callbacks_run(
 async def test_it_can_be_stopped_in_the_middle_of_a_pass(asked: Verdicts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(periodic_sweep, "PIECES_PER_TURN", 1)
     ends = [End(5) for _ in range(50)]
-    asked.update((end.wire, None) for end in ends)
+    asked.update((end.transport, None) for end in ends)
     watch = DeadPeers(lambda: ends)
     watch.start()
     async with asyncio.timeout(5):
