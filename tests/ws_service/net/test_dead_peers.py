@@ -117,7 +117,7 @@ async def test_of_many_only_some_are_asked_about_before_other_callbacks_run(
     monkeypatch.setattr(periodic_sweep, "PIECES_PER_TURN", 10)
     ends = [End(5) for _ in range(95)]
     asked.update((end.transport, None) for end in ends)
-    asked[ends[-1].wire] = True
+    asked[ends[-1].transport] = True
     DeadPeers(lambda: [] if ends[-1].has_ended.is_set() else ends).start()
     counts = [0]
     async with asyncio.timeout(5):
