@@ -16,7 +16,7 @@ COMPRESSED = 0x40
 CONTROL = 0x8
 """In the opcode: a control frame."""
 
-CONTINUATION, CLOSE = 0x0, 0x8
+CONTINUATION, TEXT, CLOSE = 0x0, 0x1, 0x8
 """Opcodes."""
 
 MASKED = 0x80
@@ -57,6 +57,18 @@ def payload_size(header: bytes) -> int:
     if length == 127:
         return int.from_bytes(header[2:10], "big")
     return length
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Return a whole text message as a server writes it: one frame, unmasked."""
+    size = len(payload)
+    if size < 126:
+        header = bytes((FINAL | TEXT, size))
+    elif size < 1 << 16:
+        header = bytes((FINAL | TEXT, 126)) + size.to_bytes(2, "big")
+    else:
+        header = bytes((FINAL | TEXT, 127)) + size.to_bytes(8, "big")
+    return header + payload
 
 
 def close_frame(code: int, reason: str = "", *, masked: bool) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.wire.frames import frame
-from ws_service.websocket.frame_format import CloseCode, close_frame, header_size, payload_size
+from ws_service.websocket.frame_format import CloseCode, close_frame, header_size, payload_size, text_frame
 
 
 @pytest.mark.parametrize("mask", [b"", b"\x01\x02\x03\x04"])
@@ -33,3 +33,8 @@ def test_a_close_frame_to_a_server_is_masked() -> None:
 def test_a_reason_that_fits_into_no_control_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="125"):
         close_frame(1008, "x" * 124, masked=False)
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536])
+def test_a_text_frame_is_one_unmasked_frame(size: int) -> None:
+    assert text_frame(b"a" * size) == frame(0x1, b"a" * size)

@@ -1,0 +1,1 @@
+"""Brokers: the order of publications, history and presence, for one process or several."""
