@@ -20,6 +20,7 @@ import dash_app.__main__ as demo
 import proxy.config
 import ws_service.config.settings
 from tests.processes import ROOT
+from ws_service.config.hub_settings import HubSettings, TopicSettings
 
 PACKAGES = ("proxy", "ws_service", "dash_app")
 
@@ -229,6 +230,14 @@ def test_every_setting_of_the_service_is_in_its_table() -> None:
     page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
     table = page.partition("## The service's settings")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(ws_service.config.settings.Settings.model_fields)
+
+
+def test_every_setting_of_the_hub_is_in_its_tables() -> None:
+    """They are in docs/hub.md: the hub's own, and those of a namespace."""
+    page = (ROOT / "docs" / "hub.md").read_text("utf-8")
+    table = page.partition("## Settings")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert told == [*HubSettings.model_fields, *TopicSettings.model_fields]
 
 
 def test_the_config_in_the_repository_is_the_defaults_and_the_demos_app() -> None:

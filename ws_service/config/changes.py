@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from ws_service.config.secret import COMPARED
 from ws_service.logs.formatter import shortened
 
 _LONGEST = 200
@@ -68,7 +69,7 @@ def log_no_file(logger: logging.Logger) -> None:
 
 def _dumped(settings: BaseModel) -> dict[str, Any]:
     """Return the settings as JSON has them; entries of lists without what they leave to the defaults."""
-    return settings.model_dump(mode="json") | {
+    return settings.model_dump(mode="json", context=COMPARED) | {
         key: [
             entry.model_dump(mode="json", exclude_defaults=True) if isinstance(entry, BaseModel) else entry
             for entry in value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -52,7 +52,8 @@ def homes(model: type[BaseModel], name: str) -> Homes:
     found: dict[str, list[str]] = {key: [name] for key in model.model_fields}
     for key in model.model_fields:
         group = _group(model, key)
-        for inner, places in (homes(group, f"{name}.{key}") if group else {}).items():
+        inside = f"{name}.{key}.<name>" if _is_mapping(model, key) else f"{name}.{key}"
+        for inner, places in (homes(group, inside) if group else {}).items():
             found.setdefault(inner, []).extend(places)
     return found
 
@@ -153,13 +154,17 @@ def concerned(details: ErrorDetails, values: Any, model: type[BaseModel]) -> set
 
 def fields(model: type[BaseModel], parents: Iterable[str | int]) -> list[str]:
     """Return the keys that the model allows at ``parents``."""
-    current = model
+    current, is_name = model, False
     for step in parents:
         if isinstance(step, int):
+            continue
+        if is_name:  # the operator's own key, in a mapping of groups
+            is_name = False
             continue
         group = _group(current, step)
         if group is None:
             return []
+        is_name = _is_mapping(current, step)
         current = group
     return list(current.model_fields)
 
@@ -169,6 +174,11 @@ def _group(model: type[BaseModel], key: str) -> type[BaseModel] | None:
     annotation = model.model_fields[key].annotation
     kinds = (annotation, *get_args(annotation))
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def _is_mapping(model: type[BaseModel], key: str) -> bool:
+    """Tell whether a setting has groups by names that the operator chooses."""
+    return get_origin(model.model_fields[key].annotation) in (dict, Mapping)
 
 
 def _near(key: str, known: Iterable[str]) -> list[str]:

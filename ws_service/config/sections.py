@@ -13,6 +13,7 @@ GATEWAY_ADMIN = "127.0.0.1:8001"
 DASH_LISTEN = "127.0.0.1:8050"
 SERVICE_LISTEN = "127.0.0.1:8765"
 HANDOFF = "run/ws.sock"
+HUB_KEY = "run/hub.key"
 
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "gateway": {

@@ -9,10 +9,12 @@ from os import environ
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from ws_service.config.addresses import Network, SocketPath, listen_like
 from ws_service.config.file import ConfigFile, Section, load
+from ws_service.config.hub_settings import MEMORY, HubSettings
+from ws_service.config.mistakes import Conflict
 from ws_service.config.sections import HANDOFF, SERVICE_LISTEN
 from ws_service.config.units import Duration, Size, format_duration, parse_duration
 
@@ -119,10 +121,30 @@ class Settings(Section):
     """At a stop, for endpoints to end once their sockets are closed with 1012; then they are cancelled. 0
     cancels at once. Keep it below the timeout of what stops the service (systemd 90s, Kubernetes 30s)."""
 
+    hub: HubSettings = HubSettings()
+    """Topics that pages subscribe to, and what is published to them (docs/hub.md). Where it is not written and
+    ``workers`` is above 1, there is no hub."""
+
     trusted_proxies: tuple[Network, ...] = LOOPBACK
     """Gateways whose X-Forwarded-For and X-Forwarded-Proto are trusted, so that an endpoint sees the address of the
     browser and not the gateway's. A peer that connects over a unix socket is always trusted. Danger: a peer in here can
     claim any address."""
+
+    @model_validator(mode="after")
+    def _is_one_hub(self) -> Settings:
+        if self.workers > 1 and "hub" in self.model_fields_set and self.hub.enabled and self.hub.broker == MEMORY:
+            raise Conflict(
+                f"workers is {self.workers}, and hub.broker is {MEMORY}: each process would have a hub of its own, "
+                "and a publication reach the clients of one of them; write workers: 1, or broker: redis://host:6379/0",
+                "workers",
+                "hub",
+            )
+        return self
+
+    @property
+    def has_hub(self) -> bool:
+        """Whether there is a hub: several processes have none together, unless a broker connects them."""
+        return self.hub.enabled and (self.workers == 1 or self.hub.broker != MEMORY)
 
 
 def load_settings(path: Path | ConfigFile | None, env: Mapping[str, str] = environ) -> Settings:

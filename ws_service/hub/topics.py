@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from ws_service.config.hub_settings import HubSettings, TopicSettings
 from ws_service.hub.broker import Keep
 
 MAX_NAME = 255
@@ -65,6 +66,20 @@ class TopicOptions:
     rate: float = 10.0
     slow: SlowPolicy = SlowPolicy.LATEST
 
+    @classmethod
+    def of(cls, settings: TopicSettings) -> TopicOptions:
+        """Return the options that the settings of a namespace say."""
+        return cls(
+            keep=Keep(settings.history, settings.ttl),
+            recovery=Recovery(settings.recovery),
+            presence=settings.presence,
+            join_leave=settings.join_leave,
+            subscribe=Allowed(settings.subscribe),
+            publish=Allowed(settings.publish),
+            rate=settings.rate,
+            slow=SlowPolicy(settings.slow),
+        )
+
 
 DEFAULT = TopicOptions()
 
@@ -75,6 +90,12 @@ class Namespaces:
     def __init__(self, options: Mapping[str, TopicOptions] | None = None, default: TopicOptions = DEFAULT) -> None:
         self._options = dict(options or {})
         self._default = default
+
+    @classmethod
+    def from_settings(cls, settings: HubSettings) -> Namespaces:
+        """Return the options that ``ws_service.hub`` says."""
+        options = {name: TopicOptions.of(topics) for name, topics in settings.namespaces.items()}
+        return cls(options, TopicOptions.of(settings.default))
 
     def of(self, topic: str) -> TopicOptions:
         """Return the options of a topic."""

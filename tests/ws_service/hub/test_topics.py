@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from ws_service.hub.topics import DEFAULT, Namespaces, TopicOptions, is_valid, namespace_of, users_of
+from ws_service.config.hub_settings import HubSettings
+from ws_service.hub.broker import Keep
+from ws_service.hub.topics import (
+    DEFAULT,
+    Allowed,
+    Namespaces,
+    Recovery,
+    SlowPolicy,
+    TopicOptions,
+    is_valid,
+    namespace_of,
+    users_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,3 +50,21 @@ def test_a_namespace_without_options_has_the_defaults() -> None:
     assert namespaces.of("prices:AAPL") is prices
     assert namespaces.of("job:7") is DEFAULT
     assert namespaces.of("prices") is DEFAULT
+
+
+def test_the_settings_say_the_options_and_a_namespace_takes_what_it_does_not_say_from_the_default() -> None:
+    settings = HubSettings.model_validate(
+        {
+            "default": {"history": 7, "slow": "disconnect"},
+            "namespaces": {"prices": {"ttl": "1h", "recovery": "stream", "publish": "users"}},
+        }
+    )
+    namespaces = Namespaces.from_settings(settings)
+    assert namespaces.of("anything") == TopicOptions(keep=Keep(7, 300.0), slow=SlowPolicy.DISCONNECT)
+    assert namespaces.of("prices:AAPL") == TopicOptions(
+        keep=Keep(7, 3600.0), recovery=Recovery.STREAM, publish=Allowed.USERS, slow=SlowPolicy.DISCONNECT
+    )
+
+
+def test_the_defaults_of_the_settings_are_those_of_the_topics() -> None:
+    assert Namespaces.from_settings(HubSettings()).of("x") == DEFAULT
