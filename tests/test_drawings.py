@@ -19,6 +19,7 @@ from proxy.http1 import connection_state
 from proxy.upstream import health
 from proxy.websocket import tunnel
 from tests.processes import ROOT
+from ws_service.hub import session_states
 
 COMMAND = "python -m tests.test_drawings"
 PAGE = ROOT / "docs" / "architecture.md"
@@ -31,6 +32,8 @@ TABLES: dict[str, Transitions] = {
     "tunnel": tunnel.TRANSITIONS,
     "health": health.TRANSITIONS,
     "connection": connection_state.TRANSITIONS,
+    "session": session_states.SESSION,
+    "subscription": session_states.SUBSCRIPTION,
 }
 
 
