@@ -1,0 +1,110 @@
+"""Delivery of each message to all subscribers of its topic, some of them in each turn of the loop.
+
+A message to ten thousand subscribers takes a tenth of a second, and everything else in the process would stand still
+for it. So what is due in a turn is bounded, topics take turns, and within a topic the order is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+
+from ws_service.hub.subscription import Subscription
+
+log = logging.getLogger(__name__)
+
+BUDGET = 256
+"""Deliveries in one turn of the loop, at about 8 us each, most of it the system call."""
+
+SLICE = 64
+"""Deliveries of one topic before another one has its turn."""
+
+MOST_WAITING = 4096
+"""Messages that wait for their turn. Beyond it each new one is paid for at once: as many deliveries as it will take."""
+
+Give = Callable[[Subscription], None]
+"""Gives a message to one subscriber."""
+
+
+class FanOut:
+    """The messages that are on their way to subscribers."""
+
+    def __init__(self) -> None:
+        self._queues: OrderedDict[str, deque[tuple[Iterator[Subscription], Give]]] = OrderedDict()
+        self._waiting = 0
+        self._left = BUDGET
+        self._is_scheduled = self._is_working = self._is_closed = False
+
+    def __len__(self) -> int:
+        """How many messages wait, or are on their way."""
+        return self._waiting
+
+    def send(self, topic: str, subscribers: Sequence[Subscription], give: Give) -> None:
+        """Give a message to each of some subscribers: now, as far as this turn allows, and the rest in later ones.
+
+        subscribers: as they are now; the sequence must not change afterwards.
+        """
+        if self._is_closed or not subscribers:
+            return
+        queue = self._queues.setdefault(topic, deque())
+        queue.append((iter(subscribers), give))
+        self._waiting += 1
+        if self._waiting > MOST_WAITING:
+            self._left = max(self._left, len(subscribers))
+        self._work()
+
+    def close(self) -> None:
+        """Deliver nothing more."""
+        self._is_closed = True
+        self._queues.clear()
+        self._waiting = 0
+
+    # -- inside
+
+    def _work(self) -> None:
+        if self._is_working:  # a subscriber publishes while it takes a message
+            return
+        self._is_working = True
+        try:
+            while self._queues and self._left > 0:
+                topic, queue = next(iter(self._queues.items()))
+                self._queues.move_to_end(topic)
+                self._left -= self._deliver(queue, min(SLICE, self._left))
+                if not queue:
+                    self._queues.pop(topic, None)
+        finally:
+            self._is_working = False
+        if not self._is_scheduled and (self._queues or self._left < BUDGET):
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_scheduled = False
+        self._left = BUDGET
+        if self._queues:
+            self._work()
+
+    def _deliver(self, queue: deque[tuple[Iterator[Subscription], Give]], most: int) -> int:
+        """Give a topic's messages, the oldest first, to so many subscribers at most. Returns to how many."""
+        left = most
+        while queue and left > 0:
+            left = self._deliver_one(*queue[0], left)
+            if left > 0 and queue:
+                queue.popleft()
+                self._waiting -= 1
+        return most - left
+
+    @staticmethod
+    def _deliver_one(subscribers: Iterator[Subscription], give: Give, most: int) -> int:
+        """Give a message to so many at most. Returns how many more there might have been; 0: it may not be finished."""
+        for subscriber in subscribers:
+            try:
+                give(subscriber)
+            except Exception:  # a fault of one subscriber must not keep the message from the others
+                log.exception("a message could not be delivered to a subscriber; the others get it")
+            most -= 1
+            if not most:
+                break
+        return most

@@ -1,0 +1,42 @@
+"""What a client of the hub has connected with, and what its connection tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ws_service.hub.client_connection import ClientConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """The head that a connection began with.
+
+    address: of the client, as the gateway has decided it. path: without the query. query: without the question mark.
+    fields: in their order, with names in lower case.
+    """
+
+    address: str
+    path: str = ""
+    query: str = ""
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+
+    def field(self, name: str) -> str | None:
+        """Return the value of the first field of a name, whatever its case; None where there is none."""
+        wanted = name.lower().encode()
+        return next((value.decode("latin-1") for found, value in self.fields if found == wanted), None)
+
+
+class Receiver(Protocol):
+    """A client, as far as its connection knows it. No method raises."""
+
+    def receive(self, message: bytes) -> None:
+        """Take one message: commands, one a line."""
+
+    def closed(self) -> None:
+        """Hear that the connection has ended, for whichever reason."""
+
+
+Connect = Callable[[ClientConnection, Handshake], Receiver]
+"""Makes the client of a new connection."""

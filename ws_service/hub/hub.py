@@ -1,0 +1,192 @@
+"""The hub of one process: its clients, their topics, and what the broker tells about these."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+
+from ws_service.hub.access import Access
+from ws_service.hub.broker import Broker, Control, Event, Joined, Left, Lost, Published
+from ws_service.hub.client import Client
+from ws_service.hub.codes import INSUFFICIENT_STATE, EndCode
+from ws_service.hub.encoded import Encoded
+from ws_service.hub.fan_out import FanOut
+from ws_service.hub.limits import DEFAULTS, Limits
+from ws_service.hub.publication import ClientInfo
+from ws_service.hub.pushes import Pushes
+from ws_service.hub.registry import Registry
+from ws_service.hub.subscription import Subscription
+from ws_service.hub.topics import Namespaces
+from ws_service.net.periodic_sweep import Pass, PeriodicSweep
+
+log = logging.getLogger(__name__)
+
+_TICK = 1.0
+"""Seconds between two looks at the timers of clients."""
+
+_CLOSE_WAIT = 1.0
+"""Seconds at a stop for the broker to be told which clients have left."""
+
+
+class Hub:
+    """The clients and topics of this process.
+
+    broker: started and closed by the hub. namespaces: the options of topics. access: which client may do what.
+    pushes: encodes what is pushed. limits: of each client.
+    """
+
+    def __init__(
+        self, broker: Broker, namespaces: Namespaces, access: Access, pushes: Pushes, limits: Limits = DEFAULTS
+    ) -> None:
+        self.broker = broker
+        self.namespaces = namespaces
+        self.access = access
+        self.limits = limits
+        self._pushes = pushes
+        self._clients: dict[Client, None] = {}
+        self._registry = Registry(broker)
+        self._fan_out = FanOut()
+        self._ticks = PeriodicSweep(self._tick)
+        self._now = 0.0
+        self.is_closing = False
+        """Whether new clients are refused, because the process stops."""
+
+    async def start(self) -> None:
+        """Begin. Raises BrokerError where the broker cannot be begun with."""
+        await self.broker.start(self.receive)
+
+    def stop(self) -> None:
+        """Take no more clients. The server closes the connections of those that are here."""
+        self.is_closing = True
+
+    async def close(self) -> None:
+        """End every task, and the broker. After the connections: each client has left its topics then."""
+        self.stop()
+        self._ticks.stop()
+        self._fan_out.close()
+        await self._registry.close(_CLOSE_WAIT)
+        await self.broker.close()
+
+    def now(self) -> float:
+        """Return the seconds that the sweep of timers counts: time in which this process stands still is not in it."""
+        return self._now
+
+    # -- for clients
+
+    def add(self, client: Client) -> None:
+        """Keep a client: its timers are swept, and orders find it."""
+        self._clients[client] = None
+        self._ticks.start(_TICK)
+
+    def remove(self, client: Client) -> None:
+        """Keep it no more. It may be gone already."""
+        self._clients.pop(client, None)
+
+    async def subscribe(self, subscription: Subscription) -> None:
+        """Register a subscription under its topic, and wait until no publication of the topic is missed.
+
+        Raises BrokerError. Where it raises, or is cancelled, the caller unsubscribes.
+        """
+        await self._registry.subscribe(subscription)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Remove a subscription at once. It may be gone already."""
+        self._registry.unsubscribe(subscription)
+
+    def leave(self, topic: str, info: ClientInfo, *, is_told: bool) -> None:
+        """Count a client out that has joined, or may have; the broker is told later."""
+        self._registry.leave(topic, info, is_told=is_told)
+
+    # -- for the API
+
+    @property
+    def clients(self) -> int:
+        """How many clients there are here."""
+        return len(self._clients)
+
+    @property
+    def users(self) -> int:
+        """How many users there are here; those without a name count as one."""
+        return len({client.user for client in self._clients})
+
+    @property
+    def topics(self) -> Mapping[str, int]:
+        """The topics that have subscriptions here, with their numbers."""
+        return self._registry.counts()
+
+    # -- for the broker
+
+    def receive(self, event: Event) -> None:
+        """Take an event of the broker."""
+        match event:
+            case Published():
+                self._publish(event)
+            case Joined(topic, info):
+                self._tell(topic, self._pushes.join(topic, info))
+            case Left(topic, info):
+                self._tell(topic, self._pushes.leave(topic, info))
+            case Lost(topic):
+                self._fan_out.send(topic, self._registry.of(topic), _lose)
+            case Control():
+                self._obey(event)
+
+    # -- inside
+
+    def _publish(self, event: Published) -> None:
+        topic, publication = event.topic, event.publication
+        subscriptions = self._registry.of(topic)
+        if not subscriptions:
+            return
+        push, policy = self._pushes.publication(topic, publication), self.namespaces.of(topic).slow
+        message = Encoded(topic, push, publication.data, publication.offset, policy)
+
+        def deliver(subscription: Subscription) -> None:
+            if subscription.receive(message):
+                subscription.connection.deliver(message)
+
+        self._fan_out.send(topic, subscriptions, deliver)
+
+    def _tell(self, topic: str, push: bytes) -> None:
+        def tell(subscription: Subscription) -> None:
+            if subscription.is_live:
+                subscription.connection.send(push)
+
+        self._fan_out.send(topic, self._registry.of(topic), tell)
+
+    def _obey(self, order: Control) -> None:
+        end = EndCode(order.code, order.reason)
+        for client in self._meant_by(order):
+            try:
+                if order.topic is None:
+                    client.end(end)
+                else:
+                    client.end_subscription(order.topic, end)
+            except Exception:  # a fault of one client must not save the others
+                log.exception("an order could not be carried out for one client")
+
+    def _meant_by(self, order: Control) -> Iterable[Client]:
+        """Return the clients that an order is for. Orders are rare, so no index by user and id is kept."""
+        if order.user is None and order.client is None:
+            return ()
+        return [
+            client
+            for client in self._clients
+            if order.user in (None, client.user) and order.client in (None, client.id)
+        ]
+
+    def _tick(self, waited: float) -> Pass:
+        self._now += waited
+        wall = time.time()
+        for client in list(self._clients):
+            try:
+                client.tick(self._now, wall)
+            except Exception:  # a fault of one client must not end the timers of all
+                log.exception("the timers of a client could not be looked at")
+            yield
+        return _TICK if self._clients else None
+
+
+def _lose(subscription: Subscription) -> None:
+    if not subscription.is_ended:
+        subscription.client.end_subscription(subscription.topic, INSUFFICIENT_STATE)
