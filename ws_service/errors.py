@@ -3,6 +3,7 @@
 - ServiceError
     - ConfigError: the config file has mistakes; carries every one of them
     - AppError: the user's ``module:attr`` cannot be served
+    - KeyFileError: there is no key for the hub's tokens
     - ListenError: the address cannot be listened on
 """
 
@@ -59,6 +60,10 @@ class AppError(ServiceError):
     The message is one sentence for the operator; ``__cause__`` is the
     exception of the user's module, where there is one.
     """
+
+
+class KeyFileError(ServiceError):
+    """The hub's key cannot be had; the message is one sentence for the operator, and does not show it."""
 
 
 class ListenError(ServiceError):

@@ -111,8 +111,9 @@ class TopicSettings(Section):
     client. A token for the topic is enough with ``users`` too."""
 
     publish: Rights = "none"
-    """Which clients may publish, of those that are subscribed. ``signed``: all that are subscribed by a token for the
-    topic. Danger: what a client publishes reaches the pages of others, which have to distrust it."""
+    """Which clients may publish. ``signed``: those that are subscribed to the topic; ``users``: those whose user is
+    known; ``anyone``: all; ``none``: no client, only programs of the server. Danger: what a client publishes reaches
+    the pages of others, which have to distrust it."""
 
     rate: Annotated[float, Field(gt=0, le=10_000)] = 10.0
     """Publications a second of one client, on average over ten seconds; more are refused with error 111."""
@@ -183,8 +184,8 @@ class HubSettings(Section):
     pong: Annotated[Duration, Field(ge=0.1)] = 8.0
     """For a client to answer a ping; then it is disconnected (3012). Less than ``ping``. Precedent: Centrifugo 8s."""
 
-    connect: Annotated[Duration, Field(ge=0.1)] = 15.0
-    """For a client to send its first command; then it is disconnected (3502). Precedent: Centrifugo 15s."""
+    connect: Annotated[Duration, Field(ge=0.1)] = 10.0
+    """For a client to send its first command; then it is disconnected (3502). Precedent: Centrifugo 10s."""
 
     @field_validator("pong")
     @classmethod

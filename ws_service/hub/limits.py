@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ws_service.config.hub_settings import HubSettings
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -31,6 +33,19 @@ class Limits:
     buffered_bytes: int = 1 << 20
     message: int = 1 << 16
     queue: int = 1 << 20
+
+    @classmethod
+    def from_settings(cls, settings: HubSettings) -> Limits:
+        """Return the bounds that ``ws_service.hub`` says."""
+        return cls(
+            connect=settings.connect,
+            ping=settings.ping,
+            pong=settings.pong,
+            subscriptions=settings.subscriptions,
+            recovered=settings.recovered,
+            message=settings.max_message,
+            queue=settings.queue,
+        )
 
 
 DEFAULTS = Limits()

@@ -1,0 +1,82 @@
+"""Rights: whose a connection is, which topics it may read, and where it may publish.
+
+``user:#ada`` (the user boundary, anywhere in a name) is for the connections of ``ada`` alone, and for those with a
+token for exactly this topic whose ``sub`` is ``ada``, which the server has rendered into a page of hers.
+"""
+
+from __future__ import annotations
+
+from ws_service.hub.access import Grant, Identity
+from ws_service.hub.codes import PERMISSION_DENIED, TOKEN_EXPIRED, UNAUTHORIZED, ErrorCode
+from ws_service.hub.tokens import SubscriptionToken, TokenError, TokenExpired, Tokens
+from ws_service.hub.topics import Allowed, Namespaces, users_of
+
+
+class Permissions:
+    """Decides by the namespaces' options and by tokens; it implements ``Access``."""
+
+    def __init__(self, namespaces: Namespaces, tokens: Tokens) -> None:
+        self._namespaces = namespaces
+        self._tokens = tokens
+
+    def identify(self, token: str, now: float) -> Identity | ErrorCode:
+        """Read a connection token: TOKEN_EXPIRED for one that was good, UNAUTHORIZED for any other that is not."""
+        try:
+            said = self._tokens.read_connection(token, now)
+        except TokenExpired:
+            return TOKEN_EXPIRED
+        except TokenError:
+            return UNAUTHORIZED
+        return Identity(said.user, said.info, said.expires_at, said.topics)
+
+    def may_subscribe(self, topic: str, user: str, token: str, now: float) -> Grant | ErrorCode:
+        """Decide whether a user may read a topic. token: of the subscription; empty for none.
+
+        Where no token is needed, one that is not good does no harm: a page that has been open for days keeps what
+        anyone may read.
+        """
+        if self._namespaces.of(topic).subscribe is Allowed.NONE:
+            return PERMISSION_DENIED
+        refusal = PERMISSION_DENIED
+        if token:
+            try:
+                said = self._tokens.read_subscription(token, now)
+            except TokenExpired:
+                refusal = TOKEN_EXPIRED
+            except TokenError:
+                pass
+            else:
+                if _is_for(said, topic, user):
+                    return Grant(said.info, said.expires_at)
+        return Grant() if self._is_open(topic, user) else refusal
+
+    def may_publish(self, topic: str, user: str, *, is_subscribed: bool) -> ErrorCode | None:
+        """Decide whether a client may publish; None: it may. A topic of some users takes no others' publications."""
+        allowed = self._namespaces.of(topic).publish
+        if is_subscribed:
+            is_allowed = allowed in (Allowed.SIGNED, Allowed.ANYONE) or (allowed is Allowed.USERS and bool(user))
+        else:
+            is_allowed = _is_within(topic, user) and (
+                allowed is Allowed.ANYONE or (allowed is Allowed.USERS and bool(user))
+            )
+        return None if is_allowed else PERMISSION_DENIED
+
+    def _is_open(self, topic: str, user: str) -> bool:
+        """Tell whether a user may read a topic without a token."""
+        allowed = self._namespaces.of(topic).subscribe
+        if users_of(topic) is not None:
+            return _is_within(topic, user)
+        return allowed is Allowed.ANYONE or (allowed is Allowed.USERS and bool(user))
+
+
+def _is_for(said: SubscriptionToken, topic: str, user: str) -> bool:
+    """Tell whether a token lets a user read a topic; one without a user may be used by any."""
+    if said.topic != topic or (said.user and user and said.user != user):
+        return False
+    return _is_within(topic, user or said.user)
+
+
+def _is_within(topic: str, user: str) -> bool:
+    """Tell whether a topic is for all users, or for this one too. The empty name is no user's."""
+    users = users_of(topic)
+    return users is None or (bool(user) and user in users)
