@@ -1,14 +1,26 @@
-"""The WebSocket service: it hosts the user's own endpoints.
+"""The WebSocket service: it hosts the user's own endpoints, and the hub of topics that pages subscribe to.
 
-No module of it is imported here, so that a program that needs one module loads only that one.
+``from ws_service import publish`` imports nothing of the service. No module of it is imported here, so that a program
+that needs one module loads only that one.
 """
 
-from os import environ
+from typing import TYPE_CHECKING, Any
 
-# The library ``websockets`` refuses a line of more than 8 KiB and more than 128 fields, and reads these two variables
-# when it is imported (websockets.readthedocs.io, "Environment variables"). The gateway forwards larger heads; the
-# limits are those of ``ws_service.websocket.library``, which are checked before the library sees a head. They are set
-# here, because no module of the package can be imported earlier; a worker inherits them. Values that the operator has
-# set are kept.
-environ.setdefault("WEBSOCKETS_MAX_LINE_LENGTH", str(1 << 30))
-environ.setdefault("WEBSOCKETS_MAX_NUM_HEADERS", str(1 << 30))
+if TYPE_CHECKING:
+    from ws_service.client import publish
+    from ws_service.errors import PublishError
+
+__all__ = ["PublishError", "publish"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what programs publish with when it is asked for (PEP 562)."""
+    if name == "publish":
+        from ws_service.client import publish
+
+        return publish
+    if name == "PublishError":
+        from ws_service.errors import PublishError
+
+        return PublishError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

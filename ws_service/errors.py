@@ -5,6 +5,7 @@
     - AppError: the user's ``module:attr`` cannot be served
     - KeyFileError: there is no key for the hub's tokens
     - ListenError: the address cannot be listened on
+    - PublishError: the hub has not published a message
 """
 
 from __future__ import annotations
@@ -68,3 +69,14 @@ class KeyFileError(ServiceError):
 
 class ListenError(ServiceError):
     """The service cannot listen where it was told to; the message is one sentence for the operator."""
+
+
+class PublishError(ServiceError):
+    """The hub has not published a message, as far as it is known; the message is a sentence for the programmer.
+
+    code: of the hub's error (docs/hub.md). None: the hub was not found or not reached, or has not answered.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code

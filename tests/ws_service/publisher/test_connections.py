@@ -1,0 +1,102 @@
+"""Connections to the API: kept, checked before use, with an end to every wait."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.ws_service.publisher.api_server import Api, running_api
+from ws_service.publisher.connections import Connection, Pool
+from ws_service.publisher.hub_address import HubAddress, Place
+
+
+def address_of(api: Api) -> HubAddress:
+    place = (
+        Place("", 0, path=api.url[5:])
+        if api.url.startswith("unix:")
+        else Place("127.0.0.1", int(api.url.rpartition(":")[2]))
+    )
+    return HubAddress(place, api.url, "", "the-key", "", "")
+
+
+def soon() -> float:
+    return time.monotonic() + 5
+
+
+BODY = b'{"channel":"a","data":1}'
+
+
+def test_a_connection_is_used_again(api: Api) -> None:
+    address, pool = address_of(api), Pool()
+    connection = Connection(address.place, soon())
+    for _ in range(3):
+        status, answer = connection.ask(address, BODY, soon())
+        assert (status, answer[:9]) == (200, b'{"result"')
+        pool.give(connection)
+        assert pool.take(address.place) is connection
+    connection.close()
+    assert api.connections == 1
+    assert b"\nx-api-key: the-key\n" in api.heads[0].lower()
+    assert api.heads[0].startswith(b"POST /api/publish HTTP/1.1\n")
+
+
+def test_a_unix_socket_is_connected_to(tmp_path: Path) -> None:
+    with running_api(tmp_path / "s") as api:
+        address = address_of(api)
+        connection = Connection(address.place, soon())
+        assert connection.ask(address, BODY, soon())[0] == 200
+        connection.close()
+
+
+def test_a_connection_that_the_other_side_has_closed_is_not_used(api: Api) -> None:
+    api.closes_after = 1
+    address, pool = address_of(api), Pool()
+    connection = Connection(address.place, soon())
+    connection.ask(address, BODY, soon())
+    api.closed.wait(5)
+    pool.give(connection)
+    assert pool.take(address.place) is None
+
+
+def test_a_connection_to_another_place_is_not_used(api: Api) -> None:
+    address, pool = address_of(api), Pool()
+    pool.give(Connection(address.place, soon()))
+    assert pool.take(Place("127.0.0.1", 1)) is None
+
+
+def test_no_more_idle_connections_are_kept_than_a_number(api: Api) -> None:
+    address, pool = address_of(api), Pool()
+    for _ in range(20):
+        pool.give(Connection(address.place, soon()))
+    kept = []
+    while (connection := pool.take(address.place)) is not None:
+        kept.append(connection)
+    assert len(kept) == 16
+    for connection in kept:
+        connection.close()
+
+
+def test_a_server_that_does_not_answer_is_a_timeout(api: Api) -> None:
+    api.answer = lambda number: None
+    address = address_of(api)
+    connection = Connection(address.place, soon())
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        connection.ask(address, BODY, began + 0.1)
+    assert not connection.is_usable()
+
+
+def test_an_answer_that_is_too_large_ends_the_connection(api: Api) -> None:
+    api.answer = lambda number: (200, b"x" * 100_000)
+    address = address_of(api)
+    connection = Connection(address.place, soon())
+    assert len(connection.ask(address, BODY, soon())[1]) == 64 << 10
+    assert not connection.is_usable()
+
+
+def test_a_deadline_that_has_passed_opens_no_connection(api: Api) -> None:
+    with pytest.raises(TimeoutError):
+        Connection(address_of(api).place, time.monotonic())
+    assert api.connections == 0

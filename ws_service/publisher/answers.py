@@ -1,0 +1,46 @@
+"""What the hub's API answers to a publication: its position, or why there is none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ws_service.errors import PublishError
+from ws_service.hub.publication import Position
+from ws_service.publisher.hub_address import URL_VARIABLE, HubAddress
+
+
+def position(address: HubAddress, status: int, body: bytes) -> Position | None:
+    """Return the position of what was published; None where its topic keeps no history.
+
+    Raises PublishError with what to do, and ValueError where the publication is too large.
+    """
+    if status == 401:
+        raise PublishError(
+            f"the hub at {address.url} does not accept the key from {address.key_source}: the service runs with "
+            f"another config file or key. {address.advice}"
+        )
+    if status == 413:
+        raise ValueError("the data is larger than the hub takes (ws_service.hub.max_publication)")
+    reply = _object(body) if status == 200 else {}
+    if "error" in reply:
+        error = reply["error"] if isinstance(reply["error"], dict) else {}
+        code = error.get("code")
+        raise PublishError(f"the hub refuses: {error.get('message')} ({code})", code if isinstance(code, int) else None)
+    result = reply.get("result")
+    if not isinstance(result, dict):
+        raise PublishError(
+            f"what answers at {address.url} (status {status}) is no hub: name the service's own listener "
+            f"(ws_service.listen, {URL_VARIABLE}), not the gateway"
+        )
+    if not result.get("epoch"):
+        return None
+    return Position(str(result["epoch"]), int(result.get("offset", 0)))
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
