@@ -12,8 +12,9 @@ import pytest
 import ws_service
 from tests.ws_service.publisher.api_server import KEY, Api, running_api
 from ws_service import client
+from ws_service.hub.keys import KEY_VARIABLE
 from ws_service.hub.publication import Position
-from ws_service.publisher.hub_address import KEY_VARIABLE, URL_VARIABLE
+from ws_service.publisher.hub_address import URL_VARIABLE
 
 HEAVY = """
 import sys
@@ -46,7 +47,7 @@ def test_importing_publish_imports_nothing_that_takes_long() -> None:
 def test_a_process_that_publishes_imports_no_server() -> None:
     ask = """
 import os, sys
-os.environ.update(DASH_WS_HUB_URL="http://127.0.0.1:1", DASH_WS_HUB_KEY="k")
+os.environ.update(DASH_WS_HUB_URL="http://127.0.0.1:1", DASH_WS_HUB_KEY="k" * 32)
 from ws_service import publish
 publish("a", 1)
 print(sorted({"fastapi", "uvicorn", "starlette", "websockets", "aiohttp", "plotly", "pydantic"} & set(sys.modules)))

@@ -6,8 +6,6 @@ file says where it listens, and the key is read from the same file as the servic
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,13 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from ws_service.errors import ConfigError, PublishError
+from ws_service.errors import ConfigError, KeyFileError, PublishError
+from ws_service.hub.keys import KEY_VARIABLE, load_keys
 
 if TYPE_CHECKING:
     from ws_service.config.hub_settings import HubSettings
-
-KEY_VARIABLE = "DASH_WS_HUB_KEY"
-"""The hub's key, where its file is not there."""
 
 URL_VARIABLE = "DASH_WS_HUB_URL"
 """The address of the service's own listener on another host: ``http://10.0.0.7:8765``."""
@@ -99,10 +95,9 @@ def find(env: Mapping[str, str] = os.environ) -> HubAddress:
 
 
 def _on_another_host(url: str, env: Mapping[str, str]) -> HubAddress:
-    key = env.get(KEY_VARIABLE)
-    if key:
+    if env.get(KEY_VARIABLE):
         advice = f"Change {URL_VARIABLE} or {KEY_VARIABLE}."
-        return HubAddress(*_parse(url), derived(key), KEY_VARIABLE, advice)
+        return HubAddress(*_parse(url), _derived(Path(), env), KEY_VARIABLE, advice)
     place, shown, prefix = _parse(url)
     return replace(_on_this_host(env), place=place, url=shown, prefix=prefix, most=None)
 
@@ -154,22 +149,17 @@ def _api_key(hub: HubSettings, folder: Path, path: Path | None, env: Mapping[str
     """Return the key of the API and where it is from. Raises PublishError."""
     if hub.api_key is not None:
         return hub.api_key, "ws_service.hub.api_key"
-    key = env.get(KEY_VARIABLE)
-    if key:
-        return derived(key), KEY_VARIABLE
     file = folder / hub.key
+    if path is None and not env.get(KEY_VARIABLE) and not file.exists():  # it would be a key of no service
+        raise PublishError(f"the hub is not found. {_advice(path)}")
+    return _derived(file, env), KEY_VARIABLE if env.get(KEY_VARIABLE) else str(file)
+
+
+def _derived(file: Path, env: Mapping[str, str]) -> str:
     try:
-        return derived(file.read_text("ascii").strip()), str(file)
-    except FileNotFoundError:
-        what = f"there is no {file}, which dash-ws-service makes when it starts"
-    except (OSError, ValueError) as error:
-        what = f"{file} cannot be read: {error}"
-    raise PublishError(f"the hub is not found: {what}. {_advice(path)}")
-
-
-def derived(key: str) -> str:
-    """Return the key of the HTTP API that follows from the hub's key."""
-    return hmac.digest(key.encode(), b"api", hashlib.sha256).hex()
+        return load_keys(file, env).api_keys[0]
+    except KeyFileError as error:
+        raise PublishError(str(error)) from error
 
 
 def _advice(path: Path | None) -> str:

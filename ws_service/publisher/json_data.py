@@ -42,7 +42,9 @@ def _by_plotly(data: Any) -> bytes:
     to_json = _plotly()
     try:
         if to_json is not None:
-            return to_json(data).encode()
+            text = to_json(data)
+            # Plotly escapes what is not ASCII, half a surrogate pair too, of which the hub could make no UTF-8.
+            return _strictly(json.loads(text)).encode() if r"\ud" in text else text.encode()
     except Exception as error:  # of any class: encoders call methods of the data
         raise _refusal(data, to_json) or TypeError(f"the data cannot be encoded as JSON: {error}") from error
     raise _refusal(data, None) or TypeError("the data cannot be encoded as JSON")
@@ -85,7 +87,7 @@ def _refusal_of_leaf(value: Any, place: str, encoder: Callable[[Any], str], is_p
     if isinstance(value, float):
         return  # NaN becomes null
     try:
-        encoder(value).encode()
+        value.encode() if isinstance(value, str) else encoder(value)
     except UnicodeEncodeError:
         yield ValueError(f"{place} is no text that UTF-8 can express: it has half of a surrogate pair")
     except Exception:  # of any class, as above

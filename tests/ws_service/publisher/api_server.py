@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import socket
 import threading
@@ -11,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-KEY = "a key of the tests"
+KEY = "a-key-of-the-tests-that-is-no-secret"
+API_KEY = hmac.digest(KEY.encode(), b"api", hashlib.sha256).hex()
 
 
 @dataclass

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.ws_service.publisher.api_server import KEY, Api, running_api
-from ws_service.publisher.hub_address import KEY_VARIABLE, URL_VARIABLE
+from ws_service.hub.keys import KEY_VARIABLE
+from ws_service.publisher.hub_address import URL_VARIABLE
 from ws_service.publisher.publisher import Publisher
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.hub.hub import API_KEY, KEY
+from tests.ws_service.publisher.api_server import API_KEY, KEY
 from ws_service.errors import PublishError
+from ws_service.hub.keys import KEY_VARIABLE
 from ws_service.publisher.hub_address import (
     AGAIN,
     CONFIG_VARIABLE,
-    KEY_VARIABLE,
     URL_VARIABLE,
     HubAddresses,
     Place,
@@ -124,7 +124,7 @@ def test_an_address_that_is_not_found_is_looked_for_again_after_a_while(folder: 
 
 
 def test_a_key_that_the_hub_has_refused_is_read_again(folder: Path) -> None:
-    written(folder, key="old")
+    written(folder, key="an-old-key-" * 4)
     addresses = HubAddresses()
     old = addresses.get(0)
     written(folder)

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from tests.processes import free_port
-from tests.ws_service.publisher.api_server import Api
+from tests.ws_service.publisher.api_server import KEY, Api
 from ws_service.errors import PublishError
+from ws_service.hub.keys import KEY_VARIABLE
 from ws_service.hub.publication import Position
 from ws_service.publisher import publisher as module
-from ws_service.publisher.hub_address import KEY_VARIABLE, URL_VARIABLE
+from ws_service.publisher.hub_address import URL_VARIABLE
 from ws_service.publisher.publisher import Publisher
 
 
@@ -71,7 +72,7 @@ def test_data_that_is_too_large_is_refused_before_it_is_sent(
     publisher: Publisher, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "config.yaml").write_text("ws_service: {hub: {max_publication: 1KiB}}")
-    monkeypatch.setenv(KEY_VARIABLE, "k")
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
     with pytest.raises(ValueError, match="has 1026 bytes as JSON, and a publication may have 1024"):
         publish(publisher, "x" * 1024)
 
@@ -83,7 +84,7 @@ def test_data_that_is_too_large_is_refused_before_it_is_sent(
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> str:
     url = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv(URL_VARIABLE, url)
-    monkeypatch.setenv(KEY_VARIABLE, "k")
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
     return url
 
 
