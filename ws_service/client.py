@@ -36,7 +36,7 @@ def publish(
     else ``config.yaml`` of the working directory; on another host by ``DASH_WS_HUB_URL`` and ``DASH_WS_HUB_KEY``.
 
     topic: 1 to 255 characters, for example ``prices`` or ``job:42``.
-    data: what JSON can express, and with Plotly installed also what its encoder accepts (numpy, pandas, dates, Decimal,
+    data: what JSON has, and with Plotly installed also what its encoder accepts (numpy, pandas, dates, Decimal,
         figures); NaN and Infinity become null.
     raise_errors: whether a message that is not published raises PublishError. False: it is logged as a warning by
         ``ws_service.publish``, and None is returned.

@@ -89,10 +89,10 @@ def _refusal_of_leaf(value: Any, place: str, encoder: Callable[[Any], str], is_p
     try:
         value.encode() if isinstance(value, str) else encoder(value)
     except UnicodeEncodeError:
-        yield ValueError(f"{place} is no text that UTF-8 can express: it has half of a surrogate pair")
+        yield ValueError(f"{place} is no text that UTF-8 can encode: it has half of a surrogate pair")
     except Exception:  # of any class, as above
         hint = "" if is_plotly else ", or install plotly, which encodes dates, Decimal, numpy and pandas"
-        yield TypeError(f"{place} is {_kind(value)}, which JSON cannot express; convert it first{hint}")
+        yield TypeError(f"{place} is {_kind(value)}, which JSON does not have; convert it first{hint}")
 
 
 def _kind(value: Any) -> str:

@@ -67,7 +67,7 @@ def test_numpy_and_pandas_are_taken() -> None:
 
 
 def test_what_cannot_be_encoded_is_named_by_its_key() -> None:
-    with pytest.raises(TypeError, match=r"data\['rows'\]\[1\]\['blob'\] is a bytes, which JSON cannot express"):
+    with pytest.raises(TypeError, match=r"data\['rows'\]\[1\]\['blob'\] is a bytes, which JSON does not have"):
         encode({"rows": [{"blob": "x"}, {"blob": b"x"}]})
     with pytest.raises(TypeError, match=r"data\['o'\] is a object"):
         encode({"when": datetime.date(2026, 1, 1), "o": object()})
@@ -83,7 +83,7 @@ def test_without_plotly_it_says_that_plotly_would_help(monkeypatch: pytest.Monke
 
 
 def test_half_of_a_surrogate_pair_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"data\['name'\] is no text that UTF-8 can express"):
+    with pytest.raises(ValueError, match=r"data\['name'\] is no text that UTF-8 can encode"):
         encode({"name": "\ud800"})
 
 
