@@ -30,6 +30,7 @@ from ws_service.errors import AppError, ListenError
 from ws_service.hosting.loader import explain
 from ws_service.logs.service_log import service_log
 from ws_service.net.descriptors import raise_descriptor_limit
+from ws_service.publish_command import publish
 from ws_service.reload import Reload
 
 log = logging.getLogger("ws_service")
@@ -64,6 +65,9 @@ def main(path: Path | None, which: str | None) -> None:
         fail(explain(error), MISTAKE)
     if not has_started:
         sys.exit(MISTAKE)
+
+
+main.add_command(publish)
 
 
 def _place(file: ConfigFile | None) -> str:

@@ -58,9 +58,13 @@ class HubAddress:
 
 
 class HubAddresses:
-    """Finds the address once, and again when the hub has refused the key: it may have been rotated."""
+    """Finds the address once, and again when the hub has refused the key: it may have been rotated.
 
-    def __init__(self) -> None:
+    env: where variables are looked up, at that time.
+    """
+
+    def __init__(self, env: Mapping[str, str] = os.environ) -> None:
+        self._env = env
         self._found: HubAddress | None = None
         self._failure: PublishError | None = None
         self._read_at: float | None = None
@@ -83,7 +87,7 @@ class HubAddresses:
 
     def _find(self) -> None:
         try:
-            self._found, self._is_doubted = find(), False
+            self._found, self._is_doubted = find(self._env), False
         except PublishError as error:
             self._found, self._failure = None, error
 

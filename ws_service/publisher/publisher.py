@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any, NamedTuple
 
@@ -46,10 +47,10 @@ class Message(NamedTuple):
 
 
 class Publisher:
-    """Publishes for all threads of a process."""
+    """Publishes for all threads of a process. env: where the hub is looked for."""
 
-    def __init__(self) -> None:
-        self._addresses = HubAddresses()
+    def __init__(self, env: Mapping[str, str] = os.environ) -> None:
+        self._addresses = HubAddresses(env)
         self._pool = Pool()
         self._outage = Outage()
         self._lock = threading.Lock()  # of the outage; never held while something is waited for
