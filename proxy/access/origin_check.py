@@ -18,7 +18,7 @@ from proxy.origin import DEFAULT_PORT, Origin, parse_origin
 
 
 class OriginCheck:
-    """The sites whose pages may open a WebSocket.
+    """The sites whose pages may open a WebSocket, or read events of the hub.
 
     allowed: as ``gateway.origins`` has them.
     """
@@ -29,8 +29,8 @@ class OriginCheck:
         self._patterns = [re.compile(each[6:], re.IGNORECASE) for each in self._allowed if each.startswith("regex:")]
         self._listed = frozenset(filter(None, map(parse_origin, self._allowed)))
 
-    def refusal(self, head: Head, original: OriginalRequest) -> ClientError | None:
-        """Return why a handshake is refused; None lets it pass. original: what the browser asked.
+    def refusal(self, head: Head, original: OriginalRequest, wish: str = "open a WebSocket") -> ClientError | None:
+        """Return why a request is refused; None lets it pass. original: what the browser asked. wish: for the message.
 
         One without Origin comes from no browser, and passes: a program that
         writes the request writes that field too, and has no user's cookies.
@@ -51,7 +51,7 @@ class OriginCheck:
                 status=403,
             )
         site = str(origin) if origin else "null"
-        what = f"Pages of {site} may not open a WebSocket at {original.host.lower()}"
+        what = f"Pages of {site} may not {wish} at {original.host.lower()}"
         return ClientError(
             f"{what}.",
             advice=f"For the operator: if they should, add {site} to gateway.origins in the configuration. "

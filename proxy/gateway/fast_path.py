@@ -65,6 +65,8 @@ class FastPath:
         if body and (most := runtime.settings.limits.body) is not None and len(body) > most:
             return None  # the ordinary path refuses it with a reason
         name, rule = runtime.table.match(target, host, [], upgrade=False)
+        if runtime.table.is_for_own_pages(name, target):
+            return None  # the ordinary path checks the origin
         upstream = runtime.upstreams[name]
         link = upstream.try_acquire()
         if link is None:

@@ -1,9 +1,10 @@
 """Which way a request goes: a pure function of its head and the table (docs/decisions/011-routing-order.md).
 
 Order: the user's routes, Dash's own WebSocket path, other WebSocket
-upgrades to ``ws``, everything else to ``dash``. Handshakes of other sites'
-pages are refused, whichever upstream they are for, except where Dash checks the
-origin itself.
+upgrades and the event streams of the hub to ``ws``, everything else to ``dash``.
+Handshakes of other sites' pages are refused, whichever upstream they are for,
+except where Dash checks the origin itself; and so are their requests for event
+streams of the hub.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ goes. It does not decide which side checks its origin: an endpoint in Dash's pro
 would then be open to every page (issue 9).
 """
 
+HUB_EVENTS = "/connection/uni_sse"
+"""The end of the path on which the hub of the service streams events to clients without a WebSocket, after whatever
+prefix. Centrifugo's name for it."""
 
 _LISTS = frozenset((b"connection", b"sec-websocket-protocol", b"te", b"transfer-encoding", b"upgrade"))
 _MOST_MEMBERS = 100
@@ -112,19 +116,15 @@ class Table:
 
         target: in origin form. host: the Host field. offered: the subprotocols of a handshake.
         """
-        if not upgrade and not self._rules:
+        if not upgrade and not self._rules and not _may_be_hub_events(target):
             return "dash", "http"
-        path = target.partition("?")[0]
-        if "%" in path:
-            # Uvicorn and Werkzeug decode before they route, so the decision is made on what they will see; what is
-            # sent stays as it came.
-            path = decoded(path)
+        path = _decoded_path(target)
         name = host_name(host.decode("latin-1"))
         for rule in self._rules:
             if rule.matches(path, name, offered):
                 return rule.to, rule.name
         if not upgrade:
-            return "dash", "http"
+            return ("ws", "hub events") if path.endswith(HUB_EVENTS) else ("dash", "http")
         if path.rpartition("/")[2] == DASH_SOCKET:
             return "dash", "dash socket"
         return "ws", "websocket"
@@ -136,6 +136,26 @@ class Table:
         means the same (encoded, with ``//``, dot segments or ``;``) may mean something else to the next reader.
         """
         return upstream == "dash" and target.partition("?")[0] == self._judged_by_dash
+
+    def is_for_own_pages(self, upstream: str, target: str) -> bool:
+        """Tell whether a request is for pages of the allowed sites alone: it is one for an event stream of the hub.
+
+        upstream: where it goes. target: in origin form.
+        """
+        return upstream == "ws" and _may_be_hub_events(target) and _decoded_path(target).endswith(HUB_EVENTS)
+
+
+def _may_be_hub_events(target: str) -> bool:
+    return "/uni_sse" in target or "%" in target
+
+
+def _decoded_path(target: str) -> str:
+    """Return the path as Uvicorn and Werkzeug will see it: they decode before they route.
+
+    The decision is made on that; what is sent stays as it came.
+    """
+    path = target.partition("?")[0]
+    return decoded(path) if "%" in path else path
 
 
 def make_table(settings: Settings) -> Table:
@@ -160,11 +180,15 @@ def decide(head: Head, table: Table, original: OriginalRequest | None = None) ->
     host = head.host
     offered = [part.strip() for v in head.all(b"sec-websocket-protocol") for part in v.split(b",")] if upgrade else []
     upstream, rule = table.match(target, host, offered, upgrade=upgrade)
+    is_checked = (
+        not table.leaves_origin_to_dash(upstream, target) if upgrade else table.is_for_own_pages(upstream, target)
+    )
+    if is_checked:
+        wish = "open a WebSocket" if upgrade else "read events of the hub"
+        refusal = table.origins.refusal(head, original or ForwardedReader().read(head, UNKNOWN_PEER), wish)
+        if refusal:
+            return Refuse(refusal)
     if upgrade:
-        if not table.leaves_origin_to_dash(upstream, target):
-            refusal = table.origins.refusal(head, original or ForwardedReader().read(head, UNKNOWN_PEER))
-            if refusal:
-                return Refuse(refusal)
         return Upgrade(upstream, rule, target, key)
     return Forward(upstream, rule, target)
 

@@ -19,8 +19,9 @@ PATHS = [
     b"/%b?http://evil.test/\\", b"http://example.com/%b", b"http://evil.test/%b", b"/a\\%b", b"%b", b"/%b#x",
     b"/%b/_dash-ws-callback", b"/%b/_dash%%2dws-callback", b"/refuse/403/%b", b"/refuse/426/%b", b"/%b\xc3\xa9",
     b"http://example.com:80/%b", b"HTTPS://Example.COM:443/%b", b"http://example.com:/%b?x", b"http://example.com:81/%b",
+    b"/%b/connection/uni_sse",
 ]  # fmt: skip
-WEIGHTS = [8, 8, 8, 4, 1, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 3, 2, 3, 2, 1, 1, 1, 1, 1]
+WEIGHTS = [8, 8, 8, 4, 1, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 3, 2, 3, 2, 1, 1, 1, 1, 1, 1]
 
 FIELDS = [
     b"Accept: */*", b"Cookie: a=b; c=d", b"Connection: keep-alive", b"Connection: close", b"TE: trailers",

@@ -25,6 +25,9 @@ def address_of(number: int) -> str:
     return f"127.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
+_HUB_EVENTS = b"/connection/uni_sse"
+
+
 class Sent:
     """What one client sends, read independently, and what has become of it."""
 
@@ -140,8 +143,9 @@ class Judge:
             return f"its fields; expected {expected}"
         if bool(request.all(b"upgrade")) != reading.is_handshake:
             return "one is a handshake, and the other is not"
-        last = unquote_to_bytes(request.target.partition(b"?")[0]).rpartition(b"/")[2]
-        upstream = "ws" if reading.is_handshake and last != b"_dash-ws-callback" else "dash"
+        path = unquote_to_bytes(request.target.partition(b"?")[0])
+        is_own = path.endswith(b"/_dash-ws-callback") if reading.is_handshake else not path.endswith(_HUB_EVENTS)
+        upstream = "dash" if is_own else "ws"
         return "" if seen.upstream == upstream else f"its upstream should be {upstream}"
 
     # -- at the end

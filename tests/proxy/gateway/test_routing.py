@@ -104,6 +104,59 @@ def test_what_only_resembles_dashs_websocket_is_anybodys(path: str) -> None:
     assert way(websocket(path)) == ("ws", "websocket")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/connection/uni_sse",
+        "/app/connection/uni_sse?channels=a&raw=1",
+        "/a/very/deep/prefix/connection/uni_sse",
+        "/connection%2Funi_sse",
+        "/connection/%75ni_sse",
+        "//connection/uni_sse",
+    ],
+)
+def test_event_streams_of_the_hub_go_to_the_websocket_service_under_any_prefix(path: str) -> None:
+    assert decide(get(path), BUILT_IN) == Forward("ws", "hub events", path)
+    mine = table({"path": "/elsewhere", "to": "dash"})
+    assert decide(get(path), mine) == Forward("ws", "hub events", path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/uni_sse",
+        "/connection/uni_sse/",
+        "/connection/uni_sse/more",
+        "/xconnection/uni_sse",
+        "/connection/uni_sse_",
+        "/connection/UNI_SSE",
+        "/page?next=/connection/uni_sse",
+        "/page%3F/connection/uni_sse%20",
+        "/connection/websocket",
+        "/api/publish",
+    ],
+)
+def test_what_only_resembles_them_is_dashs(path: str) -> None:
+    assert way(get(path)) == ("dash", "http")
+
+
+def test_event_streams_of_the_hub_are_for_pages_of_the_same_site() -> None:
+    for path in ("/connection/uni_sse", "/app/connection/%75ni_sse?x"):
+        assert way(get(path, HOST, (b"Origin", b"http://dash.example:8000")))[0] == "ws"
+        status, message = refusal(get(path, HOST, (b"Origin", b"http://evil.example")))
+        assert (status, "may not read events of the hub" in message) == (403, True)
+        assert refusal(get(path, HOST, (b"Origin", b"null")))[0] == 403
+    routed = table({"path": "/", "to": "ws"})
+    assert refusal(get("/connection/uni_sse", HOST, (b"Origin", b"http://evil.example")), routed)[0] == 403
+    assert way(get("/other", HOST, (b"Origin", b"http://evil.example")), routed) == ("ws", "routes[0]")
+    assert way(get("/page", HOST, (b"Origin", b"http://evil.example"))) == ("dash", "http")
+
+
+def test_the_users_routes_come_before_event_streams() -> None:
+    mine = table({"path": "/app", "to": "dash"})
+    assert way(get("/app/connection/uni_sse"), mine) == ("dash", "routes[0]")
+
+
 # -- the user's routes
 
 
