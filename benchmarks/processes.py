@@ -69,6 +69,15 @@ class Child:
                 raise Failed(f"{self.name} does not listen after {READY:g} s: {self._end_of_log()}")
             await asyncio.sleep(0.02)
 
+    async def said(self, text: str) -> None:
+        """Wait until the log has a text; Failed with the end of the log when it does not come."""
+        deadline = time.monotonic() + READY
+        while text.encode() not in self._log.read_bytes():
+            self.check()
+            if time.monotonic() > deadline:
+                raise Failed(f"{self.name} has not said {text!r} after {READY:g} s: {self._end_of_log()}")
+            await asyncio.sleep(0.02)
+
     def check(self) -> None:
         """Raise Failed if the process has ended."""
         code = self._process.poll()

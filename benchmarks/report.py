@@ -46,6 +46,14 @@ COLUMNS: dict[str, dict[str, str]] = {
     "callback": {"cpu_us": "CPU µs per callback", "rate_per_s": "callbacks/s", "p50_us": "p50 µs", "p99_us": "p99 µs"},
     "down": {"cpu_s": "CPU s", "growth_mib": "MiB of growth", "rate_mib_per_s": "MiB/s"},
     "up": {"cpu_s": "CPU s", "growth_mib": "MiB of growth", "rate_mib_per_s": "MiB/s"},
+    "fan-out": {
+        "cpu_us": "CPU µs per delivery",
+        "rate_per_s": "deliveries/s",
+        "p50_us": "p50 µs",
+        "p99_us": "p99 µs",
+        "idle_kib": "KiB per idle subscriber",
+    },
+    "cuts": {"delivered_percent": "% delivered", "doubles": "delivered twice", "published": "publications"},
 }
 """Which figures of a workload are shown, and under which heading."""
 

@@ -12,14 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from sys import executable
 
-from benchmarks import peers
+from benchmarks import hubs, peers
+from benchmarks.effort import Effort
+from benchmarks.hubs import HubServer, HubTarget
 from benchmarks.load import status
 from benchmarks.machine import Placement
 from benchmarks.peers import Missing, Peer, Place
 from benchmarks.processes import READY, Child, Failed, free_port, started
 from benchmarks.results import Cell, Results, Subject
 from benchmarks.rounds import interleave
-from benchmarks.workloads import WITH_SERVICE, Effort, Target, Workload
+from benchmarks.workloads import WITH_SERVICE, Target, Workload
 
 BASELINES = {
     "direct": Subject("direct", "", "no proxy: the load on the raw origin", None),
@@ -49,14 +51,14 @@ class Run:
     placement: Placement
     effort: Effort
     say: Callable[[str], None]
-    found: dict[str, Peer] = field(default_factory=dict)
+    found: dict[str, Peer | HubServer] = field(default_factory=dict)
 
     async def measure(self, workload: Workload, names: Sequence[str], rounds: int) -> list[Cell]:
         """Measure one workload through several proxies; one cell for each."""
         cells = {name: Cell(workload.name, name) for name in names}
         async with AsyncExitStack() as stack:
             origins = await self._origins(workload, stack, needs_service=not WITH_SERVICE.isdisjoint(names))
-            targets: dict[str, Target] = {}
+            targets: dict[str, Target | HubTarget] = {}
             for name in names if not workload.is_fresh else ():
                 try:
                     targets[name] = await stack.enter_async_context(self._target(name, origins))
@@ -86,6 +88,8 @@ class Run:
 
     async def _origins(self, workload: Workload, stack: AsyncExitStack, *, needs_service: bool) -> dict[str, Origin]:
         """Start what the proxies stand in front of, by the names that targets go by."""
+        if workload.behind == "hub":
+            return {}
         port = free_port()
         if workload.behind == "dash":
             here = ["--bind", f"127.0.0.1:{port}", "--keep-alive", "75", "--no-control-socket"]
@@ -108,14 +112,19 @@ class Run:
         return origins
 
     @asynccontextmanager
-    async def _target(self, name: str, origins: dict[str, Origin]) -> AsyncIterator[Target]:
+    async def _target(self, name: str, origins: dict[str, Origin]) -> AsyncIterator[Target | HubTarget]:
+        peer = self.found.get(name)
+        if isinstance(peer, HubServer):
+            async with peer.run(hubs.Place(self.folder, self.placement.measured)) as hub:
+                yield hub
+            return
         origin = origins.get(name if name in WITH_SERVICE else "")
         if origin is None:
             raise Failed("dash-ws-service does not run")
-        if name in BASELINES:
+        if peer is None:  # a baseline
             yield Target(origin.port, None, origin.child, origin.port)
             return
-        peer, port = self.found[name], free_port()
+        port = free_port()
         argv = peer.command(Place(self.folder, port, origin.port))
         label = name.replace(" ", "-")
         run = started(label, argv, port, folder=self.folder, cores=self.placement.measured, env=peer.env)
@@ -152,12 +161,15 @@ async def run(
     rounds: of every workload; None is each one's own number.
     machine: passed on to the results. say: told what happens.
     """
-    subjects, found = [], {}
+    subjects: list[Subject] = []
+    found: dict[str, Peer | HubServer] = {}
     for name in wanted:
+        if not any(workload.has(name) for workload in workloads):
+            continue
         if name in BASELINES:
             subjects.append(BASELINES[name])
             continue
-        peer = peers.find(name, before)
+        peer = hubs.find(name) if name in hubs.ORDER else peers.find(name, before)
         if isinstance(peer, Missing):
             subjects.append(Subject(name, "", "", peer.reason))
             say(f"{name} is left out: {peer.reason}")
@@ -169,7 +181,7 @@ async def run(
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         running = Run(Path(folder), placement, effort, say, found)
         for workload in workloads:
-            names = [s.name for s in subjects if s.missing is None and s.name not in workload.but_not]
+            names = [s.name for s in subjects if s.missing is None and workload.has(s.name)]
             say(f"{workload.title}: {', '.join(names)}")
             cells += await running.measure(workload, names, rounds or workload.rounds)
     return Results(

@@ -127,3 +127,18 @@ def _judgements(results: Results) -> Iterator[Judgement]:
         1.3,
         lambda: summarise(values("scale", "tunnel", "growth")),
     )
+    yield row("hub: CPU per delivery ÷ ws on Node", 1.0, against("fan-out", "cpu_us", "ws on Node", ours="hub"))
+    loop = against("fan-out", "cpu_us", "FastAPI loop", ours="hub")
+    yield row("hub: CPU per delivery ÷ a send_text loop in FastAPI", 0.5, loop)
+    yield row("hub: KiB of memory per idle subscriber", 12, lambda: summarise(values("fan-out", "hub", "idle_kib")))
+    yield row(
+        "hub: p99 of a delivery at 20,000 deliveries/s, ms",
+        50,
+        lambda: summarise([value / 1000 for value in values("fan-out", "hub", "p99_us")]),
+    )
+    yield row(
+        "hub: % delivered where connections break for 2 s, again and again",
+        100,
+        lambda: summarise(values("cuts", "hub", "delivered_percent")),
+        is_floor=True,
+    )

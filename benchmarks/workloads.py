@@ -1,7 +1,4 @@
-"""The work that is measured, each as a function from a target to figures.
-
-A figure's name ends in its unit: ``_us`` microseconds, ``_kib``, ``_mib``, ``_per_s``, ``_s``.
-"""
+"""The work that is measured, each as a function from a target to figures."""
 
 from __future__ import annotations
 
@@ -12,8 +9,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks import accounting
+from benchmarks.effort import Effort, Figures
+from benchmarks.fan_out import cuts, fan_out
+from benchmarks.hubs import ORDER as HUBS
 from benchmarks.load import (
     TIMEOUT,
     ChunkedRequester,
@@ -33,8 +34,6 @@ from benchmarks.origin import PUSHED
 from benchmarks.processes import Child, Failed
 from benchmarks.rounds import quantile
 from benchmarks.wire import CALLBACK, EVENTS, PATTERN, SMALL, chunked_request, expecting_request, request
-
-Figures = dict[str, float]
 
 MIB = 1 << 20
 
@@ -71,34 +70,27 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How long a measurement takes: seconds that are not counted, and seconds that are."""
-
-    warm_up: float
-    window: float
-
-
-FULL = Effort(warm_up=0.25, window=1.0)
-SHORT = Effort(warm_up=0.15, window=0.4)
-
-
-@dataclass(frozen=True)
 class Workload:
     """One kind of work.
 
     name: for the command line. title: for tables. behind: what answers: ``origin``, ``dash``, or ``both``
-    (the raw origin, and a real dash-ws-service for direct and handed-off sockets).
+    (the raw origin, and a real dash-ws-service for direct and handed-off sockets); ``hub``: the servers of
+    ``hubs.ORDER``, one by one, instead of the proxies.
     rounds: of a full run. is_fresh: each measurement starts its proxy anew, because it is about memory.
     but_not: proxies that it makes no sense for.
     """
 
     name: str
     title: str
-    measure: Callable[[Target, Effort], Awaitable[Figures]]
+    measure: Callable[[Any, Effort], Awaitable[Figures]]
     behind: str = "origin"
     rounds: int = 5
     is_fresh: bool = False
     but_not: frozenset[str] = frozenset()
+
+    def has(self, subject: str) -> bool:
+        """Tell whether a subject is measured."""
+        return subject not in self.but_not and (subject in HUBS) == (self.behind == "hub")
 
 
 async def observe(target: Target, counter: Counter, effort: Effort) -> Figures:
@@ -355,6 +347,8 @@ ALL = (
     Workload("callback", "Dash callback", callback, "dash", but_not=_UNBUFFERED | WITH_SERVICE),
     Workload("down", "1 GiB down", bulk(Download), rounds=3, is_fresh=True, but_not=WITH_SERVICE),
     Workload("up", "1 GiB up", bulk(Upload), rounds=3, is_fresh=True, but_not=WITH_SERVICE),
+    Workload("fan-out", "Fan-out to 1,000 subscribers", fan_out, "hub", 3, True),
+    Workload("cuts", "Fan-out over connections that break", cuts, "hub", 1, True),
 )
 
 QUICK = ("echo-100", "get")

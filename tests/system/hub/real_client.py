@@ -20,8 +20,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.processes import ROOT, python
 from tests.system.hub.node import node_modules
 
@@ -132,7 +130,6 @@ def running_client(
         env["NODE_PATH"] = str(node_modules())
         argv = ["node", str(here / "js_client.cjs"), options]
     else:
-        pytest.importorskip("centrifuge")
         argv = python(here / "py_client.py", options)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     client = RealClient(subprocess.Popen(argv, env=env, text=True, **pipes))  # type: ignore[call-overload]
