@@ -103,6 +103,6 @@ def answer(number: int, name: str, result: bytes = b"{}") -> Send:
 
 
 def refuse(number: int, error: ErrorCode) -> Send:
-    """Answer a command with an error. Those of a moment are not counted: they come in numbers when a broker is away,
+    """Answer a command with an error. Those of a moment are not counted: they come in numbers when a broker is unreachable,
     or when the tokens of a page have expired together."""
     return Send(error_reply(number, error), is_counted=not error.is_temporary and error.code != 109)

@@ -186,8 +186,8 @@ async def test_a_client_publishes_and_reads(hub: Hub) -> None:
     client.closed()
 
 
-async def test_a_broker_that_is_away_is_a_temporary_error(hub: Hub, broker: Gated) -> None:
-    broker.failure = BrokerError("away")
+async def test_an_unreachable_broker_is_a_temporary_error(hub: Hub, broker: Gated) -> None:
+    broker.failure = BrokerError("unreachable")
     client, wire = joined(hub)
     await turns()
     assert wire.sent[-1]["error"] == {"code": 100, "message": "internal server error", "temporary": True}

@@ -106,7 +106,7 @@ def test_refusals() -> None:
     assert error_of(play.say({"id": 2, "subscribe": {"channel": "b"}})) == 106
 
 
-def test_a_broker_that_is_away_is_a_temporary_error_and_all_is_given_back() -> None:
+def test_an_unreachable_broker_is_a_temporary_error_and_all_is_given_back() -> None:
     play = connected().say({"id": 2, "subscribe": {"channel": "a"}}).done(INTERNAL)
     effects = play.take()
     assert sum(isinstance(each, Release) for each in effects) == 1
