@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ws_service.hub.broker import Keep
-from ws_service.hub.codes import EndCode, ErrorCode
+from ws_service.hub.codes import TOKEN_EXPIRED, EndCode, ErrorCode
 from ws_service.hub.encoded import Encoded
 from ws_service.hub.messages import error_reply, reply
 from ws_service.hub.publication import ClientInfo, Publication
@@ -103,6 +103,6 @@ def answer(number: int, name: str, result: bytes = b"{}") -> Send:
 
 
 def refuse(number: int, error: ErrorCode) -> Send:
-    """Answer a command with an error. Those of a moment are not counted: they come in numbers when a broker is unreachable,
-    or when the tokens of a page have expired together."""
-    return Send(error_reply(number, error), is_counted=not error.is_temporary and error.code != 109)
+    """Answer a command with an error. Those of a moment are not counted: they come in numbers when a broker is
+    unreachable, or when the tokens of a page have expired together."""
+    return Send(error_reply(number, error), is_counted=not error.is_temporary and error != TOKEN_EXPIRED)
