@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ws_service.hub.access import Grant
+from ws_service.hub.client_connection import ClientConnection
+from ws_service.hub.codes import EndCode
 from ws_service.hub.encoded import Encoded
 from ws_service.hub.limits import DEFAULTS, Limits
 from ws_service.hub.session_states import SUBSCRIPTION, SubscriptionState
 from ws_service.hub.topics import TopicOptions
 
-if TYPE_CHECKING:
-    from ws_service.hub.client import Client
-    from ws_service.hub.client_connection import ClientConnection
+
+class Owner(Protocol):
+    """The client that a subscription belongs to. id: of its connection."""
+
+    id: str
+
+    def end_subscription(self, topic: str, end: EndCode) -> None:
+        """End the subscription and tell the client."""
 
 
 class Subscription:
@@ -38,7 +45,7 @@ class Subscription:
         "topic",
     )
 
-    client: Client
+    client: Owner
     connection: ClientConnection
 
     def __init__(
