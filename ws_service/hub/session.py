@@ -7,11 +7,10 @@ bound nothing more is read.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from typing import Any, cast
 
 from ws_service.hub import messages
-from ws_service.hub.access import Access, Grant, Identity
+from ws_service.hub.access import Access, Identity
 from ws_service.hub.codes import (
     BAD_COMMAND,
     CONNECTION_EXPIRED,
@@ -25,6 +24,7 @@ from ws_service.hub.codes import (
     EndCode,
     ErrorCode,
 )
+from ws_service.hub.connecting import Connecting
 from ws_service.hub.effects import (
     OPERATIONS,
     Effect,
@@ -54,11 +54,9 @@ from ws_service.hub.protocol import (
     read_message,
 )
 from ws_service.hub.publication import ClientInfo
-from ws_service.hub.recovery import Recovered
 from ws_service.hub.session_states import SESSION, SessionState
 from ws_service.hub.session_timers import SessionTimers
 from ws_service.hub.session_topics import SessionTopics, ttl_of
-from ws_service.hub.subscription import Subscription
 from ws_service.hub.token_bucket import TokenBucket
 from ws_service.hub.topics import Namespaces, is_valid
 
@@ -70,19 +68,6 @@ MAX_WAITING = 64
 
 BURST = 10.0
 """Seconds whose commands may come at once: a page that comes back subscribes to everything."""
-
-
-class _Connecting:
-    """The subscriptions of the server that are being made at connect. made: those that are, and what
-    is recovered of them. results: what the client will be told."""
-
-    __slots__ = ("command", "made", "results", "topics")
-
-    def __init__(self, command: Connect, topics: Iterable[str]) -> None:
-        self.command = command
-        self.topics = deque(topics)
-        self.results: dict[str, bytes] = {}
-        self.made: list[tuple[Subscription, Recovered | None]] = []
 
 
 class Session:
@@ -130,7 +115,7 @@ class Session:
         self._spread = spread
         self._commands = TokenBucket()
         self._errors: TokenBucket | None = None
-        self._connecting: _Connecting | None = None
+        self._connecting: Connecting | None = None
         self._operation: tuple[Command, Operation] | None = None  # under way, and what it is for
         self._waiting: deque[Command] | None = None
         self._is_paused = False
@@ -306,48 +291,30 @@ class Session:
         self.topics.me = ClientInfo(me.client, identity.user, identity.info)
         self._timers.expires_at = identity.expires_at
         topics = dict.fromkeys(topic for topic in identity.topics if is_valid(topic))
-        self._connecting = _Connecting(command, list(topics)[: self._limits.subscriptions])
+        self._connecting = Connecting(command, self.topics, list(topics)[: self._limits.subscriptions])
         return self._connect_on(now, wall)
 
     def _connect_on(self, now: float, wall: float) -> list[Effect]:
         """Make the next subscription of the server, or answer."""
         connecting = self._connecting
         assert connecting is not None
-        if connecting.topics:
-            topic = connecting.topics.popleft()
-            return [self.topics.enter(topic, Grant(), connecting.command.positions.get(topic), is_by_server=True)]
+        if (operation := connecting.next()) is not None:
+            return [operation]
+        if not connecting.is_whole:
+            return self.end(SERVER_ERROR)
         self._connecting = None
         self._move("connected")
         self._timers.connected(now, self._spread)
-        return self._connected(connecting, wall)
-
-    def _connected(self, connecting: _Connecting, wall: float) -> list[Effect]:
-        """Answer the connect command. A subscription may have ended, or overflowed, while others were being made."""
-        released: list[Effect] = []
-        for subscription, _ in connecting.made:
-            if subscription.has_overflowed:
-                return self.end(SERVER_ERROR)
-            if subscription.is_ended:
-                del connecting.results[subscription.topic]
-                released += self.topics.release(subscription)
+        released = connecting.release()
         ttl = ttl_of(self._timers.expires_at, wall)
-        client = self.topics.me.client
-        result = messages.connect_result(client, VERSION, self._timers.ping, ttl, connecting.results)
-        live: list[Effect] = [self.topics.go_live(*each) for each in connecting.made if not each[0].is_ended]
-        return [*released, answer(connecting.command.id, "connect", result), *live]
+        client, ping = self.topics.me.client, self._timers.ping
+        result = messages.connect_result(client, VERSION, ping, ttl, connecting.results(wall))
+        return [*released, answer(connecting.command.id, "connect", result), *connecting.go_live()]
 
     def _entered(self, operation: Enter, outcome: object, now: float, wall: float) -> list[Effect]:
-        """Take one more subscription of the server; where one fails the client is to come back."""
-        subscription, connecting = operation.subscription, self._connecting
-        assert connecting is not None
-        if isinstance(outcome, ErrorCode) or subscription.has_overflowed:
+        assert self._connecting is not None
+        if not self._connecting.take(operation, outcome):
             return self.end(SERVER_ERROR)
-        if subscription.is_ended:
-            return self.topics.release(subscription) + self._connect_on(now, wall)
-        since = connecting.command.positions.get(subscription.topic)
-        recovered = self.topics.recovered(operation, outcome, since)
-        connecting.results[subscription.topic] = self.topics.result(subscription, recovered, wall)
-        connecting.made.append((subscription, recovered))
         return self._connect_on(now, wall)
 
     def _refresh(self, command: Refresh, wall: float) -> list[Effect]:
