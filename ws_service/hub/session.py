@@ -42,15 +42,9 @@ from ws_service.hub.protocol import (
     Command,
     Connect,
     Pong,
-    Presence,
-    Publish,
-    ReadHistory,
     Refresh,
-    RefreshSubscription,
     Refused,
-    Subscribe,
     UnreadableMessage,
-    Unsubscribe,
     read_message,
 )
 from ws_service.hub.publication import ClientInfo
@@ -215,38 +209,16 @@ class Session:
             return [refuse(command.id, command.error)]
         if isinstance(command, Connect) != (self._state is SessionState.NEW):
             return self.end(BAD_COMMAND)
-        topics = self.topics
-        match command:
-            case Connect():
-                return self._connect(command, now, wall)
-            case Subscribe():
-                return topics.subscribe(command, wall)
-            case Unsubscribe():
-                return topics.unsubscribe(command)
-            case Publish():
-                return topics.publish(command, now)
-            case Presence():
-                return topics.presence(command)
-            case ReadHistory():
-                return topics.history(command)
-            case Refresh():
-                return self._refresh(command, wall)
-            case RefreshSubscription():
-                return topics.refresh(command, wall)
-        raise TypeError(command)
+        if isinstance(command, Connect):
+            return self._connect(command, now, wall)
+        if isinstance(command, Refresh):
+            return self._refresh(command, wall)
+        return self.topics.answer(command, now, wall)
 
     def _finish(self, command: Command, operation: Operation, outcome: Any, now: float, wall: float) -> list[Effect]:
         if isinstance(command, Connect):
             return self._entered(cast("Enter", operation), outcome, now, wall)
-        if isinstance(command, Subscribe):
-            return self.topics.entered(command, cast("Enter", operation), outcome, wall)
-        if isinstance(outcome, ErrorCode):
-            return [refuse(command.id, outcome)]
-        if isinstance(command, Presence):
-            return self.topics.present(command, outcome)
-        if isinstance(command, ReadHistory):
-            return self.topics.read(command, outcome)
-        return [answer(command.id, "publish")]
+        return self.topics.finish(command, operation, outcome, wall)
 
     def _check(self, effects: list[Effect], command: Command, now: float) -> list[Effect]:
         """Note the operation that was asked for, if any; end the session where the client errs too often or it must."""

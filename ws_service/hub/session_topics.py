@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import Any, cast
 
 from ws_service.hub import messages
 from ws_service.hub.access import Access, Grant
@@ -25,6 +25,7 @@ from ws_service.hub.effects import (
     Effect,
     End,
     Enter,
+    Operation,
     PublishTo,
     ReadPresence,
     ReadTopic,
@@ -33,21 +34,20 @@ from ws_service.hub.effects import (
     refuse,
 )
 from ws_service.hub.limits import Limits
+from ws_service.hub.protocol import (
+    Command,
+    Presence,
+    Publish,
+    ReadHistory,
+    RefreshSubscription,
+    Subscribe,
+    Unsubscribe,
+)
 from ws_service.hub.publication import ClientInfo, History, Position, Publication
 from ws_service.hub.recovery import Look, Recovered, look, recover
 from ws_service.hub.subscription import Subscription
 from ws_service.hub.token_bucket import TokenBucket
 from ws_service.hub.topics import Namespaces, TopicOptions
-
-if TYPE_CHECKING:
-    from ws_service.hub.protocol import (
-        Presence,
-        Publish,
-        ReadHistory,
-        RefreshSubscription,
-        Subscribe,
-        Unsubscribe,
-    )
 
 MAX_PRESENCE = 1000
 """Clients that one answer lists; of more there is the number alone. A list of a thousand is 100 KB."""
@@ -76,6 +76,35 @@ class SessionTopics:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._subscriptions)
+
+    def answer(self, command: Command, now: float, wall: float) -> list[Effect]:
+        """Answer a command about a topic, or ask for the operation that it needs."""
+        match command:
+            case Subscribe():
+                return self.subscribe(command, wall)
+            case Unsubscribe():
+                return self.unsubscribe(command)
+            case Publish():
+                return self.publish(command, now)
+            case Presence():
+                return self.presence(command)
+            case ReadHistory():
+                return self.history(command)
+            case RefreshSubscription():
+                return self.refresh(command, wall)
+        raise TypeError(command)
+
+    def finish(self, command: Command, operation: Operation, outcome: Any, wall: float) -> list[Effect]:
+        """Answer a command whose operation is over. outcome: an ErrorCode where it has failed."""
+        if isinstance(command, Subscribe):
+            return self.entered(command, cast("Enter", operation), outcome, wall)
+        if isinstance(outcome, ErrorCode):
+            return [refuse(command.id, outcome)]
+        if isinstance(command, Presence):
+            return self.present(command, outcome)
+        if isinstance(command, ReadHistory):
+            return self.read(command, outcome)
+        return [answer(command.id, "publish")]
 
     # -- subscribing
 
