@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PublishError", "publish"]
 
+__version__ = "0.1.0"
+"""Of the distribution. Dash asks for it where a package has a component (``ws_service.dash``)."""
+
 
 def __getattr__(name: str) -> Any:
     """Import what programs publish with when it is asked for (PEP 562)."""
