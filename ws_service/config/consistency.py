@@ -55,7 +55,7 @@ def disagreements(sections: Mapping[str, Mapping[str, Any]], folder: Path) -> It
     folder: of the file, from which paths of unix sockets start.
     """
     values = {name: {**DEFAULTS[name], **sections[name]} for name in DEFAULTS if name in sections}
-    for found in (*_collisions(values, folder), *_of_the_gateway(values, folder)):
+    for found in (*_collisions(values, folder), *_of_the_gateway(values, folder), *_user_header(sections)):
         if _is_written(sections, found.path):
             yield found
         else:
@@ -149,6 +149,53 @@ def _handoff(gateway: object, service: object, folder: Path) -> Iterator[Disagre
     elif _file(gateway, folder) != _file(service, folder):
         message = f"is {gateway}, and ws_service.handoff is {service}: no program listens there; write the same path"
         yield Disagreement(path, other, message)
+
+
+def _user_header(sections: Mapping[str, Mapping[str, Any]]) -> Iterator[Disagreement]:
+    """Yield where the field that names the hub's users is not the gateway's: then a client can write any name."""
+    hub = sections.get("ws_service", {}).get("hub")
+    field = hub.get("user_header") if isinstance(hub, Mapping) else None
+    if not isinstance(field, str):
+        return
+    path, other = ("ws_service", "hub", "user_header"), ("gateway", "auth")
+    if "gateway" not in sections:
+        message = f"is {field}, and this file has no gateway: whichever is used must set it, and remove a client's own"
+        yield Disagreement(path, other, message, is_certain=False)
+        return
+    gateway = sections["gateway"]
+    rules = [rule for rule in _list(gateway.get("auth")) if isinstance(rule, Mapping) and _copies(rule, field)]
+    if not rules:
+        message = (
+            f"is {field}, and no rule of gateway.auth copies it, so each client could write the name of another user; "
+            f"write gateway: {{auth: [{{path: /, ask: /auth, copy_headers: [{field}]}}]}}"
+        )
+        yield Disagreement(path, other, message)
+    elif not any(_covers_hub(rule, gateway.get("dash_prefix")) for rule in rules):
+        message = (
+            f"is {field}, and the rules of gateway.auth that copy it are for other paths than the hub's: its clients "
+            "have no user; write path: / in one of them, or path: /connection"
+        )
+        yield Disagreement(path, other, message, is_certain=False)
+
+
+def _list(value: object) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _copies(rule: Mapping[str, Any], field: str) -> bool:
+    """Tell whether a rule asks, and copies a field: then the gateway removes a client's own from every request."""
+    names = [_folded(name) for name in _list(rule.get("copy_headers")) if isinstance(name, str)]
+    return isinstance(rule.get("ask"), str) and _folded(field) in names
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def _covers_hub(rule: Mapping[str, Any], prefix: object) -> bool:
+    under = f"{prefix if isinstance(prefix, str) else '/'}connection/"
+    path = rule.get("path")
+    return isinstance(path, str) and rule.get("host") is None and under.startswith(path.rstrip("/") + "/")
 
 
 def _address(key: str, url: object, section: str, listen: object, folder: Path) -> Iterator[Disagreement]:

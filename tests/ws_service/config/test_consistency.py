@@ -169,3 +169,57 @@ def test_a_program_is_told_what_concerns_it_with_its_place(tmp_path: Path) -> No
     assert warnings(file, "ws_service", env) == []
     assert len(warnings(file, "gateway", env)) == 1
     assert warnings(None, "gateway", env) == []
+
+
+RULE = {"path": "/", "ask": "/auth", "copy_headers": ["X-User"]}
+
+
+def _told(gateway: dict[str, Any] | None, field: object = "X-User") -> list[tuple[str, bool]]:
+    sections: dict[str, dict[str, Any]] = {"ws_service": {"hub": {"user_header": field}}}
+    if gateway is not None:
+        sections["gateway"] = gateway
+    return [(one.message, one.is_certain) for one in disagreements(sections, FOLDER) if "hub" in one.path]
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        [RULE],
+        [{**RULE, "path": "/connection"}],
+        [{**RULE, "copy_headers": ["X-Role", "x_user"]}],
+        [{"path": "/login", "ask": None}, RULE],
+    ],
+)
+def test_a_field_with_the_users_name_is_set_by_a_rule_of_the_gateway(auth: list[Any]) -> None:
+    assert _told({"auth": auth}) == []
+    assert _told({"auth": [{**RULE, "path": "/app"}], "dash_prefix": "/app/"}) == []
+
+
+@pytest.mark.parametrize(
+    "gateway",
+    [
+        {},
+        {"auth": []},
+        {"auth": None},
+        {"auth": ["/"]},
+        {"auth": [{**RULE, "ask": None}]},
+        {"auth": [{**RULE, "copy_headers": []}]},
+        {"auth": [{**RULE, "copy_headers": ["X-User-Id", 7]}]},
+    ],
+)
+def test_a_field_that_every_client_could_write_is_a_mistake(gateway: dict[str, Any]) -> None:
+    ((message, is_certain),) = _told(gateway)
+    assert is_certain and "each client could write the name of another user" in message
+
+
+def test_a_rule_for_other_paths_and_a_gateway_elsewhere_are_told() -> None:
+    for rule in ({**RULE, "path": "/live"}, {**RULE, "path": "/connections"}, {**RULE, "host": "a.example"}):
+        ((message, is_certain),) = _told({"auth": [rule]})
+        assert not is_certain and "its clients have no user" in message
+    ((message, is_certain),) = _told(None)
+    assert not is_certain and "must set it" in message
+
+
+@pytest.mark.parametrize("field", [None, 7, ["X-User"]])
+def test_what_is_no_field_is_passed_over(field: object) -> None:
+    assert _told({}, field) == []
