@@ -160,8 +160,8 @@ class HubSettings(Section):
     """Bytes of the largest message that a client may send. Precedent: Centrifugo 64KiB."""
 
     max_publication: Annotated[Size, Field(ge=1024, le=64 << 20)] = 1 << 20
-    """Bytes of the largest publication through the API; a larger one is refused with 413. Danger: each is held once for
-    all clients, and once in the history."""
+    """Bytes of the largest publication through the API, and of a batch together (64 KiB of names and tags are not
+    counted); 413 above it. Danger: each is held once for all clients, and once in the history."""
 
     queue: Annotated[Size, Field(ge=4096)] = 1 << 20
     """Bytes that may wait for one client that does not read. Precedents: Centrifugo and AnyCable 1MiB."""

@@ -1,0 +1,33 @@
+"""A hub for the tests of the API: a real broker in memory, and no clients of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ws_service.hub.broker import Broker, Control, Event
+from ws_service.hub.brokers.memory import MemoryBroker
+from ws_service.hub.publication import ClientInfo
+from ws_service.hub.topics import Namespaces
+
+
+class ApiHub:
+    """What the API asks; ``events`` has what the broker has told."""
+
+    def __init__(self, namespaces: Namespaces | None = None, broker: Broker | None = None) -> None:
+        self.broker: Broker = broker or MemoryBroker()
+        self.namespaces = namespaces or Namespaces()
+        self.clients = 3
+        self.users = 2
+        self.topics: Mapping[str, int] = {}
+        self.events: list[Event] = []
+
+    async def start(self) -> ApiHub:
+        await self.broker.start(self.events.append)
+        return self
+
+    @property
+    def orders(self) -> list[Control]:
+        return [event for event in self.events if isinstance(event, Control)]
+
+    async def join(self, topic: str, client: str, user: str = "") -> None:
+        await self.broker.join(topic, ClientInfo(client, user), is_told=False)

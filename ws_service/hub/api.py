@@ -1,0 +1,132 @@
+"""The HTTP API on the service's own listener: ``POST /api/<method>`` with ``X-API-Key``.
+
+The gateway never reaches it. A request that came through a gateway has forwarding fields, which every gateway writes
+and no client can take off; to it these paths are the app's, like any other.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Sequence
+
+from starlette.types import Receive, Scope, Send
+
+from ws_service.hub.api_methods import Methods
+from ws_service.hub.protocol import UnreadableMessage, read_json
+from ws_service.logs.limited_log import LimitedLog
+from ws_service.net.json_response import error_content, json_response
+
+log = logging.getLogger(__name__)
+limited = LimitedLog(log)
+"""For what a client can cause."""
+
+METHODS = "publish broadcast batch presence presence_stats history channels disconnect unsubscribe info".split()
+
+FORWARDED = frozenset(
+    (
+        b"forwarded",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+        b"x-request-id",
+    )
+)
+"""Fields of requests that came through a gateway. Ours adds X-Forwarded-For and X-Request-Id to each, after it has
+taken off what the client wrote and what ``Connection`` names."""
+
+ENVELOPE = 64 << 10
+"""Bytes of a request beside the data that is published: names, tags, keys."""
+
+_SCHEME = b"apikey "
+
+
+class Api:
+    """An ASGI app for the paths that ``is_for_api`` names.
+
+    methods: what it calls. keys: each of them is accepted. max_body: bytes of a request.
+    """
+
+    def __init__(self, methods: Methods, keys: Sequence[str], max_body: int) -> None:
+        self._methods = methods
+        self._keys = [key.encode() for key in keys]
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. The key is checked before anything of the body is read."""
+        if scope["method"] != "POST":
+            await _refuse(send, 405, "The API takes POST.", (b"allow", b"POST"))
+        elif not self._is_authorized(scope):
+            limited.say("api key", logging.WARNING, "refused a request to the API of the hub: no key, or a wrong one")
+            await _refuse(send, 401, "The key is missing or wrong: send the hub's API key in X-API-Key.")
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _body(receive, self._max_body)
+        if body is None:
+            await _refuse(send, 413, f"The request has more than {self._max_body} bytes (ws_service.hub).")
+            return
+        try:
+            values = read_json(body) if body.strip() else {}
+        except UnreadableMessage:
+            await _refuse(send, 400, "The body is no JSON.")
+            return
+        await _send(send, 200, await self._methods.answer(scope["path"].rpartition("/")[2], values))
+
+    def _is_authorized(self, scope: Scope) -> bool:
+        """Compare the key with each that is good, in a time that does not depend on how much of it is right."""
+        given = _key(scope)
+        if given is None:
+            return False
+        return any([hmac.compare_digest(given, key) for key in self._keys])
+
+
+def is_for_api(scope: Scope) -> bool:
+    """Tell whether a scope is a request to the API: its path, and no gateway on its way."""
+    if scope["type"] != "http":
+        return False
+    folder, _, method = scope["path"].rpartition("/")
+    return folder == "/api" and method in METHODS and not any(name in FORWARDED for name, _ in scope["headers"])
+
+
+def _key(scope: Scope) -> bytes | None:
+    """Return the key in a request; None where there is none, or more than one."""
+    given = [value for name, value in scope["headers"] if name == b"x-api-key"]
+    given += [
+        value[len(_SCHEME) :]
+        for name, value in scope["headers"]
+        if name == b"authorization" and value[: len(_SCHEME)].lower() == _SCHEME
+    ]
+    return given[0] if len(given) == 1 else None
+
+
+async def _body(receive: Receive, most: int) -> bytes | None:
+    """Return the body; None when it is larger than ``most`` bytes, or its client has gone."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > most:
+            return None
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def _refuse(send: Send, status: int, message: str, *more: tuple[bytes, bytes]) -> None:
+    fields, body = json_response(error_content(status, message))
+    await send({"type": "http.response.start", "status": status, "headers": [*fields, *more]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _send(send: Send, status: int, body: bytes) -> None:
+    fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
