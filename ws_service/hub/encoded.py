@@ -34,8 +34,8 @@ class Encoded:
 
     @cached_property
     def event(self) -> bytes:
-        """The push as a server-sent event."""
-        return b"data: " + self.push + b"\n\n"
+        """The push as a server-sent event of Centrifugo: without the object around it."""
+        return b"data: " + self.push[len(b'{"push":') : -1] + b"\n\n"
 
     @cached_property
     def raw_event(self) -> bytes:

@@ -16,6 +16,9 @@ from urllib.parse import parse_qsl, quote, unquote
 from ws_service.hub.publication import Position
 from ws_service.hub.topics import is_valid
 
+_LONGEST = 64 << 10
+"""Bytes of a query. The gateway takes 16 KiB by default (``limits.request_line``)."""
+
 MOST_POSITIONS = 16
 """Topics of a stream whose events carry positions: each event carries those of all."""
 
@@ -51,6 +54,8 @@ class Wanted:
 
 def read_query(query: str, last_event_id: str | None = None) -> Wanted:
     """Read a query. last_event_id: of an EventSource that comes back; None for none. Raises BadQuery."""
+    if len(query) > _LONGEST:
+        raise BadQuery(f"the query has more than {_LONGEST} bytes")
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=1024)
     except ValueError:

@@ -13,5 +13,5 @@ def test_each_form_is_made_once() -> None:
     assert encoded.frame is encoded.frame
     assert encoded.frame == bytes((0x81, len(PUSH))) + PUSH
     assert encoded.raw_frame == b"\x81\x011"
-    assert encoded.event == b"data: " + PUSH + b"\n\n"
+    assert encoded.event == b'data: {"channel":"a","pub":{"data":1}}\n\n'
     assert encoded.raw_event == b"data: 1\n\n"

@@ -92,6 +92,7 @@ def test_the_connect_command_may_be_empty() -> None:
         connect(subs={"a": {"recover": True, "offset": "7"}}),
         connect(subs={"": {}}),
         "&".join(["channel=a"] * 1025),
+        f"channels=a&x={'x' * 65536}",
     ],
 )
 def test_what_asks_for_nothing_is_refused(query: str) -> None:
