@@ -24,8 +24,6 @@ HTTP/1.1. Danger: many users can have one address."""
 ABORT = "ws_service.abort"
 """The extension of a scope that cuts its connection, where the server has it."""
 
-_FIELDS = {"allow": (b"allow", b"GET, HEAD"), "retry": (b"retry-after", b"10")}
-
 
 class StreamHub(Protocol):
     """The hub, as far as event streams know it."""
@@ -33,8 +31,8 @@ class StreamHub(Protocol):
     limits: Limits
     is_closing: bool
 
-    def connect_receiver(self, connection: ClientConnection, handshake: Handshake) -> Receiver:
-        """Make the client of a new connection that only receives."""
+    def connect(self, connection: ClientConnection, handshake: Handshake, *, answers_pings: bool = True) -> Receiver:
+        """Make the client of a new connection. answers_pings: False for one that only receives."""
 
 
 class EventStreams:
@@ -57,7 +55,7 @@ class EventStreams:
         """Serve one request."""
         method = scope["method"]
         if method not in ("GET", "HEAD"):
-            await _refuse(send, 405, "An event stream is got with GET.", "allow")
+            await _refuse(send, 405, "An event stream is got with GET.", (b"allow", b"GET, HEAD"))
             return
         handshake = _handshake(scope)
         try:
@@ -83,7 +81,7 @@ class EventStreams:
     async def _count(self, wanted: Wanted, handshake: Handshake, scope: Scope, receive: Receive, send: Send) -> None:
         key = client_key(handshake.address)
         if self._of_client[key] >= PER_CLIENT:
-            await _refuse(send, 429, f"A client has at most {PER_CLIENT} event streams.", "retry")
+            await _refuse(send, 429, f"A client has at most {PER_CLIENT} event streams.", (b"retry-after", b"10"))
             return
         stream = EventStream(wanted, self._hub.limits.queue, scope.get("extensions", {}).get(ABORT))
         self._of_client[key] += 1
@@ -100,7 +98,7 @@ class EventStreams:
 
 
 def _connecting(hub: StreamHub, handshake: Handshake) -> Callable[[EventStream], Receiver]:
-    return lambda stream: hub.connect_receiver(stream, handshake)
+    return lambda stream: hub.connect(stream, handshake, answers_pings=False)
 
 
 def _handshake(scope: Scope) -> Handshake:
@@ -123,7 +121,7 @@ async def _come_back(send: Send, why: str) -> None:
     await send({"type": "http.response.body", "body": retry_line() + f": {why}; come back\n\n".encode()})
 
 
-async def _refuse(send: Send, status: int, message: str, more: str = "") -> None:
+async def _refuse(send: Send, status: int, message: str, *more: tuple[bytes, bytes]) -> None:
     fields, body = json_response(error_content(status, message))
-    await send({"type": "http.response.start", "status": status, "headers": fields + [_FIELDS[more]] * bool(more)})
+    await send({"type": "http.response.start", "status": status, "headers": [*fields, *more]})
     await send({"type": "http.response.body", "body": body})
