@@ -141,7 +141,7 @@ class _FastPathExchange:
             reader.feed(data, pieces)
             message = b"".join(pieces)
         exchange.sent = reader.body_size
-        self._connection.socket.writer.write(message)
+        self._connection.socket.write(message)
         if reader.is_complete:
             self._end(Outcome.SERVED)
             self._upstream.release(self._link)
@@ -166,7 +166,7 @@ class _FastPathExchange:
 
     def client_left(self) -> None:
         """End the exchange with the upstream."""
-        self._leave(Outcome.TOO_SLOW if self._connection.socket.writer.was_too_slow else Outcome.CLIENT_GONE)
+        self._leave(Outcome.TOO_SLOW if self._connection.socket.was_too_slow else Outcome.CLIENT_GONE)
 
     def cut(self) -> None:
         """End the exchange because the gateway has waited long enough for it."""

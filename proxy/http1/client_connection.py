@@ -102,7 +102,7 @@ class ClientConnection(asyncio.Protocol):
         self.socket.open(transport, self.peer.address)
         self._large_read = large_read(transport)
         if self.socket.has_tls:
-            self.manager.tls_floods.add(transport, lambda: self.received, self.socket.writer.took_too_long)
+            self.manager.tls_floods.add(transport, lambda: self.received, self.socket.took_too_long)
         self.manager.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -149,7 +149,7 @@ class ClientConnection(asyncio.Protocol):
         wait to be read by the client.
         """
         if self._state is State.IDLE:
-            return not self.socket.writer.is_slow
+            return not self.socket.is_slow
         return self._state is not State.SERVING or self._has_rest
 
     @property
@@ -193,9 +193,9 @@ class ClientConnection(asyncio.Protocol):
         reader, manager = self._reader, self.manager
         self._state = TRANSITIONS[self._state]["request"]
         self._has_served = True
-        self.socket.writer.timeout = manager.options.send_timeout
+        self.socket.timeout = manager.options.send_timeout
         if reader.head_size > self.options.read_buffer:
-            self.socket.buffered.count(_LARGE_HEAD, _COPIES * reader.head_size)
+            self.socket.count(_LARGE_HEAD, _COPIES * reader.head_size)
         if not reader.is_whole:
             self.exchange = exchange = StreamedExchange(self, head, self._began, reader.length)
             exchange.body_received(body, is_last=False)
@@ -203,7 +203,7 @@ class ClientConnection(asyncio.Protocol):
         self.exchange = manager.handler.offer_simple(self, head, body) if head.is_simple else None
         if self.exchange is None:
             if len(body) > self.options.read_buffer:
-                self.socket.buffered.count(_LARGE_BODY, _BODY_COPIES * len(body))
+                self.socket.count(_LARGE_BODY, _BODY_COPIES * len(body))
             self.exchange = TaskExchange(self, manager.handler.handle(self.stream(head, body)))
 
     def _break(self, error: ProtocolError) -> None:
@@ -230,8 +230,8 @@ class ClientConnection(asyncio.Protocol):
     def exchange_ended(self, keep_alive: bool) -> None:
         """After an exchange: read what was held, wait for the next request, or close."""
         self.exchange = None
-        if self.socket.buffered.leases:
-            self.socket.buffered.release(_LARGE_HEAD, _LARGE_BODY)
+        if self.socket.leases:
+            self.socket.uncount(_LARGE_HEAD, _LARGE_BODY)
         if self._state is not State.SERVING:
             self._let_go()
             self.manager.ended(self)

@@ -114,29 +114,29 @@ class ClientStream:
     @property
     def was_too_slow(self) -> bool:
         """Whether it was cut because it took nothing for too long."""
-        return self._connection.socket.writer.was_too_slow
+        return self._connection.socket.was_too_slow
 
     def write(self, data: bytes) -> None:
         """Send bytes. Raises ConnectionResetError when the client has left."""
         if self.is_gone:
             raise ConnectionResetError("the client has left")
         self.has_written = True
-        self._connection.socket.writer.write(data)
+        self._connection.socket.write(data)
 
     def write_interim(self, data: bytes) -> None:
         """Send an interim response: the final one can still be anything."""
         if not self.is_gone and not self.has_written:
-            self._connection.socket.writer.write(data)
+            self._connection.socket.write(data)
 
     @property
     def is_slow(self) -> bool:
         """Whether more waits for the client than may."""
-        return self._connection.socket.writer.is_slow
+        return self._connection.socket.is_slow
 
     async def drain(self) -> None:
         """Wait until the client takes more bytes. Raises ConnectionResetError when it leaves instead."""
-        if self._connection.socket.writer.is_slow:
-            await self._connection.socket.writer.drain()
+        if self._connection.socket.is_slow:
+            await self._connection.socket.drain()
 
     def cut(self, *, reset: bool) -> None:
         """Close the connection so that the client cannot take what it has for the whole.
@@ -144,7 +144,7 @@ class ClientStream:
         reset: with a TCP reset, for a response whose end is the connection's.
         """
         if reset:
-            self._connection.socket.writer.reset()
+            self._connection.socket.reset()
         else:
             self._connection.socket.close()
 

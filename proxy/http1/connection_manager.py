@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from proxy.http1.aiohttp_server import make_server
 from proxy.http1.client_connection import ClientConnection
-from proxy.http1.client_writer import ClientWriter
+from proxy.http1.client_socket import ClientSocket
 from proxy.http1.head_limits import HeadLimits
 from proxy.http1.request_handler import RequestHandler
 from proxy.net.client_limits import Slot
@@ -60,8 +60,8 @@ class ConnectionManager:
         self.heads = Deadlines[ClientConnection](ClientConnection.head_is_late)
         self.lingering = Deadlines[ClientConnection](ClientConnection.close)
         self.streaming = make_server(options.read_buffer)
-        self._slow_readers = SlowReaders(self._writers)
-        self._dead_peers = DeadPeers(self._writers)
+        self._slow_readers = SlowReaders(self._sockets)
+        self._dead_peers = DeadPeers(self._sockets)
         self._connections: dict[ClientConnection, None] = {}  # oldest first
         self._idle_sweep = PeriodicSweep(self._close_timed_out)
         self._change = asyncio.Event()
@@ -152,8 +152,8 @@ class ConnectionManager:
             if connection.exchange is not None:
                 connection.exchange.cut()
 
-    def _writers(self) -> Iterator[ClientWriter]:
-        return (connection.socket.writer for connection in self._connections)
+    def _sockets(self) -> Iterator[ClientSocket]:
+        return (connection.socket for connection in self._connections)
 
     def _close_timed_out(self, _: float) -> Pass:
         """Close connections whose keep-alive timeout has ended."""

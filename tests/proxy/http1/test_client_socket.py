@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from proxy.http1.client_socket import BufferedBytes, ClientSocket, Pause
+from proxy.http1.client_socket import ClientSocket, Pause
 from proxy.net.client_limits import ClientCounter, Lease, Slot
 
 
@@ -29,7 +29,7 @@ async def connected() -> AsyncIterator[tuple[ClientSocket, Handler, socket.socke
     here, there = socket.socketpair()
     here.setblocking(False)
     handler = Handler()
-    own = ClientSocket(handler.lease_buffer, send_timeout=1, limit=1000)
+    own = ClientSocket(handler.lease_buffer, timeout=1, limit=1000)
     transport, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, here)
     own.open(cast(Any, transport), "192.0.2.1")
     try:
@@ -80,7 +80,10 @@ async def test_one_that_is_closed_is_gone() -> None:
 
 
 class Wire:
-    is_reading = True
+    """A transport that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.is_reading, self.is_aborted, self.sent = True, False, b""
 
     def pause_reading(self) -> None:
         self.is_reading = False
@@ -88,101 +91,141 @@ class Wire:
     def resume_reading(self) -> None:
         self.is_reading = True
 
+    def write(self, data: bytes) -> None:
+        self.sent += data
 
-class Buffered:
-    def __init__(self) -> None:
-        self.sizes: dict[str, int] = {}
+    def abort(self) -> None:
+        self.is_aborted = True
 
-    def count(self, reason: str, size: int) -> None:
-        self.sizes.setdefault(reason, size)
+    def get_write_buffer_size(self) -> int:
+        return 10
 
-    def release(self, reason: str) -> None:
-        self.sizes.pop(reason, None)
+    def get_extra_info(self, name: str) -> Any:
+        return None if name == "sslcontext" else self
 
-    def release_all(self) -> None:
-        self.sizes.clear()
+    def setsockopt(self, *_: object) -> None:
+        """Be the socket too."""
 
 
-def socket_on(wire: Wire, buffered: Buffered) -> ClientSocket:
-    received = ClientSocket(cast(Any, None), send_timeout=1, limit=10)
-    received.transport, received.buffered = cast(Any, wire), cast(Any, buffered)
-    return received
+def socket_on(wire: Wire, handler: Handler | None = None) -> ClientSocket:
+    own = ClientSocket((handler or Handler()).lease_buffer, timeout=1, limit=10)
+    own.transport = cast(Any, wire)
+    return own
+
+
+def sizes(own: ClientSocket) -> dict[str, int]:
+    return {reason: cast(Any, lease)._count for reason, lease in own.leases.items()}
 
 
 def test_reading_is_paused_while_as_much_is_held_as_may_be_and_that_is_counted() -> None:
-    wire, buffered = Wire(), Buffered()
-    received = socket_on(wire, buffered)
+    wire = Wire()
+    received = socket_on(wire)
     received.hold(b"x" * 9)
-    assert (wire.is_reading, buffered.sizes) == (True, {})
+    assert (wire.is_reading, sizes(received)) == (True, {})
     received.hold(b"xy")
     received.hold(b"z")
-    assert (wire.is_reading, buffered.sizes) == (False, {"unread": 11})
+    assert (wire.is_reading, sizes(received)) == (False, {"unread": 11})
     received.used(2)
     assert (wire.is_reading, len(received.held)) == (False, 10)
     received.used(1)
-    assert (wire.is_reading, buffered.sizes, bytes(received.held)) == (True, {}, b"x" * 6 + b"xyz")
+    assert (wire.is_reading, sizes(received), bytes(received.held)) == (True, {}, b"x" * 6 + b"xyz")
 
 
 def test_it_goes_on_when_nothing_is_against_it_any_more() -> None:
-    wire, buffered = Wire(), Buffered()
-    received = socket_on(wire, buffered)
+    wire = Wire()
+    received = socket_on(wire)
     received.pause(Pause.LENT)
-    assert (wire.is_reading, buffered.sizes) == (False, {})
+    assert (wire.is_reading, sizes(received)) == (False, {})
     received.pause(Pause.BODY)
     received.resume(Pause.LENT)
     received.resume()
     assert not wire.is_reading
-    assert buffered.sizes["unread"] > 20
+    assert sizes(received)["unread"] > 20
     received.resume(Pause.BODY)
-    assert (wire.is_reading, buffered.sizes) == (True, {})
+    assert (wire.is_reading, sizes(received)) == (True, {})
 
 
 def test_what_is_thrown_away_is_read() -> None:
-    wire, buffered = Wire(), Buffered()
-    received = socket_on(wire, buffered)
+    wire = Wire()
+    received = socket_on(wire)
     received.hold(b"x" * 10)
-    received.discard()
-    assert (wire.is_reading, buffered.sizes, received.held) == (True, {}, b"")
+    cast(Any, wire).can_write_eof = lambda: False
+    received.end_sending()
+    assert (wire.is_reading, sizes(received), received.held) == (True, {}, b"")
 
 
 def test_a_socket_that_is_gone_is_not_touched() -> None:
-    wire, buffered = Wire(), Buffered()
-    received = socket_on(wire, buffered)
+    wire = Wire()
+    received = socket_on(wire)
     received.release()
     received.pause(Pause.BODY)
     received.resume(Pause.BODY)
-    assert (wire.is_reading, buffered.sizes) == (True, {})
+    assert (wire.is_reading, sizes(received)) == (True, {})
 
 
 # -- what is counted
 
 
-class Writer:
-    cut = 0
-
-    def took_too_long(self) -> None:
-        self.cut += 1
-
-
 async def test_what_waits_is_counted_and_released_by_reason() -> None:
-    handler, writer = Handler(100), Writer()
-    buffered = BufferedBytes(handler.lease_buffer, cast(Any, writer))
-    buffered.count("one", 10)
-    buffered.count("one", 50)
-    buffered.count("other", 5)
+    wire, handler = Wire(), Handler(100)
+    own = socket_on(wire, handler)
+    own.count("one", 10)
+    own.count("one", 50)
+    own.count("other", 5)
     assert handler.counter.total == 15
-    buffered.release("one")
-    buffered.release("one")
+    own.uncount("one")
+    own.uncount("one")
     assert handler.counter.total == 5
-    buffered.count("one", 50)
-    buffered.release_all()
-    assert (handler.counter.total, writer.cut) == (0, 0)
+    own.count("one", 50)
+    own.release()
+    assert (handler.counter.total, wire.is_aborted) == (0, False)
 
 
 async def test_a_connection_is_cut_when_its_client_has_too_many() -> None:
-    handler, writer = Handler(100), Writer()
-    buffered = BufferedBytes(handler.lease_buffer, cast(Any, writer))
-    buffered.count("one", 101)
-    assert writer.cut == 0, "not in the middle of a write"
+    wire, handler = Wire(), Handler(100)
+    own = socket_on(wire, handler)
+    own.count("one", 101)
+    assert not wire.is_aborted, "not in the middle of a write"
     await asyncio.sleep(0)
-    assert (handler.counter.total, writer.cut) == (0, 1)
+    assert (handler.counter.total, wire.is_aborted) == (0, True)
+
+
+# -- writing
+
+
+def test_bytes_are_sent_and_counted_and_after_the_end_they_go_nowhere() -> None:
+    wire = Wire()
+    own = socket_on(wire)
+    own.write(b"abc")
+    own.release()
+    own.write(b"def")
+    assert (wire.sent, own.written, own.taken()) == (b"abc", 3, None)
+
+
+async def test_a_slow_client_is_waited_for() -> None:
+    own = socket_on(Wire())
+    await own.drain()
+    own.set_slow(True)
+    waiting = asyncio.get_running_loop().create_task(own.drain(), name="drain")
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    own.set_slow(False)
+    await waiting
+
+
+async def test_a_client_that_leaves_is_not_waited_for() -> None:
+    own = socket_on(Wire())
+    own.set_slow(True)
+    waiting = asyncio.get_running_loop().create_task(own.drain(), name="drain")
+    await asyncio.sleep(0)
+    own.release()
+    with pytest.raises(ConnectionResetError):
+        await waiting
+
+
+def test_a_client_that_takes_too_long_is_cut_with_a_reset() -> None:
+    wire = Wire()
+    own = socket_on(wire)
+    own.took_too_long()
+    assert own.was_too_slow
+    assert wire.is_aborted
