@@ -14,38 +14,34 @@ from proxy.access.auth_rules import AuthRules
 from proxy.access.forward_auth import ForwardAuth
 from proxy.config import Settings
 from proxy.gateway.routing import Table, make_table
-from proxy.http1.connection_manager import ConnectionOptions
 from proxy.http1.forwarded import ForwardedReader
-from proxy.http1.head_limits import HeadLimits
 from proxy.net.tls_files import CertificateFile, TlsFiles
-from proxy.upstream.upstream import Upstream, UpstreamOptions, make_upstreams
+from proxy.upstream.upstream import Upstream, make_upstreams
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runtime:
     """The settings, and what is built from them.
 
-    upstreams: by name. upstream_options: of each of them, once this is in force. auth_rules, auth: which requests need
-    an auth request, and the client for it. reader: of forwarding headers. connection_options: for clients' connections.
-    tls: the context of the public listener; None: it speaks no TLS. certificates: the files of certificates, by
-    setting.
+    upstreams: by name. upstream_tls: the context for those with ``https``; None: there are none. auth_rules, auth:
+    which requests need an auth request, and the client for it. reader: of forwarding headers. tls: the context of the
+    public listener; None: it speaks no TLS. certificates: the files of certificates, by setting.
     """
 
     settings: Settings
     table: Table
     upstreams: Mapping[str, Upstream]
-    upstream_options: Mapping[str, UpstreamOptions]
+    upstream_tls: ssl.SSLContext | None
     auth_rules: AuthRules
     auth: ForwardAuth
     reader: ForwardedReader
-    connection_options: ConnectionOptions
     tls: ssl.SSLContext | None
     certificates: Mapping[str, CertificateFile]
 
     def reconfigure_upstreams(self) -> None:
-        """Give the upstreams their options; exchanges under way see this part of a reload at once."""
-        for name, upstream in self.upstreams.items():
-            upstream.reconfigure(self.upstream_options[name])
+        """Give the upstreams their settings; exchanges under way see this part of a reload at once."""
+        for upstream in self.upstreams.values():
+            upstream.reconfigure(self.settings, self.upstream_tls)
 
 
 def make_runtime(settings: Settings, before: Runtime | None = None, tls_files: TlsFiles | None = None) -> Runtime:
@@ -53,33 +49,23 @@ def make_runtime(settings: Settings, before: Runtime | None = None, tls_files: T
 
     Everything that can fail is done here, and nothing that is in force is changed (issue 9).
     before: the one in force; an upstream with the same address is the same object, with its health state, and keeps its
-    options until ``reconfigure_upstreams``.
+    settings until ``reconfigure_upstreams``.
     tls_files: those that the check of the settings has read, so that what was checked is what is used. None: they are
     read now.
     """
     tls_files = tls_files or TlsFiles()
     auth_rules = AuthRules(settings.auth)
-    upstreams, options = make_upstreams(settings, before.upstreams if before else {}, tls_files)
+    is_secure = any(url.startswith("https:") for _, url in settings.upstreams)
+    upstream_tls = tls_files.upstream(settings.upstream_ca) if is_secure else None
+    upstreams = make_upstreams(settings, before.upstreams if before else {}, upstream_tls)
     return Runtime(
         settings,
         make_table(settings),
         upstreams,
-        options,
+        upstream_tls,
         auth_rules,
         ForwardAuth(upstreams["dash"], auth_rules.identity_headers, settings.timeouts),
         ForwardedReader(settings.trusted_proxies),
-        connection_options(settings),
         None if settings.tls is None else tls_files.server(settings.tls),
         tls_files.certificates(settings),
-    )
-
-
-def connection_options(settings: Settings) -> ConnectionOptions:
-    """Return the options of clients' connections."""
-    return ConnectionOptions(
-        limits=HeadLimits.of(settings.limits),
-        head_timeout=settings.timeouts.head,
-        send_timeout=settings.timeouts.send,
-        keepalive_timeout=settings.timeouts.keepalive,
-        read_buffer=settings.buffer,
     )

@@ -105,8 +105,8 @@ class StreamedExchange(asyncio.Transport):
     def __init__(self, connection: ClientConnection, head: Head, began: float, length: int | None) -> None:
         super().__init__()
         self._connection = connection
-        # What aiohttp takes, by the options in force: the connection may have begun with others.
-        self._body = StreamedBody(2 * connection.manager.options.read_buffer)
+        # What aiohttp takes, by the settings in force: the connection may have begun with others.
+        self._body = StreamedBody(2 * connection.manager.settings.buffer)
         self._stream = ClientStream(connection, head, self._body, began=began)
         self._is_chunked = length is None
         self._is_closing = self._has_begun = False

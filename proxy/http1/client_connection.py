@@ -53,7 +53,7 @@ class ClientConnection(asyncio.Protocol):
     manager: what holds for all connections. announced: the client that a proxy in front has announced; None: the
     transport knows. slot: what the connection counts as; it is released at its end. None where it is not counted.
 
-    ``options`` are those that held when it began. ``exchange``: the one that is served; None between two.
+    ``settings`` are those that held when it began. ``exchange``: the one that is served; None between two.
     ``received``: bytes that came. ``idle_since``: when the last exchange ended, or the connection began; monotonic
     seconds.
     """
@@ -69,25 +69,25 @@ class ClientConnection(asyncio.Protocol):
         "exchange",
         "idle_since",
         "manager",
-        "options",
         "peer",
         "received",
+        "settings",
         "slot",
         "socket",
     )
 
     def __init__(self, manager: ConnectionManager, announced: Peer | None = None, slot: Slot | None = None) -> None:
         self.manager = manager
-        self.options = options = manager.options
+        self.settings = settings = manager.settings
         self._announced = announced
         self.slot = slot
         self.peer = Peer("-")
-        self.socket = ClientSocket(manager.handler.lease_buffer, options.send_timeout, options.read_buffer)
+        self.socket = ClientSocket(manager.handler.lease_buffer, settings.timeouts.send, settings.buffer)
         self.received = 0
         self.idle_since = 0.0
         self.exchange: ActiveExchange | None = None
         self._state = State.IDLE
-        self._reader = RequestReader(options.limits)
+        self._reader = RequestReader(manager.head_limits)
         self._began = 0.0  # when the first byte of the request came; monotonic seconds
         self._has_served = False  # a request
         self._is_broken = False  # nothing more that comes is a request
@@ -180,7 +180,7 @@ class ClientConnection(asyncio.Protocol):
         elif state is State.IDLE and reader.has_begun:
             self._state = TRANSITIONS[state]["first byte"]
             if self._has_served:  # the first head has its time from connecting
-                self.manager.heads.begin(self, self.manager.options.head_timeout)
+                self.manager.heads.begin(self, self.manager.settings.timeouts.head)
         return len(data) - len(rest)
 
     def _read_held(self) -> None:
@@ -193,8 +193,8 @@ class ClientConnection(asyncio.Protocol):
         reader, manager = self._reader, self.manager
         self._state = TRANSITIONS[self._state]["request"]
         self._has_served = True
-        self.socket.timeout = manager.options.send_timeout
-        if reader.head_size > self.options.read_buffer:
+        self.socket.timeout = manager.settings.timeouts.send
+        if reader.head_size > self.settings.buffer:
             self.socket.count(_LARGE_HEAD, _COPIES * reader.head_size)
         if not reader.is_whole:
             self.exchange = exchange = StreamedExchange(self, head, self._began, reader.length)
@@ -202,7 +202,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self.exchange = manager.handler.offer_simple(self, head, body) if head.is_simple else None
         if self.exchange is None:
-            if len(body) > self.options.read_buffer:
+            if len(body) > self.settings.buffer:
                 self.socket.count(_LARGE_BODY, _BODY_COPIES * len(body))
             self.exchange = TaskExchange(self, manager.handler.handle(self.stream(head, body)))
 

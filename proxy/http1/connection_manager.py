@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from proxy.config import Settings
 from proxy.http1.aiohttp_server import make_server
 from proxy.http1.client_connection import ClientConnection
 from proxy.http1.client_socket import ClientSocket
@@ -25,41 +25,26 @@ _SWEEP = 1.0
 """Seconds between two searches for connections whose keep-alive timeout has ended; a quarter of it, if that is less."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionOptions:
-    """The options of clients' connections: what a reload may change.
-
-    limits: of the heads of requests. head_timeout, send_timeout,
-    keepalive_timeout: seconds. read_buffer: bytes of a request body held
-    before the client is made to wait.
-    """
-
-    limits: HeadLimits
-    head_timeout: float
-    send_timeout: float
-    keepalive_timeout: float
-    read_buffer: int
-
-
 class ConnectionManager:
     """A factory of protocols for accepted connections, and all of those that are open.
 
-    handler: of requests. options: what holds for clients.
+    handler: of requests. settings: of them the limits of heads, three timeouts, and the size of a buffer.
 
     ``on_empty`` is called when the last connection has ended after ``leave``.
     ``heads`` has the deadline of each head, ``lingering`` that of each lingering close.
     """
 
-    def __init__(self, handler: RequestHandler, options: ConnectionOptions) -> None:
+    def __init__(self, handler: RequestHandler, settings: Settings) -> None:
         self.loop = asyncio.get_running_loop()  # to ask for it costs a system call each time, and its clock none
         self.handler = handler
-        self.options = options
+        self.settings = settings
+        self.head_limits = HeadLimits.of(settings.limits)
         self.is_leaving = False
         self.tls_floods = TlsFloods()
         self.on_empty: Callable[[], None] = lambda: None
         self.heads = Deadlines[ClientConnection](ClientConnection.head_is_late)
         self.lingering = Deadlines[ClientConnection](ClientConnection.close)
-        self.streaming = make_server(options.read_buffer)
+        self.streaming = make_server(settings.buffer)
         self._slow_readers = SlowReaders(self._sockets)
         self._dead_peers = DeadPeers(self._sockets)
         self._connections: dict[ClientConnection, None] = {}  # oldest first
@@ -74,12 +59,13 @@ class ConnectionManager:
         """
         return ClientConnection(self, announced, slot)
 
-    def reconfigure(self, options: ConnectionOptions) -> None:
-        """Change what holds for connections that begin from here on; the first two timeouts for heads and exchanges."""
-        self._slow_readers.start(options.send_timeout)
-        if options.read_buffer != self.options.read_buffer:
-            self.streaming = make_server(options.read_buffer)
-        self.options = options
+    def reconfigure(self, settings: Settings) -> None:
+        """Serve connections that begin from here on by other settings; of timeouts, also the heads and exchanges."""
+        self._slow_readers.start(settings.timeouts.send)
+        if settings.buffer != self.settings.buffer:
+            self.streaming = make_server(settings.buffer)
+        self.settings = settings
+        self.head_limits = HeadLimits.of(settings.limits)
 
     @property
     def connections(self) -> list[ClientConnection]:
@@ -90,8 +76,8 @@ class ConnectionManager:
         """Note that a connection has begun."""
         self._connections[connection] = None
         connection.idle_since = self.loop.time()
-        self.heads.begin(connection, self.options.head_timeout)
-        self._slow_readers.start(self.options.send_timeout)
+        self.heads.begin(connection, self.settings.timeouts.head)
+        self._slow_readers.start(self.settings.timeouts.send)
         self._dead_peers.start()
         self._idle_sweep.start(_sweep_period(connection))
 
@@ -159,11 +145,11 @@ class ConnectionManager:
         """Close connections whose keep-alive timeout has ended."""
         now, period = self.loop.time(), _SWEEP
         for connection in self.connections:
-            connection.close_if_idle(now - connection.options.keepalive_timeout)
+            connection.close_if_idle(now - connection.settings.timeouts.keepalive)
             period = min(period, _sweep_period(connection))
             yield
         return period if self._connections else None
 
 
 def _sweep_period(connection: ClientConnection) -> float:
-    return min(_SWEEP, max(0.05, connection.options.keepalive_timeout / 4))
+    return min(_SWEEP, max(0.05, connection.settings.timeouts.keepalive / 4))

@@ -54,7 +54,7 @@ class Server:
         limits = ClientLimits()
         self._gateway = Gateway(runtime, self._lifecycle, observe, folder, limits)
         self.limiter = ConnectionLimiter(limits, settings, files)
-        self._manager = ConnectionManager(self._gateway, runtime.connection_options)
+        self._manager = ConnectionManager(self._gateway, settings)
         self._drain = Drain(self._gateway, self._manager, self._lifecycle)
         self._lifecycle.on_empty = self._manager.on_empty = self._drain.changed
         self._bound: list[Bound] = []
@@ -167,7 +167,7 @@ class Server:
         settings = runtime.settings
         runtime.reconfigure_upstreams()
         self._gateway.reconfigure(runtime)
-        self._manager.reconfigure(runtime.connection_options)
+        self._manager.reconfigure(settings)
         self.limiter.reconfigure(settings)
         if self._acceptor is not None:
             self._acceptor.reconfigure(**_acceptor_options(runtime))

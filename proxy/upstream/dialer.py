@@ -69,9 +69,9 @@ class Dialer:
     def reconfigure(self, buffer: int, context: ssl.SSLContext | None) -> None:
         """Change how connections are made from here on.
 
-        buffer: bytes that each holds per direction. context: for TLS; None: without.
+        buffer: bytes that each holds per direction. context: for TLS, which ``https`` asks for.
         """
-        self._buffer, self._tls = buffer, context
+        self._buffer, self._tls = buffer, context if self._url.startswith("https:") else None
 
     async def dial(self, timeout: float) -> UpstreamConnection:
         """Connect; to a host, to one of its addresses after the other, each with its share of the time.

@@ -6,12 +6,9 @@ import asyncio
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from proxy import config
-from proxy.config import Limits, Settings, Timeouts
+from proxy.config import Settings, Timeouts
 from proxy.errors import UpstreamError
-from proxy.net.tls_files import TlsFiles
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.dialer import Dialer, DialError, Kind
 from proxy.upstream.health import Health
@@ -21,30 +18,12 @@ from proxy.upstream.request_queue import RequestQueue
 from ws_service.net.dead_peers import DeadPeers
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamOptions:
-    """What a reload may change of an upstream.
-
-    idle: seconds that an unused connection is kept. buffer: bytes held per
-    direction before the sender is made to wait.
-    context: how TLS is spoken to an ``https`` one; None: to the others.
-    limits: of them ``in_flight`` and ``waiting``.
-    probes: of the health checks. path: to ask for; None: that it takes a connection is enough.
-    """
-
-    idle: float
-    buffer: int
-    context: ssl.SSLContext | None = None
-    limits: Limits = Limits(in_flight=None)  # noqa: RUF009 - it is frozen
-    probes: config.Health = config.Health(interval=0)  # noqa: RUF009
-    path: str | None = None
-
-
 class Upstream:
     """One of the services behind the gateway.
 
     name: ``dash`` or ``ws``, as the configuration calls it.
     url: ``http://host:port``, ``https://host:port`` or ``unix:path``.
+    settings, context: as for ``reconfigure``.
 
     An exchange takes a connection with ``acquire`` (or ``try_acquire``) and
     gives it back with ``release``, ``discard`` or ``detach``: in between it
@@ -52,12 +31,12 @@ class Upstream:
     end, and a tunnel only to its 101.
     """
 
-    def __init__(self, name: str, url: str, options: UpstreamOptions) -> None:
+    def __init__(self, name: str, url: str, settings: Settings, context: ssl.SSLContext | None = None) -> None:
         self.name = name
         self.url = url
         self.authority = b"localhost" if url.startswith("unix:") else url.partition("://")[2].encode()
         self._dialer = Dialer(name, url)
-        self._pool = Pool(options.idle)
+        self._pool = Pool(settings.timeouts.upstream_idle)
         self._in_use: set[UpstreamConnection] = set()
         self._dead_peers = DeadPeers(lambda: self._in_use)
         self._is_closed = False
@@ -65,16 +44,19 @@ class Upstream:
         self.health = Health(name, fails=1, passes=1)
         self._health_check = HealthCheck(name, self._check, lambda: self.queue.awaits_return, 0)
         self._unreachable = DialError("")  # why it was so, when it was last tried
-        self.reconfigure(options)
+        self.reconfigure(settings, context)
 
     # -- its life
 
-    def reconfigure(self, options: UpstreamOptions) -> None:
-        """Change the options from here on; its connections, its health and what waits for it stay."""
-        limits, probes = options.limits, options.probes
-        self._probe_path, self._probe_timeout = options.path, probes.timeout
-        self._pool.reconfigure(options.idle)
-        self._dialer.reconfigure(options.buffer, options.context)
+    def reconfigure(self, settings: Settings, context: ssl.SSLContext | None) -> None:
+        """Serve by other settings from here on; its connections, its health and what waits for it stay.
+
+        context: for TLS, where it is an ``https`` one.
+        """
+        limits, probes = settings.limits, settings.health
+        self._probe_path, self._probe_timeout = getattr(probes, self.name), probes.timeout
+        self._pool.reconfigure(settings.timeouts.upstream_idle)
+        self._dialer.reconfigure(settings.buffer, context)
         self._health_check.reconfigure(probes.interval)
         self.health.reconfigure(fails=probes.fails, passes=probes.passes)
         self.queue.reconfigure(in_flight=limits.in_flight, waiting=limits.waiting)
@@ -254,27 +236,16 @@ class Upstream:
 
 
 def make_upstreams(
-    settings: Settings, before: Mapping[str, Upstream], tls_files: TlsFiles
-) -> tuple[dict[str, Upstream], dict[str, UpstreamOptions]]:
-    """Return the configured upstreams by name, and the options of each; nothing that exists is changed.
+    settings: Settings, before: Mapping[str, Upstream], context: ssl.SSLContext | None
+) -> dict[str, Upstream]:
+    """Return the configured upstreams by name; nothing that exists is changed.
 
     before: those of the reading of the config before; one that still has its address goes on, and is to be
-    reconfigured when this reading is put in force. tls_files: of this reading. Raises TlsError when the authorities
-    cannot be read.
+    reconfigured when this reading is put in force. context: for TLS, where one of them is an ``https`` one.
     """
-    is_secure = {name: url.startswith("https:") for name, url in settings.upstreams}
-    context = tls_files.upstream(settings.upstream_ca) if any(is_secure.values()) else None
-    upstreams: dict[str, Upstream] = {}
-    options: dict[str, UpstreamOptions] = {}
-    for name, url in settings.upstreams:
-        options[name] = UpstreamOptions(
-            settings.timeouts.upstream_idle,
-            settings.buffer,
-            context if is_secure[name] else None,
-            settings.limits,
-            settings.health,
-            getattr(settings.health, name),
-        )
-        known = before.get(name)
-        upstreams[name] = Upstream(name, url, options[name]) if known is None or known.url != url else known
-    return upstreams, options
+    return {
+        name: known
+        if (known := before.get(name)) is not None and known.url == url
+        else Upstream(name, url, settings, context)
+        for name, url in settings.upstreams
+    }

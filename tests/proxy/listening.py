@@ -95,7 +95,7 @@ class Listening:
         self.runtime = make_runtime(Settings.model_validate(before | values), self.runtime)
         self.runtime.reconfigure_upstreams()
         self.gateway.reconfigure(self.runtime)
-        self.manager.reconfigure(self.runtime.connection_options)
+        self.manager.reconfigure(self.runtime.settings)
 
     def begin_to_stop(self) -> None:
         """Take nothing new, as a drain begins."""
@@ -155,7 +155,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
     lifecycle.on_empty = empty.set
     runtime = make_runtime(settings)
     gateway = Gateway(runtime, lifecycle, lambda exchange: rig.observe(exchange))
-    manager = ConnectionManager(_Counting(gateway, lambda exchange: rig.count(exchange)), runtime.connection_options)
+    manager = ConnectionManager(_Counting(gateway, lambda exchange: rig.count(exchange)), settings)
     server = await asyncio.get_running_loop().create_server(manager, "127.0.0.1", 0)
     rig = Listening(server.sockets[0].getsockname()[1], gateway, manager, lifecycle, runtime)
     lifecycle.happen("listening")

@@ -12,10 +12,10 @@ import pytest
 
 from proxy.access.auth_rules import AuthRule
 from proxy.access.forward_auth import Allowed, Denied, ForwardAuth, _Cache
-from proxy.config import Timeouts
+from proxy.config import Settings, Timeouts
 from proxy.errors import Outcome
 from proxy.http1.headers import Head
-from proxy.upstream.upstream import Upstream, UpstreamOptions
+from proxy.upstream.upstream import Upstream
 from tests.processes import free_port
 from tests.proxy.listening import HANDSHAKE, SWITCH, Listening, listening
 from tests.proxy.origin import Origin, origin, read_head
@@ -377,7 +377,7 @@ async def test_without_a_cache_each_request_is_asked_about() -> None:
 async def test_a_cached_result_expires() -> None:
     dash = Dash()
     async with origin(dash.play) as server:
-        upstream = Upstream("dash", server.url, UpstreamOptions(5, 65536))
+        upstream = Upstream("dash", server.url, Settings())
         auth = ForwardAuth(upstream, frozenset(), Timeouts())
         head = Head("GET", "/", (1, 1), ((b"Host", b"x"),))
         loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,8 +16,6 @@ from proxy.http1.aiohttp_server import StreamedExchange, make_server
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.client_socket import Pause
 from proxy.http1.client_stream import ClientStream, RequestBody, SentResponse
-from proxy.http1.connection_manager import ConnectionOptions
-from proxy.http1.head_limits import HeadLimits
 from proxy.http1.headers import Head
 
 Handle = Callable[[RequestBody], Awaitable[SentResponse]]
@@ -26,11 +25,11 @@ class Connection:
     """A client's connection, as far as aiohttp's side calls it."""
 
     transport = peer = None
-    options = ConnectionOptions(HeadLimits(1, 1, 1), 1, 1, 1, read_buffer=1024)
+    settings = SimpleNamespace(buffer=1024)
 
     def __init__(self, handle: Handle) -> None:
         self.manager = self.handler = self.socket = self
-        self.streaming = make_server(self.options.read_buffer)
+        self.streaming = make_server(self.settings.buffer)
         self._handle = handle
         self.is_paused = False
         self.ended = asyncio.get_running_loop().create_future()

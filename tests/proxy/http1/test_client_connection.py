@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from proxy.config import Settings, Timeouts
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.client_connection import ClientConnection
 from proxy.http1.client_stream import ClientStream, SentResponse
-from proxy.http1.connection_manager import ConnectionManager, ConnectionOptions
-from proxy.http1.head_limits import HeadLimits
+from proxy.http1.connection_manager import ConnectionManager
 from proxy.http1.headers import Head
 from proxy.http1.request_handler import ActiveExchange
 from proxy.net.client_limits import ClientCounter, Lease, Slot
@@ -58,14 +58,11 @@ async def connected(
     keepalive_timeout: float = 10,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, ConnectionManager]]:
     """A raw connection to a manager."""
+    timeouts = {"head": head_timeout, "send": send_timeout, "keepalive": keepalive_timeout}
     manager = ConnectionManager(
         Handlers(handler, offer_simple),
-        ConnectionOptions(
-            limits=HeadLimits(16384, 65536, 128),
-            head_timeout=head_timeout,
-            send_timeout=send_timeout,
-            keepalive_timeout=keepalive_timeout,
-            read_buffer=65536,
+        Settings.model_validate({"buffer": "64KiB"}).model_copy(
+            update={"timeouts": Timeouts().model_copy(update=timeouts)}
         ),
     )
     server = await asyncio.get_running_loop().create_server(manager, "127.0.0.1", 0)
@@ -489,12 +486,11 @@ async def test_who_is_in_the_middle_of_a_head_is_not_idle() -> None:
 
 async def test_other_options_hold_for_connections_that_begin_later() -> None:
     async with connected(unused) as (_, _, manager):
-        before, narrow = manager.options, HeadLimits(1024, 2048, 16)
-        after = ConnectionOptions(limits=narrow, head_timeout=9, send_timeout=9, keepalive_timeout=7, read_buffer=8192)
+        before, after = manager.settings, manager.settings.model_copy(update={"buffer": 8192})
         await asyncio.sleep(0)
         manager.reconfigure(after)
         (now,), later = manager.connections, manager()
-        assert (now.options, later.options) == (before, after)
+        assert (now.settings, later.settings) == (before, after)
 
 
 async def test_a_client_that_left_before_the_drain_began_is_told_of_when_its_task_has_ended() -> None:

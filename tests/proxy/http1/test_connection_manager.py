@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
+from proxy.config import Settings
 from proxy.http1.client_connection import ClientConnection
 from proxy.http1.client_stream import ClientStream, SentResponse
+from proxy.http1.connection_manager import ConnectionManager
 from proxy.http1.headers import Head
 from tests.proxy.http1.test_client_connection import GET, connected, unused
 from ws_service.net.periodic_sweep import PIECES_PER_TURN
@@ -57,20 +58,26 @@ async def test_closing_very_many_idle_connections_lets_others_have_a_turn() -> N
             manager.ended(other)
 
 
+def changed(manager: ConnectionManager, **timeouts: float) -> Settings:
+    """Settings that differ from those in force in a few timeouts."""
+    settings = manager.settings
+    return settings.model_copy(update={"timeouts": settings.timeouts.model_copy(update=timeouts)})
+
+
 async def test_a_connection_keeps_the_keep_alive_timeout_that_it_began_with() -> None:
     async with connected(unused, keepalive_timeout=0.2) as (reader, _, manager):
         while not manager.connections:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
-        manager.reconfigure(replace(manager.options, keepalive_timeout=600))
+        manager.reconfigure(changed(manager, keepalive=600))
         assert await reader.read() == b""
 
 
 async def test_another_read_buffer_holds_for_bodies_that_begin_later() -> None:
     async with connected(unused) as (_, _, manager):
         before = manager.streaming
-        manager.reconfigure(replace(manager.options, head_timeout=3))
+        manager.reconfigure(changed(manager, head=3))
         assert manager.streaming is before
-        manager.reconfigure(replace(manager.options, read_buffer=8192))
+        manager.reconfigure(manager.settings.model_copy(update={"buffer": 8192}))
         assert manager.streaming is not before
 
 
@@ -86,7 +93,7 @@ async def test_a_body_tells_how_much_of_it_comes_unread_also_after_the_read_buff
 
     async with connected(handler) as (reader, writer, manager):
         for read_buffer in (65536, 8192):
-            manager.reconfigure(replace(manager.options, read_buffer=read_buffer))
+            manager.reconfigure(manager.settings.model_copy(update={"buffer": read_buffer}))
             writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
             await asyncio.sleep(0.01)
             writer.write(b"b")

@@ -21,14 +21,14 @@ from proxy.http1.headers import Head
 from proxy.http1.request_reader import RequestReader
 from proxy.net.client_limits import ClientLimits
 from proxy.server.admin import MAX_HEAD, Admin, names_this_host
-from proxy.upstream.upstream import Upstream, UpstreamOptions
+from proxy.upstream.upstream import Upstream
 from tests.processes import free_port
 from tests.proxy.origin import answering, origin
 
 
 def upstreams(dash: str, ws: str) -> dict[str, Upstream]:
     urls = {"dash": dash, "ws": ws}
-    return {name: Upstream(name, url, UpstreamOptions(1, 65536)) for name, url in urls.items()}
+    return {name: Upstream(name, url, Settings()) for name, url in urls.items()}
 
 
 def read(data: bytes) -> Head | ProtocolError:

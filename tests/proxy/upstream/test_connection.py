@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from proxy.config import Settings
 from proxy.errors import (
     UpstreamCut,
     UpstreamError,
@@ -18,10 +19,17 @@ from proxy.errors import (
 )
 from proxy.http1.response_reader import MAX_FIELDS, MAX_HEAD, Framing, Response
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.upstream import Upstream, UpstreamOptions
+from proxy.upstream.upstream import Upstream
 from tests.proxy.origin import Script, answering, origin, read_head
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def upstream_settings(idle: float = 60, buffer: int = 65536, **values: Any) -> Settings:
+    """Settings without health checks and limits."""
+    settings = Settings.model_validate({"health": {"interval": 0}, "limits": {"in_flight": None}} | values)
+    timeouts = settings.timeouts.model_copy(update={"upstream_idle": idle})
+    return settings.model_copy(update={"timeouts": timeouts, "buffer": buffer})
 
 
 def upstream(
@@ -31,7 +39,7 @@ def upstream(
     buffer: int = 65536,
     context: ssl.SSLContext | None = None,
 ) -> Upstream:
-    return Upstream("dash", url, UpstreamOptions(idle, buffer, context))
+    return Upstream("dash", url, upstream_settings(idle, buffer), context)
 
 
 async def ask(connection: UpstreamConnection, method: str = "GET", *, may_switch: bool = False) -> Response:

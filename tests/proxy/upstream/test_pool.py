@@ -8,10 +8,9 @@ from pathlib import Path
 
 from proxy.config import Tls
 from proxy.net.tls import upstream_context
-from proxy.upstream.upstream import UpstreamOptions
 from tests.certificates import Authority
 from tests.proxy.origin import answering, origin
-from tests.proxy.upstream.test_connection import OK, ask, body, upstream
+from tests.proxy.upstream.test_connection import OK, ask, body, upstream, upstream_settings
 
 
 async def test_a_connection_is_used_again_and_the_youngest_first() -> None:
@@ -78,11 +77,11 @@ async def test_one_that_is_reconfigured_keeps_its_idle_connections_by_the_new_ti
         await ask(connection)
         await body(connection)
         up.release(connection)
-        up.reconfigure(UpstreamOptions(60, 65536))
+        up.reconfigure(upstream_settings(60), None)
         await asyncio.sleep(0.1)  # longer than the old time, at whose end there is nothing to see
         assert up._pool.take() is connection
         up.release(connection)
-        up.reconfigure(UpstreamOptions(0, 65536))
+        up.reconfigure(upstream_settings(0), None)
         assert up._pool.take() is None
 
 

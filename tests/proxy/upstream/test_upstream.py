@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from proxy import config
-from proxy.config import Limits, Timeouts
+from proxy.config import Timeouts
 from proxy.errors import (
     Exhausted,
     Stopping,
@@ -20,10 +19,10 @@ from proxy.errors import (
 )
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import State
-from proxy.upstream.upstream import Upstream, UpstreamOptions
+from proxy.upstream.upstream import Upstream
 from tests.processes import free_port
 from tests.proxy.origin import Script, answering, origin, read_head, silent
-from tests.proxy.upstream.test_connection import OK, ask, body, upstream
+from tests.proxy.upstream.test_connection import OK, ask, body, upstream, upstream_settings
 
 
 async def test_a_connection_that_the_upstream_has_closed_already_is_none() -> None:
@@ -59,8 +58,8 @@ TIMEOUTS = Timeouts()
 
 
 def narrow(url: str, *, waiting: int = 10, idle: float = 60) -> Upstream:
-    limits = Limits(in_flight=1, waiting=waiting)
-    return Upstream("dash", url, UpstreamOptions(idle, 65536, limits=limits))
+    limits = {"in_flight": 1, "waiting": waiting}
+    return Upstream("dash", url, upstream_settings(idle, limits=limits))
 
 
 async def test_an_upstream_gets_no_more_than_it_may_have() -> None:
@@ -145,8 +144,7 @@ async def test_a_tunnel_is_not_in_flight() -> None:
 @asynccontextmanager
 async def looked_at(url: str, **probes: Any) -> AsyncIterator[Upstream]:
     path = probes.pop("path", None)
-    probing = config.Health(**{"interval": "50ms", **probes})
-    up = Upstream("dash", url, UpstreamOptions(60, 65536, probes=probing, path=path))
+    up = Upstream("dash", url, upstream_settings(health={"interval": "50ms", "dash": path, **probes}))
     up.start()
     try:
         yield up
