@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from proxy.exchange import lifecycle
-from proxy.http1 import connection_state
+from proxy.http1 import client_connection
 from proxy.upstream import health
 from proxy.websocket import tunnel
 from tests.processes import ROOT
@@ -31,7 +31,7 @@ TABLES: dict[str, Transitions] = {
     "lifecycle": lifecycle.TRANSITIONS,
     "tunnel": tunnel.TRANSITIONS,
     "health": health.TRANSITIONS,
-    "connection": connection_state.TRANSITIONS,
+    "connection": client_connection.TRANSITIONS,
     "session": session_states.SESSION,
     "subscription": session_states.SUBSCRIPTION,
 }

@@ -15,7 +15,7 @@ from proxy.gateway.error_response import send_error
 from proxy.gateway.recorder import Recorder
 from proxy.http1.client_connection import ClientConnection
 from proxy.http1.client_stream import ClientStream, SentResponse
-from proxy.http1.task_exchange import TaskExchange
+from proxy.http1.request_handler import TaskExchange
 
 logger = logging.getLogger("proxy")
 
@@ -65,14 +65,16 @@ class Completion:
         because then the work never runs.
         """
 
-        def ended() -> None:
+        def ended(keep_alive: bool) -> None:
             if getcoroutinestate(work) == CORO_CREATED:
                 work.close()
                 abandon()
                 self._cut_short(client, exchange)
                 self._recorder.close(exchange)
+            connection.exchange_ended(keep_alive)
 
-        connection.exchange = TaskExchange(connection, self.run(client, exchange, work), ended)
+        run = self.run(client, exchange, work)
+        connection.exchange = TaskExchange(run, f"request of {connection.peer.address}", ended)
 
     def _cut_short(self, client: ClientStream, exchange: Exchange) -> None:
         """Note which side ended an exchange whose response the client does not have, unless it is known."""

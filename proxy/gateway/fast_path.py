@@ -21,10 +21,9 @@ from proxy.http1.client_connection import ClientConnection
 from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.forwarded import OriginalRequest
 from proxy.http1.headers import Head, response_head
-from proxy.http1.methods import IDEMPOTENT
 from proxy.http1.response_reader import Response
 from proxy.net.timers import Deadlines
-from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.connection import IDEMPOTENT, UpstreamConnection
 from proxy.upstream.upstream import Upstream
 
 

@@ -19,10 +19,9 @@ from proxy.gateway.uploads import Uploads
 from proxy.http1.chunked import chunk
 from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.headers import Fields, request_head, response_head
-from proxy.http1.methods import SAFE
 from proxy.http1.response_reader import Framing, Response
 from proxy.net.peer import is_trusted
-from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.connection import SAFE, UpstreamConnection
 from proxy.upstream.retry import retry, send_request, start_request
 from proxy.upstream.upstream import Upstream
 

@@ -9,17 +9,16 @@ has been answered.
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 from typing import TYPE_CHECKING, cast
 
 from proxy.http1.aiohttp_server import StreamedExchange
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.client_socket import ClientSocket
 from proxy.http1.client_stream import ClientStream, WholeBody
-from proxy.http1.connection_state import TRANSITIONS, State
 from proxy.http1.headers import Head
-from proxy.http1.request_handler import ActiveExchange
+from proxy.http1.request_handler import ActiveExchange, TaskExchange
 from proxy.http1.request_reader import RequestReader
-from proxy.http1.task_exchange import TaskExchange
 from proxy.net.client_limits import Slot
 from proxy.net.fair_reads import large_read, pause_after_large_read
 from proxy.net.peer import Peer
@@ -45,6 +44,44 @@ _LARGE_HEAD, _LARGE_BODY = "large head", "large body"
 
 _NO_HEAD = Head("-", "/", (1, 0), ())
 """Of a request that could not be read."""
+
+
+class State(Enum):
+    """What a client's connection does."""
+
+    IDLE = "idle"
+    READING = "reading a head"
+    SERVING = "serving a request"
+    LINGERING = "lingering close"
+    """The last response has been sent; further bytes are discarded. A close with unread bytes would reset the
+    connection, and the client could lose the response (RFC 9112, section 9.6)."""
+    DETACHED = "detached"
+    """The socket has another owner; the exchange that detached it goes on to its end."""
+    CLOSED = "closed"
+    """No more is read. What is written is still sent."""
+
+    __hash__ = object.__hash__  # members are singletons; Enum's own is a call of Python for each look-up
+
+
+TRANSITIONS: dict[State, dict[str, State]] = {
+    State.IDLE: {
+        "first byte": State.READING,
+        "request": State.SERVING,
+        "bad request": State.LINGERING,
+        "close": State.CLOSED,
+    },
+    State.READING: {"request": State.SERVING, "bad request": State.LINGERING, "close": State.CLOSED},
+    State.SERVING: {
+        "answered": State.IDLE,
+        "bytes left": State.LINGERING,
+        "detach": State.DETACHED,
+        "close": State.CLOSED,
+    },
+    State.LINGERING: {"close": State.CLOSED},
+    State.DETACHED: {"close": State.CLOSED},
+    State.CLOSED: {"close": State.CLOSED},
+}
+"""State, what happens, next state. ``docs/architecture.md`` draws its picture from this table."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -204,7 +241,8 @@ class ClientConnection(asyncio.Protocol):
         if self.exchange is None:
             if len(body) > self.settings.buffer:
                 self.socket.count(_LARGE_BODY, _BODY_COPIES * len(body))
-            self.exchange = TaskExchange(self, manager.handler.handle(self.stream(head, body)))
+            work = manager.handler.handle(self.stream(head, body))
+            self.exchange = TaskExchange(work, f"request of {self.peer.address}", self.exchange_ended)
 
     def _break(self, error: ProtocolError) -> None:
         """Read no more. A request that is being served ends with its body; otherwise the error is the response."""
@@ -294,9 +332,7 @@ class ClientConnection(asyncio.Protocol):
 
         has_written: whether a part of the response has been sent already.
         """
-        stream = ClientStream(self, head, WholeBody(body), began=self._began)
-        stream.has_written = has_written
-        return stream
+        return ClientStream(self, head, WholeBody(body), began=self._began, has_written=has_written)
 
 
 def _peer(transport: asyncio.BaseTransport, announced: Peer | None) -> Peer:

@@ -82,14 +82,16 @@ class ClientStream:
 
     __slots__ = ("_connection", "began", "body", "has_written", "head", "peer")
 
-    def __init__(self, connection: ClientConnection, head: Head, body: RequestBody, *, began: float) -> None:
+    def __init__(
+        self, connection: ClientConnection, head: Head, body: RequestBody, *, began: float, has_written: bool = False
+    ) -> None:
         self._connection = connection
         self.peer = connection.peer
         self.head = head
         self.body = body
         self.began = began
         """When the first byte of the request was read; monotonic seconds."""
-        self.has_written = False
+        self.has_written = has_written
 
     @property
     def wants_keep_alive(self) -> bool:

@@ -12,7 +12,7 @@ from proxy.config import Settings
 from proxy.http1.aiohttp_server import make_server
 from proxy.http1.client_connection import ClientConnection
 from proxy.http1.client_socket import ClientSocket
-from proxy.http1.head_limits import HeadLimits
+from proxy.http1.head_checks import HeadLimits
 from proxy.http1.request_handler import RequestHandler
 from proxy.net.client_limits import Slot
 from proxy.net.peer import Peer

@@ -5,7 +5,10 @@ The gateway implements ``RequestHandler``; ``http1`` knows nothing else of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.net.client_limits import Lease
 
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
     from proxy.http1.client_connection import ClientConnection
     from proxy.http1.client_stream import ClientStream, SentResponse
     from proxy.http1.headers import Head
+
+
+logger = logging.getLogger("proxy")
 
 
 class ActiveExchange(Protocol):
@@ -29,6 +35,35 @@ class ActiveExchange(Protocol):
 
     def client_is_slow(self, is_slow: bool) -> None:
         """The client reads too slowly, or has caught up."""
+
+
+class TaskExchange:
+    """An ``ActiveExchange`` in a task of its own: its request has come whole.
+
+    work: what the task does. name: of the task. ended: called at its end, with whether another request may follow.
+    """
+
+    __slots__ = ("_ended", "_task")
+
+    def __init__(self, work: Coroutine[Any, Any, SentResponse], name: str, ended: Callable[[bool], None]) -> None:
+        self._ended = ended
+        self._task = asyncio.get_running_loop().create_task(work, name=name)
+        self._task.add_done_callback(self._done)
+
+    def client_left(self) -> None:
+        """Cancel the task."""
+        self._task.cancel()
+
+    cut = client_left
+
+    def client_is_slow(self, is_slow: bool) -> None:
+        """Do nothing: the task waits itself."""
+
+    def _done(self, task: asyncio.Task[SentResponse]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ConnectionError):
+            logger.error("a fault of the gateway itself", exc_info=error)
+        self._ended(not task.cancelled() and error is None and task.result().keep_alive)
 
 
 class RequestHandler(Protocol):

@@ -17,8 +17,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from proxy.http1.chunked import TOKEN, ChunkLimits, ChunkReader, ProtocolError
-from proxy.http1.head_limits import HeadLimits
-from proxy.http1.head_lines import FIELD_LINE, FIELD_LINES, check_lines, malformed_field
+from proxy.http1.head_checks import FIELD_LINE, FIELD_LINES, HeadLimits, check_lines, malformed_field
 from proxy.http1.headers import Head, HeaderBlock, plain_length, rewritten
 
 _MAX_CHUNK_LINE = 1024

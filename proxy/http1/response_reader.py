@@ -17,7 +17,7 @@ from enum import Enum
 from functools import cached_property, lru_cache
 
 from proxy.http1.chunked import ChunkLimits, ChunkReader, ProtocolError
-from proxy.http1.head_lines import FIELD_LINE, check_lines, malformed_field
+from proxy.http1.head_checks import FIELD_LINE, check_lines, malformed_field
 from proxy.http1.headers import HOP_BY_HOP, Fields, HeaderBlock, plain_length, rewritten, tokens
 
 MAX_HEAD = 65536

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from proxy.http1.chunked import ProtocolError
-from proxy.http1.head_limits import HeadLimits
+from proxy.http1.head_checks import HeadLimits
 from proxy.http1.headers import Head
 from proxy.http1.request_reader import RequestReader
 from proxy.net.timers import Deadlines

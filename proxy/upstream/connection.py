@@ -16,10 +16,16 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.errors import UpstreamCut, UpstreamError, UpstreamLost, UpstreamUnreachable
-from proxy.http1.methods import SAFE
 from proxy.http1.response_reader import BadResponse, Response, ResponseReader
 from proxy.net.fair_reads import READ_SIZE, pause_after_large_read
 from proxy.upstream.transport import UpstreamTransport
+
+SAFE = frozenset(("GET", "HEAD"))
+"""Methods of requests that may be sent again whenever they got no response (RFC 9110, section 9.2). Not PUT and DELETE:
+sent twice they do no harm, but a while later they may undo what the user has done since."""
+
+IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
+"""These may be sent again at once when it is not known whether they arrived (section 9.2.2)."""
 
 _TLS_ALERT = b"\x15"
 """The first byte of what a TLS server answers to plain HTTP, if it answers at all (RFC 8446, section 5.1)."""

@@ -16,9 +16,8 @@ from typing import TypeVar
 
 from proxy.config import Timeouts
 from proxy.errors import ConnectTimeout, UpstreamError, UpstreamLost, UpstreamUnreachable
-from proxy.http1.methods import IDEMPOTENT, SAFE
 from proxy.http1.response_reader import Response
-from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.connection import IDEMPOTENT, SAFE, UpstreamConnection
 from proxy.upstream.upstream import Upstream
 
 RETRYABLE = (UpstreamUnreachable, ConnectTimeout)

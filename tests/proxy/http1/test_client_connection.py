@@ -12,7 +12,7 @@ import pytest
 
 from proxy.config import Settings, Timeouts
 from proxy.http1.chunked import ProtocolError
-from proxy.http1.client_connection import ClientConnection
+from proxy.http1.client_connection import TRANSITIONS, ClientConnection, State
 from proxy.http1.client_stream import ClientStream, SentResponse
 from proxy.http1.connection_manager import ConnectionManager
 from proxy.http1.headers import Head
@@ -577,3 +577,21 @@ async def test_what_the_parser_behind_would_refuse_or_stop_at_is_served_and_the_
         writer.write((head + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n") * 2)
         assert await reader.readexactly(4) == b"...."
     assert seen == [(method, "/a", b"abc")] * 4
+
+
+# -- the table of states; ``tests/test_drawings.py`` has its picture
+
+
+def test_every_state_can_be_closed_and_none_is_left_after_that() -> None:
+    assert all(row["close"] is State.CLOSED for row in TRANSITIONS.values())
+    assert set(TRANSITIONS[State.CLOSED]) == {"close"}
+
+
+def test_only_a_connection_that_serves_can_be_detached_and_only_one_that_does_not_is_refused() -> None:
+    assert [state for state, row in TRANSITIONS.items() if "detach" in row] == [State.SERVING]
+    assert [state for state, row in TRANSITIONS.items() if "bad request" in row] == [State.IDLE, State.READING]
+
+
+def test_every_state_is_reached() -> None:
+    reached = {after for row in TRANSITIONS.values() for after in row.values()} | {State.IDLE}
+    assert reached == set(State)

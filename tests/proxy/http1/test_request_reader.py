@@ -16,7 +16,7 @@ from proxy.config import Limits
 from proxy.gateway.routing import Forward, Refuse, Table, Upgrade, decide
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.forwarded import ForwardedReader
-from proxy.http1.head_limits import HeadLimits
+from proxy.http1.head_checks import HeadLimits
 from proxy.http1.headers import Head, request_head
 from proxy.http1.request_reader import RequestReader
 from proxy.net.peer import Peer, Trusted

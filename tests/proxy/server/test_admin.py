@@ -16,7 +16,7 @@ from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.gateway.runtime import make_runtime
 from proxy.http1.chunked import ProtocolError
-from proxy.http1.head_limits import HeadLimits
+from proxy.http1.head_checks import HeadLimits
 from proxy.http1.headers import Head
 from proxy.http1.request_reader import RequestReader
 from proxy.net.client_limits import ClientLimits

@@ -18,7 +18,7 @@ from proxy.errors import (
     UpstreamLost,
 )
 from proxy.http1.response_reader import MAX_FIELDS, MAX_HEAD, Framing, Response
-from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.connection import IDEMPOTENT, SAFE, UpstreamConnection
 from proxy.upstream.upstream import Upstream
 from tests.proxy.origin import Script, answering, origin, read_head
 
@@ -487,3 +487,17 @@ async def test_an_upstream_that_answers_in_tls_is_told_and_is_not_waited_for() -
         assert (caught.value.status, caught.value.is_transient) == (502, False)
         assert "write https:// and not http:// in gateway.upstreams.dash." in caught.value.advice
         assert "write https://" in caught.value.detail
+
+
+# -- methods that may be sent again
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "CONNECT", "PURGE", "get", ""])
+def test_what_may_do_harm_when_it_comes_twice_or_is_not_known_is_never_sent_again(method: str) -> None:
+    assert method not in IDEMPOTENT
+    assert method not in SAFE
+
+
+def test_what_may_be_sent_again_later_may_be_sent_again_at_once() -> None:
+    assert SAFE < IDEMPOTENT
+    assert "PUT" in IDEMPOTENT - SAFE
