@@ -24,10 +24,10 @@ branch of the tree), so that one place can turn any of them into a response
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
+from enum import StrEnum
 
 
-class Outcome(Enum):
+class Outcome(StrEnum):
     """How an exchange ended; the word that the access log prints."""
 
     SERVED = "served"

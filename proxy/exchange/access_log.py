@@ -85,7 +85,7 @@ def text_line(exchange: Exchange) -> str:
     x = exchange
     way = f" -> {x.upstream} ({x.route})" if x.upstream else ""
     detail = f" [{_short('detail', x.detail)}]" if x.detail else ""
-    numbers = "" if x.ended is None else f" {x.duration * 1000:.1f}ms in={x.received} out={x.sent} {x.outcome.value}"
+    numbers = "" if x.ended is None else f" {x.duration * 1000:.1f}ms in={x.received} out={x.sent} {x.outcome}"
     event = by = ""
     if _is_websocket(x):
         event = f" {_event(x)}"
@@ -116,7 +116,7 @@ def json_line(exchange: Exchange) -> str:
     }
     if x.ended is not None:
         fields |= {
-            "outcome": x.outcome.value,
+            "outcome": x.outcome,
             "duration": round(x.duration, 6),
             "received": x.received,
             "sent": x.sent,

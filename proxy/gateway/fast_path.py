@@ -58,7 +58,7 @@ class FastPath:
         if connection.manager.is_leaving:
             return None
         runtime = self._runtime
-        target, host, fields = head.target, head.host, head.block.end_to_end
+        target, host, fields = head.target, head.block.host, head.block.end_to_end
         if runtime.auth_rules.apply_to(target, host, fields):
             return None
         if body and (most := runtime.settings.limits.body) is not None and len(body) > most:

@@ -142,7 +142,7 @@ class ForwardedReader:
 
     def read(self, head: Head, peer: Peer) -> OriginalRequest:
         """Read the head of a request. peer: of its connection. The result is remembered."""
-        host, forwarding = head.host, head.block.forwarding
+        host, forwarding = head.block.host, head.block.forwarding
         if forwarding and not is_trusted(peer.address, self._trusted):
             forwarding = ()
         if not forwarding and len(host) <= _LONGEST_HOST:

@@ -120,7 +120,13 @@ class RequestReader:
         """Return what has come of the body, and what comes after the request. Nothing may follow a ProtocolError."""
         position = 0
         if self.head is None:
-            position = self._read_head(data)
+            end = -1 if self._held or data.startswith(b"\r") else data.find(_HEAD_END)
+            if end < 0:
+                position = self._read_part_of_head(data)
+            else:  # a head that comes whole, as nearly all do
+                self.has_begun = True
+                self._take_head(data, end)
+                position = end + 4
             if self.is_whole:
                 return b"", data[position:]
         body: list[bytes] = []
@@ -130,15 +136,6 @@ class RequestReader:
         return body[0] if len(body) == 1 else b"".join(body), data[position:]
 
     # -- inside: each returns the position after what it has read
-
-    def _read_head(self, data: bytes) -> int:
-        """Read a head that comes whole, as nearly all do."""
-        end = -1 if self._held or data.startswith(b"\r") else data.find(_HEAD_END)
-        if end < 0:
-            return self._read_part_of_head(data)
-        self.has_begun = True
-        self._take_head(data, end)
-        return end + 4
 
     def _read_part_of_head(self, data: bytes) -> int:
         """Read the beginning of a head, or more of it, or its end."""

@@ -111,23 +111,25 @@ class ResponseReader:
     The cost grows with the bytes, not faster, however small the pieces are in which they come.
     """
 
+    # What an exchange of the fast path never writes: a reader is made for each exchange, and each attribute takes time.
+    _held: bytes | bytearray = b""  # of a head that is not complete yet
+    _checked = 0  # how much of it is known to be good
+    _size = _fields = 0  # bytes and fields of all heads
+    _framing = Framing.LENGTH
+    _chunks: ChunkReader | None = None
+    _persists = False
+    head: Response | None = None
+    leftover = b""
+    status = body_size = 0
+    _left = 0  # bytes of the body still to come, where its length is known
+    has_begun = is_complete = is_reusable = False
+
     def __init__(
         self, method: str, on_interim: Callable[[Response], None] = lambda _: None, *, may_switch: bool = False
     ) -> None:
         self._is_head = method == "HEAD"
         self._may_switch = may_switch
         self.on_interim = on_interim
-        self._held = bytearray()  # of a head that is not complete yet
-        self._checked = 0  # how much of it is known to be good
-        self._size = self._fields = 0  # bytes and fields of all heads
-        self._framing = Framing.LENGTH
-        self._left = 0  # bytes of the body still to come, where its length is known
-        self._chunks: ChunkReader | None = None
-        self._persists = False
-        self.head: Response | None = None
-        self.status = self.body_size = 0
-        self.leftover = b""
-        self.has_begun = self.is_complete = self.is_reusable = False
 
     def read_simple(self, data: bytes) -> bytes | None:
         """Return the beginning of a simple response as it goes to the client; None: nothing was read, ``feed`` it.
@@ -202,7 +204,7 @@ class ResponseReader:
             self._size += end + 4 - start
             self._take_head(bytes(held[start : end + 2]))
             start = searched = end + 4
-        self._held = bytearray()
+        self._held = b""
         if self.status == 101:
             self.leftover = bytes(held[start:])
             return b""

@@ -64,8 +64,6 @@ class UpstreamConnection(UpstreamTransport):
         """Of the exchange under way; None while it is idle."""
         self.idle_since = 0.0
         self.is_reused = False
-        self.is_counted = False
-        """Whether it is one of those in flight; its upstream's to write."""
 
     # -- the exchange
 

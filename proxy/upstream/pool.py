@@ -40,7 +40,7 @@ class Pool:
 
     def keep(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next exchange, or close it unless one may follow."""
-        if not connection.is_reusable or len(self._idle) >= MAX_IDLE or not self._idle_timeout:
+        if not connection.is_reusable:
             connection.abort()
             return
         connection.rest()
@@ -60,7 +60,7 @@ class Pool:
     # -- inside
 
     def _add(self, connection: UpstreamConnection) -> None:
-        if not self._idle_timeout:  # closed meanwhile
+        if len(self._idle) >= MAX_IDLE or not self._idle_timeout:
             connection.abort()
             return
         self._idle.append(connection)

@@ -24,11 +24,15 @@ class RequestQueue:
 
     name: of the upstream, for messages. in_flight: how many requests it is given at the same time. None: no limit.
     waiting: how many may wait.
+
+    ``try_acquire`` takes a slot if one is free and nothing waits for it, and tells whether; ``release`` gives it to the
+    next that waits, or back.
     """
 
     def __init__(self, name: str, *, in_flight: int | None, waiting: int) -> None:
         self._name = name
         self._slots = ConcurrencyLimit(in_flight)
+        self.try_acquire, self.release = self._slots.try_acquire, self._slots.release
         self._for_check: Waiters = {}
         self._for_return: Waiters = {}
         self._timer: asyncio.TimerHandle | None = None  # for the next batch of those that wait for its return
@@ -57,10 +61,6 @@ class RequestQueue:
 
     # -- a slot
 
-    def try_acquire(self) -> bool:
-        """Take a slot if one is free and nothing waits for it; tell whether."""
-        return self._slots.try_acquire()
-
     async def acquire(self, timeout: float) -> None:
         """Take a slot, after those that came before. ``release`` gives it back.
 
@@ -74,10 +74,6 @@ class RequestQueue:
             await self._slots.acquire(timeout)
         except TimeoutError:
             raise self._full(f"could take no other request within {timeout:g} s") from None
-
-    def release(self) -> None:
-        """Give a slot to the next that waits, or back."""
-        self._slots.release()
 
     # -- an upstream that is unreachable
 

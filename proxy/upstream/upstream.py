@@ -194,13 +194,11 @@ class Upstream:
             )
 
     def _count(self, connection: UpstreamConnection) -> None:
-        connection.is_counted = True
         self._in_use.add(connection)
         self._dead_peers.start()
 
     def _uncount(self, connection: UpstreamConnection) -> None:
-        if connection.is_counted:
-            connection.is_counted = False
+        if connection in self._in_use:
             self._in_use.discard(connection)
             if self._is_closed and not self._in_use:
                 self._dead_peers.stop()
