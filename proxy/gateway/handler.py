@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 from proxy.access.forward_auth import Allowed, Denied
@@ -66,6 +67,7 @@ class Gateway:
     ) -> None:
         settings, limits = runtime.settings, limits or ClientLimits()
         self._runtime = runtime
+        self._limits = limits
         self._recorder = Recorder(lifecycle, observe)
         self._completion = Completion(self._recorder)
         self.uploads = Uploads()
@@ -105,7 +107,7 @@ class Gateway:
     def lease_buffer(self, address: str, size: int) -> Lease | None:
         """Count bytes that wait on a client's connection; None when they exceed the limit: the connection is to be
         cut."""
-        return self.websockets.lease_buffer(self._runtime.settings, address, size)
+        return self._limits.lease_buffer(address, size, self._runtime.settings, time.monotonic())
 
     @property
     def runtime(self) -> Runtime:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from proxy.config import Limits, Settings
+from proxy.config import Limits
 from proxy.errors import Outcome, Stopping
 from proxy.exchange.leases import Leases
 from proxy.gateway.forward import OutgoingRequest, relay
@@ -17,16 +17,15 @@ from proxy.gateway.routing import Upgrade
 from proxy.http1.client_stream import SentResponse
 from proxy.http1.headers import Fields, request_head, upgrade_response_head
 from proxy.http1.response_reader import Response
-from proxy.net.client_limits import Admitted, ClientLimits, Lease, Rejected, Slot
-from proxy.net.peer import is_trusted
-from proxy.net.timers import IdleTunnels, SlowReaders
+from proxy.net.client_limits import ClientLimits, Lease, Rejected, Slot
+from proxy.net.timers import SlowReaders
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.retry import retry
 from proxy.websocket.frames import CloseCode
 from proxy.websocket.handoff import Handoff
 from proxy.websocket.handshake import forward_handshake
 from proxy.websocket.leg import Leg
-from proxy.websocket.tunnel import Tunnel
+from proxy.websocket.tunnel import IdleTunnels, Tunnel
 from ws_service.net.dead_peers import DeadPeers
 
 logger = logging.getLogger("proxy")
@@ -65,7 +64,7 @@ class _TunnelExchange:
 
     def lease_buffer(self, size: int) -> Lease | None:
         """Count bytes that wait for a slow side, by the settings that the exchange began with."""
-        return self._owner.lease_buffer(self._settings, self._exchange.client, size)
+        return self._owner.limits.lease_buffer(self._exchange.client, size, self._settings, time.monotonic())
 
     def tunnel_ended(self, tunnel: Tunnel) -> None:
         """Close the record, unless the tunnel could not be opened: then its exchange has ended with that."""
@@ -86,7 +85,7 @@ class WebSockets:
 
     def __init__(self, recorder: Recorder, limits: ClientLimits, handoff: Handoff) -> None:
         self.recorder = recorder
-        self._limits = limits
+        self.limits = limits
         self._handoff = handoff
         self._tunnels: dict[Tunnel, None] = {}  # oldest first
         self._idle_tunnels = IdleTunnels(lambda: self._tunnels)
@@ -95,8 +94,10 @@ class WebSockets:
 
     async def admit(self, address: str, limits: Limits, leases: Leases) -> Slot:
         """Count a WebSocket when its handshake begins; delay it if its client is too fast. Raises TooMany."""
-        verdict = _logged(self._limits.websocket(address, limits, time.monotonic()))
+        verdict = self.limits.websocket(address, limits, time.monotonic())
         if isinstance(verdict, Rejected):
+            if verdict.notice:
+                logger.warning("%s", verdict.notice)
             raise verdict.error
         leases.keep(verdict.slot)
         if verdict.delay:
@@ -117,13 +118,6 @@ class WebSockets:
         client, exchange, upstream, _ = handshake.request
         with upstream.lent(connection):
             return await relay(client, connection, response, exchange)
-
-    def lease_buffer(self, settings: Settings, address: str, size: int) -> Lease | None:
-        """Count bytes that wait on a client's connection; None when they exceed the limit: the connection is to be
-        cut."""
-        most = None if is_trusted(address, settings.trusted_proxies) else settings.limits.buffered_per_client
-        verdict = _logged(self._limits.buffer(address, size, most, time.monotonic()))
-        return None if isinstance(verdict, Rejected) else verdict.slot
 
     @property
     def tunnels(self) -> list[Tunnel]:
@@ -246,10 +240,3 @@ class WebSockets:
     def _legs(self) -> Iterator[Leg]:
         for tunnel in self._tunnels:
             yield from tunnel.legs
-
-
-def _logged(verdict: Admitted | Rejected) -> Admitted | Rejected:
-    """Write the line that a rejection has for the log, if any; return the verdict."""
-    if isinstance(verdict, Rejected) and verdict.notice:
-        logger.warning("%s", verdict.notice)
-    return verdict

@@ -9,16 +9,20 @@ A client without anything is removed from the counts.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from proxy.config import Limits
+from proxy.config import Limits, Settings
 from proxy.errors import TooMany
+from proxy.net.peer import is_trusted
 from proxy.net.rate_limit import MAX_DELAY, RateLimit
 from ws_service.net.client_key import client_key as client_key  # the service counts by the same keys
+
+logger = logging.getLogger("proxy")
 
 _RETRY = 5
 """Retry-After, in seconds, for a client at a limit; it cannot be known when one of its connections ends."""
@@ -148,18 +152,21 @@ class ClientLimits:
         error = TooMany("Your address has as many connections here as one client may have.", retry_after=_RETRY)
         return self._reject(error, key, "connections_per_client", f"{what}, and gets no more", now)
 
-    def buffer(self, address: str, size: int, most: int | None, now: float) -> Admitted | Rejected:
-        """Decide whether so many bytes may wait on a stuck connection of a client, and count them.
+    def lease_buffer(self, address: str, size: int, settings: Settings, now: float) -> Lease | None:
+        """Count bytes that wait on a stuck connection of a client; None when they exceed the limit: it is to be cut.
 
-        address: of the client. most: ``buffered_per_client``; None for no limit. now: seconds of a monotonic clock.
+        address: of the client. settings: with ``limits.buffered_per_client``, and the trusted proxies, which have no
+        limit. now: seconds of a monotonic clock.
         """
-        key = client_key(address)
-        if most is None or self.buffered.of(key) + size <= most:
-            return Admitted(Slot(self.buffered, key, size))
-        what = f"{self.buffered.of(key)} bytes wait on connections of {key} that are not read, and {size} more would"
-        error = TooMany("More bytes wait for your address than one client may have.", detail=what, retry_after=_RETRY)
-        notice = f"{what} exceed gateway.limits.buffered_per_client ({most}); such a connection is cut"
-        return self._reject(error, key, "buffered_per_client", notice, now)
+        key, most = client_key(address), settings.limits.buffered_per_client
+        waits = self.buffered.of(key)
+        if most is None or waits + size <= most or is_trusted(address, settings.trusted_proxies):
+            return Slot(self.buffered, key, size)
+        what = f"{waits} bytes wait on connections of {key} that are not read, and {size} more would exceed"
+        notice = f"{what} gateway.limits.buffered_per_client ({most}); such a connection is cut"
+        if notice := self._notice(key, "buffered_per_client", notice, now):
+            logger.warning("%s", notice)
+        return None
 
     def websocket(self, address: str, limits: Limits, now: float) -> Admitted | Rejected:
         """Decide on a WebSocket handshake, and count the WebSocket that it may become.
@@ -191,10 +198,13 @@ class ClientLimits:
         return Admitted(Slot(self.websockets, key), delay)
 
     def _reject(self, error: TooMany, key: str, setting: str, notice: str, now: float) -> Rejected:
-        """Return a rejection. Its line for the log is left out where it was logged lately, or too many were."""
+        return Rejected(error, self._notice(key, setting, notice, now))
+
+    def _notice(self, key: str, setting: str, notice: str, now: float) -> str:
+        """Return a line for the log; empty where it was logged lately, or too many were."""
         while self._notices and now - next(iter(self._notices.values())) >= _QUIET:
             self._notices.popitem(last=False)
         if (key, setting) in self._notices or len(self._notices) >= _NOTICES:
-            return Rejected(error, "")
+            return ""
         self._notices[key, setting] = now
-        return Rejected(error, f"{notice}; if it is a proxy, name it in gateway.trusted_proxies")
+        return f"{notice}; if it is a proxy, name it in gateway.trusted_proxies"

@@ -1,7 +1,7 @@
 """Timeouts, found by a periodic sweep over all items: no timer is set or cancelled for one of them.
 
 ``Deadlines`` calls a function for each item that has not ended in time. ``SlowReaders`` ends clients that take next to
-nothing of what waits for them, ``IdleTunnels`` closes tunnels through which nothing passes.
+nothing of what waits for them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def waits(transport: asyncio.Transport) -> int:
     return held if transport.get_extra_info("sslcontext") is None else 4 * held
 
 
-def _period(timeout: float) -> float:
+def sweep_period(timeout: float) -> float:
+    """Return the seconds between two sweeps for a timeout."""
     return max(timeout / SWEEPS, _SHORTEST)
 
 
@@ -67,7 +68,7 @@ class Deadlines(Generic[T]):
         self._until[one] = time.monotonic() + seconds
         if seconds < self._shortest:
             self._shortest = seconds
-            self._sweep.start(min(1.0, _period(seconds)))
+            self._sweep.start(min(1.0, sweep_period(seconds)))
 
     def end(self, one: T) -> None:
         """Forget an item, if it has begun at all."""
@@ -116,7 +117,7 @@ class SlowReaders:
 
     def start(self, timeout: float) -> None:
         """Sweep from here on, while there are readers. timeout: the shortest that a reader may have now, in seconds."""
-        self._sweep.start(_period(timeout))
+        self._sweep.start(sweep_period(timeout))
 
     def _pass(self, period: float) -> Pass:
         readers = list(self._readers())
@@ -135,34 +136,4 @@ class SlowReaders:
                 standing[reader] = had, stood + period
             yield
         self._standing = standing
-        return _period(min(reader.timeout for reader in readers)) if readers else None
-
-
-class Tunnel(Protocol):
-    """A tunnel that may be idle."""
-
-    @property
-    def idle_timeout(self) -> float:
-        """How many seconds without a byte in either direction it may be open; what it began with."""
-
-    def check_idle(self, period: float) -> None:
-        """Close, if it has been idle for too long. period: seconds since this was called before."""
-
-
-class IdleTunnels:
-    """Closes tunnels without a byte in either direction. tunnels: called at each sweep, returns what is to be swept."""
-
-    def __init__(self, tunnels: Callable[[], Iterable[Tunnel]]) -> None:
-        self._tunnels = tunnels
-        self._sweep = PeriodicSweep(self._pass)
-
-    def start(self, timeout: float) -> None:
-        """Sweep from here on, while there are tunnels. timeout: the shortest that one may have now, in seconds."""
-        self._sweep.start(_period(timeout))
-
-    def _pass(self, period: float) -> Pass:
-        tunnels = list(self._tunnels())
-        for tunnel in tunnels:
-            tunnel.check_idle(period)
-            yield
-        return _period(min(tunnel.idle_timeout for tunnel in tunnels)) if tunnels else None
+        return sweep_period(min(reader.timeout for reader in readers)) if readers else None

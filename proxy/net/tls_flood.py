@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import struct
 import sys
 from collections.abc import Callable
 
 from ws_service.logs.limited_log import LimitedLog
 from ws_service.net.periodic_sweep import Pass, PeriodicSweep
+from ws_service.net.tcp_info import RECEIVED, tcp_info
 
 logger = logging.getLogger("proxy")
 
@@ -73,15 +72,6 @@ class TlsFloods:
 
 
 def bytes_on_the_wire(transport: asyncio.Transport) -> int | None:
-    """Return how many bytes the kernel has received on a connection; None where it is not known (tcp(7), TCP_INFO)."""
-    sock = transport.get_extra_info("socket")
-    if sys.platform != "linux" or sock is None or sock.family == socket.AF_UNIX:
-        return None
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 136)
-    except OSError:  # it has ended meanwhile
-        return None
-    if len(info) < 136:  # Linux before 4.1
-        return None
-    received: int = struct.unpack_from("=Q", info, 128)[0]
-    return received
+    """Return how many bytes the kernel has received on a connection; None where it is not known."""
+    info = tcp_info(transport.get_extra_info("socket"), RECEIVED + 8)
+    return None if info is None else int.from_bytes(info[RECEIVED:], sys.byteorder)

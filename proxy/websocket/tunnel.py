@@ -7,16 +7,18 @@ frames as they pass (headers only) so that it can write a close frame between tw
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Protocol
 
 from proxy.errors import Outcome
 from proxy.net.client_limits import Lease
 from proxy.net.read_after_reset import half_close, read_after_reset
-from proxy.net.timers import is_over
+from proxy.net.timers import is_over, sweep_period
 from proxy.websocket.closing import Discarder, FrameFinisher, StallTimeout
 from proxy.websocket.frames import CloseCode, close_frame
 from proxy.websocket.leg import Leg
+from ws_service.net.periodic_sweep import Pass, PeriodicSweep
 
 
 class State(Enum):
@@ -305,3 +307,22 @@ class Tunnel:
         self._owner.tunnel_ended(self)
         for leg in self.legs:
             leg.unlink()
+
+
+class IdleTunnels:
+    """Closes tunnels without a byte in either direction. tunnels: called at each sweep, returns what is to be swept."""
+
+    def __init__(self, tunnels: Callable[[], Iterable[Tunnel]]) -> None:
+        self._tunnels = tunnels
+        self._sweep = PeriodicSweep(self._pass)
+
+    def start(self, timeout: float) -> None:
+        """Sweep from here on, while there are tunnels. timeout: the shortest that one may have now, in seconds."""
+        self._sweep.start(sweep_period(timeout))
+
+    def _pass(self, period: float) -> Pass:
+        tunnels = list(self._tunnels())
+        for tunnel in tunnels:
+            tunnel.check_idle(period)
+            yield
+        return sweep_period(min(tunnel.idle_timeout for tunnel in tunnels)) if tunnels else None

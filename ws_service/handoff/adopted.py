@@ -14,7 +14,6 @@ import asyncio
 import logging
 import socket
 import struct
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -23,6 +22,7 @@ import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ws_service.handoff import protocol as wire
+from ws_service.net.tcp_info import RECEIVED, SENT, UNSENT, tcp_info
 from ws_service.websocket.connection import Connection
 from ws_service.websocket.library import lent_state, library_class
 from ws_service.websocket.resources import Resources
@@ -155,20 +155,15 @@ _CLOSE_WAIT = 8
 def _counts(sock: socket.socket) -> tuple[int, int] | None:
     """Return the bytes that the kernel has received and been given for sending; None where it does not tell.
 
-    From TCP_INFO (tcp(7), linux/tcp.h), so that counting costs nothing per message. The kernel still answers in
+    From TCP_INFO, so that counting costs nothing per message. The kernel still answers in
     ``connection_lost``, after a reset too.
     """
-    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
+    info = tcp_info(sock, SENT + 16)
+    if info is None:
         return None
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-    except OSError:
-        return None
-    if len(info) < 216:  # Linux before 4.19
-        return None
-    (received,) = struct.unpack_from("=Q", info, 128)
-    (unsent,) = struct.unpack_from("=I", info, 144)
-    sent, repeated = struct.unpack_from("=QQ", info, 200)
+    (received,) = struct.unpack_from("=Q", info, RECEIVED)
+    (unsent,) = struct.unpack_from("=I", info, UNSENT)
+    sent, repeated = struct.unpack_from("=QQ", info, SENT)
     return received - (info[0] == _CLOSE_WAIT), sent - repeated + unsent  # the kernel counts a FIN as a byte
 
 

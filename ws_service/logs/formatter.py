@@ -46,7 +46,7 @@ def escaped(text: str) -> str:
 
 def shortened(text: str, most: int) -> str:
     """Return at most ``most`` characters of a text, and after them how many there were, if there were more."""
-    return text if len(text) <= most else f"{text[:most]}...({len(text)} bytes)"
+    return text if len(text) <= most else f"{text[:most]}...({len(text)} characters)"
 
 
 def shown(value: object, most: int = 60) -> str:

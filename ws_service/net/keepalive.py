@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import sys
 from contextlib import suppress
+
+from ws_service.net.tcp_info import IN_FLIGHT, LAST_RECEIVED, tcp_info
 
 IDLE, INTERVAL, COUNT = 15, 8, 3
 """Seconds, seconds, count: an idle peer is probed after 15 s, and every 8 s after that; it has vanished when three
@@ -31,9 +32,6 @@ _OPTIONS = tuple(
     for name, value in (("TCP_KEEPIDLE", IDLE), ("TCP_KEEPINTVL", INTERVAL), ("TCP_KEEPCNT", COUNT))
     if hasattr(socket, name)  # macOS spells one of them differently, and has sane defaults
 )
-
-_INFO = 64
-"""Bytes of TCP_INFO that are read (linux/tcp.h, struct tcp_info)."""
 
 
 def keep_alive(lent: socket.socket | None) -> None:
@@ -58,25 +56,14 @@ def keep_alive(lent: socket.socket | None) -> None:
 def has_vanished(transport: asyncio.BaseTransport) -> bool | None:
     """Tell whether a peer acknowledges nothing any more; None: no data is in flight to it.
 
-    False also where the system does not tell; then keep-alive and the other timeouts remain.
+    None also where the system does not tell; then keep-alive and the other timeouts remain.
     """
-    lent = transport.get_extra_info("socket")
-    if sys.platform != "linux" or lent is None or lent.family == socket.AF_UNIX:
+    info = tcp_info(transport.get_extra_info("socket"), LAST_RECEIVED + 8)
+    if info is None:
         return None
-    sock = None
-    try:
-        sock = socket.socket(lent.family, lent.type, lent.proto, fileno=lent.fileno())
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO)
-    except (OSError, ValueError):  # it has ended meanwhile
-        return None
-    finally:
-        if sock is not None:
-            sock.detach()
-    if len(info) < _INFO:
-        return False
     again, probes = info[2], info[3]
-    (on_its_way,) = struct.unpack_from("=I", info, 24)
-    data, answer = struct.unpack_from("=II", info, 52)  # milliseconds since the last of each
+    (on_its_way,) = struct.unpack_from("=I", info, IN_FLIGHT)
+    data, answer = struct.unpack_from("=II", info, LAST_RECEIVED)
     if not (on_its_way or again or probes):
         return None
     return max(again, probes) >= UNANSWERED and min(data, answer) >= SILENCE * 1000

@@ -220,7 +220,7 @@ def test_a_secret_is_hidden_wherever_a_target_may_hold_one(target: str, shown: s
 
 def test_of_a_long_target_the_beginning_is_written_and_how_long_it_was() -> None:
     line = json.loads(json_line(exchange(target="/" + "a" * 9_999)))["target"]
-    assert line == "/" + "a" * 2047 + "...(10000 bytes)"
+    assert line == "/" + "a" * 2047 + "...(10000 characters)"
     assert len(text_line(exchange(target="/" + "a" * 16_000, method="M" * 9000, detail="d" * 9000))) < 4000
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from proxy.config import Limits
-from proxy.net.client_limits import Admitted, ClientCounter, ClientLimits, Rejected, Slot, client_key
+from proxy.config import Limits, Settings
+from proxy.net.client_limits import Admitted, ClientCounter, ClientLimits, Lease, Rejected, Slot, client_key
 
 NO_LIMITS = Limits(connections_per_client=None, websockets_per_client=None, handshakes_per_second=None)
 
@@ -69,23 +70,29 @@ def test_a_handshake_that_is_refused_for_its_number_is_not_charged() -> None:
     assert admitted(client_limits.websocket("203.0.113.7", few, 1.0)).delay == 0
 
 
-def test_bytes_that_wait_are_counted_for_their_client_until_they_are_taken() -> None:
+def test_bytes_that_wait_are_counted_for_their_client_until_they_are_taken(caplog: pytest.LogCaptureFixture) -> None:
     client_limits = ClientLimits()
-    first = admitted(client_limits.buffer("203.0.113.7", 60, 100, 0.0)).slot
+    trusted = (ip_network("203.0.113.9"),)
+    update = {"limits": limits(buffered_per_client=100), "trusted_proxies": trusted}
+    narrow = Settings().model_copy(update=update)
+
+    def lease(address: str, size: int, now: float = 0.0) -> Lease | None:
+        return client_limits.lease_buffer(address, size, narrow, now)
+
+    leases = [lease("203.0.113.7", 60)]
     assert client_limits.buffered.of("203.0.113.7") == 60
-    refused = rejected(client_limits.buffer("203.0.113.7", 41, 100, 0.0))
-    assert "60 bytes wait" in refused.notice
-    assert "gateway.limits.buffered_per_client (100)" in refused.notice
-    assert rejected(client_limits.buffer("203.0.113.7", 41, 100, 1.0)).notice == "", "once a minute"
-    second = admitted(client_limits.buffer("203.0.113.7", 40, 100, 0.0)).slot
-    admitted(client_limits.buffer("203.0.113.8", 100, 100, 0.0)).slot.release()
-    admitted(client_limits.buffer("203.0.113.7", 1000, None, 0.0)).slot.release()
-    nothing = [admitted(client_limits.buffer("203.0.113.9", 0, 100, 0.0)).slot for _ in range(2)]
-    for slot in nothing:
-        slot.release()  # the first one must not take the client away from the second
-    first.release()
-    first.release()
-    second.release()
+    assert lease("203.0.113.7", 41) is None
+    assert "60 bytes wait" in caplog.text
+    assert "gateway.limits.buffered_per_client (100)" in caplog.text
+    assert lease("203.0.113.7", 41, 1.0) is None
+    assert len(caplog.records) == 1, "once a minute"
+    leases.append(lease("203.0.113.7", 40))
+    leases.append(lease("203.0.113.8", 100))
+    leases.append(lease("203.0.113.9", 1000))
+    leases += [lease("203.0.113.10", 0) for _ in range(2)]
+    for each in (*leases[-2:], *leases):  # the first one must not take the client away from the second
+        assert each is not None
+        each.release()
     assert (client_limits.buffered.total, client_limits.buffered.clients) == (0, 0)
 
 

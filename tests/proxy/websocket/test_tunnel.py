@@ -9,10 +9,9 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from proxy.errors import Outcome
-from proxy.net.timers import IdleTunnels
 from proxy.websocket.frames import close_frame
 from proxy.websocket.leg import Leg
-from proxy.websocket.tunnel import State, Tunnel
+from proxy.websocket.tunnel import IdleTunnels, State, Tunnel
 from tests.proxy.websocket.tunnels import CLOSE, HELLO, MASKED_CLOSE, MASKED_HELLO, Rig, on_uvloop, rig
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from proxy.net.client_limits import Admitted, ClientCounter, ClientLimits, Lease
-from proxy.net.timers import IdleTunnels
+from proxy.config import Limits, Settings
+from proxy.net.client_limits import ClientCounter, ClientLimits, Lease
 from proxy.websocket.frames import close_frame
-from proxy.websocket.tunnel import Tunnel
+from proxy.websocket.tunnel import IdleTunnels, Tunnel
 
 HELLO = b"\x81\x02hi"  # a whole text frame of a server
 MASKED_HELLO = b"\x81\x82\0\0\0\0hi"
@@ -101,13 +101,13 @@ async def rig(
     calls = []
 
     admission = ClientLimits()
+    settings = Settings().model_copy(update={"limits": Limits().model_copy(update={"buffered_per_client": most})})
 
     class Owner:
         """The exchange."""
 
         def lease_buffer(self, size: int) -> Lease | None:
-            verdict = admission.buffer("192.0.2.1", size, most, 0.0)
-            return verdict.slot if isinstance(verdict, Admitted) else None
+            return admission.lease_buffer("192.0.2.1", size, settings, 0.0)
 
         def tunnel_ended(self, tunnel: Tunnel) -> None:
             calls.append(tunnel)

@@ -54,7 +54,7 @@ def test_a_message_is_one_line_however_it_was_put_together() -> None:
 
 def test_what_is_long_is_cut_and_says_so() -> None:
     assert shortened("abc", 3) == "abc"
-    assert shortened("abcd", 3) == "abc...(4 bytes)"
+    assert shortened("abcd", 3) == "abc...(4 characters)"
     assert len(written(record("%s", "a" * 100_000))[0]) < 10_000
     assert len(written(record("%s", "\n" * 100_000))[0]) < 40_000
 
