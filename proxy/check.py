@@ -28,6 +28,7 @@ from ws_service.config.file import ConfigFile, Reading, Section
 from ws_service.config.sections import DASH_LISTEN
 from ws_service.errors import Mistake
 from ws_service.hosting.import_check import problem
+from ws_service.hub.keys import key_problem
 from ws_service.net.folders import socket_problem
 
 
@@ -143,6 +144,8 @@ def _objections(settings: BaseModel, folder: Path) -> Iterator[Objection]:
         yield from _listening(("listen",), settings.listen, folder)
         if settings.handoff != "off" and (what := socket_problem(folder / settings.handoff)):
             yield ("handoff",), what
+        if settings.has_hub and (what := key_problem(folder / settings.hub.key)):
+            yield ("hub", "key"), what
         if settings.app is not None and (what := problem(settings.app, folder)):
             yield ("app",), what
     elif isinstance(settings, DashApp):
@@ -156,7 +159,7 @@ def _warnings(settings: BaseModel) -> Iterator[Objection]:
             host = None if url.startswith("unix:") else urlsplit(url).hostname
             if host and (what := _unknown(host)):
                 yield ("upstreams", key), f"{host} {what}; until it can, requests wait and then fail"
-    elif isinstance(settings, service.Settings) and settings.app is None:
+    elif isinstance(settings, service.Settings) and settings.app is None and not settings.has_hub:
         yield ("app",), "is not named, so every WebSocket handshake is refused; write module:attribute"
 
 

@@ -32,6 +32,7 @@ from ws_service.logs.service_log import service_log
 from ws_service.net.descriptors import raise_descriptor_limit
 from ws_service.publish_command import publish
 from ws_service.reload import Reload
+from ws_service.token_command import token
 
 log = logging.getLogger("ws_service")
 
@@ -68,6 +69,7 @@ def main(path: Path | None, which: str | None) -> None:
 
 
 main.add_command(publish)
+main.add_command(token)
 
 
 def _place(file: ConfigFile | None) -> str:

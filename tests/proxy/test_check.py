@@ -88,6 +88,7 @@ def test_every_mistake_of_every_section_is_told_in_one_go(look: Look, tmp_path: 
 
 def test_what_follows_from_another_mistake_is_not_told(look: Look) -> None:
     text = "gateway:\n  upstreams: {ws: 'http://127.0.0.1:9999'}\nws_service:\n  app: null\n  %s: 127.0.0.1:9999\n"
+    text += "  hub: {enabled: false}\n"
     told = "is not named, so every WebSocket handshake is refused; write module:attribute"
     warning = f"4:3: ws_service.app: warning: {told}"
     assert look(text % "listne") == ["5:3: ws_service.listne: is not a setting; did you mean listen?", warning]
@@ -124,6 +125,16 @@ def test_addresses_and_folders_that_cannot_be_had_are_mistakes(
     assert found.startswith(f"2:3: {section}.{setting}: ")
     assert sentence in found
     assert "warning" not in found
+
+
+def test_a_key_of_the_hub_that_cannot_be_had_is_a_mistake(look: Look, tmp_path: Path) -> None:
+    (tmp_path / "open.key").write_text("k" * 64)
+    (tmp_path / "open.key").chmod(0o644)
+    (found,) = look("ws_service:\n  hub: {key: open.key}\n")
+    assert found.startswith("2:9: ws_service.hub.key: the hub has no key") and "chmod 600" in found
+    assert "open.key" not in str(look("ws_service:\n  hub: {key: open.key, enabled: false}\n"))
+    assert look("ws_service:\n  hub: {key: new/hub.key}\n") == []
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_upstream_that_cannot_be_looked_up_is_a_warning(look: Look) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ws_service.errors import KeyFileError
-from ws_service.net.folders import make_folder
+from ws_service.net.folders import folder_problem, make_folder
 
 KEY_VARIABLE = "DASH_WS_HUB_KEY"
 PREVIOUS_VARIABLE = "DASH_WS_HUB_PREVIOUS_KEY"
@@ -69,6 +69,17 @@ def load_keys(path: Path, env: Mapping[str, str] = os.environ) -> Keys:
     except OSError as error:
         reason = error.strerror or str(error)
         raise KeyFileError(f"the hub has no key: {path}: {reason}; or set {KEY_VARIABLE}") from None
+
+
+def key_problem(path: Path, env: Mapping[str, str] = os.environ) -> str | None:
+    """Say why there can be no key; None where there can. Nothing is made. The arguments are those of ``load_keys``."""
+    if not env.get(KEY_VARIABLE) and not path.exists() and not path.is_symlink():
+        return folder_problem(path.parent)
+    try:
+        load_keys(path, env)
+    except KeyFileError as error:
+        return str(error)
+    return None
 
 
 def _derived(key: str, purpose: bytes) -> str:

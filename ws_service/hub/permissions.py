@@ -56,7 +56,7 @@ class Permissions:
         if is_subscribed:
             is_allowed = allowed in (Allowed.SIGNED, Allowed.ANYONE) or (allowed is Allowed.USERS and bool(user))
         else:
-            is_allowed = _is_within(topic, user) and (
+            is_allowed = is_within(topic, user) and (
                 allowed is Allowed.ANYONE or (allowed is Allowed.USERS and bool(user))
             )
         return None if is_allowed else PERMISSION_DENIED
@@ -65,7 +65,7 @@ class Permissions:
         """Tell whether a user may read a topic without a token."""
         allowed = self._namespaces.of(topic).subscribe
         if users_of(topic) is not None:
-            return _is_within(topic, user)
+            return is_within(topic, user)
         return allowed is Allowed.ANYONE or (allowed is Allowed.USERS and bool(user))
 
 
@@ -73,10 +73,10 @@ def _is_for(said: SubscriptionToken, topic: str, user: str) -> bool:
     """Tell whether a token lets a user read a topic; one without a user may be used by any."""
     if said.topic != topic or (said.user and user and said.user != user):
         return False
-    return _is_within(topic, user or said.user)
+    return is_within(topic, user or said.user)
 
 
-def _is_within(topic: str, user: str) -> bool:
+def is_within(topic: str, user: str) -> bool:
     """Tell whether a topic is for all users, or for this one too. The empty name is no user's."""
     users = users_of(topic)
     return users is None or (bool(user) and user in users)

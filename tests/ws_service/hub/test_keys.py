@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ws_service.errors import KeyFileError
-from ws_service.hub.keys import KEY_VARIABLE, PREVIOUS_VARIABLE, Keys, load_keys
+from ws_service.hub.keys import KEY_VARIABLE, PREVIOUS_VARIABLE, Keys, key_problem, load_keys
 
 KEY = "k" * 64
 
@@ -168,3 +168,18 @@ def test_the_keys_of_the_api_are_derived_from_both_and_are_neither() -> None:
 
 def test_a_key_is_not_shown() -> None:
     assert KEY not in repr(Keys(KEY, KEY))
+
+
+def test_what_keeps_a_key_from_being_made_or_read_is_told_and_nothing_is_made(tmp_path: Path) -> None:
+    assert key_problem(tmp_path / "run" / "hub.key", {}) is None
+    assert list(tmp_path.iterdir()) == []
+    path = tmp_path / "hub.key"
+    path.write_text(KEY)
+    path.chmod(0o644)
+    assert "chmod 600" in (key_problem(path, {}) or "")
+    assert key_problem(path, {KEY_VARIABLE: KEY}) is None
+    assert KEY_VARIABLE in (key_problem(path, {KEY_VARIABLE: "short"}) or "")
+    (tmp_path / "link").symlink_to("nowhere")
+    assert "symbolic link" in (key_problem(tmp_path / "link", {}) or "")
+    tmp_path.chmod(0o777)
+    assert "chmod go-w" in (key_problem(tmp_path / "run" / "hub.key", {}) or "")
