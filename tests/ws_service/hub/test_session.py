@@ -189,6 +189,13 @@ def test_empty_messages_are_counted_too() -> None:
     assert play.ends() == [] and play.send(b"\n").ends() == [3013]
 
 
+def test_large_messages_count_as_several() -> None:
+    play = Play().connected()
+    for _ in range(62):
+        assert play.send(b" " * 131_072 + b"{}").ends() == []
+    assert play.send(b" " * 131_072 + b"{}").ends() == [3013]
+
+
 def test_errors_are_counted() -> None:
     play = Play(Limits(errors=10)).connected()
     play.say(*[subscribe(number, "secret") for number in range(2, 12)])
@@ -218,6 +225,13 @@ def test_pings_and_their_deadline() -> None:
     assert play.say({}).tick(now=20.5).ends() == []
     assert play.tick(now=37.5).heard() == [{}]
     assert play.tick(now=45.5).ends() == [3012]
+
+
+def test_a_pong_that_is_not_read_is_not_missed() -> None:
+    play = Play().connected().tick(now=12.5).say(subscribe(2, "a"))
+    play.say(*[{"id": number, "unsubscribe": {"channel": "b"}} for number in range(3, 103)])
+    assert PauseReading() in play.take() and play.tick(now=30).ends() == []
+    assert play.done(found()).say({}).tick(now=36).ends() == []
 
 
 def test_what_only_receives_is_told_of_no_pings() -> None:
