@@ -32,6 +32,7 @@ class Api:
     requests: list[dict[str, Any]] = field(default_factory=list)
     heads: list[bytes] = field(default_factory=list)
     connections: int = 0
+    arrived: threading.Event = field(default_factory=threading.Event)
     closed: threading.Event = field(default_factory=threading.Event)
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -55,6 +56,7 @@ class Api:
         self.heads.append(head)
         size = next(int(line[15:]) for line in head.lower().splitlines() if line.startswith(b"content-length:"))
         self.requests.append(json.loads(file.read(size)))
+        self.arrived.set()
         if self.is_closing_before_the_answer:
             self.is_closing_before_the_answer = False
             return False
