@@ -26,8 +26,9 @@ from ws_service.command_line import (
 )
 from ws_service.config.file import ConfigFile
 from ws_service.config.settings import NAME, Settings, load_settings
-from ws_service.errors import AppError, ListenError
+from ws_service.errors import AppError, KeyFileError, ListenError
 from ws_service.hosting.loader import explain
+from ws_service.hub.assembly import assemble
 from ws_service.logs.service_log import service_log
 from ws_service.net.descriptors import raise_descriptor_limit
 from ws_service.publish_command import publish
@@ -64,6 +65,8 @@ def main(path: Path | None, which: str | None) -> None:
         fail(f"dash-ws-service: {error}", CANNOT_LISTEN)
     except AppError as error:
         fail(explain(error), MISTAKE)
+    except KeyFileError as error:
+        fail(f"dash-ws-service: {error}", MISTAKE)
     if not has_started:
         sys.exit(MISTAKE)
 
@@ -90,9 +93,10 @@ def _serve(settings: Settings, folder: Path, reload: Reload, place: str, set_up_
         if settings.workers > 1:
             return workers.run(partial(create_app, settings, folder, place), settings, folder, bound.sockets, reload)
         claim = server.claim(settings, folder)
-        app = create_app(settings, folder, place)
+        hub = assemble(settings, folder)
+        app = create_app(settings, folder, place, hub)
         set_up_log()
-        return server.run(app, settings, bound.sockets, claim, reload)
+        return server.run(app, settings, bound.sockets, None if hub is None else hub.hub, claim, reload)
     finally:
         if claim is not None:
             claim.release()

@@ -22,6 +22,8 @@ from ws_service.errors import AppError
 from ws_service.hosting import loader
 from ws_service.hosting.hosted_app import empty_lifespan
 from ws_service.hosting.not_found import answer, answer_error, refuse
+from ws_service.hub.api import is_for_api
+from ws_service.hub.assembly import Assembled
 from ws_service.logs.limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
@@ -35,18 +37,21 @@ NO_APP = "This is the WebSocket service, and no app is named: set ws_service.app
 
 
 class Service:
-    """Sends each scope to the user's app, but for the health probe.
+    """Sends each scope to the user's app, but for the health probe and what is the hub's.
 
-    hosted: the user's app; None refuses everything.
+    hosted: the user's app; None refuses everything. hub: of this process; None: there is none.
     """
 
-    def __init__(self, hosted: ASGIApp | None) -> None:
+    def __init__(self, hosted: ASGIApp | None, hub: Assembled | None = None) -> None:
         self._hosted = hosted
+        self._hub = hub
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope."""
         if scope["type"] == "http" and scope["path"] == "/healthz" and scope["method"] in ("GET", "HEAD"):
             await answer(send, 200, {"status": "ok"})
+        elif self._hub is not None and is_for_api(scope):
+            await self._hub.api(scope, receive, send)
         elif self._hosted is not None:
             await self._hosted(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -61,12 +66,15 @@ class Service:
             await refuse(scope, send, f"{NO_APP}\n")
 
 
-def create_app(settings: Settings | None = None, folder: Path | None = None, place: str = "") -> Service:
+def create_app(
+    settings: Settings | None = None, folder: Path | None = None, place: str = "", hub: Assembled | None = None
+) -> Service:
     """Make the service.
 
     settings: None reads the file that ``DASH_WS_PROXY_CONFIG`` names, or ``config.yaml`` of the working directory when
         it is not set, and takes every default when there is none.
     folder: where the user's module is looked for first. None: the folder of that file, or the working directory.
+    hub: of this process, which its server starts and closes. None: there is none; plain uvicorn has none.
     place: file, line and key of ``ws_service.app``, for the message about an app that cannot be served. Empty: unknown.
 
     Raises ConfigError with every mistake in the file, and AppError when the app that it names cannot be served.
@@ -79,13 +87,14 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, pla
         settings = load_settings(path)
         folder = folder or (path.parent if path else None)
     if settings.app is None:
-        log.warning(
-            "there is nothing to serve, so every WebSocket handshake is refused: "
-            "name your app in the config, for example ws_service: {app: 'app:app'}"
-        )
-        return Service(None)
+        if hub is None:
+            log.warning(
+                "there is nothing to serve, so every WebSocket handshake is refused: "
+                "name your app in the config, for example ws_service: {app: 'app:app'}"
+            )
+        return Service(None, hub)
     try:
-        return Service(loader.load(settings.app, folder or Path.cwd()))
+        return Service(loader.load(settings.app, folder or Path.cwd()), hub)
     except AppError as error:
         if not place:
             raise

@@ -25,6 +25,8 @@ from ws_service.config.settings import Settings
 from ws_service.errors import ListenError
 from ws_service.handoff.receiver import Handoff
 from ws_service.handoff.socket_file import Claim, is_possible
+from ws_service.hub.hub import Hub
+from ws_service.hub.tunnelled import Chooser
 from ws_service.net.listening import Bound, bind_socket_file, bind_tcp, find, listen_problem
 from ws_service.reload import Reload
 from ws_service.websocket.listener import LimitedHTTP, ListenerResources, Tunnelled
@@ -42,6 +44,7 @@ class Server(uvicorn.Server):
     drain: seconds, as in the settings.
     memory_per_client: bytes, as in the settings.
     handshake: seconds, as in the settings.
+    hub: started before the first socket and closed after the last. None: there is none.
     claim: the socket file of the hand-off. None: there is no hand-off.
     reload: what SIGHUP does. None: another process handles it.
     """
@@ -54,11 +57,13 @@ class Server(uvicorn.Server):
         drain: float,
         memory_per_client: int,
         handshake: float,
+        hub: Hub | None = None,
         claim: Claim | None = None,
         reload: Reload | None = None,
     ) -> None:
         super().__init__(config)
         self._reload = reload
+        self._hub = hub
         self._address = address
         self._drain = drain
         self._claim = claim
@@ -71,18 +76,25 @@ class Server(uvicorn.Server):
         """Start serving; the line is written once connections are accepted."""
         self._resources = ListenerResources(self._memory_per_client, self._handshake)
         self.config.resources = self._resources  # type: ignore[attr-defined] # for the protocols that it makes
+        if self._hub is not None:
+            await self._hub.start()
+            self._resources.choose_socket = Chooser(self._hub, self._resources)
         await super().startup(sockets)
         if not self.started:
+            if self._hub is not None:
+                await self._hub.close()
             return
         if self._claim is not None:
-            self._handoff = Handoff(self._claim, self._resources, self.config, self.server_state, self.lifespan.state)
+            self._handoff = Handoff(
+                self._claim, self._resources, self.config, self.server_state, self.lifespan.state, self._hub
+            )
             log.info("adopting sockets from the gateway on %s", self._claim.path)
         if self._reload is not None:
             self._reload.serve()
         log.info("ws service ready on %s", self._address)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close every socket with 1012, wait for the endpoints, then end the lifespan.
+        """Close every socket with 1012, those of the hub with 3001, wait for the endpoints, then end the lifespan.
 
         From the first step on no socket is adopted, and the end of each one is reported to
         the gateway before the process ends.
@@ -90,7 +102,11 @@ class Server(uvicorn.Server):
         log.info("stopping: %d open, endpoints have %g s", len(self.server_state.connections), self._drain)
         if self._handoff is not None:
             await self._handoff.stop()
+        if self._hub is not None:
+            self._hub.stop()
         await super().shutdown(sockets)
+        if self._hub is not None:
+            await self._hub.close()
         if self._handoff is not None:
             await self._handoff.close()
         log.info("stopped")
@@ -140,12 +156,14 @@ def run(
     app: ASGIApp,
     settings: Settings,
     sockets: list[socket.socket],
+    hub: Hub | None = None,
     claim: Claim | None = None,
     reload: Reload | None = None,
 ) -> bool:
     """Serve until a signal; return whether the app started at all (if not, the log says why).
 
     sockets: bound by ``bind``. They are closed before the return.
+    hub: of this process. None: there is none.
     claim: the socket file of the hand-off. None: there is no hand-off.
     reload: what SIGHUP does. None: it is not handled.
 
@@ -158,6 +176,7 @@ def run(
         drain=settings.drain,
         memory_per_client=settings.memory_per_client,
         handshake=settings.handshake,
+        hub=hub,
         claim=claim,
         reload=reload,
     )

@@ -24,10 +24,11 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors import multiprocess
 
 from ws_service.config.settings import Settings
-from ws_service.errors import AppError, ListenError
+from ws_service.errors import AppError, KeyFileError, ListenError
 from ws_service.handoff.protocol import MAX_WORKERS
 from ws_service.handoff.socket_file import HANDOFF, is_possible, taken
 from ws_service.hosting.loader import explain
+from ws_service.hub.assembly import assemble
 from ws_service.logs import formatter
 from ws_service.logs.service_log import service_log
 from ws_service.net.listening import is_answered
@@ -84,12 +85,14 @@ class WorkerServer(Server):
         try:
             self._claim = claim(self.config.settings, self.config.folder, MAX_WORKERS)
             make: Any = self.config.app
-            self.config.app = make()
+            hub = assemble(self.config.settings, self.config.folder)
+            self.config.app = make(hub=hub)
+            self._hub = None if hub is None else hub.hub
             set_up_log()
             super().run(sockets)
         except AppError as error:
             log.error(explain(error), extra=formatter.LINES)
-        except ListenError as error:
+        except (ListenError, KeyFileError) as error:
             log.error(str(error))
         except SystemExit:
             pass  # the lifespan failed, and the log says why
@@ -142,6 +145,8 @@ class Supervisor(multiprocess.Multiprocess):
         self.should_exit.set()
 
 
+_ADVICE = "write workers: 1, or ws_service: {hub: {broker: redis://host:6379/0}}"
+
 _STARTUP_FAILURE = 3
 """uvicorn's exit code of a process that could not start."""
 
@@ -161,6 +166,8 @@ def run(
     with contextlib.suppress(OSError):  # a path that cannot be: each worker says so
         if settings.handoff != "off" and is_possible() and is_answered(path, HANDOFF):
             raise taken(path)
+    if settings.hub.enabled and not settings.has_hub:
+        log.warning("there is no hub: each of %d workers would have its own; %s", settings.workers, _ADVICE)
     config = WorkerConfig(make, **options(settings))
     config.settings, config.folder = settings, folder
     supervise: Any = Supervisor

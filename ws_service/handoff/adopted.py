@@ -9,12 +9,8 @@ What all WebSocket connections have in common is in ``ws_service.websocket.conne
 
 from __future__ import annotations
 
-import array
 import asyncio
-import logging
 import socket
-import struct
-import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -22,12 +18,10 @@ import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ws_service.handoff import protocol as wire
-from ws_service.net.tcp_info import RECEIVED, SENT, UNSENT, tcp_info
+from ws_service.handoff.socket_report import SocketReport
 from ws_service.websocket.connection import Connection
 from ws_service.websocket.library import lent_state, library_class
 from ws_service.websocket.resources import Resources
-
-log = logging.getLogger(__name__)
 
 
 class Adopted(Connection):
@@ -57,10 +51,8 @@ class Adopted(Connection):
         super().__init__(library, connections, resources, handshake=message.handshake, send=message.send)
         self.about = message.socket
         self._on_begin, self._on_end = on_begin, on_end
-        self._socket = adopted
         self._message = message
-        self._start = time.monotonic()
-        self._before: tuple[int, int] | None = None
+        self._report = SocketReport(message.socket, adopted)
         # The gateway has decided which client it is; the forwarding headers that it wrote must not be read again.
         if isinstance(self._endpoint.app, ProxyHeadersMiddleware):
             self._endpoint.app = self._endpoint.app.app
@@ -77,9 +69,7 @@ class Adopted(Connection):
         self._on_begin(self)
 
     def _begin(self, transport: asyncio.BaseTransport, message: wire.Open) -> None:
-        self._before = _counts(self._socket)
-        if self._before is not None:
-            self._before = (self._before[0] - len(message.leftover) - _unread(self._socket), self._before[1])
+        self._report.begin(len(message.leftover))
         self.input.count_for(self.about.client)
         super().connection_made(transport)
         library = self._library
@@ -98,42 +88,11 @@ class Adopted(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Report the end, and let the library end it."""
-        code, ending = self._close_seen(exc)
-        counts = _counts(self._socket)
-        received = sent = None
-        if counts is not None and self._before is not None:
-            received, sent = (max(0, now - then) for now, then in zip(counts, self._before, strict=True))
-        report = wire.Ended(
-            self.about,
-            time.monotonic() - self._start,
-            self.status or (500 if ending is wire.Ending.SERVICE else 499),
-            received,
-            sent,
-            code,
-            ending,
-        )
+        report = self._report.end(self, self._library, exc)
         try:
             super().connection_lost(exc)
         finally:
             self._on_end(self, report)
-
-    def _close_seen(self, exc: Exception | None) -> tuple[int | None, wire.Ending]:
-        """Return the code of the first close frame, and which side began to close.
-
-        Both implementations of uvicorn on the library ``websockets`` keep the frames.
-        """
-        holder = getattr(self._library, "conn", self._library)
-        from_client, from_service = getattr(holder, "close_rcvd", None), getattr(holder, "close_sent", None)
-        is_first = not getattr(holder, "close_rcvd_then_sent", False)
-        if from_client is not None and not (from_service is not None and is_first):
-            return from_client.code, wire.Ending.CLIENT
-        if from_service is not None:
-            return from_service.code, wire.Ending.SERVICE
-        if self.closed_with is not None:
-            return self.closed_with, wire.Ending.SERVICE
-        if exc is not None or self.was_reset:
-            return None, wire.Ending.RESET
-        return None, wire.Ending.CLIENT if self.has_client_ended else wire.Ending.SERVICE
 
 
 def _with_lower_case_names(head: bytes) -> bytes:
@@ -147,34 +106,3 @@ def _with_lower_case_names(head: bytes) -> bytes:
     if not line.startswith(b"GET ") or not all(name and colon for name, colon, _ in parts):
         raise ValueError(repr(head[:60]))
     return b"\r\n".join([line, *(name.lower() + colon + value for name, colon, value in parts), b"", b""])
-
-
-_CLOSE_WAIT = 8
-
-
-def _counts(sock: socket.socket) -> tuple[int, int] | None:
-    """Return the bytes that the kernel has received and been given for sending; None where it does not tell.
-
-    From TCP_INFO, so that counting costs nothing per message. The kernel still answers in
-    ``connection_lost``, after a reset too.
-    """
-    info = tcp_info(sock, SENT + 16)
-    if info is None:
-        return None
-    (received,) = struct.unpack_from("=Q", info, RECEIVED)
-    (unsent,) = struct.unpack_from("=I", info, UNSENT)
-    sent, repeated = struct.unpack_from("=QQ", info, SENT)
-    return received - (info[0] == _CLOSE_WAIT), sent - repeated + unsent  # the kernel counts a FIN as a byte
-
-
-def _unread(sock: socket.socket) -> int:
-    """Return how many bytes wait in the kernel to be read."""
-    import fcntl  # not on Windows, where this is not called
-    import termios
-
-    count = array.array("i", [0])
-    try:
-        fcntl.ioctl(sock.fileno(), termios.FIONREAD, count)
-    except OSError:
-        return 0
-    return count[0]

@@ -1,7 +1,7 @@
 """The gateways that hand sockets over, the sockets that they have handed over, and reports of how those ended.
 
 The messages on a channel are in ``protocol``; ``docs/handoff.md`` draws the conversation. How a socket becomes a
-connection is in ``adopted``.
+connection is in ``adopted``, and in ``adopted_hub`` for the paths of the hub.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ import uvicorn
 
 from ws_service.handoff import protocol as wire
 from ws_service.handoff.adopted import Adopted
+from ws_service.handoff.adopted_hub import AdoptedHubSocket
 from ws_service.handoff.socket_file import Claim
+from ws_service.hub.paths import is_websocket, path_of
+from ws_service.hub.websocket import SocketHub
 from ws_service.net.accept_loop import AcceptLoop
 from ws_service.net.descriptors import accept_failure
 from ws_service.net.peer_credentials import peer_credentials
 from ws_service.websocket.resources import Resources
 
 log = logging.getLogger(__name__)
+
+_Socket = Adopted | AdoptedHubSocket
 
 _MAX_QUEUED = 16 << 20
 """Bytes of reports that wait for a gateway which does not read them; with more its channel is cut, and the ends of its
@@ -54,6 +59,7 @@ class Handoff:
 
     resources: what all connections of the process share.
     config, server_state, app_state: uvicorn's own, of the running server.
+    hub: gets the sockets whose path is its own; None: there is none, and all are the app's.
     """
 
     def __init__(
@@ -63,15 +69,17 @@ class Handoff:
         config: uvicorn.Config,
         server_state: uvicorn.server.ServerState,
         app_state: dict[str, Any],
+        hub: SocketHub | None = None,
     ) -> None:
         self._claim = claim
         self._loop = asyncio.get_running_loop()
         self._channels: set[_Channel] = set()
-        self._sockets: dict[Adopted, _Channel | None] = {}
+        self._sockets: dict[_Socket, _Channel | None] = {}
         self._unreported: deque[wire.Ended] = deque(maxlen=_MAX_UNREPORTED)
         self._adoptions: set[asyncio.Task[None]] = set()
         self._is_stopping = False
         self._resources = resources
+        self._hub = hub
         self._uvicorn: dict[str, Any] = {"config": config, "server_state": server_state, "app_state": app_state}
         self._accepting = AcceptLoop([claim.socket], self._accepted, self._accept_failed, batch=_BATCH)
 
@@ -153,7 +161,7 @@ class Handoff:
     def _successor(self) -> _Channel | None:
         return next((channel for channel in self._channels if channel.is_greeted), None)
 
-    def _give(self, sockets: list[Adopted], channel: _Channel | None) -> None:
+    def _give(self, sockets: list[_Socket], channel: _Channel | None) -> None:
         for one in sockets:
             gateway = channel if channel in self._channels else self._successor()  # telling it may have been its end
             self._sockets[one] = gateway
@@ -180,9 +188,7 @@ class Handoff:
             return
         adopted.setblocking(False)
         try:
-            protocol = Adopted(
-                message, adopted, self._resources, lambda one: self._began(one, channel), self._ended, **self._uvicorn
-            )
+            protocol = self._make(message, adopted, channel)
         except Exception as error:  # unanswered, the gateway would count the socket for ever
             log.error("cannot adopt a socket: %s: %s", type(error).__name__, error)
             self._refuse(message, channel, "the service failed to make a connection of it", [adopted.detach()])
@@ -193,27 +199,36 @@ class Handoff:
         self._adoptions.add(task)
         task.add_done_callback(self._adoptions.discard)
 
+    def _make(self, message: wire.Open, adopted: socket.socket, channel: _Channel) -> _Socket:
+        def began(one: _Socket) -> None:
+            self._began(one, channel)
+
+        if self._hub is not None and is_websocket(path_of(message.head.partition(b" ")[2].partition(b" ")[0])):
+            connections = self._uvicorn["server_state"].connections
+            return AdoptedHubSocket(message, adopted, self._hub, self._resources, connections, began, self._ended)
+        return Adopted(message, adopted, self._resources, began, self._ended, **self._uvicorn)
+
     @staticmethod
     def _refuse(message: wire.Open, channel: _Channel, why: str, descriptors: Iterable[int] = ()) -> None:
         for descriptor in descriptors:
             os.close(descriptor)
         channel.send(wire.Refused(message.socket.id, why))
 
-    async def _connect(self, protocol: Adopted, adopted: socket.socket, channel: _Channel) -> None:
+    async def _connect(self, protocol: _Socket, adopted: socket.socket, channel: _Channel) -> None:
         try:
             await self._loop.connect_accepted_socket(lambda: protocol, adopted)
         except OSError as error:
             adopted.close()
             channel.send(wire.Refused(protocol.about.id, f"the socket is broken: {error}"))
 
-    def _began(self, one: Adopted, channel: _Channel) -> None:
+    def _began(self, one: _Socket, channel: _Channel) -> None:
         if channel in self._channels:
             self._sockets[one] = channel
             channel.send(wire.Adopted(one.about.id))
         else:  # its gateway left in the meantime
             self._give([one], self._successor())
 
-    def _ended(self, one: Adopted, report: wire.Ended) -> None:
+    def _ended(self, one: _Socket, report: wire.Ended) -> None:
         channel = self._sockets.pop(one)
         if channel is not None:
             channel.send(report)

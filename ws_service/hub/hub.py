@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping
 
+from ws_service.hub import messages
 from ws_service.hub.access import Access
 from ws_service.hub.broker import Broker, Control, Event, Joined, Left, Lost, Published
 from ws_service.hub.client import Client
+from ws_service.hub.client_connection import ClientConnection
 from ws_service.hub.codes import INSUFFICIENT_STATE, EndCode
 from ws_service.hub.encoded import Encoded
 from ws_service.hub.fan_out import FanOut
+from ws_service.hub.handshake import Handshake, Receiver
 from ws_service.hub.limits import DEFAULTS, Limits
 from ws_service.hub.publication import ClientInfo
-from ws_service.hub.pushes import Pushes
 from ws_service.hub.registry import Registry
 from ws_service.hub.subscription import Subscription
 from ws_service.hub.topics import Namespaces
@@ -33,17 +36,23 @@ class Hub:
     """The clients and topics of this process.
 
     broker: started and closed by the hub. namespaces: the options of topics. access: which client may do what.
-    pushes: encodes what is pushed. limits: of each client.
+    limits: of each client. user_header: the field of a handshake that names the user;
+    None: none does.
     """
 
     def __init__(
-        self, broker: Broker, namespaces: Namespaces, access: Access, pushes: Pushes, limits: Limits = DEFAULTS
+        self,
+        broker: Broker,
+        namespaces: Namespaces,
+        access: Access,
+        limits: Limits = DEFAULTS,
+        user_header: str | None = None,
     ) -> None:
         self.broker = broker
         self.namespaces = namespaces
         self.access = access
         self.limits = limits
-        self._pushes = pushes
+        self._user_header = user_header
         self._clients: dict[Client, None] = {}
         self._registry = Registry(broker)
         self._fan_out = FanOut()
@@ -65,12 +74,18 @@ class Hub:
         self.stop()
         self._ticks.stop()
         self._fan_out.close()
+        await self._end_clients()
         await self._registry.close(_CLOSE_WAIT)
         await self.broker.close()
 
     def now(self) -> float:
         """Return the seconds that the sweep of timers counts: time in which this process stands still is not in it."""
         return self._now
+
+    def connect(self, connection: ClientConnection, handshake: Handshake) -> Receiver:
+        """Make the client of a new connection."""
+        user = handshake.field(self._user_header) if self._user_header is not None else None
+        return Client(self, connection, user or "")
 
     # -- for clients
 
@@ -123,9 +138,9 @@ class Hub:
             case Published():
                 self._publish(event)
             case Joined(topic, info):
-                self._tell(topic, self._pushes.join(topic, info))
+                self._tell(topic, messages.join_push(topic, info))
             case Left(topic, info):
-                self._tell(topic, self._pushes.leave(topic, info))
+                self._tell(topic, messages.leave_push(topic, info))
             case Lost(topic):
                 self._fan_out.send(topic, self._registry.of(topic), _lose)
             case Control():
@@ -133,12 +148,20 @@ class Hub:
 
     # -- inside
 
+    async def _end_clients(self) -> None:
+        """End those whose connection has not ended by now, and wait for what they are about to do."""
+        for client in list(self._clients):
+            client.closed()
+        tasks = [client.task for client in self._clients if client.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_WAIT)
+
     def _publish(self, event: Published) -> None:
         topic, publication = event.topic, event.publication
         subscriptions = self._registry.of(topic)
         if not subscriptions:
             return
-        push, policy = self._pushes.publication(topic, publication), self.namespaces.of(topic).slow
+        push, policy = messages.publication_push(topic, publication), self.namespaces.of(topic).slow
         message = Encoded(topic, push, publication.data, publication.offset, policy)
 
         def deliver(subscription: Subscription) -> None:

@@ -143,14 +143,6 @@ def presence_stats_result(clients: Mapping[str, ClientInfo]) -> bytes:
     return b'{"num_clients":%d,"num_users":%d}' % (len(clients), len(users))
 
 
-class JsonPushes:
-    """The pushes that go to many clients; it implements ``Pushes``."""
-
-    publication = staticmethod(publication_push)
-    join = staticmethod(join_push)
-    leave = staticmethod(leave_push)
-
-
 # -- inside
 
 

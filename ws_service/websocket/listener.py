@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import takewhile
 from typing import Any
 
@@ -33,6 +33,10 @@ MAX_SILENT = 256
 MAX_IDLE = 2048
 """Connections whose next head has not come. A gateway has as many as requests were under way at once (1024 by default),
 and to close one that it is about to use would fail a request; uvicorn closes each after 5 s."""
+
+ChooseSocket = Callable[[bytes, dict[str, Any], uvicorn.Config], Callable[..., Any] | None]
+"""Returns what makes the protocol for a handshake, of which it gets the target and the scope; None: uvicorn's own
+choice."""
 
 _PERIOD = 1.0
 """Seconds between two sweeps for late ones."""
@@ -142,8 +146,13 @@ class LimitedHTTP(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         super().on_response_complete()
 
     def handle_websocket_upgrade(self, *arguments: Any) -> None:
-        """Leave the connection to the WebSocket protocol."""
+        """Leave the connection to the WebSocket protocol: the hub's, where the path is one of the hub's."""
         self._awaited.remove(self)
+        if (choose := self._resources.choose_socket) is not None:
+            target = arguments[0].target if arguments else self.url  # of h11, of httptools
+            chosen = choose(target, self.scope, self.config)
+            if chosen is not None:
+                self.ws_protocol_class = chosen
         super().handle_websocket_upgrade(*arguments)
 
     def shutdown(self) -> None:
@@ -220,3 +229,5 @@ class ListenerResources(Resources):
         """Connections of which no head has come."""
         self.idle = AwaitedHeads(self.log, MAX_IDLE)
         """Connections that wait for their next request."""
+        self.choose_socket: ChooseSocket | None = None
+        """Makes the WebSocket protocols that are not uvicorn's own choice; None: all are."""

@@ -17,7 +17,7 @@ from tests.processes import Process, free_port, python
 from tests.system.gateway import Gateway, running_gateway
 from tests.system.handoff import WAYS
 
-KEY = "a key of the tests, which signs tokens and is not a secret"
+KEY = "the-key-of-the-tests-which-signs-tokens-and-is-no-secret"
 """The hub's key, unless a test says otherwise; the processes get it by ``DASH_WS_HUB_KEY``."""
 
 API_KEY = hmac.digest(KEY.encode(), b"api", hashlib.sha256).hex()

@@ -171,7 +171,9 @@ async def test_the_end_is_told_with_its_code_and_its_author(ws: str) -> None:
         assert report.ending in (Ending.CLIENT, Ending.RESET)
 
 
-@pytest.mark.parametrize("what", ["ws_service.handoff.adopted._counts", "ws_service.websocket.connection.keep_alive"])
+@pytest.mark.parametrize(
+    "what", ["ws_service.handoff.socket_report._counts", "ws_service.websocket.client_socket.keep_alive"]
+)
 async def test_a_connection_that_cannot_be_made_is_answered_and_reported(
     what: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

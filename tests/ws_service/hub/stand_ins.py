@@ -93,6 +93,10 @@ class StandInClient:
     def __init__(self, id: str, user: str = "") -> None:
         self.id, self.user = id, user
         self.told: list[object] = []
+        self.task: asyncio.Task[None] | None = None
+
+    def closed(self) -> None:
+        self.told.append("closed")
 
     def end(self, end: EndCode) -> None:
         self.told.append(end)

@@ -19,7 +19,6 @@ from ws_service.hub.brokers.memory import MemoryBroker
 from ws_service.hub.client import Client
 from ws_service.hub.codes import SHUTDOWN
 from ws_service.hub.hub import Hub
-from ws_service.hub.messages import JsonPushes
 from ws_service.hub.publication import Publication
 
 
@@ -81,7 +80,7 @@ def broker() -> Gated:
 
 @pytest_asyncio.fixture
 async def hub(broker: Gated) -> AsyncIterator[Hub]:
-    hub = Hub(broker, NAMESPACES, Rights(), JsonPushes())
+    hub = Hub(broker, NAMESPACES, Rights())
     await hub.start()
     yield hub
     await hub.close()

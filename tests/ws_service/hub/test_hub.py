@@ -12,19 +12,9 @@ from tests.ws_service.hub.stand_ins import ScriptedBroker, StandInClient, subscr
 from ws_service.hub.broker import Control, Joined, Left, Lost, Published
 from ws_service.hub.codes import INSUFFICIENT_STATE, EndCode
 from ws_service.hub.hub import Hub
+from ws_service.hub.messages import join_push, leave_push, publication_push
 from ws_service.hub.publication import ClientInfo, Publication
 from ws_service.hub.topics import Namespaces, SlowPolicy, TopicOptions
-
-
-class Pushes:
-    def publication(self, topic: str, publication: Publication) -> bytes:
-        return b"push " + publication.data
-
-    def join(self, topic: str, info: ClientInfo) -> bytes:
-        return b"join " + info.client.encode()
-
-    def leave(self, topic: str, info: ClientInfo) -> bytes:
-        return b"leave " + info.client.encode()
 
 
 @pytest.fixture
@@ -34,7 +24,7 @@ def broker() -> ScriptedBroker:
 
 @pytest_asyncio.fixture
 async def hub(broker: Any) -> AsyncIterator[Any]:
-    hub = Hub(broker, Namespaces({"slow": TopicOptions(slow=SlowPolicy.DISCONNECT)}), None, Pushes())  # type: ignore[arg-type]
+    hub = Hub(broker, Namespaces({"slow": TopicOptions(slow=SlowPolicy.DISCONNECT)}), None)  # type: ignore[arg-type]
     await hub.start()
     yield hub
     await hub.close()
@@ -57,9 +47,13 @@ async def test_events_reach_the_subscriptions_of_their_topic_alone(hub: Hub, bro
         Lost("none is subscribed"),
     ):
         broker.tell(event)
-    assert one.connection.sent == [b"join c1", b"leave c1"]
+    assert one.connection.sent == [join_push("slow:a", ada), leave_push("slow:a", ada)]
     (published,) = one.connection.delivered
-    assert (published.push, published.data, published.offset) == (b"push 1", b"1", 7)
+    assert (published.push, published.data, published.offset) == (
+        publication_push("slow:a", Publication(b"1", 7)),
+        b"1",
+        7,
+    )
     assert published.policy is SlowPolicy.DISCONNECT
     assert one.client.told == [("slow:a", INSUFFICIENT_STATE)]
     assert other.connection.sent == other.connection.delivered == other.client.told == []

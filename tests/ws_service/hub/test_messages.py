@@ -93,10 +93,3 @@ def test_what_looks_are_answered() -> None:
     clients = {"c1": ADA, "c2": ClientInfo("c2", "ada"), "c3": ClientInfo("c3")}
     assert json.loads(messages.presence_result(clients))["presence"]["c2"] == {"client": "c2", "user": "ada"}
     assert json.loads(messages.presence_stats_result(clients)) == {"num_clients": 3, "num_users": 2}
-
-
-def test_the_pushes_to_many_are_the_same() -> None:
-    pushes = messages.JsonPushes()
-    assert pushes.publication("a", Publication(b"1")) == messages.publication_push("a", Publication(b"1"))
-    assert pushes.join("a", ADA) == messages.join_push("a", ADA)
-    assert pushes.leave("a", ADA) == messages.leave_push("a", ADA)

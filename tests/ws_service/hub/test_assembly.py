@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ws_service.config.hub_settings import HubSettings
+from ws_service.config.settings import Settings
+from ws_service.errors import KeyFileError
+from ws_service.hub.assembly import assemble
+from ws_service.hub.brokers.memory import MemoryBroker
+
+
+@pytest.fixture(autouse=True)
+def no_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DASH_WS_HUB_KEY", raising=False)
+
+
+def test_the_default_is_a_hub_in_memory_with_a_key_of_its_own(tmp_path: Path) -> None:
+    made = assemble(Settings(), tmp_path)
+    assert made is not None
+    assert isinstance(made.hub.broker, MemoryBroker)
+    assert (tmp_path / "run" / "hub.key").read_text().strip()
+
+
+def test_what_the_settings_say_is_what_the_hub_does(tmp_path: Path) -> None:
+    said = {"namespaces": {"a": {"history": 7}}, "queue": "1MiB", "ping": "9s", "pong": "3s"}
+    settings = HubSettings.model_validate(said)
+    made = assemble(Settings(hub=settings), tmp_path)
+    assert made is not None
+    assert made.hub.namespaces.of("a:1").keep.size == 7
+    assert (made.hub.limits.queue, made.hub.limits.ping) == (1 << 20, 9.0)
+
+
+@pytest.mark.parametrize("settings", [Settings(hub=HubSettings(enabled=False)), Settings(workers=2)])
+def test_there_is_none_where_the_settings_say_so(settings: Settings, tmp_path: Path) -> None:
+    assert assemble(settings, tmp_path) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_key_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("no folder")
+    with pytest.raises(KeyFileError):
+        assemble(Settings(), tmp_path)

@@ -1,0 +1,63 @@
+"""The hub of one process, built of the settings."""
+
+from __future__ import annotations
+
+import os
+import platform
+import uuid
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from ws_service.config.hub_settings import MEMORY, HubSettings
+from ws_service.config.settings import Settings
+from ws_service.hub.api import ENVELOPE, Api
+from ws_service.hub.api_methods import Methods
+from ws_service.hub.broker import Broker
+from ws_service.hub.brokers.memory import MemoryBroker
+from ws_service.hub.hub import Hub
+from ws_service.hub.keys import Keys, load_keys
+from ws_service.hub.limits import Limits
+from ws_service.hub.permissions import Permissions
+from ws_service.hub.tokens import Tokens
+from ws_service.hub.topics import Namespaces
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A hub that has not been started, with what it was built of."""
+
+    hub: Hub
+    api: Api
+    settings: HubSettings
+
+
+def assemble(settings: Settings, folder: Path) -> Assembled | None:
+    """Build the hub; None: the settings say that there is none.
+
+    folder: what the path of the key file starts from.
+
+    Raises KeyFileError.
+    """
+    if not settings.has_hub:
+        return None
+    keys = load_keys(folder / settings.hub.key)
+    namespaces = Namespaces.from_settings(settings.hub)
+    permissions = Permissions(namespaces, Tokens(keys))
+    limits = Limits.from_settings(settings.hub)
+    hub = Hub(_broker(settings.hub), namespaces, permissions, limits, settings.hub.user_header)
+    return Assembled(hub, _api(hub, settings.hub, keys), settings.hub)
+
+
+def _api(hub: Hub, settings: HubSettings, keys: Keys) -> Api:
+    methods = Methods(hub, f"{platform.node()}_{os.getpid()}", str(uuid.uuid4()), settings.presence_names)
+    accepted = keys.api_keys if settings.api_key is None else [settings.api_key]
+    return Api(methods, accepted, settings.max_publication + ENVELOPE)
+
+
+def _broker(settings: HubSettings) -> Broker:
+    if settings.broker == MEMORY:
+        return MemoryBroker()
+    redis = import_module("ws_service.hub.brokers.redis")  # an extra: not every installation has redis-py
+    broker: Broker = redis.RedisBroker(settings.broker)
+    return broker

@@ -1,0 +1,232 @@
+"""A client's WebSocket connection to the hub: an asyncio protocol of its own, for many clients that mostly wait.
+
+uvicorn's protocol would have an ASGI app, a task and queues for each. Here are a transport, a reader of frames, and a
+queue while the client does not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Protocol
+
+from websockets.http11 import Request
+
+from ws_service.hub.client_connection import ClientConnection
+from ws_service.hub.codes import SERVER_ERROR, SHUTDOWN, SLOW
+from ws_service.hub.encoded import Encoded
+from ws_service.hub.handshake import Handshake, Receiver
+from ws_service.hub.incoming import Incoming, answer_handshake
+from ws_service.hub.limits import Limits
+from ws_service.hub.outbox import MOST, Outbox
+from ws_service.websocket.client_socket import ClientSocket
+from ws_service.websocket.frame_format import text_frame
+from ws_service.websocket.library import forget_tracebacks, why_too_large
+from ws_service.websocket.resources import Resources
+
+CLOSE_WAIT = 2.0
+"""Seconds for a client to answer a close frame. Precedents: websockets 10, uvicorn and Centrifugo 0."""
+
+_LONGEST_REASON = 123
+"""Bytes (RFC 6455, section 5.5)."""
+
+
+class SocketHub(Protocol):
+    """The hub, as far as its connections know it."""
+
+    limits: Limits
+    is_closing: bool
+
+    def connect(self, connection: ClientConnection, handshake: Handshake) -> Receiver:
+        """Make the client of a new connection."""
+
+
+class HubSocket(ClientSocket):
+    """A connection to the hub; it is a ``ClientConnection``.
+
+    connections: uvicorn's own set of what to close at a stop.
+    send: seconds within which a client must take some of what waits for it. None: another program, between this one
+    and the client, cuts it.
+    """
+
+    __slots__ = ("_client", "_closing", "_hub", "_incoming", "_is_open", "_is_slow", "_outbox", "is_raw")
+
+    def __init__(
+        self, hub: SocketHub, connections: set[Any], resources: Resources, *, send: float | None = None
+    ) -> None:
+        self._incoming = Incoming(self, hub.limits.message)
+        super().__init__(self._incoming, connections, resources, handshake=0, send=send)
+        self._hub = hub
+        self._client: Receiver | None = None
+        self._outbox: Outbox | None = None  # while something waits
+        self._closing: asyncio.TimerHandle | None = None
+        self._is_open = False  # from the 101 to the close frame
+        self._is_slow = False  # whether the transport has as much as it takes
+        self.is_raw = False
+        """Whether a publication is sent as its data alone."""
+
+    # -- the handshake
+
+    def begin(self, head: bytes, address: str) -> None:
+        """Answer the handshake, and have a client made. address: of the client."""
+        self.note_path(head)
+        too_large = why_too_large(head)
+        if too_large is not None:
+            self.refuse(431, too_large)
+            return
+        if self._hub.is_closing:
+            self.answer(503, "The service stops; come back in a moment.")
+            return
+        answer = answer_handshake(head)
+        if answer is None:
+            self.refuse(400, "this is no HTTP")
+            return
+        self.status = answer.status
+        self.write(answer.response)
+        if answer.status != 101 or answer.request is None:
+            self.log_refused(answer.status, answer.why)
+            self.finish()
+            return
+        self._is_open = True
+        try:
+            self._client = self._hub.connect(self, _handshake(answer.request, address))
+        except Exception as error:
+            self._client_failed(error)
+        self.input.accept(address)
+
+    # -- for the client of the hub
+
+    def send(self, message: bytes) -> None:
+        """Send a message that is for this client alone."""
+        if not self._is_open:
+            return
+        if not self._is_slow:
+            self.write(text_frame(message))
+        elif not self._waiting().add(message):
+            self._end_slow()
+
+    def deliver(self, message: Encoded) -> None:
+        """Send a publication, or queue it as its topic's policy says."""
+        if not self._is_open:
+            return
+        if not self._is_slow:
+            self.write(message.raw_frame if self.is_raw else message.frame)
+            return
+        content = message.data if self.is_raw else message.push
+        if not self._waiting().publish(message.topic, content, message.policy):
+            self._end_slow()
+
+    def close(self, code: int, reason: str) -> None:
+        """Send what waits and a close frame; the client has ``CLOSE_WAIT`` to answer it."""
+        if not self._is_open:
+            return
+        self._send_waiting(is_last=True)
+        self._is_open = False
+        if self._incoming.close(code, reason.encode()[:_LONGEST_REASON].decode("utf-8", "ignore")):
+            self._closing = asyncio.get_running_loop().call_later(CLOSE_WAIT, self.abort)
+            self.input.is_library_full = False  # the answer has to be read
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the client, until ``resume_reading``."""
+        self.input.is_library_full = self._is_open
+
+    def resume_reading(self) -> None:
+        """Take messages again."""
+        self.input.is_library_full = False
+
+    # -- called by the reader of frames
+
+    def take(self, message: bytes) -> None:
+        """Give the client a message. A fault of it ends this connection alone."""
+        if self.input.memory is not None:
+            self.input.memory.taken()
+        if not self._is_open or self._client is None:
+            return
+        try:
+            self._client.receive(message)
+        except Exception as error:
+            self._client_failed(error)
+
+    def finish(self) -> None:
+        """Close after what is still on its way."""
+        self._is_open = False
+        super().finish()
+
+    # -- called by the transport
+
+    def eof_received(self) -> None:
+        """Note that the client ended first. The transport closes itself."""
+        self.has_client_ended = True
+
+    def pause_writing(self) -> None:
+        """Queue what comes, and read nothing more."""
+        self._is_slow = True
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Send what waits; read on when all of it is sent."""
+        self._is_slow = False
+        self._send_waiting()
+        if not self._is_slow:
+            super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give everything back."""
+        self._is_open = False
+        super().connection_lost(exc)
+        if self._closing is not None:
+            self._closing.cancel()
+        client, self._client = self._client, None
+        self._outbox = None
+        self._incoming.frames.clear()
+        forget_tracebacks(self._incoming)
+        self.input.close()
+        if client is not None:
+            client.closed()
+
+    # -- called by uvicorn
+
+    def shutdown(self) -> None:
+        """Close at a stop: the client comes back. Raises nothing: others wait."""
+        try:
+            if self.is_unanswered:
+                self.answer(503, "The service stops; come back in a moment.")
+            else:
+                self.close(SHUTDOWN.code, SHUTDOWN.reason)
+        except Exception as error:
+            self.failed("shutdown", error)
+
+    # -- inside
+
+    def _client_failed(self, error: Exception) -> None:
+        sentence = "the hub failed (%s: %s); this socket is closed, others are not touched"
+        self.say("failed", sentence, type(error).__name__, error, level=logging.ERROR)
+        self.close(SERVER_ERROR.code, SERVER_ERROR.reason)
+
+    def _waiting(self) -> Outbox:
+        if self._outbox is None:
+            self._outbox = Outbox(self._hub.limits.queue)
+        return self._outbox
+
+    def _send_waiting(self, *, is_last: bool = False) -> None:
+        """Send what waits, as many messages to a frame as may be. is_last: all of it, for a close follows."""
+        outbox, most = self._outbox, 1 if self.is_raw else MOST
+        while outbox and (is_last or not self._is_slow):
+            self.write(text_frame(b"\n".join(outbox.take(most))))
+        if not outbox:
+            self._outbox = None
+
+    def _end_slow(self) -> None:
+        """Give up on a client that does not read; it comes back, and recovers."""
+        self._outbox = None
+        sentence = "the client does not read, and more than %d KiB wait for it; closed with 3008"
+        self.say("too slow", sentence, self._hub.limits.queue >> 10, level=logging.INFO)
+        self.close(SLOW.code, SLOW.reason)
+        if self._client is not None:
+            self._client.closed()
+
+
+def _handshake(request: Request, address: str) -> Handshake:
+    path, _, query = request.path.partition("?")
+    fields = [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()]
+    return Handshake(address, path, query, tuple(fields))
