@@ -96,7 +96,7 @@ def _serve(settings: Settings, folder: Path, reload: Reload, place: str, set_up_
         hub = assemble(settings, folder)
         app = create_app(settings, folder, place, hub)
         set_up_log()
-        return server.run(app, settings, bound.sockets, None if hub is None else hub.hub, claim, reload)
+        return server.run(app, settings, bound.sockets, hub, claim, reload)
     finally:
         if claim is not None:
             claim.release()

@@ -24,6 +24,7 @@ from ws_service.hosting.hosted_app import empty_lifespan
 from ws_service.hosting.not_found import answer, answer_error, refuse
 from ws_service.hub.api import is_for_api
 from ws_service.hub.assembly import Assembled
+from ws_service.hub.paths import is_event_stream
 from ws_service.logs.limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class Service:
             await answer(send, 200, {"status": "ok"})
         elif self._hub is not None and is_for_api(scope):
             await self._hub.api(scope, receive, send)
+        elif self._hub is not None and scope["type"] == "http" and is_event_stream(scope["path"]):
+            await self._hub.streams(scope, receive, send)
         elif self._hosted is not None:
             await self._hosted(scope, receive, send)
         elif scope["type"] == "lifespan":

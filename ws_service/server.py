@@ -25,7 +25,7 @@ from ws_service.config.settings import Settings
 from ws_service.errors import ListenError
 from ws_service.handoff.receiver import Handoff
 from ws_service.handoff.socket_file import Claim, is_possible
-from ws_service.hub.hub import Hub
+from ws_service.hub.assembly import Assembled
 from ws_service.hub.tunnelled import Chooser
 from ws_service.net.listening import Bound, bind_socket_file, bind_tcp, find, listen_problem
 from ws_service.reload import Reload
@@ -57,7 +57,7 @@ class Server(uvicorn.Server):
         drain: float,
         memory_per_client: int,
         handshake: float,
-        hub: Hub | None = None,
+        hub: Assembled | None = None,
         claim: Claim | None = None,
         reload: Reload | None = None,
     ) -> None:
@@ -77,16 +77,17 @@ class Server(uvicorn.Server):
         self._resources = ListenerResources(self._memory_per_client, self._handshake)
         self.config.resources = self._resources  # type: ignore[attr-defined] # for the protocols that it makes
         if self._hub is not None:
-            await self._hub.start()
-            self._resources.choose_socket = Chooser(self._hub, self._resources)
+            await self._hub.hub.start()
+            self._resources.choose_socket = Chooser(self._hub.hub, self._resources)
         await super().startup(sockets)
         if not self.started:
             if self._hub is not None:
-                await self._hub.close()
+                await self._hub.hub.close()
             return
         if self._claim is not None:
+            hub = None if self._hub is None else self._hub.hub
             self._handoff = Handoff(
-                self._claim, self._resources, self.config, self.server_state, self.lifespan.state, self._hub
+                self._claim, self._resources, self.config, self.server_state, self.lifespan.state, hub
             )
             log.info("adopting sockets from the gateway on %s", self._claim.path)
         if self._reload is not None:
@@ -106,7 +107,7 @@ class Server(uvicorn.Server):
             self._hub.stop()
         await super().shutdown(sockets)
         if self._hub is not None:
-            await self._hub.close()
+            await self._hub.hub.close()
         if self._handoff is not None:
             await self._handoff.close()
         log.info("stopped")
@@ -156,7 +157,7 @@ def run(
     app: ASGIApp,
     settings: Settings,
     sockets: list[socket.socket],
-    hub: Hub | None = None,
+    hub: Assembled | None = None,
     claim: Claim | None = None,
     reload: Reload | None = None,
 ) -> bool:

@@ -87,7 +87,7 @@ class WorkerServer(Server):
             make: Any = self.config.app
             hub = assemble(self.config.settings, self.config.folder)
             self.config.app = make(hub=hub)
-            self._hub = None if hub is None else hub.hub
+            self._hub = hub
             set_up_log()
             super().run(sockets)
         except AppError as error:

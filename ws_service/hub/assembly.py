@@ -19,17 +19,23 @@ from ws_service.hub.hub import Hub
 from ws_service.hub.keys import Keys, load_keys
 from ws_service.hub.limits import Limits
 from ws_service.hub.permissions import Permissions
+from ws_service.hub.sse import EventStreams
 from ws_service.hub.tokens import Tokens
 from ws_service.hub.topics import Namespaces
 
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A hub that has not been started, with what it was built of."""
+    """A hub with the apps that belong to it."""
 
     hub: Hub
     api: Api
-    settings: HubSettings
+    streams: EventStreams
+
+    def stop(self) -> None:
+        """Take no more clients, and end the event streams. The server closes the sockets."""
+        self.hub.stop()
+        self.streams.stop()
 
 
 def assemble(settings: Settings, folder: Path) -> Assembled | None:
@@ -46,7 +52,7 @@ def assemble(settings: Settings, folder: Path) -> Assembled | None:
     permissions = Permissions(namespaces, Tokens(keys))
     limits = Limits.from_settings(settings.hub)
     hub = Hub(_broker(settings.hub), namespaces, permissions, limits, settings.hub.user_header)
-    return Assembled(hub, _api(hub, settings.hub, keys), settings.hub)
+    return Assembled(hub, _api(hub, settings.hub, keys), EventStreams(hub))
 
 
 def _api(hub: Hub, settings: HubSettings, keys: Keys) -> Api:

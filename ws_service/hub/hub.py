@@ -82,10 +82,10 @@ class Hub:
         """Return the seconds that the sweep of timers counts: time in which this process stands still is not in it."""
         return self._now
 
-    def connect(self, connection: ClientConnection, handshake: Handshake) -> Receiver:
-        """Make the client of a new connection."""
+    def connect(self, connection: ClientConnection, handshake: Handshake, *, answers_pings: bool = True) -> Receiver:
+        """Make the client of a new connection. answers_pings: False for one that only receives."""
         user = handshake.field(self._user_header) if self._user_header is not None else None
-        return Client(self, connection, user or "")
+        return Client(self, connection, user or "", answers_pings=answers_pings)
 
     # -- for clients
 

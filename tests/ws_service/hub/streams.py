@@ -16,7 +16,6 @@ from ws_service.hub.client_connection import ClientConnection
 from ws_service.hub.handshake import Handshake, Receiver
 from ws_service.hub.hub import Hub
 from ws_service.hub.limits import DEFAULTS, Limits
-from ws_service.hub.messages import JsonPushes
 from ws_service.hub.publication import Position, Publication
 from ws_service.hub.sse import ABORT, EventStreams
 
@@ -25,7 +24,7 @@ class StreamHub(Hub):
     """The real hub, with a broker in memory."""
 
     def __init__(self, broker: Broker | None = None, limits: Limits = DEFAULTS) -> None:
-        super().__init__(broker or MemoryBroker(), NAMESPACES, Rights(), JsonPushes(), limits)
+        super().__init__(broker or MemoryBroker(), NAMESPACES, Rights(), limits)
         self.handshakes: list[Handshake] = []
 
     def connect(self, connection: ClientConnection, handshake: Handshake, *, answers_pings: bool = True) -> Receiver:
