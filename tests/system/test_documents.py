@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import ws_service.config.settings
 from proxy.config import load_settings
 from tests.certificates import Authority
 from tests.processes import ROOT, free_port, running
@@ -119,8 +120,13 @@ def test_the_unit_is_one_that_this_systemd_takes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("document", "text"),
-    [(document, text) for document in ("README.md", "docs/deployment.md") for text in blocks(document, "yaml")],
+    [
+        (document, text)
+        for document in ("README.md", "docs/deployment.md", "docs/hub.md")
+        for text in blocks(document, "yaml")
+    ],
 )
 def test_what_a_document_configures_can_be_configured(tmp_path: Path, document: str, text: str) -> None:
     (tmp_path / "config.yaml").write_text(text, "utf-8")
     load_settings(tmp_path / "config.yaml", {})
+    ws_service.config.settings.load_settings(tmp_path / "config.yaml", {})

@@ -20,7 +20,6 @@ class ErrorCode:
 
 INTERNAL = ErrorCode(100, "internal server error", is_temporary=True)
 UNAUTHORIZED = ErrorCode(101, "unauthorized")
-UNKNOWN_CHANNEL = ErrorCode(102, "unknown channel")
 PERMISSION_DENIED = ErrorCode(103, "permission denied")
 METHOD_NOT_FOUND = ErrorCode(104, "method not found")
 ALREADY_SUBSCRIBED = ErrorCode(105, "already subscribed")
@@ -28,7 +27,6 @@ LIMIT_EXCEEDED = ErrorCode(106, "limit exceeded")
 BAD_REQUEST = ErrorCode(107, "bad request")
 NOT_AVAILABLE = ErrorCode(108, "not available")
 TOKEN_EXPIRED = ErrorCode(109, "token expired")
-EXPIRED = ErrorCode(110, "expired")
 TOO_MANY_REQUESTS = ErrorCode(111, "too many requests", is_temporary=True)
 UNRECOVERABLE_POSITION = ErrorCode(112, "unrecoverable position")
 
@@ -60,9 +58,6 @@ INVALID_TOKEN = EndCode(3500, "invalid token")
 BAD_COMMAND = EndCode(3501, "bad request")
 STALE = EndCode(3502, "stale")
 FORCE_NO_RECONNECT = EndCode(3503, "force disconnect")
-CONNECTION_LIMIT = EndCode(3504, "connection limit")
-CHANNEL_LIMIT = EndCode(3505, "channel limit")
-DENIED = EndCode(3507, "permission denied")
 TOO_MANY_ERRORS = EndCode(3509, "too many errors")
 
 
