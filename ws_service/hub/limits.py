@@ -14,7 +14,7 @@ class Limits:
     connect: until its connect command, else it is stale. Precedent: 10.
     ping: between pings of the server; 0 for none. Precedent: 25. pong: until the answer. Precedent: 8.
     grace: from the expiry of a token to the end of what it was for; the client refreshes in it. Precedent: 25.
-    subscriptions: at a time. Precedent: 128. commands: a second, on average; ten times as many at once; 8 KiB count as
+    subscriptions: at a time. Precedent: 128. commands: a second, on average; ten times as many at once; 2 KiB count as
     one. errors: answers with an error that is not temporary; one a second is forgiven. recovered: publications of one
     recovery, or of one look at the history. Precedent: 300. buffered, buffered_bytes: publications that arrive while a
     subscription is being made. message: bytes of one message of the client. Precedent: 64 KiB. queue: bytes that wait

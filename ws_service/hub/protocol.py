@@ -89,10 +89,10 @@ class Unsubscribe(Command):
 
 @dataclass(frozen=True, slots=True)
 class Publish(Command):
-    """Publish. data: JSON, compact."""
+    """Publish. value: as it was read. It becomes JSON again, with ``write_json``, once it is known to be allowed."""
 
     topic: str
-    data: bytes
+    value: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,14 +274,11 @@ class _Fields:
             raise _BadField
         return Position(self.text("epoch"), offset)
 
-    def data(self) -> bytes:
-        """Return a required field of any kind, as JSON."""
-        if "data" not in self._request:
+    def value(self, name: str) -> Any:
+        """Return a required field of any kind."""
+        if name not in self._request:
             raise _BadField
-        try:
-            return write_json(self._request["data"])
-        except (ValueError, RecursionError):
-            raise _BadField from None
+        return self._request[name]
 
     def items(self) -> Iterator[tuple[str, _Fields]]:
         for name, value in self._request.items():
@@ -322,7 +319,7 @@ _READERS: dict[str, Callable[[int, _Fields], Command]] = {
     "connect": _connect,
     "subscribe": _subscribe,
     "unsubscribe": lambda number, fields: Unsubscribe(number, fields.topic()),
-    "publish": lambda number, fields: Publish(number, fields.topic(), fields.data()),
+    "publish": lambda number, fields: Publish(number, fields.topic(), fields.value("data")),
     "presence": lambda number, fields: Presence(number, fields.topic(), is_count=False),
     "presence_stats": lambda number, fields: Presence(number, fields.topic(), is_count=True),
     "history": _history,

@@ -60,7 +60,7 @@ VERSION = "dash-ws-service"
 MAX_WAITING = 64
 """Commands that wait for the broker before reading is paused."""
 
-LARGE = 8192
+LARGE = 2048
 """Bytes that count as one command: it is bytes that take time to be read."""
 
 BURST = 10.0

@@ -11,6 +11,7 @@ from ws_service.hub import messages
 from ws_service.hub.access import Access, Grant
 from ws_service.hub.codes import (
     ALREADY_SUBSCRIBED,
+    BAD_REQUEST,
     INTERNAL,
     LIMIT_EXCEEDED,
     NOT_AVAILABLE,
@@ -43,6 +44,7 @@ from ws_service.hub.protocol import (
     RefreshSubscription,
     Subscribe,
     Unsubscribe,
+    write_json,
 )
 from ws_service.hub.publication import ClientInfo, History, Position, Publication
 from ws_service.hub.recovery import Look, Recovered, look, recover
@@ -226,8 +228,12 @@ class SessionTopics:
         options = self._namespaces.of(topic)
         if not self._may_publish_now(options, now):
             return [refuse(command.id, TOO_MANY_REQUESTS)]
+        try:
+            data = write_json(command.value)
+        except (ValueError, RecursionError):
+            return [refuse(command.id, BAD_REQUEST)]
         info = self.info_in(subscription) if subscription is not None else self.me
-        return [PublishTo(topic, Publication(command.data, info=info), options.keep)]
+        return [PublishTo(topic, Publication(data, info=info), options.keep)]
 
     def presence(self, command: Presence) -> list[Effect]:
         """Ask which clients are there."""

@@ -183,6 +183,13 @@ def test_a_client_publishes_with_its_name() -> None:
     assert error_of(ask(play, "publish", data=1).done(INTERNAL)) == 100
 
 
+def test_a_number_that_json_does_not_have_is_not_published() -> None:
+    play = connected()
+    play.subscribed("a")
+    play.take()
+    assert error_of(play.send(b'{"id":5,"publish":{"channel":"a","data":1e999}}')) == 107
+
+
 def test_a_client_may_not_publish_everywhere() -> None:
     assert error_of(ask(connected(), "publish", data=1)) == 103
 
