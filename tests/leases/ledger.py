@@ -20,6 +20,7 @@ from proxy.net.rate_limit import BURST
 from proxy.server.server import Server
 from proxy.upstream.upstream import Upstream
 from ws_service.handoff.receiver import Handoff
+from ws_service.hub.hub import Hub
 
 
 def watched_methods() -> Iterator[tuple[type, str]]:
@@ -152,6 +153,20 @@ def left_in_service(handoff: Handoff) -> list[str]:
         "clients with memory": len(handoff._resources.memory),
         "sockets swept": len(handoff._resources.sweep),
         "sockets that wait to be fed": len(handoff._resources.scheduler),
+    }
+    return [f"{what}: {count}" for what, count in left.items() if count]
+
+
+def left_in_hub(hub: Hub) -> list[str]:
+    """Return what clients have left behind in a hub, and with its broker in memory."""
+    broker: Any = hub.broker
+    left = {
+        "clients of the hub": hub.clients,
+        "topics": len(hub._registry._topics),
+        "topics of which the broker is to be told": len(hub._registry._due),
+        "messages on their way": len(hub._fan_out),
+        "topics at the broker": len(broker._subscribed),
+        "topics with clients that are present": len(broker._presence._topics),
     }
     return [f"{what}: {count}" for what, count in left.items() if count]
 

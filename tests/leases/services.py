@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tests.leases import ledger
@@ -16,6 +17,12 @@ from tests.ws_service.adopting import application, parts
 from ws_service.handoff import protocol as wire
 from ws_service.handoff.receiver import Handoff
 from ws_service.handoff.socket_file import Claim
+from ws_service.hub.access import Grant, Identity
+from ws_service.hub.broker import Keep
+from ws_service.hub.brokers.memory import MemoryBroker
+from ws_service.hub.hub import Hub
+from ws_service.hub.publication import ClientInfo, Publication
+from ws_service.hub.topics import Namespaces, Recovery, TopicOptions
 from ws_service.websocket.resources import Resources
 
 
@@ -179,6 +186,59 @@ class RealService:
         await self._stop()
         await self._handoff.close()
         os.unlink(f"{self._path}.lock")
+
+
+class WaitingBroker(MemoryBroker):
+    """A broker in memory that has to be waited for: before it has done what it is asked, and after that."""
+
+
+def _waiting(name: str) -> Callable[..., Any]:
+    async def method(self: WaitingBroker, *arguments: Any, **options: Any) -> Any:
+        await asyncio.sleep(0)
+        result = await getattr(MemoryBroker, name)(self, *arguments, **options)
+        await asyncio.sleep(0)
+        return result
+
+    return method
+
+
+for _name in ("subscribe", "unsubscribe", "publish", "history", "join", "leave", "presence"):
+    setattr(WaitingBroker, _name, _waiting(_name))
+
+
+class EveryRight:
+    """Anyone may do anything; a token names the topics of the server."""
+
+    def identify(self, token: str, now: float) -> Identity:
+        return Identity("ada", topics=tuple(token.split(",")))
+
+    def may_subscribe(self, topic: str, user: str, token: str, now: float) -> Grant:
+        return Grant()
+
+    def may_publish(self, topic: str, user: str, *, is_subscribed: bool) -> None:
+        return None
+
+
+TOPIC = TopicOptions(Keep(1), Recovery.STREAM, presence=True, join_leave=True, rate=1e6)
+
+
+class HubService(RealService):
+    """The service's hand-off with its hub, in the same loop."""
+
+    async def open(self) -> None:
+        broker = WaitingBroker()
+        self._hub = Hub(broker, Namespaces(default=TOPIC), EveryRight())
+        await self._hub.start()
+        for topic in ("a", "b"):  # each keeps one publication from here on
+            await broker.publish(topic, Publication(b"0", info=ClientInfo("c")), TOPIC.keep)
+        self._handoff = Handoff(Claim(self._path), Resources(64 << 20), **parts(application, ws="auto"), hub=self._hub)
+
+    def left(self) -> list[str]:
+        return super().left() + ledger.left_in_hub(self._hub)
+
+    async def close(self) -> None:
+        await super().close()
+        await self._hub.close()
 
 
 async def dialled(rig: Rig) -> None:

@@ -24,7 +24,7 @@ OURS = (str(ROOT / "proxy"), str(ROOT / "ws_service"))
 SERVED_BY = ("aiohttp/web_protocol.py", "uvicorn/protocols", "uvicorn/server.py")
 """Tasks whose code is there are ours too, in that they run our code."""
 
-NO_EXCHANGE = ("HealthCheck._run",)
+NO_EXCHANGE = ("HealthCheck._run", "Registry._tell_all")
 """Tasks that belong to no exchange: they live as long as the process, and only its end cancels them."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tests.leases import ledger
 from tests.leases.harness import CANCELS, ClientScript, Play, Way
 from tests.leases.peers import Peer
-from tests.leases.services import FakeService, FullUpstream, RealService
+from tests.leases.services import FakeService, FullUpstream, HubService, RealService
 from tests.proxy.listening import SWITCH
 from tests.wire.messages import handshake, request
 
@@ -30,9 +30,10 @@ MUST_BE_COVERED = frozenset(
         "reload",
         "drain",
         "service",
+        "hub",
     )
 )
-"""The kinds that issue 9 names."""
+"""The kinds that issues 9 and 12 name."""
 
 WAYS: dict[str, Way] = {}
 
@@ -1053,6 +1054,94 @@ async def adopted_socket_that_is_never_answered(play: Play) -> None:
 @way("service", "hand-off", **SERVES)
 async def adopted_socket_whose_endpoint_fails(play: Play) -> None:
     client = await _served(play, "/fail", 500)
+    await client.rest()
+
+
+# -- the hub
+
+CONNECTS = '{"id":1,"connect":{}}'
+SUBSCRIBES = '{"id":2,"subscribe":{"channel":"a"}}'
+HUB: dict[str, Any] = {"companion": HubService, "also": ("channel ends", "service stops")}
+
+
+def frame(*commands: str) -> bytes:
+    """Return commands as one masked text frame."""
+    text = "\n".join(commands).encode()
+    size = bytes((0x80 | len(text),)) if len(text) < 126 else b"\xfe" + len(text).to_bytes(2, "big")
+    return b"\x81" + size + b"\0\0\0\0" + text
+
+
+async def _joined(play: Play, *commands: str, answer: bytes = b'{"id":2,') -> Peer:
+    """Return a client that has connected to the hub and has been given an answer to the last of its commands."""
+    client = await _served(play, "/app/connection/websocket", 101)
+    client.send(frame(CONNECTS, *commands))
+    await client.until(answer)
+    return client
+
+
+@way("hub", **HUB)
+async def client_that_connects(play: Play) -> None:
+    await _joined(play, answer=b'{"id":1,')
+
+
+@way("hub", **HUB)
+async def client_with_topics_of_the_server(play: Play) -> None:
+    client = await _served(play, "/connection/websocket", 101)
+    client.send(frame('{"id":1,"connect":{"token":"a,b"}}'))
+    await client.until(b'"subs":')
+
+
+@way("hub", **HUB)
+async def client_that_subscribes_and_leaves(play: Play) -> None:
+    client = await _joined(play, SUBSCRIBES)
+    client.send(CLOSE)
+    await client.until(CLOSE_OF_SERVER)
+    client.end()
+
+
+@way("hub", **HUB)
+async def client_that_leaves_while_it_subscribes(play: Play) -> None:
+    client = await _served(play, "/connection/websocket", 101)
+    client.send(frame(CONNECTS, SUBSCRIBES, SUBSCRIBES.replace("a", "b").replace("2", "3")))
+    client.end()
+
+
+@way("hub", **HUB)
+async def client_that_recovers(play: Play) -> None:
+    recovers = SUBSCRIBES.replace("}}", ',"recover":true,"epoch":"x","offset":1}}')
+    await _joined(play, recovers, answer=b'"was_recovering":true')
+
+
+@way("hub", **HUB)
+async def client_that_unsubscribes(play: Play) -> None:
+    await _joined(play, SUBSCRIBES, '{"id":3,"unsubscribe":{"channel":"a"}}', answer=b'{"id":3,')
+
+
+@way("hub", **HUB)
+async def client_that_publishes_to_another(play: Play) -> None:
+    other = await _joined(play, SUBSCRIBES)
+    await _joined(play, SUBSCRIBES, '{"id":3,"publish":{"channel":"a","data":7}}', answer=b'{"id":3,')
+    await other.until(b'"data":7')
+
+
+@way("hub", **HUB)
+async def client_that_looks_around(play: Play) -> None:
+    await _joined(
+        play,
+        SUBSCRIBES,
+        '{"id":3,"presence":{"channel":"a"}}',
+        '{"id":4,"presence_stats":{"channel":"a"}}',
+        '{"id":5,"history":{"channel":"a","limit":1}}',
+        answer=b'{"id":5,',
+    )
+
+
+@way("hub", **HUB)
+async def client_that_says_nonsense(play: Play) -> None:
+    client = await _joined(play, SUBSCRIBES)
+    client.send(frame("nonsense"))
+    await client.until(b"bad request")
+    client.send(CLOSE)
     await client.rest()
 
 

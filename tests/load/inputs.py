@@ -159,6 +159,30 @@ FRAMES = [
 ]
 
 
+def commanded(name: str, *commands: str, **more: Any) -> Input:
+    """Messages to the hub, of a client that comes back when it is disconnected."""
+    unit = frame(TEXT, "\n".join(commands).encode(), mask=MASK)
+    opening, lead = handshake("/connection/websocket"), frame(TEXT, b'{"id":1,"connect":{}}', mask=MASK)
+    name = f"to the hub: {name}"
+    return Input(name, unit, opening, is_awaited=True, lead=lead, leaves=True, is_handed=True, **more)
+
+
+def published(data: str) -> str:
+    return '{"id":2,"publish":{"channel":"a","data":' + data + "}}"
+
+
+HUB = [
+    commanded("pongs", "{}"),
+    commanded("1,000 pongs in a message", *["{}"] * 1000),
+    commanded("refused subscriptions", '{"id":2,"subscribe":{"channel":"a"}}'),
+    commanded("lists of 60 KB", published("[" + repeated("[],", 60000) + "1]")),
+    commanded("60,000 lists in one another", published("[" * 60000)),
+    commanded("texts of 60 KB, all escapes", published('"' + repeated('\\"', 60000) + '"')),
+    commanded("objects of 60 KB", published("[" + repeated('{"a":1},', 60000) + "1]")),
+    commanded("one burst of pongs", "{}", burst=4 * MIB),
+]
+
+
 def over_tls(given: Input) -> Input:
     return Input(**{**vars(given), "name": given.name + ", TLS", "is_tls": True})
 
@@ -202,6 +226,7 @@ INPUTS: dict[str, Input] = {
         handed_over(at_once(FRAMES[4])),
         *map(over_tls, [BODIES[0], FRAMES[0], FRAMES[2], FRAMES[-1]]),
         *map(handed_over, FRAMES),
+        *HUB,
         *ANSWERS,
     ]
 }

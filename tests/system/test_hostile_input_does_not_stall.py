@@ -46,6 +46,9 @@ LARGE = {
     "empty frames, TLS",
     "pings of 125 bytes, handed over",
     "frames cut at odd places, handed over",
+    "to the hub: 60,000 lists in one another",
+    "to the hub: objects of 60 KB",
+    "to the hub: texts of 60 KB, all escapes",
 }
 """What ``make load`` alone has: each is like one of the others."""
 
