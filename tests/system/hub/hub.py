@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import signal
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -69,8 +68,7 @@ class Hub:
 
     def kill(self) -> None:
         """End the service without a chance to say goodbye."""
-        os.killpg(self.service.pid, signal.SIGKILL)
-        self.service.wait()
+        self.service.stop(signal.SIGKILL)
 
     def ask(self, method: str, given: object, key: str = API_KEY) -> Any:
         """Ask the HTTP API and return its answer. urllib.error.HTTPError where it refuses."""
@@ -113,6 +111,7 @@ def running_hub(
     hub = Hub(folder, config, port, {"DASH_WS_HUB_KEY": KEY, **(env or {})})
     try:
         options: dict[str, Any] = {"handoff": "run/ws.sock" if way == WAYS[0] else "off", **(gateway or {})}
+        options["timeouts"] = {"hold": "5s", **options.get("timeouts", {})}  # a test starts a service within it
         with running_gateway(folder, dash=dash, ws=f"http://127.0.0.1:{port}", **options) as hub.gateway:
             if way == WAYS[0]:
                 hub.gateway.process.wait_for("takes WebSockets over")
