@@ -115,7 +115,8 @@ def _parse(url: str) -> tuple[Place, str, str]:
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
-    if not host or parts.scheme not in ("http", "https"):
+    is_clean = url.isascii() and url.isprintable() and " " not in url  # it becomes part of a request
+    if not host or not is_clean or parts.scheme not in ("http", "https"):
         raise PublishError(f"{URL_VARIABLE} is {url!r}, and no URL of a service; write http://10.0.0.7:8765")
     is_tls = parts.scheme == "https"
     prefix = parts.path.rstrip("/")

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -32,14 +33,21 @@ class Api:
     requests: list[dict[str, Any]] = field(default_factory=list)
     heads: list[bytes] = field(default_factory=list)
     connections: int = 0
+    tls: ssl.SSLContext | None = None
     arrived: threading.Event = field(default_factory=threading.Event)
     closed: threading.Event = field(default_factory=threading.Event)
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def serve(self, sock: socket.socket) -> None:
+    def serve(self, accepted: socket.socket) -> None:
         """Answer the requests of one connection."""
         self.connections += 1
-        with suppress(OSError, ValueError), sock, sock.makefile("rb") as file:
+        tls = self.tls
+        with (
+            suppress(OSError, ValueError),
+            accepted,
+            tls.wrap_socket(accepted, server_side=True) if tls else accepted as sock,
+            sock.makefile("rb") as file,
+        ):
             served = 0
             while self._serve_one(sock, file):
                 served += 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import Authority
 from tests.ws_service.publisher.api_server import Api, running_api
+from ws_service.publisher import connections
 from ws_service.publisher.connections import Connection, Pool
 from ws_service.publisher.hub_address import HubAddress, Place
 
@@ -76,6 +79,28 @@ def test_no_more_idle_connections_are_kept_than_a_number(api: Api) -> None:
     assert len(kept) == 16
     for connection in kept:
         connection.close()
+
+
+def test_a_connection_over_tls_is_verified_and_used_again(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)
+    files = authority.issue()
+    api.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    api.tls.load_cert_chain(files["certificate"], files["key"])
+    address, pool = address_of(api), Pool()
+    place = address.place._replace(is_tls=True)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        Connection(place, soon())
+    monkeypatch.setattr(connections, "_tls", authority.client)
+    pool.give(Connection(place, soon()))
+    for _ in range(3):
+        connection = pool.take(place)
+        assert connection is not None
+        assert connection.ask(address, BODY, soon())[0] == 200
+        pool.give(connection)
+    assert api.connections == 2
+    pool.close()
 
 
 def test_a_server_that_does_not_answer_is_a_timeout(api: Api) -> None:

@@ -46,7 +46,9 @@ def test_the_environment_is_enough_on_another_host(folder: Path, url: str, place
     assert (found.place, found.prefix, found.api_key, found.most) == (place, prefix, API_KEY, None)
 
 
-@pytest.mark.parametrize("url", ["10.0.0.7:8765", "ftp://x", "http://", "http://x:99999", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", ["10.0.0.7:8765", "ftp://x", "http://", "http://x:99999", "http://[::1", "http://x/ y", "http://x/\u00e9"]
+)
 def test_what_is_no_url_is_told_with_an_example(folder: Path, url: str) -> None:
     with pytest.raises(PublishError, match=r"DASH_WS_HUB_URL is .*; write http://10\.0\.0\.7:8765"):
         find({URL_VARIABLE: url, **OTHER})
