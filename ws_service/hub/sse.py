@@ -16,13 +16,11 @@ from ws_service.hub.limits import Limits
 from ws_service.hub.stream_query import BadQuery, Wanted, read_query
 from ws_service.net.client_key import client_key
 from ws_service.net.json_response import error_content, json_response
+from ws_service.websocket.listener import ABORT
 
 PER_CLIENT = 256
 """Streams of one client (an IPv4 address, an IPv6 /64) at a time; 429 above it. A browser has 6 of a site over
 HTTP/1.1. Danger: many users can have one address."""
-
-ABORT = "ws_service.abort"
-"""The extension of a scope that cuts its connection, where the server has it."""
 
 
 class StreamHub(Protocol):

@@ -19,6 +19,9 @@ from ws_service.hub.topics import is_valid
 _LONGEST = 64 << 10
 """Bytes of a query. The gateway takes 16 KiB by default (``limits.request_line``)."""
 
+_SAFE = ":/#,"
+"""What ids need not escape."""
+
 MOST_POSITIONS = 16
 """Topics of a stream whose events carry positions: each event carries those of all."""
 
@@ -69,7 +72,7 @@ def read_query(query: str, last_event_id: str | None = None) -> Wanted:
 
 def write_event_id(positions: Iterable[tuple[str, Position]]) -> bytes:
     """Return the id of an event: where the client is in each of its topics."""
-    return "&".join(f"{quote(topic)}={at.offset}.{quote(at.epoch)}" for topic, at in positions).encode()
+    return "&".join(f"{quote(topic, _SAFE)}={at.offset}.{quote(at.epoch, _SAFE)}" for topic, at in positions).encode()
 
 
 def read_event_id(text: str | None) -> dict[str, Position]:

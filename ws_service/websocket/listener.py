@@ -34,6 +34,10 @@ MAX_IDLE = 2048
 """Connections whose next head has not come. A gateway has as many as requests were under way at once (1024 by default),
 and to close one that it is about to use would fail a request; uvicorn closes each after 5 s."""
 
+ABORT = "ws_service.abort"
+"""The extension of an HTTP scope that cuts its connection: ASGI has no such thing, and a response to a client that
+takes nothing cannot be ended otherwise."""
+
 ChooseSocket = Callable[[bytes, dict[str, Any], uvicorn.Config], Callable[..., Any] | None]
 """Returns what makes the protocol for a handshake, of which it gets the target and the scope; None: uvicorn's own
 choice."""
@@ -171,6 +175,8 @@ class LimitedHTTP(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     async def _served(self, scope: Any, receive: Any, send: Any) -> None:
         self._awaited.remove(self)
+        if scope["type"] == "http":
+            scope["extensions"] = {**scope.get("extensions", {}), ABORT: self.transport.abort}
         try:
             await self._inner(scope, receive, send)
         except Exception as error:

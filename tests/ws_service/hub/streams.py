@@ -17,7 +17,8 @@ from ws_service.hub.handshake import Handshake, Receiver
 from ws_service.hub.hub import Hub
 from ws_service.hub.limits import DEFAULTS, Limits
 from ws_service.hub.publication import Position, Publication
-from ws_service.hub.sse import ABORT, EventStreams
+from ws_service.hub.sse import EventStreams
+from ws_service.websocket.listener import ABORT
 
 
 class StreamHub(Hub):

@@ -249,7 +249,7 @@ async def test_of_a_client_that_does_not_read_only_the_newest_is_kept(hub: Strea
     await page.until(b"id: ")
     page.gate.clear()
     await hub.publish("a", b"0")
-    await asyncio.sleep(0.01)  # it is written, and held up
+    await turns(10)  # it is written, and held up
     for number in range(1, 1000):
         await hub.publish("a", b"%d" % number)
     await turns(10)

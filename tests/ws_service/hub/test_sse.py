@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -10,7 +11,8 @@ import pytest_asyncio
 
 from tests.ws_service.hub.stand_ins import turns
 from tests.ws_service.hub.streams import Page, StreamHub, running_hub
-from ws_service.hub import sse
+from tests.ws_service.websocket.test_listener import listening
+from ws_service.hub import event_stream, sse
 from ws_service.hub.sse import EventStreams
 
 
@@ -132,3 +134,44 @@ async def test_a_client_without_an_address_is_one_of_a_unix_socket(streams: Even
     page = Page().open(streams, channels="a", address="")
     await page.until(b"retry")
     assert hub.handshakes[0].address == "unix"
+
+
+# -- on uvicorn's own connection
+
+
+async def test_a_client_that_takes_nothing_is_cut_and_the_server_says_nothing_of_it(
+    hub: StreamHub, streams: EventStreams, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(event_stream, "STALLED", 0.1)
+    async with listening(app=streams) as rig:
+        client = await rig.dial()
+        client.writer.write(b"GET /connection/uni_sse?channels=a&raw=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await client.head()).startswith(b"HTTP/1.1 200 ")
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined] # it is one for both directions
+        while len(streams):
+            await hub.publish("a", b'"%b"' % (b"x" * 200_000))
+            await asyncio.sleep(0.01)
+    assert caplog.messages == []
+    assert not hub.clients
+
+
+async def test_a_client_that_closes_its_connection_leaves_nothing(
+    hub: StreamHub, streams: EventStreams, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with listening(app=streams) as rig:
+        client = await rig.dial()
+        client.writer.write(b"GET /connection/uni_sse?channels=a&raw=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await client.head()).startswith(b"HTTP/1.1 200 ")
+        client.writer.transport.abort()
+        async with asyncio.timeout(5):
+            while len(streams):  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+    assert caplog.messages == []
+
+
+async def test_a_response_that_is_refused_leaves_the_connection_for_the_next_request(streams: EventStreams) -> None:
+    async with listening(app=streams) as rig:
+        client = await rig.dial()
+        for _ in range(2):
+            client.writer.write(b"GET /connection/uni_sse?channels=secret HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"HTTP/1.1 403 " in await client.head()  # after the body of the one before
