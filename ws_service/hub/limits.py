@@ -18,7 +18,7 @@ class Limits:
     one. errors: answers with an error that is not temporary; one a second is forgiven. recovered: publications of one
     recovery, or of one look at the history. Precedent: 300. buffered, buffered_bytes: publications that arrive while a
     subscription is being made. message: bytes of one message of the client. Precedent: 64 KiB. queue: bytes that wait
-    for a client that does not read. Precedent: 1 MiB.
+    for a client that does not read, and bytes of publications in one answer. Precedent: 1 MiB.
     """
 
     connect: float = 10.0

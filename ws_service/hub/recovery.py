@@ -7,6 +7,7 @@ does not ask (Centrifugo's ``auto_cache_recovery``).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, takewhile
 
 from ws_service.hub.publication import History, Position, Publication
 from ws_service.hub.topics import Recovery, TopicOptions
@@ -45,19 +46,29 @@ def look(options: TopicOptions, since: Position | None, most: int) -> Look | Non
     return Look(since, most + 1) if since is not None else Look(None, 0)
 
 
-def recover(options: TopicOptions, since: Position | None, history: History, most: int) -> Recovered:
-    """Return what a client gets. since: its position; None: it asks for none. history: what the broker has found."""
+def recover(options: TopicOptions, since: Position | None, history: History, most: int, most_bytes: int) -> Recovered:
+    """Return what a client gets. since: its position; None: it asks for none. history: what the broker has found.
+
+    most, most_bytes: publications of one recovery, and what they carry together.
+    """
     if options.recovery is Recovery.CACHE:
         return _newest(since, history)
     if since is None:
         return Recovered(history.position, history.position.offset)
-    return _missed(since, history, most)
+    return _missed(since, history, most, most_bytes)
 
 
-def _missed(since: Position, history: History, most: int) -> Recovered:
+def fitting(publications: tuple[Publication, ...], most_bytes: int) -> tuple[Publication, ...]:
+    """Return the first of some publications, as many as carry so many bytes together; one at least."""
+    ends = accumulate(len(each.data) for each in publications)
+    count = sum(1 for _ in takewhile(lambda end: end <= most_bytes, ends))
+    return publications[: max(1, count)]
+
+
+def _missed(since: Position, history: History, most: int, most_bytes: int) -> Recovered:
     newest = history.position
     missed = tuple(each for each in history.publications if each.offset > since.offset)
-    if newest.epoch != since.epoch or len(missed) > most:
+    if newest.epoch != since.epoch or len(missed) > most or len(fitting(missed, most_bytes)) < len(missed):
         is_whole = False
     elif missed:
         is_whole = missed[0].offset == since.offset + 1 and missed[-1].offset == newest.offset

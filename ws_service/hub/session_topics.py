@@ -47,7 +47,7 @@ from ws_service.hub.protocol import (
     write_json,
 )
 from ws_service.hub.publication import ClientInfo, History, Position, Publication
-from ws_service.hub.recovery import Look, Recovered, look, recover
+from ws_service.hub.recovery import Look, Recovered, fitting, look, recover
 from ws_service.hub.subscription import Subscription
 from ws_service.hub.token_bucket import TokenBucket
 from ws_service.hub.topics import Namespaces, TopicOptions
@@ -151,7 +151,8 @@ class SessionTopics:
         """Return what a client gets of the history; None where the topic keeps none."""
         if not isinstance(outcome, History):
             return None
-        return recover(operation.subscription.options, since, outcome, self._limits.recovered)
+        limits = self._limits
+        return recover(operation.subscription.options, since, outcome, limits.recovered, limits.queue)
 
     def result(self, subscription: Subscription, recovered: Recovered | None, wall: float) -> bytes:
         """Return what the client is told of a subscription that begins."""
@@ -262,7 +263,8 @@ class SessionTopics:
         """Answer with publications."""
         if command.since is not None and command.since.epoch not in ("", history.position.epoch):
             return [refuse(command.id, UNRECOVERABLE_POSITION)]
-        return [answer(command.id, "history", messages.history_result(*history))]
+        publications = fitting(history.publications, self._limits.queue)
+        return [answer(command.id, "history", messages.history_result(history.position, publications))]
 
     def info_in(self, subscription: Subscription) -> ClientInfo:
         """Return the client as others see it in a topic."""

@@ -243,6 +243,13 @@ def test_history() -> None:
         play.done(found())
 
 
+def test_an_answer_has_no_more_bytes_than_may_wait() -> None:
+    play = connected(Limits(queue=2))
+    play.subscribed("a")
+    (answer,) = ask(play, "history", limit=3).done(found("e", 3, 1, 2, 3)).heard()
+    assert [each["offset"] for each in answer["history"]["publications"]] == [1, 2]
+
+
 def test_history_of_before_is_not_there() -> None:
     play = connected()
     play.subscribed("a")
