@@ -1,4 +1,4 @@
-# make run | test | unit | system | browser | check | autobahn | load | soak | bench: each sets itself up, in .venv or in VENV=...
+# make run | test | unit | system | browser | check | autobahn | load | soak | dash-versions | bench: each sets itself up, in .venv or in VENV=...
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -19,7 +19,7 @@ endif
 endif
 endif
 
-.PHONY: run test unit system browser check fuzz autobahn load soak bench bench-quick lock clean
+.PHONY: run test unit system browser check fuzz autobahn load soak dash-versions bench bench-quick lock clean
 
 run: $(VENV)/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" honcho start

@@ -60,16 +60,28 @@
     return true;
   }
 
+  /* Milliseconds for a grid to begin: dash-ag-grid 35 applies a transaction twice that comes meanwhile. */
+  var BEGINNING = 200;
+
+  var grids = new WeakMap();
+
   function isGridReady(id) {
-    var grids = window.dash_ag_grid;
-    if (!grids || !grids.getApi) {
+    var api = null;
+    if (!window.dash_ag_grid || !window.dash_ag_grid.getApi) {
       return true;
     }
     try {
-      return !!grids.getApi(id);
+      api = window.dash_ag_grid.getApi(id);
     } catch (error) {
       return false;
     }
+    if (!api) {
+      return false;
+    }
+    if (!grids.has(api)) {
+      grids.set(api, Date.now());
+    }
+    return Date.now() - grids.get(api) >= BEGINNING;
   }
 
   function current(found, prop) {

@@ -1,0 +1,250 @@
+"""Live pages in a real browser: Dash under gunicorn, the hub, the gateway; nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.system.browser import TIMEOUT, Tab
+from tests.system.hub.relay import Relay, running_relay
+from tests.system.hub.tokens import subscription_token
+from tests.system.live_page import LOST, OFFLINE, Site, opened, points, running_site, wait_for_count
+
+pytestmark = pytest.mark.browser
+
+expect.set_options(timeout=TIMEOUT)
+
+MARK = ".dash-hub-mark"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running_site(tmp_path_factory.mktemp("site")) as site:
+        yield site
+
+
+@contextmanager
+def more_tabs(chromium: Browser, count: int) -> Iterator[list[Page]]:
+    tabs = [Tab(chromium) for _ in range(count)]
+    yield [tab.page for tab in tabs]
+    for tab in tabs:
+        tab.close()
+    assert [tab.complaints for tab in tabs] == [[]] * count
+
+
+@pytest.fixture
+def relayed(site: Site) -> Iterator[Relay]:
+    """A road to the gateway that can be cut."""
+    with running_relay(site.hub.gateway.port) as relay:
+        yield relay
+
+
+def through(relay: Relay, site: Site) -> str:
+    return f"http://127.0.0.1:{relay.port}{site.prefix}"
+
+
+def test_a_publish_from_another_process_reaches_all_tabs(site: Site, chromium: Browser, tab: Tab) -> None:
+    with more_tabs(chromium, 2) as others:
+        pages = [opened(page, site.url) for page in (tab.page, *others)]
+        site.publish_elsewhere("prices", '{"AAPL": 189.2}')
+        for page in pages:
+            expect(page.locator("#shown")).to_have_text('{"AAPL":189.2}')
+        expect(tab.page.locator("#served")).to_have_text("the server knows: open")
+
+
+def test_a_late_tab_shows_the_newest_value_at_once(site: Site, tab: Tab) -> None:
+    site.publish_all("prices", [{"AAPL": 1}, {"AAPL": 2}])
+    tab.page.goto(site.url)
+    expect(tab.page.locator("#shown")).to_have_text('{"AAPL":2}')
+
+
+def test_every_component_begins_with_the_history_and_goes_on_once(site: Site, tab: Tab) -> None:
+    site.publish_all("kept:points", [{"x": i, "y": i} for i in range(20)])
+    site.publish_all("kept:log", ["one\n", "two\n"])
+    site.publish_all("kept:rows", [{"add": [{"id": "a", "price": 1}, {"id": "b", "price": 2}]}])
+    sockets: list[str] = []
+    tab.page.on("websocket", lambda socket: sockets.append(socket.url))
+    page = opened(tab.page, site.url)
+    page.wait_for_function("document.querySelector('#graph .js-plotly-plot')?.data[0].y.length >= 20")
+    site.publish_all("kept:points", [{"x": i, "y": i} for i in range(20, 300)])
+    site.publish_all("kept:log", ["three\n"])
+    site.publish_all("kept:rows", [{"update": [{"id": "a", "price": 3}]}, {"remove": [{"id": "b"}]}])
+    page.wait_for_function("document.querySelector('#graph .js-plotly-plot').data[0].y.length >= 300")
+    expect(page.locator("#log")).to_have_text("one\ntwo\nthree\n", use_inner_text=False)
+
+    page.click("#to-other")
+    expect(page.locator("h2")).to_have_text("other")
+    site.publish_all("cell:1", [{"value": {"text": "deep"}}, {"value": 5}])
+    expect(page.locator("#cells")).to_have_text("- deep")
+    page.click("#to-home")
+    expect(page.locator("#log")).to_have_text("one\ntwo\nthree\n")
+    page.wait_for_function("document.querySelector('#graph .js-plotly-plot')?.data[0].y.length >= 300")
+    site.publish_all("kept:log", ["four\n"])
+    expect(page.locator("#log")).to_have_text("one\ntwo\nthree\nfour\n")
+    assert points(page) == list(range(300))
+    if page.locator("#grid").count():
+        page.wait_for_function(
+            "JSON.stringify(dash_ag_grid.getApi('grid').getRenderedNodes().map(n => n.data))"
+            """ === '[{"id":"a","price":3}]'"""
+        )
+    assert len(sockets) == 1, "a navigation opens no second connection"
+
+
+def test_a_burst_while_its_component_is_on_another_page_is_whole(site: Site, tab: Tab) -> None:
+    page = opened(tab.page, site.url)
+    page.click("#to-other")
+    expect(page.locator("h2")).to_have_text("other")
+    site.publish_all("kept:shelf", list(range(1000)))
+    site.publish_all("cell:0", [{"value": {"text": "after"}}])
+    expect(page.locator("#cells")).to_contain_text("after")
+    assert page.evaluate("window.shelf") is None
+    page.click("#to-home")
+    assert wait_for_count(page, "shelf", 1000) == list(range(1000))
+    expect(page.locator("#shelf-live-state")).to_have_text("open 0")
+    site.publish_all("kept:shelf", [1000])
+    assert wait_for_count(page, "shelf", 1001)[-1] == 1000, "the connection is alive"
+
+
+def test_a_tab_that_was_offline_for_ten_seconds_gets_every_message_in_order(
+    site: Site, relayed: Relay, tab: Tab
+) -> None:
+    tab.forgive(OFFLINE)
+    page = opened(tab.page, through(relayed, site))
+    site.publish_all("kept:numbers", list(range(10)))
+    wait_for_count(page, "numbers", 10)
+    relayed.close()
+    site.publish_all("kept:numbers", list(range(10, 500)))
+    mark = page.locator(MARK)
+    expect(mark).to_have_text("Reconnecting…")
+    assert mark.get_attribute("role") == "status"
+    page.wait_for_timeout(10_000)  # the promise's own time
+    site.publish_all("prices", [{"AAPL": 7}])
+    relayed.open()
+    assert wait_for_count(page, "numbers", 500, 3 * TIMEOUT) == list(range(500))
+    expect(page.locator("#shown")).to_have_text('{"AAPL":7}')
+    expect(page.locator("#live-state")).to_have_text("recovered 0")
+    expect(mark).to_have_text("")
+
+
+def test_ten_thousand_messages_over_broken_sockets_are_each_there_once(site: Site, relayed: Relay, tab: Tab) -> None:
+    tab.forgive(OFFLINE)
+    page = opened(tab.page, through(relayed, site))
+    seed = random.randrange(1 << 32)
+    print("seed", seed)  # of a failure
+    chance, count = random.Random(seed), 10_000
+    sender = threading.Thread(target=send_slowly, args=(site, count), name="sender")
+    sender.start()
+    cuts = 0
+    while sender.is_alive():
+        page.wait_for_timeout(chance.uniform(100, 700))
+        relayed.cut()
+        cuts += 1
+    sender.join()
+    numbers = wait_for_count(page, "numbers", count, 3 * TIMEOUT)
+    assert numbers == list(range(count)), f"{len(numbers)}, {len(set(numbers))} different"
+    assert cuts >= 5
+    assert page.locator("#numbers-live-state").inner_text().endswith(" 0"), "no gap"
+
+
+def send_slowly(site: Site, count: int) -> None:
+    for first in range(0, count, 100):
+        site.publish_all("kept:numbers", list(range(first, first + 100)))
+        threading.Event().wait(0.05)
+
+
+def test_functions_of_the_page_get_each_message_and_may_fail(site: Site, tab: Tab) -> None:
+    tab.forgive("a function of dashHub.on")
+    page = opened(tab.page, site.url)
+    page.evaluate(
+        """() => { window.ticks = [];
+        dashHub.on("ticks", () => { throw new Error("mine"); });
+        window.end = dashHub.on("ticks", (data, info) => ticks.push(data + info.topic.length)); }"""
+    )
+    page.wait_for_function("dashHub.state('ticks') === 'open'")
+    site.publish_all("ticks", [10, 20])
+    assert wait_for_count(page, "ticks", 2) == [15, 25]
+    assert page.evaluate("dashHub.state()") == "open"
+    page.evaluate("end()")
+    site.publish_all("ticks", [30])
+    site.publish_all("prices", [{"AAPL": 30}])
+    expect(page.locator("#shown")).to_have_text('{"AAPL":30}')
+    assert page.evaluate("ticks") == [15, 25]
+
+
+def test_refused_and_expired_topics_are_told_apart(site: Site, tab: Tab) -> None:
+    page = opened(tab.page, site.url)
+    expect(page.locator("#closed-state")).to_have_text("refused 0")
+    token = subscription_token("secret", lasts=-3600)
+    page.evaluate("token => dashHub.on('secret', () => {}, {token})", token)
+    page.wait_for_function("dashHub.state('secret') === 'expired'")
+    fresh = subscription_token("secret", lasts=3600)
+    page.evaluate("token => dashHub.on('secret', () => {}, {token})", fresh)
+    page.wait_for_function("dashHub.state('secret') === 'open'")
+
+
+def test_an_expired_token_is_replaced_by_the_one_of_a_new_layout(site: Site, tab: Tab) -> None:
+    page = tab.page
+
+    def with_an_old_token(route: Route) -> None:
+        answer = route.fetch()
+        old = subscription_token("prices", lasts=-3600)
+        layout = re.sub(r'("topic":"prices".*?"token":")[^"]+', rf"\g<1>{old}", answer.text(), count=1)
+        route.fulfill(response=answer, body=layout)
+
+    page.route("**/_dash-layout", with_an_old_token, times=1)
+    with page.expect_request_finished(lambda request: request.url.endswith("/_dash-layout")):
+        page.goto(site.url)
+    site.publish_all("prices", [{"AAPL": 31}])
+    expect(page.locator("#shown")).to_have_text('{"AAPL":31}')
+    expect(page.locator("#live-state")).to_have_text("open 0")
+
+
+def test_presence_counts_the_tabs(site: Site, chromium: Browser, tab: Tab) -> None:
+    with more_tabs(chromium, 1) as others:
+        opened(others[0], site.url)
+        expect(opened(tab.page, site.url).locator("#present")).to_have_text("2")
+
+
+def test_a_page_comes_back_from_the_history_of_the_browser(site: Site, tab: Tab) -> None:
+    tab.forgive(LOST)
+    page = opened(tab.page, site.url)
+    page.goto("about:blank")
+    site.publish_all("prices", [{"AAPL": 40}])
+    page.go_back()
+    expect(page.locator("#shown")).to_have_text('{"AAPL":40}')
+    site.publish_all("prices", [{"AAPL": 41}])
+    expect(page.locator("#shown")).to_have_text('{"AAPL":41}')
+
+
+def test_it_works_under_a_prefix(tmp_path: Path, tab: Tab) -> None:
+    with running_site(tmp_path, prefix="/desk/7/") as site:
+        sockets: list[str] = []
+        tab.page.on("websocket", lambda socket: sockets.append(socket.url))
+        opened(tab.page, site.url)
+        site.publish_all("prices", [{"AAPL": 8}])
+        expect(tab.page.locator("#shown")).to_have_text('{"AAPL":8}')
+        assert sockets == [f"ws://{site.hub.gateway.authority}/desk/7/connection/websocket"]
+
+
+def test_it_lives_on_over_a_hot_reload(tmp_path: Path, tab: Tab) -> None:
+    """With ``debug=True``: Dash puts a new layout into the page when the app's file changes."""
+    app = tmp_path / "app"
+    app.mkdir()
+    source = (Path(__file__).parent / "apps" / "live.py").read_text("utf-8")
+    (app / "live.py").write_text(source)
+    tab.forgive(rf"{LOST}|dash-version\.plotly\.com")  # with debug=True, Dash asks there for newer versions
+    with running_site(tmp_path, debug=True, app=app) as site:
+        with tab.page.expect_response("**/_reload-hash"):  # the page compares all later ones with its first
+            page = opened(tab.page, site.url)
+        (app / "live.py").write_text(source.replace('html.H2("home")', 'html.H2("new home")'))
+        expect(page.locator("h2")).to_have_text("new home")
+        site.publish_all("prices", [{"AAPL": 9}])
+        expect(page.locator("#shown")).to_have_text('{"AAPL":9}')
+        expect(page.locator("#live-state")).to_have_text("open 0")
