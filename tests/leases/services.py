@@ -22,7 +22,9 @@ from ws_service.hub.broker import Keep
 from ws_service.hub.brokers.memory import MemoryBroker
 from ws_service.hub.hub import Hub
 from ws_service.hub.publication import ClientInfo, Publication
+from ws_service.hub.sse import EventStreams
 from ws_service.hub.topics import Namespaces, Recovery, TopicOptions
+from ws_service.websocket.listener import LimitedHTTP, ListenerResources
 from ws_service.websocket.resources import Resources
 
 
@@ -238,6 +240,49 @@ class HubService(RealService):
 
     async def close(self) -> None:
         await super().close()
+        await self._hub.close()
+
+
+class StreamService:
+    """The service's own listener with the event streams of its hub, in the same loop."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.values: dict[str, Any] = {"upstreams": {"dash": rig.dash.url, "ws": url}}
+
+    async def open(self) -> None:
+        self._hub = Hub(WaitingBroker(), Namespaces(default=TOPIC), EveryRight())
+        await self._hub.start()
+        for topic in ("a", "b"):
+            await self.publish(topic)
+        self._streams = EventStreams(self._hub)
+        made_of = parts(self._streams, http=LimitedHTTP)
+        made_of["config"].resources = ListenerResources(64 << 20, 15)
+        self._connections = made_of["server_state"].connections
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: LimitedHTTP(**made_of), sock=self._listener)
+
+    async def publish(self, topic: str = "a") -> None:
+        await self._hub.broker.publish(topic, Publication(b"7"), TOPIC.keep)
+
+    async def ready(self) -> None:
+        pass
+
+    def left(self) -> list[str]:
+        streams = [f"event streams: {len(self._streams)}"] if len(self._streams) else []
+        return streams + ledger.left_in_hub(self._hub)
+
+    def stop(self) -> None:
+        """Begin to stop, as the server's shutdown has it."""
+        self._hub.stop()
+        self._streams.stop()
+
+    async def close(self) -> None:
+        self.stop()
+        self._server.close()
+        for connection in list(self._connections):
+            connection.transport.abort()
         await self._hub.close()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tests.leases import ledger
 from tests.leases.harness import CANCELS, ClientScript, Play, Way
 from tests.leases.peers import Peer
-from tests.leases.services import FakeService, FullUpstream, HubService, RealService
+from tests.leases.services import FakeService, FullUpstream, HubService, RealService, StreamService
 from tests.proxy.listening import SWITCH
 from tests.wire.messages import handshake, request
 
@@ -1142,6 +1142,42 @@ async def client_that_says_nonsense(play: Play) -> None:
     client.send(frame("nonsense"))
     await client.until(b"bad request")
     client.send(CLOSE)
+    await client.rest()
+
+
+STREAM = b"GET /app/connection/uni_sse?channels=a&raw=1&token=b HTTP/1.1\r\nHost: x\r\n\r\n"
+STREAMS: dict[str, Any] = {
+    "companion": StreamService,
+    "also": ("service stops",),
+    "allowed": ("Exception in ASGI application",),  # so uvicorn calls the cancelling of an app
+}
+
+
+@way("hub", "event stream", **STREAMS)
+async def event_stream_whose_client_leaves(play: Play) -> None:
+    client = await play.connect()
+    client.send(STREAM)
+    await client.until(b"id: ")
+    await play.rig.companion.publish()
+    await client.until(b"data: 7")
+    client.end()
+    await client.rest()
+
+
+@way("hub", "event stream", **STREAMS)
+async def event_stream_whose_client_leaves_while_it_begins(play: Play) -> None:
+    client = await play.connect()
+    client.send(STREAM)
+    client.end()
+    await client.rest()
+
+
+@way("hub", "event stream", **STREAMS)
+async def event_stream_that_is_refused(play: Play) -> None:
+    client = await play.connect()
+    client.send(STREAM.replace(b"channels=a&", b"").replace(b"token=b", b"token="))
+    play.expect((found := await client.head()).startswith(b"HTTP/1.1 400 "), found)
+    client.end()
     await client.rest()
 
 

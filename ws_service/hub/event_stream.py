@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from starlette.types import Receive, Send
@@ -64,6 +65,7 @@ class EventStream:
         self._is_connected = self._has_begun = False
         self._is_over = False  # nothing more is queued
         self._is_gone = False  # nothing more is written
+        self._is_finished = False
         self._refusal: Refusal | None = None
         self._changed = asyncio.Event()
 
@@ -113,8 +115,9 @@ class EventStream:
         Returns why it does not begin; then nothing is sent. Cancelling it gives everything back.
         """
         watching = asyncio.get_running_loop().create_task(
-            self._watch(receive), name="watches a client of an event stream"
+            _disconnect(receive), name="watches a client of an event stream"
         )
+        watching.add_done_callback(self._left)
         client: Receiver | None = None
         try:
             client = connect(self)
@@ -122,10 +125,13 @@ class EventStream:
             if self._refusal is None and not self._is_gone:
                 self._has_begun = True
                 await self._write_all(send)
-            if self._is_gone and self._refusal is None:
-                await asyncio.wait([watching], timeout=1.0)  # the server has to know of an end before the app returns
+            if self._is_gone and self._refusal is None:  # the server has to know of an end before the app returns
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(1.0):
+                        await _disconnect(receive)
             return self._refusal
         finally:
+            self._is_finished = True
             self._end()
             self._queue.clear()
             if client is not None:
@@ -133,9 +139,10 @@ class EventStream:
             watching.cancel()
             await asyncio.wait([watching])
 
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass  # a body, which means nothing here
+    def _left(self, watching: asyncio.Task[None]) -> None:
+        """Write nothing more: the client is gone. If it would not be known when it is, it is cut."""
+        if (watching.cancelled() or watching.exception() is not None) and not self._is_finished:
+            self._cut()
         self._is_gone = True
         self._end()
 
@@ -228,6 +235,12 @@ class EventStream:
     def _end(self) -> None:
         self._is_over = True
         self._changed.set()
+
+
+async def _disconnect(receive: Receive) -> None:
+    """Wait until the client has left. A body means nothing here."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def retry_line() -> bytes:
