@@ -13,6 +13,9 @@ from ws_service.hub.publication import History, Position
 MAX_WAITING = 1000
 """Events of a topic that wait while missing ones are read; beyond them the topic is told as lost."""
 
+MAX_WAITING_BYTES = 8 * 1024 * 1024
+"""Bytes of their publications."""
+
 
 class Continuity:
     """The place that one topic has reached in this process.
@@ -26,6 +29,7 @@ class Continuity:
         self._topic = topic
         self._has_delivered = False
         self._waiting: list[Event] = []
+        self._waiting_bytes = 0
         self._has_overflown = False
 
     def expect(self, position: Position) -> None:
@@ -60,7 +64,7 @@ class Continuity:
 
         history: what was read after ``position``; None where nothing can be known.
         """
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         has_overflown, self._has_overflown = self._has_overflown, False
         self.is_refilling = False
         events: list[Event] = []
@@ -77,7 +81,9 @@ class Continuity:
         return events
 
     def _wait(self, event: Event) -> None:
-        self._has_overflown = self._has_overflown or len(self._waiting) >= MAX_WAITING
+        self._waiting_bytes += len(event.publication.data) if isinstance(event, Published) else 0
+        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES:
+            self._has_overflown = True
         if self._has_overflown:
             self._waiting.clear()
         else:

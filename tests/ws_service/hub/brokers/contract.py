@@ -30,7 +30,7 @@ class Inbox:
         await self.broker.start(self._events.put_nowait)
 
     async def next(self) -> Event:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(5):
             return await self._events.get()
 
     async def take(self, number: int) -> list[Event]:

@@ -1,0 +1,108 @@
+"""One connection to Redis' pub/sub, from its beginning to the error that ends it. It never connects again by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+from redis.asyncio.client import PubSub
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from ws_service.hub.broker import BrokerError
+
+_BATCH = 500
+"""Channels of one SUBSCRIBE."""
+
+_TURN = 64
+"""Messages that are handled before other tasks get their turn."""
+
+_ALIVE, _WHOLE = b"alive", b"whole"
+
+
+class PubSubConnection:
+    """Subscribes, and calls back with what comes.
+
+    timeout: seconds for an answer of the server. A connection that is silent for so long is asked, and given up after
+    as long again.
+    """
+
+    def __init__(self, pubsub: PubSub, timeout: float) -> None:
+        self._pubsub = pubsub
+        self._timeout = timeout
+        self._sending = asyncio.Lock()
+        self._tokens = count(1)
+        self._answers: dict[bytes, asyncio.Future[None]] = {}
+        self._subscriptions_to_first = 0
+
+    async def run(
+        self, channels: Sequence[bytes], on_whole: Callable[[], None], on_message: Callable[[bytes, bytes], None]
+    ) -> None:
+        """Connect, and receive until an error, which is raised: RedisError or OSError.
+
+        channels: at least one. on_whole: called when the server has subscribed to all. on_message: with the channel.
+        """
+        try:
+            for first in range(0, len(channels), _BATCH):
+                await self._pubsub.subscribe(*channels[first : first + _BATCH])
+            await self._pubsub.ping(_WHOLE)
+            await self._read(channels[0], on_whole, on_message)
+        finally:
+            for answer in self._answers.values():
+                if not answer.done():
+                    answer.set_exception(RedisConnectionError("the connection is lost"))
+            with suppress(RedisError, OSError):
+                await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    async def ask(self, channel: bytes, *, is_wanted: bool) -> None:
+        """Subscribe or unsubscribe, and wait until the server has done it: it answers a ping after it.
+
+        Only after ``on_whole``. Raises BrokerError.
+        """
+        token = b"%d" % next(self._tokens)
+        answer = self._answers[token] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(self._timeout):
+                async with self._sending:
+                    await (self._pubsub.subscribe if is_wanted else self._pubsub.unsubscribe)(channel)
+                    await self._pubsub.ping(token)
+                await answer
+        except (RedisError, OSError) as error:
+            raise BrokerError(f"cannot subscribe: {error or 'no answer'}") from error
+        finally:
+            del self._answers[token]
+            answer.cancel()
+
+    async def _read(
+        self, first: bytes, on_whole: Callable[[], None], on_message: Callable[[bytes, bytes], None]
+    ) -> None:
+        is_asked, turn = True, 0
+        while True:
+            message = await self._pubsub.get_message(timeout=self._timeout)
+            if message is None:
+                if is_asked:
+                    raise RedisConnectionError("no answer")
+                await self._pubsub.ping(_ALIVE)
+            elif message["type"] == "message":
+                on_message(message["channel"], message["data"])
+            elif message["type"] == "pong" and message["data"] == _WHOLE:
+                on_whole()
+            else:
+                self._note(message, first)
+            is_asked = message is None
+            turn += 1
+            if turn % _TURN == 0:
+                await asyncio.sleep(0)
+
+    def _note(self, message: dict[str, Any], first: bytes) -> None:
+        if message["type"] == "pong" and message["data"] in self._answers:
+            answer = self._answers[message["data"]]
+            if not answer.done():
+                answer.set_result(None)
+        elif message["type"] == "subscribe" and message["channel"] == first:
+            self._subscriptions_to_first += 1
+            if self._subscriptions_to_first > 1:  # redis-py subscribes again where it has connected again
+                raise RedisConnectionError("the connection was made anew")
