@@ -12,7 +12,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from ws_service.hub.broker import BrokerError
+from ws_service.hub.brokers.redis_errors import as_broker_error, raise_swallowed
 
 _BATCH = 500
 """Channels of one SUBSCRIBE."""
@@ -65,22 +65,28 @@ class PubSubConnection:
         token = b"%d" % next(self._tokens)
         answer = self._answers[token] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(self._timeout):
-                async with self._sending:
-                    await (self._pubsub.subscribe if is_wanted else self._pubsub.unsubscribe)(channel)
-                    await self._pubsub.ping(token)
-                await answer
-        except (RedisError, OSError) as error:
-            raise BrokerError(f"cannot subscribe: {error or 'no answer'}") from error
+            with as_broker_error():
+                async with asyncio.timeout(self._timeout):
+                    async with self._sending:
+                        await self._send(channel, token, is_wanted=is_wanted)
+                    await answer
         finally:
             del self._answers[token]
             answer.cancel()
+
+    async def _send(self, channel: bytes, token: bytes, *, is_wanted: bool) -> None:
+        try:
+            await (self._pubsub.subscribe if is_wanted else self._pubsub.unsubscribe)(channel)
+            await self._pubsub.ping(token)
+        except AttributeError as error:  # redis-py, when the connection ends while it waits to send
+            raise RedisConnectionError("the connection is lost") from error
 
     async def _read(
         self, first: bytes, on_whole: Callable[[], None], on_message: Callable[[bytes, bytes], None]
     ) -> None:
         is_asked, turn = True, 0
         while True:
+            raise_swallowed()
             message = await self._pubsub.get_message(timeout=self._timeout)
             if message is None:
                 if is_asked:

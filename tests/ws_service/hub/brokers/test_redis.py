@@ -1,49 +1,37 @@
-"""The broker on Redis, against a real Valkey and a real Redis: the contract, and what happens when the server fails."""
+"""The broker on Redis, against a real Valkey and a real Redis: the contract."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from tests.redis_server import KINDS, RedisServer, redis_server
-from tests.ws_service.hub.brokers.contract import BrokerContract, Inbox, MakeBroker, SharedBrokerContract
-from ws_service.hub.brokers.redis import RedisBroker, name_of, plain_url
+from tests.redis_server import RedisServer, redis_server
+from tests.ws_service.hub.brokers.conftest import MakeBrokerAt
+from tests.ws_service.hub.brokers.contract import (
+    ADA,
+    KEEP,
+    BrokerContract,
+    Inbox,
+    MakeBroker,
+    SharedBrokerContract,
+    numbered,
+)
+from ws_service.hub.brokers.redis import name_of, plain_url
+from ws_service.hub.publication import Publication
 
 pytestmark = pytest.mark.system
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def running_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(request.param, tmp_path_factory.mktemp(request.param)) as server:
-        yield server
-
-
-@pytest.fixture
-async def server(running_server: RedisServer) -> AsyncIterator[RedisServer]:
-    yield running_server
-    async with Redis.from_url(running_server.url) as client:
-        await client.flushall()
-
-
-@pytest.fixture
-async def make_broker(server: RedisServer) -> AsyncIterator[MakeBroker]:
-    inboxes: list[Inbox] = []
-
-    async def make() -> Inbox:
-        inbox = Inbox(RedisBroker(server.url, timeout=2.0))
-        inboxes.append(inbox)
-        await inbox.start()
-        return inbox
-
-    yield make
-    for inbox in inboxes:
-        await inbox.broker.close()
-
-
 class TestRedisBroker(BrokerContract, SharedBrokerContract):
-    pass
+    @pytest.fixture
+    def make_broker(self, server: RedisServer, broker_at: MakeBrokerAt) -> MakeBroker:
+        async def make() -> Inbox:
+            return await broker_at(server.url)
+
+        return make
 
 
 def test_valkey_is_asked_in_the_words_of_redis() -> None:
@@ -55,3 +43,23 @@ def test_valkey_is_asked_in_the_words_of_redis() -> None:
 def test_the_name_in_the_log_has_no_password() -> None:
     assert name_of("rediss://ada:s3cret@host:6379/1?password=x") == "rediss://host:6379/1"
     assert name_of("unix://ada@/run/redis.sock?password=x") == "unix:///run/redis.sock"
+
+
+async def test_a_cluster_takes_every_command(tmp_path: Path, broker_at: MakeBrokerAt) -> None:
+    """Of one node: it refuses a script whose keys are not in one slot, or are not all declared."""
+    with redis_server("valkey", tmp_path, "--cluster-enabled", "yes") as server:
+        async with Redis.from_url(server.url, protocol=2) as client:
+            await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            async with asyncio.timeout(10):
+                while b"cluster_state:ok" not in await client.execute_command("CLUSTER", "INFO"):
+                    await asyncio.sleep(0.02)
+        inbox = await broker_at(server.url)
+        for topic in ("prices", "}a", "news:b"):
+            await inbox.broker.subscribe(topic)
+            await inbox.broker.publish(topic, Publication(b"1"), KEEP, "key")
+            assert numbered([await inbox.next()]) == [1]
+            assert (await inbox.broker.history(topic, KEEP, limit=-1)).publications
+            await inbox.broker.join(topic, ADA, is_told=False)
+            assert await inbox.broker.presence(topic) == {"1": ADA}
+            await inbox.broker.leave(topic, ADA, is_told=False)
+        assert await inbox.broker.topics() == {"prices": 1, "}a": 1, "news:b": 1}
