@@ -51,7 +51,7 @@ async def test_a_cluster_takes_every_command(tmp_path: Path, broker_at: MakeBrok
         async with Redis.from_url(server.url, protocol=2) as client:
             await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             async with asyncio.timeout(10):
-                while b"cluster_state:ok" not in await client.execute_command("CLUSTER", "INFO"):
+                while b"cluster_state:ok" not in await client.execute_command("CLUSTER", "INFO"):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         inbox = await broker_at(server.url)
         for topic in ("prices", "}a", "news:b"):

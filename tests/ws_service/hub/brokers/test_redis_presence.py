@@ -17,7 +17,7 @@ pytestmark = pytest.mark.system
 async def present(inbox: Inbox, *clients: str) -> None:
     """Wait until exactly these are present."""
     async with asyncio.timeout(10):
-        while set(await inbox.broker.presence("chat")) != set(clients):
+        while set(await inbox.broker.presence("chat")) != set(clients):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
