@@ -20,8 +20,10 @@ from proxy.access.auth_rules import AuthRules
 from proxy.config import NAME, Settings, load_settings
 from proxy.errors import ClientError, ListenError, TlsError
 from proxy.gateway.routing import Forward, Refuse, Upgrade, decide, make_table
+from proxy.http1.chunked import ProtocolError
 from proxy.http1.forwarded import ForwardedReader
-from proxy.http1.headers import Head
+from proxy.http1.head_checks import HeadLimits
+from proxy.http1.request_reader import RequestReader
 from proxy.net.peer import Peer
 from proxy.net.tls_files import TlsFiles
 from proxy.server.run import serve
@@ -85,7 +87,14 @@ def explain(context: click.Context, words: tuple[str, ...], path: Path | None, l
     path, which = find(path or context.obj)
     with mistakes_shown(which or f"using {path}"):
         settings = load_settings(path)
-    head = _head(method, url, lines)
+    reader = RequestReader(HeadLimits.of(settings.limits))
+    try:
+        reader.feed(_head(method, url, lines))
+    except ProtocolError as error:
+        click.echo(f"refused with {error.status}: {error}")
+        return
+    head = reader.head
+    assert head is not None
     table = make_table(settings)
     asked = ForwardedReader(settings.trusted_proxies).read(head, Peer("-", "https" if settings.tls else "http"))
     decision = decide(head, table, asked)
@@ -115,7 +124,8 @@ def _method_and_url(words: tuple[str, ...]) -> tuple[str, str]:
     raise click.UsageError("write a URL, or a method and a URL: explain ws://localhost/live, explain POST /upload")
 
 
-def _head(method: str, url: str, lines: tuple[str, ...]) -> Head:
+def _head(method: str, url: str, lines: tuple[str, ...]) -> bytes:
+    """Return the head of a request as a client would send it."""
     try:
         if not _URL.match(url):
             url = f"http://{url}" if _AUTHORITY.match(url) else f"http://localhost/{url.lstrip('/')}"
@@ -137,7 +147,8 @@ def _head(method: str, url: str, lines: tuple[str, ...]) -> Head:
             raise click.BadParameter(f"{line!r} is not a header field; write Name: value", param_hint="--header")
         fields = [field for field in fields if field[0].lower() != name.strip().lower().encode()]
         fields.append((name.strip().encode(), value.strip().encode()))
-    return Head(method.upper(), target, (1, 1), tuple(fields))
+    first = f"{method.upper()} {target} HTTP/1.1\r\n".encode()
+    return first + b"".join([b"%b: %b\r\n" % field for field in fields]) + b"\r\n"
 
 
 def _read(path: Path | None) -> ConfigFile | None:

@@ -170,7 +170,6 @@ def decide(head: Head, table: Table, original: OriginalRequest | None = None) ->
     """
     try:
         _check_lists(head)
-        _check_framing(head)
         target = _origin_form(head)
         _check_single(head)
         upgrade = _is_handshake(head)
@@ -210,14 +209,6 @@ def _check_single(head: Head) -> None:
         raise ClientError(f"A request may have one {name.decode().title()} field only, and this one has two.")
     if head.all(b"sec-websocket-key1"):
         raise ClientError("Only version 13 of the WebSocket protocol is spoken here, and no draft of it.")
-
-
-def _check_framing(head: Head) -> None:
-    codings = tokens(head.all(b"transfer-encoding"))
-    if codings and head.version < (1, 1):
-        raise ClientError("HTTP/1.0 knows no Transfer-Encoding.")  # RFC 9112, section 6.1: its framing is faulty
-    if codings not in ([], [b"chunked"]):
-        raise ClientError("The only transfer coding that is understood here is chunked.", status=501)
 
 
 def _origin_form(head: Head) -> str:

@@ -22,7 +22,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from proxy.http1.chunked import ProtocolError, chunk
 from proxy.http1.client_socket import Pause
-from proxy.http1.client_stream import ClientStream, SentResponse
+from proxy.http1.client_stream import ClientStream, RequestBody, SentResponse
 from proxy.http1.headers import Head
 
 if TYPE_CHECKING:
@@ -55,16 +55,16 @@ class _NothingToSend(web.StreamResponse):
         """Write nothing."""
 
 
-class StreamedBody:
-    """A body that is still arriving, in aiohttp's stream reader; a ``RequestBody``."""
+class StreamedBody(RequestBody):
+    """A body that is still arriving, in aiohttp's stream reader."""
 
-    __slots__ = ("_content", "_error", "capacity", "size")
+    __slots__ = ("_content", "_error")
 
     def __init__(self, capacity: int) -> None:
+        super().__init__()
         self._content: StreamReader
         self._error: ProtocolError | None = None
         self.capacity = capacity
-        self.size = 0
 
     def begin(self, content: StreamReader) -> None:
         """Read from a stream of aiohttp."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from proxy.http1.aiohttp_server import StreamedExchange
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.client_socket import ClientSocket
-from proxy.http1.client_stream import ClientStream, WholeBody
+from proxy.http1.client_stream import ClientStream, RequestBody
 from proxy.http1.headers import Head
 from proxy.http1.request_handler import ActiveExchange, TaskExchange
 from proxy.http1.request_reader import RequestReader
@@ -332,7 +332,7 @@ class ClientConnection(asyncio.Protocol):
 
         has_written: whether a part of the response has been sent already.
         """
-        return ClientStream(self, head, WholeBody(body), began=self._began, has_written=has_written)
+        return ClientStream(self, head, RequestBody(body), began=self._began, has_written=has_written)
 
 
 def _peer(transport: asyncio.BaseTransport, announced: Peer | None) -> Peer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.http1.client_socket import Pause
 from proxy.http1.headers import Head, tokens
@@ -26,51 +26,36 @@ class SentResponse(NamedTuple):
     keep_alive: bool
 
 
-class RequestBody(Protocol):
-    """The body of a request, decoded from its transfer coding and from nothing else.
+class RequestBody:
+    """The body of a request, decoded from its transfer coding and from nothing else; here one that came with its head.
 
-    size: bytes of it that have come. capacity: bytes of a body that come before any of it is read.
+    data: all of it; may be empty.
+
+    ``size``: bytes of it that have come. ``capacity``: bytes of a body that come before any of it is read.
     """
 
-    size: int
-    capacity: int
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all of it has come."""
-
-    def read_nowait(self) -> bytes:
-        """Return what has come and was not read yet."""
-
-    async def read(self) -> bytes:
-        """Wait for the next bytes; nothing at the end. Raises ProtocolError when the framing is broken."""
-
-    async def wait_whole(self) -> None:
-        """Wait until all of it has come, or until it is known that it never will."""
-
-
-class WholeBody:
-    """A body that came with its head, also an empty one."""
-
     __slots__ = ("_left", "capacity", "size")
-
-    is_whole = True
 
     def __init__(self, data: bytes = b"") -> None:
         self._left = data
         self.size = self.capacity = len(data)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it has come."""
+        return True
+
     def read_nowait(self) -> bytes:
-        """Return what was not read yet."""
+        """Return what has come and was not read yet."""
         left, self._left = self._left, b""
         return left
 
     async def read(self) -> bytes:
-        """Return what was not read yet; nothing at the end."""
+        """Wait for the next bytes; nothing at the end. Raises ProtocolError when the framing is broken."""
         return self.read_nowait()
 
     async def wait_whole(self) -> None:
-        """Return at once."""
+        """Wait until all of it has come, or until it is known that it never will."""
 
 
 class ClientStream:

@@ -140,7 +140,25 @@ class HeaderBlock:
         return is_valid_host(self.host)
 
 
-class Head:
+class MessageHead:
+    """The head of a message. block: its fields."""
+
+    __slots__ = ("block",)
+
+    def __init__(self, block: HeaderBlock) -> None:
+        self.block = block
+
+    @property
+    def headers(self) -> Fields:
+        """Names and values of the fields, spelling and order kept."""
+        return self.block.fields
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Return every value of a field; ``name`` in lower case."""
+        return self.block.index.get(name) or []
+
+
+class Head(MessageHead):
     """The head of a request as it was received.
 
     target: the request target, byte for byte (latin-1 decoded).
@@ -150,7 +168,7 @@ class Head:
     is_simple: whether the request is HTTP/1.1, can be forwarded unchanged, and needs nothing of a proxy.
     """
 
-    __slots__ = ("block", "has_body", "is_simple", "method", "target", "version")
+    __slots__ = ("has_body", "is_simple", "method", "target", "version")
 
     def __init__(
         self,
@@ -170,18 +188,9 @@ class Head:
         self.is_simple = is_simple
 
     @property
-    def headers(self) -> Fields:
-        """Names and values of the fields."""
-        return self.block.fields
-
-    @property
     def host(self) -> bytes:
         """The first Host field; nothing where there is none."""
         return self.block.host
-
-    def all(self, name: bytes) -> list[bytes]:
-        """Return every value of a field; ``name`` in lower case."""
-        return self.block.index.get(name) or []
 
     def get(self, name: bytes) -> bytes | None:
         """Return the first value of a field, None where there is none; ``name`` in lower case."""

@@ -18,7 +18,7 @@ from functools import cached_property, lru_cache
 
 from proxy.http1.chunked import ChunkLimits, ChunkReader, ProtocolError
 from proxy.http1.head_checks import FIELD_LINE, check_lines, malformed_field
-from proxy.http1.headers import HOP_BY_HOP, Fields, HeaderBlock, plain_length, rewritten, tokens
+from proxy.http1.headers import HOP_BY_HOP, HeaderBlock, MessageHead, plain_length, rewritten, tokens
 
 MAX_HEAD = 65536
 """Bytes of a response's head and the interim responses before it. Precedents: nginx 4-8 KiB (a known trap for large
@@ -69,29 +69,20 @@ class Framing(Enum):
     UNTIL_CLOSE = "until close"
 
 
-class Response:
+class Response(MessageHead):
     """The head of a response.
 
     reason: as received, may be empty. block: the fields; a Content-Length is a number without zeros in front, however
     it was written. framing: how the body ends.
     """
 
-    __slots__ = ("_block", "framing", "reason", "status")
+    __slots__ = ("framing", "reason", "status")
 
     def __init__(self, status: int, reason: bytes, block: HeaderBlock, framing: Framing) -> None:
+        super().__init__(block)
         self.status = status
         self.reason = reason
-        self._block = block
         self.framing = framing
-
-    @property
-    def headers(self) -> Fields:
-        """Names and values of the fields, spelling and order kept."""
-        return self._block.fields
-
-    def all(self, name: bytes) -> list[bytes]:
-        """Return every value of a field; ``name`` in lower case."""
-        return self._block.index.get(name) or []
 
 
 class ResponseReader:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from proxy.http1.client_stream import ClientStream, WholeBody
+from proxy.http1.client_stream import ClientStream, RequestBody
 from proxy.http1.headers import Fields, Head
 
 
@@ -26,7 +26,7 @@ class Connection:
 
 
 def stream(version: tuple[int, int], fields: Fields, connection: Connection) -> ClientStream:
-    return ClientStream(cast(Any, connection), Head("GET", "/", version, fields), WholeBody(), began=0)
+    return ClientStream(cast(Any, connection), Head("GET", "/", version, fields), RequestBody(), began=0)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_nothing_is_written_to_a_client_that_has_left() -> None:
 
 
 async def test_a_whole_body_is_read_once() -> None:
-    body = WholeBody(b"abc")
+    body = RequestBody(b"abc")
     await body.wait_whole()
     assert (body.size, body.is_whole) == (3, True)
     assert [await body.read(), await body.read(), body.read_nowait()] == [b"abc", b"", b""]
