@@ -17,6 +17,8 @@ _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]{0,31})://(?P<host>\[[0-9a-f:.]{2,45}\]|[a-z0-9._~!$&'()*+,;=%-]{1,255}|)"
     r"(?::(?P<port>[0-9]{1,5}))?"
 )
+_LONGEST = 300
+"""Characters; no origin has more."""
 _URL = re.compile(r"(?i)(?P<scheme>[a-z][a-z0-9+.-]*)://(?:[^/?#@]*@)?(?P<place>[^/?#@]*)(?P<rest>[/?#].*)?")
 
 
@@ -42,7 +44,12 @@ def parse_origin(text: str) -> Origin | None:
 
     ``null`` is none: it is a browser's word for a page that has none.
     """
-    match = _ORIGIN.fullmatch(text.lower())
+    return _parsed(text.lower()) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=256)  # the same few come with each handshake
+def _parsed(text: str) -> Origin | None:
+    match = _ORIGIN.fullmatch(text)
     if match is None:
         return None
     scheme, host = match["scheme"], match["host"]
@@ -52,7 +59,6 @@ def parse_origin(text: str) -> Origin | None:
     return Origin(scheme, _one_spelling(host), port)
 
 
-@lru_cache(maxsize=256)
 def _one_spelling(host: str) -> str:
     if not host.startswith("["):
         return host

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.http1.client_connection import ClientConnection
 from proxy.net.client_limits import Slot
-from proxy.upstream.request_queue import RequestQueue
+from proxy.net.concurrency import ConcurrencyLimit
 from proxy.upstream.upstream import Upstream
 from tests.leases.harness import Report, play
 from tests.leases.ways import WAYS
@@ -35,7 +35,7 @@ def unless_cancelled(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_a_turn_that_a_cancellation_keeps_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RequestQueue, "release", unless_cancelled(RequestQueue.release))
+    monkeypatch.setattr(ConcurrencyLimit, "release", unless_cancelled(ConcurrencyLimit.release))
     (first, *_) = disturbed("ordinary get", "cancel").left_over
     assert "slots of dash: 1" in first
     assert "Gateway.handle#1 await 1, cancel, at proxy/" in first
