@@ -444,7 +444,8 @@ def test_23_a_socket_in_a_folder_that_is_not_there_is_for_the_group(here: Path, 
     second = "service" if first == "gateway" else "gateway"
     with starts[first]() as one, starts[second]() as other:
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (here / "run").iterdir()}
-        assert modes == {"gateway.sock": 0o660, "service.sock": 0o660, "ws.sock": 0o600, "ws.sock.lock": 0o600}
+        private = {"ws.sock": 0o600, "ws.sock.lock": 0o600, "hub.key": 0o600}
+        assert modes == {"gateway.sock": 0o660, "service.sock": 0o660, **private}
         assert stat.S_IMODE((here / "run").stat().st_mode) == 0o750
         gateway = one if first == "gateway" else other
         assert gateway.output.splitlines()[-1].endswith(f"gateway ready on unix:{here}/run/gateway.sock") or (
