@@ -58,6 +58,7 @@ INVALID_TOKEN = EndCode(3500, "invalid token")
 BAD_COMMAND = EndCode(3501, "bad request")
 STALE = EndCode(3502, "stale")
 FORCE_NO_RECONNECT = EndCode(3503, "force disconnect")
+DENIED = EndCode(3507, "permission denied")
 TOO_MANY_ERRORS = EndCode(3509, "too many errors")
 
 

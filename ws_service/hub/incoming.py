@@ -5,6 +5,8 @@ Text alone, without extensions: what a client sends never inflates.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from websockets.exceptions import InvalidState
@@ -16,6 +18,9 @@ from websockets.typing import Subprotocol
 
 SUBPROTOCOL = Subprotocol("centrifuge-json")
 """What clients may name the protocol; most name none. Precedent: Centrifugo."""
+
+_log = logging.getLogger(__name__)
+_log.setLevel(logging.ERROR)  # the library writes a line for each connection
 
 
 class Answer(NamedTuple):
@@ -29,7 +34,7 @@ class Answer(NamedTuple):
 
 def answer_handshake(head: bytes) -> Answer | None:
     """Answer the head of a handshake. None where it is no HTTP."""
-    protocol = ServerProtocol(select_subprotocol=lambda _, offered: SUBPROTOCOL if SUBPROTOCOL in offered else None)
+    protocol = ServerProtocol(select_subprotocol=_chosen, logger=_log)
     protocol.receive_data(head)
     request = next((event for event in protocol.events_received() if isinstance(event, Request)), None)
     response: Response | None = None
@@ -42,6 +47,10 @@ def answer_handshake(head: bytes) -> Answer | None:
     status = response.status_code if response is not None else int(written[9:12])
     body = (response.body or b"") if response is not None else written.partition(b"\r\n\r\n")[2]
     return Answer(status, written, bytes(body).decode("utf-8", "replace").strip(), request)
+
+
+def _chosen(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None
 
 
 class IncomingOwner(Protocol):
@@ -67,7 +76,7 @@ class Incoming:
 
     def __init__(self, owner: IncomingOwner, most: int) -> None:
         self._owner = owner
-        self.conn = ServerProtocol(state=State.OPEN, max_size=most)
+        self.conn = ServerProtocol(state=State.OPEN, max_size=most, logger=_log)
         """The library's part; its name is one that ``websocket.library`` knows."""
         self.frames: list[bytes] = []
         """The message under way."""

@@ -19,16 +19,21 @@ from ws_service.hub.handshake import Handshake, Receiver
 from ws_service.hub.incoming import Incoming, answer_handshake
 from ws_service.hub.limits import Limits
 from ws_service.hub.outbox import MOST, Outbox
+from ws_service.hub.raw import RawClient, is_raw
 from ws_service.websocket.client_socket import ClientSocket
 from ws_service.websocket.frame_format import text_frame
 from ws_service.websocket.library import forget_tracebacks, why_too_large
 from ws_service.websocket.resources import Resources
 
 CLOSE_WAIT = 2.0
-"""Seconds for a client to answer a close frame. Precedents: websockets 10, uvicorn and Centrifugo 0."""
+"""Seconds for a client to answer a close frame once it has taken it. Precedents: websockets 10, uvicorn and Centrifugo
+0."""
 
 _LONGEST_REASON = 123
 """Bytes (RFC 6455, section 5.5)."""
+
+
+_PING = b"\x89\x00"
 
 
 class SocketHub(Protocol):
@@ -37,8 +42,8 @@ class SocketHub(Protocol):
     limits: Limits
     is_closing: bool
 
-    def connect(self, connection: ClientConnection, handshake: Handshake) -> Receiver:
-        """Make the client of a new connection."""
+    def connect(self, connection: ClientConnection, handshake: Handshake, *, answers_pings: bool = True) -> Receiver:
+        """Make the client of a new connection. answers_pings: False for one that only receives."""
 
 
 class HubSocket(ClientSocket):
@@ -88,8 +93,10 @@ class HubSocket(ClientSocket):
             self.finish()
             return
         self._is_open = True
+        handshake = _handshake(answer.request, address)
         try:
-            self._client = self._hub.connect(self, _handshake(answer.request, address))
+            self.is_raw = is_raw(handshake.query)
+            self._client = RawClient(self._hub, self, handshake) if self.is_raw else self._hub.connect(self, handshake)
         except Exception as error:
             self._client_failed(error)
         self.input.accept(address)
@@ -117,14 +124,19 @@ class HubSocket(ClientSocket):
             self._end_slow()
 
     def close(self, code: int, reason: str) -> None:
-        """Send what waits and a close frame; the client has ``CLOSE_WAIT`` to answer it."""
+        """Send what waits and a close frame, and wait for the client's answer."""
         if not self._is_open:
             return
         self._send_waiting(is_last=True)
         self._is_open = False
         if self._incoming.close(code, reason.encode()[:_LONGEST_REASON].decode("utf-8", "ignore")):
-            self._closing = asyncio.get_running_loop().call_later(CLOSE_WAIT, self.abort)
+            self._wait_for_answer()
             self.input.is_library_full = False  # the answer has to be read
+
+    def ping(self) -> None:
+        """Send a ping of WebSocket, unless the client has other bytes to take."""
+        if self._is_open and not self._is_slow:
+            self.write(_PING)
 
     def pause_reading(self) -> None:
         """Take nothing more from the client, until ``resume_reading``."""
@@ -197,6 +209,16 @@ class HubSocket(ClientSocket):
             self.failed("shutdown", error)
 
     # -- inside
+
+    def _wait_for_answer(self) -> None:
+        self._closing = asyncio.get_running_loop().call_later(CLOSE_WAIT, self._stop_waiting)
+
+    def _stop_waiting(self) -> None:
+        """Cut; but while the client has not taken all yet, it is as for any other that takes nothing."""
+        if self._transport.get_write_buffer_size():
+            self._wait_for_answer()
+        else:
+            self.abort()
 
     def _client_failed(self, error: Exception) -> None:
         sentence = "the hub failed (%s: %s); this socket is closed, others are not touched"
