@@ -20,10 +20,14 @@ from ws_service.hub.limits import DEFAULTS, Limits
 from ws_service.hub.publication import ClientInfo
 from ws_service.hub.registry import Registry
 from ws_service.hub.subscription import Subscription
+from ws_service.hub.tokens import is_user
 from ws_service.hub.topics import Namespaces
+from ws_service.logs.limited_log import LimitedLog
 from ws_service.net.periodic_sweep import Pass, PeriodicSweep
 
 log = logging.getLogger(__name__)
+limited = LimitedLog(log)
+"""For what a client can cause."""
 
 _TICK = 1.0
 """Seconds between two looks at the timers of clients."""
@@ -85,6 +89,9 @@ class Hub:
     def connect(self, connection: ClientConnection, handshake: Handshake, *, answers_pings: bool = True) -> Receiver:
         """Make the client of a new connection. answers_pings: False for one that only receives."""
         user = handshake.field(self._user_header) if self._user_header is not None else None
+        if user and not is_user(user):
+            limited.say("user", logging.WARNING, "a client has no user: its name is longer than 255 or not printable")
+            user = None
         return Client(self, connection, user or "", answers_pings=answers_pings)
 
     # -- for clients

@@ -156,7 +156,7 @@ class Tokens:
 
 
 def _common(user: str, expires_at: float | None, info: Any) -> dict[str, Any]:
-    if not _is_user(user):
+    if not is_user(user):
         raise ValueError(f"{user!r} is not the name of a user: at most {_LONGEST_USER} printable characters")
     claims: dict[str, Any] = {}
     if user:
@@ -168,13 +168,14 @@ def _common(user: str, expires_at: float | None, info: Any) -> dict[str, Any]:
     return claims
 
 
-def _is_user(user: object) -> bool:
+def is_user(user: object) -> bool:
+    """Tell whether a text can be a user's name, or is empty: at most 255 printable characters."""
     return isinstance(user, str) and len(user) <= _LONGEST_USER and (user.isprintable() or not user)
 
 
 def _user(claims: Mapping[str, Any]) -> str:
     user = claims.get("sub", "")
-    if not isinstance(user, str) or not _is_user(user):
+    if not isinstance(user, str) or not is_user(user):
         raise TokenError("names no user")
     return user
 

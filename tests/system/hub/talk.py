@@ -15,14 +15,14 @@ PATH = "/connection/websocket"
 class Talk:
     """An open WebSocket to the hub. Messages that come joined are read one by one; pings of the hub are left out."""
 
-    def __init__(self, gateway: Gateway, *fields: str) -> None:
-        self.wire = open_socket(gateway, PATH, *fields)
+    def __init__(self, gateway: Gateway, *fields: str, target: str = PATH) -> None:
+        self.wire = open_socket(gateway, target, *fields)
         self._heard: list[Any] = []
 
     @classmethod
-    def connected(cls, gateway: Gateway, token: str = "") -> Talk:
-        """Open one, and connect."""
-        talk = cls(gateway)
+    def connected(cls, gateway: Gateway, token: str = "", *fields: str, target: str = PATH) -> Talk:
+        """Open one, and connect. fields: further lines of the handshake."""
+        talk = cls(gateway, *fields, target=target)
         assert "connect" in talk.ask({"id": 1, "connect": {"token": token}}), "it is refused"
         return talk
 
@@ -39,6 +39,11 @@ class Talk:
         """Send a command and return the next message."""
         self.say(command)
         return self.hear()
+
+    def subscribe(self, topic: str, token: str = "") -> int | None:
+        """Subscribe to a topic and return the code of the error; None for none."""
+        answer = self.ask({"id": 9, "subscribe": {"channel": topic, "token": token}})
+        return answer.get("error", {}).get("code")  # type: ignore[no-any-return]
 
     def hear(self) -> Any:
         """Return the next message; AssertionError where the connection is closed instead."""

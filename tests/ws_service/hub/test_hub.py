@@ -8,9 +8,11 @@ import pytest
 import pytest_asyncio
 
 import ws_service.hub.hub
-from tests.ws_service.hub.stand_ins import ScriptedBroker, StandInClient, subscription
+from tests.ws_service.hub.stand_ins import Connection, ScriptedBroker, StandInClient, subscription
 from ws_service.hub.broker import Control, Joined, Left, Lost, Published
+from ws_service.hub.client import Client
 from ws_service.hub.codes import INSUFFICIENT_STATE, EndCode
+from ws_service.hub.handshake import Handshake
 from ws_service.hub.hub import Hub
 from ws_service.hub.messages import join_push, leave_push, publication_push
 from ws_service.hub.publication import ClientInfo, Publication
@@ -141,3 +143,17 @@ async def test_a_hub_that_stops_says_so(hub: Hub, broker: ScriptedBroker) -> Non
     assert hub.is_closing
     await hub.close()
     assert broker.asked == ["close"]
+
+
+@pytest.mark.parametrize(
+    ("name", "user"),
+    [(b"ada", "ada"), (b"J\xfcrgen", "Jürgen"), (b"", ""), (b"a\tb", ""), (b"a" * 256, ""), (b"\x85", "")],
+)
+async def test_the_field_that_the_gateway_sets_names_the_user(broker: Any, name: bytes, user: str) -> None:
+    hub = Hub(broker, Namespaces(), None, user_header="X-User")  # type: ignore[arg-type]
+    client = hub.connect(Connection(), Handshake("192.0.2.1", fields=((b"x-user", name),)))
+    assert isinstance(client, Client) and client.user == user
+    without = hub.connect(Connection(), Handshake("192.0.2.1", fields=((b"x-users", b"ada"),)))
+    assert isinstance(without, Client) and without.user == ""
+    plain = Hub(broker, Namespaces(), None).connect(Connection(), Handshake("", fields=((b"x-user", b"ada"),)))  # type: ignore[arg-type]
+    assert isinstance(plain, Client) and plain.user == ""
