@@ -15,6 +15,8 @@ from tests.processes import ROOT
 
 VERSIONS = ("2.18.2", "3.0.4", "3.4.0", "4.4.1", "pre")
 
+TESTS = ("tests/system/test_live_page.py", "tests/system/test_live_set_up.py")
+
 HOME = ROOT / ".venv-dash"
 
 BESIDE = ("gunicorn", "dash-ag-grid", "click", "pydantic", "pyjwt", "pyyaml")

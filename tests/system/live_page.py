@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
@@ -21,7 +22,7 @@ PYTHON = os.environ.get("DASH_PYTHON", sys.executable)
 
 NAMESPACES: dict[str, dict[str, object]] = {
     "kept": {"history": 20_000, "recovery": "stream", "ttl": "1h"},
-    "prices": {},
+    "few": {"history": 5, "recovery": "stream"},
 }
 
 LOST = r"WebSocket connection to 'ws://[^']*/connection/websocket' failed"
@@ -60,13 +61,16 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path, *, prefix: str = "/", debug: bool = False, app: Path = APPS) -> Iterator[Site]:
+def running_site(
+    folder: Path, *, prefix: str = "/", debug: bool = False, app: Path = APPS, env: Mapping[str, str] | None = None
+) -> Iterator[Site]:
     """Run all three for the length of a ``with`` block. debug: with Dash's own server and its reloader.
 
-    app: the folder with ``live.py``.
+    app: the folder with ``live.py``. env: of all three, beside our own and the hub's key.
     """
     port = free_port()
-    with running_hub(folder, dash=f"http://127.0.0.1:{port}", namespaces=NAMESPACES, default={"presence": True}) as hub:
+    hub_settings: dict[str, Any] = {"namespaces": NAMESPACES, "env": env}
+    with running_hub(folder, dash=f"http://127.0.0.1:{port}", **hub_settings) as hub:
         env = {**hub.env, "PREFIX": prefix, "PORT": str(port)}
         argv = [PYTHON, "live.py"] if debug else gunicorn(port)
         ready = r"Dash is running on" if debug else r"Booting worker"
@@ -88,6 +92,7 @@ def opened(page: Page, url: str) -> Page:
     expect(page.locator("#live-state")).to_have_text("open 0", timeout=TIMEOUT)
     expect(page.locator("#numbers-live-state")).to_have_text("open 0")
     expect(page.locator("#shelf-live-state")).to_have_text("open 0")
+    expect(page.locator("#few-live-state")).to_have_text("open 0")
     return page
 
 

@@ -7,7 +7,6 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -81,8 +80,11 @@ def test_every_component_begins_with_the_history_and_goes_on_once(site: Site, ta
 
     page.click("#to-other")
     expect(page.locator("h2")).to_have_text("other")
-    site.publish_all("cell:1", [{"value": {"text": "deep"}}, {"value": 5}])
+    site.publish_all("cell:1", [{"value": {"text": "deep"}}])
     expect(page.locator("#cells")).to_have_text("- deep")
+    site.publish_all("cell:1", [{"value": 5}])
+    site.publish_all("cell:0", [{"value": {"text": "other"}}])
+    expect(page.locator("#cells")).to_have_text("other deep")
     page.click("#to-home")
     expect(page.locator("#log")).to_have_text("one\ntwo\nthree\n")
     page.wait_for_function("document.querySelector('#graph .js-plotly-plot')?.data[0].y.length >= 300")
@@ -159,6 +161,37 @@ def send_slowly(site: Site, count: int) -> None:
         threading.Event().wait(0.05)
 
 
+def test_messages_that_are_lost_are_told_and_the_rest_is_shown(site: Site, relayed: Relay, tab: Tab) -> None:
+    tab.forgive(OFFLINE)
+    page = opened(tab.page, through(relayed, site))
+    page.evaluate("dashHub.mark(false)")
+    site.publish_all("few:log", [0, 1])
+    wait_for_count(page, "few", 2)
+    relayed.close()
+    site.publish_all("few:log", list(range(2, 20)))
+    expect(page.locator("#few-live-state")).to_have_text("connecting 0")
+    page.wait_for_timeout(2_000)  # the mark would be there by now
+    expect(page.locator(MARK)).to_have_text("")
+    relayed.open()
+    expect(page.locator("#few-live-state")).to_have_text("gap 1")
+    assert wait_for_count(page, "few", 7) == [0, 1, 15, 16, 17, 18, 19]
+    expect(page.locator("#numbers-live-state")).to_have_text("recovered 0")
+
+
+def test_a_page_publishes_where_the_namespace_lets_it(site: Site, chromium: Browser, tab: Tab) -> None:
+    listen = """() => { window.heard = [];
+        dashHub.on("open:chat", (data) => heard.push(data), {history: 10}); }"""
+    with more_tabs(chromium, 1) as others:
+        for page in (tab.page, others[0]):
+            opened(page, site.url).evaluate(listen)
+            page.wait_for_function("dashHub.state('open:chat') === 'open'")
+        tab.page.evaluate("dashHub.publish('open:chat', 'hello')")
+        for page in (tab.page, others[0]):
+            assert wait_for_count(page, "heard", 1) == ["hello"]
+        refused = tab.page.evaluate("dashHub.publish('prices', 1).catch((error) => error.code)")
+        assert refused == 103
+
+
 def test_functions_of_the_page_get_each_message_and_may_fail(site: Site, tab: Tab) -> None:
     tab.forgive("a function of dashHub.on")
     page = opened(tab.page, site.url)
@@ -206,10 +239,12 @@ def test_an_expired_token_is_replaced_by_the_one_of_a_new_layout(site: Site, tab
     expect(page.locator("#live-state")).to_have_text("open 0")
 
 
-def test_presence_counts_the_tabs(site: Site, chromium: Browser, tab: Tab) -> None:
+def test_presence_follows_the_tabs(site: Site, chromium: Browser, tab: Tab) -> None:
     with more_tabs(chromium, 1) as others:
         opened(others[0], site.url)
         expect(opened(tab.page, site.url).locator("#present")).to_have_text("2")
+        expect(others[0].locator("#present")).to_have_text("2")
+    expect(tab.page.locator("#present")).to_have_text("1")
 
 
 def test_a_page_comes_back_from_the_history_of_the_browser(site: Site, tab: Tab) -> None:
@@ -221,30 +256,3 @@ def test_a_page_comes_back_from_the_history_of_the_browser(site: Site, tab: Tab)
     expect(page.locator("#shown")).to_have_text('{"AAPL":40}')
     site.publish_all("prices", [{"AAPL": 41}])
     expect(page.locator("#shown")).to_have_text('{"AAPL":41}')
-
-
-def test_it_works_under_a_prefix(tmp_path: Path, tab: Tab) -> None:
-    with running_site(tmp_path, prefix="/desk/7/") as site:
-        sockets: list[str] = []
-        tab.page.on("websocket", lambda socket: sockets.append(socket.url))
-        opened(tab.page, site.url)
-        site.publish_all("prices", [{"AAPL": 8}])
-        expect(tab.page.locator("#shown")).to_have_text('{"AAPL":8}')
-        assert sockets == [f"ws://{site.hub.gateway.authority}/desk/7/connection/websocket"]
-
-
-def test_it_lives_on_over_a_hot_reload(tmp_path: Path, tab: Tab) -> None:
-    """With ``debug=True``: Dash puts a new layout into the page when the app's file changes."""
-    app = tmp_path / "app"
-    app.mkdir()
-    source = (Path(__file__).parent / "apps" / "live.py").read_text("utf-8")
-    (app / "live.py").write_text(source)
-    tab.forgive(rf"{LOST}|dash-version\.plotly\.com")  # with debug=True, Dash asks there for newer versions
-    with running_site(tmp_path, debug=True, app=app) as site:
-        with tab.page.expect_response("**/_reload-hash"):  # the page compares all later ones with its first
-            page = opened(tab.page, site.url)
-        (app / "live.py").write_text(source.replace('html.H2("home")', 'html.H2("new home")'))
-        expect(page.locator("h2")).to_have_text("new home")
-        site.publish_all("prices", [{"AAPL": 9}])
-        expect(page.locator("#shown")).to_have_text('{"AAPL":9}')
-        expect(page.locator("#live-state")).to_have_text("open 0")

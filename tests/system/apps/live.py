@@ -16,6 +16,9 @@ except ImportError:
 
 PREFIX = os.environ.get("PREFIX", "/")
 
+NAMES = ("live", "numbers-live", "shelf-live", "few-live", "closed")
+"""Those whose state is shown."""
+
 FIGURE = {
     "data": [{"x": [], "y": [], "type": "scatter"}],
     "layout": {"height": 240, "margin": {"t": 10, "b": 20}},
@@ -65,14 +68,17 @@ def layout() -> html.Div:
             dcc.Link("other", href=f"{PREFIX}other", id="to-other"),
             html.Div(id="page"),
             dcc.Store(id="prices"),
-            Live("prices", into="prices", id="live", presence=True),
+            Live("prices", into="prices", id="live"),
+            Live("seen:room", id="room", presence=True),
             html.Pre(id="shown"),
             dcc.Store(id="numbers"),
             Live("kept:numbers", into="numbers", mode="list", id="numbers-live", history=0),
             Live("kept:shelf", into="shelf", mode="list", id="shelf-live"),
+            dcc.Store(id="few"),
+            Live("few:log", into="few", mode="list", id="few-live", history=0, jitter=0.2),
             Live("closed:door", id="closed"),
             Live("ticks"),
-            *[html.Span(id=f"{name}-state") for name in ("live", "numbers-live", "shelf-live", "closed")],
+            *[html.Span(id=f"{name}-state") for name in NAMES],
             html.Span(id="present"),
             html.Span(id="served"),
         ]
@@ -82,15 +88,15 @@ def layout() -> html.Div:
 app.layout = layout
 
 app.clientside_callback("JSON.stringify", Output("shown", "children"), Input("prices", "data"))
-app.clientside_callback("(p) => p ? String(p.clients) : ''", Output("present", "children"), Input("live", "present"))
-for name in ("live", "numbers-live", "shelf-live", "closed"):
+app.clientside_callback("(p) => p ? String(p.clients) : ''", Output("present", "children"), Input("room", "present"))
+for name in NAMES:
     app.clientside_callback(
         "(state, gaps) => `${state} ${gaps}`",
         Output(f"{name}-state", "children"),
         Input(name, "state"),
         Input(name, "gaps"),
     )
-for name in ("numbers", "shelf"):
+for name in ("numbers", "shelf", "few"):
     app.clientside_callback(
         f"(data) => {{ if (data) (window.{name} = window.{name} || []).push(...data.batch); }}", Input(name, "data")
     )

@@ -86,6 +86,7 @@
   Connection.prototype.forget = function (topic) {
     if (this._topics[topic.name] === topic) {
       delete this._topics[topic.name];
+      delete this._tokens[topic.name];
     }
   };
 
@@ -180,7 +181,7 @@
     this._listeners.push(listener);
     var self = this;
     guarded("a listener of " + this.name, function () {
-      listener.state(self.state);
+      listener.state(self._context !== null ? "open" : self.state);  // it has missed nothing
       if (self._context !== null) {
         listener.subscribed({
           position: self._context.streamPosition || null, isContinued: false, isLost: false,
@@ -235,7 +236,8 @@
       this._used = known;
       return Promise.resolve(known);
     }
-    return layoutToken(this.name).then(function (token) {
+    return freshLayout().then(function (layout) {
+      var token = find(layout, self.name);
       if (token === null || token === self._used) {
         throw new Centrifuge.UnauthorizedError("the token of " + self.name + " has expired");
       }
@@ -244,14 +246,26 @@
     });
   };
 
-  function layoutToken(name) {
+  var asked = null;
+
+  /* Topics that expire together ask for the layout together. */
+  function freshLayout() {
+    if (asked === null) {
+      asked = fetchLayout();
+      var forget = function () { setTimeout(function () { asked = null; }, LINGER); };
+      asked.then(forget, forget);
+    }
+    return asked;
+  }
+
+  function fetchLayout() {
     var url = (config().requests_pathname_prefix || "/") + "_dash-layout";
     return window.fetch(url, {credentials: "same-origin"}).then(function (response) {
       if (!response.ok) {
         throw new Error("the layout answered " + response.status);
       }
       return response.json();
-    }).then(function (layout) { return find(layout, name); });
+    });
   }
 
   function find(node, name) {

@@ -30,7 +30,7 @@
     this._isMounted = false;
     this._wasMounted = false;
     this._rule = parts.merge.rules[settings.mode];
-    this._unwatch = parts.target.watch(settings.into, this._mounted.bind(this));
+    this._watch = parts.target.watch(settings.into, this._mounted.bind(this));
   }
 
   function isLatest(settings) {
@@ -90,7 +90,7 @@
   Delivery.prototype.end = function () {
     var self = this;
     clearTimeout(this._timer);
-    this._unwatch();
+    this._watch.end();
     deliveries = deliveries.filter(function (each) { return each !== self; });
   };
 
@@ -158,6 +158,7 @@
   };
 
   Delivery.prototype._update = function () {
+    this._watch.check();
     var settings = this._settings, found = parts.target.find(settings.into);
     if (found === null || (this._listener !== null && this._listener.sequence.isFilling)) {
       return;  // the watch says when it is there, and the sequence when it is whole

@@ -27,7 +27,7 @@
 
   /* Add {offset, data}; returns how many older ones were dropped for it. A single item is kept whatever its size. */
   Queue.prototype.push = function (item) {
-    item.size = sizeOf(item.data);
+    item.size = this._most > 1 ? sizeOf(item.data) : 0;
     this.items.push(item);
     this._size += item.size;
     var dropped = 0;

@@ -22,10 +22,9 @@
       return (paths.strs || {})[id] || null;
     }
     var keys = Object.keys(id).sort(), found = null;
-    ((paths.objs || {})[keys.join(",")] || []).forEach(function (entry) {
-      if (keys.every(function (key, index) { return entry.values[index] === id[key]; })) {
-        found = entry.path;
-      }
+    ((paths.objs || {})[keys.join(",")] || []).some(function (entry) {
+      found = keys.every(function (key, index) { return entry.values[index] === id[key]; }) ? entry.path : null;
+      return found !== null;
     });
     return found;
   }
@@ -112,15 +111,16 @@
 
   var watches = [], stores = [], isScheduled = false;
 
-  /* changed(isMounted) is called now, and whenever another instance of a component is mounted, or it is not any more.
-     Returns a function that ends the watch. */
+  /* changed(isMounted) is called now, and soon after another instance of a component is mounted, or it is not any more.
+     Returns {check(), end()}; check() looks at once. */
   function watch(id, changed) {
     var one = {id: id, instance: null, changed: changed};
     watches.push(one);
     follow();
     look(one);
-    return function () {
-      watches = watches.filter(function (each) { return each !== one; });
+    return {
+      check: function () { look(one); },
+      end: function () { watches = watches.filter(function (each) { return each !== one; }); }
     };
   }
 
@@ -133,14 +133,14 @@
     });
   }
 
-  /* Dash changes the layout and the paths in two steps of one turn. */
+  /* Dash's stores change with each update of each component; once in a frame is enough. */
   function schedule() {
     if (!isScheduled && watches.length) {
       isScheduled = true;
-      Promise.resolve().then(function () {
+      setTimeout(function () {
         isScheduled = false;
         watches.slice().forEach(look);
-      });
+      }, 16);
     }
   }
 
