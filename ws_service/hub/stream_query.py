@@ -17,7 +17,8 @@ from ws_service.hub.publication import Position
 from ws_service.hub.topics import is_valid
 
 _LONGEST = 64 << 10
-"""Bytes of a query. The gateway takes 16 KiB by default (``limits.request_line``)."""
+"""Bytes of a query, and of an event's id that comes back. The gateway takes 16 KiB of a query by default
+(``limits.request_line``)."""
 
 _SAFE = ":/#,"
 """What ids need not escape."""
@@ -77,8 +78,10 @@ def write_event_id(positions: Iterable[tuple[str, Position]]) -> bytes:
 
 def read_event_id(text: str | None) -> dict[str, Position]:
     """Return the positions in an event's id; none where there is no such id."""
-    found = {}
-    for pair in (text or "").split("&", MOST_POSITIONS)[:MOST_POSITIONS]:
+    found: dict[str, Position] = {}
+    if text is None or len(text) > _LONGEST:
+        return found
+    for pair in text.split("&", MOST_POSITIONS)[:MOST_POSITIONS]:
         topic, _, at = pair.rpartition("=")
         offset, dot, epoch = at.partition(".")
         if dot and offset.isascii() and offset.isdecimal() and len(offset) < 19:

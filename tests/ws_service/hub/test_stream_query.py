@@ -109,10 +109,12 @@ def test_an_event_id_tells_where_a_client_is() -> None:
     assert read_query("channels=prices", text.decode()).positions == positions
 
 
-@pytest.mark.parametrize("text", [None, "", "7", "a=7", "a=x.e", "a=-1.e", f"a={'9' * 30}.e", "=", "a=²."])
+@pytest.mark.parametrize(
+    "text", [None, "", "7", "a=7", "a=x.e", "a=-1.e", f"a={'9' * 30}.e", "=", "a=².", "x" * 70_000 + "=1.e"]
+)
 def test_another_event_id_tells_nothing(text: str | None) -> None:
     assert read_event_id(text) == {}
 
 
 def test_an_event_id_of_many_topics_is_read_in_part() -> None:
-    assert len(read_event_id("&".join(f"t{n}=1.e" for n in range(10_000)))) == 16
+    assert len(read_event_id("&".join(f"t{n}=1.e" for n in range(5_000)))) == 16
