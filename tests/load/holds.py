@@ -398,6 +398,51 @@ async def parked(visit: Visit) -> None:
     await visit.push(sock, frame(BINARY, bytes(60000), mask=MASK), most=MIB)
 
 
+# -- the hub
+
+
+async def _hub(visit: Visit, *commands: str) -> socket.socket:
+    sock = await visit.shake("/connection/websocket")
+    await visit.send(sock, _text('{"id":1,"connect":{}}', *commands))
+    return sock
+
+
+def _text(*commands: str) -> bytes:
+    return frame(TEXT, "\n".join(commands).encode(), mask=MASK)
+
+
+def _subscribe(topic: str) -> str:
+    return '{"id":2,"subscribe":{"channel":"open:' + topic + '"}}'
+
+
+_PUBLISH = _text('{"id":3,"publish":{"channel":"open:a","data":"' + "a" * 60000 + '"}}')
+
+_HISTORY = _text('{"id":4,"history":{"channel":"open:a","limit":300}}')
+
+
+async def subscribed_to_many(visit: Visit) -> None:
+    topics = [f"{id(visit.dial) ^ number}-{visit._shaken}" for number in range(128)]
+    await _hub(visit, *map(_subscribe, topics))
+
+
+async def unread_publications(visit: Visit) -> None:
+    sock = await _hub(visit, _subscribe("a"))
+    for _ in range(40):
+        await visit.send(sock, _PUBLISH)
+        await asyncio.sleep(1)
+
+
+async def unread_histories(visit: Visit) -> None:
+    sock = await _hub(visit, _subscribe("a"))
+    await visit.push(sock, _PUBLISH, most=20 * len(_PUBLISH))
+    await visit.push(sock, _HISTORY)
+
+
+async def unfinished_commands(visit: Visit) -> None:
+    sock = await _hub(visit)
+    await visit.push(sock, frame(TEXT, b"{" * 1000, fin=False, mask=MASK)[:1000], most=60000)
+
+
 TLS, SERVICE, UNREAD_LOG = "tls", "service", "unread log"
 
 
@@ -444,6 +489,10 @@ KINDS: dict[str, Kind] = {
         _kind("handed over: unread pongs", pings, SERVICE, count=100, seconds=12),
         _kind("handed over: unread messages of the endpoint", flooded_by_endpoint, SERVICE, seconds=6),
         _kind("handed over: handshakes that are not accepted", parked, SERVICE, seconds=6),
+        _kind("the hub: 128 topics", subscribed_to_many, SERVICE, seconds=6),
+        _kind("the hub: unread publications", unread_publications, SERVICE, count=200, seconds=15),
+        _kind("the hub: unread histories", unread_histories, SERVICE, seconds=6),
+        _kind("the hub: unfinished commands", unfinished_commands, SERVICE, seconds=6),
         _kind("silent connections to the admin port", silent_to_admin, count=1100),
         _kind("half heads to the admin port", half_head_to_admin, count=1100),
         _kind("silent connections to the service's port", silent_to_service, SERVICE, count=1100),

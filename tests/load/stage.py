@@ -23,6 +23,9 @@ TUNNEL, HANDED = "/dash/echo", "/echo"
 
 ROUTES = [{"path": "/dash", "to": "dash"}, {"path": "/flood", "to": "dash"}]
 
+OPEN = {"subscribe": "anyone", "publish": "anyone", "rate": 1000, "recovery": "stream", "history": 20}
+"""A namespace of the hub in which a client may do everything."""
+
 LIMITS = {
     "connections_per_client": None,
     "websockets_per_client": None,
@@ -86,6 +89,7 @@ class Stage:
             "handoff": "run/ws.sock",
             "app": self.app,
             "drain": "2s",
+            "hub": {"namespaces": {"open": OPEN}},
         }
         self.config.write_text(json.dumps({"gateway": section, "ws_service": service}, indent=1))  # JSON is YAML
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from ws_service.hub.subscription import Subscription
 
@@ -24,16 +25,27 @@ SLICE = 64
 MOST_WAITING = 4096
 """Messages that wait for their turn. Beyond it each new one is paid for at once: as many deliveries as it will take."""
 
+MOST_BYTES = 16 << 20
+"""Bytes of these messages: beyond them it is the same."""
+
 Give = Callable[[Subscription], None]
 """Gives a message to one subscriber."""
+
+
+class _Message(NamedTuple):
+    """A message that is on its way. subscribers: those that have not been given it."""
+
+    subscribers: Iterator[Subscription]
+    give: Give
+    size: int
 
 
 class FanOut:
     """The messages that are on their way to subscribers."""
 
     def __init__(self) -> None:
-        self._queues: OrderedDict[str, deque[tuple[Iterator[Subscription], Give]]] = OrderedDict()
-        self._waiting = 0
+        self._queues: OrderedDict[str, deque[_Message]] = OrderedDict()
+        self._waiting = self._bytes = 0
         self._left = BUDGET
         self._is_scheduled = self._is_working = self._is_closed = False
 
@@ -41,17 +53,18 @@ class FanOut:
         """How many messages wait, or are on their way."""
         return self._waiting
 
-    def send(self, topic: str, subscribers: Sequence[Subscription], give: Give) -> None:
+    def send(self, topic: str, subscribers: Sequence[Subscription], give: Give, size: int = 0) -> None:
         """Give a message to each of some subscribers: now, as far as this turn allows, and the rest in later ones.
 
-        subscribers: as they are now; the sequence must not change afterwards.
+        subscribers: as they are now; the sequence must not change afterwards. size: bytes of the message.
         """
         if self._is_closed or not subscribers:
             return
         queue = self._queues.setdefault(topic, deque())
-        queue.append((iter(subscribers), give))
+        queue.append(_Message(iter(subscribers), give, size))
         self._waiting += 1
-        if self._waiting > MOST_WAITING:
+        self._bytes += size
+        if self._waiting > MOST_WAITING or self._bytes > MOST_BYTES:
             self._left = max(self._left, len(subscribers))
         self._work()
 
@@ -59,7 +72,7 @@ class FanOut:
         """Deliver nothing more."""
         self._is_closed = True
         self._queues.clear()
-        self._waiting = 0
+        self._waiting = self._bytes = 0
 
     # -- inside
 
@@ -86,14 +99,16 @@ class FanOut:
         if self._queues:
             self._work()
 
-    def _deliver(self, queue: deque[tuple[Iterator[Subscription], Give]], most: int) -> int:
+    def _deliver(self, queue: deque[_Message], most: int) -> int:
         """Give a topic's messages, the oldest first, to so many subscribers at most. Returns to how many."""
         left = most
         while queue and left > 0:
-            left = self._deliver_one(*queue[0], left)
+            message = queue[0]
+            left = self._deliver_one(message.subscribers, message.give, left)
             if left > 0 and queue:
                 queue.popleft()
                 self._waiting -= 1
+                self._bytes -= message.size
         return most - left
 
     @staticmethod

@@ -42,16 +42,20 @@ def is_continued(since: Position, history: History) -> bool:
 class TopicHistory:
     """The history of one topic. epoch: of its offsets, which begin with 1."""
 
+    __slots__ = ("_expires", "_publications", "position", "size")
+
     def __init__(self, epoch: str) -> None:
         self.position = Position(epoch, 0)
         self.size = TOPIC_BYTES
-        self._publications: deque[Publication] = deque()
+        self._publications: deque[Publication] | tuple[()] = ()  # a deque takes 760 bytes, also where it is empty
         self._expires = 0.0
 
     def add(self, publication: Publication, keep: Keep, now: float) -> Position:
         """Add the newest publication, whose offset is in the returned position. now: seconds of any steady clock."""
         self._expire(now)
         self.position = Position(self.position.epoch, self.position.offset + 1)
+        if not isinstance(self._publications, deque):
+            self._publications = deque()
         self._publications.append(with_offset(publication, self.position.offset))
         self.size += size_of(publication)
         self._expires = now + keep.ttl
@@ -67,9 +71,11 @@ class TopicHistory:
 
     def drop_oldest(self) -> bool:
         """Drop the oldest publication. Returns whether there was one."""
-        if not self._publications:
+        if not isinstance(self._publications, deque):
             return False
         self.size -= size_of(self._publications.popleft())
+        if not self._publications:
+            self._publications = ()
         return True
 
     def _forward(self, since: Position | None) -> Iterator[Publication]:

@@ -175,7 +175,7 @@ class Hub:
             if subscription.receive(message):
                 subscription.connection.deliver(message)
 
-        self._fan_out.send(topic, subscriptions, deliver)
+        self._fan_out.send(topic, subscriptions, deliver, len(push))
 
     def _tell(self, topic: str, push: bytes) -> None:
         def tell(subscription: Subscription) -> None:

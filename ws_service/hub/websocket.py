@@ -54,7 +54,7 @@ class HubSocket(ClientSocket):
     and the client, cuts it.
     """
 
-    __slots__ = ("_client", "_closing", "_hub", "_incoming", "_is_open", "_is_slow", "_outbox", "is_raw")
+    __slots__ = ("_client", "_closing", "_counted", "_hub", "_incoming", "_is_open", "_is_slow", "_outbox", "is_raw")
 
     def __init__(
         self, hub: SocketHub, connections: set[Any], resources: Resources, *, send: float | None = None
@@ -67,6 +67,7 @@ class HubSocket(ClientSocket):
         self._closing: asyncio.TimerHandle | None = None
         self._is_open = False  # from the 101 to the close frame
         self._is_slow = False  # whether the transport has as much as it takes
+        self._counted = 0  # bytes that waited at the last look
         self.is_raw = False
         """Whether a publication is sent as its data alone."""
 
@@ -111,6 +112,8 @@ class HubSocket(ClientSocket):
             self.write(text_frame(message))
         elif not self._waiting().add(message):
             self._end_slow()
+        else:
+            self._count()
 
     def deliver(self, message: Encoded) -> None:
         """Send a publication, or queue it as its topic's policy says."""
@@ -122,6 +125,8 @@ class HubSocket(ClientSocket):
         content = message.data if self.is_raw else message.push
         if not self._waiting().publish(message.topic, content, message.policy):
             self._end_slow()
+        else:
+            self._count()
 
     def close(self, code: int, reason: str) -> None:
         """Send what waits and a close frame, and wait for the client's answer."""
@@ -174,6 +179,7 @@ class HubSocket(ClientSocket):
         """Queue what comes, and read nothing more."""
         self._is_slow = True
         super().pause_writing()
+        self._count()
 
     def resume_writing(self) -> None:
         """Send what waits; read on when all of it is sent."""
@@ -181,6 +187,7 @@ class HubSocket(ClientSocket):
         self._send_waiting()
         if not self._is_slow:
             super().resume_writing()
+        self._count()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give everything back."""
@@ -237,6 +244,19 @@ class HubSocket(ClientSocket):
             self.write(text_frame(b"\n".join(outbox.take(most))))
         if not outbox:
             self._outbox = None
+
+    def _count(self) -> None:
+        """Count what waits for this client with what its other sockets hold; the one with most of too much is cut."""
+        memory = self.input.memory
+        if memory is None or self._transport.is_closing():
+            return
+        waits = self._transport.get_write_buffer_size() + (self._outbox.size if self._outbox is not None else 0)
+        added, self._counted = waits - self._counted, waits
+        if not memory.add(added):
+            sentence = "client %s reads too little on %d sockets, and more than %d KiB wait for it; this one is cut"
+            account = memory.account
+            self.say("cut", sentence, account.client, len(account.sockets), account.limit >> 10, level=logging.INFO)
+            self.abort()
 
     def _end_slow(self) -> None:
         """Give up on a client that does not read; it comes back, and recovers."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ws_service.hub.fan_out import BUDGET, MOST_WAITING, FanOut
+from ws_service.hub.fan_out import BUDGET, MOST_BYTES, MOST_WAITING, FanOut
 
 
 class Named:
@@ -119,6 +119,18 @@ async def test_a_publisher_that_is_faster_pays_at_once_so_that_what_waits_is_bou
     assert len(fan_out) <= MOST_WAITING + 1
     await all_given(fan_out)
     assert [what for name, what in given if name == "s0"] == list(range(3 * MOST_WAITING))
+
+
+async def test_what_waits_is_bounded_in_bytes_too() -> None:
+    given: list[Any] = []
+    fan_out = FanOut()
+    subscribers = some(3, given)
+    for number in range(1000):
+        fan_out.send("a", subscribers, giving(number), 1 << 20)
+    assert len(fan_out) <= (MOST_BYTES >> 20) + 1
+    await all_given(fan_out)
+    assert [what for name, what in given if name == "s0"] == list(range(1000))
+    assert not fan_out._bytes
 
 
 async def test_nothing_is_delivered_after_the_close() -> None:

@@ -268,6 +268,37 @@ async def test_a_client_that_stops_reading_holds_no_more_than_its_queue(policy: 
         assert joined == (1 if policy is LATEST else 9)
 
 
+@pytest.mark.parametrize("way", ["a publication", "replies", "one large reply"])
+async def test_what_waits_counts_for_all_sockets_of_a_client(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with connected(memory=1 << 20, hub=TakingHub(queue=8 << 20)) as rig:
+        await rig.opened()
+        rig.peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await until_slow(rig.connection)
+        for number in range(1 if way == "one large reply" else 150):
+            if way == "a publication":
+                rig.connection.deliver(publication(number, DISCONNECT, size=10_000))
+            else:
+                rig.connection.send(bytes(1_500_000 if way == "one large reply" else 10_000))
+        await rig.ended()
+        assert "more than 1024 KiB wait for it; this one is cut" in caplog.text
+
+
+async def test_what_the_client_has_taken_counts_no_more() -> None:
+    async with connected() as rig:
+        await rig.opened()
+        rig.peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await until_slow(rig.connection)
+        for number in range(100):
+            rig.connection.deliver(publication(number, DISCONNECT, size=10_000))
+        memory = rig.connection.input.memory
+        assert memory is not None and memory.held > 1_000_000
+        rig.peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        while rig.connection._outbox or rig.connection._is_slow:
+            await rig.peer.frame()
+        assert memory.held == rig.connection._transport.get_write_buffer_size()
+
+
 @pytest.mark.parametrize("way", ["a publication", "replies"])
 async def test_one_that_must_get_all_and_does_not_read_is_closed_with_3008(
     way: str, caplog: pytest.LogCaptureFixture

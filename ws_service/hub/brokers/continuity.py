@@ -23,6 +23,8 @@ class Continuity:
     While ``is_refilling``, missing publications are being read from the history, and what arrives waits.
     """
 
+    __slots__ = ("_has_delivered", "_has_overflown", "_topic", "_waiting", "is_refilling", "position")
+
     def __init__(self, topic: str) -> None:
         self.is_refilling = False
         self.position: Position | None = None
