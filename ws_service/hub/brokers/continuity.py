@@ -23,7 +23,7 @@ class Continuity:
     While ``is_refilling``, missing publications are being read from the history, and what arrives waits.
     """
 
-    __slots__ = ("_has_delivered", "_has_overflown", "_topic", "_waiting", "is_refilling", "position")
+    __slots__ = ("_has_delivered", "_has_overflown", "_topic", "_waiting", "_waiting_bytes", "is_refilling", "position")
 
     def __init__(self, topic: str) -> None:
         self.is_refilling = False
