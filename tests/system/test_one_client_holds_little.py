@@ -42,6 +42,7 @@ TOGETHER = {
     "handed over: messages that the endpoint does not receive": 100,
     "handed over: the same, deflated": 100,
     "handed over: unread messages of the endpoint": 100,
+    "the hub: unread histories": 300,
 }
 """So many that they are beyond the bound, or would be soon, where each holds what it can."""
 
@@ -62,6 +63,9 @@ LARGE = {
     "half heads to the admin port",
     "silent connections to the service's port",
     "half heads to the service's port",
+    "the hub: 128 topics",
+    "the hub: unread publications",
+    "the hub: unfinished commands",
 }
 """What ``make load`` alone has: each is like one of those above, or costs descriptors rather than memory, or takes a
 thousand handshakes at the pace of one client."""
