@@ -81,13 +81,19 @@ class Tab:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Chromium; without one the tests skip, but under CI they fail: a skip there would go unseen."""
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        _give_up(f"no Chromium on PATH (looked for {', '.join(NAMES)}); on Debian: apt install chromium")
+    path = executable()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
         yield browser
         browser.close()
+
+
+def executable() -> str:
+    """Return the path of Chromium."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        _give_up(f"no Chromium on PATH (looked for {', '.join(NAMES)}); on Debian: apt install chromium")
+    return path
 
 
 @pytest.fixture

@@ -23,12 +23,18 @@
   }
 
   Listener.prototype.subscribed = function (news) {
-    var isSameEpoch = news.position !== null && news.position.epoch === this.sequence.epoch;
-    if (news.isLost && (news.position === null || (isSameEpoch && !this._options.every))) {
-      this._effects.gap();  // of the others, the sequence says
+    if (news.isLost && this._hasMissed(news.position)) {
+      this._effects.gap();
     }
     this.sequence.subscribed(news.position, news.isContinued, news.hasNewest);
     this._effects.subscribed();
+  };
+
+  /* Of a listener that needs each publication, the sequence finds out, and of another epoch too. */
+  Listener.prototype._hasMissed = function (position) {
+    var known = this.sequence.position();
+    return position === null ||
+      (!this._options.every && position.epoch === known.epoch && position.offset !== known.offset);
   };
 
   Listener.prototype.publication = function (publication) {
