@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import uuid
@@ -12,7 +11,6 @@ from pathlib import Path
 
 from ws_service.config.hub_settings import MEMORY, HubSettings
 from ws_service.config.settings import Settings
-from ws_service.errors import KeyFileError
 from ws_service.hub.api import ENVELOPE, Api
 from ws_service.hub.api_methods import Methods
 from ws_service.hub.broker import Broker
@@ -24,8 +22,6 @@ from ws_service.hub.permissions import Permissions
 from ws_service.hub.sse import EventStreams
 from ws_service.hub.tokens import Tokens
 from ws_service.hub.topics import Namespaces
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +39,15 @@ class Assembled:
 
 
 def assemble(settings: Settings, folder: Path) -> Assembled | None:
-    """Build the hub; None: the settings say that there is none, or nothing of it and no key can be had.
+    """Build the hub; None: the settings say that there is none.
 
     folder: what the path of the key file starts from.
 
-    Raises KeyFileError where the settings name the hub. Where they do not, the service runs without one, and the log
-    says why.
+    Raises KeyFileError.
     """
     if not settings.has_hub:
         return None
-    try:
-        keys = load_keys(folder / settings.hub.key)
-    except KeyFileError as error:
-        if "hub" in settings.model_fields_set:
-            raise
-        log.warning("there is no hub: %s", error)
-        return None
+    keys = load_keys(folder / settings.hub.key)
     namespaces = Namespaces.from_settings(settings.hub)
     permissions = Permissions(namespaces, Tokens(keys))
     limits = Limits.from_settings(settings.hub)

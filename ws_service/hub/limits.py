@@ -18,8 +18,7 @@ class Limits:
     one. errors: answers with an error that is not temporary; one a second is forgiven. recovered: publications of one
     recovery, or of one look at the history. Precedent: 300. buffered, buffered_bytes: publications that arrive while a
     subscription is being made. message: bytes of one message of the client. Precedent: 64 KiB. queue: bytes that wait
-    for a client that does not read, and bytes of publications in one answer. Precedent: 1 MiB. presence:
-    clients that one answer names; of more there is the number alone.
+    for a client that does not read, and bytes of publications in one answer. Precedent: 1 MiB.
     """
 
     connect: float = 10.0
@@ -34,7 +33,6 @@ class Limits:
     buffered_bytes: int = 1 << 20
     message: int = 1 << 16
     queue: int = 1 << 20
-    presence: int = 1000
 
     @classmethod
     def from_settings(cls, settings: HubSettings) -> Limits:
@@ -47,7 +45,6 @@ class Limits:
             recovered=settings.recovered,
             message=settings.max_message,
             queue=settings.queue,
-            presence=settings.presence_names,
         )
 
 

@@ -92,6 +92,7 @@ def running_hub(
     gateway: Mapping[str, object] | None = None,
     service: Mapping[str, object] | None = None,
     env: Mapping[str, str] | None = None,
+    has_key_file: bool = False,
     **settings: object,
 ) -> Iterator[Hub]:
     """Run a service with a hub, and a gateway in front of it, for the length of a ``with`` block.
@@ -101,6 +102,7 @@ def running_hub(
 
     way: how sockets reach the service, one of ``WAYS``. dash: the URL of the Dash server.
     gateway, service: further keys of these sections. env: of the service, beside our own and the hub's key.
+    has_key_file: whether the service makes a key of its own; else it is ``KEY``, and ``hub.publish`` works.
     settings: further keys of ``ws_service.hub``; ``namespaces`` are added to ``NAMESPACES``.
     """
     port = free_port()
@@ -108,7 +110,7 @@ def running_hub(
     assert isinstance(own, dict)
     hub_settings = {"broker": broker, "namespaces": {**NAMESPACES, **own}, **settings}
     config = {"listen": f"127.0.0.1:{port}", "hub": hub_settings, **(service or {})}
-    hub = Hub(folder, config, port, {"DASH_WS_HUB_KEY": KEY, **(env or {})})
+    hub = Hub(folder, config, port, {**({} if has_key_file else {"DASH_WS_HUB_KEY": KEY}), **(env or {})})
     try:
         options: dict[str, Any] = {"handoff": "run/ws.sock" if way == WAYS[0] else "off", **(gateway or {})}
         options["timeouts"] = {"hold": "5s", **options.get("timeouts", {})}  # a test starts a service within it

@@ -99,6 +99,10 @@ class RealClient:
         """Wait for so many events, and return them in their order."""
         return [self.wait_for(event, **fields) for _ in range(number)]
 
+    def publications(self, topic: str, number: int) -> list[Any]:
+        """Wait for so many publications of a topic, and return their data in their order."""
+        return [event["data"] for event in self.wait_for_all("publication", number, topic=topic)]
+
     def kept(self, event: str, **fields: object) -> list[Event]:
         """Return the events like this that have come and were not asked for."""
         wanted = {"event": event, **fields}

@@ -22,10 +22,6 @@ def new(namespace: str) -> str:
     return f"{namespace}:{uuid4().hex}"
 
 
-def numbers(client: object, topic: str, count: int) -> list[object]:
-    return [event["data"] for event in client.wait_for_all("publication", count, topic=topic)]  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_published_reaches_every_subscriber(make_hub: MakeHub, make_client: MakeClient, way: str) -> None:
     hub = make_hub(way=way)
@@ -36,7 +32,7 @@ def test_what_is_published_reaches_every_subscriber(make_hub: MakeHub, make_clie
     hub.publish("open:prices", {"AAPL": 189.2})
     clients[0].do("publish", topic="open:prices", data="of a client, ünïcode")
     for client in clients:
-        assert numbers(client, "open:prices", 2) == [{"AAPL": 189.2}, "of a client, ünïcode"]
+        assert client.publications("open:prices", 2) == [{"AAPL": 189.2}, "of a client, ünïcode"]
         client.do("disconnect")
         client.wait_for("disconnected")
 
@@ -91,9 +87,9 @@ def test_a_late_subscriber_gets_the_latest_value_at_once(hub: Hub, make_client: 
     client = make_client(hub.url)
     client.connect()
     client.subscribe(topic)
-    assert numbers(client, topic, 1) == [2]
+    assert client.publications(topic, 1) == [2]
     hub.publish(topic, 3)
-    assert numbers(client, topic, 1) == [3]
+    assert client.publications(topic, 1) == [3]
 
 
 def test_a_dropped_socket_loses_nothing(hub: Hub, make_client: MakeClient) -> None:
@@ -111,7 +107,7 @@ def test_a_dropped_socket_loses_nothing(hub: Hub, make_client: MakeClient) -> No
         back = client.wait_for("subscribed", topic=topic, was_recovering=True)
         assert back["recovered"]
         hub.publish(topic, 51)
-        assert numbers(client, topic, 52) == list(range(52))
+        assert client.publications(topic, 52) == list(range(52))
 
 
 def test_a_client_that_has_missed_too_much_is_told_so(hub: Hub, make_client: MakeClient) -> None:
@@ -128,7 +124,7 @@ def test_a_client_that_has_missed_too_much_is_told_so(hub: Hub, make_client: Mak
         back = client.wait_for("subscribed", topic=topic, was_recovering=True)
         assert not back["recovered"]
         hub.publish(topic, "new")
-        assert numbers(client, topic, 1) == ["new"]
+        assert client.publications(topic, 1) == ["new"]
 
 
 def test_a_client_continues_from_a_position_that_a_page_was_rendered_at(hub: Hub, make_client: MakeClient) -> None:
@@ -139,7 +135,7 @@ def test_a_client_continues_from_a_position_that_a_page_was_rendered_at(hub: Hub
     client = make_client(hub.url)
     client.connect()
     client.subscribe(topic, since=since)
-    assert numbers(client, topic, 2) == [2, 3]
+    assert client.publications(topic, 2) == [2, 3]
 
 
 def test_a_service_that_stops_is_found_again(make_hub: MakeHub, make_client: MakeClient) -> None:
@@ -156,7 +152,7 @@ def test_a_service_that_stops_is_found_again(make_hub: MakeHub, make_client: Mak
     assert not back["recovered"]
     assert back["epoch"] != epoch
     hub.publish("open:prices", 1)
-    assert numbers(client, "open:prices", 2) == [0, 1]
+    assert client.publications("open:prices", 2) == [0, 1]
 
 
 def test_a_killed_service_is_found_again(make_hub: MakeHub, make_client: MakeClient) -> None:
@@ -169,7 +165,7 @@ def test_a_killed_service_is_found_again(make_hub: MakeHub, make_client: MakeCli
     hub.start()
     assert not client.wait_for("subscribed", topic="open:prices", was_recovering=True)["recovered"]
     hub.publish("open:prices", 1)
-    assert numbers(client, "open:prices", 1) == [1]
+    assert client.publications("open:prices", 1) == [1]
 
 
 def test_the_token_of_a_connection_is_refreshed_in_time(hub: Hub, make_client: MakeClient) -> None:
@@ -181,7 +177,7 @@ def test_the_token_of_a_connection_is_refreshed_in_time(hub: Hub, make_client: M
     client.subscribe(topic)
     client.wait_for_all("token asked", 2, topic=None)
     hub.publish(topic, "still here")
-    assert numbers(client, topic, 1) == ["still here"]
+    assert client.publications(topic, 1) == ["still here"]
     assert not client.kept("connecting")
     assert not client.kept("error")
 
@@ -195,7 +191,7 @@ def test_the_token_of_a_subscription_is_refreshed_in_time(hub: Hub, make_client:
     client.wait_for("subscribing", topic=topic)
     client.wait_for_all("token asked", 2, topic=topic)
     hub.publish(topic, "still here")
-    assert numbers(client, topic, 1) == ["still here"]
+    assert client.publications(topic, 1) == ["still here"]
     assert not client.kept("subscribing")
     assert not client.kept("subscription error")
 
@@ -231,7 +227,7 @@ def test_a_users_topic_is_for_that_user_alone(hub: Hub, make_client: MakeClient)
     bob.do("subscribe", topic="read:inbox#ada")
     bob.wait_for("unsubscribed", topic="read:inbox#ada", code=103)
     hub.publish("read:inbox#ada", "your export is ready")
-    assert numbers(ada, "read:inbox#ada", 1) == ["your export is ready"]
+    assert ada.publications("read:inbox#ada", 1) == ["your export is ready"]
 
 
 def test_what_the_subset_leaves_out_is_refused_by_its_code(hub: Hub, make_client: MakeClient) -> None:
@@ -272,5 +268,5 @@ def test_nothing_is_lost_or_doubled_over_many_cuts(hub: Hub, make_client: MakeCl
             if number % 50 == 25:
                 relay.cut()
                 time.sleep(0.05)  # so that cuts meet it open, joining, and away
-        assert numbers(client, topic, 500) == list(range(500))
+        assert client.publications(topic, 500) == list(range(500))
         assert not client.kept("publication")
