@@ -161,7 +161,11 @@ FRAMES = [
 
 def commanded(name: str, *commands: str, **more: Any) -> Input:
     """Messages to the hub, of a client that comes back when it is disconnected."""
-    unit = frame(TEXT, "\n".join(commands).encode(), mask=MASK)
+    return to_hub(name, frame(TEXT, "\n".join(commands).encode(), mask=MASK), **more)
+
+
+def to_hub(name: str, unit: bytes, **more: Any) -> Input:
+    """Frames to the hub, likewise."""
     opening, lead = handshake("/connection/websocket"), frame(TEXT, b'{"id":1,"connect":{}}', mask=MASK)
     name = f"to the hub: {name}"
     return Input(name, unit, opening, is_awaited=True, lead=lead, leaves=True, is_handed=True, **more)
@@ -180,6 +184,13 @@ HUB = [
     commanded("texts of 60 KB, all escapes", published('"' + repeated('\\"', 60000) + '"')),
     commanded("objects of 60 KB", published("[" + repeated('{"a":1},', 60000) + "1]")),
     commanded("one burst of pongs", "{}", burst=4 * MIB),
+    to_hub("empty pings", frame(PING, mask=MASK)),
+    to_hub(
+        "fragments of 1 byte",
+        frame(TEXT, b"a", fin=False, mask=MASK)
+        + frame(CONTINUATION, b"a", fin=False, mask=MASK) * 1000
+        + frame(CONTINUATION, mask=MASK),
+    ),
 ]
 
 

@@ -54,7 +54,18 @@ class HubSocket(ClientSocket):
     and the client, cuts it.
     """
 
-    __slots__ = ("_client", "_closing", "_counted", "_hub", "_incoming", "_is_open", "_is_slow", "_outbox", "is_raw")
+    __slots__ = (
+        "_client",
+        "_closing",
+        "_counted",
+        "_hub",
+        "_incoming",
+        "_is_open",
+        "_is_slow",
+        "_outbox",
+        "_own",
+        "is_raw",
+    )
 
     def __init__(
         self, hub: SocketHub, connections: set[Any], resources: Resources, *, send: float | None = None
@@ -67,6 +78,7 @@ class HubSocket(ClientSocket):
         self._closing: asyncio.TimerHandle | None = None
         self._is_open = False  # from the 101 to the close frame
         self._is_slow = False  # whether the transport has as much as it takes
+        self._own = 0  # bytes of that which are for this client alone
         self._counted = 0  # bytes that waited at the last look
         self.is_raw = False
         """Whether a publication is sent as its data alone."""
@@ -110,6 +122,9 @@ class HubSocket(ClientSocket):
             return
         if not self._is_slow:
             self.write(text_frame(message))
+            if self._is_slow:
+                self._own = len(message)
+                self._count()
         elif not self._waiting().add(message):
             self._end_slow()
         else:
@@ -179,11 +194,10 @@ class HubSocket(ClientSocket):
         """Queue what comes, and read nothing more."""
         self._is_slow = True
         super().pause_writing()
-        self._count()
 
     def resume_writing(self) -> None:
         """Send what waits; read on when all of it is sent."""
-        self._is_slow = False
+        self._is_slow, self._own = False, 0
         self._send_waiting()
         if not self._is_slow:
             super().resume_writing()
@@ -246,11 +260,15 @@ class HubSocket(ClientSocket):
             self._outbox = None
 
     def _count(self) -> None:
-        """Count what waits for this client with what its other sockets hold; the one with most of too much is cut."""
+        """Count what waits for this client with what its other sockets hold; the one with most of too much is cut.
+
+        A publication that the transport has is one copy for all: two hundred clients of one address would hold 1 MiB
+        each for the moment in which it is written to them.
+        """
         memory = self.input.memory
         if memory is None or self._transport.is_closing():
             return
-        waits = self._transport.get_write_buffer_size() + (self._outbox.size if self._outbox is not None else 0)
+        waits = self._own + (self._outbox.size if self._outbox is not None else 0)
         added, self._counted = waits - self._counted, waits
         if not memory.add(added):
             sentence = "client %s reads too little on %d sockets, and more than %d KiB wait for it; this one is cut"

@@ -92,11 +92,15 @@ async def connected(
     hub: Any = None,
     send: float | None = 60,
     memory: int = 64 << 20,
+    shared: Resources | None = None,
 ) -> AsyncIterator[SocketRig]:
-    """Connect; afterwards everything must have been given back. given: the head, None: a handshake."""
+    """Connect; afterwards everything must have been given back.
+
+    given: the head, None: a handshake. shared: with other connections; None: it has resources of its own.
+    """
     hub = hub or TakingHub()
     connections: set[Any] = set()
-    resources = Resources(memory)
+    resources = shared or Resources(memory)
     async with tcp() as (sock, peer):
         connection = Begun(hub, connections, resources, send=send)
         connection.head = head(target, *fields) if given is None else given
@@ -105,7 +109,8 @@ async def connected(
         yield rig
         peer.writer.transport.abort()
         await rig.ended()
-        assert len(resources.sweep) == len(resources.memory) == len(resources.scheduler) == 0, "all is given back"
+        if shared is None:
+            assert len(resources.sweep) == len(resources.memory) == len(resources.scheduler) == 0, "all is given back"
         assert not isinstance(hub, TakingHub) or all(client.ends for client in hub.clients)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -17,6 +18,7 @@ from ws_service.hub.codes import SHUTDOWN, SLOW
 from ws_service.hub.outbox import MOST
 from ws_service.hub.topics import SlowPolicy
 from ws_service.websocket import deadlines, sweep
+from ws_service.websocket.resources import Resources
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -296,7 +298,21 @@ async def test_what_the_client_has_taken_counts_no_more() -> None:
         rig.peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
         while rig.connection._outbox or rig.connection._is_slow:
             await rig.peer.frame()
-        assert memory.held == rig.connection._transport.get_write_buffer_size()
+        assert memory.held == 0
+
+
+async def test_a_large_publication_to_many_clients_of_one_address_cuts_none() -> None:
+    shared = Resources(1 << 20)
+    large = publication(1, size=500_000)
+    async with AsyncExitStack() as stack:
+        rigs = [await stack.enter_async_context(connected(shared=shared)) for _ in range(5)]
+        for rig in rigs:
+            await rig.opened()
+        for rig in rigs:
+            rig.connection.deliver(large)
+        for rig in rigs:
+            assert await rig.peer.frame() == (TEXT, large.push)
+            assert not rig.connection.is_gone
 
 
 @pytest.mark.parametrize("way", ["a publication", "replies"])
