@@ -3,6 +3,7 @@
 - ServiceError
     - ConfigError: the config file has mistakes; carries every one of them
     - AppError: the user's ``module:attr`` cannot be served
+    - ExtraError: a setting needs a package that is not installed
     - KeyFileError: there is no key for the hub's tokens
     - ListenError: the address cannot be listened on
     - PublishError: the hub has not published a message
@@ -61,6 +62,10 @@ class AppError(ServiceError):
     The message is one sentence for the operator; ``__cause__`` is the
     exception of the user's module, where there is one.
     """
+
+
+class ExtraError(ServiceError):
+    """A setting needs a package that is not installed; the message is one sentence for the operator."""
 
 
 class KeyFileError(ServiceError):

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors import multiprocess
 
 from ws_service.config.settings import Settings
-from ws_service.errors import AppError, KeyFileError, ListenError
+from ws_service.errors import AppError, ExtraError, KeyFileError, ListenError
 from ws_service.handoff.protocol import MAX_WORKERS
 from ws_service.handoff.socket_file import HANDOFF, is_possible, taken
 from ws_service.hosting.loader import explain
@@ -92,7 +92,7 @@ class WorkerServer(Server):
             super().run(sockets)
         except AppError as error:
             log.error(explain(error), extra=formatter.LINES)
-        except (ListenError, KeyFileError) as error:
+        except (ListenError, KeyFileError, ExtraError) as error:
             log.error(str(error))
         except SystemExit:
             pass  # the lifespan failed, and the log says why

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, field_validator
 
@@ -18,8 +18,12 @@ from ws_service.logs.formatter import shown
 MEMORY = "memory"
 """The broker in the process itself."""
 
-_BROKERS = ("redis", "rediss", "unix")
-"""Schemes of the URL of a broker. ``rediss``: with TLS; ``unix``: a socket file."""
+_BROKERS = ("redis", "rediss", "valkey", "valkeys", "unix")
+"""Schemes of the URL of a broker. ``rediss``, ``valkeys``: with TLS; ``unix``: a socket file."""
+
+_OPTIONS = ("db", "ssl_")
+"""How the options begin that a URL of a broker may have; redis-py has ``ssl_ca_certs`` and others. A password stands
+before the host, where it is hidden when settings are printed."""
 
 _SHORTEST_API_KEY = 16
 """Characters: a key that can be guessed lets anyone publish."""
@@ -45,6 +49,9 @@ def parse_broker(value: object) -> str:
         raise ValueError(f"{parts.scheme}:// is not a broker that is known; {advice}, or rediss:// for TLS")
     if not is_placed:
         raise ValueError(f"{parts.scheme}:// names no place; {advice}")
+    for option, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if not option.startswith(_OPTIONS):
+            raise ValueError(f"{shown(option)} is not an option of a broker's URL; {advice}")
     if password_of(value) == HIDDEN:
         raise ValueError(f"{HIDDEN} stands for a password in printed settings; write ${{REDIS_PASSWORD}}")
     return value
@@ -135,6 +142,10 @@ class HubSettings(Section):
     """What orders publications and keeps history: ``memory``, in this process, lost with it; or a Redis or Valkey, by
     which several processes and machines are one hub: ``redis://host:6379/0``, ``rediss://`` with TLS. With ``workers``
     above 1 it cannot be ``memory``."""
+
+    history_memory: Annotated[Size, Field(ge=1 << 20)] = 64 << 20
+    """Bytes of all histories together with the broker ``memory``; above them the topic that was used least lately loses
+    its history, and its subscribers are told. A Redis or Valkey has its own ``maxmemory``."""
 
     key: Annotated[str, BeforeValidator(parse_key_file)] = HUB_KEY
     """The file of the key that signs tokens. Whichever process needs it first makes it, for its own user alone.

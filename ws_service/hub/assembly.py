@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ws_service.config.hub_settings import MEMORY, HubSettings
 from ws_service.config.settings import Settings
+from ws_service.errors import ExtraError
 from ws_service.hub.api import ENVELOPE, Api
 from ws_service.hub.api_methods import Methods
 from ws_service.hub.broker import Broker
@@ -43,7 +44,7 @@ def assemble(settings: Settings, folder: Path) -> Assembled | None:
 
     folder: what the path of the key file starts from.
 
-    Raises KeyFileError.
+    Raises KeyFileError, and ExtraError where the broker's client is not installed.
     """
     if not settings.has_hub:
         return None
@@ -63,7 +64,12 @@ def _api(hub: Hub, settings: HubSettings, keys: Keys) -> Api:
 
 def _broker(settings: HubSettings) -> Broker:
     if settings.broker == MEMORY:
-        return MemoryBroker()
-    redis = import_module("ws_service.hub.brokers.redis")  # an extra: not every installation has redis-py
+        return MemoryBroker(settings.history_memory)
+    try:
+        redis = import_module("ws_service.hub.brokers.redis")
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise ExtraError("ws_service.hub.broker needs redis-py: pip install 'dash-ws-proxy[redis]'") from None
     broker: Broker = redis.RedisBroker(settings.broker)
     return broker

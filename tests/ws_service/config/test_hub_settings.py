@@ -34,7 +34,15 @@ def test_what_is_printed_can_be_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["memory", "redis://127.0.0.1:6379/0", "rediss://ada:secret@valkey.lan", "unix:///run/valkey.sock"]
+    "url",
+    [
+        "memory",
+        "redis://127.0.0.1:6379/0",
+        "rediss://ada:secret@valkey.lan",
+        "unix:///run/valkey.sock?db=1",
+        "valkey://host",
+        "valkeys://host:6380/1?ssl_ca_certs=/etc/ca.pem",
+    ],
 )
 def test_a_broker_is_in_the_process_or_has_a_url(url: str) -> None:
     assert parse_broker(url) == url
@@ -46,7 +54,9 @@ def test_any_other_broker_is_refused_with_what_to_write(url: object) -> None:
         parse_broker(url)
 
 
-@pytest.mark.parametrize("url", ["nats://ada:hush@h:1", "redis://ada:hush@:1", "redis://ada:hush@h:none"])
+@pytest.mark.parametrize(
+    "url", ["nats://ada:hush@h:1", "redis://ada:hush@:1", "redis://ada:hush@h:none", "redis://h?password=hush"]
+)
 def test_the_refusal_of_a_broker_does_not_show_its_password(url: str) -> None:
     with pytest.raises(ValueError) as caught:
         parse_broker(url)

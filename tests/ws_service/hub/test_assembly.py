@@ -6,7 +6,7 @@ import pytest
 
 from ws_service.config.hub_settings import HubSettings
 from ws_service.config.settings import Settings
-from ws_service.errors import KeyFileError
+from ws_service.errors import ExtraError, KeyFileError
 from ws_service.hub.assembly import assemble
 from ws_service.hub.brokers.memory import MemoryBroker
 
@@ -42,3 +42,12 @@ def test_a_key_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("no folder")
     with pytest.raises(KeyFileError):
         assemble(Settings(), tmp_path)
+
+
+def test_a_broker_whose_client_is_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def import_nothing(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'redis'", name="redis")
+
+    monkeypatch.setattr("ws_service.hub.assembly.import_module", import_nothing)
+    with pytest.raises(ExtraError, match=r"pip install 'dash-ws-proxy\[redis\]'"):
+        assemble(Settings(hub=HubSettings(broker="redis://127.0.0.1:1")), tmp_path)
