@@ -29,6 +29,10 @@ CLOSE_WAIT = 2.0
 """Seconds for a client to answer a close frame once it has taken it. Precedents: websockets 10, uvicorn and Centrifugo
 0."""
 
+MOST_TOO_LATE = 256
+"""Messages of a client that has been sent a close frame; with more it is not waited for. A flood would take two seconds
+of CPU while its answer is waited for."""
+
 _LONGEST_REASON = 123
 """Bytes (RFC 6455, section 5.5)."""
 
@@ -64,6 +68,7 @@ class HubSocket(ClientSocket):
         "_is_slow",
         "_outbox",
         "_own",
+        "_too_late",
         "is_raw",
     )
 
@@ -80,6 +85,7 @@ class HubSocket(ClientSocket):
         self._is_slow = False  # whether the transport has as much as it takes
         self._own = 0  # bytes of that which are for this client alone
         self._counted = 0  # bytes that waited at the last look
+        self._too_late = 0  # messages after the close frame
         self.is_raw = False
         """Whether a publication is sent as its data alone."""
 
@@ -173,6 +179,9 @@ class HubSocket(ClientSocket):
         if self.input.memory is not None:
             self.input.memory.taken()
         if not self._is_open or self._client is None:
+            self._too_late += 1
+            if self._too_late > MOST_TOO_LATE:
+                self.abort()
             return
         try:
             self._client.receive(message)

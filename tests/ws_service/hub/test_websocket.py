@@ -392,6 +392,20 @@ async def test_a_client_that_does_not_answer_a_close_is_cut(monkeypatch: pytest.
         await rig.ended()
 
 
+async def test_a_flood_that_goes_on_after_a_close_is_cut() -> None:
+    async with connected() as rig:
+        await rig.opened()
+        rig.connection.close(3013, "too many requests")
+        rig.peer.say("{}")
+        assert (await rig.peer.frame())[0] == CLOSE
+        began = asyncio.get_running_loop().time()
+        for _ in range(websocket.MOST_TOO_LATE + 1):
+            rig.peer.say("{}")
+        await rig.ended()
+        assert asyncio.get_running_loop().time() - began < websocket.CLOSE_WAIT
+        assert rig.client.taken == []
+
+
 async def test_a_close_of_the_client_is_answered() -> None:
     async with connected() as rig:
         await rig.opened()
