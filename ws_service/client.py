@@ -45,7 +45,8 @@ def publish(
     timeout: seconds for the whole call, but for the resolver of host names. After a timeout the hub is not asked for
         5 s: those calls fail at once.
 
-    Returns the position in the topic's history; None where it keeps none, and where nothing was published.
+    Returns the position in the topic's history; None where it keeps none, and where nothing was published. In the event
+    loop of the service itself it returns None too: the message is published as soon as the caller gives up the loop.
 
     Raises TypeError or ValueError when the data cannot be encoded or is too large, or the topic is none. They are
     faults of the caller and raised also without ``raise_errors``. An exception that comes from outside during the call

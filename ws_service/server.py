@@ -28,6 +28,7 @@ from ws_service.handoff.socket_file import Claim, is_possible
 from ws_service.hub.assembly import Assembled
 from ws_service.hub.tunnelled import Chooser
 from ws_service.net.listening import Bound, bind_socket_file, bind_tcp, find, listen_problem
+from ws_service.publisher import in_process
 from ws_service.reload import Reload
 from ws_service.websocket.listener import LimitedHTTP, ListenerResources, Tunnelled
 
@@ -78,11 +79,11 @@ class Server(uvicorn.Server):
         self.config.resources = self._resources  # type: ignore[attr-defined] # for the protocols that it makes
         if self._hub is not None:
             await self._hub.hub.start()
+            in_process.serve(self._hub.hub)
             self._resources.choose_socket = Chooser(self._hub.hub, self._resources)
         await super().startup(sockets)
         if not self.started:
-            if self._hub is not None:
-                await self._hub.hub.close()
+            await self._close_hub()
             return
         if self._claim is not None:
             hub = None if self._hub is None else self._hub.hub
@@ -106,11 +107,15 @@ class Server(uvicorn.Server):
         if self._hub is not None:
             self._hub.stop()
         await super().shutdown(sockets)
-        if self._hub is not None:
-            await self._hub.hub.close()
+        await self._close_hub()
         if self._handoff is not None:
             await self._handoff.close()
         log.info("stopped")
+
+    async def _close_hub(self) -> None:
+        if self._hub is not None:
+            await in_process.close()
+            await self._hub.hub.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop on a signal; a second Ctrl-C does not wait for endpoints.

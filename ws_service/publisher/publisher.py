@@ -15,6 +15,7 @@ from ws_service.errors import PublishError
 from ws_service.hub.publication import Position
 from ws_service.hub.topics import MAX_NAME, is_valid
 from ws_service.logs.limited_log import LimitedLog
+from ws_service.publisher import in_process
 from ws_service.publisher.answers import position
 from ws_service.publisher.connections import Connection, Pool
 from ws_service.publisher.hub_address import HubAddress, HubAddresses
@@ -62,7 +63,11 @@ class Publisher:
         if not is_valid(topic):
             raise ValueError(f"{topic!r} is not the name of a topic: 1 to {MAX_NAME} printable characters")
         message = Message(topic, encode(data), idempotency_key)
+        here = in_process.current
         try:
+            if here is not None and here.is_here():
+                here.add(*message)
+                return None
             return self._send(message, timeout)
         except PublishError as error:
             if raise_errors:

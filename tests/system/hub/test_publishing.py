@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,51 @@ def test_a_service_that_hangs_costs_a_callback_one_timeout(app: Path, publisher:
             assert time.monotonic() - began < 3
         finally:
             service.send(signal.SIGCONT)
+
+
+APP = """
+import time
+from fastapi import FastAPI, WebSocket
+from ws_service import publish
+
+app = FastAPI()
+
+
+@app.websocket("/ws")
+async def ws(websocket: WebSocket):
+    await websocket.accept()
+
+
+@app.get("/in-the-loop")
+async def in_the_loop():
+    began = time.monotonic()
+    for n in range(100):
+        publish("own", n)
+    return {"took": time.monotonic() - began}
+
+
+@app.get("/in-a-thread")
+def in_a_thread():
+    return {"offset": publish("own", "thread", raise_errors=True).offset}
+"""
+
+
+def test_an_endpoint_of_the_services_own_app_publishes_without_holding_up_the_loop(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "own.py").write_text(APP)
+    (tmp_path / "config.yaml").write_text(f"ws_service: {{app: 'own:app', listen: '127.0.0.1:{port}', handoff: 'off'}}")
+
+    def ask(path: str) -> dict[str, float]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+            found: dict[str, float] = json.load(answer)
+            return found
+
+    with running(
+        *python("-m", "ws_service", "--config", tmp_path / "config.yaml"), cwd=tmp_path, ready=READY
+    ) as service:
+        assert ask("/in-the-loop")["took"] < 0.5
+        assert ask("/in-a-thread") == {"offset": 101}
+        assert "Traceback" not in service.output and "is not published" not in service.output
 
 
 def test_the_hubs_own_refusals_reach_the_caller(make_hub: MakeHub) -> None:
