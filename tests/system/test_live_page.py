@@ -72,10 +72,10 @@ def test_every_component_begins_with_the_history_and_goes_on_once(site: Site, ta
     tab.page.on("websocket", lambda socket: sockets.append(socket.url))
     page = opened(tab.page, site.url)
     page.wait_for_function("document.querySelector('#graph .js-plotly-plot')?.data[0].y.length >= 20")
-    site.publish_all("kept:points", [{"x": i, "y": i} for i in range(20, 300)])
+    site.publish_all("kept:points", [{"x": i, "y": i} for i in range(20, 700)])
     site.publish_all("kept:log", ["three\n"])
     site.publish_all("kept:rows", [{"update": [{"id": "a", "price": 3}]}, {"remove": [{"id": "b"}]}])
-    page.wait_for_function("document.querySelector('#graph .js-plotly-plot').data[0].y.length >= 300")
+    page.wait_for_function("document.querySelector('#graph .js-plotly-plot').data[0].y.at(-1) === 699")
     expect(page.locator("#log")).to_have_text("one\ntwo\nthree\n", use_inner_text=False)
 
     page.click("#to-other")
@@ -87,10 +87,10 @@ def test_every_component_begins_with_the_history_and_goes_on_once(site: Site, ta
     expect(page.locator("#cells")).to_have_text("other deep")
     page.click("#to-home")
     expect(page.locator("#log")).to_have_text("one\ntwo\nthree\n")
-    page.wait_for_function("document.querySelector('#graph .js-plotly-plot')?.data[0].y.length >= 300")
+    page.wait_for_function("document.querySelector('#graph .js-plotly-plot')?.data[0].y.length >= 500")
     site.publish_all("kept:log", ["four\n"])
     expect(page.locator("#log")).to_have_text("one\ntwo\nthree\nfour\n")
-    assert points(page) == list(range(300))
+    assert points(page) == list(range(200, 700)), "max_points, of more history than the hub gives at once"
     if page.locator("#grid").count():
         page.wait_for_function(
             "JSON.stringify(dash_ag_grid.getApi('grid').getRenderedNodes().map(n => n.data))"
@@ -194,6 +194,8 @@ def test_a_page_publishes_where_the_namespace_lets_it(site: Site, chromium: Brow
 
 def test_functions_of_the_page_get_each_message_and_may_fail(site: Site, tab: Tab) -> None:
     tab.forgive("a function of dashHub.on")
+    sent: list[str] = []
+    tab.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(str(frame))))
     page = opened(tab.page, site.url)
     page.evaluate(
         """() => { window.ticks = [];
@@ -201,6 +203,7 @@ def test_functions_of_the_page_get_each_message_and_may_fail(site: Site, tab: Ta
         window.end = dashHub.on("ticks", (data, info) => ticks.push(data + info.topic.length)); }"""
     )
     page.wait_for_function("dashHub.state('ticks') === 'open'")
+    assert len([each for each in sent if '"subscribe":{"channel":"ticks"' in each]) == 1, "of a Live and two functions"
     site.publish_all("ticks", [10, 20])
     assert wait_for_count(page, "ticks", 2) == [15, 25]
     assert page.evaluate("dashHub.state()") == "open"

@@ -10,6 +10,9 @@
   /* Milliseconds that a subscription outlives its last listener: pages that are exchanged share it. */
   var LINGER = 2000;
 
+  /* Bytes of history after which no more is asked for. */
+  var HISTORY = 4 * 1024 * 1024;
+
   var EXPIRED = {1: true, 109: true, 110: true};
 
   function guarded(what, call) {
@@ -284,14 +287,40 @@
     return null;
   }
 
-  /* Ask for history. since: {offset, epoch}; null: the newest ones. Resolves to {publications, position}, ascending;
-     rejects with {isFinal}: whether asking again could help. */
+  /* Ask for history. since: {offset, epoch}, for those after it, as many as the hub gives at once; null: the newest
+     ones, limit of them. Resolves to {publications, position}, ascending; rejects with {isFinal}: whether asking again
+     could help. */
   Topic.prototype.history = function (since, limit) {
-    var options = since === null ? {limit: limit, reverse: true} : {limit: limit, since: since};
-    return this._ask("history", options).then(function (result) {
-      var publications = since === null ? result.publications.slice().reverse() : result.publications;
-      return {publications: publications, position: {offset: result.offset, epoch: result.epoch}};
-    });
+    return since === null ? this._newest(limit) : this._ask("history", {limit: limit, since: since}).then(asHistory);
+  };
+
+  function asHistory(result) {
+    return {publications: result.publications, position: {offset: result.offset, epoch: result.epoch}};
+  }
+
+  /* The hub gives a part at once, so the newest ones are asked for part by part, backwards. */
+  Topic.prototype._newest = function (limit) {
+    var self = this, position = null, parted = [], count = 0, size = 0;
+    function more(since) {
+      var options = {limit: limit - count, reverse: true};
+      if (since !== null) {
+        options.since = since;
+      }
+      return self._ask("history", options).then(function (result) {
+        var part = result.publications.slice().reverse();
+        position = position || {offset: result.offset, epoch: result.epoch};
+        if (part.length && result.epoch === position.epoch) {
+          parted.unshift(part);
+          count += part.length;
+          size += parts.sizeOf(part);
+          if (count < limit && size < HISTORY && part[0].offset > 1) {
+            return more({offset: part[0].offset, epoch: position.epoch});
+          }
+        }
+        return {publications: Array.prototype.concat.apply([], parted), position: position};
+      });
+    }
+    return more(null);
   };
 
   Topic.prototype.presenceStats = function () { return this._ask("presenceStats"); };

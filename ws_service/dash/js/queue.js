@@ -53,5 +53,6 @@
 
   Object.defineProperty(Queue.prototype, "length", {get: function () { return this.items.length; }});
 
+  parts.sizeOf = sizeOf;
   parts.Queue = Queue;
 })(window.ws_service = window.ws_service || {});
