@@ -6,6 +6,7 @@ Text alone, without extensions: what a client sends never inflates.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -32,10 +33,14 @@ class Answer(NamedTuple):
     request: Request | None
 
 
+_NO_PROTOCOL = re.compile(rb"\r\nsec-websocket-protocol:[ \t]*(?=\r\n)", re.IGNORECASE)
+"""A client that offers none says so in this way (centrifuge-python before 0.7); the library would answer with 400."""
+
+
 def answer_handshake(head: bytes) -> Answer | None:
     """Answer the head of a handshake. None where it is no HTTP."""
     protocol = ServerProtocol(select_subprotocol=_chosen, logger=_log)
-    protocol.receive_data(head)
+    protocol.receive_data(_NO_PROTOCOL.sub(b"", head))
     request = next((event for event in protocol.events_received() if isinstance(event, Request)), None)
     response: Response | None = None
     if request is not None:

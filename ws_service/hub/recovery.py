@@ -68,7 +68,8 @@ def fitting(publications: tuple[Publication, ...], most_bytes: int) -> tuple[Pub
 def _missed(since: Position, history: History, most: int, most_bytes: int) -> Recovered:
     newest = history.position
     missed = tuple(each for each in history.publications if each.offset > since.offset)
-    if newest.epoch != since.epoch or len(missed) > most or len(fitting(missed, most_bytes)) < len(missed):
+    # A client that knows no epoch goes by the offset alone: (0, "") asks for everything from the beginning.
+    if since.epoch not in ("", newest.epoch) or len(missed) > most or len(fitting(missed, most_bytes)) < len(missed):
         is_whole = False
     elif missed:
         is_whole = missed[0].offset == since.offset + 1 and missed[-1].offset == newest.offset
@@ -76,7 +77,8 @@ def _missed(since: Position, history: History, most: int, most_bytes: int) -> Re
         is_whole = newest.offset == since.offset
     if not is_whole:
         return Recovered(newest, newest.offset, was_recovering=True)
-    return Recovered(since, newest.offset, missed, was_recovering=True, is_recovered=True)
+    reached = Position(newest.epoch, since.offset)
+    return Recovered(reached, newest.offset, missed, was_recovering=True, is_recovered=True)
 
 
 def _newest(since: Position | None, history: History) -> Recovered:

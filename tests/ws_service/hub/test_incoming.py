@@ -33,7 +33,7 @@ def test_a_handshake_is_answered_as_the_rfc_says() -> None:
     assert answer.request.path == "/connection/websocket"
 
 
-@pytest.mark.parametrize("offered", ["centrifuge-protobuf", "x, y"])
+@pytest.mark.parametrize("offered", ["centrifuge-protobuf", "x, y", ""])
 def test_a_protocol_that_is_not_spoken_is_not_chosen(offered: str) -> None:
     answer = answer_handshake(head("/connection/websocket", f"Sec-WebSocket-Protocol: {offered}"))
     assert answer is not None and answer.status == 101

@@ -43,6 +43,13 @@ def test_all_that_was_missed_and_the_position_it_was_missed_from() -> None:
     assert recovered.was_recovering and recovered.is_recovered
 
 
+def test_a_client_that_knows_no_epoch_goes_by_the_offset() -> None:
+    """As Centrifugo has it; a page whose state comes from elsewhere begins with everything."""
+    recovered = recover(STREAM, Position("", 0), found("e", 2, 1, 2), MOST, BYTES)
+    assert offsets(recovered) == [1, 2]
+    assert recovered.is_recovered and recovered.position == Position("e", 0)
+
+
 def test_nothing_was_missed() -> None:
     recovered = recover(STREAM, Position("e", 7), found("e", 7), MOST, BYTES)
     assert recovered.is_recovered and not recovered.publications and recovered.position == Position("e", 7)
@@ -50,7 +57,7 @@ def test_nothing_was_missed() -> None:
 
 def test_all_or_nothing() -> None:
     gone = found("e", 7, 6, 7)
-    for since in (Position("e", 4), Position("other", 6), Position("", 6), Position("e", 9)):
+    for since in (Position("e", 4), Position("other", 6), Position("", 4), Position("e", 9)):
         recovered = recover(STREAM, since, gone, MOST, BYTES)
         assert recovered == Recovered(Position("e", 7), 7, was_recovering=True), since
 
