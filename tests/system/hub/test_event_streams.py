@@ -71,6 +71,18 @@ def test_a_topic_without_the_right_is_refused(hub: Hub) -> None:
     assert answer.status == 403
 
 
+def test_a_stop_ends_the_streams_and_does_not_wait_for_them(hub: Hub) -> None:
+    client = hub.gateway.dial()
+    client.send(request("GET /connection/uni_sse?channels=open:stop"))
+    client.read_until(b'"subscribe"')
+    began = time.monotonic()
+    hub.stop()
+    assert time.monotonic() - began < 10, "drain is 20 s"
+    client.read_until(b'data: {"disconnect":{"code":3001,"reason":"shutdown"}}\n\n')
+    assert hub.service.output.count("Traceback") == 0
+    hub.start()
+
+
 @pytest.mark.browser
 def test_an_event_source_that_loses_its_connection_gets_everything_once_and_in_order(hub: Hub, tab: Tab) -> None:
     tab.forgive("ERR_|Failed to load resource|failed: GET")
