@@ -303,13 +303,14 @@ async def test_what_the_client_has_taken_counts_no_more() -> None:
 
 async def test_a_large_publication_to_many_clients_of_one_address_cuts_none() -> None:
     shared = Resources(1 << 20)
-    large = publication(1, size=500_000)
+    large = publication(1, size=8_000_000)  # more than the kernel takes at once
     async with AsyncExitStack() as stack:
         rigs = [await stack.enter_async_context(connected(shared=shared)) for _ in range(5)]
         for rig in rigs:
             await rig.opened()
         for rig in rigs:
             rig.connection.deliver(large)
+            assert rig.connection._transport.get_write_buffer_size() > 1 << 20
         for rig in rigs:
             assert await rig.peer.frame() == (TEXT, large.push)
             assert not rig.connection.is_gone
