@@ -167,7 +167,8 @@ class Client:
                 except BrokerError:
                     outcome = INTERNAL
                 operation = self._carry_out(self._session.done(outcome, self._hub.now(), time.time()))
-                await asyncio.sleep(0)  # others have their turn; a broker in memory waits for nothing
+                if operation is not None:
+                    await asyncio.sleep(0)  # others have their turn; a broker in memory waits for nothing
         except Exception:
             _log.exception("An operation of a client has failed; the client comes back")
             self.end(SERVER_ERROR)

@@ -131,6 +131,16 @@ async def test_there_is_no_task_while_nothing_is_asked(hub: Hub) -> None:
     client.closed()
 
 
+async def test_many_operations_of_one_client_leave_others_their_turn(hub: Hub) -> None:
+    client, wire = joined(hub)
+    say(client, *[{"id": number, "history": {"channel": "a", "limit": 1}} for number in range(3, 53)])
+    await turns(10)
+    assert 3 <= len(wire.sent) <= 12
+    await turns(60)
+    assert wire.sent[-1]["id"] == 52 and client.task is None
+    client.closed()
+
+
 async def test_a_late_client_gets_the_newest_value(hub: Hub) -> None:
     await publish(hub, "a", b"1")
     await publish(hub, "a", b"2")
