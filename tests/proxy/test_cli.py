@@ -157,6 +157,13 @@ def test_a_socket_path_that_cannot_be_had_is_one_sentence(tmp_path: Path, config
     )
 
 
+def test_explain_says_that_event_streams_of_the_hub_go_to_the_service_and_whose_pages_may_read_them() -> None:
+    url = "http://localhost:8000/app/connection/uni_sse?channels=a"
+    assert explain(url) == "forward to ws at http://127.0.0.1:8765, by the rule 'hub events'\n"
+    assert explain(url, "-H", "Origin: http://localhost:8000") == explain(url)
+    assert "refused with 403: Pages of http://evil.test may not read" in explain(url, "-H", "Origin: http://evil.test")
+
+
 @pytest.mark.system
 def test_explain_as_a_process_says_where_a_request_goes(tmp_path: Path, config: Path) -> None:
     config.write_text("gateway:\n  upstreams: {ws: 'http://live:1'}\n  routes: [{path: /sse, to: ws}]\n")

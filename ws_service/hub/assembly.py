@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import uuid
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from ws_service.config.hub_settings import MEMORY, HubSettings
 from ws_service.config.settings import Settings
-from ws_service.errors import ExtraError
+from ws_service.errors import ExtraError, KeyFileError
 from ws_service.hub.api import ENVELOPE, Api
 from ws_service.hub.api_methods import Methods
 from ws_service.hub.broker import Broker
@@ -23,6 +24,8 @@ from ws_service.hub.permissions import Permissions
 from ws_service.hub.sse import EventStreams
 from ws_service.hub.tokens import Tokens
 from ws_service.hub.topics import Namespaces
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +43,22 @@ class Assembled:
 
 
 def assemble(settings: Settings, folder: Path) -> Assembled | None:
-    """Build the hub; None: the settings say that there is none.
+    """Build the hub; None: the settings say that there is none, or nothing of it and no key can be had.
 
     folder: what the path of the key file starts from.
 
-    Raises KeyFileError, and ExtraError where the broker's client is not installed.
+    Raises KeyFileError where the settings name the hub. Where they do not, the service runs without one, and the log
+    says why. Raises ExtraError where the broker's client is not installed.
     """
     if not settings.has_hub:
         return None
-    keys = load_keys(folder / settings.hub.key)
+    try:
+        keys = load_keys(folder / settings.hub.key)
+    except KeyFileError as error:
+        if "hub" in settings.model_fields_set:
+            raise
+        log.warning("there is no hub: %s", error)
+        return None
     namespaces = Namespaces.from_settings(settings.hub)
     permissions = Permissions(namespaces, Tokens(keys))
     limits = Limits.from_settings(settings.hub)

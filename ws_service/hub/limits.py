@@ -18,7 +18,8 @@ class Limits:
     one. errors: answers with an error that is not temporary; one a second is forgiven. recovered: publications of one
     recovery, or of one look at the history. Precedent: 300. buffered, buffered_bytes: publications that arrive while a
     subscription is being made. message: bytes of one message of the client. Precedent: 64 KiB. queue: bytes that wait
-    for a client that does not read, and bytes of publications in one answer. Precedent: 1 MiB.
+    for a client that does not read, and bytes of publications in one answer. Precedent: 1 MiB. presence:
+    clients that one answer names; of more there is the number alone.
     """
 
     connect: float = 10.0
@@ -33,6 +34,7 @@ class Limits:
     buffered_bytes: int = 1 << 20
     message: int = 1 << 16
     queue: int = 1 << 20
+    presence: int = 1000
 
     @classmethod
     def from_settings(cls, settings: HubSettings) -> Limits:
@@ -45,6 +47,7 @@ class Limits:
             recovered=settings.recovered,
             message=settings.max_message,
             queue=settings.queue,
+            presence=settings.presence_names,
         )
 
 

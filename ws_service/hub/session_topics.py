@@ -52,9 +52,6 @@ from ws_service.hub.subscription import Subscription
 from ws_service.hub.token_bucket import TokenBucket
 from ws_service.hub.topics import Namespaces, TopicOptions
 
-MAX_PRESENCE = 1000
-"""Clients that one answer lists; of more there is the number alone. A list of a thousand is 100 KB."""
-
 BURST = 10.0
 """Seconds over which the rate of a client's publications is averaged."""
 
@@ -246,7 +243,7 @@ class SessionTopics:
         """Answer which clients are there."""
         if command.is_count:
             return [answer(command.id, "presence_stats", messages.presence_stats_result(clients))]
-        if len(clients) > MAX_PRESENCE:
+        if len(clients) > self._limits.presence:
             return [refuse(command.id, LIMIT_EXCEEDED)]
         return [answer(command.id, "presence", messages.presence_result(clients))]
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from werkzeug.security import generate_password_hash
 
 from tests.processes import free_port, python, running
 from tests.system.handoff import WAYS
-from tests.system.hub.hub import Hub, running_hub
+from tests.system.hub.hub import KEY, Hub, running_hub
 from tests.system.hub.talk import PATH, Talk
 from tests.system.hub.tokens import connection_token, subscription_token
 from tests.system.test_dash_today import APPS, served, wait_until_listening
+from tests.system.test_documents import blocks
 from tests.wire.messages import handshake, request
 
 RULES = [
@@ -156,6 +158,36 @@ def test_no_topic_and_no_name_writes_the_log(hub: Hub, topic: str) -> None:
     assert not [sign for sign in ("\x1b", "\u202e", "evil", "red", "end\n", "Traceback") if sign in said], said
 
 
+def test_the_login_of_the_documents_is_the_hubs_too(tmp_path: Path) -> None:
+    """The script of docs/authentication.md with the part about the hub, under gunicorn, behind the gateway."""
+    login, inbox = blocks("docs/authentication.md", "python")[:2]
+    script, main, _ = login.partition("\n\nif __name__")
+    assert main
+    (tmp_path / "login_app.py").write_text(script + "\n" + inbox)
+    users = json.dumps({"ada": generate_password_hash("secret", "pbkdf2:sha256:1")})
+    port = free_port()
+    env = {"SECRET_KEY": "s" * 32, "USERS": users, "DASH_WS_HUB_KEY": KEY}
+    argv, ready = served("flask", "login_app", port)
+    with running(*argv, ready=ready, cwd=tmp_path, env=env):
+        wait_until_listening(port)
+        dash = f"http://127.0.0.1:{port}"
+        with running_hub(tmp_path, dash=dash, gateway={"auth": RULES[:2]}, user_header="X-User") as hub:
+            form = b"user=ada&password=secret"
+            fields = ("Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(form)}")
+            logged_in = hub.gateway.ask(request("POST /login", *fields, body=form))
+            assert logged_in.status == 302, logged_in.body
+            cookie = "Cookie: " + logged_in.get("set-cookie")
+            cookie = cookie.partition(";")[0]
+            _, live = hub.gateway.ask(request("GET /_dash-layout", cookie)).json()["props"]["children"]
+            assert live["props"]["topic"] == "user:#ada"
+            for token in ("", live["props"]["token"]):  # each is enough
+                page = Talk.connected(hub.gateway, "", cookie)
+                assert page.subscribe("user:#ada", token) is None
+            hub.publish("user:#ada", "your export is ready")
+            assert page.hear()["push"]["pub"]["data"] == "your export is ready"
+            assert status(hub, handshake(PATH)) == 401
+
+
 def _status_of(folder: Path, *words: str, env: dict[str, str] | None = None) -> tuple[int, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("DASH_WS")}
     found = subprocess.run(
@@ -178,7 +210,7 @@ def test_the_service_and_a_shell_have_the_same_key_without_a_word(tmp_path: Path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
 def test_a_key_file_of_another_user_keeps_the_service_from_starting_and_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("ws_service:\n")
+    (tmp_path / "config.yaml").write_text("ws_service: {hub: {enabled: true}}\n")
     (tmp_path / "run").mkdir()
     key = tmp_path / "run" / "hub.key"
     key.write_text("k" * 64)

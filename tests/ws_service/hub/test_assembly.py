@@ -41,7 +41,15 @@ def test_there_is_none_where_the_settings_say_so(settings: Settings, tmp_path: P
 def test_a_key_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("no folder")
     with pytest.raises(KeyFileError):
-        assemble(Settings(), tmp_path)
+        assemble(Settings(hub=HubSettings()), tmp_path)
+
+
+def test_where_the_hub_is_not_written_the_service_runs_without_it_and_the_log_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "run").write_text("no folder")
+    assert assemble(Settings(), tmp_path) is None
+    assert "there is no hub" in caplog.text and "DASH_WS_HUB_KEY" in caplog.text
 
 
 def test_a_broker_whose_client_is_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.ws_service.hub.session_play import Deliver, Play, Release, encoded, found
-from ws_service.hub import session_topics
 from ws_service.hub.codes import INSUFFICIENT_STATE, INTERNAL, UNSUBSCRIBED_BY_SERVER
 from ws_service.hub.effects import End, Enter, PublishTo, ReadPresence, ReadTopic, Send
 from ws_service.hub.limits import Limits
@@ -221,7 +220,7 @@ def test_presence() -> None:
 def test_a_list_of_thousands_is_too_long_and_their_number_is_not() -> None:
     play = connected()
     play.subscribed("seen:a")
-    clients = {str(number): ClientInfo(str(number)) for number in range(session_topics.MAX_PRESENCE + 1)}
+    clients = {str(number): ClientInfo(str(number)) for number in range(1001)}
     assert error_of(ask(play, "presence", channel="seen:a").done(clients)) == 106
     assert ask(play, "presence_stats", channel="seen:a").done(clients).heard()[0]["presence_stats"] == {
         "num_clients": 1001,
