@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from ws_service.config import settings as service
 from ws_service.config.addresses import listen_like
 from ws_service.config.consistency import Disagreement, disagreements
 from ws_service.config.file import ConfigFile, Reading, Section
+from ws_service.config.hub_settings import MEMORY
 from ws_service.config.sections import DASH_LISTEN
 from ws_service.errors import Mistake
 from ws_service.hosting.import_check import problem
@@ -146,6 +148,8 @@ def _objections(settings: BaseModel, folder: Path) -> Iterator[Objection]:
             yield ("handoff",), what
         if settings.has_hub and (what := key_problem(folder / settings.hub.key)):
             yield ("hub", "key"), what
+        if settings.has_hub and settings.hub.broker != MEMORY and find_spec("redis") is None:
+            yield ("hub", "broker"), "needs redis-py, which is not installed: pip install 'dash-ws-proxy[redis]'"
         if settings.app is not None and (what := problem(settings.app, folder)):
             yield ("app",), what
     elif isinstance(settings, DashApp):

@@ -24,6 +24,7 @@ from ws_service.command_line import (
     mistakes_shown,
     program,
 )
+from ws_service.config.consistency import refuse_dangers
 from ws_service.config.file import ConfigFile
 from ws_service.config.settings import NAME, Settings, load_settings
 from ws_service.errors import AppError, KeyFileError, ListenError
@@ -57,6 +58,7 @@ def main(path: Path | None, which: str | None) -> None:
     with mistakes_shown(which, is_logged=True):
         file = None if path is None else ConfigFile(path, {NAME: Settings})
         settings = load_settings(file)
+        refuse_dangers(file, NAME)
     try:
         with service_log() as set_up_log:
             log_start(log, which, file, NAME)

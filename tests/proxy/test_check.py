@@ -137,6 +137,12 @@ def test_a_key_of_the_hub_that_cannot_be_had_is_a_mistake(look: Look, tmp_path: 
     assert not (tmp_path / "new").exists()
 
 
+def test_a_broker_whose_library_is_not_installed_is_a_mistake(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.check.find_spec", lambda name: None)
+    (found,) = look("ws_service:\n  hub: {broker: 'redis://host'}\n")
+    assert found.startswith("2:9: ws_service.hub.broker: needs redis-py") and "dash-ws-proxy[redis]" in found
+
+
 def test_an_upstream_that_cannot_be_looked_up_is_a_warning(look: Look) -> None:
     assert look("gateway:\n  upstreams:\n    dash: http://no-such-host.invalid:80\n") == [
         "3:5: gateway.upstreams.dash: warning: no-such-host.invalid cannot be looked up (Name or service not known); "

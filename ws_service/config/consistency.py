@@ -26,13 +26,15 @@ class Disagreement:
     """Two settings that do not fit.
 
     path: the one to change, its section first. other: the one that it must fit. message: a sentence for the operator.
-    is_certain: False where it may be meant.
+    is_certain: False where it may be meant. is_dangerous: whether the program of ``path`` must not run so, although it
+    could.
     """
 
     path: KeyPath
     other: KeyPath
     message: str
     is_certain: bool = True
+    is_dangerous: bool = False
 
 
 def warnings(file: ConfigFile | None, own: str, env: Mapping[str, str] = os.environ) -> list[str]:
@@ -46,6 +48,19 @@ def warnings(file: ConfigFile | None, own: str, env: Mapping[str, str] = os.envi
     sections = {name: file.values(name, env) for name in DEFAULTS if name == own or file.has(name)}
     found = [one for one in disagreements(sections, file.folder) if own in (one.path[0], one.other[0])]
     return [str(file.error([file.objection(one.path, one.message)])) for one in found]
+
+
+def refuse_dangers(file: ConfigFile | None, own: str, env: Mapping[str, str] = os.environ) -> None:
+    """Raise ConfigError with every setting of a program's section that would be dangerous beside another section.
+
+    The arguments are those of ``warnings``.
+    """
+    if file is None:
+        return
+    sections = {name: file.values(name, env) for name in DEFAULTS if file.has(name)}
+    found = [one for one in disagreements(sections, file.folder) if one.is_dangerous and one.path[0] == own]
+    if found:
+        raise file.error([file.objection(one.path, one.message) for one in found])
 
 
 def disagreements(sections: Mapping[str, Mapping[str, Any]], folder: Path) -> Iterator[Disagreement]:
@@ -169,7 +184,7 @@ def _user_header(sections: Mapping[str, Mapping[str, Any]]) -> Iterator[Disagree
             f"is {field}, and no rule of gateway.auth copies it, so each client could write the name of another user; "
             f"write gateway: {{auth: [{{path: /, ask: /auth, copy_headers: [{field}]}}]}}"
         )
-        yield Disagreement(path, other, message)
+        yield Disagreement(path, other, message, is_dangerous=True)
     elif not any(_covers_hub(rule, gateway.get("dash_prefix")) for rule in rules):
         message = (
             f"is {field}, and the rules of gateway.auth that copy it are for other paths than the hub's: its clients "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -12,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from werkzeug.security import generate_password_hash
 
-from tests.processes import free_port, python, running
+from tests.processes import completed, free_port, python, running
 from tests.system.handoff import WAYS
 from tests.system.hub.hub import KEY, Hub, running_hub
 from tests.system.hub.talk import PATH, Talk
@@ -87,7 +86,7 @@ def test_the_cookie_of_the_dash_app_names_the_user(guarded: Hub) -> None:
 @pytest.mark.parametrize("spelling", ["X-User: ada", "x-user: ada", "X_User: ada", "x.user: ada", "X-USER: ada"])
 def test_a_client_cannot_write_the_name_of_a_user(guarded: Hub, spelling: str) -> None:
     assert status(guarded, handshake(PATH, spelling)) == 401, "without a cookie there is no socket"
-    eve = user_of(guarded, "eve", spelling)
+    eve = user_of(guarded, "eve", spelling, "Connection: X-User")
     assert eve.subscribe("user:#ada") == 103 and eve.subscribe("user:#eve") is None
     unknown = Talk.connected(guarded.gateway, "", spelling, target=f"/public{PATH}")  # open without asking Dash
     assert unknown.subscribe("user:#ada") == 103 and unknown.subscribe("members:all") == 103
@@ -188,12 +187,9 @@ def test_the_login_of_the_documents_is_the_hubs_too(tmp_path: Path) -> None:
             assert status(hub, handshake(PATH)) == 401
 
 
-def _status_of(folder: Path, *words: str, env: dict[str, str] | None = None) -> tuple[int, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DASH_WS")}
-    found = subprocess.run(
-        python("-m", "ws_service", *words), cwd=folder, env={**clean, **(env or {})}, capture_output=True, text=True
-    )
-    return found.returncode, found.stdout + found.stderr
+def _status_of(folder: Path, *words: str) -> tuple[int, str]:
+    done = completed("-m", "ws_service", *words, cwd=folder)
+    return done.returncode, done.stdout + done.stderr
 
 
 def test_the_service_and_a_shell_have_the_same_key_without_a_word(tmp_path: Path) -> None:
@@ -206,6 +202,13 @@ def test_the_service_and_a_shell_have_the_same_key_without_a_word(tmp_path: Path
         assert code == 0 and json.loads(told)["offset"] == 1, told
         assert (tmp_path / "run" / "hub.key").stat().st_mode & 0o777 == 0o600
         assert first.strip().count(".") == 2
+
+
+def test_a_service_does_not_start_where_every_client_could_name_itself(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("gateway: {}\nws_service:\n  hub: {user_header: X-User}\n")
+    for words in ((), ("check",)):
+        code, told = _status_of(tmp_path, *words)
+        assert code == 2 and "each client could write the name of another user" in told, told
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")

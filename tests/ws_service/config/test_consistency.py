@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from ws_service.config.consistency import disagreements, warnings
+from ws_service.config.consistency import disagreements, refuse_dangers, warnings
 from ws_service.config.file import ConfigFile
+from ws_service.errors import ConfigError
 
 FOLDER = Path("/etc/app")
 
@@ -223,3 +224,14 @@ def test_a_rule_for_other_paths_and_a_gateway_elsewhere_are_told() -> None:
 @pytest.mark.parametrize("field", [None, 7, ["X-User"]])
 def test_what_is_no_field_is_passed_over(field: object) -> None:
     assert _told({}, field) == []
+
+
+def test_a_service_does_not_run_where_every_client_could_name_itself(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("gateway: {}\nws_service:\n  hub: {user_header: X-User}\n")
+    with pytest.raises(ConfigError, match=r"config.yaml:3:9: ws_service.hub.user_header: is X-User, and no rule"):
+        refuse_dangers(ConfigFile(path, {}), "ws_service", {})
+    refuse_dangers(ConfigFile(path, {}), "gateway", {})
+    refuse_dangers(None, "ws_service", {})
+    path.write_text("ws_service:\n  hub: {user_header: X-User}\n")  # the gateway runs by another file
+    refuse_dangers(ConfigFile(path, {}), "ws_service", {})
