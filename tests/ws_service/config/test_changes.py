@@ -83,7 +83,7 @@ def test_a_long_list_and_a_long_value_are_cut() -> None:
     )
     (change,) = differences(settings(), settings(routes=[{"path": "/" + "x" * 300, "to": "ws"}]))
     assert len(change) < 300
-    assert change.endswith("...(317 bytes)")
+    assert change.endswith("...(317 characters)")
 
 
 def test_the_log_counts_the_changes_and_names_each(caplog: pytest.LogCaptureFixture) -> None:
