@@ -44,6 +44,18 @@ def test_a_quick_round_of_two_proxies_ends_in_tables_and_a_verdict() -> None:
     assert "÷ nginx" not in done.stdout, "without nginx there is nothing to judge"
 
 
+@pytest.mark.alone
+def test_a_quick_round_of_the_hub_ends_in_a_table_and_a_verdict() -> None:
+    """A thousand subscribers, whose deliveries are all counted and compared."""
+    only = ("--only", "fan-out", "--peers", "hub")
+    done = subprocess.run(
+        benchmarks("--quick", "--rounds", "1", *only), cwd=ROOT, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\| hub +\| \d", done.stdout, re.MULTILINE), done.stdout + done.stderr
+    assert "hub: KiB of memory per idle subscriber" in done.stdout
+
+
 def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path) -> None:
     """Ctrl-C goes to the terminal's foreground group, and the peers are not in it: we stop them."""
     run = subprocess.Popen(
