@@ -46,6 +46,11 @@ class Relay:
         """Carry connections again."""
         self._is_open = True
 
+    def lead_to(self, port: int) -> None:
+        """Carry new connections to another port, as an address that moves, and break those that there are."""
+        self._target = ("127.0.0.1", port)
+        self.cut()
+
     def end(self) -> None:
         """Close all for good."""
         self._is_open = False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,42 +14,15 @@ from redis.asyncio import Redis
 
 from tests.processes import free_port
 from tests.redis_server import RedisServer, redis_server
+from tests.system.hub.relay import running_relay
 from tests.ws_service.hub.brokers.conftest import MakeBrokerAt
 from tests.ws_service.hub.brokers.contract import KEEP, Inbox, numbered
+from tests.ws_service.hub.brokers.publishing import LONG, publish, publish_when_it_can, until
 from ws_service.hub.broker import BrokerError, Control, Event, Keep, Lost, Published
 from ws_service.hub.brokers.redis import RedisBroker
 from ws_service.hub.publication import Position, Publication
 
 pytestmark = pytest.mark.system
-
-LONG = Keep(5000, 60.0)
-
-
-async def publish(inbox: Inbox, *numbers: int, topic: str = "prices", keep: Keep = LONG) -> Position | None:
-    position = None
-    for number in numbers:
-        position = await inbox.broker.publish(topic, Publication(b"%d" % number), keep)
-    return position
-
-
-async def until(inbox: Inbox, last: int) -> list[Event]:
-    """Return what is told up to the publication of a number, which is the last."""
-    events: list[Event] = []
-    while not (events and isinstance(events[-1], Published) and events[-1].publication.data == b"%d" % last):
-        events.append(await inbox.next())
-    return events
-
-
-async def publish_when_it_can(inbox: Inbox, number: int) -> None:
-    """Publish, as often as that fails."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await publish(inbox, number)
-            except BrokerError:
-                await asyncio.sleep(0.05)
-            else:
-                return
 
 
 async def test_a_cut_connection_loses_nothing(server: RedisServer, broker_at: MakeBrokerAt) -> None:
@@ -303,3 +278,106 @@ async def test_a_subscription_that_is_cancelled_leaves_nothing(server: RedisServ
     await inbox.broker.subscribe("prices")
     await publish(inbox, 1)
     assert numbered([await inbox.next()]) == [1]
+
+
+async def test_a_replica_that_takes_over_is_told(tmp_path: Path, broker_at: MakeBrokerAt) -> None:
+    for name in ("primary", "replica"):
+        (tmp_path / name).mkdir()
+    with (
+        redis_server("valkey", tmp_path / "primary", "--repl-diskless-sync-delay", "0") as primary,
+        redis_server("valkey", tmp_path / "replica", "--replicaof", f"127.0.0.1 {primary.port}") as replica,
+        running_relay(primary.port) as address,
+    ):
+        inbox = await broker_at(f"redis://127.0.0.1:{address.port}/0")
+        await inbox.broker.subscribe("prices")
+        before = await publish(inbox, 1, 2)
+        assert numbered(await inbox.take(2)) == [1, 2]
+        async with Redis.from_url(primary.url, socket_timeout=15) as client:
+            await client.set("a", "b")  # WAIT is about what this connection has written
+            assert await client.wait(1, 10_000) == 1
+        primary.kill()
+        async with Redis.from_url(replica.url) as client:
+            await client.replicaof("NO", "ONE")
+        address.lead_to(replica.port)
+        assert await inbox.next() == Lost("prices")
+        after = await publish(inbox, 3)
+        assert numbered([await inbox.next()]) == [3]
+        assert before is not None and after is not None
+        assert (after.epoch != before.epoch, after.offset) == (True, 3)
+        history = await inbox.broker.history("prices", LONG, limit=-1)
+        assert [one.data for one in history.publications] == [b"1", b"2", b"3"]
+
+
+class Publisher:
+    """Publishes numbers to a topic, one after the other, and goes on where that fails."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._task = asyncio.get_running_loop().create_task(self._publish(), name="publisher")
+
+    async def _publish(self) -> None:
+        while True:
+            with suppress(BrokerError):
+                await publish(self._inbox, 0)
+            await asyncio.sleep(0.002)
+
+    async def end(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+def assert_no_gap_is_silent(events: list[Event]) -> Position:
+    """Check that each publication follows the one before it, or ``Lost``; return the place of the last one."""
+    reached: Position | None = None
+    for event in events:
+        if isinstance(event, Published):
+            place = Position(event.epoch, event.publication.offset)
+            assert reached in (None, Position(place.epoch, place.offset - 1)), (reached, place)
+        reached = place if isinstance(event, Published) else None
+    assert reached is not None
+    return reached
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_whatever_fails_at_random_no_gap_is_silent(
+    own_server: RedisServer, broker_at: MakeBrokerAt, seed: int
+) -> None:
+    chance = random.Random(seed)
+    inbox, other = await broker_at(own_server.url, timeout=0.5), await broker_at(own_server.url, timeout=0.5)
+    await inbox.broker.subscribe("prices")
+    publisher = Publisher(other)
+    for _ in range(12):
+        await asyncio.sleep(chance.uniform(0, 0.1))
+        what = chance.choice(["cut", "cut", "forget", "save", "restart", "hang"])
+        if what == "restart":
+            own_server.kill()
+            own_server.start()
+        elif what == "hang":
+            own_server.pause()
+            await asyncio.sleep(0.2)
+            own_server.go_on()
+        else:
+            async with Redis.from_url(own_server.url) as client:
+                await {"cut": cut, "forget": Redis.flushall, "save": Redis.save}[what](client)
+    await publisher.end()
+    events: list[Event] = []
+    async with asyncio.timeout(15):  # until what is published now is received
+        while not (events and isinstance(events[-1], Published) and events[-1].publication.data == b"1"):
+            with suppress(BrokerError):
+                await publish(inbox, 1)
+            events += await so_far(inbox)
+    assert_no_gap_is_silent(events)
+
+
+async def cut(client: Redis) -> None:
+    await client.client_kill_filter(_type="pubsub")
+
+
+async def so_far(inbox: Inbox) -> list[Event]:
+    """Return what is told before a short silence."""
+    events: list[Event] = []
+    with suppress(TimeoutError):
+        while True:
+            async with asyncio.timeout(0.1):
+                events.append(await inbox.next())
+    return events
