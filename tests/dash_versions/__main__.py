@@ -47,10 +47,8 @@ def main(arguments: list[str]) -> int:
         python = python_of(version)
         code = "import dash; print(dash.__version__)"
         exact = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/system/test_live_page.py"]
-        done = subprocess.run(
-            [*argv, *arguments[split + 1 :]], cwd=ROOT, env={**os.environ, "DASH_PYTHON": str(python)}
-        )
+        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, *arguments[split + 1 :]]
+        done = subprocess.run(argv, cwd=ROOT, env={**os.environ, "DASH_PYTHON": str(python)})
         results[exact] = "passed" if done.returncode == 0 else "failed"
         print(f"Dash {exact}: {results[exact]}", flush=True)
     print(", ".join(f"{version} {result}" for version, result in results.items()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 import shutil
 import subprocess
@@ -87,4 +86,3 @@ def test_the_scripts_are_of_a_language_that_every_browser_of_dash_has() -> None:
         without = re.sub(r"/\*.*?\*/|//[^\n]*|\"[^\"\n]*\"", "", text, flags=re.DOTALL)
         assert modern.findall(without) == [], name
         assert len(text.splitlines()) <= 400, name
-        json.dumps(text)

@@ -49,8 +49,8 @@ class Live(Component):
     - ``present``: ``{"clients": count, "users": count, "list": [{"client", "user", "info"}]}``; ``list`` is None with
       more than 100.
 
-    Raises ValueError for a topic, mode or path that is none. When it is rendered, KeyFileError if the hub's key cannot
-    be read.
+    Raises ValueError for what cannot be meant: a name that is no topic's, a mode that there is not, a limit below 1.
+    When it is rendered, KeyFileError if the hub's key cannot be read.
     """
 
     _namespace = "ws_service"
@@ -86,6 +86,8 @@ class Live(Component):
     ) -> None:
         if not is_valid(topic):
             raise ValueError(f"Live: {topic!r} is not the name of a topic: 1 to {MAX_NAME} printable characters")
+        if queue < 1 or max_chars < 1 or jitter < 0 or (max_points or 1) < 1 or (history or 0) < 0:
+            raise ValueError("Live: queue, max_chars and max_points are 1 at least, history and jitter 0")
         prop, mode = _prop_and_mode(prop, mode)
         given: dict[str, Any] = {
             **{"id": id, "topic": topic, "into": _target(into), "prop": prop, "mode": mode, "path": _path(path)},

@@ -91,6 +91,8 @@ def test_a_path_is_written_with_dots_or_as_a_list() -> None:
         {"topic": "t", "mode": "newest"},
         {"topic": "t", "prop": "figure", "mode": "extendData"},
         {"topic": "t", "prop": "rowTransaction", "mode": "latest"},
+        {"topic": "t", "queue": 0},
+        {"topic": "t", "jitter": -1},
         {"topic": "t", "into": {"type": "price", "index": ALL}},
     ],
 )

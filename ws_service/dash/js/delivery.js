@@ -11,6 +11,7 @@
 
   /* Milliseconds until a component that cannot take an update is looked at again. */
   var RETRY = 100;
+
   /* Bytes that wait for one component. */
   var BYTES = 8 * 1024 * 1024;
 
