@@ -173,7 +173,7 @@ class Judge:
                 if not target.startswith("/") and target != "*":
                     target = origin_form(Request(method=entry["method"].encode(), target=target.encode())).decode()
                 if len(seen[0]) > 32:  # the log shortens it, and says how long it was
-                    seen = (f"{seen[0][:32]}...({len(seen[0])} bytes)", *seen[1:])
+                    seen = (f"{seen[0][:32]}...({len(seen[0])} characters)", *seen[1:])
                 if (entry["method"], target, entry.get("upstream"), entry["client"]) != seen:
                     self.fail(f"the log says something else than the origin saw: {seen}", None, line)
         for identity, seen in self._decided.items():

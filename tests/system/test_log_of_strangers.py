@@ -48,7 +48,7 @@ def test_a_secret_is_in_no_line_however_its_name_is_written(gateway: Gateway, qu
 def test_a_long_target_is_a_short_line(gateway: Gateway) -> None:
     line = said_of(gateway, request("GET /" + "a&=" * 5000))
     assert len(line) < 2500
-    assert "...(15001 bytes)" in line
+    assert "...(15001 characters)" in line
 
 
 def test_a_target_ends_no_field_and_no_line(gateway: Gateway) -> None:

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ws_service.config.hub_settings import HubSettings
 from ws_service.config.settings import Settings
 from ws_service.errors import ExtraError, KeyFileError
+from ws_service.hub.access import Grant
+from ws_service.hub.api import Api
 from ws_service.hub.assembly import assemble
 from ws_service.hub.brokers.memory import MemoryBroker
+from ws_service.hub.keys import Keys
+from ws_service.hub.tokens import Tokens
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +64,34 @@ def test_a_broker_whose_client_is_not_installed_is_told(tmp_path: Path, monkeypa
     monkeypatch.setattr("ws_service.hub.assembly.import_module", import_nothing)
     with pytest.raises(ExtraError, match=r"pip install 'dash-ws-proxy\[redis\]'"):
         assemble(Settings(hub=HubSettings(broker="redis://127.0.0.1:1")), tmp_path)
+
+
+async def test_while_a_key_is_rotated_both_keys_of_the_api_and_tokens_of_both_are_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = Keys("o" * 64), Keys("n" * 64, "o" * 64)
+    monkeypatch.setenv("DASH_WS_HUB_KEY", new.current)
+    monkeypatch.setenv("DASH_WS_HUB_PREVIOUS_KEY", old.current)
+    made = assemble(Settings(), tmp_path)
+    assert made is not None
+    await made.hub.start()
+    for keys in (old, new):
+        token = Tokens(keys).sign_subscription("a", expires_at=None)
+        assert isinstance(made.hub.access.may_subscribe("a", "", token, 0.0), Grant)
+        assert await _status(made.api, keys.api_keys[0]) == 200
+    assert await _status(made.api, Keys("f" * 64).api_keys[0]) == 401
+    await made.hub.close()
+
+
+async def _status(api: Api, key: str) -> int:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"{}"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"x-api-key", key.encode())]
+    await api({"type": "http", "method": "POST", "path": "/api/info", "headers": headers}, receive, send)
+    return int(sent[0]["status"])
