@@ -329,7 +329,7 @@ def test_what_the_papers_configure_can_be_configured(tmp_path: Path, text: str) 
 @pytest.fixture
 def example(service: Service, tmp_path: Path) -> Iterator[Gateway]:
     """A gateway and a Dash, both as the papers have them."""
-    [script] = blocks("python")
+    script, *_ = blocks("python")
     port = free_port()
     assert "port=8050" in script
     (tmp_path / "app.py").write_text(script.replace("port=8050", f"port={port}"), "utf-8")

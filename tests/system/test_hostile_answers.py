@@ -219,7 +219,8 @@ def test_it_is_the_same_in_answer_to_a_handshake(gateway: Gateway, origin: Origi
     upstream.read_head()
     cut = len(said) // 2 if way == "ordinary" else len(said)
     upstream.send(said[:cut])
-    upstream.send(said[cut:])
+    if cut < len(said):  # a send of nothing fails where the gateway has cut the connection already
+        upstream.send(said[cut:])
     got = client.read_message()
     while got.status in (102, 103):
         got = client.read_message(has_body=False)
