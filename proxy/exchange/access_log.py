@@ -19,9 +19,11 @@ _BATCH = 512
 """Lines; more are written at once."""
 
 _SECRET = re.compile(
-    r"(?i:token|secret|passw(?:or)?d|sig|signature|credential|key|auth|code|jwt|sid|session(?:_?id)?|ticket)(?![a-z])"
+    r"(?i:token|secret|passw(?:or)?d|sig|signature|credential|key|auth|code|jwt|sid|session(?:_?id)?|ticket|cf_connect)"
+    r"(?![a-z])"
 )
-"""The end of the name of a query parameter whose value is not written, or the end of a word in it."""
+"""The end of the name of a query parameter whose value is not written, or the end of a word in it. ``cf_connect`` is
+a command with tokens in it, for event streams of the hub."""
 
 _ENCODED_MARK = re.compile(r"(?i)%(?:25)*(?:26|3b|3f)")
 """What begins a parameter (``&``, ``;``, ``?``) for a server that decodes before it looks."""

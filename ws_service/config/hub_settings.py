@@ -21,9 +21,9 @@ MEMORY = "memory"
 _BROKERS = ("redis", "rediss", "valkey", "valkeys", "unix")
 """Schemes of the URL of a broker. ``rediss``, ``valkeys``: with TLS; ``unix``: a socket file."""
 
-_OPTIONS = ("db", "ssl_")
-"""How the options begin that a URL of a broker may have; redis-py has ``ssl_ca_certs`` and others. A password stands
-before the host, where it is hidden when settings are printed."""
+_OPTIONS = frozenset("db ssl_ca_certs ssl_ca_path ssl_cert_reqs ssl_certfile ssl_check_hostname ssl_keyfile".split())
+"""The options that a URL of a broker may have, with redis-py's names. None is secret: a password stands before the
+host, where it is hidden when settings are printed."""
 
 _SHORTEST_API_KEY = 16
 """Characters: a key that can be guessed lets anyone publish."""
@@ -39,19 +39,32 @@ def parse_broker(value: object) -> str:
         return MEMORY
     advice = "write memory, or redis://host:6379/0"
     if not isinstance(value, str) or "://" not in value:
-        raise ValueError(f"{shown(value)} is not a broker; {advice}")
-    try:  # the value is not shown from here on: it may hold a password
+        named = "what has an @" if isinstance(value, str) and "@" in value else shown(value)  # it may have a password
+        raise ValueError(f"{named} is not a broker; {advice}")
+    # The value is not shown from here on, nor an error about it: it may hold a password.
+    rest = value.partition("://")[2]
+    _, *after = re.split("[/?]", rest, maxsplit=1)
+    if "#" in rest or "@" in "".join(after):
+        # Unescaped in a password, these end it (RFC 3986, section 3.2), and its rest would be shown as port or path.
+        raise ValueError("has a #, or an @ after its host; write #, @, / and ? of a password as %23, %40, %2F and %3F")
+    try:
         parts = urlsplit(value)
         is_placed = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise ValueError(f"is not the URL of a broker ({error}); {advice}") from None
+    except ValueError:
+        raise ValueError(f"is not the URL of a broker; {advice}") from None
     if parts.scheme not in _BROKERS:
         raise ValueError(f"{parts.scheme}:// is not a broker that is known; {advice}, or rediss:// for TLS")
     if not is_placed:
         raise ValueError(f"{parts.scheme}:// names no place; {advice}")
-    for option, _ in parse_qsl(parts.query, keep_blank_values=True):
-        if not option.startswith(_OPTIONS):
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    for option, _ in options:
+        if option not in _OPTIONS:
             raise ValueError(f"{shown(option)} is not an option of a broker's URL; {advice}")
+    databases = [text for option, text in options if option == "db"]
+    if parts.scheme != "unix":
+        databases += filter(None, [parts.path.strip("/")])
+    if not all(text.isascii() and text.isdecimal() for text in databases):
+        raise ValueError(f"its database is no number; {advice}")
     if password_of(value) == HIDDEN:
         raise ValueError(f"{HIDDEN} stands for a password in printed settings; write ${{REDIS_PASSWORD}}")
     return value

@@ -152,6 +152,7 @@ def test_the_two_kinds_of_line_have_the_names_that_the_configuration_uses() -> N
         "X-Amz-Signature",
         "auth",
         "code",
+        "cf_connect",
     ],
 )
 def test_a_secret_in_the_query_is_not_written(name: str) -> None:
@@ -211,6 +212,8 @@ def test_a_secret_is_known_however_its_name_is_written(name: str) -> None:
         ("http://s3cr3t@x@y?a", "http://***@y?a"),
         ("user:s3cr3t@x:443", "***@x:443"),
         ("http://x/?token=s3cr3t", "http://x/?token=***"),
+        ('/connection/uni_sse?cf_connect={"token":"s3cr3t"}&a=1', "/connection/uni_sse?cf_connect=***&a=1"),
+        ("/connection/uni_sse?cf%5Fconnect=%7B%22token%22%3A%22s3cr3t%22%7D", "/connection/uni_sse?cf%5Fconnect=***"),
     ],
 )
 def test_a_secret_is_hidden_wherever_a_target_may_hold_one(target: str, shown: str) -> None:

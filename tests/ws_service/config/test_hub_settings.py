@@ -54,8 +54,27 @@ def test_any_other_broker_is_refused_with_what_to_write(url: object) -> None:
         parse_broker(url)
 
 
+@pytest.mark.parametrize("url", ["redis://h/one", "redis://h?db=one", "redis://h?ssl_none=1", "redis://h?dbs=1"])
+def test_options_that_the_client_of_redis_would_not_understand_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"is no number|is not an option"):
+        parse_broker(url)
+
+
 @pytest.mark.parametrize(
-    "url", ["nats://ada:hush@h:1", "redis://ada:hush@:1", "redis://ada:hush@h:none", "redis://h?password=hush"]
+    "url",
+    [
+        "nats://ada:hush@h:1",
+        "redis://ada:hush@:1",
+        "redis://ada:hush@h:none",
+        "redis://h?password=hush",
+        "redis://h?ssl_password=hush",
+        "redis:/ada:hush@h",
+        "redis://ada:hush#more@h/0",
+        "redis://ada:123#hush@h/0",
+        "redis://ada:123/hush@h/0",
+        "redis://ada:123?hush@h/0",
+        "redis://:hush/more@h/0",
+    ],
 )
 def test_the_refusal_of_a_broker_does_not_show_its_password(url: str) -> None:
     with pytest.raises(ValueError) as caught:
