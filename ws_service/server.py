@@ -79,7 +79,7 @@ class Server(uvicorn.Server):
         self.config.resources = self._resources  # type: ignore[attr-defined] # for the protocols that it makes
         if self._hub is not None:
             await self._hub.hub.start()
-            in_process.serve(self._hub.hub)
+            in_process.serve(self._hub.hub, self._hub.max_publication)
             self._resources.choose_socket = Chooser(self._hub.hub, self._resources)
         await super().startup(sockets)
         if not self.started:

@@ -30,11 +30,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A hub with the apps that belong to it."""
+    """A hub with the apps that belong to it. max_publication: bytes, as in the settings."""
 
     hub: Hub
     api: Api
     streams: EventStreams
+    max_publication: int
 
     def stop(self) -> None:
         """Take no more clients, and end the event streams. The server closes the sockets."""
@@ -63,7 +64,7 @@ def assemble(settings: Settings, folder: Path) -> Assembled | None:
     permissions = Permissions(namespaces, Tokens(keys))
     limits = Limits.from_settings(settings.hub)
     hub = Hub(_broker(settings.hub), namespaces, permissions, limits, settings.hub.user_header)
-    return Assembled(hub, _api(hub, settings.hub, keys), EventStreams(hub))
+    return Assembled(hub, _api(hub, settings.hub, keys), EventStreams(hub), settings.hub.max_publication)
 
 
 def _api(hub: Hub, settings: HubSettings, keys: Keys) -> Api:

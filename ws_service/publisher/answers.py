@@ -7,6 +7,7 @@ from typing import Any
 
 from ws_service.errors import PublishError
 from ws_service.hub.publication import Position
+from ws_service.logs.formatter import one_line
 from ws_service.publisher.hub_address import URL_VARIABLE, HubAddress
 
 
@@ -26,21 +27,27 @@ def position(address: HubAddress, status: int, body: bytes) -> Position | None:
     if "error" in reply:
         error = reply["error"] if isinstance(reply["error"], dict) else {}
         code = error.get("code")
-        raise PublishError(f"the hub refuses: {error.get('message')} ({code})", code if isinstance(code, int) else None)
+        message = one_line(str(error.get("message")), 200)
+        raise PublishError(f"the hub refuses: {message} ({code})", code if isinstance(code, int) else None)
     result = reply.get("result")
-    if not isinstance(result, dict):
+    if not isinstance(result, dict) or not _is_position(result):
         raise PublishError(
             f"what answers at {address.url} (status {status}) is no hub: name the service's own listener "
             f"(ws_service.listen, {URL_VARIABLE}), not the gateway"
         )
     if not result.get("epoch"):
         return None
-    return Position(str(result["epoch"]), int(result.get("offset", 0)))
+    return Position(result["epoch"], result["offset"])
+
+
+def _is_position(result: dict[str, Any]) -> bool:
+    epoch, offset = result.get("epoch", ""), result.get("offset", 0)
+    return isinstance(epoch, str) and type(offset) is int and (not epoch or "offset" in result)
 
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

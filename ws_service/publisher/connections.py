@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
 import time
 from collections import deque
 from functools import cache
+from typing import Any
 
 from ws_service.publisher.hub_address import HubAddress, Place
 
@@ -46,8 +48,8 @@ class Connection:
         try:
             self._sock.settimeout(_left(deadline))
             self._sock.sendall(_request(address, body))  # at once: two packets would wake the hub twice
-            self._sock.settimeout(_left(deadline))
-            with http.client.HTTPResponse(self._sock, method="POST") as response:
+            until: Any = _Until(self._sock, deadline)
+            with http.client.HTTPResponse(until, method="POST") as response:
                 response.begin()
                 answer = response.read(MAX_ANSWER)
                 if response.will_close or not response.isclosed():  # what is left would be read as the next answer
@@ -75,6 +77,30 @@ class Connection:
         """Close it."""
         self._is_open = False
         self._sock.close()
+
+
+class _Until(io.RawIOBase):
+    """What a socket receives until a deadline; its own timeout would begin anew with each byte.
+
+    sock: of the connection. deadline: of ``time.monotonic``; beyond it TimeoutError is raised.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Return the file that ``HTTPResponse`` reads."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Receive into a buffer."""
+        self._sock.settimeout(_left(self._deadline))
+        return self._sock.recv_into(buffer)
 
 
 class Pool:
@@ -108,19 +134,26 @@ class Pool:
 
 
 def _connected(place: Place, deadline: float) -> socket.socket:
-    timeout = _left(deadline)
+    """Return a connected socket: of the first address of the host that takes it, as ``create_connection`` does."""
     if place.path:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        return _connected_to(socket.AF_UNIX, place.path, place, deadline)
+    failure = OSError("the host has no address")
+    for family, _, _, _, at in socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM):
         try:
-            sock.settimeout(timeout)
-            sock.connect(place.path)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-    sock = socket.create_connection((place.host, place.port), timeout)
+            return _connected_to(family, at, place, deadline)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connected_to(family: int, at: Any, place: Place, deadline: float) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(_left(deadline))
+        sock.connect(at)
+        if not place.path:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(_left(deadline))
         return _tls().wrap_socket(sock, server_hostname=place.host) if place.is_tls else sock
     except BaseException:
         sock.close()

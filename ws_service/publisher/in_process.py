@@ -43,9 +43,13 @@ class _Message(NamedTuple):
 
 
 class InProcess:
-    """Publishes for the code that runs in the loop in which this is made. hub: started already."""
+    """Publishes for the code that runs in the loop in which this is made.
 
-    def __init__(self, hub: Publishing) -> None:
+    hub: started already. most: bytes of a publication.
+    """
+
+    def __init__(self, hub: Publishing, most: int) -> None:
+        self.most = most
         self._hub = hub
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Message] = deque()
@@ -98,10 +102,10 @@ current: InProcess | None = None
 """Of the hub that this process serves; None: it serves none."""
 
 
-def serve(hub: Publishing) -> None:
-    """Publish to a hub of the running loop from now on."""
+def serve(hub: Publishing, most: int) -> None:
+    """Publish to a hub of the running loop from now on. most: bytes of a publication."""
     global current
-    current = InProcess(hub)
+    current = InProcess(hub, most)
 
 
 async def close() -> None:

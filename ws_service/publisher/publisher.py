@@ -66,6 +66,7 @@ class Publisher:
         here = in_process.current
         try:
             if here is not None and here.is_here():
+                _check_size(message, here.most)
                 here.add(*message)
                 return None
             return self._send(message, timeout)
@@ -86,11 +87,8 @@ class Publisher:
 
     def _send(self, message: Message, timeout: float) -> Position | None:
         address = self._addresses.get(time.monotonic())
-        if address.most is not None and len(message.data) > address.most:
-            raise ValueError(
-                f"the data has {len(message.data)} bytes as JSON, and a publication may have {address.most} "
-                "(ws_service.hub.max_publication); publish what has changed, or in parts"
-            )
+        if address.most is not None:
+            _check_size(message, address.most)
         status, answer = self._ask(address, message, timeout)
         if status == 401:
             self._addresses.forget()
@@ -140,6 +138,14 @@ class Publisher:
             unpublished = self._outage.line(time.monotonic())
         if unpublished is not None:
             log.warning("a message for %r is not published: %s%s", topic, error, _left_out(unpublished - 1))
+
+
+def _check_size(message: Message, most: int) -> None:
+    if len(message.data) > most:
+        raise ValueError(
+            f"the data has {len(message.data)} bytes as JSON, and a publication may have {most} "
+            "(ws_service.hub.max_publication); publish what has changed, or in parts"
+        )
 
 
 def _sentence(address: HubAddress, error: Exception, timeout: float) -> str:

@@ -43,8 +43,20 @@ def test_what_is_too_large_for_the_hub_is_the_callers_fault() -> None:
         answer(413, b"")
 
 
+def test_what_the_hub_says_is_one_line_of_the_log() -> None:
+    with pytest.raises(PublishError, match=r"the hub refuses: no\\nway \(1\)"):
+        answer(200, {"error": {"code": 1, "message": "no\nway"}})
+
+
 @pytest.mark.parametrize("status", [200, 404, 405, 500])
-@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b"{}", b'{"result": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"<html>", b"", b"[]", b"{}", b'{"result": 1}', b"\xff", b"[" * 60_000),
+        *(b'{"result": {"epoch": "e", "offset": %b}}' % offset for offset in (b'"x"', b"1e999", b"null", b"[]")),
+        *(b'{"result": {"epoch": 1, "offset": 1}}', b'{"result": {"epoch": "e"}}'),
+    ],
+)
 def test_what_is_no_hub_is_told(status: int, body: bytes) -> None:
     with pytest.raises(PublishError, match="is no hub: name the service's own listener"):
         answer(status, body)

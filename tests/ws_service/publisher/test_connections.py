@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -111,6 +114,31 @@ def test_a_server_that_does_not_answer_is_a_timeout(api: Api) -> None:
     with pytest.raises(TimeoutError):
         connection.ask(address, BODY, began + 0.1)
     assert not connection.is_usable()
+
+
+@pytest.mark.parametrize("byte", [b"H", b"\n"])
+def test_a_server_that_answers_a_byte_at_a_time_is_a_timeout(byte: bytes) -> None:
+    """A socket's timeout begins anew with each byte."""
+    is_over = threading.Event()
+
+    def drip() -> None:
+        sock, _ = listener.accept()
+        with suppress(OSError), sock:
+            sock.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not is_over.wait(0.02):
+                sock.sendall(byte)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dripping = threading.Thread(target=drip, name="drips")
+        dripping.start()
+        place = Place("localhost", listener.getsockname()[1])
+        connection = Connection(place, soon())
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            connection.ask(HubAddress(place, "", "", "the-key", "", ""), BODY, began + 0.2)
+        assert time.monotonic() - began < 2
+        is_over.set()
+        dripping.join(5)
 
 
 def test_an_answer_that_is_too_large_ends_the_connection(api: Api) -> None:

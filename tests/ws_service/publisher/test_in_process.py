@@ -55,7 +55,7 @@ async def hub() -> AsyncIterator[Hub]:
     hub = Hub()
     await hub.broker.start(hub.receive)
     await hub.broker.subscribe("a")
-    in_process.serve(hub)
+    in_process.serve(hub, 1000)
     yield hub
     await in_process.close()
     await hub.broker.close()
@@ -79,6 +79,12 @@ async def test_an_idempotency_key_is_kept(hub: Hub, publisher: Publisher) -> Non
         publish(publisher, 1, idempotency_key="k")
     await turns()
     assert hub.published == [b"1"]
+
+
+async def test_what_is_too_large_for_a_request_is_too_large_here(hub: Hub, publisher: Publisher) -> None:
+    publish(publisher, "x" * 998)
+    with pytest.raises(ValueError, match="max_publication"):
+        publish(publisher, "x" * 999)
 
 
 async def test_a_thread_publishes_by_a_request(hub: Hub, publisher: Publisher, api: Api) -> None:
@@ -121,7 +127,7 @@ async def test_at_a_stop_what_waits_is_published_or_given_up(
     publish(publisher, 1)
     await in_process.close()
     assert hub.published == [b"1"]
-    in_process.serve(hub)
+    in_process.serve(hub, 1000)
     monkeypatch.setattr(in_process, "CLOSE", 0.01)
     hub.broker.gate.clear()
     publish(publisher, 2)
