@@ -8,7 +8,6 @@ where ignoring one would do something else than was asked for: ``version`` would
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from fnmatch import fnmatchcase
@@ -29,7 +28,7 @@ from ws_service.hub.codes import (
     ErrorCode,
 )
 from ws_service.hub.protocol import write_json
-from ws_service.hub.publication import ClientInfo, Position, Publication
+from ws_service.hub.publication import ClientInfo, Publication
 from ws_service.hub.topics import Namespaces
 
 _TURN = 32
@@ -148,12 +147,10 @@ class Methods:
         clients = await self._present(given)
         if len(clients) > self._most_names:
             raise Refusal(LIMIT_EXCEEDED)
-        entries = (b"%b:%b" % (write_json(client), messages.info_json(info)) for client, info in clients.items())
-        return b'{"presence":{%b}}' % b",".join(entries)
+        return messages.presence_result(clients)
 
     async def _presence_stats(self, given: Parameters) -> bytes:
-        clients = await self._present(given)
-        return write_json({"num_clients": len(clients), "num_users": len({info.user for info in clients.values()})})
+        return messages.presence_stats_result(await self._present(given))
 
     async def _present(self, given: Parameters) -> Mapping[str, ClientInfo]:
         name = given.topic()
@@ -169,8 +166,7 @@ class Methods:
         part = await self._hub.broker.history(name, keep, since, limit, is_reversed=is_reversed)
         if since is not None and since.epoch not in ("", part.position.epoch):
             raise Refusal(UNRECOVERABLE_POSITION)
-        publications = b",".join(map(messages.publication_json, part.publications))
-        return b'{"publications":[%b],%b' % (publications, _place(part.position))
+        return messages.history_result(part.position, part.publications)
 
     async def _channels(self, given: Parameters) -> bytes:
         pattern = given.text("pattern")
@@ -219,10 +215,6 @@ class Methods:
 def _publication(given: Parameters) -> Publication:
     given.refuse("version", "version_epoch", "b64data")
     return Publication(given.data(), tags=given.tags())
-
-
-def _place(position: Position) -> bytes:
-    return json.dumps({"offset": position.offset, "epoch": position.epoch}, separators=(",", ":")).encode()[1:]
 
 
 def _error(error: ErrorCode) -> bytes:

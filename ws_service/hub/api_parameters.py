@@ -114,10 +114,6 @@ class Parameters:
             raise Refusal(BAD_REQUEST)
         return code, reason
 
-    def items(self) -> list[tuple[str, Any]]:
-        """Return all parameters, by name."""
-        return list(self._values.items())
-
 
 def topic(value: object) -> str:
     """Return the name of a topic. Raises Refusal for any other value."""

@@ -48,12 +48,7 @@ def leave_push(topic: str, info: ClientInfo) -> bytes:
 
 def unsubscribe_push(topic: str, end: EndCode) -> bytes:
     """Return the push that ends a subscription."""
-    return _push(topic, b"unsubscribe", _end_json(end))
-
-
-def disconnect_push(end: EndCode) -> bytes:
-    """Return the push that ends a connection; for connections without a close code of their own."""
-    return b'{"push":{"disconnect":%b}}' % _end_json(end)
+    return _push(topic, b"unsubscribe", b'{"code":%d,"reason":%b}' % (end.code, write_json(end.reason)))
 
 
 def publication_json(publication: Publication) -> bytes:
@@ -148,10 +143,6 @@ def presence_stats_result(clients: Mapping[str, ClientInfo]) -> bytes:
 
 def _push(topic: str, kind: bytes, content: bytes) -> bytes:
     return b'{"push":{"channel":%b,"%b":%b}}' % (write_json(topic), kind, content)
-
-
-def _end_json(end: EndCode) -> bytes:
-    return b'{"code":%d,"reason":%b}' % (end.code, write_json(end.reason))
 
 
 def _object(**fields: bytes) -> bytes:
