@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Iterable
 
-from ws_service.hub.broker import BrokerError
+from ws_service.hub.broker import BrokerError, Keep
 from ws_service.hub.client_connection import ClientConnection
 from ws_service.hub.client_hub import ClientHub
 from ws_service.hub.codes import INTERNAL, SERVER_ERROR, EndCode
@@ -29,7 +29,9 @@ from ws_service.hub.effects import (
     Send,
 )
 from ws_service.hub.publication import ClientInfo, History
+from ws_service.hub.recovery import Look
 from ws_service.hub.session import Session
+from ws_service.hub.subscription import Subscription
 
 _log = logging.getLogger(__name__)
 
@@ -183,29 +185,26 @@ class Client:
             case ReadPresence():
                 return await broker.presence(operation.topic)
             case ReadTopic():
-                look = operation.look
-                return await broker.history(
-                    operation.topic, operation.keep, look.since, look.limit, is_reversed=look.is_reversed
-                )
+                return await self._read(operation.topic, operation.keep, operation.look)
 
     async def _enter(self, operation: Enter) -> History | None:
         """Register first, so that no publication is between the history and what is received."""
         subscription, look = operation.subscription, operation.look
-        options, topic = subscription.options, subscription.topic
+        options = subscription.options
         subscription.client = self
         subscription.connection = self._connection
         await self._hub.subscribe(subscription)
         history = None
         if look is not None:
-            history = await self._hub.broker.history(
-                topic, options.keep, look.since, look.limit, is_reversed=look.is_reversed
-            )
+            history = await self._read(subscription.topic, options.keep, look)
         if options.presence or options.join_leave:
-            await self._join(operation.info, operation)
+            await self._join(operation.info, subscription)
         return history
 
-    async def _join(self, info: ClientInfo, operation: Enter) -> None:
-        subscription = operation.subscription
+    async def _read(self, topic: str, keep: Keep, look: Look) -> History:
+        return await self._hub.broker.history(topic, keep, look.since, look.limit, is_reversed=look.is_reversed)
+
+    async def _join(self, info: ClientInfo, subscription: Subscription) -> None:
         if subscription.is_ended:
             return
         subscription.is_present = True  # first: an operation that is cancelled may have happened
