@@ -62,6 +62,11 @@ DENIED = EndCode(3507, "permission denied")
 TOO_MANY_ERRORS = EndCode(3509, "too many errors")
 
 
+def subscribes_again(code: int) -> bool:
+    """Tell whether a client subscribes again after a subscription that ended with a code."""
+    return code >= 2500
+
+
 def comes_back(code: int) -> bool:
     """Tell whether a client connects again after a connection that ended with a code."""
     return not (3500 <= code <= 3999 or 4500 <= code <= 4999 or code == 1009)

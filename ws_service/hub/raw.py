@@ -15,13 +15,13 @@ from ws_service.hub.codes import (
     BAD_COMMAND,
     DENIED,
     FORCE_NO_RECONNECT,
-    INSUFFICIENT_STATE,
     INVALID_TOKEN,
     PERMISSION_DENIED,
     POSITION_LOST,
     SERVER_ERROR,
     TOKEN_EXPIRED,
     EndCode,
+    subscribes_again,
 )
 from ws_service.hub.encoded import Encoded
 from ws_service.hub.handshake import Handshake, Receiver
@@ -139,7 +139,7 @@ class RawClient:
 
     def _ended(self, topic: str, code: int) -> None:
         self._topics.discard(topic)
-        if code >= INSUFFICIENT_STATE.code:
+        if subscribes_again(code):
             self._end(POSITION_LOST)
         elif not self._topics:
             self._end(FORCE_NO_RECONNECT)

@@ -23,6 +23,7 @@ from ws_service.hub.codes import (
     TOO_MANY_ERRORS,
     EndCode,
     ErrorCode,
+    subscribes_again,
 )
 from ws_service.hub.connecting import Connecting
 from ws_service.hub.effects import (
@@ -197,7 +198,7 @@ class Session:
         subscription = self.topics.find(topic)
         if subscription is None or self.is_ended:
             return []
-        if subscription.is_by_server and end.code >= 2500:  # clients subscribe again only to what they have asked for
+        if subscription.is_by_server and subscribes_again(end.code):  # clients do so only where they have asked for it
             return self.end(POSITION_LOST)
         if not subscription.is_live:  # the answer to its command will say so
             subscription.end()

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ws_service.hub.codes import INSUFFICIENT_STATE
+from ws_service.hub.codes import subscribes_again
 from ws_service.hub.encoded import Encoded
 from ws_service.hub.protocol import write_json
 from ws_service.hub.publication import Position
@@ -72,7 +72,7 @@ class StreamEvents:
     def _ended(self, topic: str, code: int) -> None:
         self.topics.discard(topic)
         # The position of a topic that has lost some stays: the client recovers from it when it comes back.
-        self.is_over = code >= INSUFFICIENT_STATE.code or not self.topics
+        self.is_over = subscribes_again(code) or not self.topics
 
     def _begun(self, topic: str, result: Mapping[str, Any], *, is_told: bool) -> list[bytes]:
         self.topics.add(topic)
