@@ -8,12 +8,10 @@ from ws_service.hub.codes import BAD_REQUEST, ErrorCode
 from ws_service.hub.protocol import MAX_OFFSET, write_json
 from ws_service.hub.publication import Position
 from ws_service.hub.topics import is_valid
+from ws_service.websocket.frame_format import MAX_REASON
 
 MAX_KEY = 255
 """Characters of an idempotency key."""
-
-_MAX_REASON = 120
-"""Bytes of the reason of a close frame, less its code (RFC 6455, section 5.5)."""
 
 
 class Refusal(Exception):
@@ -110,7 +108,7 @@ class Parameters:
             return None
         wanted = Parameters(value)
         code, reason = wanted.number("code"), wanted.text("reason")
-        if not 3000 <= code <= 4999 or len(reason.encode(errors="replace")) > _MAX_REASON or not reason.isprintable():
+        if not 3000 <= code <= 4999 or len(reason.encode(errors="replace")) > MAX_REASON or not reason.isprintable():
             raise Refusal(BAD_REQUEST)
         return code, reason
 

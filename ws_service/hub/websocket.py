@@ -21,7 +21,7 @@ from ws_service.hub.limits import Limits
 from ws_service.hub.outbox import MOST, Outbox
 from ws_service.hub.raw import RawClient, is_raw
 from ws_service.websocket.client_socket import ClientSocket
-from ws_service.websocket.frame_format import text_frame
+from ws_service.websocket.frame_format import MAX_REASON, text_frame
 from ws_service.websocket.library import forget_tracebacks, why_too_large
 from ws_service.websocket.resources import Resources
 
@@ -32,10 +32,6 @@ CLOSE_WAIT = 2.0
 MOST_TOO_LATE = 256
 """Messages of a client that has been sent a close frame; with more it is not waited for. A flood would take two seconds
 of CPU while its answer is waited for."""
-
-_LONGEST_REASON = 123
-"""Bytes (RFC 6455, section 5.5)."""
-
 
 _PING = b"\x89\x00"
 
@@ -155,7 +151,7 @@ class HubSocket(ClientSocket):
             return
         self._send_waiting(is_last=True)
         self._is_open = False
-        if self._incoming.close(code, reason.encode()[:_LONGEST_REASON].decode("utf-8", "ignore")):
+        if self._incoming.close(code, reason.encode()[:MAX_REASON].decode("utf-8", "ignore")):
             self._wait_for_answer()
             self.input.is_library_full = False  # the answer has to be read
 

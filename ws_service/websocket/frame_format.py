@@ -19,6 +19,9 @@ CONTROL = 0x8
 CONTINUATION, TEXT, CLOSE = 0x0, 0x1, 0x8
 """Opcodes."""
 
+MAX_REASON = 123
+"""Bytes of the reason in a close frame: a control frame has 125 at most, two of them the code (section 5.5.1)."""
+
 MASKED = 0x80
 """In the second byte: the payload is masked, and the key ends the header."""
 
@@ -72,13 +75,13 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def close_frame(code: int, reason: str = "", *, masked: bool) -> bytes:
-    """Return a close frame. Raises ValueError when ``reason`` is longer than 123 bytes (RFC 6455, section 5.5).
+    """Return a close frame. Raises ValueError when ``reason`` is longer than ``MAX_REASON`` bytes.
 
     masked: True towards a server, as RFC 6455, section 5.1, demands of a client. The key is zero, which is legal: it
     protects against scripts that choose the payload, and no script has chosen this one.
     """
     payload = code.to_bytes(2, "big") + reason.encode()
-    if len(payload) > 125:
+    if len(payload) > 2 + MAX_REASON:
         raise ValueError("a control frame has at most 125 bytes of payload")
     first = FINAL | CLOSE
     if masked:

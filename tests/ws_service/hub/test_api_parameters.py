@@ -70,6 +70,7 @@ def test_data_is_any_json() -> None:
 def test_a_position_and_an_end_are_read() -> None:
     assert Parameters({"since": {"offset": 7, "epoch": "e"}}).since() == Position("e", 7)
     assert Parameters({"disconnect": {"code": 4001, "reason": "bye"}}).end() == (4001, "bye")
+    assert Parameters({"disconnect": {"code": 3000, "reason": "ö" * 61 + "a"}}).end() == (3000, "ö" * 61 + "a")
     for bad in ({"offset": -1}, {"offset": "7"}, {"epoch": 7}, 7):
         with pytest.raises(Refusal):
             Parameters({"since": bad}).since()
@@ -77,7 +78,7 @@ def test_a_position_and_an_end_are_read() -> None:
         {"code": 2999},
         {"code": 5000},
         {"code": 1000},
-        {"code": 3000, "reason": "a" * 121},
+        {"code": 3000, "reason": "a" * 124},
         {"reason": "x"},
         7,
     ):

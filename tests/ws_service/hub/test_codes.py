@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ws_service.hub import codes
+from ws_service.websocket.frame_format import MAX_REASON
 
 
 def constants(kind: type) -> list[object]:
@@ -28,6 +29,11 @@ def test_the_range_of_a_code_says_whether_the_client_comes_back(code: int, comes
     assert codes.comes_back(code) is comes
 
 
+@pytest.mark.parametrize(("code", "subscribes"), [(2000, False), (2499, False), (2500, True), (2501, True)])
+def test_the_range_of_a_code_says_whether_the_client_subscribes_again(code: int, subscribes: bool) -> None:
+    assert codes.subscribes_again(code) is subscribes
+
+
 @pytest.mark.parametrize("one", constants(codes.EndCode), ids=lambda one: one.reason)
 def test_a_reason_fits_into_a_close_frame(one: codes.EndCode) -> None:
-    assert len(one.reason.encode()) <= 123
+    assert len(one.reason.encode()) <= MAX_REASON
