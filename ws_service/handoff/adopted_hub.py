@@ -9,7 +9,8 @@ from typing import Any
 
 from ws_service.handoff import protocol as wire
 from ws_service.handoff.socket_report import SocketReport
-from ws_service.hub.websocket import HubSocket, SocketHub
+from ws_service.hub.handshake import ConnectionHub
+from ws_service.hub.websocket import HubSocket
 from ws_service.websocket.resources import Resources
 
 
@@ -27,7 +28,7 @@ class AdoptedHubSocket(HubSocket):
         self,
         message: wire.Open,
         adopted: socket.socket,
-        hub: SocketHub,
+        hub: ConnectionHub,
         resources: Resources,
         connections: set[Any],
         on_begin: Callable[[AdoptedHubSocket], None],

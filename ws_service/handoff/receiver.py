@@ -20,8 +20,8 @@ from ws_service.handoff import protocol as wire
 from ws_service.handoff.adopted import Adopted
 from ws_service.handoff.adopted_hub import AdoptedHubSocket
 from ws_service.handoff.socket_file import Claim
+from ws_service.hub.handshake import ConnectionHub
 from ws_service.hub.paths import is_websocket, path_of
-from ws_service.hub.websocket import SocketHub
 from ws_service.net.accept_loop import AcceptLoop
 from ws_service.net.descriptors import accept_failure
 from ws_service.net.peer_credentials import peer_credentials
@@ -69,7 +69,7 @@ class Handoff:
         config: uvicorn.Config,
         server_state: uvicorn.server.ServerState,
         app_state: dict[str, Any],
-        hub: SocketHub | None = None,
+        hub: ConnectionHub | None = None,
     ) -> None:
         self._claim = claim
         self._loop = asyncio.get_running_loop()

@@ -1,12 +1,12 @@
-"""What a client of the hub has connected with, and what its connection tells it."""
+"""What a client of the hub has connected with, and what its connection tells it and asks of the hub."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from ws_service.hub.client_connection import ClientConnection
+from ws_service.hub.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +38,11 @@ class Receiver(Protocol):
         """Hear that the connection has ended, for whichever reason."""
 
 
-Connect = Callable[[ClientConnection, Handshake], Receiver]
-"""Makes the client of a new connection."""
+class ConnectionHub(Protocol):
+    """The hub, as connections of all kinds know it."""
+
+    limits: Limits
+    is_closing: bool
+
+    def connect(self, connection: ClientConnection, handshake: Handshake, *, answers_pings: bool = True) -> Receiver:
+        """Make the client of a new connection. answers_pings: False for one that only receives."""

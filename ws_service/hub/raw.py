@@ -24,7 +24,7 @@ from ws_service.hub.codes import (
     subscribes_again,
 )
 from ws_service.hub.encoded import Encoded
-from ws_service.hub.handshake import Handshake, Receiver
+from ws_service.hub.handshake import ConnectionHub, Handshake, Receiver
 from ws_service.hub.protocol import write_json
 from ws_service.hub.stream_query import BadQuery, Wanted, read_query
 
@@ -43,13 +43,6 @@ class RawSocket(ClientConnection, Protocol):
         """Send a ping of WebSocket."""
 
 
-class RawHub(Protocol):
-    """The hub, as far as the raw form knows it."""
-
-    def connect(self, connection: ClientConnection, handshake: Handshake, *, answers_pings: bool = True) -> Receiver:
-        """Make the client of a new connection. answers_pings: False for one that only receives."""
-
-
 def is_raw(query: str) -> bool:
     """Tell whether a query asks for the raw form."""
     try:
@@ -64,7 +57,7 @@ class RawClient:
     It stands between a connection and its client of the hub: to the one it is the client, to the other the connection.
     """
 
-    def __init__(self, hub: RawHub, socket: RawSocket, handshake: Handshake) -> None:
+    def __init__(self, hub: ConnectionHub, socket: RawSocket, handshake: Handshake) -> None:
         self._socket = socket
         self._asked: dict[int, str] = {}  # topics of subscribe commands that are not answered
         self._topics: set[str] = set()

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
-from ws_service.hub.client_connection import ClientConnection
 from ws_service.hub.codes import SHUTDOWN
 from ws_service.hub.event_stream import FIELDS, EventStream, Refusal, retry_line
-from ws_service.hub.handshake import Handshake, Receiver
-from ws_service.hub.limits import Limits
+from ws_service.hub.handshake import ConnectionHub, Handshake, Receiver
 from ws_service.hub.stream_query import BadQuery, Wanted, read_query
 from ws_service.net.client_key import client_key
 from ws_service.net.json_response import error_content, json_response
@@ -23,20 +20,10 @@ PER_CLIENT = 256
 HTTP/1.1. Danger: many users can have one address."""
 
 
-class StreamHub(Protocol):
-    """The hub, as far as event streams know it."""
-
-    limits: Limits
-    is_closing: bool
-
-    def connect(self, connection: ClientConnection, handshake: Handshake, *, answers_pings: bool = True) -> Receiver:
-        """Make the client of a new connection. answers_pings: False for one that only receives."""
-
-
 class EventStreams:
     """An ASGI app for the paths of event streams."""
 
-    def __init__(self, hub: StreamHub) -> None:
+    def __init__(self, hub: ConnectionHub) -> None:
         self._hub = hub
         self._open: set[EventStream] = set()
         self._of_client: Counter[str] = Counter()
@@ -95,7 +82,7 @@ class EventStreams:
             await _answer(send, refusal)
 
 
-def _connecting(hub: StreamHub, handshake: Handshake) -> Callable[[EventStream], Receiver]:
+def _connecting(hub: ConnectionHub, handshake: Handshake) -> Callable[[EventStream], Receiver]:
     return lambda stream: hub.connect(stream, handshake, answers_pings=False)
 
 

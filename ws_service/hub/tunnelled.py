@@ -12,8 +12,9 @@ from typing import Any
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from ws_service.hub.handshake import ConnectionHub
 from ws_service.hub.paths import is_websocket, path_of
-from ws_service.hub.websocket import HubSocket, SocketHub
+from ws_service.hub.websocket import HubSocket
 from ws_service.websocket.resources import Resources
 
 
@@ -22,7 +23,7 @@ class TunnelledHubSocket(HubSocket):
 
     __slots__ = ("_address",)
 
-    def __init__(self, hub: SocketHub, connections: set[Any], resources: Resources, address: str) -> None:
+    def __init__(self, hub: ConnectionHub, connections: set[Any], resources: Resources, address: str) -> None:
         super().__init__(hub, connections, resources)
         self._address = address
 
@@ -37,7 +38,7 @@ class Chooser:
     resources: what all connections of the process share.
     """
 
-    def __init__(self, hub: SocketHub, resources: Resources) -> None:
+    def __init__(self, hub: ConnectionHub, resources: Resources) -> None:
         self._hub = hub
         self._resources = resources
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Protocol
+from typing import Any
 
 from websockets.http11 import Request
 
-from ws_service.hub.client_connection import ClientConnection
 from ws_service.hub.codes import SERVER_ERROR, SHUTDOWN, SLOW
 from ws_service.hub.encoded import Encoded
-from ws_service.hub.handshake import Handshake, Receiver
+from ws_service.hub.handshake import ConnectionHub, Handshake, Receiver
 from ws_service.hub.incoming import Incoming, answer_handshake
-from ws_service.hub.limits import Limits
 from ws_service.hub.outbox import MOST, Outbox
 from ws_service.hub.raw import RawClient, is_raw
 from ws_service.websocket.client_socket import ClientSocket
@@ -34,16 +32,6 @@ MOST_TOO_LATE = 256
 of CPU while its answer is waited for."""
 
 _PING = b"\x89\x00"
-
-
-class SocketHub(Protocol):
-    """The hub, as far as its connections know it."""
-
-    limits: Limits
-    is_closing: bool
-
-    def connect(self, connection: ClientConnection, handshake: Handshake, *, answers_pings: bool = True) -> Receiver:
-        """Make the client of a new connection. answers_pings: False for one that only receives."""
 
 
 class HubSocket(ClientSocket):
@@ -69,7 +57,7 @@ class HubSocket(ClientSocket):
     )
 
     def __init__(
-        self, hub: SocketHub, connections: set[Any], resources: Resources, *, send: float | None = None
+        self, hub: ConnectionHub, connections: set[Any], resources: Resources, *, send: float | None = None
     ) -> None:
         self._incoming = Incoming(self, hub.limits.message)
         super().__init__(self._incoming, connections, resources, handshake=0, send=send)
