@@ -6,11 +6,20 @@ every process once, in the order of its topic, and the hub delivers it to its ow
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from ws_service.hub.publication import ClientInfo, History, Position, Publication
+
+IDEMPOTENCY_TTL = 300.0
+"""Seconds for which an idempotency key is remembered. Precedent: Centrifugo 5 min."""
+
+
+def new_epoch() -> str:
+    """Return an epoch that no topic had before."""
+    return secrets.token_hex(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,7 @@ class Broker(Protocol):
     ) -> Position | None:
         """Publish; the broker sets the offset. Returns the position, None where the topic keeps no history.
 
-        idempotency_key: the same key within five minutes publishes once, and returns the first position.
+        idempotency_key: the same key within ``IDEMPOTENCY_TTL`` publishes once, and returns the first position.
         """
 
     async def history(

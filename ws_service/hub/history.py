@@ -56,7 +56,7 @@ class TopicHistory:
         self.position = Position(self.position.epoch, self.position.offset + 1)
         if not isinstance(self._publications, deque):
             self._publications = deque()
-        self._publications.append(with_offset(publication, self.position.offset))
+        self._publications.append(publication.with_offset(self.position.offset))
         self.size += size_of(publication)
         self._expires = now + keep.ttl
         while len(self._publications) > keep.size:
@@ -88,11 +88,6 @@ class TopicHistory:
         if now >= self._expires:
             while self.drop_oldest():
                 pass
-
-
-def with_offset(publication: Publication, offset: int) -> Publication:
-    """Return a publication with its place in the history."""
-    return Publication(publication.data, offset, publication.info, publication.tags)
 
 
 class Histories:

@@ -45,6 +45,10 @@ class Publication:
     info: ClientInfo | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    def with_offset(self, offset: int) -> Publication:
+        """Return it with its place in the history."""
+        return Publication(self.data, offset, self.info, self.tags)
+
 
 class History(NamedTuple):
     """Part of a topic's history. position: its newest place, also where no publication is asked for."""

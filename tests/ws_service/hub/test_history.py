@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from ws_service.hub.broker import Keep
-from ws_service.hub.history import TOPIC_BYTES, Histories, TopicHistory, is_continued, size_of, with_offset
+from ws_service.hub.history import TOPIC_BYTES, Histories, TopicHistory, is_continued, size_of
 from ws_service.hub.publication import ClientInfo, History, Position, Publication
 
 KEEP = Keep(3, 60.0)
@@ -39,7 +39,7 @@ def test_what_goes_gives_its_bytes_back() -> None:
     all_topics = histories()
     for number in range(10):
         all_topics.add("a", ONE, KEEP, float(number))
-    assert all_topics.size == TOPIC_BYTES + 3 * size_of(with_offset(ONE, 1))
+    assert all_topics.size == TOPIC_BYTES + 3 * size_of(ONE.with_offset(1))
     all_topics.read("a", 1000.0)
     assert all_topics.size == TOPIC_BYTES
 

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
-from ws_service.hub.broker import Control, Event, Joined, Keep, Left, Published
+from ws_service.hub.broker import IDEMPOTENCY_TTL, Control, Event, Joined, Keep, Left, Published, new_epoch
 from ws_service.hub.brokers.continuity import Continuity
-from ws_service.hub.history import DEFAULT_MAX_BYTES, Histories, with_offset
+from ws_service.hub.history import DEFAULT_MAX_BYTES, Histories
 from ws_service.hub.presence import Presence
 from ws_service.hub.publication import ClientInfo, History, Position, Publication
-
-IDEMPOTENCY_TTL = 300.0
-"""Seconds for which an idempotency key is remembered. Precedent: Centrifugo 5 min."""
 
 MAX_IDEMPOTENCY_KEYS = 10_000
 """Keys that are remembered; beyond them the oldest is forgotten."""
 
 _NO_HISTORY = History(Position("", 0))
-
-
-def new_epoch() -> str:
-    """Return an epoch that no topic had before."""
-    return secrets.token_hex(4)
 
 
 class MemoryBroker:
@@ -109,7 +100,7 @@ class MemoryBroker:
             self._tell(topic, Published(topic, publication))
             return None
         position = self._histories.add(topic, publication, keep, now)
-        self._tell(topic, Published(topic, with_offset(publication, position.offset), position.epoch))
+        self._tell(topic, Published(topic, publication.with_offset(position.offset), position.epoch))
         return position
 
     def _tell(self, topic: str, event: Event) -> None:

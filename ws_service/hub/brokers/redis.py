@@ -14,8 +14,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from ws_service.hub.broker import Control, Event, Keep, Lost, Published
-from ws_service.hub.brokers.memory import IDEMPOTENCY_TTL, new_epoch
+from ws_service.hub.broker import IDEMPOTENCY_TTL, Control, Event, Keep, Lost, Published, new_epoch
 from ws_service.hub.brokers.redis_errors import as_broker_error
 from ws_service.hub.brokers.redis_format import CONTROL, Keys, decode_body, decode_control, encode_body, encode_control
 from ws_service.hub.brokers.redis_presence import PRESENCE_TTL, RedisPresence

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from ws_service.hub.broker import Control, Event, Joined, Left, Published
-from ws_service.hub.history import with_offset
 from ws_service.hub.publication import ClientInfo, Publication
 
 CONTROL = "\0control"
@@ -84,7 +83,7 @@ def decode_event(topic: str, message: bytes) -> Event:
     if kind == _PUBLICATION:
         place, _, body = rest.partition(b"\n")
         offset, _, epoch = place.decode().partition(" ")
-        return Published(topic, with_offset(decode_body(body, 0), int(offset)), epoch)
+        return Published(topic, decode_body(body, int(offset)), epoch)
     if kind == _JOIN:
         return Joined(topic, decode_client(rest))
     if kind == _LEAVE:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.ws_service.hub.brokers.contract import KEEP, BrokerContract, Inbox, MakeBroker, numbered
-from ws_service.hub.broker import Lost, Published
-from ws_service.hub.brokers.memory import IDEMPOTENCY_TTL, MAX_IDEMPOTENCY_KEYS, IdempotencyKeys, MemoryBroker
+from ws_service.hub.broker import IDEMPOTENCY_TTL, Lost, Published
+from ws_service.hub.brokers.memory import MAX_IDEMPOTENCY_KEYS, IdempotencyKeys, MemoryBroker
 from ws_service.hub.publication import Position, Publication
 
 
