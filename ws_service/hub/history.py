@@ -79,10 +79,14 @@ class TopicHistory:
         return True
 
     def _forward(self, since: Position | None) -> Iterator[Publication]:
-        return (one for one in self._publications if since is None or one.offset > since.offset)
+        """Go through those after a position. Their offsets have no gaps, so none has to be looked at to be left out."""
+        kept = self._publications
+        return islice(kept, max(0, since.offset + 1 - kept[0].offset) if since is not None and kept else 0, None)
 
     def _backward(self, since: Position | None) -> Iterator[Publication]:
-        return (one for one in reversed(self._publications) if since is None or one.offset < since.offset)
+        kept = self._publications
+        newer = max(0, kept[-1].offset + 1 - since.offset) if since is not None and kept else 0
+        return islice(reversed(kept), newer, None)
 
     def _expire(self, now: float) -> None:
         if now >= self._expires:
@@ -94,13 +98,16 @@ class Histories:
     """The histories of all topics.
 
     make_epoch: gives an epoch that was never used before. max_bytes: of all together; beyond them the topic that was
-    used least lately loses its history and its epoch, and one topic alone loses its oldest publications.
+    used least lately loses its history and its epoch, and one topic alone loses its oldest publications. Topics that
+    nothing was published to go before all others: a client may ask for as many names as it likes, and must not push
+    out with them what others are to recover.
     """
 
     def __init__(self, make_epoch: Callable[[], str], max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self._make_epoch = make_epoch
         self._max_bytes = max_bytes
         self._topics: OrderedDict[str, TopicHistory] = OrderedDict()
+        self._unused: OrderedDict[str, TopicHistory] = OrderedDict()  # of topics that nothing was published to
         self._size = 0
 
     @property
@@ -111,6 +118,8 @@ class Histories:
     def add(self, topic: str, publication: Publication, keep: Keep, now: float) -> Position:
         """Add the newest publication of a topic, and return its position."""
         history = self._of(topic)
+        if topic in self._unused:
+            self._topics[topic] = self._unused.pop(topic)
         self._size -= history.size
         position = history.add(publication, keep, now)
         self._size += history.size
@@ -129,16 +138,18 @@ class Histories:
         return part
 
     def _of(self, topic: str) -> TopicHistory:
-        history = self._topics.get(topic)
+        topics = self._topics if topic in self._topics else self._unused
+        history = topics.get(topic)
         if history is None:
-            history = self._topics[topic] = TopicHistory(self._make_epoch())
+            history = topics[topic] = TopicHistory(self._make_epoch())
             self._size += history.size
-        self._topics.move_to_end(topic)
+        topics.move_to_end(topic)
         return history
 
     def _shrink(self) -> None:
-        while self._size > self._max_bytes and len(self._topics) > 1:
-            self._size -= self._topics.popitem(last=False)[1].size
+        while self._size > self._max_bytes and len(self._topics) + len(self._unused) > 1:
+            topics = self._unused or self._topics
+            self._size -= topics.popitem(last=False)[1].size
         for alone in self._topics.values() if self._size > self._max_bytes else ():
             while self._size > self._max_bytes and alone.drop_oldest():
                 self._size = alone.size

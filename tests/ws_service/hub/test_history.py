@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -88,3 +89,40 @@ def test_a_history_continues_a_place_where_each_publication_after_it_is_there(
 ) -> None:
     history = History(position, tuple(Publication(b"1", offset) for offset in offsets))
     assert is_continued(since, history) is expected
+
+
+@pytest.mark.parametrize(
+    ("since", "limit", "is_reversed", "offsets"),
+    [
+        (None, -1, False, [3, 4, 5]),
+        (Position("e", 0), -1, False, [3, 4, 5]),
+        (Position("e", 3), 1, False, [4]),
+        (Position("e", 5), -1, False, []),
+        (Position("e", 9), -1, False, []),
+        (None, 2, True, [5, 4]),
+        (Position("e", 5), -1, True, [4, 3]),
+        (Position("e", 9), 1, True, [5]),
+        (Position("e", 3), -1, True, []),
+        (Position("e", 1), -1, True, []),
+    ],
+)
+def test_a_part_begins_after_a_position(since: Any, limit: int, is_reversed: bool, offsets: list[int]) -> None:
+    history = TopicHistory("e")
+    assert not history.read(0.0, since, limit, is_reversed=is_reversed).publications
+    for _ in range(5):
+        history.add(ONE, KEEP, 0.0)
+    part = history.read(0.0, since, limit, is_reversed=is_reversed)
+    assert [one.offset for one in part.publications] == offsets
+
+
+def test_names_that_nothing_is_published_to_push_out_no_history() -> None:
+    all_topics = histories(10 * TOPIC_BYTES)
+    all_topics.read("a", 0.0)
+    all_topics.add("a", ONE, KEEP, 0.0)
+    for number in range(100):
+        all_topics.read(f"of a client's making {number}", 0.0)
+    assert all_topics.size <= 10 * TOPIC_BYTES
+    assert all_topics.read("a", 0.0, limit=-1).position == Position("e1", 1)
+    for number in range(20):
+        all_topics.add(f"b{number}", ONE, KEEP, 0.0)
+    assert all_topics.size <= 10 * TOPIC_BYTES and len(all_topics._topics) + len(all_topics._unused) <= 10
