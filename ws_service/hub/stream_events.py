@@ -15,7 +15,7 @@ from ws_service.hub.codes import subscribes_again
 from ws_service.hub.encoded import Encoded
 from ws_service.hub.protocol import write_json
 from ws_service.hub.publication import Position
-from ws_service.hub.stream_query import MOST_POSITIONS, Wanted, write_event_id
+from ws_service.hub.stream_query import Wanted, has_event_ids, write_event_id
 
 KEEP_ALIVE = b":\n\n"
 """A comment, which clients leave out."""
@@ -31,6 +31,8 @@ class StreamEvents:
 
     def __init__(self, wanted: Wanted) -> None:
         self._is_raw = wanted.is_raw
+        self._wanted = wanted.topics
+        self._has_ids = has_event_ids(wanted.topics)
         self._positions: dict[str, Position] = {}
         self.topics: set[str] = set()
         """Those that the client is subscribed to."""
@@ -40,7 +42,9 @@ class StreamEvents:
     def connected(self, result: Mapping[str, Any]) -> list[bytes]:
         """Return the events of the answer to connect. result: as it was parsed."""
         begun: list[bytes] = []
-        for topic, subscription in result.get("subs", {}).items():
+        subscriptions = result.get("subs", {})
+        self._has_ids = has_event_ids({*self._wanted, *subscriptions})  # from the beginning: the last id is a promise
+        for topic, subscription in subscriptions.items():
             begun += self._begun(topic, subscription, is_told=False)
         return begun if self._is_raw else [self._id() + _event(write_json({"connect": result}))]
 
@@ -108,9 +112,9 @@ class StreamEvents:
             self._positions[topic] = Position(before.epoch, offset)
 
     def _id(self, topic: str = "", offset: int = 0) -> bytes:
-        """Return the line with the positions after a publication; nothing where no topic has one, or too many have."""
+        """Return the line with the positions after a publication; nothing where no topic has one, or they are long."""
         self._note(topic, offset)
-        if not 0 < len(self._positions) <= MOST_POSITIONS:
+        if not self._has_ids or not self._positions:
             return b""
         return b"id: %b\n" % write_event_id(self._positions.items())
 

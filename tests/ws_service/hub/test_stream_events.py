@@ -62,3 +62,15 @@ def test_a_stream_is_over_when_it_has_lost_something_or_everything() -> None:
 
 def test_a_keep_alive_is_a_comment() -> None:
     assert KEEP_ALIVE.startswith(b":") and KEEP_ALIVE.endswith(b"\n\n")
+
+
+def test_ids_are_short_or_there_are_none_from_the_beginning() -> None:
+    names = [chr(0x1F600 + number) * 200 for number in range(3)]
+    made = StreamEvents(Wanted(True, "", dict.fromkeys(names, "")))
+    result = {"positioned": True, "epoch": "e", "offset": 3}
+    made.connected({})
+    for name in names:
+        assert made.subscribed(name, result) == []
+    by_server = StreamEvents(Wanted(True, "", {"a": ""}))
+    by_server.connected({"subs": {f"b{number}": result for number in range(16)}})
+    assert by_server.subscribed("a", result) == []

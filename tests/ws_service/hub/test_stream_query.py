@@ -118,3 +118,10 @@ def test_another_event_id_tells_nothing(text: str | None) -> None:
 
 def test_an_event_id_of_many_topics_is_read_in_part() -> None:
     assert len(read_event_id("&".join(f"t{n}=1.e" for n in range(5_000)))) == 16
+
+
+def test_a_query_names_so_many_topics_and_no_more() -> None:
+    names = [f"{number:x}" for number in range(1025)]
+    assert len(read_query("channels=" + ",".join(names[1:])).topics) == 1024
+    with pytest.raises(BadQuery, match="1024 topics"):
+        read_query("channels=" + ",".join(names))
