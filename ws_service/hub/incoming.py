@@ -94,8 +94,8 @@ class Incoming:
         conn.receive_data(data)
         for frame in conn.events_received():
             assert isinstance(frame, Frame)
-            if frame.opcode not in CTRL_OPCODES:
-                self._take(frame)
+            if frame.opcode not in CTRL_OPCODES and not self._take(frame):
+                break
         self._flush()
 
     def close(self, code: int, reason: str) -> bool:
@@ -109,25 +109,26 @@ class Incoming:
 
     # -- inside
 
-    def _take(self, frame: Frame) -> None:
+    def _take(self, frame: Frame) -> bool:
+        """Take a frame of data. Returns whether those that follow it mean anything (RFC 6455, section 7.1.7)."""
         if frame.opcode is Opcode.BINARY:
-            self._fail(CloseCode.UNSUPPORTED_DATA, "text only")
-            return
+            return self._fail(CloseCode.UNSUPPORTED_DATA, "text only")
         self.frames.append(bytes(frame.data))
         if not frame.fin:
-            return
+            return True
         message = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
         self.frames.clear()
         try:
             message.decode()  # RFC 6455, section 8.1
         except UnicodeDecodeError:
-            self._fail(CloseCode.INVALID_DATA, "not UTF-8")
-            return
+            return self._fail(CloseCode.INVALID_DATA, "not UTF-8")
         self._owner.take(message)
+        return True
 
-    def _fail(self, code: CloseCode, reason: str) -> None:
+    def _fail(self, code: CloseCode, reason: str) -> bool:
         self.frames.clear()
         self.conn.fail(code, reason)
+        return False
 
     def _flush(self) -> None:
         for data in self.conn.data_to_send():

@@ -152,7 +152,8 @@ def read_message(message: bytes) -> list[Pong | Command]:
 def read_json(text: bytes) -> Any:
     """Return a value. Raises UnreadableMessage; also for NaN and Infinity, which are no JSON."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        # As text: of bytes the library guesses the encoding, and UTF-16 would hide its brackets from ``_depth``.
+        value = json.loads(text.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise UnreadableMessage(BAD_COMMAND) from None
     return value

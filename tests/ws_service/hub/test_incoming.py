@@ -75,3 +75,10 @@ def test_our_close_is_written_once_and_the_answer_is_the_end() -> None:
     assert not owner.is_finished
     incoming.data_received(close_frame(3001, mask=MASK))
     assert owner.is_finished
+
+
+@pytest.mark.parametrize("broken", [frame(2, b"x", mask=MASK), frame(TEXT, b"\xff", mask=MASK)])
+def test_nothing_is_taken_after_what_has_failed_the_connection(broken: bytes) -> None:
+    owner = Owner()
+    Incoming(owner, 1000).data_received(broken + text_frame("a command") + frame(2, b"y", mask=MASK))
+    assert owner.taken == [] and owner.is_finished

@@ -155,6 +155,13 @@ def test_brackets_in_texts_are_no_depth() -> None:
     assert read({"id": 1, "publish": {"channel": "x", "data": text}}) == [Publish(1, "x", text)]
 
 
+def test_other_encodings_hide_no_depth() -> None:
+    deep = '{"id":1,"publish":{"channel":"a","x":"\u2230","data":' + "[" * 200 + "]" * 200 + "}}"
+    for encoding in ("utf-16-le", "utf-16-be", "utf-32-le"):
+        with pytest.raises(UnreadableMessage):
+            read_message(deep.encode(encoding))
+
+
 def test_depth_is_bounded_exactly() -> None:
     deepest: Any = 1
     for _ in range(protocol.MAX_DEPTH - 2):
