@@ -141,3 +141,14 @@ async def test_nothing_is_delivered_after_the_close() -> None:
     fan_out.send("a", some(1, given), giving(2))
     await asyncio.sleep(0)
     assert len(given) == BUDGET
+
+
+async def test_lists_of_subscribers_are_counted() -> None:
+    fan_out = FanOut()
+    given: list[Any] = []
+    subscribers = some(4 * BUDGET, given)
+    for number in range(100):
+        fan_out.send("a", list(subscribers), giving(number))
+    assert fan_out._bytes >= 95 * 8 * len(subscribers)
+    await all_given(fan_out)
+    assert not fan_out._bytes
