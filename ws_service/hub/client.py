@@ -164,13 +164,14 @@ class Client:
         """Execute operations until the session asks for none. Cancelling it ends the connection (``_worked``)."""
         try:
             while operation is not None:
+                await self._hub.turns.next()  # a broker in memory waits for nothing
                 try:
                     outcome = await self._execute(operation)
                 except BrokerError:
                     outcome = INTERNAL
                 operation = self._carry_out(self._session.done(outcome, self._hub.now(), time.time()))
                 if operation is not None:
-                    await asyncio.sleep(0)  # others have their turn; a broker in memory waits for nothing
+                    await asyncio.sleep(0)  # others have their turn
         except Exception:
             _log.exception("An operation of a client has failed; the client comes back")
             self.end(SERVER_ERROR)

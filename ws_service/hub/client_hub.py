@@ -10,6 +10,7 @@ from ws_service.hub.limits import Limits
 from ws_service.hub.publication import ClientInfo
 from ws_service.hub.subscription import Subscription
 from ws_service.hub.topics import Namespaces
+from ws_service.hub.turns import Turns
 
 if TYPE_CHECKING:
     from ws_service.hub.client import Client
@@ -22,6 +23,7 @@ class ClientHub(Protocol):
     namespaces: Namespaces
     access: Access
     limits: Limits
+    turns: Turns
 
     def add(self, client: Client) -> None:
         """Keep a client: its timers are swept, and orders of the API find it by its id and, once it has one, its user.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 from ws_service.hub import messages
@@ -22,6 +23,7 @@ from ws_service.hub.registry import Registry
 from ws_service.hub.subscription import Subscription
 from ws_service.hub.tokens import is_user
 from ws_service.hub.topics import Namespaces
+from ws_service.hub.turns import SHARE, Turns
 from ws_service.logs.limited_log import LimitedLog
 from ws_service.net.periodic_sweep import Pass, PeriodicSweep
 
@@ -60,6 +62,8 @@ class Hub:
         self._clients: dict[Client, None] = {}
         self._registry = Registry(broker)
         self._fan_out = FanOut()
+        self.turns = Turns()
+        """Of the operations of all clients."""
         self._ticks = PeriodicSweep(self._tick)
         self._now = 0.0
         self.is_closing = False
@@ -185,8 +189,13 @@ class Hub:
         self._fan_out.send(topic, self._registry.of(topic), tell)
 
     def _obey(self, order: Control) -> None:
-        end = EndCode(order.code, order.reason)
-        for client in self._meant_by(order):
+        self._carry_out(order, deque(self._meant_by(order)))
+
+    def _carry_out(self, order: Control, meant: deque[Client]) -> None:
+        """Carry out an order for some clients in this turn of the loop, and for the others in later ones."""
+        end, until = EndCode(order.code, order.reason), time.monotonic() + SHARE
+        while meant:
+            client = meant.popleft()
             try:
                 if order.topic is None:
                     client.end(end)
@@ -194,6 +203,9 @@ class Hub:
                     client.end_subscription(order.topic, end)
             except Exception:  # a fault of one client must not save the others
                 log.exception("an order could not be carried out for one client")
+            if meant and time.monotonic() > until:
+                asyncio.get_running_loop().call_soon(self._carry_out, order, meant)
+                return
 
     def _meant_by(self, order: Control) -> Iterable[Client]:
         """Return the clients that an order is for. Orders are rare, so no index by user and id is kept."""

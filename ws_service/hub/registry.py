@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Mapping
 
 from ws_service.hub.broker import Broker, BrokerError
 from ws_service.hub.publication import ClientInfo
 from ws_service.hub.subscription import Subscription
+from ws_service.hub.turns import Pace
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +25,8 @@ class Registry:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._topics: dict[str, _Topic] = {}
-        self._due: dict[str, None] = {}  # topics of which something has ended and the broker is not told yet
+        self._due: OrderedDict[str, None] = OrderedDict()  # where something has ended and the broker is not told yet
+        self._pace = Pace()  # a broker in memory waits for nothing
         self._telling: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -47,7 +50,7 @@ class Registry:
         if topic.is_subscribed and subscription.client.id not in topic.leaving:
             return
         async with topic.lock:
-            await topic.tell_leaves(name, self._broker)  # a leave of before must not come after a join
+            await topic.tell_leaves(name, self._broker, self._pace)  # a leave of before must not come after a join
             if not topic.is_subscribed:
                 await self._broker.subscribe(name)
                 topic.is_subscribed = True
@@ -83,8 +86,8 @@ class Registry:
     async def _tell_all(self) -> None:
         try:
             while self._due:
-                name = next(iter(self._due))
-                del self._due[name]
+                await self._pace.keep()
+                name, _ = self._due.popitem(last=False)
                 try:
                     await self._tell(name)
                 except Exception as error:  # the other topics are told all the same
@@ -97,7 +100,7 @@ class Registry:
         if topic is None:
             return
         async with topic.lock:
-            await topic.tell_leaves(name, self._broker)
+            await topic.tell_leaves(name, self._broker, self._pace)
             if topic.subscriptions:  # one came in the meantime
                 return
             topic.is_subscribed = False
@@ -141,12 +144,13 @@ class _Topic:
     def is_over(self) -> bool:
         return not self.subscriptions and not self.leaving
 
-    async def tell_leaves(self, name: str, broker: Broker) -> None:
+    async def tell_leaves(self, name: str, broker: Broker, pace: Pace) -> None:
         """Count out those that have left. Under the lock. A broker that does not answer forgets them by itself."""
         while self.leaving:
-            client, (info, is_told) = next(iter(self.leaving.items()))
-            try:
-                await broker.leave(name, info, is_told=is_told)
-            except BrokerError as error:
-                log.warning("a client could not be counted out at the broker: %s", error)
-            del self.leaving[client]
+            for client, (info, is_told) in list(self.leaving.items()):
+                try:
+                    await broker.leave(name, info, is_told=is_told)
+                except BrokerError as error:
+                    log.warning("a client could not be counted out at the broker: %s", error)
+                del self.leaving[client]
+                await pace.keep()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 from ws_service.hub import messages
@@ -121,7 +121,7 @@ class SessionTopics:
 
     def enter(self, topic: str, grant: Grant, since: Position | None, *, is_by_server: bool = False) -> Enter:
         """Claim a place for a subscription, and return the operation that makes it."""
-        topic = sys.intern(topic)  # one text for all subscribers
+        topic = _shared(topic)
         options = self._namespaces.of(topic)
         subscription = Subscription(topic, options, grant, self._limits, is_by_server=is_by_server)
         self._subscriptions[topic] = subscription
@@ -166,7 +166,7 @@ class SessionTopics:
 
     def go_live(self, subscription: Subscription, recovered: Recovered | None) -> Deliver:
         """Begin to deliver, once the client has been answered."""
-        self._note_expiry()
+        self.next_expiry = min(self.next_expiry, subscription.grant.expires_at or math.inf)
         return Deliver(subscription.go_live(recovered.newest if recovered is not None else 0))
 
     # -- ending
@@ -192,12 +192,16 @@ class SessionTopics:
         if self._subscriptions.get(subscription.topic) is not subscription:
             return []
         del self._subscriptions[subscription.topic]
-        self._note_expiry()
+        if subscription.grant.expires_at is not None:
+            self._note_expiry()
         return [Release(subscription, self.info_in(subscription))]
 
     def release_all(self) -> list[Effect]:
         """End all of them."""
-        return [effect for each in list(self._subscriptions.values()) for effect in self.release(each)]
+        ended, self._subscriptions, self.next_expiry = self._subscriptions, {}, math.inf
+        for subscription in ended.values():
+            subscription.end()
+        return [Release(each, self.info_in(each)) for each in ended.values()]
 
     # -- what is asked about a topic
 
@@ -293,3 +297,10 @@ class SessionTopics:
 def ttl_of(expires_at: float | None, wall: float) -> float | None:
     """Return the seconds until an expiry; None for none."""
     return None if expires_at is None else expires_at - wall
+
+
+@lru_cache(maxsize=4096)
+def _shared(topic: str) -> str:
+    """Return one text for all subscribers of a topic. Not ``sys.intern``: CPython 3.12 keeps what it interns for ever
+    (gh-113993), and clients choose the names."""
+    return topic

@@ -141,6 +141,31 @@ async def test_many_operations_of_one_client_leave_others_their_turn(hub: Hub) -
     client.closed()
 
 
+async def test_what_a_hundred_clients_ask_at_once_takes_many_turns(hub: Hub, broker: Gated) -> None:
+    class Long(Wire):
+        def send(self, message: bytes) -> None:
+            time.sleep(0.001)
+            turn.append(message)
+            if len(turn) == 1:
+                asyncio.get_running_loop().call_soon(ended)
+
+    def ended() -> None:
+        longest.append(len(turn))
+        turn.clear()
+
+    turn: list[bytes] = []
+    longest: list[int] = []
+    clients = [joined(hub)[0] for _ in range(100)]
+    await turns(300)
+    for client in clients:
+        client._connection = Long()
+        say(client, {"id": 3, "history": {"channel": "a", "limit": 1}})
+    await turns(300)
+    assert sum(longest) + len(turn) == 100 and max(longest) <= 8
+    for client in clients:
+        client.closed()
+
+
 async def test_a_late_client_gets_the_newest_value(hub: Hub) -> None:
     await publish(hub, "a", b"1")
     await publish(hub, "a", b"2")

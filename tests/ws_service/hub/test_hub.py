@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 import ws_service.hub.hub
-from tests.ws_service.hub.stand_ins import Connection, ScriptedBroker, StandInClient, subscription
+from tests.ws_service.hub.stand_ins import Connection, ScriptedBroker, StandInClient, subscription, turns
 from ws_service.hub.broker import Control, Joined, Left, Lost, Published
 from ws_service.hub.client import Client
 from ws_service.hub.codes import INSUFFICIENT_STATE, EndCode
@@ -101,6 +102,23 @@ async def test_orders_reach_the_clients_that_they_mean(hub: Any, broker: Scripte
     assert ada.told == [EndCode(3503, "bye")]
     assert ada_too.told == [EndCode(3503, "bye"), ("b", EndCode(2000, "not you"))]
     assert bob.told == [("a", EndCode(2000, "no more"))]
+
+
+async def test_an_order_for_many_clients_leaves_others_their_turn(hub: Any, broker: ScriptedBroker) -> None:
+    class Slow(StandInClient):
+        def end(self, end: EndCode) -> None:
+            time.sleep(0.001)
+            super().end(end)
+
+    clients = [Slow(f"c{number}", "ada") for number in range(30)]
+    for client in clients:
+        hub.add(client)
+    broker.tell(Control("ada", None, None, 3503, "x"))
+    assert 1 <= sum(bool(client.told) for client in clients) <= 8
+    await turns(40)
+    assert all(client.told == [EndCode(3503, "x")] for client in clients)
+    for client in clients:
+        hub.remove(client)
 
 
 async def test_a_client_that_is_removed_is_forgotten(hub: Any) -> None:

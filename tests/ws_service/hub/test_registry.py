@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -108,6 +109,28 @@ async def test_one_that_does_not_come_about_leaves_nothing(
     await turns()
     assert broker.asked == ["subscribe a", "unsubscribe a"]  # it may have happened
     assert not registry._topics
+
+
+async def test_thousands_that_leave_at_once_leave_others_their_turn(registry: Registry, broker: ScriptedBroker) -> None:
+    all_of_them = [subscription(f"t{number}") for number in range(200)]
+    for number, one in enumerate(all_of_them):
+        await registry.subscribe(one)
+        registry.leave("t0", ClientInfo(f"c{number}"), is_told=False)
+    broker.asked = Slow()
+    for one in all_of_them:
+        registry.unsubscribe(one)
+    asked = 0
+    while registry._telling is not None:
+        await asyncio.sleep(0)
+        assert len(broker.asked) - asked <= 30
+        asked = len(broker.asked)
+    assert asked == 400 and not registry._topics
+
+
+class Slow(list[str]):
+    def append(self, what: str) -> None:
+        time.sleep(0.0002)
+        super().append(what)
 
 
 async def test_a_topic_that_cannot_be_left_is_forgotten_and_the_others_are_left(
