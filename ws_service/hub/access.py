@@ -27,10 +27,12 @@ class Grant:
     """A right to read a topic.
 
     info: JSON that others see of the subscription; None for none. expires_at: seconds since the epoch; None: never.
+    user: the only one who has the right; empty for any.
     """
 
     info: bytes | None = None
     expires_at: float | None = None
+    user: str = ""
 
 
 class Access(Protocol):

@@ -76,6 +76,10 @@ class Client:
         """Whose it is; empty for none. Its connect command may change it."""
         return self._session.topics.me.user
 
+    def is_of(self, user: str) -> bool:
+        """Tell whether orders about a user are for this client. user: not empty."""
+        return self._session.topics.is_of(user)
+
     @property
     def topics(self) -> list[str]:
         """The topics that it is subscribed to, or is about to be."""

@@ -214,7 +214,7 @@ class Hub:
         return [
             client
             for client in self._clients
-            if order.user in (None, client.user) and order.client in (None, client.id)
+            if order.client in (None, client.id) and (order.user is None or client.is_of(order.user))
         ]
 
     def _tick(self, waited: float) -> Pass:

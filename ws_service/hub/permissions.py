@@ -47,7 +47,7 @@ class Permissions:
                 pass
             else:
                 if _is_for(said, topic, user):
-                    return Grant(said.info, said.expires_at)
+                    return Grant(said.info, said.expires_at, said.user)
         return Grant() if self._is_open(topic, user) else refusal
 
     def may_publish(self, topic: str, user: str, *, is_subscribed: bool) -> ErrorCode | None:

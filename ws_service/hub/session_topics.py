@@ -177,6 +177,13 @@ class SessionTopics:
         ended = self.release(subscription) if subscription is not None else []
         return [*ended, answer(command.id, "unsubscribe")]
 
+    def is_of(self, user: str) -> bool:
+        """Tell whether a user's orders are for this client: it is theirs, or has a right that is theirs alone.
+
+        A page's connection may have no user, and be a user's by the tokens that the server has rendered into it.
+        """
+        return user == self.me.user or any(user == each.grant.user for each in self._subscriptions.values())
+
     def find(self, topic: str) -> Subscription | None:
         """Return a subscription; None where there is none."""
         return self._subscriptions.get(topic)
@@ -216,7 +223,7 @@ class SessionTopics:
         if isinstance(grant, ErrorCode):
             return [refuse(command.id, grant)]
         # What others see of the subscription stays: they have been told of it, and will be told of its end.
-        subscription.grant = Grant(subscription.grant.info, grant.expires_at)
+        subscription.grant = Grant(subscription.grant.info, grant.expires_at, grant.user)
         self._note_expiry()
         return [answer(command.id, "sub_refresh", messages.expiry_result(ttl_of(grant.expires_at, wall)))]
 

@@ -135,9 +135,10 @@ class Tokens:
         for name in ("nbf", "iat"):
             if (begin := _number(claims, name)) is not None and begin > now + LEEWAY:
                 raise TokenError(f"is not valid yet ({name})")
-        expiry = _number(claims, "exp")
-        if expiry is not None and expiry + LEEWAY <= now:
-            raise TokenExpired("has expired")
+        # What it is for may have ended although the token is good: it would begin anew, for the grace, each time.
+        for end in (_number(claims, "exp"), _expiry(claims)):
+            if end is not None and end + LEEWAY <= now:
+                raise TokenExpired("has expired")
         return claims
 
     def _verified(self, token: str) -> Mapping[str, Any]:

@@ -95,6 +95,9 @@ class StandInClient:
         self.told: list[object] = []
         self.task: asyncio.Task[None] | None = None
 
+    def is_of(self, user: str) -> bool:
+        return user == self.user
+
     def closed(self) -> None:
         self.told.append("closed")
 

@@ -19,7 +19,10 @@ from ws_service.hub.brokers.memory import MemoryBroker
 from ws_service.hub.client import Client
 from ws_service.hub.codes import SHUTDOWN
 from ws_service.hub.hub import Hub
+from ws_service.hub.keys import Keys
+from ws_service.hub.permissions import Permissions
 from ws_service.hub.publication import Publication
+from ws_service.hub.tokens import Tokens
 
 
 class Wire:
@@ -282,6 +285,26 @@ async def test_orders_and_time_reach_it(hub: Hub) -> None:
     assert wire.sent[-1] == {}
     client.tick(33.0, time.time())
     assert wire.closed_with == 3012 and hub.clients == 0
+
+
+async def test_orders_about_a_user_reach_pages_that_are_hers_by_a_token_alone(broker: Gated) -> None:
+    tokens = Tokens(Keys("k" * 64))
+    hub = Hub(broker, NAMESPACES, Permissions(NAMESPACES, tokens))
+    await hub.start()
+    pages = {}
+    for user in ("ada", "bob", ""):
+        wire = Wire()
+        client = Client(hub, wire)
+        pages[user] = client, wire
+        wanted = {topic: tokens.sign_subscription(topic, user=user, expires_at=None) for topic in ("a", f"x:#{user}")}
+        say(client, {"id": 1, "connect": {}})
+        say(client, *({"id": 2, "subscribe": {"channel": topic, "token": wanted[topic]}} for topic in wanted))
+    await turns(20)
+    await hub.broker.control(Control("ada", None, "a", 2000, "server unsubscribe"))
+    assert [client.topics for client, _ in pages.values()] == [["x:#ada"], ["a", "x:#bob"], ["a"]]
+    await hub.broker.control(Control("ada", None, None, 3503, "force disconnect"))
+    assert [wire.closed_with for _, wire in pages.values()] == [3503, None, None]
+    await hub.close()
 
 
 async def test_reading_is_paused_and_goes_on(hub: Hub, broker: Gated) -> None:

@@ -91,8 +91,8 @@ def test_a_token_that_was_good_takes_nothing_away() -> None:
 
 
 def test_a_grant_has_what_the_token_says() -> None:
-    token = TOKENS.sign_subscription("x", expires_at=NOW + 60, info={"name": "Ada"})
-    assert RIGHTS.may_subscribe("x", "", token, NOW) == Grant(b'{"name":"Ada"}', NOW + 60)
+    token = TOKENS.sign_subscription("x", user="ada", expires_at=NOW + 60, info={"name": "Ada"})
+    assert RIGHTS.may_subscribe("x", "", token, NOW) == Grant(b'{"name":"Ada"}', NOW + 60, "ada")
 
 
 @pytest.mark.parametrize(

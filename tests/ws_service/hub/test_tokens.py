@@ -75,6 +75,15 @@ def test_expire_at_takes_precedence_over_the_expiry_of_the_token() -> None:
     assert TOKENS.read_subscription(token, NOW).expires_at == NOW + 500
 
 
+def test_a_token_of_what_has_ended_has_expired_although_it_is_good_itself() -> None:
+    for claims in ({"exp": NOW + 600, "expire_at": NOW}, {"expire_at": NOW}, {"expire_at": 1}):
+        token = _signed({"alg": "HS256"}, {"channel": "a", **claims})
+        with pytest.raises(TokenExpired):
+            TOKENS.read_subscription(token, NOW + LEEWAY)
+        with pytest.raises(TokenExpired):
+            TOKENS.read_connection(_signed({"alg": "HS256"}, {"sub": "ada", **claims}), NOW + LEEWAY)
+
+
 def test_what_the_previous_key_has_signed_is_good_and_nothing_new_is_signed_with_it() -> None:
     both = Tokens(Keys(KEY, OLD))
     assert both.read_subscription(Tokens(Keys(OLD)).sign_subscription("a", expires_at=None), NOW).topic == "a"
