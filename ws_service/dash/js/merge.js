@@ -2,7 +2,10 @@
 
    Each rule is merge(messages, options, current) and returns {value, used}: the property's new value, and how many
    of the messages are in it. The others wait for the next flush. React puts updates of one turn together, so without
-   a rule only the last of them would be left (docs/hub.md, "In the page"). */
+   a rule only the last of them would be left (docs/hub.md, "In the page").
+
+   A client may have published a message, so none is trusted to have the form that a rule expects: one that has another
+   form is left out, and the others go on. "__proto__" is a key like any other in JSON, and not in an object. */
 (function (parts) {
   "use strict";
 
@@ -48,24 +51,23 @@
   /* Points are joined for each trace and key. Plotly's extendTraces takes the same keys for every trace, so a message
      with other keys begins the next update. */
   function extendData(messages, options) {
-    var traces = {}, order = [], keys = null, most = options.max_points || null, used = 0;
+    var traces = new Map(), keys = null, most = options.max_points || null, used = 0;
     for (; used < messages.length; used += 1) {
       var part = normalised(messages[used]);
       if (part === null) {
         continue;
       }
-      if (keys !== null && keys !== part.keys.join("\n")) {
+      if (keys !== null && JSON.stringify(keys) !== JSON.stringify(part.keys)) {
         break;
       }
-      keys = part.keys.join("\n");
+      keys = part.keys;
       most = least(most, part.most);
       part.traces.forEach(function (trace, index) {
-        if (!Object.prototype.hasOwnProperty.call(traces, trace)) {
-          traces[trace] = {};
-          order.push(trace);
+        if (!traces.has(trace)) {
+          traces.set(trace, keys.map(function () { return []; }));
         }
-        part.keys.forEach(function (key) {
-          var joined = traces[trace][key] = traces[trace][key] || [];
+        keys.forEach(function (key, place) {
+          var joined = traces.get(trace)[place];
           part.points[key][index].forEach(function (point) { joined.push(point); });
         });
       });
@@ -73,9 +75,9 @@
     if (keys === null) {
       return {value: undefined, used: used};
     }
-    var points = {};
-    keys.split("\n").forEach(function (key) {
-      points[key] = order.map(function (trace) { return traces[trace][key]; });
+    var points = {}, order = Array.from(traces.keys());
+    keys.forEach(function (key, place) {
+      points[key] = order.map(function (trace) { return traces.get(trace)[place]; });
     });
     return {value: most === null ? [points, order] : [points, order, most], used: used};
   }
@@ -93,6 +95,9 @@
       return null;
     }
     var keys = Object.keys(given).sort();
+    if (keys.indexOf("__proto__") >= 0) {
+      return null;
+    }
     keys.forEach(function (key) {
       var value = given[key];
       points[key] = !Array.isArray(value) ? [[value]] : value.every(Array.isArray) && value.length ? value : [value];
@@ -102,7 +107,7 @@
       return null;
     }
     var traces = Array.isArray(parts[1]) ? parts[1] : points[keys[0]].map(function (_, index) { return index; });
-    if (traces.length !== count) {
+    if (traces.length !== count || !traces.every(function (trace) { return typeof trace === "number"; })) {
       return null;
     }
     return {keys: keys, points: points, traces: traces, most: typeof parts[2] === "number" ? parts[2] : null};
@@ -115,7 +120,7 @@
     var merged = null, rows = {}, used = 0;
     for (; used < messages.length; used += 1) {
       var message = messages[used];
-      if (message === null || typeof message !== "object") {
+      if (!isTransaction(message)) {
         continue;
       }
       if (merged !== null && (stands(message) || stands(merged) || conflicts(rows, message, options.row_id))) {
@@ -125,6 +130,12 @@
       remember(rows, message, options.row_id);
     }
     return {value: merged === null ? undefined : merged, used: used};
+  }
+
+  function isTransaction(message) {
+    return message !== null && typeof message === "object" && !Array.isArray(message) &&
+      !Object.prototype.hasOwnProperty.call(message, "__proto__") &&
+      KINDS.every(function (kind) { return !message[kind] || Array.isArray(message[kind]); });
   }
 
   function stands(transaction) {
@@ -149,7 +160,7 @@
 
   function identity(row, key) {
     var value = row !== null && typeof row === "object" ? row[key] : undefined;
-    return value === undefined || value === null ? null : "id " + value;
+    return typeof value === "string" || typeof value === "number" ? "id " + value : null;
   }
 
   /* rows: {kind: {ids: {}, any: bool, count: n}} of the transaction so far. */

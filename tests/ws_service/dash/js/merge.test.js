@@ -100,6 +100,35 @@ test("a transaction with a place of its own stands alone", () => {
   assert.equal(rows({add: [{id: 1}]}, {add: [{id: 2}], addIndex: 0}).used, 1);
 });
 
+const parsed = (rule, text) => rule(JSON.parse(text), {row_id: "id"});
+
+test("points of a form that cannot be are left out, and the others stay", () => {
+  for (const bad of [
+    '{"__proto__": 1}', '[{"x": [[1]]}, ["__proto__"]]', '[{"x": [[1]]}, [{"toString": 1, "valueOf": 1}]]', '[{"x": [[1]]}, [null]]'
+  ]) {
+    assert.deepEqual(parsed(extendData, `[{"x": 1}, ${bad}, {"x": 2}]`), {value: [{x: [[1, 2]]}, [0]], used: 3}, bad);
+  }
+});
+
+test("keys that every object has are keys like others", () => {
+  for (const key of ["constructor", "toString", "a\nb"]) {
+    const text = JSON.stringify([{[key]: 1}, {[key]: 2}, {a: 1, b: 2}]);
+    assert.deepEqual(parsed(extendData, text), {value: [{[key]: [[1, 2]]}, [0]], used: 2}, key);
+  }
+});
+
+test("transactions of a form that cannot be are left out, and the others stay", () => {
+  for (const bad of ['{"add": 5}', '{"add": "abc"}', '{"remove": {"id": 1}}', '[1, 2]', '"abc"', '{"__proto__": {"add": [1]}}']) {
+    const {value, used} = parsed(rowTransaction, `[{"add": [{"id": 1}]}, ${bad}, {"add": [{"id": 2}]}]`);
+    assert.deepEqual([value, used], [{add: [{id: 1}, {id: 2}]}, 3], bad);
+  }
+});
+
+test("an id that is no text and no number tells no row apart", () => {
+  const odd = '{"id": {"toString": 1, "valueOf": 1}}';
+  assert.equal(parsed(rowTransaction, `[{"add": [${odd}]}, {"update": [{"id": 1}]}]`).used, 1);
+});
+
 test("a path leads into a message, and never to what it inherits", () => {
   assert.equal(merge.at({a: {b: [7]}}, ["a", "b", 0]), 7);
   assert.equal(merge.at({a: 1}, ["b"]), undefined);
