@@ -151,7 +151,7 @@ class HubSettings(Section):
     """Whether there is a hub. It serves each path that ends in ``/connection/websocket`` and
     ``/connection/uni_sse``, and to other programs of this host ``/api``; with ``false`` they are the app's."""
 
-    broker: Annotated[str, BeforeValidator(parse_broker), PlainSerializer(hide_password)] = MEMORY
+    broker: Annotated[str, BeforeValidator(parse_broker), PlainSerializer(hide_password), Field(repr=False)] = MEMORY
     """What orders publications and keeps history: ``memory``, in this process, lost with it; or a Redis or Valkey, by
     which several processes and machines are one hub: ``redis://host:6379/0``, ``rediss://`` with TLS. With ``workers``
     above 1 it cannot be ``memory``."""
@@ -165,7 +165,7 @@ class HubSettings(Section):
     Relative to the config file. Elsewhere the environment variable ``DASH_WS_HUB_KEY`` has the key. While
     ``<key>.previous`` is there, tokens signed with the key in it stay valid."""
 
-    api_key: Annotated[Secret | None, BeforeValidator(parse_api_key)] = None
+    api_key: Annotated[Secret | None, BeforeValidator(parse_api_key), Field(repr=False)] = None
     """The key of the HTTP API. None: it is derived from ``key``, and ``publish()`` needs none. Write one for programs
     that cannot read the file: ``${HUB_API_KEY}``. Danger: it lets its owner publish to each topic, and end each
     connection."""

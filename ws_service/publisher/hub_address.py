@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -51,7 +51,7 @@ class HubAddress:
     place: Place
     url: str
     prefix: str
-    api_key: str
+    api_key: str = field(repr=False)
     key_source: str
     advice: str
     most: int | None = None
@@ -117,7 +117,8 @@ def _parse(url: str) -> tuple[Place, str, str]:
         host, port = None, None
     is_clean = url.isascii() and url.isprintable() and " " not in url  # it becomes part of a request
     if not host or not is_clean or parts.scheme not in ("http", "https"):
-        raise PublishError(f"{URL_VARIABLE} is {url!r}, and no URL of a service; write http://10.0.0.7:8765")
+        named = "what has an @" if "@" in url else repr(url)  # it may have a password
+        raise PublishError(f"{URL_VARIABLE} is {named}, and no URL of a service; write http://10.0.0.7:8765")
     is_tls = parts.scheme == "https"
     prefix = parts.path.rstrip("/")
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{prefix}"

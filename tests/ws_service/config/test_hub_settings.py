@@ -91,8 +91,10 @@ def test_a_key_of_the_api_that_can_be_guessed_or_sent_in_no_header_is_refused_an
 
 def test_secrets_are_not_printed() -> None:
     hub = {"api_key": "x" * 20, "broker": "redis://ada:hush@host:1/2"}
-    printed = dump(NAME, Settings.model_validate({"hub": hub}))
-    assert "xxx" not in printed and "hush" not in printed
+    settings = Settings.model_validate({"hub": hub})
+    printed = dump(NAME, settings)
+    for text in (printed, repr(settings)):
+        assert "xxx" not in text and "hush" not in text
     assert "api_key: (hidden)" in printed and "redis://ada:(hidden)@host:1/2" in printed
 
 

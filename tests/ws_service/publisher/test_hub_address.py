@@ -133,3 +133,10 @@ def test_a_key_that_the_hub_has_refused_is_read_again(folder: Path) -> None:
     assert addresses.get(AGAIN) == old
     addresses.forget()
     assert addresses.get(AGAIN + 1).api_key == API_KEY
+
+
+def test_no_secret_is_shown() -> None:
+    assert API_KEY not in repr(find({URL_VARIABLE: "http://h:1", **OTHER}))
+    with pytest.raises(PublishError, match="no URL of a service") as caught:
+        find({URL_VARIABLE: "httpz://ada:hush@h:1", **OTHER})
+    assert "hush" not in str(caught.value)

@@ -60,8 +60,10 @@ def decode_body(body: bytes, offset: int) -> Publication:
     if not about:
         return Publication(data, offset)
     fields = _fields(about)
-    info = fields.get("info")
-    return Publication(data, offset, None if info is None else _client_info(info), fields.get("tags", {}))
+    info, tags = fields.get("info"), fields.get("tags", {})
+    if not isinstance(tags, dict):
+        raise ValueError("tags that are no object")
+    return Publication(data, offset, None if info is None else _client_info(info), tags)
 
 
 def encode_joined(info: ClientInfo) -> bytes:
@@ -109,13 +111,20 @@ def encode_control(order: Control) -> bytes:
 def decode_control(text: bytes) -> Control:
     """Return the order. Raises ValueError."""
     try:
-        return Control(**_fields(text))
+        order = Control(**_fields(text))
     except TypeError as error:
         raise ValueError(str(error)) from None
+    is_text = all(isinstance(one, str | None) for one in (order.user, order.client, order.topic))
+    if not is_text or type(order.code) is not int or not isinstance(order.reason, str):
+        raise ValueError("not an order")
+    return order
 
 
 def _fields(text: bytes) -> dict[str, Any]:
-    fields = json.loads(text)
+    try:
+        fields = json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON that is nested deeply") from None
     if not isinstance(fields, dict):
         raise ValueError("not an object of JSON")
     return fields
@@ -132,6 +141,8 @@ def _client(info: ClientInfo) -> dict[str, str]:
 
 def _client_info(fields: dict[str, str]) -> ClientInfo:
     try:
+        if not isinstance(fields["client"], str) or not isinstance(fields["user"], str):
+            raise ValueError("not a client: its id or user is no text")
         connection, subscription = fields.get("connection"), fields.get("subscription")
         return ClientInfo(
             fields["client"],
@@ -139,5 +150,5 @@ def _client_info(fields: dict[str, str]) -> ClientInfo:
             None if connection is None else connection.encode(),
             None if subscription is None else subscription.encode(),
         )
-    except (AttributeError, KeyError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a client: {error}") from None

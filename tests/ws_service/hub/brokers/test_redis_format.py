@@ -59,14 +59,25 @@ def test_an_order_comes_back() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [b"", b"x", b"p", b"p1", b"px e\n\n1", b"j", b"j{}", b'j{"client":"1"}', b"l[1]", b"p1 e\n{\n1", b"p1 \xff\n"],
+    [
+        *(b"", b"x", b"p", b"p1", b"px e\n\n1", b"j", b"j{}", b'j{"client":"1"}', b"l[1]", b"p1 e\n{\n1", b"p1 \xff\n"),
+        *(b"j" + b"[" * 60_000, b"p1 e\n" + b"[" * 60_000 + b"\n1", b'p1 e\n{"tags":5}\n1', b'p1 e\n{"info":5}\n1'),
+        *(b'j{"client":5,"user":"a"}', b'j{"client":"1","user":[]}', b'j{"client":"1","user":"a","connection":5}'),
+    ],
 )
 def test_a_message_of_another_program_is_refused(message: bytes) -> None:
     with pytest.raises(ValueError):
         redis_format.decode_event("t", message)
 
 
-@pytest.mark.parametrize("order", [b"{}", b"[]", b"1", b'{"user":1,"b":2}', b"x"])
+@pytest.mark.parametrize(
+    "order",
+    [
+        *(b"{}", b"[]", b"1", b'{"user":1,"b":2}', b"x", b"[" * 60_000),
+        b'{"user":[],"client":null,"topic":null,"code":1,"reason":""}',
+        b'{"user":"a","client":null,"topic":null,"code":"1","reason":""}',
+    ],
+)
 def test_an_order_of_another_program_is_refused(order: bytes) -> None:
     with pytest.raises(ValueError):
         redis_format.decode_control(order)
