@@ -32,12 +32,11 @@ from ws_service.command_line import (
     CANNOT_LISTEN,
     config_option,
     fail,
-    folder_of,
     log_start,
     mistakes_shown,
     program,
 )
-from ws_service.config.file import ConfigFile, find
+from ws_service.config.file import ConfigFile, find, folder_of
 from ws_service.logs.log_writer import LogHandler, standard_error
 
 logger = logging.getLogger("proxy")

@@ -19,13 +19,12 @@ from ws_service.command_line import (
     MISTAKE,
     WholeFile,
     fail,
-    folder_of,
     log_start,
     mistakes_shown,
     program,
 )
 from ws_service.config.consistency import refuse_dangers
-from ws_service.config.file import ConfigFile
+from ws_service.config.file import ConfigFile, folder_of
 from ws_service.config.settings import NAME, Settings, load_settings
 from ws_service.errors import AppError, KeyFileError, ListenError
 from ws_service.hosting.loader import explain

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ws_service.config.file import find
+from ws_service.config.file import find_by_variable
 from ws_service.config.settings import Settings, load_settings
 from ws_service.errors import AppError
 from ws_service.hosting import loader
@@ -30,9 +30,6 @@ from ws_service.logs.limited_log import LimitedLog
 log = logging.getLogger(__name__)
 limited = LimitedLog(log)
 """For what a client can cause."""
-
-CONFIG_VARIABLE = "DASH_WS_PROXY_CONFIG"
-"""Names the config file where there is no command line; unset means ``config.yaml``, if there is one."""
 
 NO_APP = "This is the WebSocket service, and no app is named: set ws_service.app. Pages come from the Dash server."
 
@@ -83,8 +80,7 @@ def create_app(
     Raises ConfigError with every mistake in the file, and AppError when the app that it names cannot be served.
     """
     if settings is None:
-        named = os.environ.get(CONFIG_VARIABLE)
-        path, which = find(Path(named) if named else None)
+        path, which = find_by_variable(os.environ)
         if which:
             log.info("%s", which)
         settings = load_settings(path)

@@ -135,11 +135,6 @@ def mistakes_shown(which: str | None, *, is_logged: bool = False) -> Iterator[No
         fail(f"{which}\n{error}" if which and is_logged else str(error), MISTAKE)
 
 
-def folder_of(path: Path | None) -> Path:
-    """Return the folder from which paths of a config file start: the working directory where there is no file."""
-    return Path.cwd() if path is None else path.absolute().parent
-
-
 def log_start(logger: logging.Logger, which: str | None, file: ConfigFile | None, section: str) -> None:
     """Log which file is used, and where the program's section does not fit another one."""
     if which:

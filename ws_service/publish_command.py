@@ -12,10 +12,11 @@ from typing import Any
 import click
 
 from ws_service.command_line import MISTAKE, Command, config_option, fail
+from ws_service.config.file import CONFIG_VARIABLE
 from ws_service.errors import PublishError
 from ws_service.hub.publication import Position
 from ws_service.logs.formatter import shown
-from ws_service.publisher.hub_address import CONFIG_VARIABLE, URL_VARIABLE
+from ws_service.publisher.hub_address import URL_VARIABLE
 from ws_service.publisher.publisher import Publisher
 
 NOT_PUBLISHED = 1

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from ws_service.command_line import MISTAKE, Command, config_option, fail, folder_of, mistakes_shown
-from ws_service.config.file import find
+from ws_service.command_line import MISTAKE, Command, config_option, fail, mistakes_shown
+from ws_service.config.file import find, find_by_variable, folder_of
 from ws_service.config.hub_settings import HubSettings
 from ws_service.config.settings import load_settings
 from ws_service.config.units import parse_duration
@@ -18,7 +18,6 @@ from ws_service.hub.keys import KEY_VARIABLE, Keys, load_keys
 from ws_service.hub.permissions import is_within
 from ws_service.hub.tokens import Tokens
 from ws_service.hub.topics import Allowed, Namespaces, users_of
-from ws_service.publisher.hub_address import CONFIG_VARIABLE
 
 NEVER = "never"
 
@@ -56,8 +55,7 @@ def token(context: click.Context, topic: str | None, user: str, ttl: str, path: 
 
 
 def _settings_and_keys(path: Path | None) -> tuple[HubSettings, Keys]:
-    named = os.environ.get(CONFIG_VARIABLE)
-    path, _ = find(path or (Path(named) if named else None))
+    path, _ = find(path) if path else find_by_variable(os.environ)
     with mistakes_shown(None):
         hub = load_settings(path).hub
     file = folder_of(path) / hub.key

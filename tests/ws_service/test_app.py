@@ -12,7 +12,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.ws_service.live import modules, serving
-from ws_service.app import CONFIG_VARIABLE, Service, create_app
+from ws_service.app import Service, create_app
+from ws_service.config.file import CONFIG_VARIABLE
 from ws_service.config.settings import Settings
 from ws_service.errors import AppError, ConfigError
 

@@ -12,8 +12,9 @@ from click.testing import CliRunner, Result
 from tests.processes import free_port
 from tests.ws_service.publisher.api_server import KEY, Api, running_api
 from ws_service.__main__ import main
+from ws_service.config.file import CONFIG_VARIABLE
 from ws_service.hub.keys import KEY_VARIABLE
-from ws_service.publisher.hub_address import CONFIG_VARIABLE, URL_VARIABLE
+from ws_service.publisher.hub_address import URL_VARIABLE
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ws_service.__main__ import main
+from ws_service.config.file import CONFIG_VARIABLE
 from ws_service.hub.keys import KEY_VARIABLE, Keys, load_keys
 from ws_service.hub.tokens import ConnectionToken, SubscriptionToken, Tokens
-from ws_service.publisher.hub_address import CONFIG_VARIABLE
 
 KEY = "k" * 64
 

@@ -27,6 +27,9 @@ from ws_service.logs.formatter import shown
 DEFAULT_FILE = Path("config.yaml")
 """The file that is read when none is named, in the working directory."""
 
+CONFIG_VARIABLE = "DASH_WS_PROXY_CONFIG"
+"""The environment variable that names the config file where there is no command line."""
+
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
 M = TypeVar("M", bound="Section")
@@ -53,6 +56,17 @@ def find(path: Path | None) -> tuple[Path | None, str | None]:
     other = next((name for name in ("config.yml", "config.yaml.txt") if os.path.lexists(name)), None)
     hint = f" (there is a {other}: rename it, or name it with --config)" if other else ""
     return None, f"there is no {DEFAULT_FILE} in {here}; running on the defaults{hint}"
+
+
+def find_by_variable(env: Mapping[str, str]) -> tuple[Path | None, str | None]:
+    """Return what ``find`` does, with the file that ``CONFIG_VARIABLE`` names in the place of ``--config``."""
+    named = env.get(CONFIG_VARIABLE)
+    return find(Path(named) if named else None)
+
+
+def folder_of(path: Path | None) -> Path:
+    """Return the folder from which paths of a config file start: the working directory where there is no file."""
+    return Path.cwd() if path is None else path.absolute().parent
 
 
 @dataclass
@@ -87,7 +101,7 @@ class ConfigFile:
 
     def __init__(self, path: Path, known: Mapping[str, type[BaseModel]]) -> None:
         self.source = str(path)
-        self.folder = path.absolute().parent
+        self.folder = folder_of(path)
         self._known = {name: homes(model, name) for name, model in known.items()}
         self._document = read_document(path)
         self.mistakes = list(self._document.mistakes)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from ws_service.errors import ConfigError, KeyFileError
 from ws_service.hub.keys import KEY_VARIABLE, load_keys
-from ws_service.publisher.hub_address import CONFIG_VARIABLE
 
 if TYPE_CHECKING:
     from ws_service.hub.tokens import Tokens
@@ -50,20 +49,19 @@ def find_tokens(env: Mapping[str, str]) -> Tokens:
 
     Raises KeyFileError with what to do.
     """
-    from ws_service.config.file import find  # here: pydantic takes 120 ms, and a page of the app may need no token
+    # Here: pydantic takes 120 ms, and a page of the app may need no token.
+    from ws_service.config.file import CONFIG_VARIABLE, find_by_variable, folder_of
     from ws_service.config.settings import load_settings
     from ws_service.hub.tokens import Tokens
 
     if env.get(KEY_VARIABLE):
         return Tokens(load_keys(Path(), env))
-    named = env.get(CONFIG_VARIABLE)
-    path, _ = find(Path(named) if named else None)
+    path, _ = find_by_variable(env)
     where = f"no config.yaml in {Path.cwd()}" if path is None else f"config file {path.absolute()}"
     advice = f"({where}; {CONFIG_VARIABLE} names another one)"
     try:
         settings = load_settings(path, env)
-        folder = Path.cwd() if path is None else path.absolute().parent
-        return Tokens(load_keys(folder / settings.hub.key, env))
+        return Tokens(load_keys(folder_of(path) / settings.hub.key, env))
     except ConfigError as error:
         raise KeyFileError(f"topics cannot be signed: the config file has mistakes. {error} {advice}") from None
     except KeyFileError as error:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 URL_VARIABLE = "DASH_WS_HUB_URL"
 """The address of the service's own listener on another host: ``http://10.0.0.7:8765``."""
 
-CONFIG_VARIABLE = "DASH_WS_PROXY_CONFIG"
-"""Names the config file; unset means ``config.yaml`` of the working directory."""
-
 AGAIN = 5.0
 """Seconds before an address that could not be found, or whose key was refused, is looked for again."""
 
@@ -127,16 +124,15 @@ def _parse(url: str) -> tuple[Place, str, str]:
 
 def _on_this_host(env: Mapping[str, str]) -> HubAddress:
     from ws_service.config.addresses import split_listen  # here: pydantic takes 120 ms
-    from ws_service.config.file import find as find_file
+    from ws_service.config.file import find_by_variable, folder_of
     from ws_service.config.settings import load_settings
 
-    named = env.get(CONFIG_VARIABLE)
-    path, _ = find_file(Path(named) if named else None)
+    path, _ = find_by_variable(env)
     try:
         settings = load_settings(path, env)
     except ConfigError as error:
         raise PublishError(f"the config file has mistakes, so the hub is not found. {error}") from error
-    folder = Path.cwd() if path is None else path.absolute().parent
+    folder = folder_of(path)
     key, source = _api_key(settings.hub, folder, path, env)
     place = _place(split_listen(settings.listen), folder)
     url = f"unix:{place.path}" if place.path else f"http://{settings.listen}"
@@ -169,6 +165,8 @@ def _derived(file: Path, env: Mapping[str, str]) -> str:
 
 
 def _advice(path: Path | None) -> str:
+    from ws_service.config.file import CONFIG_VARIABLE
+
     if path is None:
         return (
             f"There is no config.yaml in {Path.cwd()}: set {CONFIG_VARIABLE} to the path of the service's config file, "

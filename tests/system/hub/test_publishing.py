@@ -14,9 +14,9 @@ import pytest
 
 from tests.processes import Process, completed, free_port, python, running
 from tests.system.hub.conftest import MakeHub
+from ws_service.config.file import CONFIG_VARIABLE
 from ws_service.errors import PublishError
 from ws_service.hub.publication import Position
-from ws_service.publisher.hub_address import CONFIG_VARIABLE
 from ws_service.publisher.publisher import Publisher
 
 READY = "ws service ready on"

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.ws_service.publisher.api_server import API_KEY, KEY
+from ws_service.config.file import CONFIG_VARIABLE
 from ws_service.errors import PublishError
 from ws_service.hub.keys import KEY_VARIABLE
 from ws_service.publisher.hub_address import (
     AGAIN,
-    CONFIG_VARIABLE,
     URL_VARIABLE,
     HubAddresses,
     Place,
