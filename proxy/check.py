@@ -157,14 +157,20 @@ def _objections(settings: BaseModel, folder: Path) -> Iterator[Objection]:
 
 
 def _warnings(settings: BaseModel) -> Iterator[Objection]:
-    """Yield warnings: host names that cannot be resolved at the moment, no app."""
+    """Yield warnings: host names that cannot be resolved at the moment, no app, no hub."""
     if isinstance(settings, gateway.Settings):
         for key, url in settings.upstreams:
             host = None if url.startswith("unix:") else urlsplit(url).hostname
             if host and (what := _unknown(host)):
                 yield ("upstreams", key), f"{host} {what}; until it can, requests wait and then fail"
-    elif isinstance(settings, service.Settings) and settings.app is None and not settings.has_hub:
-        yield ("app",), "is not named, so every WebSocket handshake is refused; write module:attribute"
+    elif isinstance(settings, service.Settings):
+        if settings.app is None and not settings.has_hub:
+            yield ("app",), "is not named, so every WebSocket handshake is refused; write module:attribute"
+        if settings.hub.enabled and not settings.has_hub:
+            yield (
+                ("workers",),
+                "is above 1, so there is no hub; write hub: {broker: redis://host:6379/0}, or workers: 1",
+            )
 
 
 def _listening(keys: tuple[str | int, ...], address: str, folder: Path) -> Iterator[Objection]:

@@ -14,7 +14,7 @@ from ws_service.config.hub_settings import HubSettings
 from ws_service.config.settings import load_settings
 from ws_service.config.units import parse_duration
 from ws_service.errors import KeyFileError
-from ws_service.hub.keys import KEY_VARIABLE, Keys, load_keys
+from ws_service.hub.keys import KEY_VARIABLE, Keys, has_key_file, load_keys
 from ws_service.hub.permissions import is_within
 from ws_service.hub.tokens import Tokens
 from ws_service.hub.topics import Allowed, Namespaces, users_of
@@ -59,7 +59,9 @@ def _settings_and_keys(path: Path | None) -> tuple[HubSettings, Keys]:
     with mistakes_shown(None):
         hub = load_settings(path).hub
     file = folder_of(path) / hub.key
-    if path is None and not os.environ.get(KEY_VARIABLE) and not file.exists():  # a key of no service would be made
+    if (
+        path is None and not os.environ.get(KEY_VARIABLE) and not has_key_file(file)
+    ):  # a key of no service would be made
         fail(
             f"there is no config.yaml in {Path.cwd()}, and no key: name the service's config file with --config, or "
             f"set {KEY_VARIABLE}",
@@ -79,7 +81,8 @@ def _check(topic: str | None, user: str, hub: HubSettings) -> None:
         fail(f"no client may subscribe to {topic!r}: its namespace has subscribe: none", MISTAKE)
     if not is_within(topic, user):
         names = ", ".join(sorted(users_of(topic) or ()))
-        fail(f"{topic!r} is for {names or 'no user'} alone: say which with --user", MISTAKE)
+        advice = ": give that name with --user" if names else ""
+        fail(f"{topic!r} is for {names or 'no user'} alone{advice}", MISTAKE)
 
 
 def _expiry(ttl: str) -> float | None:

@@ -95,6 +95,14 @@ def test_what_follows_from_another_mistake_is_not_told(look: Look) -> None:
     assert look(text % "listen") == [warning]
 
 
+def test_workers_without_a_broker_have_no_hub(look: Look) -> None:
+    found = look("ws_service:\n  workers: 2\n")
+    assert found[1:] == [
+        "2:3: ws_service.workers: warning: is above 1, so there is no hub; "
+        "write hub: {broker: redis://host:6379/0}, or workers: 1"
+    ]
+
+
 @pytest.mark.parametrize("section", ["gateway", "ws_service"])
 def test_one_section_alone_can_be_looked_at(look: Look, section: str) -> None:
     text = "gateway:\n  handoff: run/a.sock\n  lisen: a\nws_service:\n  app: ${NONE}\n"

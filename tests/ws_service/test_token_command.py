@@ -66,7 +66,7 @@ def test_a_token_names_a_user_alone_or_with_a_topic(monkeypatch: pytest.MonkeyPa
         (["--user", "a\nb"], "is not the name of a user"),
         (["a", "--ttl", "60"], "is not a duration"),
         (["a", "--ttl", "0s"], "good for no time"),
-        (["user:#ada"], "is for ada alone"),
+        (["user:#ada"], "is for ada alone: give that name with --user"),
         (["user:#ada", "--user", "eve"], "is for ada alone"),
         (["x#", "--user", "eve"], "is for no user alone"),
     ],

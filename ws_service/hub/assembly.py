@@ -24,8 +24,10 @@ from ws_service.hub.permissions import Permissions
 from ws_service.hub.sse import EventStreams
 from ws_service.hub.tokens import Tokens
 from ws_service.hub.topics import Namespaces
+from ws_service.logs.limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
+limited = LimitedLog(log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,20 @@ def assemble(settings: Settings, folder: Path) -> Assembled | None:
         log.warning("there is no hub: %s", error)
         return None
     namespaces = Namespaces.from_settings(settings.hub)
-    permissions = Permissions(namespaces, Tokens(keys))
+    permissions = Permissions(namespaces, Tokens(keys), _say_foreign)
     limits = Limits.from_settings(settings.hub)
     hub = Hub(_broker(settings.hub), namespaces, permissions, limits, settings.hub.user_header)
     return Assembled(hub, _api(hub, settings.hub, keys), EventStreams(hub), settings.hub.max_publication)
+
+
+def _say_foreign(purpose: str) -> None:
+    limited.say(
+        "foreign token",
+        logging.WARNING,
+        "refused a token for %s: it is signed with another key than this service's; Dash and the service need the same "
+        "config file, or the same DASH_WS_HUB_KEY. A page from before the key was changed is to be loaded again",
+        purpose,
+    )
 
 
 def _api(hub: Hub, settings: HubSettings, keys: Keys) -> Api:

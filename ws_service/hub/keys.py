@@ -71,9 +71,21 @@ def load_keys(path: Path, env: Mapping[str, str] = os.environ) -> Keys:
         raise KeyFileError(f"the hub has no key: {path}: {reason}; or set {KEY_VARIABLE}") from None
 
 
+def has_key_file(path: Path) -> bool:
+    """Tell whether something is where the key file belongs, also where this user may not look: then ``load_keys`` says
+    what is wrong. ``Path.exists`` raises there."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
 def key_problem(path: Path, env: Mapping[str, str] = os.environ) -> str | None:
     """Say why there can be no key; None where there can. Nothing is made. The arguments are those of ``load_keys``."""
-    if not env.get(KEY_VARIABLE) and not path.exists() and not path.is_symlink():
+    if not env.get(KEY_VARIABLE) and not has_key_file(path):
         return folder_problem(path.parent)
     try:
         load_keys(path, env)

@@ -6,18 +6,27 @@ token for exactly this topic whose ``sub`` is ``ada``, which the server has rend
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ws_service.hub.access import Grant, Identity
 from ws_service.hub.codes import PERMISSION_DENIED, TOKEN_EXPIRED, UNAUTHORIZED, ErrorCode
-from ws_service.hub.tokens import SubscriptionToken, TokenError, TokenExpired, Tokens
+from ws_service.hub.tokens import ForeignToken, SubscriptionToken, TokenError, TokenExpired, Tokens
 from ws_service.hub.topics import Allowed, Namespaces, users_of
+from ws_service.logs.formatter import shown
 
 
 class Permissions:
-    """Decides by the namespaces' options and by tokens; it implements ``Access``."""
+    """Decides by the namespaces' options and by tokens; it implements ``Access``.
 
-    def __init__(self, namespaces: Namespaces, tokens: Tokens) -> None:
+    on_foreign: is called for a token that is signed with another key, and of no use therefore; with what it is for.
+    """
+
+    def __init__(
+        self, namespaces: Namespaces, tokens: Tokens, on_foreign: Callable[[str], None] = lambda purpose: None
+    ) -> None:
         self._namespaces = namespaces
         self._tokens = tokens
+        self._on_foreign = on_foreign
 
     def identify(self, token: str, now: float) -> Identity | ErrorCode:
         """Read a connection token: TOKEN_EXPIRED for one that was good, UNAUTHORIZED for any other that is not."""
@@ -25,7 +34,9 @@ class Permissions:
             said = self._tokens.read_connection(token, now)
         except TokenExpired:
             return TOKEN_EXPIRED
-        except TokenError:
+        except TokenError as error:
+            if isinstance(error, ForeignToken):
+                self._on_foreign("a connection")
             return UNAUTHORIZED
         return Identity(said.user, said.info, said.expires_at, said.topics)
 
@@ -37,18 +48,20 @@ class Permissions:
         """
         if self._namespaces.of(topic).subscribe is Allowed.NONE:
             return PERMISSION_DENIED
+        is_open = self._is_open(topic, user)
         refusal = PERMISSION_DENIED
         if token:
             try:
                 said = self._tokens.read_subscription(token, now)
             except TokenExpired:
                 refusal = TOKEN_EXPIRED
-            except TokenError:
-                pass
+            except TokenError as error:
+                if isinstance(error, ForeignToken) and not is_open:
+                    self._on_foreign(f"the topic {shown(topic)}")
             else:
                 if _is_for(said, topic, user):
                     return Grant(said.info, said.expires_at, said.user)
-        return Grant() if self._is_open(topic, user) else refusal
+        return Grant() if is_open else refusal
 
     def may_publish(self, topic: str, user: str, *, is_subscribed: bool) -> ErrorCode | None:
         """Decide whether a client may publish; None: it may. A topic of some users takes no others' publications."""

@@ -34,6 +34,10 @@ class TokenError(Exception):
     """A token is not good."""
 
 
+class ForeignToken(TokenError):
+    """It is signed with another key."""
+
+
 class TokenExpired(TokenError):
     """It was good."""
 
@@ -153,7 +157,7 @@ class Tokens:
             # A client can send anything: the library lets some errors of JSON and of UTF-8 through, and the depth.
             except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
                 raise TokenError(f"is no token ({type(error).__name__})") from None
-        raise TokenError("is signed with another key")
+        raise ForeignToken("is signed with another key")
 
 
 def _common(user: str, expires_at: float | None, info: Any) -> dict[str, Any]:

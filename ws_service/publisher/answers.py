@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from ws_service.errors import PublishError
+from ws_service.hub.codes import INTERNAL
 from ws_service.hub.publication import Position
 from ws_service.logs.formatter import one_line
 from ws_service.publisher.hub_address import URL_VARIABLE, HubAddress
@@ -28,12 +29,14 @@ def position(address: HubAddress, status: int, body: bytes) -> Position | None:
         error = reply["error"] if isinstance(reply["error"], dict) else {}
         code = error.get("code")
         message = one_line(str(error.get("message")), 200)
-        raise PublishError(f"the hub refuses: {message} ({code})", code if isinstance(code, int) else None)
+        reason = "; it may not reach its broker, see the service's log" if code == INTERNAL.code else ""
+        raise PublishError(f"the hub refuses: {message} ({code}){reason}", code if isinstance(code, int) else None)
     result = reply.get("result")
     if not isinstance(result, dict) or not _is_position(result):
         raise PublishError(
             f"what answers at {address.url} (status {status}) is no hub: name the service's own listener "
-            f"(ws_service.listen, {URL_VARIABLE}), not the gateway"
+            f"(ws_service.listen, {URL_VARIABLE}), not the gateway. A service with hub.enabled: false, or with workers "
+            "above 1 and no broker, has no hub; its log says so"
         )
     if not result.get("epoch"):
         return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from ws_service.errors import ConfigError, KeyFileError, PublishError
-from ws_service.hub.keys import KEY_VARIABLE, load_keys
+from ws_service.hub.keys import KEY_VARIABLE, has_key_file, load_keys
 
 if TYPE_CHECKING:
     from ws_service.config.hub_settings import HubSettings
@@ -92,7 +92,10 @@ class HubAddresses:
 def find(env: Mapping[str, str] = os.environ) -> HubAddress:
     """Return the address of the hub. Raises PublishError with what to do."""
     url = env.get(URL_VARIABLE)
-    return _on_another_host(url, env) if url else _on_this_host(env)
+    try:
+        return _on_another_host(url, env) if url else _on_this_host(env)
+    except OSError as error:  # of a working directory that has been removed, for example
+        raise PublishError(f"the hub is not found: {error}") from error
 
 
 def _on_another_host(url: str, env: Mapping[str, str]) -> HubAddress:
@@ -152,8 +155,12 @@ def _api_key(hub: HubSettings, folder: Path, path: Path | None, env: Mapping[str
     if hub.api_key is not None:
         return hub.api_key, "ws_service.hub.api_key"
     file = folder / hub.key
-    if path is None and not env.get(KEY_VARIABLE) and not file.exists():  # it would be a key of no service
-        raise PublishError(f"the hub is not found. {_advice(path)}")
+    if path is None and not env.get(KEY_VARIABLE) and not has_key_file(file):  # it would be a key of no service
+        if env.get(URL_VARIABLE):
+            raise PublishError(
+                f"{URL_VARIABLE} is set, and the key is missing: set {KEY_VARIABLE} too. {_advice(path)}"
+            )
+        raise PublishError(f"the hub is not found: dash-ws-service has not run in {folder} yet. {_advice(path)}")
     return _derived(file, env), KEY_VARIABLE if env.get(KEY_VARIABLE) else str(file)
 
 

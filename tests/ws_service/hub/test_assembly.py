@@ -57,6 +57,14 @@ def test_where_the_hub_is_not_written_the_service_runs_without_it_and_the_log_sa
     assert "there is no hub" in caplog.text and "DASH_WS_HUB_KEY" in caplog.text
 
 
+def test_a_page_of_a_dash_with_another_key_is_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = assemble(Settings(), tmp_path)
+    assert made is not None
+    token = Tokens(Keys("f" * 64)).sign_subscription("prices", expires_at=None)
+    assert not isinstance(made.hub.access.may_subscribe("prices", "", token, 0.0), Grant)
+    assert "refused a token for the topic 'prices': it is signed with another key" in caplog.text
+
+
 def test_a_broker_whose_client_is_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def import_nothing(name: str) -> None:
         raise ModuleNotFoundError("No module named 'redis'", name="redis")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ws_service.errors import KeyFileError
-from ws_service.hub.keys import KEY_VARIABLE, PREVIOUS_VARIABLE, Keys, key_problem, load_keys
+from ws_service.hub.keys import KEY_VARIABLE, PREVIOUS_VARIABLE, Keys, has_key_file, key_problem, load_keys
 
 KEY = "k" * 64
 
@@ -168,6 +168,18 @@ def test_the_keys_of_the_api_are_derived_from_both_and_are_neither() -> None:
 
 def test_a_key_is_not_shown() -> None:
     assert KEY not in repr(Keys(KEY, KEY))
+
+
+def test_a_file_that_this_user_may_not_even_look_for_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    assert not has_key_file(tmp_path / "hub.key")
+    (tmp_path / "link").symlink_to("nowhere")
+    assert has_key_file(tmp_path / "link")
+    assert not has_key_file(tmp_path / "link" / "hub.key")
+    monkeypatch.setattr(Path, "lstat", denied)
+    assert has_key_file(tmp_path / "hub.key")
 
 
 def test_what_keeps_a_key_from_being_made_or_read_is_told_and_nothing_is_made(tmp_path: Path) -> None:

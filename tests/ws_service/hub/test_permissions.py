@@ -46,6 +46,18 @@ def test_a_client_may_read_nothing_unless_it_is_said() -> None:
     assert RIGHTS.may_publish("prices", "ada", is_subscribed=True) == PERMISSION_DENIED
 
 
+def test_a_token_of_another_key_is_told_where_it_would_have_been_of_use() -> None:
+    told: list[str] = []
+    rights = Permissions(Namespaces(OPTIONS), TOKENS, told.append)
+    foreign = Tokens(Keys("f" * 64))
+    for topic in ("prices", "anyone:x"):
+        rights.may_subscribe(topic, "", foreign.sign_subscription(topic, expires_at=None), NOW)
+    rights.may_subscribe("prices", "", "nonsense", NOW)
+    rights.may_subscribe("prices", "", _token("prices", ends=NOW - 60), NOW)
+    rights.identify(foreign.sign_connection("ada", expires_at=None), NOW)
+    assert told == ["the topic 'prices'", "a connection"]
+
+
 def test_a_token_is_for_its_topic_alone() -> None:
     assert not _reads("prices", "", _token("prices:AAPL"))
     assert not _reads("prices ", "", _token("prices"))

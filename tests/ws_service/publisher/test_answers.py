@@ -33,6 +33,16 @@ def test_an_error_of_the_hub_has_its_code() -> None:
     assert caught.value.code == 102
 
 
+def test_a_broker_that_is_not_reached_is_told() -> None:
+    with pytest.raises(PublishError, match=r"internal server error \(100\); it may not reach its broker, see the"):
+        answer(200, {"error": {"code": 100, "message": "internal server error"}})
+
+
+def test_a_service_without_a_hub_is_told() -> None:
+    with pytest.raises(PublishError, match="workers above 1 and no broker, has no hub"):
+        answer(404, {"error": "not found"})
+
+
 def test_a_refused_key_is_told_with_its_source_and_what_to_do() -> None:
     with pytest.raises(PublishError, match=r"does not accept the key from run/hub.key.* Do this\."):
         answer(401, b"unauthorized")

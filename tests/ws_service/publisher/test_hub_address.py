@@ -102,6 +102,29 @@ def test_a_script_in_another_folder_is_told_which_variable_to_set(folder: Path) 
     assert not (folder / "run").exists()
 
 
+def test_a_url_without_a_key_is_told(folder: Path) -> None:
+    with pytest.raises(PublishError, match=f"{URL_VARIABLE} is set, and the key is missing: set {KEY_VARIABLE}"):
+        find({URL_VARIABLE: "http://127.0.0.1:7"})
+
+
+@pytest.mark.parametrize("what", ["key", "folder"])
+def test_what_may_not_be_looked_at_raises_nothing_else(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Callbacks of a Dash that runs as another user than the service, or whose working directory was removed."""
+
+    def denied(*arguments: object, **keywords: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    if what == "key":
+        monkeypatch.setattr("ws_service.hub.keys.make_folder", denied)
+        monkeypatch.setattr(Path, "lstat", denied)
+    else:
+        monkeypatch.setattr(Path, "cwd", denied)
+    with pytest.raises(PublishError, match="the hub has no key.*denied" if what == "key" else "the hub is not found"):
+        find({})
+
+
 def test_mistakes_in_the_config_file_are_told(folder: Path) -> None:
     written(folder, "lisen: 1")
     with pytest.raises(PublishError, match=r"config.yaml:1:\d+: ws_service.lisen"):

@@ -13,6 +13,9 @@
   /* Bytes of history after which no more is asked for. */
   var HISTORY = 4 * 1024 * 1024;
 
+  /* Attempts without a connection until the console says where the page has looked. */
+  var ATTEMPTS = 3;
+
   var EXPIRED = {1: true, 109: true, 110: true};
 
   function guarded(what, call) {
@@ -41,15 +44,29 @@
     this._tokens = {};
     this._watchers = [];
     this.state = "connecting";
+    this._failures = 0;
     var client = this.client = new Centrifuge(url, {name: "dash"});
     client.on("connecting", this._turn.bind(this, "connecting"));
     client.on("connected", this._turn.bind(this, "open"));
     client.on("disconnected", this._turn.bind(this, "refused"));
+    client.on("error", this._failed.bind(this, url));
     client.connect();
   }
 
+  /* A page that has never had a connection was perhaps opened at the wrong port; one that had one comes back. */
+  Connection.prototype._failed = function (url) {
+    this._failures += 1;
+    if (this._failures === ATTEMPTS) {
+      console.info("dashHub: no hub answers at " + url + ". Is this page opened at the gateway's address and not at " +
+                   "Dash's own, and does dash-ws-service run? Its log says whether it has a hub");
+    }
+  };
+
   Connection.prototype._turn = function (state) {
     this.state = state;
+    if (state === "open") {
+      this._failures = ATTEMPTS;
+    }
     if (state === "refused") {
       Object.keys(this._topics).forEach(function (name) { this._topics[name].turn("refused"); }, this);
     }
@@ -152,6 +169,8 @@
     if (subscription === this._subscription && this._listeners.length) {
       this._context = null;
       this.turn(EXPIRED[context.code] ? "expired" : "refused");
+      console.info("dashHub: the topic " + this.name + " is " + this.state + " (" + context.code + " " +
+                   context.reason + ")");
     }
   };
 

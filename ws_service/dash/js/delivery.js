@@ -12,6 +12,10 @@
   /* Milliseconds until a component that cannot take an update is looked at again. */
   var RETRY = 100;
 
+  /* Milliseconds that messages wait for a component that never was there until the console says so: its id may be
+     mistyped. */
+  var NOTICE = 5000;
+
   /* Bytes that wait for one component. */
   var BYTES = 8 * 1024 * 1024;
 
@@ -30,6 +34,7 @@
     this._position = null;  // what the component shows already
     this._isMounted = false;
     this._wasMounted = false;
+    this._missing = null;
     this._rule = parts.merge.rules[settings.mode];
     this._watch = parts.target.watch(settings.into, this._mounted.bind(this));
   }
@@ -91,6 +96,7 @@
   Delivery.prototype.end = function () {
     var self = this;
     clearTimeout(this._timer);
+    clearTimeout(this._missing);
     this._watch.end();
     deliveries = deliveries.filter(function (each) { return each !== self; });
   };
@@ -123,10 +129,20 @@
       return;
     }
     var dropped = this._put({offset: publication.offset || 0, data: data});
+    if (!this._wasMounted && this._missing === null) {
+      this._missing = setTimeout(this._tellMissing.bind(this), NOTICE);
+    }
     if (dropped && !isLatest(this._settings)) {
       this._tell("gap");
     }
     this._schedule(FLUSH + Math.random() * 1000 * this._settings.jitter);
+  };
+
+  Delivery.prototype._tellMissing = function () {
+    if (!this._wasMounted) {
+      console.info("dashHub: messages of " + this._settings.topic + " wait for the component " +
+                   parts.target.domId(this._settings.into) + ", which is not on this page");
+    }
   };
 
   /* What waited while the component was not there is already queued when its history comes: each is queued once, in the
