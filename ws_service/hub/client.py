@@ -95,7 +95,13 @@ class Client:
         self._begin(self._carry_out(self._session.receive(message, self._hub.now(), time.time())))
 
     def closed(self) -> None:
-        """Give everything back: the connection is over. Calling it again does nothing."""
+        """Give everything back: the connection is over. Calling it again does nothing.
+
+        Where many end at once it may be a moment later; the connection takes nothing until then.
+        """
+        self._hub.endings.do(self._give_back)
+
+    def _give_back(self) -> None:
         self._carry_out(self._session.end(None))
         if self._task is None:
             self._hub.remove(self)
@@ -134,7 +140,7 @@ class Client:
                     self._release(effect)
                 case End():
                     self._connection.close(effect.end.code, effect.end.reason)
-                    self.closed()
+                    self._give_back()
                 case PauseReading():
                     self._connection.pause_reading()
                 case ResumeReading():

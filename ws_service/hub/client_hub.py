@@ -10,7 +10,7 @@ from ws_service.hub.limits import Limits
 from ws_service.hub.publication import ClientInfo
 from ws_service.hub.subscription import Subscription
 from ws_service.hub.topics import Namespaces
-from ws_service.hub.turns import Turns
+from ws_service.hub.turns import Share, Turns
 
 if TYPE_CHECKING:
     from ws_service.hub.client import Client
@@ -24,6 +24,7 @@ class ClientHub(Protocol):
     access: Access
     limits: Limits
     turns: Turns
+    endings: Share
 
     def add(self, client: Client) -> None:
         """Keep a client: its timers are swept, and orders of the API find it by its id and, once it has one, its user.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from ws_service.hub import messages
 from ws_service.hub.access import Access
@@ -23,7 +23,7 @@ from ws_service.hub.registry import Registry
 from ws_service.hub.subscription import Subscription
 from ws_service.hub.tokens import is_user
 from ws_service.hub.topics import Namespaces
-from ws_service.hub.turns import SHARE, Turns
+from ws_service.hub.turns import Share, Turns
 from ws_service.logs.limited_log import LimitedLog
 from ws_service.net.periodic_sweep import Pass, PeriodicSweep
 
@@ -64,6 +64,8 @@ class Hub:
         self._fan_out = FanOut()
         self.turns = Turns()
         """Of the operations of all clients."""
+        self.endings = Share()
+        """Of their ends."""
         self._ticks = PeriodicSweep(self._tick)
         self._now = 0.0
         self.is_closing = False
@@ -161,6 +163,7 @@ class Hub:
 
     async def _end_clients(self) -> None:
         """End those whose connection has not ended by now, and wait for what they are about to do."""
+        self.endings.close()
         for client in list(self._clients):
             client.closed()
         tasks = [client.task for client in self._clients if client.task is not None]
@@ -189,23 +192,9 @@ class Hub:
         self._fan_out.send(topic, self._registry.of(topic), tell)
 
     def _obey(self, order: Control) -> None:
-        self._carry_out(order, deque(self._meant_by(order)))
-
-    def _carry_out(self, order: Control, meant: deque[Client]) -> None:
-        """Carry out an order for some clients in this turn of the loop, and for the others in later ones."""
-        end, until = EndCode(order.code, order.reason), time.monotonic() + SHARE
-        while meant:
-            client = meant.popleft()
-            try:
-                if order.topic is None:
-                    client.end(end)
-                else:
-                    client.end_subscription(order.topic, end)
-            except Exception:  # a fault of one client must not save the others
-                log.exception("an order could not be carried out for one client")
-            if meant and time.monotonic() > until:
-                asyncio.get_running_loop().call_soon(self._carry_out, order, meant)
-                return
+        end = EndCode(order.code, order.reason)
+        for client in self._meant_by(order):
+            self.endings.do(partial(_carry_out, client, order.topic, end))
 
     def _meant_by(self, order: Control) -> Iterable[Client]:
         """Return the clients that an order is for. Orders are rare, so no index by user and id is kept."""
@@ -227,6 +216,13 @@ class Hub:
                 log.exception("the timers of a client could not be looked at")
             yield
         return _TICK if self._clients else None
+
+
+def _carry_out(client: Client, topic: str | None, end: EndCode) -> None:
+    if topic is None:
+        client.end(end)
+    else:
+        client.end_subscription(topic, end)
 
 
 def _lose(subscription: Subscription) -> None:

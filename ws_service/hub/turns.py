@@ -7,9 +7,13 @@ clients may ask at once, each in a task of its own, and all these tasks would ru
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from itertools import islice
+
+log = logging.getLogger(__name__)
 
 SHARE = 0.004
 """Seconds of one turn."""
@@ -84,6 +88,65 @@ class _Place:
 
     def __init__(self) -> None:
         self.woken: asyncio.Future[None] | None = None
+
+
+class Share:
+    """Does what comes at once, such as the ends of all sockets of a client: in each turn of the loop as much as fits
+    into ``SHARE``, in its order. What comes alone is done at once.
+
+    Time of the processor counts, and not of the clock: what is done at once must not depend on other programs.
+    """
+
+    def __init__(self) -> None:
+        self._left = SHARE
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._is_scheduled = self._is_over = False
+
+    def __len__(self) -> int:
+        """How much waits."""
+        return len(self._waiting)
+
+    def do(self, what: Callable[[], None]) -> None:
+        """Do something that waits for nothing: now, or in a later turn."""
+        if self._is_over:
+            what()
+            return
+        self._waiting.append(what)
+        if len(self._waiting) == 1:
+            self._work()
+        self._schedule()
+
+    def close(self) -> None:
+        """Do now what waits, and whatever comes."""
+        self._is_over = True
+        while self._waiting:
+            self._do(self._waiting.popleft())
+
+    # -- inside
+
+    def _work(self) -> None:
+        while self._waiting and self._left > 0:
+            began = time.thread_time()
+            self._do(self._waiting.popleft())
+            self._left -= time.thread_time() - began
+
+    def _do(self, what: Callable[[], None]) -> None:
+        try:
+            what()
+        except Exception:  # a fault of one must not keep the others
+            log.exception("the end of a client could not be carried out")
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and not self._is_over:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_scheduled = False
+        self._left = SHARE
+        self._work()
+        if self._waiting:
+            self._schedule()
 
 
 class Pace:

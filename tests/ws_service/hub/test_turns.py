@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 
 import pytest
 
 import ws_service.hub.turns
-from ws_service.hub.turns import Pace, Turns
+from ws_service.hub.turns import Pace, Share, Turns
 
 
 def busy(seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
+        pass
+
+
+def work(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
         pass
 
 
@@ -95,3 +102,44 @@ async def test_a_task_with_much_to_do_leaves_others_their_turn(monkeypatch: pyte
         longest.one()
         busy(0.0006)
     assert longest.most <= 2
+
+
+async def test_what_comes_alone_is_done_at_once_and_a_crowd_in_many_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ws_service.hub.turns, "SHARE", 0.001)
+    share, longest, done = Share(), Longest(), list[int]()
+
+    def one(number: int) -> None:
+        longest.one()
+        work(0.0006)
+        done.append(number)
+
+    for number in range(20):
+        share.do(partial(one, number))
+        assert number or done == [0]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert done == list(range(20)) and not len(share) and longest.most <= 2
+
+
+async def test_a_fault_of_one_keeps_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    share, done = Share(), list[str]()
+
+    def fails() -> None:
+        share.do(partial(done.append, "within"))
+        raise ZeroDivisionError("a fault")
+
+    share.do(fails)
+    share.do(partial(done.append, "after"))
+    assert done == ["within", "after"] and "a fault" in caplog.text
+
+
+async def test_at_the_end_all_is_done_now() -> None:
+    share, done = Share(), list[int]()
+    share._left = 0.0
+    for number in range(3):
+        share.do(partial(done.append, number))
+    assert not done
+    share.close()
+    share.do(partial(done.append, 3))
+    assert done == [0, 1, 2, 3]
+    await asyncio.sleep(0)
