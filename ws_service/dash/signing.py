@@ -44,6 +44,15 @@ def _tokens() -> Tokens:
         return _read[1]
 
 
+def _forked() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have held it, and is not in this process
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forked)
+
+
 def find_tokens(env: Mapping[str, str]) -> Tokens:
     """Return what signs, with the key that the service uses: of the environment, or of the file that its config names.
 

@@ -163,7 +163,7 @@ def _made(path: Path) -> str:
             os.fsync(descriptor)
         os.link(beside, path)
     except FileExistsError:
-        key = _read(path) or key
+        key = _read(path) or _made(path)  # it may be gone again: one that is in no file would be this process's alone
     finally:
         with contextlib.suppress(OSError):
             os.unlink(beside)

@@ -138,7 +138,11 @@ def _connected(place: Place, deadline: float) -> socket.socket:
     if place.path:
         return _connected_to(socket.AF_UNIX, place.path, place, deadline)
     failure = OSError("the host has no address")
-    for family, _, _, _, at in socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM):
+    try:
+        addresses = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError(f"no name that a host can have ({error})") from None
+    for family, _, _, _, at in addresses:
         try:
             return _connected_to(family, at, place, deadline)
         except OSError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
 import time
 from pathlib import Path
@@ -29,6 +31,20 @@ def test_the_key_of_the_environment_signs(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("DASH_WS_HUB_KEY", KEY)
     token = sign_topic("prices")
     assert Tokens(Keys(KEY)).read_subscription(token, time.time()).topic == "prices"
+
+
+def test_a_child_that_is_forked_while_another_thread_reads_the_key_signs_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASH_WS_HUB_KEY", KEY)
+    with signing._lock:
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(10)  # ends a child that waits for ever
+            try:
+                sign_topic("prices")
+                os._exit(0)
+            finally:
+                os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_the_first_token_makes_the_key_that_the_service_will_find(tmp_path: Path) -> None:

@@ -71,6 +71,22 @@ def test_a_process_that_finds_another_one_was_first_takes_its_key(
     assert [entry.name for entry in tmp_path.iterdir()] == ["hub.key"]
 
 
+def test_a_key_that_is_gone_again_when_another_process_was_first_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, refused = os.link, []
+
+    def refuse_once(*paths: Path) -> None:
+        if not refused:
+            refused.append(paths)
+            raise FileExistsError
+        link(*paths)
+
+    monkeypatch.setattr(os, "link", refuse_once)
+    keys = load_keys(tmp_path / "hub.key", {})
+    assert keys == load_keys(tmp_path / "hub.key", {}) and refused
+
+
 def test_a_key_of_ones_own_and_the_one_before_it_are_read(tmp_path: Path) -> None:
     for name, key in (("hub.key", KEY), ("hub.key.previous", "o" * 32)):
         (tmp_path / name).write_text(f" {key}\r\n")

@@ -149,6 +149,11 @@ def test_an_answer_that_is_too_large_ends_the_connection(api: Api) -> None:
     assert not connection.is_usable()
 
 
+def test_a_name_that_no_host_can_have_is_an_error_of_the_connection() -> None:
+    with pytest.raises(OSError, match="no name that a host can have"):
+        Connection(Place("a" * 64, 1), soon())
+
+
 def test_a_deadline_that_has_passed_opens_no_connection(api: Api) -> None:
     with pytest.raises(TimeoutError):
         Connection(address_of(api).place, time.monotonic())
