@@ -7,7 +7,6 @@ where ignoring one would do something else than was asked for: ``version`` would
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from fnmatch import fnmatchcase
@@ -30,9 +29,7 @@ from ws_service.hub.codes import (
 from ws_service.hub.protocol import write_json
 from ws_service.hub.publication import ClientInfo, Publication
 from ws_service.hub.topics import Namespaces
-
-_TURN = 32
-"""Publications of a batch or a broadcast after which other connections have a turn."""
+from ws_service.hub.turns import Pace
 
 Method = Callable[[Parameters], Awaitable[bytes]]
 
@@ -106,11 +103,10 @@ class Methods:
             commands = Parameters(values).list_of("commands")
         except Refusal as refusal:
             return _error(refusal.error)
-        replies = []
-        for number, command in enumerate(commands, 1):
+        replies, pace = [], Pace()  # a broker in memory waits for nothing
+        for command in commands:
+            await pace.keep()
             replies.append(await self._reply(command))
-            if not number % _TURN:
-                await asyncio.sleep(0)
         return b'{"replies":[%b]}' % b",".join(replies)
 
     async def _reply(self, command: Any) -> bytes:
@@ -126,16 +122,15 @@ class Methods:
 
     async def _broadcast(self, given: Parameters) -> bytes:
         topics, publication = given.list_of("channels"), _publication(given)
-        responses = []
-        for number, name in enumerate(topics, 1):
+        responses, pace = [], Pace()
+        for name in topics:
+            await pace.keep()
             try:
                 responses.append(b'{"result":%b}' % await self._publish_to(topic(name), given, publication))
             except Refusal as refusal:
                 responses.append(_error(refusal.error))
             except BrokerError:
                 responses.append(_error(INTERNAL))
-            if not number % _TURN:
-                await asyncio.sleep(0)
         return b'{"responses":[%b]}' % b",".join(responses)
 
     async def _publish_to(self, name: str, given: Parameters, publication: Publication) -> bytes:

@@ -15,6 +15,7 @@ from ws_service.errors import PublishError
 from ws_service.hub.broker import Broker, BrokerError
 from ws_service.hub.publication import Publication
 from ws_service.hub.topics import Namespaces
+from ws_service.hub.turns import Pace
 from ws_service.logs.limited_log import LimitedLog
 
 MOST_WAITING = 1024
@@ -22,9 +23,6 @@ MOST_WAITING = 1024
 
 CLOSE = 1.0
 """Seconds at a stop for what waits to be published."""
-
-_TURN = 64
-"""Messages after which others have their turn in the loop."""
 
 limited = LimitedLog(logging.getLogger("ws_service.publish"))
 
@@ -79,13 +77,11 @@ class InProcess:
             await asyncio.wait([task])
 
     async def _publish_all(self) -> None:
-        published = 0
+        pace = Pace()  # a broker in memory waits for nothing
         try:
             while self._waiting:
+                await pace.keep()
                 await self._publish(self._waiting.popleft())
-                published += 1
-                if not published % _TURN:
-                    await asyncio.sleep(0)
         finally:
             self._task = None
 

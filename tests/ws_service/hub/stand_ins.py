@@ -120,6 +120,26 @@ def subscription(topic: str, client: Any = None) -> Any:
     return made
 
 
+class Bystander:
+    """A task beside what is tested, which counts the turns of the loop that it gets."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+
+    async def __aenter__(self) -> Bystander:
+        self._task = asyncio.get_running_loop().create_task(self._count(), name="bystander")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _count(self) -> None:
+        while True:
+            self.turns += 1
+            await asyncio.sleep(0)
+
+
 async def turns(count: int = 10) -> None:
     """Let the loop turn."""
     for _ in range(count):

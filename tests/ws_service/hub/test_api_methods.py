@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+import ws_service.hub.turns
 from tests.ws_service.hub.api_hub import ApiHub
+from tests.ws_service.hub.stand_ins import Bystander
 from ws_service.hub.api_methods import Methods
 from ws_service.hub.broker import BrokerError, Control, Keep, Published
 from ws_service.hub.brokers.memory import MemoryBroker
@@ -109,11 +111,15 @@ async def test_a_batch_answers_each_command_in_order(ask: Asked) -> None:
     assert await ask("batch", commands=7) == BAD
 
 
-async def test_a_long_batch_lets_others_have_a_turn(ask: Asked) -> None:
-    commands = [{"publish": {"channel": f"t{number}", "data": 1}} for number in range(100)]
-    assert len((await ask("batch", commands=commands))["replies"]) == 100
+async def test_what_takes_long_lets_others_have_their_turns(ask: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ws_service.hub.turns, "SHARE", 0.0)
     channels = [f"t{number}" for number in range(100)]
-    assert len((await ask("broadcast", channels=channels, data=1))["result"]["responses"]) == 100
+    commands = [{"publish": {"channel": channel, "data": 1}} for channel in channels]
+    async with Bystander() as batch:
+        assert len((await ask("batch", commands=commands))["replies"]) == 100
+    async with Bystander() as broadcast:
+        assert len((await ask("broadcast", channels=channels, data=1))["result"]["responses"]) == 100
+    assert batch.turns >= 99 <= broadcast.turns
 
 
 async def test_presence_names_the_clients_where_the_namespace_has_it(ask: Asked) -> None:

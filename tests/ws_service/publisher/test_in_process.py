@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.ws_service.hub.stand_ins import turns
+import ws_service.hub.turns
+from tests.ws_service.hub.stand_ins import Bystander, turns
 from tests.ws_service.publisher.api_server import Api
 from ws_service.errors import PublishError
 from ws_service.hub.broker import BrokerError, Published
@@ -72,6 +73,17 @@ async def test_what_is_published_in_the_loop_reaches_the_broker_in_order(hub: Hu
     assert [publish(publisher, n) for n in range(200)] == [None] * 200
     await turns(10)
     assert hub.published == [b"%d" % n for n in range(200)]
+
+
+async def test_what_is_published_in_the_loop_lets_others_have_their_turns(
+    hub: Hub, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ws_service.hub.turns, "SHARE", 0.0)
+    for number in range(200):
+        publish(publisher, number)
+    async with Bystander() as bystander:
+        await in_process.close()
+    assert len(hub.published) == 200 and bystander.turns >= 199
 
 
 async def test_an_idempotency_key_is_kept(hub: Hub, publisher: Publisher) -> None:

@@ -13,12 +13,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from ws_service.hub.brokers.redis_errors import as_broker_error, raise_swallowed
+from ws_service.hub.turns import Pace
 
 _BATCH = 500
 """Channels of one SUBSCRIBE."""
-
-_TURN = 64
-"""Messages that are handled before other tasks get their turn."""
 
 _ALIVE, _WHOLE = b"alive", b"whole"
 
@@ -84,8 +82,9 @@ class PubSubConnection:
     async def _read(
         self, first: bytes, on_whole: Callable[[], None], on_message: Callable[[bytes, bytes], None]
     ) -> None:
-        is_asked, turn = True, 0
+        is_asked, pace = True, Pace()  # what has been read already is waited for by nothing
         while True:
+            await pace.keep()
             raise_swallowed()
             message = await self._pubsub.get_message(timeout=self._timeout)
             if message is None:
@@ -99,9 +98,6 @@ class PubSubConnection:
             else:
                 self._note(message, first)
             is_asked = message is None
-            turn += 1
-            if turn % _TURN == 0:
-                await asyncio.sleep(0)
 
     def _note(self, message: dict[str, Any], first: bytes) -> None:
         if message["type"] == "pong" and message["data"] in self._answers:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+import ws_service.hub.turns
 from tests.redis_server import RedisServer
+from tests.ws_service.hub.stand_ins import Bystander
 from ws_service.hub.broker import BrokerError
 from ws_service.hub.brokers.redis_pubsub import PubSubConnection
 
@@ -55,6 +58,38 @@ async def test_a_connection_that_is_cut_raises_and_fails_what_waits(client: Redi
         await running
     with pytest.raises(BrokerError):
         await received.connection.ask(b"other", is_wanted=True)
+
+
+class Flood:
+    """A connection with so many messages that nothing waits between them, and then an end."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    async def subscribe(self, *_: Any, **__: Any) -> None:
+        pass
+
+    async def ping(self, *_: Any) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+    async def get_message(self, *_: Any, **__: Any) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise RedisConnectionError("over")
+        return {"type": "message", "channel": b"first", "data": b"x"}
+
+
+async def test_many_messages_let_others_have_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ws_service.hub.turns, "SHARE", 0.0)
+    messages: list[bytes] = []
+    flood: Any = Flood(100)
+    async with Bystander() as bystander:
+        with pytest.raises(RedisConnectionError):
+            await PubSubConnection(flood, 1.0).run([b"first"], lambda: None, lambda _, data: messages.append(data))
+    assert len(messages) == 100 and bystander.turns >= 99
 
 
 async def test_a_silent_connection_is_asked_and_stays(client: Redis) -> None:
