@@ -21,7 +21,7 @@ MEMORY = "memory"
 _BROKERS = ("redis", "rediss", "valkey", "valkeys", "unix")
 """Schemes of the URL of a broker. ``rediss``, ``valkeys``: with TLS; ``unix``: a socket file."""
 
-_OPTIONS = frozenset("db ssl_ca_certs ssl_ca_path ssl_cert_reqs ssl_certfile ssl_check_hostname ssl_keyfile".split())
+_OPTIONS = frozenset("db ssl_ca_certs ssl_cert_reqs ssl_certfile ssl_check_hostname ssl_keyfile".split())
 """The options that a URL of a broker may have, with redis-py's names. None is secret: a password stands before the
 host, where it is hidden when settings are printed."""
 

@@ -53,6 +53,16 @@ def plain_url(url: str) -> str:
     return {"valkey": "redis", "valkeys": "rediss"}.get(scheme, scheme) + colon + rest
 
 
+def tls_options(url: str) -> dict[str, bool]:
+    """Return what a connection with TLS needs: redis-py before 6.0 takes the certificate of any host for the server's.
+
+    An option of the URL takes precedence.
+    """
+    parts = urlsplit(url)
+    is_verified = parts.scheme in ("rediss", "valkeys") and "ssl_cert_reqs=" not in parts.query
+    return {"ssl_check_hostname": True} if is_verified else {}
+
+
 def name_of(url: str) -> str:
     """Return a URL without user, password and options, for the log."""
     parts = urlsplit(url)
@@ -77,6 +87,7 @@ class RedisBroker:
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),  # a publication that was not answered may have happened
             protocol=2,
+            **tls_options(url),
         )
         self._client = Redis.from_pool(pool)
         self._keys = Keys(prefix, int(pool.connection_kwargs.get("db") or 0))

@@ -19,7 +19,7 @@ from tests.ws_service.hub.brokers.contract import (
     SharedBrokerContract,
     numbered,
 )
-from ws_service.hub.brokers.redis import name_of, plain_url
+from ws_service.hub.brokers.redis import RedisBroker, name_of, plain_url
 from ws_service.hub.publication import Publication
 
 pytestmark = pytest.mark.system
@@ -38,6 +38,21 @@ def test_valkey_is_asked_in_the_words_of_redis() -> None:
     assert plain_url("valkey://host:1/2") == "redis://host:1/2"
     assert plain_url("valkeys://host") == "rediss://host"
     assert plain_url("unix:///run/redis.sock?db=1") == "unix:///run/redis.sock?db=1"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_checked"),
+    [
+        ("rediss://h", True),
+        ("valkeys://h/1?db=1", True),
+        ("rediss://h?ssl_check_hostname=false", False),
+        ("rediss://h?ssl_cert_reqs=none", None),
+        ("redis://h", None),
+    ],
+)
+async def test_the_certificate_of_another_host_is_not_the_servers(url: str, is_checked: bool | None) -> None:
+    broker = RedisBroker(url)
+    assert broker._client.connection_pool.connection_kwargs.get("ssl_check_hostname") is is_checked
 
 
 def test_the_name_in_the_log_has_no_password() -> None:
