@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 from ws_service.hub import messages
-from ws_service.hub.api_parameters import Parameters, Refusal, topic
+from ws_service.hub.api_parameters import Parameters
 from ws_service.hub.broker import Broker, BrokerError, Control, Keep
 from ws_service.hub.codes import (
     BAD_REQUEST,
@@ -26,6 +26,7 @@ from ws_service.hub.codes import (
     UNSUBSCRIBED_BY_SERVER,
     ErrorCode,
 )
+from ws_service.hub.fields import Refusal, topic
 from ws_service.hub.protocol import write_json
 from ws_service.hub.publication import ClientInfo, Publication
 from ws_service.hub.topics import Namespaces
@@ -166,7 +167,7 @@ class Methods:
     async def _channels(self, given: Parameters) -> bytes:
         pattern = given.text("pattern")
         if "{" in pattern:  # alternatives, which only Centrifugo's patterns have
-            raise Refusal(BAD_REQUEST)
+            raise Refusal
         here = self._hub.topics
         found = {}
         for name, processes in (await self._hub.broker.topics()).items():
@@ -189,7 +190,7 @@ class Methods:
     async def _order(self, given: Parameters, name: str | None, code: int, reason: str) -> None:
         user, client = given.text("user") or None, given.text("client") or None
         if user is None and client is None:  # it would be for every connection without a user
-            raise Refusal(BAD_REQUEST)
+            raise Refusal
         await self._hub.broker.control(Control(user, client, name, code, reason))
 
     async def _info(self, given: Parameters) -> bytes:

@@ -9,19 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NoReturn
 
-from ws_service.hub.codes import (
-    BAD_COMMAND,
-    BAD_REQUEST,
-    METHOD_NOT_FOUND,
-    TOO_MANY_COMMANDS,
-    EndCode,
-    ErrorCode,
-)
+from ws_service.hub.codes import BAD_COMMAND, METHOD_NOT_FOUND, TOO_MANY_COMMANDS, EndCode, ErrorCode
+from ws_service.hub.fields import Fields, Refusal
 from ws_service.hub.publication import Position
 from ws_service.hub.topics import is_valid
 
@@ -32,7 +26,6 @@ MAX_DEPTH = 128
 """Brackets that are open at a time. Python's own reader gives up somewhere near its limit of recursion."""
 
 MAX_ID = (1 << 32) - 1
-MAX_OFFSET = (1 << 63) - 1
 
 ERROR_IF_UNRECOVERABLE = 2
 """In the flag of subscribe: the answer to a recovery that fails is error 112."""
@@ -171,10 +164,6 @@ def write_json(value: object) -> bytes:
 # -- inside
 
 
-class _BadField(Exception):
-    """A field of a command is not what it must be."""
-
-
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
@@ -196,13 +185,11 @@ def _read(line: bytes) -> Pong | Command:
     return Refused(number, METHOD_NOT_FOUND)
 
 
-def _read_request(number: int, request: Any, reader: Callable[[int, _Fields], Command]) -> Command:
-    if not isinstance(request, dict):
-        return Refused(number, BAD_REQUEST)
+def _read_request(number: int, request: Any, reader: Callable[[int, Fields], Command]) -> Command:
     try:
-        return reader(number, _Fields(request))
-    except _BadField:
-        return Refused(number, BAD_REQUEST)
+        return reader(number, Fields(request))
+    except Refusal as refusal:
+        return Refused(number, refusal.error)
 
 
 def _depth(line: bytes) -> int:
@@ -221,102 +208,28 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
-class _Fields:
-    """The fields of a request; each method raises _BadField where one is of the wrong kind."""
-
-    __slots__ = ("_request",)
-
-    def __init__(self, request: dict[str, Any]) -> None:
-        self._request = request
-
-    def has(self, name: str) -> bool:
-        """Tell whether a field is there and is not zero, false, empty or null: the same as its absence in protobuf."""
-        return bool(self._request.get(name))
-
-    def text(self, name: str) -> str:
-        value = self._request.get(name)
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise _BadField
-        return value
-
-    def number(self, name: str, most: int) -> int:
-        value = self._request.get(name)
-        if value is None:
-            return 0
-        if type(value) is not int or abs(value) > most:
-            raise _BadField
-        return value
-
-    def flag(self, name: str) -> bool:
-        value = self._request.get(name)
-        if value is not None and not isinstance(value, bool):
-            raise _BadField
-        return bool(value)
-
-    def topic(self) -> str:
-        value = self._request.get("channel")
-        if not is_valid(value):
-            raise _BadField
-        return str(value)
-
-    def object(self, name: str) -> _Fields | None:
-        value = self._request.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise _BadField
-        return _Fields(value)
-
-    def position(self) -> Position:
-        offset = self.number("offset", MAX_OFFSET)
-        if offset < 0:
-            raise _BadField
-        return Position(self.text("epoch"), offset)
-
-    def value(self, name: str) -> Any:
-        """Return a required field of any kind."""
-        if name not in self._request:
-            raise _BadField
-        return self._request[name]
-
-    def items(self) -> Iterator[tuple[str, _Fields]]:
-        for name, value in self._request.items():
-            if not isinstance(value, dict):
-                raise _BadField
-            yield name, _Fields(value)
-
-
-def _connect(number: int, fields: _Fields) -> Command:
+def _connect(number: int, fields: Fields) -> Command:
     positions = {}
-    for topic, each in (fields.object("subs") or _Fields({})).items():
+    for topic, each in (fields.object("subs") or Fields({})).objects():
         if is_valid(topic) and each.flag("recover"):
             positions[topic] = each.position()
     return Connect(number, fields.text("token"), positions)
 
 
-def _subscribe(number: int, fields: _Fields) -> Command:
+def _subscribe(number: int, fields: Fields) -> Command:
     # A filter that is ignored would deliver what was to be left out; a type is another kind of subscription.
     if fields.has("tf") or fields.has("type"):
-        raise _BadField
-    is_error = bool(fields.number("flag", MAX_OFFSET) & ERROR_IF_UNRECOVERABLE)
+        raise Refusal
+    is_error = bool(fields.number("flag") & ERROR_IF_UNRECOVERABLE)
     since = fields.position() if fields.flag("recover") else None
     return Subscribe(number, fields.topic(), fields.text("token"), since, is_error)
 
 
-def _history(number: int, fields: _Fields) -> Command:
-    since = fields.object("since")
-    return ReadHistory(
-        number,
-        fields.topic(),
-        fields.number("limit", MAX_OFFSET),
-        since.position() if since is not None else None,
-        fields.flag("reverse"),
-    )
+def _history(number: int, fields: Fields) -> Command:
+    return ReadHistory(number, fields.topic(), fields.number("limit"), fields.since(), fields.flag("reverse"))
 
 
-_READERS: dict[str, Callable[[int, _Fields], Command]] = {
+_READERS: dict[str, Callable[[int, Fields], Command]] = {
     "connect": _connect,
     "subscribe": _subscribe,
     "unsubscribe": lambda number, fields: Unsubscribe(number, fields.topic()),

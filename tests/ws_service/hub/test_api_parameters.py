@@ -6,34 +6,22 @@ from typing import Any
 
 import pytest
 
-from ws_service.hub.api_parameters import Parameters, Refusal, topic
-from ws_service.hub.codes import BAD_REQUEST
-from ws_service.hub.publication import Position
+from ws_service.hub.api_parameters import Parameters
+from ws_service.hub.fields import Refusal
 
 ODD: list[Any] = [7, -1, 1.5, True, "x", [], ["x"], {"x": 1}, 10**30, "\ud800", "a\nb", "a" * 300]
 
 
-@pytest.mark.parametrize("values", [None, 7, "x", [], True])
-def test_parameters_are_an_object(values: Any) -> None:
-    with pytest.raises(Refusal) as caught:
-        Parameters(values)
-    assert caught.value.error == BAD_REQUEST
-
-
 @pytest.mark.parametrize("value", ODD)
 def test_every_value_is_taken_or_refused(value: Any) -> None:
-    names = ("channel", "channels", "user", "reverse", "limit", "tags", "idempotency_key", "since", "disconnect")
-    given = Parameters(dict.fromkeys((*names, "version"), value))
+    names = ("channels", "data", "tags", "idempotency_key", "disconnect", "version")
+    given = Parameters(dict.fromkeys(names, value))
     readers = [
-        given.topic,
         lambda: given.list_of("channels"),
-        lambda: given.text("user"),
-        lambda: given.flag("reverse"),
-        lambda: given.number("limit"),
         lambda: given.refuse("version"),
+        given.data,
         given.tags,
         given.idempotency_key,
-        given.since,
         given.end,
     ]
     for reader in readers:
@@ -45,18 +33,11 @@ def test_every_value_is_taken_or_refused(value: Any) -> None:
 
 def test_what_is_left_out_is_empty() -> None:
     given = Parameters({"user": None})
-    assert (given.text("user"), given.flag("reverse"), given.number("limit")) == ("", False, 0)
-    assert (given.tags(), given.idempotency_key(), given.since(), given.end()) == ({}, None, None, None)
+    assert (given.tags(), given.idempotency_key(), given.end()) == ({}, None, None)
     given.refuse("version", "version_epoch")
-    for reader in (given.topic, given.data, lambda: given.list_of("channels")):
+    for reader in (given.data, lambda: given.list_of("channels")):
         with pytest.raises(Refusal):
             reader()
-
-
-@pytest.mark.parametrize("name", [None, "", 7, "a" * 256, "a" * 10_240, "a\nb", "\x1b[2J", "\u202eevil", ["a"]])
-def test_a_topic_has_a_name_that_can_be_printed(name: Any) -> None:
-    with pytest.raises(Refusal):
-        topic(name)
 
 
 def test_data_is_any_json() -> None:
@@ -67,13 +48,9 @@ def test_data_is_any_json() -> None:
             Parameters({"data": value}).data()
 
 
-def test_a_position_and_an_end_are_read() -> None:
-    assert Parameters({"since": {"offset": 7, "epoch": "e"}}).since() == Position("e", 7)
+def test_an_end_is_read() -> None:
     assert Parameters({"disconnect": {"code": 4001, "reason": "bye"}}).end() == (4001, "bye")
     assert Parameters({"disconnect": {"code": 3000, "reason": "ö" * 61 + "a"}}).end() == (3000, "ö" * 61 + "a")
-    for bad in ({"offset": -1}, {"offset": "7"}, {"epoch": 7}, 7):
-        with pytest.raises(Refusal):
-            Parameters({"since": bad}).since()
     for bad in (
         {"code": 2999},
         {"code": 5000},
