@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from tests.processes import free_port
 from tests.redis_server import RedisServer, redis_server
 from tests.ws_service.hub.brokers.conftest import MakeBrokerAt
 from tests.ws_service.hub.brokers.contract import (
@@ -62,7 +63,8 @@ def test_the_name_in_the_log_has_no_password() -> None:
 
 async def test_a_cluster_takes_every_command(tmp_path: Path, broker_at: MakeBrokerAt) -> None:
     """Of one node: it refuses a script whose keys are not in one slot, or are not all declared."""
-    with redis_server("valkey", tmp_path, "--cluster-enabled", "yes") as server:
+    bus = str(free_port())  # by default 10,000 above the server's port, where the system finds ports for connections
+    with redis_server("valkey", tmp_path, "--cluster-enabled", "yes", "--cluster-port", bus) as server:
         async with Redis.from_url(server.url, protocol=2) as client:
             await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             async with asyncio.timeout(10):
