@@ -39,7 +39,7 @@ def parse_broker(value: object) -> str:
         return MEMORY
     advice = "write memory, or redis://host:6379/0"
     if not isinstance(value, str) or "://" not in value:
-        named = "what has an @" if isinstance(value, str) and "@" in value else shown(value)  # it may have a password
+        named = "what has an @" if "@" in str(value) else shown(value)  # it may have a password
         raise ValueError(f"{named} is not a broker; {advice}")
     # The value is not shown from here on, nor an error about it: it may hold a password.
     rest = value.partition("://")[2]

@@ -69,6 +69,7 @@ def test_options_that_the_client_of_redis_would_not_understand_are_refused(url: 
         "redis://h?password=hush",
         "redis://h?ssl_password=hush",
         "redis:/ada:hush@h",
+        {"url": "redis://ada:hush@h"},
         "redis://ada:hush#more@h/0",
         "redis://ada:123#hush@h/0",
         "redis://ada:123/hush@h/0",
@@ -76,7 +77,7 @@ def test_options_that_the_client_of_redis_would_not_understand_are_refused(url: 
         "redis://:hush/more@h/0",
     ],
 )
-def test_the_refusal_of_a_broker_does_not_show_its_password(url: str) -> None:
+def test_the_refusal_of_a_broker_does_not_show_its_password(url: object) -> None:
     with pytest.raises(ValueError) as caught:
         parse_broker(url)
     assert "hush" not in str(caught.value)
