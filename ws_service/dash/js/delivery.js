@@ -35,6 +35,7 @@
     this._isMounted = false;
     this._wasMounted = false;
     this._missing = null;
+    this._noted = {};
     this._rule = parts.merge.rules[settings.mode];
     this._watch = parts.target.watch(settings.into, this._mounted.bind(this));
   }
@@ -126,6 +127,8 @@
       data = parts.merge.at(data, path);
     }
     if (data === undefined) {
+      this._note("path", "a message of " + this._settings.topic + " has nothing at " + path.join(".") +
+                 ", and is left out");
       return;
     }
     var dropped = this._put({offset: publication.offset || 0, data: data});
@@ -140,8 +143,16 @@
 
   Delivery.prototype._tellMissing = function () {
     if (!this._wasMounted) {
-      console.info("dashHub: messages of " + this._settings.topic + " wait for the component " +
-                   parts.target.domId(this._settings.into) + ", which is not on this page");
+      this._note("component", "messages of " + this._settings.topic + " wait for the component " +
+                 parts.target.domId(this._settings.into) + ", which is not on this page");
+    }
+  };
+
+  /* Say once what may be a mistake of the layout, and may be meant: a note of the console, and no error. */
+  Delivery.prototype._note = function (kind, text) {
+    if (!this._noted[kind]) {
+      this._noted[kind] = true;
+      console.info("dashHub: " + text);
     }
   };
 
@@ -186,9 +197,16 @@
     }
     var value = this._merged(parts.target.current(found, settings.prop));
     this._schedule(FLUSH);
-    if (value !== undefined) {
-      parts.target.set(settings.into, settings.prop, value);
+    if (value === undefined) {
+      this._note("form", "a message of " + settings.topic + " has no form that mode " + settings.mode +
+                 " takes, and is left out");
+      return;
     }
+    if (!parts.target.takes(found, settings.prop)) {
+      this._note("prop", "the component " + parts.target.domId(settings.into) + " (" + found.node.type +
+                 ") has no property " + settings.prop + "; name another one: Live(..., prop=...)");
+    }
+    parts.target.set(settings.into, settings.prop, value);
   };
 
   /* Take as many messages as one update can hold. Those that cannot be merged are lost, and the others go on. */

@@ -87,6 +87,13 @@
     return found.node && found.node.props ? found.node.props[prop] : undefined;
   }
 
+  /* Tell whether a component has a property, as far as it says which ones it has: not all libraries do. */
+  function takes(found, prop) {
+    var library = found.node ? window[found.node.namespace] : null, component = library && library[found.node.type];
+    var types = component && component.propTypes;
+    return !types || !Object.keys(types).length || prop in types || /^(data|aria)-/.test(prop);
+  }
+
   function set(id, prop, value) {
     var props = {};
     props[prop] = value;
@@ -154,5 +161,5 @@
     });
   }
 
-  parts.target = {find: find, isReady: isReady, current: current, set: set, watch: watch, domId: domId};
+  parts.target = {find: find, isReady: isReady, current: current, takes: takes, set: set, watch: watch, domId: domId};
 })(window.ws_service = window.ws_service || {});
