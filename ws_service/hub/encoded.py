@@ -12,15 +12,17 @@ class Encoded:
     """One publication of a topic, encoded.
 
     push: the message of the protocol, JSON without a line end. data: the publication's own JSON.
-    offset: of the publication, 0 for none. policy: what happens at a connection that does not read.
+    offset: of the publication, 0 for none. policy: what happens at a connection that does not read. epoch: of the
+    offset.
     """
 
-    def __init__(self, topic: str, push: bytes, data: bytes, offset: int, policy: SlowPolicy) -> None:
+    def __init__(self, topic: str, push: bytes, data: bytes, offset: int, policy: SlowPolicy, epoch: str = "") -> None:
         self.topic = topic
         self.push = push
         self.data = data
         self.offset = offset
         self.policy = policy
+        self.epoch = epoch
 
     @cached_property
     def frame(self) -> bytes:

@@ -176,7 +176,7 @@ class Hub:
         if not subscriptions:
             return
         push, policy = messages.publication_push(topic, publication), self.namespaces.of(topic).slow
-        message = Encoded(topic, push, publication.data, publication.offset, policy)
+        message = Encoded(topic, push, publication.data, publication.offset, policy, event.epoch)
 
         def deliver(subscription: Subscription) -> None:
             if subscription.receive(message):

@@ -130,10 +130,10 @@ class SessionTopics:
     def entered(self, command: Subscribe, operation: Enter, outcome: object, wall: float) -> list[Effect]:
         """Answer a subscribe command whose operation is over."""
         subscription = operation.subscription
+        recovered = self.recovered(operation, outcome, command.since)
         if isinstance(outcome, ErrorCode) or subscription.is_ended or subscription.has_overflowed:
             error = outcome if isinstance(outcome, ErrorCode) else INTERNAL
             return [*self.release(subscription), refuse(command.id, error)]
-        recovered = self.recovered(operation, outcome, command.since)
         if (
             recovered is not None
             and command.is_error_if_unrecoverable
@@ -149,6 +149,7 @@ class SessionTopics:
         if not isinstance(outcome, History):
             return None
         limits = self._limits
+        operation.subscription.know_epoch(outcome.position.epoch)
         return recover(operation.subscription.options, since, outcome, limits.recovered, limits.queue)
 
     def result(self, subscription: Subscription, recovered: Recovered | None, wall: float) -> bytes:

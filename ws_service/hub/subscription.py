@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ws_service.hub.access import Grant
 from ws_service.hub.client_connection import ClientConnection
-from ws_service.hub.codes import EndCode
+from ws_service.hub.codes import INSUFFICIENT_STATE, EndCode
 from ws_service.hub.encoded import Encoded
 from ws_service.hub.limits import DEFAULTS, Limits
 from ws_service.hub.session_states import SUBSCRIPTION, SubscriptionState
@@ -32,6 +32,7 @@ class Subscription:
 
     __slots__ = (
         "_buffer",
+        "_epoch",
         "_limits",
         "_offset",
         "_size",
@@ -65,6 +66,7 @@ class Subscription:
         self._state = SubscriptionState.SUBSCRIBING
         self._limits = limits
         self._offset = 0
+        self._epoch = ""
         self._buffer: list[Encoded] | None = []
         self._size = 0
 
@@ -80,17 +82,21 @@ class Subscription:
 
     @property
     def has_overflowed(self) -> bool:
-        """Whether more has arrived than may wait: it must be made anew."""
+        """Whether more has arrived than may wait, or what does not continue its position: it must be made anew."""
         return self._state is SubscriptionState.SUBSCRIBING and self._buffer is None
 
     def receive(self, message: Encoded) -> bool:
         """Take a publication of the topic, in order. Returns whether its connection is to deliver it now.
 
         One that the client has already, by its offset, is for nothing; one that comes before the position is known
-        is buffered.
+        is buffered. One of another epoch than the position's ends the subscription, and the client recovers: the
+        history began anew between its reading and its publication, and the offsets cannot be compared.
         """
         if self._state is SubscriptionState.LIVE:
             if message.offset:
+                if self._is_foreign(message):
+                    self.client.end_subscription(self.topic, INSUFFICIENT_STATE)
+                    return False
                 if message.offset <= self._offset:
                     return False
                 self._offset = message.offset
@@ -98,6 +104,12 @@ class Subscription:
         if self._buffer is not None and self._state is SubscriptionState.SUBSCRIBING:
             self._keep(message)
         return False
+
+    def know_epoch(self, epoch: str) -> None:
+        """Note of which epoch the position will be. Where something of another one has come, it must be made anew."""
+        self._epoch = epoch
+        if self._buffer is not None and any(map(self._is_foreign, self._buffer)):
+            self._buffer = None
 
     def go_live(self, offset: int) -> list[Encoded]:
         """Begin to deliver after an offset, that of the answer to the client. Returns what has waited, in order."""
@@ -115,10 +127,14 @@ class Subscription:
     def _keep(self, message: Encoded) -> None:
         assert self._buffer is not None
         self._size += len(message.push)
-        if len(self._buffer) >= self._limits.buffered or self._size > self._limits.buffered_bytes:
+        is_too_much = len(self._buffer) >= self._limits.buffered or self._size > self._limits.buffered_bytes
+        if is_too_much or self._is_foreign(message):
             self._buffer = None
         else:
             self._buffer.append(message)
+
+    def _is_foreign(self, message: Encoded) -> bool:
+        return message.epoch != self._epoch and bool(message.epoch and self._epoch)
 
     def _move(self, event: str) -> None:
         self._state = SUBSCRIPTION[self._state][event]
