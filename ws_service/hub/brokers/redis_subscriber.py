@@ -197,8 +197,12 @@ class RedisSubscriber:
         if self._topics.get(topic) is not entry:
             return
         history, position = None, entry.continuity.position
-        with suppress(BrokerError):
+        try:
             history = None if position is None else await self._read_missed(topic, position)
+        except BrokerError:
+            pass
+        except Exception:  # nothing else ends this task, or the gaps of all topics would be silent
+            log.exception("a history cannot be read; its topic is told as lost")
         if self._topics.get(topic) is not entry:
             return
         self._tell(topic, entry.continuity.refill(history))

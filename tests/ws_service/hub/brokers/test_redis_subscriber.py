@@ -20,7 +20,7 @@ from tests.ws_service.hub.brokers.contract import KEEP, Inbox, numbered
 from tests.ws_service.hub.brokers.publishing import LONG, publish, publish_when_it_can, until
 from ws_service.hub.broker import BrokerError, Control, Event, Keep, Lost, Published
 from ws_service.hub.brokers.redis import RedisBroker
-from ws_service.hub.publication import Position, Publication
+from ws_service.hub.publication import History, Position, Publication
 
 pytestmark = pytest.mark.system
 
@@ -62,6 +62,33 @@ async def test_a_cut_connection_in_which_the_history_was_outrun_is_told(
     assert await inbox.next() == Lost("prices")
     await publish(inbox, 20, keep=KEEP)
     assert numbered([await inbox.next()]) == [20]
+
+
+async def test_a_fault_in_reading_what_was_missed_is_told_as_often_as_it_happens(
+    server: RedisServer,
+    broker_at: MakeBrokerAt,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    inbox = await broker_at(server.url)
+    read = inbox.broker._subscriber._read_missed
+
+    async def fail(topic: str, since: Position | None) -> History | None:
+        if topic == "prices":
+            raise TypeError
+        return await read(topic, since)
+
+    await inbox.broker.subscribe("prices")
+    await publish(inbox, 0, keep=KEEP)
+    assert numbered([await inbox.next()]) == [0]
+    monkeypatch.setattr(inbox.broker._subscriber, "_read_missed", fail)
+    async with Redis.from_url(server.url) as client:
+        for number in range(1, 6):  # more often than there are tasks that read
+            await client.client_kill_filter(_type="pubsub")
+            assert await inbox.next() == Lost("prices")
+            await publish(inbox, number, keep=KEEP)
+            assert numbered([await inbox.next()]) == [number]
+    assert caplog.text.count("told as lost") == 5
 
 
 async def test_orders_that_were_given_during_a_cut_arrive(server: RedisServer, broker_at: MakeBrokerAt) -> None:
