@@ -100,7 +100,13 @@ def _derived(key: str, purpose: bytes) -> str:
 
 def _folder(folder: Path) -> Path:
     if hasattr(os, "geteuid"):
-        return make_folder(folder)
+        try:
+            return make_folder(folder)
+        except OSError:  # its advice is for a folder of this user's
+            owner = _owner(folder)
+            if owner in (None, os.geteuid()):
+                raise
+            raise OSError(errno.EPERM, _belongs(f"the folder {folder}", owner)) from None
     folder.mkdir(parents=True, exist_ok=True)  # Windows: its folders have no modes to check
     return folder
 
@@ -143,8 +149,21 @@ def _problem(path: Path, status: os.stat_result) -> str | None:
 
 
 def _another_user(path: Path) -> str:
-    owner = path.lstat().st_uid
-    return f"{path.name} belongs to user {owner}, and not to this one ({os.geteuid()}); run both as one user"
+    return _belongs(path.name, path.lstat().st_uid)
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return None
+
+
+def _belongs(what: str, owner: int | None) -> str:
+    return (
+        f"{what} belongs to user {owner}, and not to this one ({os.geteuid()}); run the service, Dash and what "
+        "publishes as one user"
+    )
 
 
 def _made(path: Path) -> str:

@@ -159,7 +159,7 @@ def test_the_file_of_another_user_is_refused_with_what_to_do(tmp_path: Path) -> 
     path.chmod(0o600)
     os.chown(path, 12345, 12345)
     sentence = _refused(path)
-    assert "belongs to user 12345" in sentence and "run both as one user" in sentence and KEY_VARIABLE in sentence
+    assert "belongs to user 12345" in sentence and "as one user" in sentence and KEY_VARIABLE in sentence
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_that_names_the_variable(tmp_path: Path) -> None:
@@ -184,6 +184,18 @@ def test_the_keys_of_the_api_are_derived_from_both_and_are_neither() -> None:
 
 def test_a_key_is_not_shown() -> None:
     assert KEY not in repr(Keys(KEY, KEY))
+
+
+def test_a_folder_of_another_user_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``chown`` would take it from the service."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "may not write into the folder" in _refused(folder / "hub.key")
+    monkeypatch.setattr("ws_service.hub.keys._owner", lambda path: 12345)
+    sentence = _refused(folder / "hub.key")
+    assert f"the folder {folder} belongs to user 12345" in sentence and "as one user" in sentence
+    assert KEY_VARIABLE in sentence
 
 
 def test_a_file_that_this_user_may_not_even_look_for_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
