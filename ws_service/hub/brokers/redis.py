@@ -21,6 +21,7 @@ from ws_service.hub.brokers.redis_presence import PRESENCE_TTL, RedisPresence
 from ws_service.hub.brokers.redis_scripts import HISTORY, PUBLISH
 from ws_service.hub.brokers.redis_subscriber import RedisSubscriber
 from ws_service.hub.publication import ClientInfo, History, Position, Publication
+from ws_service.logs.limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ class RedisBroker:
         self._publish, self._history = map(self._client.register_script, (PUBLISH, HISTORY))
         self._presence = RedisPresence(self._client, self._keys, presence_ttl)
         self._receive: Callable[[Event], None] = lambda event: None
+        self._limited_log = LimitedLog(log)
         self._subscriber = RedisSubscriber(
             self._client.pubsub, self._keys, name_of(url), timeout, self._read_missed, self._take
         )
@@ -128,7 +130,7 @@ class RedisBroker:
         place = (self._keys.channel(topic), encode_body(publication), keep.size, ttl, new_epoch(), META_TTL, once)
         with as_broker_error():
             epoch, offset = await self._publish(keys=keys, args=place)
-        return Position(epoch.decode(), offset) if epoch else None
+            return Position(epoch.decode(), offset) if epoch else None
 
     async def history(
         self, topic: str, keep: Keep, since: Position | None = None, limit: int = 0, *, is_reversed: bool = False
@@ -196,9 +198,17 @@ class RedisBroker:
         if topic != CONTROL:
             self._receive(event)
         elif isinstance(event, Published):
-            self._receive(decode_control(event.publication.data))
+            self._order(event.publication.data)
         elif isinstance(event, Lost):
             log.warning("orders to end connections or subscriptions may have been lost with the data of Redis")
+
+    def _order(self, text: bytes) -> None:
+        try:
+            order = decode_control(text)
+        except ValueError as error:
+            self._limited_log.say("order", logging.WARNING, "an order of another program: %s", error)
+        else:
+            self._receive(order)
 
 
 def _span(since: Position | None, is_reversed: bool) -> tuple[str, str, str]:

@@ -287,9 +287,25 @@ async def test_a_message_of_another_program_disturbs_none(
     await inbox.broker.subscribe("prices")
     async with Redis.from_url(server.url) as client:
         await client.publish("dash-ws:0:prices", "hello")
+        for _ in range(3):
+            await client.publish("dash-ws:0:\0control", "p0 \n\n[]")
     await publish(inbox, 1)
     assert numbered([await inbox.next()]) == [1]
-    assert "a message of another program" in caplog.text
+    assert [each.message.partition(":")[0] for each in caplog.records] == [
+        "a message of another program",
+        "an order of another program",
+    ]
+
+
+async def test_an_epoch_of_another_program_is_an_error_of_the_broker(
+    server: RedisServer, broker_at: MakeBrokerAt
+) -> None:
+    inbox = await broker_at(server.url)
+    await publish(inbox, 1)
+    async with Redis.from_url(server.url) as client:
+        await client.hset("dash-ws:{prices}:meta", "e", b"\xff")  # type: ignore[misc]
+    with pytest.raises(BrokerError, match="Redis: "):
+        await publish(inbox, 2)
 
 
 async def test_a_subscription_that_is_cancelled_leaves_nothing(server: RedisServer, broker_at: MakeBrokerAt) -> None:
