@@ -105,7 +105,7 @@ class Client:
         self._carry_out(self._session.end(None))
         if self._task is None:
             self._hub.remove(self)
-        elif self._task is not _current_task():
+        elif self._task is not asyncio.current_task():
             self._task.cancel()
 
     def end(self, end: EndCode) -> None:
@@ -220,10 +220,3 @@ class Client:
             return
         subscription.is_present = True  # first: an operation that is cancelled may have happened
         await self._hub.broker.join(subscription.topic, info, is_told=subscription.options.join_leave)
-
-
-def _current_task() -> asyncio.Task[object] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # no loop runs
-        return None

@@ -68,7 +68,7 @@ class Enter:
 
 @dataclass(frozen=True, slots=True)
 class PublishTo:
-    """Operation: publish. Outcome: None."""
+    """Operation: publish. Outcome: the position, which a client is not told."""
 
     topic: str
     publication: Publication

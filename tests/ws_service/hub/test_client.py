@@ -126,6 +126,28 @@ async def test_one_publish_reaches_every_client(hub: Hub) -> None:
             client.closed()
 
 
+async def test_what_is_published_while_it_subscribes_comes_once_after_the_answer(hub: Hub, broker: Gated) -> None:
+    async def publish_past_the_gate(data: bytes) -> None:
+        await MemoryBroker.publish(broker, "seen:a", Publication(data), hub.namespaces.of("seen:a").keep)
+
+    broker.gate.clear()
+    client, wire = joined(hub, "seen:a")
+    await turns()
+    await publish_past_the_gate(b"1")  # it is in the history that is read after this
+    broker.gate.set()
+    broker.gate.clear()  # what waited goes on, to the next gate
+    await turns()
+    await publish_past_the_gate(b"2")
+    await publish_past_the_gate(b"3")
+    assert len(wire.sent) == 1, "the subscription is not answered yet"
+    broker.gate.set()
+    await turns()
+    assert wire.sent[1]["subscribe"]["publications"] == [{"data": 1, "offset": 1}]
+    pushes = [each["push"]["pub"]["data"] for each in wire.sent[2:] if "pub" in each["push"]]
+    assert pushes == [2, 3]
+    client.closed()
+
+
 async def test_there_is_no_task_while_nothing_is_asked(hub: Hub) -> None:
     client, _ = joined(hub)
     assert client.task is not None and client.task.get_name() == f"hub client {client.id}"
