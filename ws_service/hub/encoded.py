@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from ws_service.hub.messages import content_of
 from ws_service.hub.topics import SlowPolicy
 from ws_service.websocket.frame_format import text_frame
 
@@ -37,7 +38,7 @@ class Encoded:
     @cached_property
     def event(self) -> bytes:
         """The push as a server-sent event of Centrifugo: without the object around it."""
-        return b"data: " + self.push[len(b'{"push":') : -1] + b"\n\n"
+        return b"data: " + content_of(self.push) + b"\n\n"
 
     @cached_property
     def raw_event(self) -> bytes:

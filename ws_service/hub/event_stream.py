@@ -14,6 +14,7 @@ from starlette.types import Receive, Send
 from ws_service.hub.codes import comes_back
 from ws_service.hub.encoded import Encoded
 from ws_service.hub.handshake import Receiver
+from ws_service.hub.messages import PING, is_push
 from ws_service.hub.stream_events import KEEP_ALIVE, StreamEvents
 from ws_service.hub.stream_query import Wanted
 from ws_service.hub.stream_queue import StreamQueue
@@ -75,11 +76,11 @@ class EventStream:
         """Send a reply, or a push that is for this client alone."""
         if self._is_over:
             return
-        if message.startswith(b'{"push":'):
+        if is_push(message):
             self._add(self._events.push(message))
             self._is_over = self._is_over or self._events.is_over
             self._changed.set()
-        elif message.startswith(b'{"id":'):
+        elif message != PING:
             self._answered(json.loads(message))
 
     def deliver(self, message: Encoded) -> None:

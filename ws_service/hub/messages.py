@@ -14,6 +14,8 @@ from ws_service.hub.publication import ClientInfo, Position, Publication
 
 PING = b"{}"
 
+_PUSH = b'{"push":'
+
 
 def reply(number: int, name: str, result: bytes = b"{}") -> bytes:
     """Return the answer to a command. number: its id. name: its kind. result: JSON."""
@@ -44,6 +46,16 @@ def join_push(topic: str, info: ClientInfo) -> bytes:
 def leave_push(topic: str, info: ClientInfo) -> bytes:
     """Return the push that tells of a client that is gone."""
     return _push(topic, b"leave", b'{"info":%b}' % info_json(info))
+
+
+def is_push(message: bytes) -> bool:
+    """Tell whether a message is a push; the others are replies, and ``PING``."""
+    return message.startswith(_PUSH)
+
+
+def content_of(push: bytes) -> bytes:
+    """Return a push without the object around it."""
+    return push[len(_PUSH) : -1]
 
 
 def unsubscribe_push(topic: str, end: EndCode) -> bytes:
@@ -142,7 +154,7 @@ def presence_stats_result(clients: Mapping[str, ClientInfo]) -> bytes:
 
 
 def _push(topic: str, kind: bytes, content: bytes) -> bytes:
-    return b'{"push":{"channel":%b,"%b":%b}}' % (write_json(topic), kind, content)
+    return _PUSH + b'{"channel":%b,"%b":%b}}' % (write_json(topic), kind, content)
 
 
 def _object(**fields: bytes) -> bytes:

@@ -13,14 +13,13 @@ from typing import Any
 
 from ws_service.hub.codes import subscribes_again
 from ws_service.hub.encoded import Encoded
+from ws_service.hub.messages import content_of
 from ws_service.hub.protocol import write_json
 from ws_service.hub.publication import Position
 from ws_service.hub.stream_query import Wanted, has_event_ids, write_event_id
 
 KEEP_ALIVE = b":\n\n"
 """A comment, which clients leave out."""
-
-_PUSH = len(b'{"push":')
 
 
 class StreamEvents:
@@ -61,7 +60,7 @@ class StreamEvents:
 
     def push(self, message: bytes) -> list[bytes]:
         """Return a push that is for this client alone as events."""
-        content = message[_PUSH:-1]
+        content = content_of(message)
         push = json.loads(content) if b'"unsubscribe":' in content else {}
         if "unsubscribe" in push:
             self._ended(push["channel"], push["unsubscribe"]["code"])

@@ -40,6 +40,12 @@ def test_the_end_of_a_subscription_is_pushed() -> None:
     }
 
 
+def test_a_push_is_told_from_a_reply_and_has_a_content() -> None:
+    push = messages.publication_push("a", Publication(b"0"))
+    assert messages.is_push(push) and messages.content_of(push) == b'{"channel":"a","pub":{"data":0}}'
+    assert not any(map(messages.is_push, (messages.PING, messages.reply(1, "publish"))))
+
+
 def test_what_connect_is_answered() -> None:
     assert json.loads(messages.connect_result("c1", "v", 25, None, {})) == {
         "client": "c1",
