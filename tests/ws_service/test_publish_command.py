@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,25 +11,10 @@ from click.testing import CliRunner, Result
 from tests.processes import free_port
 from tests.ws_service.publisher.api_server import KEY, Api, running_api
 from ws_service.__main__ import main
-from ws_service.config.file import CONFIG_VARIABLE
 from ws_service.hub.keys import KEY_VARIABLE
 from ws_service.publisher.hub_address import URL_VARIABLE
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for name in (URL_VARIABLE, KEY_VARIABLE, CONFIG_VARIABLE):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
-@pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    with running_api() as api:
-        monkeypatch.setenv(URL_VARIABLE, api.url)
-        monkeypatch.setenv(KEY_VARIABLE, KEY)
-        yield api
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def run(*words: str, lines: str | None = None) -> Result:

@@ -16,12 +16,7 @@ from ws_service.hub.tokens import ConnectionToken, SubscriptionToken, Tokens
 KEY = "k" * 64
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for name in (KEY_VARIABLE, CONFIG_VARIABLE):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def run(*words: str, before: tuple[str, ...] = ()) -> Result:

@@ -20,11 +20,8 @@ KEY = "a-key-of-the-tests-which-is-long-enough"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _nothing_is_read(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(signing, "_read", None)
-    monkeypatch.chdir(tmp_path)
-    for name in ("DASH_WS_HUB_KEY", "DASH_WS_HUB_PREVIOUS_KEY", "DASH_WS_PROXY_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def test_the_key_of_the_environment_signs(monkeypatch: pytest.MonkeyPatch) -> None:

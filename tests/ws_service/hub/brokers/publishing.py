@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from tests.ws_service.hub.brokers.contract import Inbox
 from ws_service.hub.broker import BrokerError, Event, Keep, Published
@@ -28,10 +29,19 @@ async def until(inbox: Inbox, last: int) -> list[Event]:
 
 async def publish_when_it_can(inbox: Inbox, number: int) -> None:
     """Publish, as often as that fails."""
+    await _when_it_can(lambda: publish(inbox, number))
+
+
+async def subscribe_when_it_can(inbox: Inbox, topic: str) -> None:
+    """Subscribe, as often as that fails."""
+    await _when_it_can(lambda: inbox.broker.subscribe(topic))
+
+
+async def _when_it_can(ask: Callable[[], Awaitable[object]]) -> None:
     async with asyncio.timeout(20):
         while True:
             try:
-                await publish(inbox, number)
+                await ask()
             except BrokerError:
                 await asyncio.sleep(0.05)
             else:

@@ -17,7 +17,7 @@ from tests.redis_server import RedisServer, redis_server
 from tests.system.hub.relay import running_relay
 from tests.ws_service.hub.brokers.conftest import MakeBrokerAt
 from tests.ws_service.hub.brokers.contract import KEEP, Inbox, numbered
-from tests.ws_service.hub.brokers.publishing import LONG, publish, publish_when_it_can, until
+from tests.ws_service.hub.brokers.publishing import LONG, publish, publish_when_it_can, subscribe_when_it_can, until
 from ws_service.hub.broker import BrokerError, Control, Event, Keep, Lost, Published
 from ws_service.hub.brokers.redis import RedisBroker
 from ws_service.hub.publication import History, Position, Publication
@@ -144,13 +144,7 @@ async def test_no_topic_is_subscribed_to_without_a_server(own_server: RedisServe
     await inbox.broker.unsubscribe("prices")
     own_server.start()
     await publish_when_it_can(inbox, 1)
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                await inbox.broker.subscribe("weather")
-                break
-            except BrokerError:
-                await asyncio.sleep(0.05)
+    await subscribe_when_it_can(inbox, "weather")
     assert await inbox.broker.topics() == {"weather": 1}
 
 
@@ -252,13 +246,7 @@ async def test_a_service_starts_before_its_server(tmp_path: Path, broker_at: Mak
     server.start()
     try:
         await publish_when_it_can(inbox, 1)
-        async with asyncio.timeout(10):
-            while True:
-                try:
-                    await inbox.broker.subscribe("prices")
-                    break
-                except BrokerError:
-                    await asyncio.sleep(0.05)
+        await subscribe_when_it_can(inbox, "prices")
         await publish(inbox, 2)
         assert numbered([await inbox.next()]) == [2]
     finally:
