@@ -26,6 +26,10 @@ SIZE = 200
 RATE = 20
 """Publications a second: 20,000 deliveries."""
 
+WARM_UP = 20
+"""Publications before deliveries are counted. After a pause TCP acknowledges each of the first sixteen segments at once
+(TCP_MAX_QUICKACKS of Linux), which costs the sender 3 us each: a cost of the pause, not of the rate."""
+
 WARM = 100
 """Subscribers that are there before memory is counted: what a server sets up once is no cost of a subscriber."""
 
@@ -59,7 +63,7 @@ async def fan_out(target: HubTarget, effort: Effort) -> Figures:
         await _more(subscribers, audience, target, SUBSCRIBERS - WARM)
         await settle(target)
         idle = (target.memory() - held) / (SUBSCRIBERS - WARM)
-        warm_up = range(FIRST + 100, FIRST + 100 + RATE // 2)
+        warm_up = range(FIRST + 100, FIRST + 100 + WARM_UP)
         await _publish(publisher, audience, warm_up, SUBSCRIBERS)
         figures = await _deliveries(publisher, audience, target, round(effort.window * WINDOWS * RATE))
     finally:

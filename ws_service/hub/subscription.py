@@ -12,6 +12,9 @@ from ws_service.hub.limits import DEFAULTS, Limits
 from ws_service.hub.session_states import SUBSCRIPTION, SubscriptionState
 from ws_service.hub.topics import TopicOptions
 
+_LIVE = SubscriptionState.LIVE
+"""Looked up once: in Python 3.11 an enum's member costs 0.3 us, for each delivery."""
+
 
 class Owner(Protocol):
     """The client that a subscription belongs to. id: of its connection."""
@@ -92,14 +95,15 @@ class Subscription:
         is buffered. One of another epoch than the position's ends the subscription, and the client recovers: the
         history began anew between its reading and its publication, and the offsets cannot be compared.
         """
-        if self._state is SubscriptionState.LIVE:
-            if message.offset:
+        if self._state is _LIVE:
+            offset = message.offset
+            if offset:
                 if self._is_foreign(message):
                     self.client.end_subscription(self.topic, INSUFFICIENT_STATE)
                     return False
-                if message.offset <= self._offset:
+                if offset <= self._offset:
                     return False
-                self._offset = message.offset
+                self._offset = offset
             return True
         if self._buffer is not None and self._state is SubscriptionState.SUBSCRIBING:
             self._keep(message)

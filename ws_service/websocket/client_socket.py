@@ -113,7 +113,6 @@ class ClientSocket(asyncio.BufferedProtocol):
         if self._transport.is_closing():
             return
         self.written += len(data)
-        self._deadlines.is_acknowledged = False
         self._transport.write(data)
 
     def finish(self) -> None:

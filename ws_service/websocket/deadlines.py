@@ -83,6 +83,7 @@ class Deadlines:
     """
 
     __slots__ = (
+        "_acknowledged",
         "_began",
         "_finished",
         "_handshake",
@@ -92,7 +93,6 @@ class Deadlines:
         "_send",
         "_sending",
         "_transport",
-        "is_acknowledged",
     )
 
     def __init__(self, owner: DeadlineOwner, handshake: float, send: float | None) -> None:
@@ -103,7 +103,7 @@ class Deadlines:
         self._sending, self._message = RateTimeout(), RateTimeout()
         self._finished = 0  # messages, at the check before
         self._peer_ended: tuple[float, int] | None = None  # since when, and what the library had been given then
-        self.is_acknowledged = True
+        self._acknowledged = 0  # bytes to the client, at the last sweep at which it had all
 
     def start(self, transport: asyncio.Transport, now: float) -> None:
         """Count from now on. now: seconds of the loop's clock."""
@@ -141,6 +141,18 @@ class Deadlines:
         elif now - self._peer_ended[0] > (UNFINISHED if self._send is None else self._send):
             owner.has_client_ended = True
             owner.abort()
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether the client had everything at a sweep, which sets this, and nothing was written since.
+
+        Of counts, so that a delivery has nothing to note here.
+        """
+        return self._acknowledged == self._owner.written
+
+    @is_acknowledged.setter
+    def is_acknowledged(self, _: bool) -> None:
+        self._acknowledged = self._owner.written
 
     @property
     def transport(self) -> asyncio.Transport | None:

@@ -63,6 +63,24 @@ def test_a_peer_that_has_everything_is_not_asked_for() -> None:
     assert has_vanished(transport(sock)) is None, "closed"
 
 
+@linux
+@pytest.mark.parametrize("has_everything", [True, False])
+def test_tcp_info_is_read_only_where_something_is_not_acknowledged(
+    has_everything: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(keepalive, "tcp_info", lambda *_: asked.append(1))
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as sock:
+        sock.setblocking(False)
+        try:
+            while not has_everything:
+                sock.send(bytes(1 << 20))
+        except BlockingIOError:
+            pass
+        assert has_vanished(transport(sock)) is None
+    assert bool(asked) is not has_everything
+
+
 def info(*, again: int = 0, probes: int = 0, on_its_way: int = 0, data: int = 0, answer: int = 0) -> bytes:
     """Return the beginning of TCP_INFO (linux/tcp.h)."""
     return struct.pack("=2xBB20xI24xII", again, probes, on_its_way, data, answer)

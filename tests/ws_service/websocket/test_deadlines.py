@@ -28,6 +28,17 @@ async def test_a_client_that_takes_nothing_is_cut() -> None:
         await rig.ended()
 
 
+async def test_what_is_written_after_a_sweep_is_not_acknowledged() -> None:
+    async with connected(App()) as rig:
+        await rig.peer.head()
+        checked = rig.connection._deadlines
+        assert not checked.is_acknowledged, "the answer to the handshake was written"
+        checked.is_acknowledged = True
+        assert checked.is_acknowledged
+        rig.connection.write(b"x")
+        assert not checked.is_acknowledged
+
+
 async def test_a_handshake_that_is_not_answered_is_a_504(ws: str) -> None:
     async with connected(App(accepts=False), ws, handshake=0.1) as rig:
         answer = await rig.peer.rest()
