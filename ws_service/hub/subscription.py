@@ -76,7 +76,7 @@ class Subscription:
     @property
     def is_live(self) -> bool:
         """Whether publications are delivered."""
-        return self._state is SubscriptionState.LIVE
+        return self._state is _LIVE
 
     @property
     def is_ended(self) -> bool:
@@ -98,7 +98,7 @@ class Subscription:
         if self._state is _LIVE:
             offset = message.offset
             if offset:
-                if self._is_foreign(message):
+                if message.epoch != self._epoch and self._is_foreign(message):
                     self.client.end_subscription(self.topic, INSUFFICIENT_STATE)
                     return False
                 if offset <= self._offset:
