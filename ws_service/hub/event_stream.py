@@ -153,11 +153,10 @@ class EventStream:
             async with asyncio.timeout(CONNECT):
                 client.receive(self._wanted.connect())
                 await self._until(lambda: self._is_connected)
-                missing = [topic for topic in self._wanted.topics if topic not in self._events.topics]
-                if missing and not self._is_over:
-                    self._asked = dict(enumerate(missing, 2))
-                    commands = [self._wanted.subscribe(topic, number) for number, topic in self._asked.items()]
-                    client.receive(b"\n".join(commands))
+                asked, commands = self._wanted.subscribe(self._events.topics)
+                if asked and not self._is_over:
+                    self._asked = asked
+                    client.receive(commands)
                 await self._until(lambda: not self._asked)
         except TimeoutError:
             self._refusal = Refusal(None, "the broker does not answer")

@@ -120,10 +120,11 @@ class RawClient:
     def _subscribe(self, by_server: dict[str, Any]) -> None:
         for topic, result in by_server.items():
             self._begun(topic, result)
-        self._asked = dict(enumerate((name for name in self._wanted.topics if name not in by_server), 2))
-        commands = [self._wanted.subscribe(topic, number) for number, topic in self._asked.items()]
-        if commands and self._client is not None:
-            self._client.receive(b"\n".join(commands))
+        self._asked, commands = self._wanted.subscribe(by_server)
+        if self._asked and self._client is not None:
+            self._client.receive(commands)
+        elif not self._topics:  # a token of a connection that names no topics
+            self._end(BAD_COMMAND)
 
     def _begun(self, topic: str, result: dict[str, Any]) -> None:
         self._topics.add(topic)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -57,8 +57,15 @@ class Wanted:
         subs = {topic: _recovery(position) for topic, position in self.positions.items()}
         return json.dumps({"id": 1, "connect": {"token": self.token, "subs": subs}}).encode()
 
-    def subscribe(self, topic: str, number: int) -> bytes:
-        """Return the command that subscribes to a topic. number: its id."""
+    def subscribe(self, has: Container[str]) -> tuple[dict[int, str], bytes]:
+        """Return the topics that are missing, by the ids of the commands that subscribe to them, and these commands.
+
+        has: the topics that the client is subscribed to.
+        """
+        asked = dict(enumerate((topic for topic in self.topics if topic not in has), 2))
+        return asked, b"\n".join(self._subscribe(topic, number) for number, topic in asked.items())
+
+    def _subscribe(self, topic: str, number: int) -> bytes:
         position = self.positions.get(topic)
         request = {"channel": topic, "token": self.topics[topic], **(_recovery(position) if position else {})}
         return json.dumps({"id": number, "subscribe": request}).encode()

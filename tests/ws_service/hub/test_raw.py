@@ -87,6 +87,10 @@ REFUSED = {
     "no topic": ("raw=1", 3501),
     "a topic of 300 characters": (f"channels={'x' * 300}&raw=1", 3501),
     "a connection token that is wrong": ("channels=open:a&raw=1&token=x", 3500),
+    "a connection token that names no topics": (
+        "raw=1&token=" + TOKENS.sign_connection("ada", expires_at=None),
+        3501,
+    ),
     "an expired token": (
         "channels=closed:a&raw=1&token=" + TOKENS.sign_subscription("closed:a", expires_at=1000.0),
         3500,

@@ -59,11 +59,13 @@ def test_the_connect_command_of_centrifugo_is_read() -> None:
         "id": 1,
         "connect": {"token": "mine", "subs": {"a": {"recover": True, "epoch": "e", "offset": 7}}},
     }
-    assert json.loads(wanted.subscribe("a", 2)) == {
-        "id": 2,
-        "subscribe": {"channel": "a", "token": "", "recover": True, "epoch": "e", "offset": 7},
-    }
-    assert json.loads(wanted.subscribe("b", 3)) == {"id": 3, "subscribe": {"channel": "b", "token": "t"}}
+    asked, commands = wanted.subscribe({"c"})
+    assert asked == {2: "a", 3: "b"}
+    assert [json.loads(line) for line in commands.split(b"\n")] == [
+        {"id": 2, "subscribe": {"channel": "a", "token": "", "recover": True, "epoch": "e", "offset": 7}},
+        {"id": 3, "subscribe": {"channel": "b", "token": "t"}},
+    ]
+    assert wanted.subscribe({"a"})[0] == {2: "b"} and wanted.subscribe({"a", "b"}) == ({}, b"")
 
 
 def test_the_connect_command_may_be_empty() -> None:
