@@ -1,14 +1,19 @@
-"""What holds for all tests: their levels, how they run side by side, and Hypothesis's profile."""
+"""What holds for all tests: their levels, how they run side by side, what they must not leave open, and Hypothesis's
+profile.
+"""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import settings
 
+import ws_service.websocket  # noqa: F401 - before a test imports the library, which then reads the limits set there
 from tests import side_by_side
 
 # How long an example takes says more about the machine than about the code; tests that are about time measure it.
@@ -16,6 +21,24 @@ settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 _current: pytest.Item | None = None
+
+_close = uvloop.Loop.close
+
+
+def _close_with_what_is_open(loop: uvloop.Loop) -> None:
+    """Close a uvloop, and fail where a test left something open.
+
+    uvloop warns of each such thing, then closes it. A warning that is raised, as all are here, keeps it from closing
+    it; then it waits for ever, in C, where pytest-timeout's signal is not seen.
+    """
+    with warnings.catch_warnings(record=True) as left:
+        warnings.simplefilter("always", ResourceWarning)
+        _close(loop)
+    if left:
+        raise AssertionError("left open on the event loop: " + "; ".join(str(warning.message) for warning in left))
+
+
+uvloop.Loop.close = _close_with_what_is_open  # type: ignore[method-assign, unused-ignore]
 
 
 @pytest.hookimpl(tryfirst=True)

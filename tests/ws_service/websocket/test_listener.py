@@ -57,10 +57,12 @@ async def listening(handshake: float = 15, app: Any = both) -> AsyncIterator[Rig
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: LimitedHTTP(**made_of), "127.0.0.1", 0)
     rig = Rig(server.sockets[0].getsockname()[1], resources, made_of["server_state"].connections)
-    yield rig
-    for peer in rig.peers:
-        peer.writer.transport.abort()
-    server.close()
+    try:
+        yield rig
+    finally:
+        for peer in rig.peers:
+            peer.writer.transport.abort()
+        server.close()
     await rig.counts(0)
     async with asyncio.timeout(10):
         while made_of["server_state"].connections:  # noqa: ASYNC110 - nothing tells
