@@ -21,11 +21,12 @@ from ws_service.config.settings import Settings, load_settings
 from ws_service.errors import AppError
 from ws_service.hosting import loader
 from ws_service.hosting.hosted_app import empty_lifespan
-from ws_service.hosting.not_found import answer, answer_error, refuse
+from ws_service.hosting.not_found import refuse
 from ws_service.hub.api import is_for_api
 from ws_service.hub.assembly import Assembled
 from ws_service.hub.paths import is_event_stream
 from ws_service.logs.limited_log import LimitedLog
+from ws_service.net.json_response import answer, answer_error
 
 log = logging.getLogger(__name__)
 limited = LimitedLog(log)

@@ -10,10 +10,11 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ws_service.hosting.dash_parts import remove_dash
-from ws_service.hosting.not_found import LOGGED, answer_error
+from ws_service.hosting.not_found import LOGGED
 from ws_service.hosting.routes import tree
 from ws_service.hosting.user_errors import described, user_traceback
 from ws_service.logs.limited_log import LimitedLog
+from ws_service.net.json_response import answer_error
 
 log = logging.getLogger(__name__)
 limited = LimitedLog(log)

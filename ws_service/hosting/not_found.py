@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ws_service.hosting.routes import websocket_paths
 from ws_service.logs.formatter import one_line
 from ws_service.logs.limited_log import LimitedLog
-from ws_service.net.json_response import error_content, json_response
+from ws_service.net.json_response import answer_error
 
 log = logging.getLogger(__name__)
 
@@ -86,18 +86,6 @@ async def refuse(scope: Scope, send: Send, text: str, status: int = HTTPStatus.N
     headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
     await send({"type": "websocket.http.response.start", "status": int(status), "headers": headers})
     await send({"type": "websocket.http.response.body", "body": text.encode()})
-
-
-async def answer_error(send: Send, status: int, message: str) -> None:
-    """Answer a request with an error in JSON. message: why."""
-    await answer(send, status, error_content(status, message))
-
-
-async def answer(send: Send, status: int, content: dict[str, str]) -> None:
-    """Answer a request with JSON. To a HEAD, uvicorn sends the head alone."""
-    headers, body = json_response(content)
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _shown(path: str) -> str:

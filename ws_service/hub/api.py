@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from ws_service.hub.api_methods import Methods
 from ws_service.hub.protocol import UnreadableMessage, read_json
 from ws_service.logs.limited_log import LimitedLog
-from ws_service.net.json_response import error_content, json_response
+from ws_service.net.json_response import answer_error
 
 log = logging.getLogger(__name__)
 limited = LimitedLog(log)
@@ -58,24 +58,24 @@ class Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. The key is checked before anything of the body is read."""
         if scope["method"] != "POST":
-            await _refuse(send, 405, "The API takes POST.", (b"allow", b"POST"))
+            await answer_error(send, 405, "The API takes POST.", (b"allow", b"POST"))
         elif not self._is_authorized(scope):
             limited.say("api key", logging.WARNING, "refused a request to the API of the hub: no key, or a wrong one")
-            await _refuse(send, 401, "The key is missing or wrong: send the hub's API key in X-API-Key.")
+            await answer_error(send, 401, "The key is missing or wrong: send the hub's API key in X-API-Key.")
         else:
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _body(receive, self._max_body)
         if body is None:
-            await _refuse(send, 413, f"The request has more than {self._max_body} bytes (ws_service.hub).")
+            await answer_error(send, 413, f"The request has more than {self._max_body} bytes (ws_service.hub).")
             return
         try:
             values = read_json(body) if body.strip() else {}
         except UnreadableMessage:
-            await _refuse(send, 400, "The body is no JSON.")
+            await answer_error(send, 400, "The body is no JSON.")
             return
-        await _send(send, 200, await self._methods.answer(scope["path"].rpartition("/")[2], values))
+        await _send(send, await self._methods.answer(scope["path"].rpartition("/")[2], values))
 
     def _is_authorized(self, scope: Scope) -> bool:
         """Compare the key with each that is good, in a time that does not depend on how much of it is right."""
@@ -120,13 +120,7 @@ async def _body(receive: Receive, most: int) -> bytes | None:
             return b"".join(parts)
 
 
-async def _refuse(send: Send, status: int, message: str, *more: tuple[bytes, bytes]) -> None:
-    fields, body = json_response(error_content(status, message))
-    await send({"type": "http.response.start", "status": status, "headers": [*fields, *more]})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _send(send: Send, status: int, body: bytes) -> None:
+async def _send(send: Send, body: bytes) -> None:
     fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
     await send({"type": "http.response.body", "body": body})

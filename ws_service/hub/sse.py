@@ -12,7 +12,7 @@ from ws_service.hub.event_stream import FIELDS, EventStream, Refusal, retry_line
 from ws_service.hub.handshake import ConnectionHub, Handshake, Receiver
 from ws_service.hub.stream_query import BadQuery, Wanted, read_query
 from ws_service.net.client_key import client_key
-from ws_service.net.json_response import error_content, json_response
+from ws_service.net.json_response import answer_error
 from ws_service.websocket.listener import ABORT
 
 PER_CLIENT = 256
@@ -40,13 +40,13 @@ class EventStreams:
         """Serve one request."""
         method = scope["method"]
         if method not in ("GET", "HEAD"):
-            await _refuse(send, 405, "An event stream is got with GET.", (b"allow", b"GET, HEAD"))
+            await answer_error(send, 405, "An event stream is got with GET.", (b"allow", b"GET, HEAD"))
             return
         handshake = _handshake(scope)
         try:
             wanted = self._read(handshake)
         except BadQuery as error:
-            await _refuse(send, 400, f"{error}.")
+            await answer_error(send, 400, f"{error}.")
             return
         if method == "HEAD":
             await send({"type": "http.response.start", "status": 200, "headers": FIELDS})
@@ -66,7 +66,7 @@ class EventStreams:
     async def _count(self, wanted: Wanted, handshake: Handshake, scope: Scope, receive: Receive, send: Send) -> None:
         key = client_key(handshake.address)
         if self._of_client[key] >= PER_CLIENT:
-            await _refuse(send, 429, f"A client has at most {PER_CLIENT} event streams.", (b"retry-after", b"10"))
+            await answer_error(send, 429, f"A client has at most {PER_CLIENT} event streams.", (b"retry-after", b"10"))
             return
         stream = EventStream(wanted, self._hub.limits.queue, scope.get("extensions", {}).get(ABORT))
         self._of_client[key] += 1
@@ -97,16 +97,10 @@ async def _answer(send: Send, refusal: Refusal) -> None:
     if refusal.status is None:
         await _come_back(send, refusal.message)
     else:
-        await _refuse(send, refusal.status, f"{refusal.message}.")
+        await answer_error(send, refusal.status, f"{refusal.message}.")
 
 
 async def _come_back(send: Send, why: str) -> None:
     """Answer with a stream that ends at once: after any other status than 200 an EventSource gives up for good."""
     await send({"type": "http.response.start", "status": 200, "headers": FIELDS})
     await send({"type": "http.response.body", "body": retry_line() + f": {why}; come back\n\n".encode()})
-
-
-async def _refuse(send: Send, status: int, message: str, *more: tuple[bytes, bytes]) -> None:
-    fields, body = json_response(error_content(status, message))
-    await send({"type": "http.response.start", "status": status, "headers": [*fields, *more]})
-    await send({"type": "http.response.body", "body": body})

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Any
 
 Fields = list[tuple[bytes, bytes]]
+Send = Callable[[Any], Awaitable[None]]
 
 
 def json_response(content: dict[str, str]) -> tuple[Fields, bytes]:
@@ -21,6 +24,18 @@ def json_response(content: dict[str, str]) -> tuple[Fields, bytes]:
 def error_content(status: int, message: str) -> dict[str, str]:
     """Return what an error says: its phrase for programs, and a message for people."""
     return {"error": HTTPStatus(status).phrase.lower(), "message": message}
+
+
+async def answer(send: Send, status: int, content: dict[str, str], *more: tuple[bytes, bytes]) -> None:
+    """Answer a request with JSON (ASGI). more: further header fields. To a HEAD, uvicorn sends the head alone."""
+    fields, body = json_response(content)
+    await send({"type": "http.response.start", "status": status, "headers": [*fields, *more]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def answer_error(send: Send, status: int, message: str, *more: tuple[bytes, bytes]) -> None:
+    """Answer a request with an error in JSON (ASGI). message: why. more: further header fields."""
+    await answer(send, status, error_content(status, message), *more)
 
 
 def raw_error(status: int, message: str) -> bytes:
