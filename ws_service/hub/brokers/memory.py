@@ -12,8 +12,9 @@ from ws_service.hub.history import DEFAULT_MAX_BYTES, Histories
 from ws_service.hub.presence import Presence
 from ws_service.hub.publication import ClientInfo, History, Position, Publication
 
-MAX_IDEMPOTENCY_KEYS = 10_000
-"""Keys that are remembered; beyond them the oldest is forgotten."""
+MAX_IDEMPOTENCY_KEYS = 1 << 16
+"""Keys that are remembered, of all publishers together; beyond them the oldest is forgotten: 200 a second for five
+minutes, since one publisher that is faster takes the others' away. One has 0.5 KiB."""
 
 _NO_HISTORY = History(Position("", 0))
 
