@@ -30,10 +30,13 @@ class ConfigError(Exception):
 def find(path: Path | None) -> tuple[Path | None, str]:
     """Return the config file to read, None where there is none, and the sentence that says so; none for a named one.
 
-    path: what ``--config`` says. None: ``config.yaml`` of the working directory if there is one.
+    path: what ``--config`` says. None: what DASH_WS_PROXY_CONFIG names, as for the other programs, else
+    ``config.yaml`` of the working directory if there is one.
     """
     if path is not None:
         return path, ""
+    if named := os.environ.get("DASH_WS_PROXY_CONFIG"):
+        return Path(named), f"using {named}, which DASH_WS_PROXY_CONFIG names"
     if os.path.lexists(DEFAULT_CONFIG):
         return DEFAULT_CONFIG, f"using {DEFAULT_CONFIG} in {Path.cwd()}"
     return None, f"there is no {DEFAULT_CONFIG} in {Path.cwd()}; running on the defaults"

@@ -11,12 +11,11 @@ Then the limits and deadlines are uvicorn's, and those of its WebSocket library:
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ws_service.config.file import find_by_variable
+from ws_service.config.file import find
 from ws_service.config.settings import Settings, load_settings
 from ws_service.errors import AppError
 from ws_service.hosting import loader
@@ -81,7 +80,7 @@ def create_app(
     Raises ConfigError with every mistake in the file, and AppError when the app that it names cannot be served.
     """
     if settings is None:
-        path, which = find_by_variable(os.environ)
+        path, which = find(None)
         if which:
             log.info("%s", which)
         settings = load_settings(path)

@@ -26,7 +26,8 @@ config_option = click.option(
     "--config",
     "path",
     type=click.Path(path_type=Path),
-    help="The config file. Without it: config.yaml of the working directory, or every default where there is none.",
+    help="The config file. Without it: the one that DASH_WS_PROXY_CONFIG names, else config.yaml of the working "
+    "directory, or every default where there is none.",
 )
 
 

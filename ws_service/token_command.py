@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ws_service.command_line import MISTAKE, Command, config_option, fail, mistakes_shown
-from ws_service.config.file import find, find_by_variable, folder_of
+from ws_service.config.file import find, folder_of
 from ws_service.config.hub_settings import HubSettings
 from ws_service.config.settings import load_settings
 from ws_service.config.units import parse_duration
@@ -55,7 +55,7 @@ def token(context: click.Context, topic: str | None, user: str, ttl: str, path: 
 
 
 def _settings_and_keys(path: Path | None) -> tuple[HubSettings, Keys]:
-    path, _ = find(path) if path else find_by_variable(os.environ)
+    path, _ = find(path)
     with mistakes_shown(None):
         hub = load_settings(path).hub
     file = folder_of(path) / hub.key

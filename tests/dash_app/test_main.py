@@ -48,6 +48,9 @@ def test_the_config_of_the_working_directory_is_used_if_there_is_one(
     path = write(tmp_path, "dash_app: {listen: 127.0.0.1:9000}")
     assert find(None) == (Path("config.yaml"), f"using config.yaml in {tmp_path}")
     assert find(path) == (path, "")
+    monkeypatch.setenv("DASH_WS_PROXY_CONFIG", "a.yaml")
+    assert find(None) == (Path("a.yaml"), "using a.yaml, which DASH_WS_PROXY_CONFIG names")
+    assert find(path) == (path, "")
 
 
 def test_variables_are_those_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,8 @@ DEFAULT_FILE = Path("config.yaml")
 """The file that is read when none is named, in the working directory."""
 
 CONFIG_VARIABLE = "DASH_WS_PROXY_CONFIG"
-"""The environment variable that names the config file where there is no command line."""
+"""The environment variable that names the config file where ``--config`` does not, for every program and for what only
+imports ``ws_service``: programs of one environment are to agree on the file, because the hub's key is beside it."""
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
@@ -43,25 +44,23 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def find(path: Path | None) -> tuple[Path | None, str | None]:
-    """Return the config file to read, None for every default; and the sentence that says which, where none was named.
+def find(path: Path | None, env: Mapping[str, str] = os.environ) -> tuple[Path | None, str | None]:
+    """Return the config file to read, None for every default; and the sentence that says which, where ``--config`` does
+    not.
 
-    path: what ``--config`` says. None: ``config.yaml`` of the working directory, if there is one.
+    path: what ``--config`` says. None: what ``CONFIG_VARIABLE`` names, else ``config.yaml`` of the working directory,
+    if there is one.
     """
     if path is not None:
         return path, None
+    if named := env.get(CONFIG_VARIABLE):
+        return Path(named), f"using {named}, which {CONFIG_VARIABLE} names"
     here = Path.cwd()
     if os.path.lexists(DEFAULT_FILE):  # a link that leads nowhere too: it is a mistake, and no reason for defaults
         return DEFAULT_FILE, f"using {DEFAULT_FILE} in {here}"
     other = next((name for name in ("config.yml", "config.yaml.txt") if os.path.lexists(name)), None)
     hint = f" (there is a {other}: rename it, or name it with --config)" if other else ""
     return None, f"there is no {DEFAULT_FILE} in {here}; running on the defaults{hint}"
-
-
-def find_by_variable(env: Mapping[str, str]) -> tuple[Path | None, str | None]:
-    """Return what ``find`` does, with the file that ``CONFIG_VARIABLE`` names in the place of ``--config``."""
-    named = env.get(CONFIG_VARIABLE)
-    return find(Path(named) if named else None)
 
 
 def folder_of(path: Path | None) -> Path:

@@ -59,13 +59,13 @@ def find_tokens(env: Mapping[str, str]) -> Tokens:
     Raises KeyFileError with what to do.
     """
     # Here: pydantic takes 120 ms, and a page of the app may need no token.
-    from ws_service.config.file import CONFIG_VARIABLE, find_by_variable, folder_of
+    from ws_service.config.file import CONFIG_VARIABLE, find, folder_of
     from ws_service.config.settings import load_settings
     from ws_service.hub.tokens import Tokens
 
     if env.get(KEY_VARIABLE):
         return Tokens(load_keys(Path(), env))
-    path, _ = find_by_variable(env)
+    path, _ = find(None, env)
     where = f"no config.yaml in {Path.cwd()}" if path is None else f"config file {path.absolute()}"
     advice = f"({where}; {CONFIG_VARIABLE} names another one)"
     try:

@@ -127,10 +127,11 @@ def _parse(url: str) -> tuple[Place, str, str]:
 
 def _on_this_host(env: Mapping[str, str]) -> HubAddress:
     from ws_service.config.addresses import split_listen  # here: pydantic takes 120 ms
-    from ws_service.config.file import find_by_variable, folder_of
+    from ws_service.config.file import find as find_file
+    from ws_service.config.file import folder_of
     from ws_service.config.settings import load_settings
 
-    path, _ = find_by_variable(env)
+    path, _ = find_file(None, env)
     try:
         settings = load_settings(path, env)
     except ConfigError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.ws_service.config.example import Example, Limits, Reader, Rule, mistakes_in
-from ws_service.config.file import CONFIG_VARIABLE, dump, find, find_by_variable, folder_of, load
+from ws_service.config.file import CONFIG_VARIABLE, dump, find, folder_of, load
 from ws_service.config.settings import Settings
 from ws_service.errors import ConfigError, Mistake
 
@@ -216,11 +216,12 @@ def test_without_a_name_it_is_the_one_of_the_working_directory(tmp_path: Path, m
     assert find(None) == (Path("config.yaml"), f"using config.yaml in {tmp_path}")
 
 
-def test_without_a_command_line_a_variable_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_names_it_where_the_command_line_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert find_by_variable({CONFIG_VARIABLE: "app/a.yaml"}) == (Path("app/a.yaml"), None)
-    for env in ({}, {CONFIG_VARIABLE: ""}):
-        assert find_by_variable(env) == find(None)
+    env = {CONFIG_VARIABLE: "app/a.yaml"}
+    assert find(None, env) == (Path("app/a.yaml"), "using app/a.yaml, which DASH_WS_PROXY_CONFIG names")
+    assert find(Path("b.yaml"), env) == (Path("b.yaml"), None)
+    assert find(None, {CONFIG_VARIABLE: ""}) == find(None, {})
 
 
 def test_paths_of_a_file_start_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
