@@ -17,6 +17,7 @@ from typing import Any
 import jwt
 
 from ws_service.hub.keys import Keys
+from ws_service.hub.protocol import write_json
 from ws_service.hub.topics import is_valid
 
 LEEWAY = 10.0
@@ -190,7 +191,7 @@ def _info(claims: Mapping[str, Any]) -> bytes | None:
     if info is None:
         return None
     try:
-        return json.dumps(info, allow_nan=False, separators=(",", ":")).encode()
+        return write_json(info)
     except (ValueError, RecursionError):
         raise TokenError("holds no JSON as its info") from None
 

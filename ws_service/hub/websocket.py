@@ -18,7 +18,7 @@ from ws_service.hub.handshake import ConnectionHub, Handshake, Receiver
 from ws_service.hub.incoming import Incoming, answer_handshake
 from ws_service.hub.outbox import MOST, Outbox
 from ws_service.hub.raw import RawClient, is_raw
-from ws_service.websocket.client_socket import ClientSocket
+from ws_service.websocket.client_socket import STOPPING, ClientSocket
 from ws_service.websocket.frame_format import MAX_REASON, text_frame
 from ws_service.websocket.library import forget_tracebacks, why_too_large
 from ws_service.websocket.resources import Resources
@@ -83,7 +83,7 @@ class HubSocket(ClientSocket):
             self.refuse(431, too_large)
             return
         if self._hub.is_closing:
-            self.answer(503, "The service stops; come back in a moment.")
+            self.answer(503, STOPPING)
             return
         answer = answer_handshake(head)
         if answer is None:
@@ -210,17 +210,11 @@ class HubSocket(ClientSocket):
         if client is not None:
             client.closed()
 
-    # -- called by uvicorn
+    # -- at a stop
 
-    def shutdown(self) -> None:
-        """Close at a stop: the client comes back. Raises nothing: others wait."""
-        try:
-            if self.is_unanswered:
-                self.answer(503, "The service stops; come back in a moment.")
-            else:
-                self.close(SHUTDOWN.code, SHUTDOWN.reason)
-        except Exception as error:
-            self.failed("shutdown", error)
+    def close_at_stop(self) -> None:
+        """Close with 3001: the client comes back."""
+        self.close(SHUTDOWN.code, SHUTDOWN.reason)
 
     # -- inside
 

@@ -19,6 +19,8 @@ from ws_service.websocket.input_buffer import InputBuffer
 from ws_service.websocket.lent_transport import WRITE_MARK
 from ws_service.websocket.resources import Resources
 
+STOPPING = "The service stops; come back in a moment."
+
 LONGEST_ANSWER = 1024
 """Characters of why a handshake is refused, for its client and for the log."""
 
@@ -105,6 +107,22 @@ class ClientSocket(asyncio.BufferedProtocol):
         self.input.stop()
         self._resources.sweep.remove(self._deadlines)
         self._connections.discard(self)
+
+    # -- called by uvicorn
+
+    def shutdown(self) -> None:
+        """Close at a stop; a handshake that waits for its answer gets a 503. Raises nothing: others wait."""
+        try:
+            if self.is_unanswered:
+                self.answer(503, STOPPING)
+            else:
+                self.close_at_stop()
+        except Exception as error:
+            self.failed("shutdown", error)
+
+    def close_at_stop(self) -> None:
+        """Close as this kind of connection does when the service stops."""
+        raise NotImplementedError
 
     # -- writing
 

@@ -81,17 +81,11 @@ class Connection(ClientSocket):
         libraries.forget_tracebacks(self._library)
         self.input.close()
 
-    # -- called by uvicorn
+    # -- at a stop
 
-    def shutdown(self) -> None:
-        """Close at a stop: 1012, or a 503 where the handshake waits for its answer. Raises nothing: others wait."""
-        try:
-            if self.is_unanswered:
-                self.answer(503, "The service stops; come back in a moment.")
-            else:
-                self._library.shutdown()
-        except Exception as error:
-            self.failed("shutdown", error)
+    def close_at_stop(self) -> None:
+        """Close with 1012."""
+        self._library.shutdown()
 
     # -- called by the library, through its transport
 
