@@ -56,6 +56,9 @@ class Connection:
                     self.close()
             self.used_at = time.monotonic()
             return response.status, answer
+        except ValueError as error:  # for some chunks that cannot be; ``publish`` raises it for faults of its caller
+            self.close()
+            raise http.client.HTTPException(f"the answer is no HTTP: {error}") from None
         except BaseException:
             self.close()
             raise

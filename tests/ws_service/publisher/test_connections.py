@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,17 @@ def test_a_server_that_answers_a_byte_at_a_time_is_a_timeout(byte: bytes) -> Non
         assert time.monotonic() - began < 2
         is_over.set()
         dripping.join(5)
+
+
+def test_an_answer_that_is_no_http_is_an_error_of_http(api: Api) -> None:
+    connection = Connection(address_of(api).place, soon())
+    ours, theirs = socket.socketpair()
+    connection._sock.close()
+    connection._sock = ours
+    theirs.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nx")
+    with theirs, pytest.raises(HTTPException, match="no HTTP"):
+        connection.ask(address_of(api), BODY, soon())
+    assert not connection.is_usable()
 
 
 def test_an_answer_that_is_too_large_ends_the_connection(api: Api) -> None:
