@@ -173,7 +173,7 @@ class InputBuffer:
         assert memory is not None
         if not memory.add(len(data)):
             self.exceeded()
-        elif self._pending or not self._may_feed or self._resources.scheduler.left <= 0 or memory.account.delay() > 0:
+        elif self._pending or not self._may_feed or self._resources.scheduler.is_spent or memory.account.delay() > 0:
             self._pending += data
             self._pause()
             self._schedule()

@@ -42,18 +42,26 @@ class Input(Protocol):
 class ReadScheduler:
     """The budget of the turn, and the queues of those that it did not reach.
 
-    ``left`` is the budget that the turn has left; there is none where it is 0 or less.
+    ``left`` is the budget that the turn has left in frames; there is none where it is 0 or less.
     """
 
     def __init__(self) -> None:
         self.left = BUDGET
+        self._until: float | None = None  # the end of this turn's time; None: nothing has been read in it
         self._queues: OrderedDict[Client, OrderedDict[Input, None]] = OrderedDict()
         self._delayed: dict[Client, tuple[OrderedDict[Input, None], asyncio.TimerHandle]] = {}
         self._is_scheduled = False
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing more is to be read in this turn."""
+        return self.left <= 0 or (self._until is not None and time.monotonic() >= self._until)
+
     def spend(self, units: int) -> None:
-        """Take something off the budget of this turn."""
+        """Take something off the budget of this turn, whose time begins with the first."""
         self.left -= units
+        if self._until is None:
+            self._until = time.monotonic() + _LONGEST_TURN
         self._schedule()
 
     def enter(self, client: Client, one: Input) -> None:
@@ -92,7 +100,7 @@ class ReadScheduler:
         """Begin a turn of the loop: those that wait come before what is read in it."""
         self._is_scheduled = False
         self.left = BUDGET
-        latest = time.monotonic() + _LONGEST_TURN
+        self._until = latest = time.monotonic() + _LONGEST_TURN
         while self._queues and self.left > 0:
             client = next(iter(self._queues))
             if (delay := client.delay()) > 0:
@@ -104,6 +112,8 @@ class ReadScheduler:
                 self.left = 0
         if self._queues:
             self._schedule()
+        if not self._is_scheduled:
+            self._until = None
 
     def _feed_one(self, client: Client) -> None:
         queue = self._queues[client]

@@ -106,6 +106,26 @@ async def test_a_frame_that_costs_more_than_it_counts_ends_the_turn(monkeypatch:
     assert order == ["a", "b"]
 
 
+async def test_the_time_of_a_turn_begins_with_what_is_read_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LONGEST_TURN", -1.0)
+    scheduler, order = ReadScheduler(), list[str]()
+    for _ in range(2):
+        assert not scheduler.is_spent
+        scheduler.spend(1)
+        assert scheduler.is_spent and scheduler.left == BUDGET - 1
+        await turn()
+    Socket(scheduler, Client(), "a", 1, order).enter()
+    await turn()
+    assert order == ["a"] and scheduler.is_spent
+    await turn()
+    assert not scheduler.is_spent
+    client = Client(1e-9)
+    Socket(scheduler, client, "b", 1, order).enter()
+    await until_empty(scheduler)
+    await turn()
+    assert not scheduler.is_spent
+
+
 async def test_a_client_that_has_to_wait_is_delayed_with_all_of_its_sockets_and_comes_back() -> None:
     scheduler, order = ReadScheduler(), list[str]()
     owing, other = Client(0.05), Client()
