@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 
 from starlette.types import Receive, Send
 
-from ws_service.hub.codes import comes_back
+from ws_service.hub.codes import (
+    BAD_COMMAND,
+    BAD_REQUEST,
+    INVALID_TOKEN,
+    LIMIT_EXCEEDED,
+    TOKEN_EXPIRED,
+    comes_back,
+)
 from ws_service.hub.encoded import Encoded
 from ws_service.hub.handshake import Receiver
 from ws_service.hub.messages import PING, is_push
@@ -38,8 +45,14 @@ FIELDS = [
     (b"x-accel-buffering", b"no"),  # nginx and others in front are not to collect events
 ]
 
-_STATUS = {102: 404, 106: 400, 107: 400, 109: 401, 3500: 401, 3501: 400}
-"""Of codes of errors and of ends; of any other 403."""
+_STATUS = {
+    LIMIT_EXCEEDED.code: 400,
+    BAD_REQUEST.code: 400,
+    TOKEN_EXPIRED.code: 401,
+    INVALID_TOKEN.code: 401,
+    BAD_COMMAND.code: 400,
+}
+"""Of the response, by the codes of errors and of ends; for any other 403."""
 
 
 class Refusal(NamedTuple):

@@ -28,6 +28,8 @@ _SHORTEST = 32
 """Characters. HS256 is as hard to guess as its key, and RFC 7518, section 3.2, asks for 256 bits."""
 
 _LONGEST = 4096
+"""Characters: more is another file, named by mistake."""
+
 _MODE = 0o600
 """Of the file: for the user of this process alone."""
 

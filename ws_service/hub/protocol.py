@@ -26,6 +26,7 @@ MAX_DEPTH = 128
 """Brackets that are open at a time. Python's own reader gives up somewhere near its limit of recursion."""
 
 MAX_ID = (1 << 32) - 1
+"""Of a command: an id has 32 bits in Centrifugo's protocol."""
 
 ERROR_IF_UNRECOVERABLE = 2
 """In the flag of subscribe: the answer to a recovery that fails is error 112."""
