@@ -15,6 +15,7 @@ from ws_service.hub.broker import Broker, BrokerError
 from ws_service.hub.publication import ClientInfo
 from ws_service.hub.subscription import Subscription
 from ws_service.hub.turns import Pace
+from ws_service.logs.limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class Registry:
         self._topics: dict[str, _Topic] = {}
         self._due: OrderedDict[str, None] = OrderedDict()  # where something has ended and the broker is not told yet
         self._pace = Pace()  # a broker in memory waits for nothing
+        self._limited_log = LimitedLog(log)  # while the broker is unreachable each client that leaves would be a line
         self._telling: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -50,7 +52,7 @@ class Registry:
         if topic.is_subscribed and subscription.client.id not in topic.leaving:
             return
         async with topic.lock:
-            await topic.tell_leaves(name, self._broker, self._pace)  # a leave of before must not come after a join
+            await self._tell_leaves(name, topic)  # a leave of before must not come after a join
             if not topic.is_subscribed:
                 await self._broker.subscribe(name)
                 topic.is_subscribed = True
@@ -91,7 +93,8 @@ class Registry:
                 try:
                     await self._tell(name)
                 except Exception as error:  # the other topics are told all the same
-                    log.warning("the broker could not be told that a topic has no subscriptions: %s", error)
+                    sentence = "the broker could not be told that a topic has no subscriptions: %s"
+                    self._limited_log.say("unsubscribe", logging.WARNING, sentence, error)
         finally:
             self._telling = None
 
@@ -100,7 +103,7 @@ class Registry:
         if topic is None:
             return
         async with topic.lock:
-            await topic.tell_leaves(name, self._broker, self._pace)
+            await self._tell_leaves(name, topic)
             if topic.subscriptions:  # one came in the meantime
                 return
             topic.is_subscribed = False
@@ -109,6 +112,18 @@ class Registry:
             finally:
                 if topic.is_over:
                     self._topics.pop(name, None)
+
+    async def _tell_leaves(self, name: str, topic: _Topic) -> None:
+        """Count out those that have left. Under the lock. A broker that does not answer forgets them by itself."""
+        while topic.leaving:
+            for client, (info, is_told) in list(topic.leaving.items()):
+                try:
+                    await self._broker.leave(name, info, is_told=is_told)
+                except BrokerError as error:
+                    sentence = "a client could not be counted out at the broker: %s"
+                    self._limited_log.say("leave", logging.WARNING, sentence, error)
+                del topic.leaving[client]
+                await self._pace.keep()
 
 
 class _Topic:
@@ -143,14 +158,3 @@ class _Topic:
     @property
     def is_over(self) -> bool:
         return not self.subscriptions and not self.leaving
-
-    async def tell_leaves(self, name: str, broker: Broker, pace: Pace) -> None:
-        """Count out those that have left. Under the lock. A broker that does not answer forgets them by itself."""
-        while self.leaving:
-            for client, (info, is_told) in list(self.leaving.items()):
-                try:
-                    await broker.leave(name, info, is_told=is_told)
-                except BrokerError as error:
-                    log.warning("a client could not be counted out at the broker: %s", error)
-                del self.leaving[client]
-                await pace.keep()

@@ -148,6 +148,20 @@ async def test_a_topic_that_cannot_be_left_is_forgotten_and_the_others_are_left(
     assert "down" in caplog.text
 
 
+async def test_a_broker_that_is_down_is_one_line_however_many_leave(
+    registry: Registry, broker: ScriptedBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(20):
+        broker.failures[f"leave a c{number}"] = broker.failures[f"unsubscribe t{number}"] = BrokerError("down")
+        one = subscription(f"t{number}")
+        await registry.subscribe(one)
+        registry.unsubscribe(one)
+        registry.leave("a", ClientInfo(f"c{number}"), is_told=True)
+    await turns(50)
+    assert not broker.failures and not registry._topics
+    assert len(caplog.messages) == 2
+
+
 async def test_clients_are_counted_out_before_their_topic_is_left(registry: Registry, broker: ScriptedBroker) -> None:
     one = subscription("a")
     await registry.subscribe(one)
