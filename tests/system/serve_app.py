@@ -22,7 +22,7 @@ def main(name: str, port: str, handoff: str) -> None:
     with service_log():
         bound = server.bind(settings.listen, Path())
         claim = server.claim(settings, Path())
-        server.run(getattr(import_module(module), attribute), settings, bound.sockets, claim)
+        server.run(getattr(import_module(module), attribute), settings, bound.sockets, claim=claim)
 
 
 if __name__ == "__main__":

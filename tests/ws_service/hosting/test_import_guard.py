@@ -30,7 +30,8 @@ class Module:
     ("text", "what", "line"),
     [
         ("import uvicorn\nuvicorn.run('a:app', reload=True)\n", "uvicorn.run", 2),
-        ("import uvicorn\nuvicorn.Server(uvicorn.Config('a:app')).run()\n", "Server.run", 2),
+        # without log_config=None uvicorn would set the logging of this process, for the tests that come after it too
+        ("import uvicorn\nuvicorn.Server(uvicorn.Config('a:app', log_config=None)).run()\n", "Server.run", 2),
         ("import flask\napp = flask.Flask('a')\n\napp.run(debug=True)\n", "Flask.run", 4),
         ("from dash import Dash\napp = Dash('a')\napp.run(debug=True)\n", "Dash.run", 3),
         ("from dash import Dash\napp = Dash('a', backend='fastapi')\napp.run(debug=True)\n", "Dash.run", 3),
