@@ -138,10 +138,11 @@ class TopicSettings(Section):
     rate: Annotated[float, Field(gt=0, le=10_000)] = 10.0
     """Publications a second of one client, on average over ten seconds; more are refused with error 111."""
 
-    slow: Literal["latest", "drop-oldest", "disconnect"] = "latest"
+    slow: Literal["latest", "drop-oldest", "disconnect"] | None = None
     """What happens to publications for a client that does not read as fast. ``latest``: the newest of each topic is
     kept; ``drop-oldest``: as many as fit into ``queue``; ``disconnect``: the client is disconnected with 3008, comes
-    back and recovers."""
+    back and recovers. None: ``disconnect`` with ``recovery: stream``, where each publication counts, and else
+    ``latest``."""
 
 
 class HubSettings(Section):

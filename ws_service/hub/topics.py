@@ -80,11 +80,18 @@ class TopicOptions:
             subscribe=Allowed(settings.subscribe),
             publish=Allowed(settings.publish),
             rate=settings.rate,
-            slow=SlowPolicy(settings.slow),
+            slow=_slow_policy(settings),
         )
 
 
 DEFAULT = TopicOptions()
+
+
+def _slow_policy(settings: TopicSettings) -> SlowPolicy:
+    """Return the policy that is set, or that which suits the recovery: a stream that loses silently is none."""
+    if settings.slow is not None:
+        return SlowPolicy(settings.slow)
+    return SlowPolicy.DISCONNECT if settings.recovery == "stream" else SlowPolicy.LATEST
 
 
 class Namespaces:

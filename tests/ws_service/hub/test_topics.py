@@ -68,3 +68,19 @@ def test_the_settings_say_the_options_and_a_namespace_takes_what_it_does_not_say
 
 def test_the_defaults_of_the_settings_are_those_of_the_topics() -> None:
     assert Namespaces.from_settings(HubSettings()).of("x") == DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("settings", "policy"),
+    [
+        ({}, SlowPolicy.LATEST),
+        ({"recovery": "stream"}, SlowPolicy.DISCONNECT),
+        ({"recovery": "stream", "slow": "latest"}, SlowPolicy.LATEST),
+        ({"slow": "drop-oldest"}, SlowPolicy.DROP_OLDEST),
+    ],
+)
+def test_a_client_that_is_slow_loses_nothing_of_a_stream_unless_the_settings_say_so(
+    settings: dict[str, str], policy: SlowPolicy
+) -> None:
+    hub = HubSettings.model_validate({"namespaces": {"a": settings}})
+    assert Namespaces.from_settings(hub).of("a:b").slow is policy
