@@ -86,11 +86,12 @@ def create_app(
         settings = load_settings(path)
         folder = folder or (path.parent if path else None)
     if settings.app is None:
-        if hub is None:
-            log.warning(
-                "there is nothing to serve, so every WebSocket handshake is refused: "
-                "name your app in the config, for example ws_service: {app: 'app:app'}"
-            )
+        log.log(
+            logging.WARNING if hub is None else logging.INFO,
+            "there is %s to serve, so every %sWebSocket handshake is refused: "
+            "name your app in the config, for example ws_service: {app: 'app:app'}",
+            *(("nothing", "") if hub is None else ("the hub alone", "other ")),
+        )
         return Service(None, hub)
     try:
         return Service(loader.load(settings.app, folder or Path.cwd()), hub)

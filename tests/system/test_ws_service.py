@@ -320,7 +320,8 @@ def test_without_an_app_handshakes_are_refused_and_the_log_says_what_to_write(tm
         with pytest.raises(InvalidStatus, match="HTTP 404"):
             connect(f"ws://127.0.0.1:{port}/ws")
         assert process.stop() == 0
-    assert process.output.count("name your app in the config") == 1
+    line = "INFO there is the hub alone to serve, so every other WebSocket handshake is refused: name your app in the "
+    assert process.output.count(line) == 1
 
 
 def test_plain_uvicorn_runs_the_factory(interpreter: str, tmp_path: Path) -> None:
