@@ -42,19 +42,26 @@ class Client:
     id: of the connection, unique.
     """
 
-    __slots__ = ("__weakref__", "_connection", "_hub", "_session", "_task", "id")
+    __slots__ = ("__weakref__", "_address", "_connection", "_hub", "_session", "_task", "id")
 
     def __init__(
-        self, hub: ClientHub, connection: ClientConnection, user: str = "", *, answers_pings: bool = True
+        self,
+        hub: ClientHub,
+        connection: ClientConnection,
+        user: str = "",
+        address: str = "",
+        *,
+        answers_pings: bool = True,
     ) -> None:
         """Begin, and be kept by the hub.
 
-        user: whom the gateway has found it to be; empty for none. answers_pings: False for a connection that only
-        receives; it is not pinged.
+        user: whom the gateway has found it to be; empty for none. address: what all connections of one address share
+        (``client_key``). answers_pings: False for a connection that only receives; it is not pinged.
         """
         self.id = str(uuid.uuid4())
         self._hub = hub
         self._connection = connection
+        self._address = address
         self._task: asyncio.Task[None] | None = None
         self._session = Session(
             self.id,
@@ -174,7 +181,7 @@ class Client:
         """Execute operations until the session asks for none. Cancelling it ends the connection (``_worked``)."""
         try:
             while operation is not None:
-                await self._hub.turns.next()  # a broker in memory waits for nothing
+                await self._hub.turns.next(self._address)  # a broker in memory waits for nothing
                 try:
                     outcome = await self._execute(operation)
                 except BrokerError:

@@ -25,6 +25,7 @@ from ws_service.hub.tokens import is_user
 from ws_service.hub.topics import Namespaces
 from ws_service.hub.turns import Share, Turns
 from ws_service.logs.limited_log import LimitedLog
+from ws_service.net.client_key import client_key
 from ws_service.net.periodic_sweep import Pass, PeriodicSweep
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class Hub:
         if user and not is_user(user):
             limited.say("user", logging.WARNING, "a client has no user: its name is longer than 255 or not printable")
             user = None
-        return Client(self, connection, user or "", answers_pings=answers_pings)
+        return Client(self, connection, user or "", client_key(handshake.address), answers_pings=answers_pings)
 
     # -- for clients
 

@@ -11,7 +11,7 @@ import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from itertools import islice
+from itertools import chain, islice, zip_longest
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,8 @@ _WOKEN = 64
 
 
 class Turns:
-    """Lets operations of different tasks begin in their order, in each turn of the loop as many as fit into ``SHARE``.
+    """Lets operations of different tasks begin, in each turn of the loop as many as fit into ``SHARE``: round robin over
+    the clients that ask, and those of one client in their order.
 
     What an operation does before its first wait counts. One begins in each turn, however long it takes.
     """
@@ -31,29 +32,40 @@ class Turns:
     def __init__(self, share: float = SHARE) -> None:
         self._share = share
         self._until: float | None = None  # the end of this turn's share; None: nothing has begun in this turn
-        self._waiting: OrderedDict[_Place, None] = OrderedDict()
+        self._waiting: OrderedDict[str, dict[_Place, None]] = OrderedDict()
         self._is_scheduled = False
 
     def __len__(self) -> int:
         """How many operations wait."""
-        return len(self._waiting)
+        return sum(map(len, self._waiting.values()))
 
-    async def next(self) -> None:
-        """Wait until an operation may begin. Cancelling it gives the place up."""
+    async def next(self, client: str) -> None:
+        """Wait until an operation may begin. Cancelling it gives the place up.
+
+        client: whose it is (``client_key``): one with hundreds of connections has one share.
+        """
         if not self._waiting and self._has_time():
             return
         place = _Place()
-        self._waiting[place] = None
+        self._waiting.setdefault(client, {})[place] = None
         try:
             await self._wait(place)
             while not self._has_time():
                 await self._wait(place)
         finally:
-            del self._waiting[place]
-            if self._waiting:
-                self._schedule()
+            self._leave(client, place)
 
     # -- inside
+
+    def _leave(self, client: str, place: _Place) -> None:
+        queue = self._waiting[client]
+        del queue[place]
+        if queue:
+            self._waiting.move_to_end(client)  # the others come first now
+        else:
+            del self._waiting[client]
+        if self._waiting:
+            self._schedule()
 
     async def _wait(self, place: _Place) -> None:
         place.woken = asyncio.get_running_loop().create_future()
@@ -76,7 +88,9 @@ class Turns:
         """Begin a turn: its share starts with the first of those that are woken here."""
         self._is_scheduled = False
         self._until = None
-        for place in islice(self._waiting, _WOKEN):
+        queues = [islice(queue, _WOKEN) for queue in islice(self._waiting.values(), _WOKEN)]
+        in_order = (place for place in chain.from_iterable(zip_longest(*queues)) if place is not None)
+        for place in islice(in_order, _WOKEN):
             if place.woken is not None and not place.woken.done():
                 place.woken.set_result(None)
 

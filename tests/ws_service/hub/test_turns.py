@@ -44,7 +44,7 @@ class Longest:
 async def test_an_operation_that_is_alone_waits_for_nothing() -> None:
     turns = Turns()
     with pytest.raises(StopIteration):
-        turns.next().send(None)
+        turns.next("a").send(None)
     assert not len(turns)
     await asyncio.sleep(0)
 
@@ -53,7 +53,7 @@ async def test_what_many_ask_at_once_is_done_in_their_order_and_in_many_turns() 
     turns, longest, done = Turns(0.001), Longest(), list[int]()
 
     async def operation(number: int) -> None:
-        await turns.next()
+        await turns.next("a")
         longest.one()
         busy(0.0006)
         done.append(number)
@@ -67,12 +67,25 @@ async def test_one_begins_in_each_turn_however_long_it_takes() -> None:
     turns, longest = Turns(0.001), Longest()
 
     async def operation() -> None:
-        await turns.next()
+        await turns.next("a")
         longest.one()
         busy(0.003)
 
     await asyncio.gather(*(operation() for _ in range(5)))
     assert longest.most == 1 and not len(turns)
+
+
+async def test_a_client_with_hundreds_of_connections_keeps_no_other_waiting() -> None:
+    turns, done = Turns(0.001), list[str]()
+
+    async def operation(client: str) -> None:
+        await turns.next(client)
+        busy(0.002)
+        done.append(client)
+
+    await asyncio.gather(*(operation(client) for client in [*["crowd"] * 200, "alone", "alone", "third"]))
+    assert done[:6] == ["crowd", "crowd", "alone", "third", "crowd", "alone"]
+    assert len(done) == 203 and not len(turns)
 
 
 @pytest.mark.parametrize("turns_before", [1, 2])
@@ -82,7 +95,7 @@ async def test_those_that_are_cancelled_keep_no_other_waiting(gone: Any, turns_b
     turns._until = 0.0  # this turn's share is used
 
     async def operation(number: int) -> None:
-        await turns.next()
+        await turns.next("a")
         done.append(number)
 
     tasks = [asyncio.get_running_loop().create_task(operation(number), name=f"test {number}") for number in range(100)]
