@@ -23,8 +23,9 @@ _WOKEN = 64
 
 
 class Turns:
-    """Lets operations of different tasks begin, in each turn of the loop as many as fit into ``SHARE``: round robin over
-    the clients that ask, and those of one client in their order.
+    """Lets operations of different tasks begin, in each turn of the loop as many as fit into ``SHARE``.
+
+    Round robin over the clients that ask; those of one client in their order.
 
     What an operation does before its first wait counts. One begins in each turn, however long it takes.
     """
