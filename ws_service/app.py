@@ -86,11 +86,15 @@ def create_app(
         settings = load_settings(path)
         folder = folder or (path.parent if path else None)
     if settings.app is None:
+        level, served, refused = (
+            (logging.WARNING, "nothing", "every") if hub is None else (logging.INFO, "the hub alone", "every other")
+        )
         log.log(
-            logging.WARNING if hub is None else logging.INFO,
-            "there is %s to serve, so every %sWebSocket handshake is refused: "
+            level,
+            "there is %s to serve, so %s WebSocket handshake is refused: "
             "name your app in the config, for example ws_service: {app: 'app:app'}",
-            *(("nothing", "") if hub is None else ("the hub alone", "other ")),
+            served,
+            refused,
         )
         return Service(None, hub)
     try:

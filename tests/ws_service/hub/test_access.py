@@ -1,13 +1,8 @@
-"""The interface of rights."""
+"""What is said of a client, and what a right carries, where nothing is said."""
 
 from __future__ import annotations
 
-from ws_service.hub.access import Access, Grant, Identity
-
-
-def test_rights_are_asked_for_in_three_questions() -> None:
-    asked = {name for name in vars(Access) if not name.startswith("_")}
-    assert asked == {"identify", "may_subscribe", "may_publish"}
+from ws_service.hub.access import Grant, Identity
 
 
 def test_what_is_not_said_is_no_user_and_no_end() -> None:
