@@ -26,7 +26,7 @@ from ws_service.command_line import (
 from ws_service.config.consistency import refuse_dangers
 from ws_service.config.file import ConfigFile, folder_of
 from ws_service.config.settings import NAME, Settings, load_settings
-from ws_service.errors import AppError, KeyFileError, ListenError
+from ws_service.errors import AppError, ExtraError, KeyFileError, ListenError
 from ws_service.hosting.loader import explain
 from ws_service.hub.assembly import assemble
 from ws_service.logs.service_log import service_log
@@ -66,7 +66,7 @@ def main(path: Path | None, which: str | None) -> None:
         fail(f"dash-ws-service: {error}", CANNOT_LISTEN)
     except AppError as error:
         fail(explain(error), MISTAKE)
-    except KeyFileError as error:
+    except (ExtraError, KeyFileError) as error:
         fail(f"dash-ws-service: {error}", MISTAKE)
     if not has_started:
         sys.exit(MISTAKE)

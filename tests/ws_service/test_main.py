@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -94,3 +95,32 @@ def test_a_taken_port_is_said_by_the_programs_name(tmp_path: Path) -> None:
 def test_a_service_that_serves_loads_nothing_of_the_gateway() -> None:
     script = "import sys, ws_service.__main__; sys.exit(any(m.partition('.')[0] == 'proxy' for m in sys.modules))"
     assert subprocess.run(python("-c", script), cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_broker_whose_library_is_not_installed_is_one_sentence(tmp_path: Path, workers: int) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "ws_service:\n  listen: unix:ws.sock\n  handoff: off\n"
+        f"  workers: {workers}\n  hub: {{broker: 'redis://127.0.0.1:1'}}\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nfrom importlib.abc import MetaPathFinder\n\n\n"
+        "class Missing(MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'redis':\n"
+        "            raise ModuleNotFoundError(\"No module named 'redis'\", name=name)\n\n\n"
+        "sys.meta_path.insert(0, Missing())\n"
+    )
+    result = subprocess.run(
+        [python()[0], "-m", "ws_service", "--config", config],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 2
+    assert 1 <= result.stderr.count("needs redis-py: pip install 'dash-ws-proxy[redis]'") <= workers
+    assert "Traceback" not in result.stderr
