@@ -14,7 +14,8 @@ import socket
 import sys
 from collections.abc import Callable
 from inspect import signature
-from multiprocessing import parent_process
+from multiprocessing import get_context, parent_process
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -47,6 +48,9 @@ class WorkerConfig(uvicorn.Config):
 
     settings: Settings
     folder: Path
+    has_failed: Event
+    """Set by a worker that cannot start. Its exit code does not always say so: the supervisor's SIGTERM may end it
+    before it exits by itself."""
     is_replacement = False
     """Whether the worker replaces a running one, which goes on serving if this one cannot start."""
 
@@ -76,10 +80,15 @@ class WorkerServer(Server):
         with service_log() as set_up_log:
             self._import_and_run(sockets, set_up_log)
         if not self.started:
-            parent = None if self.config.is_replacement else parent_process()
-            if parent is not None and parent.pid is not None and parent.is_alive():
-                os.kill(parent.pid, signal.SIGTERM)  # before 0.5x, uvicorn starts another one for ever
+            if not self.config.is_replacement:
+                self._end_the_service()
             sys.exit(_STARTUP_FAILURE)
+
+    def _end_the_service(self) -> None:
+        self.config.has_failed.set()
+        parent = parent_process()
+        if parent is not None and parent.pid is not None and parent.is_alive():
+            os.kill(parent.pid, signal.SIGTERM)  # before 0.5x, uvicorn starts another one for ever
 
     def _import_and_run(self, sockets: list[socket.socket] | None, set_up_log: Callable[[], None]) -> None:
         try:
@@ -170,6 +179,7 @@ def run(
         log.warning("there is no hub: each of %d workers would have its own; %s", settings.workers, _ADVICE)
     config = WorkerConfig(make, **options(settings))
     config.settings, config.folder = settings, folder
+    config.has_failed = get_context("spawn").Event()  # uvicorn spawns its processes
     supervise: Any = Supervisor
     if "target" in signature(supervise).parameters:
         supervisor = supervise(config, target=WorkerServer(config).run, sockets=sockets)
@@ -179,4 +189,4 @@ def run(
     supervisor.reload = reload
     reload.answer()  # a signal that came before the supervisor handled it
     supervisor.run()
-    return all(worker.process.exitcode != _STARTUP_FAILURE for worker in supervisor.processes)
+    return not config.has_failed.is_set()

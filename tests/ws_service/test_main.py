@@ -97,22 +97,43 @@ def test_a_service_that_serves_loads_nothing_of_the_gateway() -> None:
     assert subprocess.run(python("-c", script), cwd=ROOT, check=False).returncode == 0
 
 
+_NO_REDIS = """
+import sys
+from importlib.abc import MetaPathFinder
+
+
+class Missing(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "redis":
+            raise ModuleNotFoundError("No module named 'redis'", name=name)
+
+
+sys.meta_path.insert(0, Missing())
+"""
+
+_SLOW_EXIT = """
+import multiprocessing, signal
+
+exit_now = sys.exit
+sys.exit = lambda code: signal.pause() if multiprocessing.parent_process() else exit_now(code)
+"""
+
+
 @pytest.mark.system
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_broker_whose_library_is_not_installed_is_one_sentence(tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize(
+    ("workers", "python_of_the_service"),
+    [(1, _NO_REDIS), (2, _NO_REDIS), (2, _NO_REDIS + _SLOW_EXIT)],
+    ids=["one process", "two workers", "two workers that a signal ends before they exit"],
+)
+def test_a_broker_whose_library_is_not_installed_is_one_sentence(
+    tmp_path: Path, workers: int, python_of_the_service: str
+) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(
         "ws_service:\n  listen: unix:ws.sock\n  handoff: off\n"
         f"  workers: {workers}\n  hub: {{broker: 'redis://127.0.0.1:1'}}\n"
     )
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\nfrom importlib.abc import MetaPathFinder\n\n\n"
-        "class Missing(MetaPathFinder):\n"
-        "    def find_spec(self, name, path, target=None):\n"
-        "        if name == 'redis':\n"
-        "            raise ModuleNotFoundError(\"No module named 'redis'\", name=name)\n\n\n"
-        "sys.meta_path.insert(0, Missing())\n"
-    )
+    (tmp_path / "sitecustomize.py").write_text(python_of_the_service)
     result = subprocess.run(
         [python()[0], "-m", "ws_service", "--config", config],
         cwd=ROOT,
