@@ -1,0 +1,1 @@
+"""What Dash says about itself in its page."""
