@@ -1,4 +1,4 @@
-"""Health answers, on a listener of their own: for process managers and load balancers, never for browsers.
+"""Requests to the admin listener: for process managers, load balancers, Prometheus and operators, never for clients.
 
 The head of a request in, bytes of the answer out: one request for each
 connection, without a body. ``admin_listener`` has the sockets. A path of its
@@ -7,55 +7,55 @@ own is one function, from the head of a request to a response.
 
 from __future__ import annotations
 
-import asyncio
-import json
+import logging
 import re
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
-from proxy.errors import ClientError
-from proxy.exchange.lifecycle import Lifecycle
-from proxy.exchange.record import Exchange
-from proxy.gateway.handler import Gateway
+from proxy.errors import ClientError, ProxyError
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.error_pages import error_message, own_response
-from proxy.http1.headers import Head, is_valid_host
-from proxy.net.client_limits import ClientLimits
-from proxy.upstream.upstream import Upstream
+from proxy.http1.headers import Fields, Head, is_valid_host
+
+logger = logging.getLogger("proxy")
 
 MAX_HEAD = 8192
 """Bytes of a request's head, its last empty line too; 431 above it. Precedents: nginx 8KiB a line, HAProxy 16KiB."""
 
 _PORT = re.compile(r":[0-9]{0,5}")
 
-AdminResponse = tuple[int, bytes, bytes]
-"""Status, Content-Type, body."""
+
+@dataclass(frozen=True, slots=True)
+class AdminResponse:
+    """What a route answers. kind: the Content-Type. fields: beside those that every response has."""
+
+    status: int
+    kind: bytes
+    body: bytes
+    fields: Fields = ()
+
+
+Made = Coroutine[Any, Any, AdminResponse]
+Route = Callable[[Head], AdminResponse | Made]
+"""Makes the response to a GET or a HEAD. A response that takes more than a few milliseconds to make, or that waits for
+something, is a coroutine: it lets the event loop go on in between, and is cancelled when the time of its connection is
+over (5 s), or its place is needed."""
 
 
 class Admin:
     """What ``gateway.admin`` answers.
 
-    ``/healthz``: 200 while the process lives.
-    ``/readyz``: 200 while new clients may come, 503 while it starts or stops.
-    It also says what is known of each upstream, but an upstream that
-    is unreachable does not make the gateway unready: a balancer that took it out
-    of service would cut off the other upstream's clients too. Nothing is
-    tried for the answer: however often it is asked, no upstream notices.
-    It also says how many connections clients have, how many WebSockets,
-    those that were handed over too, how many uploads, how many bytes wait on
-    stuck connections, and how many tasks the event loop has: at rest none of
-    them grows.
+    routes: by their path, without a query. hosts: returns ``gateway.admin_hosts``, as they are now.
     """
 
-    def __init__(self, gateway: Gateway, lifecycle: Lifecycle[Exchange], limits: ClientLimits) -> None:
-        self._gateway = gateway
-        self._lifecycle = lifecycle
-        self._limits = limits
-        self._routes: dict[str, Callable[[Head], AdminResponse]] = {"/healthz": self._healthz, "/readyz": self._readyz}
+    def __init__(self, routes: Mapping[str, Route], hosts: Callable[[], Iterable[str]]) -> None:
+        self._routes = routes
+        self._hosts = hosts
 
-    def answer(self, request: Head | ProtocolError, is_unix: bool) -> bytes:
-        """Return the answer to a request.
+    def answer(self, request: Head | ProtocolError, is_unix: bool) -> bytes | Coroutine[Any, Any, bytes]:
+        """Return the answer to a request, or a coroutine that makes it.
 
         request: its head, or why it cannot be read.
         is_unix: it came through a unix socket, which no browser reaches: Host does not matter there.
@@ -67,42 +67,44 @@ class Admin:
         hosts = request.all(b"host")
         if len(hosts) > 1 or (not hosts and request.version == (1, 1)):
             return _error(400, "A request needs exactly one Host field.")
-        if (
-            hosts
-            and not is_unix
-            and not names_this_host(hosts[0].decode("latin-1"), self._gateway.runtime.settings.admin_hosts)
-        ):
+        if hosts and not is_unix and not names_this_host(hosts[0].decode("latin-1"), self._hosts()):
             return _error(
                 403,
-                "Health is answered by an IP address, as localhost, and by the names in gateway.admin_hosts.",
+                "gateway.admin is asked by an IP address, as localhost, and by the names in gateway.admin_hosts.",
                 advice="For the operator: if this name should be answered, add it to gateway.admin_hosts.",
             )
+        return self._routed(request)
+
+    def _routed(self, request: Head) -> bytes | Coroutine[Any, Any, bytes]:
         route = self._routes.get(request.target.partition("?")[0])
         if route is None:
-            return _error(404, "There are /healthz and /readyz here.")
+            *others, last = self._routes
+            return _error(404, f"There are {', '.join(others)} and {last} here.")
         if request.method not in ("GET", "HEAD"):
-            return _error(405, "Health is read with GET or HEAD.", (b"Allow", b"GET, HEAD"))
-        return own_response(*route(request), with_body=request.method == "GET")
+            return _error(405, "What is here is read with GET or HEAD.", (b"Allow", b"GET, HEAD"))
+        with_body = request.method == "GET"
+        try:
+            response = route(request)
+        except Exception:
+            return _failed(request)
+        return _message(response, with_body) if isinstance(response, AdminResponse) else _later(response, request)
 
-    # -- the routes
 
-    def _healthz(self, _: Head) -> AdminResponse:
-        return _json(200, {"status": "alive", "state": self._lifecycle.state.value})
+async def _later(made: Made, request: Head) -> bytes:
+    try:
+        return _message(await made, request.method == "GET")
+    except Exception:
+        return _failed(request)
 
-    def _readyz(self, _: Head) -> AdminResponse:
-        lifecycle, limits = self._lifecycle, self._limits
-        values: dict[str, object] = {
-            "status": "ready" if lifecycle.is_ready else "not ready",
-            "state": lifecycle.state.value,
-            "in_flight": len(lifecycle.in_flight),
-            "connections": limits.connections.total,
-            "websockets": limits.websockets.total,
-            "uploads": self._gateway.uploads.total,
-            "buffered": limits.buffered.total,
-            "tasks": len(asyncio.all_tasks()),
-            "upstreams": {name: _about(upstream) for name, upstream in self._gateway.runtime.upstreams.items()},
-        }
-        return _json(200 if lifecycle.is_ready else 503, values)
+
+def _message(response: AdminResponse, with_body: bool) -> bytes:
+    return own_response(response.status, response.kind, response.body, response.fields, with_body=with_body)
+
+
+def _failed(request: Head) -> bytes:
+    """Log the exception that is being handled, a fault of the gateway, and return what is answered for it."""
+    logger.exception("a fault of the gateway itself, in an answer of gateway.admin: %s", request.target)
+    return error_message(ProxyError("The gateway has failed.", advice="Its log says why."))[0]
 
 
 def names_this_host(host: str, names: Iterable[str]) -> bool:
@@ -131,21 +133,5 @@ def _is_address(text: str, family: type[IPv4Address] | type[IPv6Address]) -> boo
     return True
 
 
-def _about(upstream: Upstream) -> dict[str, object]:
-    """Return what is known of an upstream; ``for_seconds`` says how long it has been in its state."""
-    health, queue = upstream.health, upstream.queue
-    return {
-        "state": health.state.value,
-        "for_seconds": round(time.monotonic() - health.since, 1),
-        "why": health.why,
-        "in_flight": queue.in_flight,
-        "waiting": queue.waiting,
-    }
-
-
 def _error(status: int, message: str, *fields: tuple[bytes, bytes], advice: str = "") -> bytes:
     return error_message(ClientError(message, advice=advice, status=status, headers=fields))[0]
-
-
-def _json(status: int, values: dict[str, object]) -> AdminResponse:
-    return status, b"application/json; charset=utf-8", json.dumps(values).encode()

@@ -24,6 +24,7 @@ from proxy.server.admin import Admin
 from proxy.server.admin_listener import AdminListener
 from proxy.server.config_diff import merge
 from proxy.server.drain import Drain
+from proxy.server.health_routes import HealthRoutes
 from ws_service.config.changes import differences, log_changes
 from ws_service.net.listening import Bound
 
@@ -59,7 +60,11 @@ class Server:
         self._lifecycle.on_empty = self._manager.on_empty = self._drain.changed
         self._bound: list[Bound] = []
         self._acceptor: Acceptor | None = None
-        self._admin = Admin(self._gateway, self._lifecycle, limits)
+        health = HealthRoutes(self._gateway, self._lifecycle, limits)
+        self._admin = Admin(
+            {"/healthz": health.healthz, "/readyz": health.readyz},
+            lambda: self._gateway.runtime.settings.admin_hosts,
+        )
         self._admin_places = admin_places(files)
         self._admin_listener: AdminListener | None = None
 
@@ -135,6 +140,7 @@ class Server:
             await upstream.closed()
         admin.close()
         self._release()
+        await admin.wait_closed()
         await public.wait_closed()
 
     @property

@@ -1,34 +1,19 @@
-"""What process managers and load balancers are told."""
+"""Requests to the admin listener: which are answered, and what the others are told."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from proxy.config import Settings, Timeouts
-from proxy.errors import UpstreamUnreachable
-from proxy.exchange.lifecycle import Lifecycle
-from proxy.exchange.record import Exchange
-from proxy.gateway.handler import Gateway
-from proxy.gateway.runtime import make_runtime
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.head_checks import HeadLimits
 from proxy.http1.headers import Head
 from proxy.http1.request_reader import RequestReader
-from proxy.net.client_limits import ClientLimits
-from proxy.server.admin import MAX_HEAD, Admin, names_this_host
-from proxy.upstream.upstream import Upstream
-from tests.processes import free_port
-from tests.proxy.origin import answering, origin
-
-
-def upstreams(dash: str, ws: str) -> dict[str, Upstream]:
-    urls = {"dash": dash, "ws": ws}
-    return {name: Upstream(name, url, Settings()) for name, url in urls.items()}
+from proxy.server.admin import MAX_HEAD, Admin, AdminResponse, Route, names_this_host
 
 
 def read(data: bytes) -> Head | ProtocolError:
@@ -47,70 +32,63 @@ def ask(
     """Return the status, and the body read as JSON; None where there is none."""
     lines = (line, *(() if host is None else (f"Host: {host}",)), *fields, "", "")
     request = read("\r\n".join(lines).encode("latin-1"))
-    head, _, body = admin.answer(request, is_unix).partition(b"\r\n\r\n")
+    answer = admin.answer(request, is_unix)
+    assert isinstance(answer, bytes)
+    return parsed(answer)
+
+
+def parsed(answer: bytes) -> tuple[int, Any]:
+    head, _, body = answer.partition(b"\r\n\r\n")
     assert b"\r\nConnection: close" in head
     return int(head.split()[1]), json.loads(body) if body else None
 
 
-def get(admin: Admin, path: str) -> tuple[int, Any]:
-    return ask(admin, f"GET {path} HTTP/1.1")
+def ready(_: Head) -> AdminResponse:
+    return AdminResponse(503, b"application/json", b'{"in_flight": 0}', ((b"Vary", b"Accept"),))
 
 
-def admin_of(lifecycle: Lifecycle[Exchange], known: dict[str, Upstream] | None = None, **values: Any) -> Admin:
-    """Return the admin of a gateway. known: its upstreams; None: those of the settings."""
-    runtime = make_runtime(Settings.model_validate({"handoff": "off", **values}))
-    runtime = runtime if known is None else replace(runtime, upstreams=known)
-    return Admin(Gateway(runtime, lifecycle), lifecycle, ClientLimits())
+def healthz(_: Head) -> AdminResponse:
+    return AdminResponse(200, b"application/json", b"{}")
+
+
+def admin_of(routes: Mapping[str, Route]) -> Admin:
+    return Admin({"/healthz": healthz, "/readyz": ready, **routes}, lambda: ["gateway", "Health.example"])
 
 
 @pytest.fixture
-async def admin() -> Admin:
-    return admin_of(Lifecycle(), admin_hosts=["gateway", "Health.example"])
+def admin() -> Admin:
+    return admin_of({})
 
 
-async def test_it_is_alive_in_every_state_and_ready_only_when_it_is() -> None:
-    lifecycle: Lifecycle[Exchange] = Lifecycle()
-    admin = admin_of(lifecycle)
-    seen = []
-    for event in ("listening", "stop", "empty", None):
-        alive, ready = get(admin, "/healthz"), get(admin, "/readyz")
-        seen.append((alive[0], ready[0], ready[1]["state"]))
-        if event:
-            lifecycle.happen(event)
-    assert seen == [(200, 503, "starting"), (200, 200, "ready"), (200, 503, "draining"), (200, 503, "stopped")]
+async def test_a_path_is_one_function_and_may_answer_later() -> None:
+    async def slow(head: Head) -> AdminResponse:
+        await asyncio.sleep(0)
+        return AdminResponse(200, b"application/json", json.dumps(head.target).encode())
+
+    admin = admin_of({"/slow": slow})
+    later = admin.answer(read(b"GET /slow?a=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"), False)
+    assert not isinstance(later, bytes)
+    assert parsed(await later) == (200, "/slow?a=1")
 
 
-async def test_an_upstream_that_is_unreachable_is_reported_and_does_not_make_the_gateway_unready() -> None:
-    lifecycle: Lifecycle[Exchange] = Lifecycle()
-    lifecycle.happen("listening")
-    async with origin(answering()) as server:
-        known = upstreams(f"http://127.0.0.1:{free_port()}", server.url)
-        with pytest.raises(UpstreamUnreachable):
-            await known["dash"].acquire(Timeouts())
-        known["ws"].discard(await known["ws"].acquire(Timeouts()))
-        status, body = get(admin_of(lifecycle, known), "/readyz")
-        assert status == 200
-        told = body["upstreams"]
-        assert all(about.pop("for_seconds") >= 0 for about in told.values())
-        assert told == {
-            "dash": {"state": "unreachable", "why": "connection refused", "in_flight": 0, "waiting": 0},
-            "ws": {"state": "up", "why": "", "in_flight": 0, "waiting": 0},
-        }
+async def test_a_fault_in_an_answer_is_logged_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    def fault(_: Head) -> AdminResponse:
+        raise KeyError("at once")
+
+    async def later_fault(_: Head) -> AdminResponse:
+        raise KeyError("later")
+
+    admin = admin_of({"/fault": fault, "/later": later_fault})
+    assert ask(admin, "GET /fault HTTP/1.1")[0] == 500
+    later = admin.answer(read(b"GET /later HTTP/1.0\r\n\r\n"), False)
+    assert not isinstance(later, bytes)
+    assert parsed(await later)[0] == 500
+    assert "at once" in caplog.text
+    assert "later" in caplog.text
 
 
-async def test_it_tells_how_much_the_process_has_to_do(admin: Admin) -> None:
-    before = get(admin, "/readyz")[1]["tasks"]
-    waiting = asyncio.get_running_loop().create_task(asyncio.Event().wait(), name="one more")
-    assert get(admin, "/readyz")[1]["tasks"] == before + 1
-    waiting.cancel()
-
-
-async def test_asking_tries_nothing() -> None:
-    async with origin(answering()) as server:
-        known = upstreams(server.url, server.url)
-        told = get(admin_of(Lifecycle(), known), "/readyz")[1]["upstreams"]
-        assert {about["state"] for about in told.values()} == {"unknown"}
-        assert server.connections == 0
+def test_an_unknown_path_is_told_those_that_there_are(admin: Admin) -> None:
+    assert ask(admin, "GET / HTTP/1.1")[1]["error"] == "There are /healthz and /readyz here."
 
 
 async def test_a_head_is_asked_without_its_body(admin: Admin) -> None:

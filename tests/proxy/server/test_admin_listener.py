@@ -6,7 +6,7 @@ import asyncio
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.headers import Head
 from proxy.server.admin import MAX_HEAD
-from proxy.server.admin_listener import AdminListener
+from proxy.server.admin_listener import AdminListener, Answer
 from tests.processes import no_descriptor_left
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -74,6 +74,16 @@ async def rig(listening: socket.socket) -> AsyncIterator[Rig]:
     rig = Rig(listening, AdminListener([listening], answer, places=PLACES, deadline=0.4))
     yield rig
     rig.close()
+
+
+@asynccontextmanager
+async def answered_by(answer: Answer, *, places: int = PLACES, deadline: float = 60) -> AsyncIterator[Rig]:
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as sock:
+        sock.setblocking(False)
+        rig = Rig(sock, AdminListener([sock], answer, places=places, deadline=deadline))
+        yield rig
+        rig.close()
+        await rig.listener.wait_closed()
 
 
 async def ask(rig: Rig, data: bytes = REQUEST) -> bytes:
@@ -200,3 +210,80 @@ async def test_closing_ends_all_connections(rig: Rig) -> None:
     assert await ask(rig)
     rig.listener.close()
     assert [await read(sock) for sock in silent] == [b""] * 3
+
+
+LARGE = bytes(range(256)) * (1 << 16)
+"""16 MiB: more than the kernel's buffers take, whatever it has made of their sizes."""
+
+
+async def test_an_answer_may_have_any_size_and_other_clients_do_not_wait_for_it() -> None:
+    sizes: dict[str, bytes] = {"/large": LARGE, "/healthz": ANSWER}
+    async with answered_by(lambda request, _: sizes[request.target] if isinstance(request, Head) else b"") as rig:
+        (slow,) = rig.dial()
+        slow.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        loop = asyncio.get_running_loop()
+        begin = await loop.sock_recv(slow, 1)
+        assert await ask(rig) == ANSWER, "while the other one has read one byte"
+        assert begin + await read(slow) == LARGE
+
+
+async def test_a_large_answer_has_the_same_deadline() -> None:
+    async with answered_by(lambda *_: LARGE, deadline=0.3) as rig:
+        (sock,) = rig.dial()
+        sock.send(REQUEST)
+        loop = asyncio.get_running_loop()
+        assert await loop.sock_recv(sock, 1)
+        async with asyncio.timeout(5):
+            while len(rig.listener):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+        assert len(await read(sock)) < len(LARGE)
+
+
+async def test_a_client_that_has_closed_its_direction_gets_the_whole_answer() -> None:
+    async with answered_by(lambda *_: LARGE) as rig:
+        (sock,) = rig.dial()
+        sock.send(REQUEST)
+        sock.shutdown(socket.SHUT_WR)
+        assert await read(sock) == LARGE
+        assert len(rig.listener) == 0, "nothing more is waited for"
+
+
+async def test_an_answer_may_take_its_time_and_other_clients_do_not_wait_for_it() -> None:
+    go_on = asyncio.Event()
+
+    async def later() -> bytes:
+        await go_on.wait()
+        return b"later"
+
+    async with answered_by(
+        lambda request, _: later() if isinstance(request, Head) and request.target == "/later" else ANSWER
+    ) as rig:
+        (waiting,) = rig.dial()
+        waiting.send(b"GET /later HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await ask(rig) == ANSWER
+        go_on.set()
+        assert await read(waiting) == b"later"
+
+
+@pytest.mark.parametrize("deadline", [0.2, 60])
+async def test_an_answer_that_is_not_made_in_time_is_cancelled_and_so_is_one_at_the_end(deadline: float) -> None:
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def never() -> bytes:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return b""
+
+    async with asyncio.timeout(10), answered_by(lambda *_: never(), deadline=deadline) as rig:
+        (sock,) = rig.dial()
+        sock.send(REQUEST)
+        await begun.wait()
+        if deadline > 1:
+            rig.listener.close()
+            await rig.listener.wait_closed()
+            assert cancelled.is_set()
+        assert await read(sock) == b""
+        await cancelled.wait()

@@ -1,0 +1,70 @@
+"""What process managers and load balancers are told: whether the process lives, and whether it takes new clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+from proxy.exchange.lifecycle import Lifecycle
+from proxy.exchange.record import Exchange
+from proxy.gateway.handler import Gateway
+from proxy.http1.headers import Head
+from proxy.net.client_limits import ClientLimits
+from proxy.server.admin import AdminResponse
+from proxy.upstream.upstream import Upstream
+
+
+class HealthRoutes:
+    """The routes ``/healthz`` and ``/readyz``. Nothing is tried for an answer: however often it is asked, no upstream
+    notices."""
+
+    def __init__(self, gateway: Gateway, lifecycle: Lifecycle[Exchange], limits: ClientLimits) -> None:
+        self._gateway = gateway
+        self._lifecycle = lifecycle
+        self._limits = limits
+
+    def healthz(self, _: Head) -> AdminResponse:
+        """Answer 200 while the process lives."""
+        return _json(200, {"status": "alive", "state": self._lifecycle.state.value})
+
+    def readyz(self, _: Head) -> AdminResponse:
+        """Answer 200 while new clients may come, 503 while the process starts or stops.
+
+        It also says what is known of each upstream, but an upstream that
+        is unreachable does not make the gateway unready: a balancer that took it out
+        of service would cut off the other upstream's clients too.
+        It also says how many connections clients have, how many WebSockets,
+        those that were handed over too, how many uploads, how many bytes wait on
+        stuck connections, and how many tasks the event loop has: at rest none of
+        them grows.
+        """
+        lifecycle, limits = self._lifecycle, self._limits
+        values: dict[str, object] = {
+            "status": "ready" if lifecycle.is_ready else "not ready",
+            "state": lifecycle.state.value,
+            "in_flight": len(lifecycle.in_flight),
+            "connections": limits.connections.total,
+            "websockets": limits.websockets.total,
+            "uploads": self._gateway.uploads.total,
+            "buffered": limits.buffered.total,
+            "tasks": len(asyncio.all_tasks()),
+            "upstreams": {name: _about(upstream) for name, upstream in self._gateway.runtime.upstreams.items()},
+        }
+        return _json(200 if lifecycle.is_ready else 503, values)
+
+
+def _about(upstream: Upstream) -> dict[str, object]:
+    """Return what is known of an upstream; ``for_seconds`` says how long it has been in its state."""
+    health, queue = upstream.health, upstream.queue
+    return {
+        "state": health.state.value,
+        "for_seconds": round(time.monotonic() - health.since, 1),
+        "why": health.why,
+        "in_flight": queue.in_flight,
+        "waiting": queue.waiting,
+    }
+
+
+def _json(status: int, values: dict[str, object]) -> AdminResponse:
+    return AdminResponse(status, b"application/json; charset=utf-8", json.dumps(values).encode())
