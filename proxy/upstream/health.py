@@ -46,6 +46,7 @@ class Health:
     is up again. clock: seconds, monotonic.
 
     ``why`` says what is wrong; nothing while it is up. Each change is one line in the log.
+    ``on_change`` is called after each change of the state, with the one before it; it must not raise.
     """
 
     def __init__(self, name: str, *, fails: int, passes: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -53,6 +54,7 @@ class Health:
         self.reconfigure(fails=fails, passes=passes)
         self._clock = clock
         self._fails = self._passes = self._bad_answers = 0
+        self.on_change: Callable[[State], None] = lambda _: None
         self.state = State.UNKNOWN
         self.since = clock()
         self.why = ""
@@ -116,3 +118,4 @@ class Health:
         past = "" if before is State.UNKNOWN else f", after {lasted:.1f} s {before.value}"
         level = logging.INFO if after is State.UP else logging.WARNING
         logger.log(level, "the upstream %s is %s%s%s", self._name, after.value, past, f": {why}" if why else "")
+        self.on_change(before)

@@ -114,3 +114,19 @@ def test_every_state_can_be_reached_and_left() -> None:
     reached = {after for row in TRANSITIONS.values() for after in row.values()}
     assert reached == set(State) - {State.UNKNOWN}
     assert all(TRANSITIONS.values())
+
+
+def test_each_change_is_told_with_the_state_before_it() -> None:
+    one = health(fails=1)
+    told: list[tuple[State, State]] = []
+    one.on_change = lambda before: told.append((before, one.state))
+    one.passed()
+    one.passed()
+    one.failed("refused")
+    one.failed("refused")
+    one.reached()
+    assert told == [
+        (State.UNKNOWN, State.UP),
+        (State.UP, State.UNREACHABLE),
+        (State.UNREACHABLE, State.UP),
+    ]
