@@ -36,6 +36,9 @@ class Exchange:
     """Bytes from the client."""
     sent: int = 0
     """Bytes to the client."""
+    responded: float | None = None
+    """When the first byte of the response was written to the client; None before, where there was none, and for a
+    WebSocket, which has ``opened``. Interim responses do not count."""
     opened: float | None = None
     """When its WebSocket opened, or its socket was handed over; None before, and where there is none."""
     ended: float | None = None
@@ -51,3 +54,8 @@ class Exchange:
     def duration(self) -> float:
         """Seconds from the first byte of the head to the end; 0 while it runs."""
         return 0.0 if self.ended is None else self.ended - self.began
+
+    @property
+    def first_byte(self) -> float | None:
+        """Seconds from the first byte of the head to the first byte of the response; None while there is none."""
+        return None if self.responded is None else self.responded - self.began

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from proxy.errors import ClientError, ProxyError, Stopping
 from proxy.exchange.record import Exchange
 from proxy.http1.client_stream import ClientStream, SentResponse
@@ -22,6 +24,6 @@ def send_error(client: ClientStream, exchange: Exchange, error: ProxyError) -> S
         return SentResponse(keep_alive=False)
     keep_alive = not isinstance(error, ClientError | Stopping) and client.wants_keep_alive and client.body.is_whole
     message, exchange.sent = error_message(error, client.head, exchange.upstream, keep_alive=keep_alive)
-    exchange.status = error.status
+    exchange.status, exchange.responded = error.status, time.monotonic()
     client.write(message)
     return SentResponse(keep_alive)

@@ -9,6 +9,8 @@ path, in a task, from its present state.
 
 from __future__ import annotations
 
+import time
+
 from proxy.config import Settings
 from proxy.errors import Outcome, UpstreamError, UpstreamLost
 from proxy.exchange.record import Exchange
@@ -134,7 +136,7 @@ class _FastPathExchange:
             if message is None:
                 self._go_on_with(data)
                 return
-            exchange.status = reader.status
+            exchange.status, exchange.responded = reader.status, time.monotonic()
         else:
             pieces: list[bytes] = []
             reader.feed(data, pieces)

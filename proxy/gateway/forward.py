@@ -8,6 +8,7 @@ so server-sent events and Dash's streams of lines pass as they are produced.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import NamedTuple
 
 from proxy.config import Settings
@@ -150,7 +151,7 @@ async def relay(
     is_delimited = chunked or response.framing in (Framing.NONE, Framing.LENGTH)
     keep = is_delimited and client.wants_keep_alive and client.body.is_whole
     hop = _hop_fields(response, chunked, keep, is_modern)
-    exchange.status = response.status
+    exchange.status, exchange.responded = response.status, time.monotonic()
     data = response_head(response.status, response.reason, response.headers, added=hop)
     piece = connection.read_nowait()
     try:

@@ -200,4 +200,5 @@ async def _relay_denial(client: ClientStream, denied: Denied, exchange: Exchange
             response_head(response.status, response.reason, response.headers, added=((b"Connection", b"close"),))
         )
         exchange.status, exchange.outcome = response.status, Outcome.SERVED
+        exchange.responded = time.monotonic()
         return SentResponse(keep_alive=False)

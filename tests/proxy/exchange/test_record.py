@@ -22,6 +22,13 @@ def test_a_duration_is_measured_from_the_head_to_the_end() -> None:
     assert record.duration == 2.5
 
 
+def test_a_first_byte_is_measured_from_the_head_to_the_response() -> None:
+    record = exchange()
+    assert record.first_byte is None
+    record.responded = 100.25
+    assert record.first_byte == 0.25
+
+
 def test_an_exchange_may_begin_and_end_at_the_clocks_zero() -> None:
     record = Exchange(id="e1", when=0, began=-1.0)
     record.ended = 0.0  # 0 is a time, not "still running"

@@ -41,6 +41,7 @@ async def test_everything_else_gets_json() -> None:
         assert json.loads(body_of(answer))["error"] == "The upstream dash cannot be reached: connection refused."
         exchange = await gateway.ended()
         assert exchange.outcome is Outcome.UPSTREAM_UNREACHABLE
+        assert exchange.first_byte is not None
         assert "http://127.0.0.1:" in exchange.detail, "the log names the address, the answer does not"
         assert b"127.0.0.1" not in answer
 

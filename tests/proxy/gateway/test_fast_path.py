@@ -79,6 +79,7 @@ async def test_an_exchange_passes_as_on_the_ordinary_way() -> None:
         assert (exchange.client, exchange.method, exchange.target) == ("127.0.0.1", "GET", "/a?b=%20")
         assert (exchange.upstream, exchange.route, exchange.host) == ("dash", "http", "x")
         assert (exchange.status, exchange.sent, exchange.outcome) == (200, 2, Outcome.SERVED)
+        assert 0 < (exchange.first_byte or 0) <= exchange.duration
 
 
 async def test_a_body_goes_along() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -19,6 +20,26 @@ async def test_a_request_and_its_answer_pass() -> None:
         assert await gateway.ask(GET) == b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
         exchange = await gateway.ended()
         assert (exchange.status, exchange.outcome, exchange.upstream, exchange.sent) == (200, Outcome.SERVED, "dash", 2)
+
+
+async def test_the_first_byte_of_a_response_has_a_time_of_its_own() -> None:
+    rest = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(OK[:-1])
+        await rest.wait()
+        writer.write(OK[-1:])
+
+    async with origin(slow) as server, listening(server.url) as gateway, gateway.client() as client:
+        await client.send(GET)
+        await client.read_head()
+        now = time.monotonic()
+        rest.set()
+        assert await client.read(2) == b"ok"
+        exchange = await gateway.ended()
+        assert exchange.responded is not None and exchange.ended is not None
+        assert exchange.began <= exchange.responded < now < exchange.ended
 
 
 async def test_connections_are_kept_on_both_sides() -> None:
