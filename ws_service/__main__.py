@@ -30,6 +30,7 @@ from ws_service.errors import AppError, ExtraError, KeyFileError, ListenError
 from ws_service.hosting.loader import explain
 from ws_service.hub.assembly import assemble
 from ws_service.logs.service_log import service_log
+from ws_service.metrics.reports import reports_of
 from ws_service.net.descriptors import raise_descriptor_limit
 from ws_service.publish_command import publish
 from ws_service.reload import Reload
@@ -95,9 +96,10 @@ def _serve(settings: Settings, folder: Path, reload: Reload, place: str, set_up_
             return workers.run(partial(create_app, settings, folder, place), settings, folder, bound.sockets, reload)
         claim = server.claim(settings, folder)
         hub = assemble(settings, folder)
-        app = create_app(settings, folder, place, hub)
+        reports = reports_of(settings, folder, hub)
+        app = create_app(settings, folder, place, hub, reports)
         set_up_log()
-        return server.run(app, settings, bound.sockets, hub, claim, reload)
+        return server.run(app, settings, bound.sockets, hub, reports, claim, reload)
     finally:
         if claim is not None:
             claim.release()

@@ -25,6 +25,7 @@ from ws_service.hub.api import is_for_api
 from ws_service.hub.assembly import Assembled
 from ws_service.hub.paths import is_event_stream
 from ws_service.logs.limited_log import LimitedLog
+from ws_service.metrics.reports import Reports, is_for_reports
 from ws_service.net.json_response import answer, answer_error
 
 log = logging.getLogger(__name__)
@@ -37,17 +38,21 @@ NO_APP = "This is the WebSocket service, and no app is named: set ws_service.app
 class Service:
     """Sends each scope to the user's app, but for the health probe and what is the hub's.
 
-    hosted: the user's app; None refuses everything. hub: of this process; None: there is none.
+    hosted: the user's app; None refuses everything. hub: of this process; None: there is none. reports: what the
+    operator is told; None: nothing.
     """
 
-    def __init__(self, hosted: ASGIApp | None, hub: Assembled | None = None) -> None:
+    def __init__(self, hosted: ASGIApp | None, hub: Assembled | None = None, reports: Reports | None = None) -> None:
         self._hosted = hosted
         self._hub = hub
+        self._reports = reports
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope."""
         if scope["type"] == "http" and scope["path"] == "/healthz" and scope["method"] in ("GET", "HEAD"):
             await answer(send, 200, {"status": "ok"})
+        elif self._reports is not None and is_for_reports(scope):
+            await self._reports(scope, receive, send)
         elif self._hub is not None and is_for_api(scope):
             await self._hub.api(scope, receive, send)
         elif self._hub is not None and scope["type"] == "http" and is_event_stream(scope["path"]):
@@ -67,7 +72,11 @@ class Service:
 
 
 def create_app(
-    settings: Settings | None = None, folder: Path | None = None, place: str = "", hub: Assembled | None = None
+    settings: Settings | None = None,
+    folder: Path | None = None,
+    place: str = "",
+    hub: Assembled | None = None,
+    reports: Reports | None = None,
 ) -> Service:
     """Make the service.
 
@@ -75,6 +84,7 @@ def create_app(
         it is not set, and takes every default when there is none.
     folder: where the user's module is looked for first. None: the folder of that file, or the working directory.
     hub: of this process, which its server starts and closes. None: there is none; plain uvicorn has none.
+    reports: of this process, the same.
     place: file, line and key of ``ws_service.app``, for the message about an app that cannot be served. Empty: unknown.
 
     Raises ConfigError with every mistake in the file, and AppError when the app that it names cannot be served.
@@ -96,9 +106,9 @@ def create_app(
             served,
             refused,
         )
-        return Service(None, hub)
+        return Service(None, hub, reports)
     try:
-        return Service(loader.load(settings.app, folder or Path.cwd()), hub)
+        return Service(loader.load(settings.app, folder or Path.cwd()), hub, reports)
     except AppError as error:
         if not place:
             raise

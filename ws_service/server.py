@@ -27,6 +27,7 @@ from ws_service.handoff.receiver import Handoff
 from ws_service.handoff.socket_file import Claim, is_possible
 from ws_service.hub.assembly import Assembled
 from ws_service.hub.tunnelled import Chooser
+from ws_service.metrics.reports import Reports
 from ws_service.net.listening import Bound, bind_socket_file, bind_tcp, find, listen_problem
 from ws_service.publisher import in_process
 from ws_service.reload import Reload
@@ -46,6 +47,7 @@ class Server(uvicorn.Server):
     memory_per_client: bytes, as in the settings.
     handshake: seconds, as in the settings.
     hub: started before the first socket and closed after the last. None: there is none.
+    reports: begun before the first socket, too. None: the operator is told nothing.
     claim: the socket file of the hand-off. None: there is no hand-off.
     reload: what SIGHUP does. None: another process handles it.
     """
@@ -59,12 +61,14 @@ class Server(uvicorn.Server):
         memory_per_client: int,
         handshake: float,
         hub: Assembled | None = None,
+        reports: Reports | None = None,
         claim: Claim | None = None,
         reload: Reload | None = None,
     ) -> None:
         super().__init__(config)
         self._reload = reload
         self._hub = hub
+        self._reports = reports
         self._address = address
         self._drain = drain
         self._claim = claim
@@ -77,6 +81,8 @@ class Server(uvicorn.Server):
         """Start serving; the line is written once connections are accepted."""
         self._resources = ListenerResources(self._memory_per_client, self._handshake)
         self.config.resources = self._resources  # type: ignore[attr-defined] # for the protocols that it makes
+        if self._reports is not None:
+            await self._reports.start(self._resources)
         if self._hub is not None:
             await self._hub.hub.start()
             in_process.serve(self._hub.hub, self._hub.max_publication)
@@ -163,6 +169,7 @@ def run(
     settings: Settings,
     sockets: list[socket.socket],
     hub: Assembled | None = None,
+    reports: Reports | None = None,
     claim: Claim | None = None,
     reload: Reload | None = None,
 ) -> bool:
@@ -170,6 +177,7 @@ def run(
 
     sockets: bound by ``bind``. They are closed before the return.
     hub: of this process. None: there is none.
+    reports: of this process. None: there are none.
     claim: the socket file of the hand-off. None: there is no hand-off.
     reload: what SIGHUP does. None: it is not handled.
 
@@ -183,6 +191,7 @@ def run(
         memory_per_client=settings.memory_per_client,
         handshake=settings.handshake,
         hub=hub,
+        reports=reports,
         claim=claim,
         reload=reload,
     )

@@ -25,7 +25,7 @@ from ws_service.net.listening import bind_tcp, find
 class Threaded(server.Server):
     """The service's own server, which a test waits for."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, **parts: Any) -> None:
         address = server.spoken(settings.listen)
         super().__init__(
             server.server_config(app, settings),
@@ -33,6 +33,7 @@ class Threaded(server.Server):
             drain=settings.drain,
             memory_per_client=settings.memory_per_client,
             handshake=settings.handshake,
+            **parts,
         )
         self.is_settled = threading.Event()
 
@@ -44,12 +45,15 @@ class Threaded(server.Server):
 
 
 @contextmanager
-def serving(app: ASGIApp, settings: Settings | None = None) -> Iterator[str]:
-    """Serve an ASGI app on a free port for the length of a ``with`` block; yields ``host:port``."""
+def serving(app: ASGIApp, settings: Settings | None = None, **parts: Any) -> Iterator[str]:
+    """Serve an ASGI app on a free port for the length of a ``with`` block; yields ``host:port``.
+
+    parts: of the server, such as its hub.
+    """
     settings = settings or Settings()
     host, _ = split_listen(settings.listen)
     (bound,) = bind_tcp(find(str(host), 0)).sockets
-    threaded = Threaded(app, settings)
+    threaded = Threaded(app, settings, **parts)
     thread = threading.Thread(target=threaded.run, args=([bound],), name="service under test")
     address = "{}:{}".format(*bound.getsockname())
     thread.start()

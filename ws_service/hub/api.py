@@ -6,12 +6,11 @@ and no client can take off; to it these paths are the app's, like any other.
 
 from __future__ import annotations
 
-import hmac
 import logging
-from collections.abc import Sequence
 
 from starlette.types import Receive, Scope, Send
 
+from ws_service.hub.api_keys import NO_KEY, ApiKeys, is_forwarded
 from ws_service.hub.api_methods import Methods
 from ws_service.hub.protocol import UnreadableMessage, read_json
 from ws_service.logs.limited_log import LimitedLog
@@ -23,45 +22,28 @@ limited = LimitedLog(log)
 
 METHODS = "publish broadcast batch presence presence_stats history channels disconnect unsubscribe info".split()
 
-FORWARDED = frozenset(
-    (
-        b"forwarded",
-        b"via",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-forwarded-proto",
-        b"x-real-ip",
-        b"x-request-id",
-    )
-)
-"""Fields of requests that came through a gateway. Ours adds X-Forwarded-For and X-Request-Id to each, after it has
-taken off what the client wrote and what ``Connection`` names."""
-
 ENVELOPE = 64 << 10
 """Bytes of a request beside the data that is published: names, tags, keys."""
-
-_SCHEME = b"apikey "
 
 
 class Api:
     """An ASGI app for the paths that ``is_for_api`` names.
 
-    methods: what it calls. keys: each of them is accepted. max_body: bytes of a request.
+    methods: what it calls. keys: of requests that it takes. max_body: bytes of a request.
     """
 
-    def __init__(self, methods: Methods, keys: Sequence[str], max_body: int) -> None:
+    def __init__(self, methods: Methods, keys: ApiKeys, max_body: int) -> None:
         self._methods = methods
-        self._keys = [key.encode() for key in keys]
+        self._keys = keys
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. The key is checked before anything of the body is read."""
         if scope["method"] != "POST":
             await answer_error(send, 405, "The API takes POST.", (b"allow", b"POST"))
-        elif not self._is_authorized(scope):
+        elif not self._keys.has(scope):
             limited.say("api key", logging.WARNING, "refused a request to the API of the hub: no key, or a wrong one")
-            await answer_error(send, 401, "The key is missing or wrong: send the hub's API key in X-API-Key.")
+            await answer_error(send, 401, NO_KEY)
         else:
             await self._answer(scope, receive, send)
 
@@ -77,31 +59,13 @@ class Api:
             return
         await _send(send, await self._methods.answer(scope["path"].rpartition("/")[2], values))
 
-    def _is_authorized(self, scope: Scope) -> bool:
-        """Compare the key with each that is good, in a time that does not depend on how much of it is right."""
-        given = _key(scope)
-        if given is None:
-            return False
-        return any([hmac.compare_digest(given, key) for key in self._keys])
-
 
 def is_for_api(scope: Scope) -> bool:
     """Tell whether a scope is a request to the API: its path, and no gateway on its way."""
     if scope["type"] != "http":
         return False
     folder, _, method = scope["path"].rpartition("/")
-    return folder == "/api" and method in METHODS and not any(name in FORWARDED for name, _ in scope["headers"])
-
-
-def _key(scope: Scope) -> bytes | None:
-    """Return the key in a request; None where there is none, or more than one."""
-    given = [value for name, value in scope["headers"] if name == b"x-api-key"]
-    given += [
-        value[len(_SCHEME) :]
-        for name, value in scope["headers"]
-        if name == b"authorization" and value[: len(_SCHEME)].lower() == _SCHEME
-    ]
-    return given[0] if len(given) == 1 else None
+    return folder == "/api" and method in METHODS and not is_forwarded(scope)
 
 
 async def _body(receive: Receive, most: int) -> bytes | None:

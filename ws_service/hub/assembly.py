@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ from ws_service.config.hub_settings import MEMORY, HubSettings
 from ws_service.config.settings import Settings
 from ws_service.errors import ExtraError, KeyFileError
 from ws_service.hub.api import ENVELOPE, Api
+from ws_service.hub.api_keys import ApiKeys
 from ws_service.hub.api_methods import Methods
 from ws_service.hub.broker import Broker
 from ws_service.hub.brokers.memory import MemoryBroker
@@ -32,12 +34,13 @@ limited = LimitedLog(log)
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A hub with the apps that belong to it. max_publication: bytes, as in the settings."""
+    """A hub with the apps that belong to it. max_publication: bytes, as in the settings. api_keys: of its API."""
 
     hub: Hub
     api: Api
     streams: EventStreams
     max_publication: int
+    api_keys: ApiKeys
 
     def stop(self) -> None:
         """Take no more clients, and end the event streams. The server closes the sockets."""
@@ -66,7 +69,13 @@ def assemble(settings: Settings, folder: Path) -> Assembled | None:
     permissions = Permissions(namespaces, Tokens(keys), _say_foreign)
     limits = Limits.from_settings(settings.hub)
     hub = Hub(_broker(settings.hub), namespaces, permissions, limits, settings.hub.user_header)
-    return Assembled(hub, _api(hub, settings.hub, keys), EventStreams(hub), settings.hub.max_publication)
+    api_keys = ApiKeys(accepted_keys(settings.hub, keys))
+    return Assembled(hub, _api(hub, settings.hub, api_keys), EventStreams(hub), settings.hub.max_publication, api_keys)
+
+
+def accepted_keys(settings: HubSettings, keys: Keys) -> Sequence[str]:
+    """Return the keys that the API accepts: the one that the settings name, or those that are derived."""
+    return keys.api_keys if settings.api_key is None else [settings.api_key]
 
 
 def _say_foreign(purpose: str) -> None:
@@ -79,10 +88,9 @@ def _say_foreign(purpose: str) -> None:
     )
 
 
-def _api(hub: Hub, settings: HubSettings, keys: Keys) -> Api:
+def _api(hub: Hub, settings: HubSettings, keys: ApiKeys) -> Api:
     methods = Methods(hub, f"{platform.node()}_{os.getpid()}", str(uuid.uuid4()), settings.presence_names)
-    accepted = keys.api_keys if settings.api_key is None else [settings.api_key]
-    return Api(methods, accepted, settings.max_publication + ENVELOPE)
+    return Api(methods, keys, settings.max_publication + ENVELOPE)
 
 
 def _broker(settings: HubSettings) -> Broker:

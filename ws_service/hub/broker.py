@@ -88,7 +88,15 @@ class Broker(Protocol):
     """Order, history and presence. Every method but ``start`` and ``close`` may raise BrokerError.
 
     Cancelling one leaves the broker whole; the operation may have happened.
+
+    name: of its kind, for the status page.
     """
+
+    name: str
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can be asked at the moment, as far as it knows."""
 
     async def start(self, receive: Callable[[Event], None]) -> None:
         """Begin. receive: gets each event of the topics that this process has subscribed to, and every Control."""

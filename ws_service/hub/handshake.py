@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,14 @@ class Handshake:
 
 class Receiver(Protocol):
     """A client, as far as its connection knows it. No method raises."""
+
+    @property
+    def user(self) -> str:
+        """Whose it is; empty for none."""
+
+    @property
+    def topics(self) -> Collection[str]:
+        """The topics that it is subscribed to, or is about to be."""
 
     def receive(self, message: bytes) -> None:
         """Take one message: commands, one a line."""

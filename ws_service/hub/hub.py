@@ -19,7 +19,7 @@ from ws_service.hub.fan_out import FanOut
 from ws_service.hub.handshake import Handshake, Receiver
 from ws_service.hub.limits import DEFAULTS, Limits
 from ws_service.hub.publication import ClientInfo
-from ws_service.hub.registry import Registry
+from ws_service.hub.registry import Registry, Seen
 from ws_service.hub.subscription import Subscription
 from ws_service.hub.tokens import is_user
 from ws_service.hub.topics import Namespaces
@@ -144,6 +144,12 @@ class Hub:
         """The topics that have subscriptions here, with their numbers."""
         return self._registry.counts()
 
+    # -- for the status page
+
+    def topics_seen(self) -> list[Seen]:
+        """The topics that have subscriptions here, with what has been published to them (``time.monotonic``)."""
+        return self._registry.seen()
+
     # -- for the broker
 
     def receive(self, event: Event) -> None:
@@ -173,7 +179,7 @@ class Hub:
 
     def _publish(self, event: Published) -> None:
         topic, publication = event.topic, event.publication
-        subscriptions = self._registry.of(topic)
+        subscriptions = self._registry.publish(topic, time.monotonic())
         if not subscriptions:
             return
         push, policy = messages.publication_push(topic, publication), self.namespaces.of(topic).slow

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from typing import Any, Protocol
 
 from ws_service.hub.client_connection import ClientConnection
@@ -74,6 +75,16 @@ class RawClient:
         self._client.receive(self._wanted.connect())
 
     # -- for the connection
+
+    @property
+    def user(self) -> str:
+        """Whose it is; empty for none."""
+        return self._client.user if self._client is not None else ""
+
+    @property
+    def topics(self) -> Collection[str]:
+        """The topics that it is subscribed to."""
+        return self._topics
 
     def receive(self, message: bytes) -> None:
         """Do nothing: what the client sends means nothing."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from ws_service.hub.broker import Broker, BrokerError
 from ws_service.hub.publication import ClientInfo
@@ -18,6 +19,16 @@ from ws_service.hub.turns import Pace
 from ws_service.logs.limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
+
+
+class Seen(NamedTuple):
+    """A topic of this process. publications: since it has had subscriptions. last: when the newest one came, in seconds
+    of the clock of ``Registry.publish``; None: there was none."""
+
+    topic: str
+    subscriptions: int
+    publications: int
+    last: float | None
 
 
 class Registry:
@@ -40,6 +51,23 @@ class Registry:
         """Return the subscriptions of a topic, as they are now; the same tuple until they change."""
         topic = self._topics.get(name)
         return topic.snapshot() if topic is not None else ()
+
+    def publish(self, name: str, now: float) -> tuple[Subscription, ...]:
+        """Return the subscriptions of a topic that something is published to. now: seconds of a steady clock."""
+        topic = self._topics.get(name)
+        if topic is None:
+            return ()
+        topic.publications += 1
+        topic.last = now
+        return topic.snapshot()
+
+    def seen(self) -> list[Seen]:
+        """Return the topics that have subscriptions, with what has been published to them."""
+        return [
+            Seen(name, len(topic.subscriptions), topic.publications, topic.last)
+            for name, topic in self._topics.items()
+            if topic.subscriptions
+        ]
 
     async def subscribe(self, subscription: Subscription) -> None:
         """Register at once, and wait until the broker tells about the topic.
@@ -129,11 +157,13 @@ class Registry:
 class _Topic:
     """The subscriptions of a topic, and the clients that have left and are not counted out yet."""
 
-    __slots__ = ("_snapshot", "is_subscribed", "leaving", "lock", "subscriptions")
+    __slots__ = ("_snapshot", "is_subscribed", "last", "leaving", "lock", "publications", "subscriptions")
 
     def __init__(self) -> None:
         self.subscriptions: dict[Subscription, None] = {}
         self.leaving: dict[str, tuple[ClientInfo, bool]] = {}
+        self.publications = 0
+        self.last: float | None = None
         self._snapshot: tuple[Subscription, ...] | None = None
         self.is_subscribed = False
         """Whether the broker tells about it."""

@@ -73,6 +73,11 @@ class HubSocket(ClientSocket):
         self.is_raw = False
         """Whether a publication is sent as its data alone."""
 
+    @property
+    def receiver(self) -> Receiver | None:
+        """The client of the hub; None before it is made and after its end."""
+        return self._client
+
     # -- the handshake
 
     def begin(self, head: bytes, address: str) -> None:

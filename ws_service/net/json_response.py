@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -11,7 +11,7 @@ Fields = list[tuple[bytes, bytes]]
 Send = Callable[[Any], Awaitable[None]]
 
 
-def json_response(content: dict[str, str]) -> tuple[Fields, bytes]:
+def json_response(content: Mapping[str, Any]) -> tuple[Fields, bytes]:
     """Return the header fields, with lower-case names as ASGI wants them, and the body."""
     body = json.dumps(content).encode()
     return [
@@ -26,7 +26,7 @@ def error_content(status: int, message: str) -> dict[str, str]:
     return {"error": HTTPStatus(status).phrase.lower(), "message": message}
 
 
-async def answer(send: Send, status: int, content: dict[str, str], *more: tuple[bytes, bytes]) -> None:
+async def answer(send: Send, status: int, content: Mapping[str, Any], *more: tuple[bytes, bytes]) -> None:
     """Answer a request with JSON (ASGI). more: further header fields. To a HEAD, uvicorn sends the head alone."""
     fields, body = json_response(content)
     await send({"type": "http.response.start", "status": status, "headers": [*fields, *more]})

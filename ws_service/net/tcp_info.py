@@ -9,6 +9,9 @@ IN_FLIGHT, RECEIVED, UNSENT, SENT = 24, 128, 144, 200
 """Offsets: segments that are not acknowledged (32 bits), bytes received (64), bytes not sent yet (32), bytes sent and
 sent again (64 each, since Linux 4.19)."""
 
+LAST_SENT = 44
+"""The offset of the milliseconds since data was last sent (32 bits)."""
+
 LAST_RECEIVED = 52
 """The offset of the milliseconds since the last data, and since the last acknowledgement (32 bits each)."""
 

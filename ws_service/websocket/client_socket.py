@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import Any, cast
 
 from ws_service.logs.formatter import escaped, shortened
@@ -80,6 +81,7 @@ class ClientSocket(asyncio.BufferedProtocol):
         self.input.start(transport)
         self._deadlines.start(transport, asyncio.get_running_loop().time())
         self._connections.add(self)
+        self._resources.sockets[self] = None
         self._resources.sweep.add(self._deadlines)
         self.activate()
 
@@ -107,6 +109,33 @@ class ClientSocket(asyncio.BufferedProtocol):
         self.input.stop()
         self._resources.sweep.remove(self._deadlines)
         self._connections.discard(self)
+        self._resources.sockets.pop(self, None)
+        if self.status == 101:
+            self._resources.closed[type(self)] += 1
+
+    # -- called by the status page
+
+    @property
+    def path(self) -> str:
+        """The path of the handshake, without the query; ``?`` before it is known."""
+        return self._path
+
+    @property
+    def client(self) -> str:
+        """What the client is counted as: an IPv4 address, an IPv6 /64; empty before the handshake is answered."""
+        memory = self.input.memory
+        return memory.account.client if memory is not None else ""
+
+    @property
+    def opened(self) -> float:
+        """Seconds of the loop's clock at which the connection was made."""
+        return self._deadlines.began
+
+    @property
+    def kernel_socket(self) -> socket.socket | None:
+        """The socket, as its transport shows it, to ask the kernel about; None where there is none any more."""
+        lent: socket.socket | None = self._transport.get_extra_info("socket")
+        return lent
 
     # -- called by uvicorn
 

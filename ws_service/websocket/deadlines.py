@@ -84,7 +84,6 @@ class Deadlines:
 
     __slots__ = (
         "_acknowledged",
-        "_began",
         "_finished",
         "_handshake",
         "_message",
@@ -93,12 +92,14 @@ class Deadlines:
         "_send",
         "_sending",
         "_transport",
+        "began",
     )
 
     def __init__(self, owner: DeadlineOwner, handshake: float, send: float | None) -> None:
         self._owner = owner
         self._transport: asyncio.Transport
-        self._began = 0.0
+        self.began = 0.0
+        """Seconds of the loop's clock at which the connection was made."""
         self._handshake, self._send = handshake, send
         self._sending, self._message = RateTimeout(), RateTimeout()
         self._finished = 0  # messages, at the check before
@@ -107,7 +108,7 @@ class Deadlines:
 
     def start(self, transport: asyncio.Transport, now: float) -> None:
         """Count from now on. now: seconds of the loop's clock."""
-        self._transport, self._began = transport, now
+        self._transport, self.began = transport, now
 
     # -- called by the sweep
 
@@ -117,7 +118,7 @@ class Deadlines:
         if owner.is_lost:
             return False
         is_unanswered = owner.is_unanswered  # an answer that was begun and never comes is none
-        if is_unanswered and now - self._began > self._handshake:
+        if is_unanswered and now - self.began > self._handshake:
             owner.refuse(504, f"the endpoint did not answer the handshake within {self._handshake:g} s")
         is_unsent = self._check_sending(now)
         is_unfinished = self._check_message(now)

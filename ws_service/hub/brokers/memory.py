@@ -26,6 +26,9 @@ class MemoryBroker:
     and its subscribers are told with the next publication. clock: seconds of a steady clock.
     """
 
+    name = "memory"
+    is_connected = True
+
     def __init__(self, max_history: int = DEFAULT_MAX_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._histories = Histories(new_epoch, max_history)

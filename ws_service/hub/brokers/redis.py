@@ -77,6 +77,8 @@ class RedisBroker:
     timeout: seconds for an answer. presence_ttl: see ``PRESENCE_TTL``.
     """
 
+    name = "redis"
+
     def __init__(
         self, url: str, prefix: str = "dash-ws", timeout: float = TIMEOUT, presence_ttl: float = PRESENCE_TTL
     ) -> None:
@@ -99,6 +101,11 @@ class RedisBroker:
         self._subscriber = RedisSubscriber(
             self._client.pubsub, self._keys, name_of(url), timeout, self._read_missed, self._take
         )
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection that receives the topics' events."""
+        return self._subscriber.is_connected
 
     async def start(self, receive: Callable[[Event], None]) -> None:
         """Begin. Where the server cannot be reached it is tried again and again, and the rest fails until then."""

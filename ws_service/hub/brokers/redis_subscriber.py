@@ -74,6 +74,11 @@ class RedisSubscriber:
         self._tasks: list[asyncio.Task[None]] = []
         self._limited_log = LimitedLog(log)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, subscribed to all topics of before."""
+        return self._connection is not None
+
     async def start(self) -> None:
         """Begin, and wait until the first try to connect has ended, either way."""
         self._topics[CONTROL] = _Topic(CONTROL)

@@ -1,0 +1,18 @@
+"""What a process says of itself where there is nothing; a hub with clients is in the tests of the reports."""
+
+from __future__ import annotations
+
+import os
+
+from ws_service.metrics.process import ProcessReport
+from ws_service.metrics.status import Query
+from ws_service.websocket.resources import Resources
+
+
+async def test_a_process_without_sockets_and_without_a_hub_says_so() -> None:
+    report = ProcessReport(3, None)
+    report.resources = Resources(1 << 20)
+    answer = report.status(Query())
+    assert (answer["worker"]["worker"], answer["worker"]["pid"], answer["worker"]["sockets"]) == (3, os.getpid(), 0)
+    assert answer["hub"] is None
+    assert answer["topics"] == answer["sockets"] == {"total": 0, "rows": []}
