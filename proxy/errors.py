@@ -64,6 +64,7 @@ class ProxyError(Exception):
     advice: what the reader can do, or empty. It is sent to the client too.
     detail: what the log says instead of the message, where the operator may know more than the client.
     headers: fields that the response must carry (RFC 9110 asks for some).
+    limit: the setting of ``gateway.limits`` that was exceeded, for example ``body``; empty where none was.
     is_transient: whether the same request may succeed later; None: as the kind of error has it.
     """
 
@@ -81,12 +82,14 @@ class ProxyError(Exception):
         status: int | None = None,
         headers: Iterable[tuple[bytes, bytes]] = (),
         is_transient: bool | None = None,
+        limit: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
         self.advice = advice
         self.detail = detail
         self.headers = tuple(headers)
+        self.limit = limit
         if status is not None:
             self.status = status
         if is_transient is not None:
@@ -110,14 +113,15 @@ class BodyStalled(ClientError):
 class TooMany(ProxyError):
     """The client has as much as one client may have (RFC 6585, section 4). Its connection goes on.
 
-    retry_after: seconds after which it may ask again.
+    limit: the setting of ``gateway.limits``. retry_after: seconds after which it may ask again.
     """
 
     status = 429
     outcome = Outcome.REFUSED
 
-    def __init__(self, message: str, *, advice: str = "", detail: str = "", retry_after: int = 1) -> None:
-        super().__init__(message, advice=advice, detail=detail, headers=[(b"Retry-After", b"%d" % max(1, retry_after))])
+    def __init__(self, message: str, limit: str, *, advice: str = "", detail: str = "", retry_after: int = 1) -> None:
+        headers = [(b"Retry-After", b"%d" % max(1, retry_after))]
+        super().__init__(message, advice=advice, detail=detail, headers=headers, limit=limit)
 
 
 class UpstreamError(ProxyError):

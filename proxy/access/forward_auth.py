@@ -22,6 +22,7 @@ from typing import NamedTuple
 from proxy.access.auth_rules import AuthRule
 from proxy.config import Timeouts
 from proxy.errors import ProxyError, UpstreamError, UpstreamTimeout
+from proxy.exchange.record import Exchange
 from proxy.http1.headers import Fields, Head, folded, request_head
 from proxy.http1.response_reader import Response
 from proxy.upstream.connection import UpstreamConnection
@@ -73,11 +74,11 @@ class ForwardAuth:
         self._cache = _Cache(_ENTRIES, _BYTES)
 
     async def ask(
-        self, rule: AuthRule, head: Head, target: str, added: Fields, *, is_handshake: bool
+        self, rule: AuthRule, head: Head, target: str, added: Fields, exchange: Exchange, *, is_handshake: bool
     ) -> Allowed | Denied:
         """Return whether a request may pass.
 
-        head, target: of the request. added: the fields that tell Dash what was asked, and by which client
+        head, target, exchange: of the request. added: the fields that tell Dash what was asked, and by which client
         (``OriginalRequest.fields_of``).
 
         Waits for a Dash that cannot be reached as the request itself does: nothing of that has been sent. Raises
@@ -93,7 +94,7 @@ class ForwardAuth:
             if cached is not None:
                 return cached
         try:
-            result = await self._send(rule, request_head(subrequest, rule.ask, fields))
+            result = await self._send(rule, request_head(subrequest, rule.ask, fields), exchange)
         except TimeoutError:
             raise UpstreamTimeout(
                 f"The upstream dash did not answer the auth request within {self._timeout:g} s.",
@@ -126,13 +127,13 @@ class ForwardAuth:
         others = _without(added, b"x-forwarded-method", b"x-forwarded-uri", b"x-forwarded-upgrade")
         return Head("GET", rule.ask, (1, 1), tuple(kept)), (*others, *about)
 
-    async def _send(self, rule: AuthRule, message: bytes) -> Allowed | Denied:
+    async def _send(self, rule: AuthRule, message: bytes, exchange: Exchange) -> Allowed | Denied:
         """Send a subrequest, and read its response. Raises ProxyError and TimeoutError."""
 
         async def attempt() -> tuple[UpstreamConnection, Response]:
             return await send_request(self._upstream, "GET", message, self._timeouts, self._timeout)
 
-        connection, response = await retry(self._upstream, attempt, self._timeouts.hold)
+        connection, response = await retry(self._upstream, attempt, self._timeouts.hold, exchange)
         if not 200 <= response.status < 300:
             return Denied(connection, response)
         await self._check(connection, rule)

@@ -87,7 +87,8 @@ def text_line(exchange: Exchange) -> str:
     x = exchange
     way = f" -> {x.upstream} ({x.route})" if x.upstream else ""
     detail = f" [{_short('detail', x.detail)}]" if x.detail else ""
-    numbers = "" if x.ended is None else f" {x.duration * 1000:.1f}ms in={x.received} out={x.sent} {x.outcome}"
+    held = "" if x.held is None else f" held={x.held * 1000:.1f}ms"
+    numbers = "" if x.ended is None else f" {x.duration * 1000:.1f}ms{held} in={x.received} out={x.sent} {x.outcome}"
     event = by = ""
     if _is_websocket(x):
         event = f" {_event(x)}"
@@ -120,6 +121,9 @@ def json_line(exchange: Exchange) -> str:
         fields |= {
             "outcome": x.outcome,
             "duration": round(x.duration, 6),
+            "first_byte": None if x.first_byte is None else round(x.first_byte, 6),
+            "held": None if x.held is None else round(x.held, 6),
+            "limit": x.limit,
             "received": x.received,
             "sent": x.sent,
             "closed_by": x.closed_by,

@@ -36,6 +36,10 @@ class Exchange:
     """Bytes from the client."""
     sent: int = 0
     """Bytes to the client."""
+    held: float | None = None
+    """Seconds that it waited for an upstream that was unreachable; None where it did not have to."""
+    limit: str = ""
+    """The setting of ``gateway.limits`` that ended it; empty where none did."""
     responded: float | None = None
     """When the first byte of the response was written to the client; None before, where there was none, and for a
     WebSocket, which has ``opened``. Interim responses do not count."""

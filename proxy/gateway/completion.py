@@ -91,7 +91,7 @@ async def _answered(client: ClientStream, exchange: Exchange, work: Work) -> Sen
     try:
         return await work
     except ProxyError as error:
-        exchange.outcome = error.outcome
+        exchange.outcome, exchange.limit = error.outcome, error.limit
         exchange.detail = error.detail or error.message
         return send_error(client, exchange, error)
     except ConnectionError:

@@ -77,7 +77,7 @@ async def _forward_whole(
             lost = error
             raise
 
-    connection, response = await retry(upstream, attempt, timeouts.hold, may_resend=method in SAFE)
+    connection, response = await retry(upstream, attempt, timeouts.hold, exchange, may_resend=method in SAFE)
     with upstream.lent(connection):
         return await relay(client, connection, response, exchange)
 
@@ -96,7 +96,7 @@ async def _forward_stream(request: OutgoingRequest, message: bytes, body: Outgoi
     async def attempt() -> UpstreamConnection:
         return await start_request(upstream, client.head.method, message, timeouts, body.on_interim)
 
-    connection = await retry(upstream, attempt, timeouts.hold)
+    connection = await retry(upstream, attempt, timeouts.hold, exchange)
     sending: asyncio.Task[None] | None = None
     try:
         with upstream.lent(connection):

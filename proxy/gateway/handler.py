@@ -34,11 +34,11 @@ from ws_service.logs.limited_log import LimitedLog
 logger = logging.getLogger("proxy")
 
 _SETTINGS = {
-    408: "gateway.timeouts.head",
-    414: "gateway.limits.request_line",
-    431: "gateway.limits.header, or .fields,",
+    408: ("gateway.timeouts.head", ""),
+    414: ("gateway.limits.request_line", "request_line"),
+    431: ("gateway.limits.header, or .fields,", "header"),
 }
-"""The setting that a head has exceeded, by the status of the response."""
+"""The setting that a head has exceeded, by the status of the response, and the limit that is counted."""
 
 _LOST_UPGRADE = (
     "a WebSocket handshake from %s came without Upgrade: websocket, and was passed on as an ordinary GET: a proxy in "
@@ -95,12 +95,13 @@ class Gateway:
         exchange = self._record_of(client, self._runtime.reader.read(client.head, client.peer))
         exchange.method, exchange.target = "-", "-"
         if status in _SETTINGS:
-            advice = f"For the operator: {_SETTINGS[status]} in the configuration is the limit."
-            error = ClientError(message, advice=advice, status=status)
+            setting, limit = _SETTINGS[status]
+            advice = f"For the operator: {setting} in the configuration is the limit."
+            error = ClientError(message, advice=advice, status=status, limit=limit)
         else:
             error = ClientError("The request cannot be read as HTTP/1.1.", status=status)
         exchange.outcome = Outcome.CLIENT_STALLED if status == 408 else error.outcome
-        exchange.detail = " ".join(message.split())[:200]
+        exchange.detail, exchange.limit = " ".join(message.split())[:200], error.limit
         send_error(client, exchange, error)
         self._recorder.close(exchange)
 
@@ -183,7 +184,7 @@ async def _authenticate(
         return Allowed()
     about = _added(original, client, exchange, runtime.upstreams["dash"])
     is_handshake = isinstance(decision, Upgrade)
-    result = await runtime.auth.ask(rule, client.head, decision.target, about, is_handshake=is_handshake)
+    result = await runtime.auth.ask(rule, client.head, decision.target, about, exchange, is_handshake=is_handshake)
     if isinstance(result, Denied):
         exchange.detail = f"{rule.name}: {rule.ask} answered {result.response.status}"
     return result

@@ -155,4 +155,5 @@ def _too_large(max_body: int) -> ClientError:
         f"The request's body is larger than {max_body} bytes.",
         advice="For the operator: gateway.limits.body in the configuration is the limit.",
         status=413,
+        limit="body",
     )

@@ -50,6 +50,7 @@ class Uploads:
             self._log.say("uploads", logging.WARNING, "%s; if it is a proxy, name it in gateway.trusted_proxies", what)
             raise TooMany(
                 "Your address sends as many request bodies here as one client may at a time.",
+                "uploads_per_client",
                 advice="Try again when one of them has ended.",
                 detail=f"{what}; none of them ended within {seconds:g} s",
             ) from None

@@ -143,7 +143,7 @@ class WebSockets:
         Waits for an upstream that is unreachable, and tries the hand-off again then, so that handshakes that came while
         the service was restarting are handed over too.
         """
-        client, _, upstream, settings = handshake.request
+        client, exchange, upstream, settings = handshake.request
         decision, timeouts = handshake.decision, settings.timeouts
         is_first = True
 
@@ -160,7 +160,7 @@ class WebSockets:
             target, key, added = decision.target, decision.key, handshake.added
             return await forward_handshake(client.head, target, key, added, upstream, timeouts)
 
-        return await retry(upstream, attempt, timeouts.hold)
+        return await retry(upstream, attempt, timeouts.hold, exchange)
 
     async def _hand_off(self, handshake: Handshake) -> bool:
         """Offer the client's socket to the service; False: nothing has happened to it, and a tunnel carries the

@@ -154,6 +154,7 @@ class Acceptor:
         limiter = self._limiter
         if not limiter.is_full:
             return True
+        limiter.count_pause()
         taken = limiter.connections.total
         self._warn(_LIMIT_REACHED, "no connection is accepted: %d are open; %s", taken, limiter.capacity_notice)
         self.accepting.pause(_LIMIT_REACHED)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -128,12 +128,16 @@ class ClientLimits:
     A delayed handshake counts as a WebSocket while it waits, and so does one
     whose upstream has not answered yet. At most one second's handshakes of
     one client are delayed at a time, each with its connection.
+
+    ``hits`` counts, by setting, how often a limit was exceeded by a connection without an exchange; an exchange has
+    that in its record.
     """
 
     def __init__(self) -> None:
         self.connections = ClientCounter()
         self.websockets = ClientCounter()
         self.buffered = ClientCounter()  # bytes
+        self.hits: Counter[str] = Counter()
         self._handshakes = RateLimit()
         self._notices: OrderedDict[tuple[str, str], float] = OrderedDict()
 
@@ -149,8 +153,11 @@ class ClientLimits:
         if most is None or self.connections.of(key) < most:
             return Admitted(Slot(self.connections, key))
         what = f"{key} has {most} connections, the most that gateway.limits.connections_per_client allows"
-        error = TooMany("Your address has as many connections here as one client may have.", retry_after=_RETRY)
-        return self._reject(error, key, "connections_per_client", f"{what}, and gets no more", now)
+        message = "Your address has as many connections here as one client may have."
+        self.hits["connections_per_client"] += 1
+        return self._reject(
+            TooMany(message, "connections_per_client", retry_after=_RETRY), key, f"{what}, and gets no more", now
+        )
 
     def lease_buffer(self, address: str, size: int, settings: Settings, now: float) -> Lease | None:
         """Count bytes that wait on a stuck connection of a client; None when they exceed the limit: it is to be cut.
@@ -164,6 +171,7 @@ class ClientLimits:
             return Slot(self.buffered, key, size)
         what = f"{waits} bytes wait on connections of {key} that are not read, and {size} more would exceed"
         notice = f"{what} gateway.limits.buffered_per_client ({most}); such a connection is cut"
+        self.hits["buffered_per_client"] += 1
         if notice := self._notice(key, "buffered_per_client", notice, now):
             logger.warning("%s", notice)
         return None
@@ -179,26 +187,28 @@ class ClientLimits:
             what = f"{key} has {most} WebSockets, the most that gateway.limits.websockets_per_client allows"
             error = TooMany(
                 "Your address has as many WebSockets here as one client may have.",
+                "websockets_per_client",
                 advice="Close some of them, or come back later.",
                 detail=what,
                 retry_after=_RETRY,
             )
-            return self._reject(error, key, "websockets_per_client", f"{what}, and gets no more", now)
+            return self._reject(error, key, f"{what}, and gets no more", now)
         delay = 0.0 if rate is None else self._handshakes.ask(key, rate, now)
         if delay > MAX_DELAY:
             what = f"{key} opens more than the {rate} per second that gateway.limits.handshakes_per_second allows"
             error = TooMany(
                 "Your address opens WebSockets faster than one client may.",
+                "handshakes_per_second",
                 advice="Wait a little longer before each new attempt.",
                 detail=what,
                 retry_after=math.ceil(delay - MAX_DELAY),
             )
             notice = f"{what}; those beyond a second's worth are refused"
-            return self._reject(error, key, "handshakes_per_second", notice, now)
+            return self._reject(error, key, notice, now)
         return Admitted(Slot(self.websockets, key), delay)
 
-    def _reject(self, error: TooMany, key: str, setting: str, notice: str, now: float) -> Rejected:
-        return Rejected(error, self._notice(key, setting, notice, now))
+    def _reject(self, error: TooMany, key: str, notice: str, now: float) -> Rejected:
+        return Rejected(error, self._notice(key, error.limit, notice, now))
 
     def _notice(self, key: str, setting: str, notice: str, now: float) -> str:
         """Return a line for the log; empty where it was logged lately, or too many were."""

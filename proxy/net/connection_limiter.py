@@ -36,6 +36,10 @@ class ConnectionLimiter:
         """Whether all connections are in use."""
         return self.connections.total >= capacity(self._settings.limits.connections, self._files)
 
+    def count_pause(self) -> None:
+        """Count that accepting pauses, because all connections are in use."""
+        self._client_limits.hits["connections"] += 1
+
     @property
     def capacity_notice(self) -> str:
         """A sentence for the log: how many connections there may be at a time, and why."""

@@ -73,7 +73,7 @@ class RequestQueue:
         try:
             await self._slots.acquire(timeout)
         except TimeoutError:
-            raise self._full(f"could take no other request within {timeout:g} s") from None
+            raise self._full(f"could take no other request within {timeout:g} s", "in_flight") from None
 
     # -- an upstream that is unreachable
 
@@ -136,14 +136,15 @@ class RequestQueue:
 
     def _check_length(self) -> None:
         if self.waiting >= self._max_waiting:
-            raise self._full(f"has {self.waiting} requests waiting for it, which is as many as may")
+            raise self._full(f"has {self.waiting} requests waiting for it, which is as many as may", "waiting")
 
-    def _full(self, what: str) -> UpstreamFull:
+    def _full(self, what: str, limit: str) -> UpstreamFull:
         return UpstreamFull(
             f"The upstream {self._name} {what}.",
             advice="It is busy or just coming back; try again in a moment.",
             detail=f"the upstream {self._name} {what}; {self.in_flight} are in flight "
             "(gateway.limits.in_flight and limits.waiting)",
+            limit=limit,
         )
 
 

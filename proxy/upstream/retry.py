@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from proxy.config import Timeouts
 from proxy.errors import ConnectTimeout, UpstreamError, UpstreamLost, UpstreamUnreachable
+from proxy.exchange.record import Exchange
 from proxy.http1.response_reader import Response
 from proxy.upstream.connection import IDEMPOTENT, SAFE, UpstreamConnection
 from proxy.upstream.upstream import Upstream
@@ -31,13 +32,19 @@ T = TypeVar("T")
 
 
 async def retry(
-    upstream: Upstream, attempt: Callable[[], Awaitable[T]], timeout: float, *, may_resend: bool = True
+    upstream: Upstream,
+    attempt: Callable[[], Awaitable[T]],
+    timeout: float,
+    exchange: Exchange,
+    *,
+    may_resend: bool = True,
 ) -> T:
     """Make an attempt, and make it again when the upstream is back.
 
     attempt: sends a request, and returns when its response begins. It raises one of RETRYABLE when nothing was sent,
     and UpstreamLost when a response never began; anything else is final.
     timeout: seconds that the upstream may be unreachable (``timeouts.hold``); 0 does not wait.
+    exchange: its record gets the time that it has waited.
     may_resend: whether the attempt may be made again after UpstreamLost.
 
     Raises what the attempt raises, UpstreamUnreachable when the upstream does
@@ -56,10 +63,11 @@ async def retry(
                 lost += 1
             if not timeout or (lost and not may_resend) or lost > MAX_RETRIES:
                 raise
+        began = now()
         if until is None:  # from the first failure on, not from the request: that may have been answered for minutes
-            until = now() + timeout
+            until = began + timeout
         try:
-            await upstream.wait_for_return(until - now())
+            await upstream.wait_for_return(until - began)
         except TimeoutError:
             raise UpstreamUnreachable(
                 f"{failure.message} It did not come back within {timeout:g} s.",
@@ -67,6 +75,8 @@ async def retry(
                 detail=f"{failure.message} {upstream.url} did not come back within {timeout:g} s",
                 is_transient=failure.is_transient,
             ) from None
+        finally:
+            exchange.held = (exchange.held or 0.0) + now() - began
 
 
 async def start_request(

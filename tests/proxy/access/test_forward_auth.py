@@ -14,6 +14,7 @@ from proxy.access.auth_rules import AuthRule
 from proxy.access.forward_auth import Allowed, Denied, ForwardAuth, _Cache
 from proxy.config import Settings, Timeouts
 from proxy.errors import Outcome
+from proxy.exchange.record import Exchange
 from proxy.http1.headers import Head
 from proxy.upstream.upstream import Upstream
 from tests.processes import free_port
@@ -381,10 +382,11 @@ async def test_a_cached_result_expires() -> None:
         auth = ForwardAuth(upstream, frozenset(), Timeouts())
         head = Head("GET", "/", (1, 1), ((b"Host", b"x"),))
         loop = asyncio.get_running_loop()
+        exchange = Exchange("e1", when=0, began=0)
 
         async def ask(cache: float) -> None:
             assert not isinstance(
-                await auth.ask(AuthRule("a", "/auth", cache=cache), head, "/", (), is_handshake=False), Denied
+                await auth.ask(AuthRule("a", "/auth", cache=cache), head, "/", (), exchange, is_handshake=False), Denied
             )
 
         await ask(0.2)

@@ -80,6 +80,16 @@ def test_a_line_for_machines_is_one_json_object() -> None:
     }
 
 
+def test_a_request_that_had_to_wait_for_its_upstream_says_how_long() -> None:
+    assert " 250.0ms held=200.0ms in=0 " in text_line(exchange(held=0.2))
+    assert json.loads(json_line(exchange(held=0.2)))["held"] == 0.2
+
+
+def test_a_line_for_machines_has_the_first_byte_and_the_limit_where_there_is_one() -> None:
+    told = json.loads(json_line(exchange(responded=100.125, limit="in_flight")))
+    assert (told["first_byte"], told["limit"]) == (0.125, "in_flight")
+
+
 def test_a_tunnel_has_a_line_when_it_opens() -> None:
     record = tunnel(ended=None, outcome=Outcome.BUG)
     assert text_line(record) == (f'{AT_THE_BEGINNING} 203.0.113.9 "GET /live" 101 tunnel open -> ws (websocket) id=e1')

@@ -494,7 +494,8 @@ async def test_no_request_waits_longer_for_a_slot_than_the_config_allows() -> No
         await gateway.carries(1)
         answer = await gateway.ask(GET.replace(b"Connection: keep-alive\r\n", b""))
         assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-        assert (await gateway.ended(2)).outcome is Outcome.UPSTREAM_FULL
+        exchange = await gateway.ended(2)
+        assert (exchange.outcome, exchange.limit) == (Outcome.UPSTREAM_FULL, "in_flight")
 
 
 async def test_a_request_whose_upstream_is_killed_waits_until_it_is_back() -> None:

@@ -39,6 +39,24 @@ async def test_what_is_refused_reaches_no_upstream_and_closes_the_connection(req
         assert (await gateway.ended()).outcome is Outcome.REFUSED
 
 
+@pytest.mark.parametrize(
+    ("request_", "limit"),
+    [
+        (b"GET /" + b"a" * 2000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "request_line"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 2000 + b"\r\n\r\n", "header"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 16 + b"\r\n", "header"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n", "body"),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", ""),
+    ],
+)
+async def test_the_record_of_what_is_too_large_names_the_limit(request_: bytes, limit: str) -> None:
+    limits = {"request_line": "1KiB", "header": "1KiB", "fields": 16, "body": "10B"}
+    async with listening(limits=limits) as gateway, gateway.client() as client:
+        await client.send(request_)
+        assert (await client.read_all()).startswith(b"HTTP/1.1 4")
+        assert (await gateway.ended()).limit == limit
+
+
 async def test_a_handshake_that_lost_its_upgrade_is_an_ordinary_get_and_that_is_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

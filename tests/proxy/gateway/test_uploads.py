@@ -35,6 +35,7 @@ async def test_one_that_does_not_begin_in_time_is_refused() -> None:
         await uploads.acquire("192.0.2.1", 1, 0.05)
     assert "192.0.2.1 has 1 uploads under way" in caught.value.detail
     assert "gateway.limits.uploads_per_client" in caught.value.detail
+    assert caught.value.limit == "uploads_per_client"
     first.release()
     assert uploads.clients == 0
 

@@ -675,6 +675,7 @@ async def test_at_the_limit_the_next_connection_waits_until_one_ends(warnings: C
         one.close()
         assert await three.read() == b"in?"
         assert counted.count == 2
+        assert counted.client_limits.hits == {"connections": 2}, "once with each pause: three took the place of one"
         assert warnings() == [
             "no connection is accepted: 2 are open; room for 2 connections (gateway.limits.connections)"
         ]

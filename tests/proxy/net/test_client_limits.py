@@ -38,6 +38,7 @@ def test_the_limit_th_passes_one_more_does_not_and_after_one_has_left_it_does() 
     first, *_ = [admitted(client_limits.connection("203.0.113.7", 3, 0.0)) for _ in range(3)]
     refused = rejected(client_limits.connection("203.0.113.7", 3, 0.0))
     assert (refused.error.status, dict(refused.error.headers)[b"Retry-After"]) == (429, b"5")
+    assert (refused.error.limit, client_limits.hits) == ("connections_per_client", {"connections_per_client": 1})
     admitted(client_limits.connection("203.0.113.8", 3, 0.0))
     first.slot.release()
     first.slot.release()
@@ -54,7 +55,8 @@ def test_without_a_limit_clients_are_counted_all_the_same() -> None:
         admitted(client_limits.websocket("203.0.113.7", NO_LIMITS, 0.0))
     rejected(client_limits.connection("203.0.113.7", 5, 0.0))
     refused = rejected(client_limits.websocket("203.0.113.7", limits(websockets_per_client=5), 0.0))
-    assert refused.error.status == 429
+    assert (refused.error.status, refused.error.limit) == (429, "websockets_per_client")
+    assert "websockets_per_client" not in client_limits.hits, "it is in the record of the exchange"
     assert (
         refused.error.detail
         == "203.0.113.7 has 5 WebSockets, the most that gateway.limits.websockets_per_client allows"
@@ -86,6 +88,7 @@ def test_bytes_that_wait_are_counted_for_their_client_until_they_are_taken(caplo
     assert "gateway.limits.buffered_per_client (100)" in caplog.text
     assert lease("203.0.113.7", 41, 1.0) is None
     assert len(caplog.records) == 1, "once a minute"
+    assert client_limits.hits == {"buffered_per_client": 2}
     leases.append(lease("203.0.113.7", 40))
     leases.append(lease("203.0.113.8", 100))
     leases.append(lease("203.0.113.9", 1000))
@@ -220,6 +223,7 @@ def test_a_seconds_worth_passes_at_once_as_many_again_wait_and_more_are_refused(
     assert delays[100:] == pytest.approx([(number + 1) / 100 for number in range(100)])
     refused = rejected(client_limits.websocket("203.0.113.7", rate, 0.0))
     assert (refused.error.status, dict(refused.error.headers)[b"Retry-After"]) == (429, b"1")
+    assert refused.error.limit == "handshakes_per_second"
     assert admitted(client_limits.websocket("203.0.113.8", rate, 0.0)).delay == 0, "others are as before"
     assert admitted(client_limits.websocket("203.0.113.7", rate, 0.01)).delay == pytest.approx(1.0)
     assert admitted(client_limits.websocket("203.0.113.7", rate, 5.0)).delay == 0

@@ -79,6 +79,7 @@ async def test_a_slot_that_does_not_come_in_time_is_an_answer() -> None:
     assert one.waiting == 0
     assert "limits.in_flight" in caught.value.detail
     assert "limits" not in caught.value.message
+    assert caught.value.limit == "in_flight"
 
 
 async def test_a_queue_that_is_full_takes_nothing_for_whatever_reason() -> None:
@@ -87,8 +88,9 @@ async def test_a_queue_that_is_full_takes_nothing_for_whatever_reason() -> None:
     waiting = await begun(one.acquire(10), one.wait_for_return(10))
     with pytest.raises(UpstreamFull, match="2 requests waiting"):
         await one.acquire(10)
-    with pytest.raises(UpstreamFull, match="2 requests waiting"):
+    with pytest.raises(UpstreamFull, match="2 requests waiting") as caught:
         await one.wait_for_return(10)
+    assert caught.value.limit == "waiting"
     await gone(waiting)
 
 

@@ -52,7 +52,15 @@ async def test_what_was_not_sent_waits_until_the_upstream_is_back_whatever_its_m
         await gateway.waits()
         async with origin(answering(OK), port=port):
             assert (await client.read_head()).startswith(b"HTTP/1.1 200 OK\r\n")
-        assert (await gateway.ended()).outcome is Outcome.SERVED
+        exchange = await gateway.ended()
+        assert exchange.outcome is Outcome.SERVED
+        assert 0 <= (exchange.held or -1) <= exchange.duration
+
+
+async def test_what_did_not_have_to_wait_has_no_time_of_waiting_in_its_record() -> None:
+    async with origin(answering(OK)) as server, listening(server.url) as gateway:
+        await gateway.ask(GET)
+        assert (await gateway.ended()).held is None
 
 
 class Counting:
