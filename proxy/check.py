@@ -9,17 +9,19 @@ import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import click
 from pydantic import BaseModel, field_validator
 
 from proxy import config as gateway
 from proxy.config import ConfigError, Objection, anchored, dump, split_listen
+from proxy.doctor.catalogue import CATALOGUE
+from proxy.doctor.finding import Finding, Place, Severity, of_mistake
+from proxy.doctor.target import DEFAULTS
 from proxy.net.resolver import look_up
 from proxy.server.startup_checks import objections
 from ws_service.config import settings as service
@@ -28,6 +30,7 @@ from ws_service.config.consistency import Disagreement, disagreements
 from ws_service.config.file import ConfigFile, Reading, Section
 from ws_service.config.hub_settings import MEMORY
 from ws_service.config.sections import DASH_LISTEN
+from ws_service.config.yaml_text import KeyPath
 from ws_service.errors import Mistake
 from ws_service.hosting.import_check import problem
 from ws_service.hub.keys import key_problem
@@ -56,19 +59,44 @@ MODELS: Mapping[str, type[Section]] = {
 
 @dataclass
 class Report:
-    """What has been found in a file. Each is a sentence with its place."""
+    """What has been found in a file.
+
+    file, readings: what was read; None and nothing where it cannot be.
+    """
 
     source: str
     sections: list[str]
-    mistakes: list[Mistake] = field(default_factory=list)
-    warnings: list[Mistake] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    file: ConfigFile | None = None
+    readings: Mapping[str, Reading[Any]] = field(default_factory=dict)
+
+    def note(self, identifier: str, *mistakes: Mistake) -> None:
+        """Note mistakes of one kind."""
+        kind = CATALOGUE[identifier]
+        self.findings += [of_mistake(identifier, kind, self.source, mistake) for mistake in mistakes]
+
+    @property
+    def mistakes(self) -> list[Finding]:
+        """What keeps a program from starting, or from working, in the order of the file."""
+        return self._of(Severity.ERROR)
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """What may be meant, in the order of the file."""
+        return self._of(Severity.WARNING)
+
+    def _of(self, severity: Severity) -> list[Finding]:
+        found = [finding for finding in self.findings if finding.kind.severity is severity]
+        return sorted(found, key=lambda f: (f.place.line or 0, f.place.column or 0) if f.place else (0, 0))
 
     def lines(self) -> Iterator[str]:
-        """Yield each finding, mistakes first, in the order of the file."""
-        warnings = [replace(found, message=f"warning: {found.message}") for found in self.warnings]
-        for findings in (self.mistakes, warnings):
-            for found in ConfigError(self.source, findings).mistakes:
-                yield str(ConfigError(self.source, [found]))
+        """Yield each finding as a sentence with its place, mistakes first, in the order of the file."""
+        for finding in (*self.mistakes, *self.warnings):
+            first, *more = finding.seen.split("\n")
+            sign = "warning: " if finding.kind.severity is Severity.WARNING else ""
+            message = "\n".join([f"{sign}{first} [{finding.id}]", *more])
+            place = finding.place or Place(self.source)
+            yield str(ConfigError(self.source, [Mistake(message, place.key, place.line, place.column)]))
 
 
 def inspect(path: Path | None, env: Mapping[str, str] = os.environ, only: str | None = None) -> Report:
@@ -82,27 +110,31 @@ def inspect(path: Path | None, env: Mapping[str, str] = os.environ, only: str | 
     try:
         file = ConfigFile(path, MODELS)
     except ConfigError as error:
-        return Report(str(path), [], error.mistakes)
+        report = Report(str(path), [])
+        report.note("DW001", *error.mistakes)
+        return report
     names = [name for name in MODELS if file.has(name) and only in (None, name)]
-    report = Report(str(path), names, list(file.mistakes))
     readings = {name: file.section(name, MODELS[name], env) for name in names}
+    report = Report(str(path), names, file=file, readings=readings)
+    report.note("DW002", *file.mistakes)
     for name, reading in readings.items():
-        report.mistakes += reading.mistakes
+        report.note("DW003", *reading.mistakes)
         if reading.settings is not None:
-            report.mistakes += file.objections(name, reading, _objections(reading.settings, file.folder))
-            report.warnings += file.objections(name, reading, _warnings(reading.settings))
+            for identifier, found in _objections(reading.settings, file.folder):
+                report.note(identifier, *file.objections(name, reading, [found]))
     if only is None:
-        for found in _between(file, readings, env):
-            kind = report.mistakes if found.is_certain else report.warnings
-            kind.append(file.objection(found.path, found.message))
+        for disagreement in _between(file, readings, env):
+            identifier = "DW007" if disagreement.is_certain else "DW008"
+            report.note(identifier, file.objection(disagreement.path, disagreement.message))
     return report
 
 
 def _inspect_defaults(names: list[str]) -> Report:
-    report = Report("the defaults", names)
+    report = Report(DEFAULTS, names)
     for name in names:
-        for keys, message in _objections(MODELS[name](), Path.cwd()):
-            report.mistakes.append(Mistake(message, ".".join([name, *map(str, keys)])))
+        for identifier, (keys, message) in _objections(MODELS[name](), Path.cwd()):
+            if CATALOGUE[identifier].severity is Severity.ERROR:
+                report.note(identifier, Mistake(message, ".".join([name, *map(str, keys)])))
     return report
 
 
@@ -123,63 +155,52 @@ def printed(path: Path | None, env: Mapping[str, str] = os.environ) -> str:
     return "".join(dump(name, settings) for name in names if (settings := readings[name].settings) is not None)
 
 
-def report_to_terminal(path: Path | None, only: str | None) -> int:
-    """Print what ``check`` has found; return its exit code."""
-    report = inspect(path, only=only)
-    for line in report.lines():
-        click.echo(line, err=True)
-    if report.mistakes:
-        return 2
-    sections = ", ".join(report.sections) or f"there is no section {only or 'yet'}"
-    click.echo(f"{report.source}: no mistakes ({sections})")
-    return 0
-
-
-def _objections(settings: BaseModel, folder: Path) -> Iterator[Objection]:
-    """Yield what keeps a program from starting, or from working."""
+def _objections(settings: BaseModel, folder: Path) -> Iterator[tuple[str, Objection]]:
+    """Yield what is wrong, or may be, with settings that are well-formed, each with the id of its kind."""
     if isinstance(settings, gateway.Settings):
-        settings = anchored(settings, folder)
-        yield from objections(settings)
+        yield from _of_gateway(anchored(settings, folder))
         yield from _listening(("listen",), settings.listen, folder)
         yield from _listening(("admin",), settings.admin, folder)
     elif isinstance(settings, service.Settings):
+        yield from _of_service(settings, folder)
         yield from _listening(("listen",), settings.listen, folder)
-        if settings.handoff != "off" and (what := socket_problem(folder / settings.handoff)):
-            yield ("handoff",), what
-        if settings.has_hub and (what := key_problem(folder / settings.hub.key)):
-            yield ("hub", "key"), what
-        if settings.has_hub and settings.hub.broker != MEMORY and find_spec("redis") is None:
-            yield ("hub", "broker"), "needs redis-py, which is not installed: pip install 'dash-ws-proxy[redis]'"
-        if settings.app is not None and (what := problem(settings.app, folder)):
-            yield ("app",), what
     elif isinstance(settings, DashApp):
         yield from _listening(("listen",), settings.listen, folder)
 
 
-def _warnings(settings: BaseModel) -> Iterator[Objection]:
-    """Yield warnings: host names that cannot be resolved at the moment, no app, no hub."""
-    if isinstance(settings, gateway.Settings):
-        for key, url in settings.upstreams:
-            host = None if url.startswith("unix:") else urlsplit(url).hostname
-            if host and (what := _unknown(host)):
-                yield ("upstreams", key), f"{host} {what}; until it can, requests wait and then fail"
-    elif isinstance(settings, service.Settings):
-        if settings.app is None and not settings.has_hub:
-            yield ("app",), "is not named, so every WebSocket handshake is refused; write module:attribute"
-        if settings.hub.enabled and not settings.has_hub:
-            yield (
-                ("workers",),
-                "is above 1, so there is no hub; write hub: {broker: redis://host:6379/0}, or workers: 1",
-            )
+def _of_gateway(settings: gateway.Settings) -> Iterator[tuple[str, Objection]]:
+    for found in objections(settings):
+        yield ("DW006" if found[0] == ("admin",) else "DW005"), found
+    for key, url in settings.upstreams:
+        host = None if url.startswith("unix:") else urlsplit(url).hostname
+        if host and (what := _unknown(host)):
+            yield "DW013", (("upstreams", key), f"{host} {what}; until it can, requests wait and then fail")
 
 
-def _listening(keys: tuple[str | int, ...], address: str, folder: Path) -> Iterator[Objection]:
+def _of_service(settings: service.Settings, folder: Path) -> Iterator[tuple[str, Objection]]:
+    if settings.handoff != "off" and (what := socket_problem(folder / settings.handoff)):
+        yield "DW009", (("handoff",), what)
+    if settings.has_hub and (what := key_problem(folder / settings.hub.key)):
+        yield "DW010", (("hub", "key"), what)
+    if settings.has_hub and settings.hub.broker != MEMORY and find_spec("redis") is None:
+        what = "needs redis-py, which is not installed: pip install 'dash-ws-proxy[redis]'"
+        yield "DW011", (("hub", "broker"), what)
+    if settings.app is not None and (what := problem(settings.app, folder)):
+        yield "DW012", (("app",), what)
+    if settings.hub.enabled and not settings.has_hub:
+        advice = "write hub: {broker: redis://host:6379/0}, or workers: 1"
+        yield "DW014", (("workers",), f"is above 1, so there is no hub; {advice}")
+    if settings.app is None and not settings.has_hub:
+        yield "DW015", (("app",), "is not named, so every WebSocket handshake is refused; write module:attribute")
+
+
+def _listening(keys: KeyPath, address: str, folder: Path) -> Iterator[tuple[str, Objection]]:
     place = split_listen(address)
     if isinstance(place, str):
         if (what := socket_problem(folder / place)) is not None:
-            yield keys, what
+            yield "DW004", (keys, what)
     elif place[0] != "*" and ((what := _unknown(place[0])) or (what := _not_of_this_host(place[0]))):
-        yield keys, f"{address}: {place[0]} {what}"
+        yield "DW004", (keys, f"{address}: {place[0]} {what}")
 
 
 def _unknown(host: str) -> str:

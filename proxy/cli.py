@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
-import proxy.check
+import proxy.check_command
 from proxy.access.auth_rules import AuthRules
 from proxy.config import NAME, Settings, load_settings
 from proxy.errors import ClientError, ListenError, TlsError
@@ -49,7 +49,7 @@ _EXAMPLE_KEY = b"ZGFzaC13cy1wcm94eS1leA=="
 
 
 @program(
-    lambda: proxy.check,
+    lambda: proxy.check_command,
     """Check the whole config file; all mistakes are reported at once.
 
     Every section, whether the sections agree, files, names and addresses, and the app that ws_service.app names: it is

@@ -40,9 +40,9 @@ log = logging.getLogger("ws_service")
 
 
 def _whole_file() -> WholeFile:
-    import proxy.check  # here: a service that serves needs nothing of the gateway
+    import proxy.check_command  # here: a service that serves needs nothing of the gateway
 
-    return proxy.check
+    return proxy.check_command
 
 
 @program(

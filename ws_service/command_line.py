@@ -6,8 +6,9 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import click
 
@@ -31,14 +32,30 @@ config_option = click.option(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """The options of ``check``.
+
+    only: the section to look at; None: all. is_live: whether the programs are asked too. url: the public URL of the
+    app, None: the gateway is asked where it listens. is_json, is_quiet, report: what is printed and written.
+    """
+
+    only: str | None = None
+    is_live: bool = False
+    url: str | None = None
+    is_json: bool = False
+    is_quiet: bool = False
+    report: Path | None = None
+
+
 class WholeFile(Protocol):
-    """What can be asked about all sections of a file (``proxy.check``)."""
+    """What can be asked about all sections of a file (``proxy.check_command``)."""
 
     def printed(self, path: Path | None) -> str:
         """Return every setting of both programs with its value. Raises ConfigError."""
 
-    def report_to_terminal(self, path: Path | None, only: str | None) -> int:
-        """Print the mistakes of a file, or of the section ``only``; return the exit code."""
+    def run_check(self, path: Path | None, options: CheckOptions) -> int:
+        """Print what is wrong with a file, and with programs that run by it; return the exit code."""
 
 
 class Command(click.Command):
@@ -76,7 +93,8 @@ def program(
 
     The function gets the config file, None for every default, and the sentence that says which file it is, None where
     ``--config`` names one.
-    whole_file: returns ``proxy.check``; it is called only for the commands that need it. check_help: of ``check``.
+    whole_file: returns ``proxy.check_command``; it is called only for the commands that need it.
+    check_help: of ``check``.
     """
 
     def decorate(serve: Callable[[Path | None, str | None], None]) -> click.Group:
@@ -111,12 +129,20 @@ def _check(whole_file: Callable[[], WholeFile], text: str) -> click.Command:
     @click.command("check", cls=Command, help=text)
     @config_option
     @click.option("--section", "only", type=click.Choice(SECTIONS), help="Look at this section alone.")
+    @click.option("--live", "is_live", is_flag=True, help="Ask the running programs too, and say what is wrong.")
+    @click.option("--url", metavar="URL", help="With --live: the address that browsers use, through proxies in front.")
+    @click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+    @click.option("--quiet", "-q", "is_quiet", is_flag=True, help="Print findings alone.")
     @click.pass_context
-    def check(context: click.Context, path: Path | None, only: str | None) -> None:
+    def check(context: click.Context, /, path: Path | None, **options: Any) -> None:
+        if options["url"] is not None:
+            options["is_live"] = True
+        if options["is_live"] and options["only"]:
+            raise click.UsageError("--live looks at all sections; leave out --section", context)
         path, which = find(path or context.obj)
-        if which:
+        if which and not options["is_quiet"]:
             click.echo(which, err=True)
-        sys.exit(whole_file().report_to_terminal(path, only))
+        sys.exit(whole_file().run_check(path, CheckOptions(**options)))
 
     return check
 

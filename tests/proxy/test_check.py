@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,11 @@ import yaml
 
 import proxy.config
 import ws_service.config.settings
-from proxy import check
 from proxy.check import inspect, printed
+from proxy.check_command import run_check
 from proxy.config import ConfigError
 from proxy.net import resolver
+from ws_service.command_line import CheckOptions
 
 GOOD = """
 from fastapi import FastAPI, WebSocket
@@ -32,12 +34,22 @@ Look = Callable[..., list[str]]
 
 
 @pytest.fixture
-def look(tmp_path: Path) -> Look:
+def ids() -> list[str]:
+    """The ids of what ``look`` found last, in the order of its lines."""
+    return []
+
+
+@pytest.fixture
+def look(tmp_path: Path, ids: list[str]) -> Look:
     def look(text: str, *, only: str | None = None, **env: str) -> list[str]:
         path = tmp_path / "config.yaml"
         path.write_text(text)
         report = inspect(path, env, only)
-        return [line.removeprefix(f"{path}:") for line in report.lines()]
+        ids.clear()
+        ids.extend(finding.id for finding in (*report.mistakes, *report.warnings))
+        return [
+            re.sub(r" \[DW\d{3}\]$", "", line.removeprefix(f"{path}:"), flags=re.MULTILINE) for line in report.lines()
+        ]
 
     return look
 
@@ -52,7 +64,7 @@ def test_a_good_file_and_the_defaults_are_without_mistakes(look: Look, tmp_path:
 
 
 @pytest.mark.system
-def test_every_mistake_of_every_section_is_told_in_one_go(look: Look, tmp_path: Path) -> None:
+def test_every_mistake_of_every_section_is_told_in_one_go(look: Look, tmp_path: Path, ids: list[str]) -> None:
     found = look(
         "gateway:\n"
         "  lisen: x\n"
@@ -80,6 +92,7 @@ def test_every_mistake_of_every_section_is_told_in_one_go(look: Look, tmp_path: 
         "12:3: dash_app.listen",
         "13:1: extra",
     ]
+    assert ids == ["DW003", "DW006", "DW005", "DW005", "DW007", "DW007", "DW003", "DW012", "DW003", "DW002"]
     assert found[7] == (
         f"10:3: ws_service.app: is check_nosuch:app, but there is no module check_nosuch in {tmp_path} or among the "
         "installed packages; write the name of your script without .py, and keep the config file beside it"
@@ -95,8 +108,9 @@ def test_what_follows_from_another_mistake_is_not_told(look: Look) -> None:
     assert look(text % "listen") == [warning]
 
 
-def test_workers_without_a_broker_have_no_hub(look: Look) -> None:
+def test_workers_without_a_broker_have_no_hub(look: Look, ids: list[str]) -> None:
     found = look("ws_service:\n  workers: 2\n")
+    assert ids == ["DW015", "DW014"]
     assert found[1:] == [
         "2:3: ws_service.workers: warning: is above 1, so there is no hub; "
         "write hub: {broker: redis://host:6379/0}, or workers: 1"
@@ -181,7 +195,7 @@ def test_what_may_be_meant_is_a_warning_and_the_exit_code_is_0(look: Look, tmp_p
     text = "gateway:\n  handoff: run/ws.sock\nws_service: {app: 'check_good:app', handoff: off}\n"
     (found,) = look(text)
     assert found.startswith("2:3: gateway.handoff: warning: is run/ws.sock, and ws_service.handoff is off")
-    assert check.report_to_terminal(tmp_path / "config.yaml", None) == 0
+    assert run_check(tmp_path / "config.yaml", CheckOptions()) == 0
 
 
 @pytest.mark.system

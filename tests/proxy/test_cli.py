@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_used_stops_the_gateway_before_it_listens(
 def test_a_config_that_is_a_folder_is_one_sentence(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", "--config", str(tmp_path)])
     assert result.exit_code == 2
-    assert result.output == f"{tmp_path}: is a folder; name the file in it, such as {tmp_path}/config.yaml\n"
+    assert result.output == f"{tmp_path}: is a folder; name the file in it, such as {tmp_path}/config.yaml [DW001]\n"
 
 
 @pytest.mark.system

@@ -7,6 +7,7 @@ and not of what is written: ``test_handoff_fallbacks`` and the tests of the gate
 from __future__ import annotations
 
 import signal
+import re
 import socket
 import stat
 from collections.abc import Mapping
@@ -58,7 +59,8 @@ def run(folder: Path, *words: str, **env: str) -> tuple[int, list[str]]:
 
 
 def lines_of(output: str, folder: Path) -> list[str]:
-    text = output.replace(str(folder), "HERE")
+    """Return the lines without the ids of ``check``: a program that starts says the same, and has none."""
+    text = re.sub(r" \[DW\d{3}\]$", "", output.replace(str(folder), "HERE"), flags=re.MULTILINE)
     assert "most recent call last" not in text or "HERE/mistakes_" in text
     return text.splitlines()
 

@@ -1,0 +1,1 @@
+"""``check`` and ``check --live``: findings about a config file, and about programs that run by it."""

@@ -1,0 +1,150 @@
+"""One address that probes ask, over HTTP and WebSockets, by aiohttp's client."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import aiohttp
+
+MAX_BODY = 4 << 20
+"""Bytes of a body that are read. A page of Dash has a few KiB, a layout seldom a MiB."""
+
+_TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
+"""Seconds. The first page of a Dash compiles its component suites."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response. body: its first ``MAX_BODY`` bytes, decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        """The media type alone, in lower case; empty where there is none."""
+        return media_type(self.headers)
+
+    @property
+    def text(self) -> str:
+        """The body as text; what is no UTF-8 is replaced."""
+        return self.body.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """The answer to a WebSocket handshake.
+
+    headers: of a refusal; empty when it is open. is_open: 101, with the right Sec-WebSocket-Accept. protocol: the
+    subprotocol that was chosen.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    is_open: bool
+    protocol: str | None = None
+
+    @property
+    def content_type(self) -> str:
+        """The media type of a refusal, in lower case."""
+        return media_type(self.headers)
+
+
+class Endpoint:
+    """An address.
+
+    name: for messages. address: ``http://host:port``, ``https://…`` or ``unix:path``. A path at the end of a URL is
+    where its page is. context: for TLS; None does not check the certificate, for addresses that a config names.
+
+    ``close`` gives back what it holds.
+    """
+
+    def __init__(self, name: str, address: str, context: ssl.SSLContext | None = None) -> None:
+        self.name = name
+        self.address = address
+        self.is_unix = address.startswith("unix:")
+        parts = urlsplit("http://localhost/" if self.is_unix else address)
+        self.origin = f"{parts.scheme}://{parts.netloc}"
+        self.host = parts.hostname or ""
+        self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        self.path = parts.path or "/"
+        self._ssl: ssl.SSLContext | bool = context or False
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The client: it keeps no cookie, follows no setting of the environment, and raises for no status."""
+        if self._session is None:
+            connector = aiohttp.UnixConnector(self.address[5:]) if self.is_unix else aiohttp.TCPConnector(ssl=self._ssl)
+            jar = aiohttp.DummyCookieJar()
+            self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, cookie_jar=jar)
+        return self._session
+
+    async def close(self) -> None:
+        """Close its connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(
+        self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, data: bytes | None = None
+    ) -> Answer:
+        """Send a request and read the response; redirects are not followed.
+
+        path: with its query. Raises aiohttp.ClientError, OSError, TimeoutError.
+        """
+        async with self.session.request(
+            method, self.origin + path, headers=headers, data=data, allow_redirects=False
+        ) as response:
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) >= MAX_BODY:
+                    break
+            return Answer(response.status, response.headers, bytes(body[:MAX_BODY]))
+
+    async def handshake(
+        self, path: str, *, origin: str | None = None, protocols: Iterable[str] = (), headers: Mapping[str, str] = {}
+    ) -> Handshake:
+        """Try to open a WebSocket, and close it at once. origin: None sends no Origin field."""
+        try:
+            async with self.connect(path, origin=origin, protocols=protocols, headers=headers) as socket:
+                return Handshake(101, {}, True, socket.protocol)
+        except aiohttp.WSServerHandshakeError as error:
+            return Handshake(error.status, error.headers or {}, False)
+
+    @asynccontextmanager
+    async def connect(
+        self,
+        path: str,
+        *,
+        origin: str | None = None,
+        protocols: Iterable[str] = (),
+        headers: Mapping[str, str] = {},
+        compress: int = 0,
+        max_size: int = MAX_BODY,
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Open a WebSocket for the length of a ``with`` block.
+
+        origin: None sends no Origin field. compress: the window bits to offer permessage-deflate with; 0 does not.
+        max_size: bytes of a message. Raises aiohttp.WSServerHandshakeError for a refusal.
+        """
+        async with self.session.ws_connect(
+            self.origin + path,
+            origin=origin,
+            protocols=tuple(protocols),
+            headers=dict(headers),
+            compress=compress,
+            max_msg_size=max_size,
+            timeout=aiohttp.ClientWSTimeout(ws_close=5),
+        ) as socket:
+            yield socket
+
+
+def media_type(headers: Mapping[str, str]) -> str:
+    """Return the media type of Content-Type, in lower case; empty where there is none."""
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()

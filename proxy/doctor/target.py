@@ -1,0 +1,136 @@
+"""What probes are given: the settings, the addresses to ask, and the pages that have been read."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy import config as gateway
+from proxy.config import anchored, split_listen
+from proxy.dash.page_config import PageConfig, read_page
+from proxy.doctor.catalogue import CATALOGUE
+from proxy.doctor.endpoint import Answer, Endpoint
+from proxy.doctor.finding import Finding, Place, of_mistake
+from ws_service.config import settings as service
+from ws_service.config.file import ConfigFile
+from ws_service.config.yaml_text import KeyPath, dotted
+
+DEFAULTS = "the defaults"
+"""The source where there is no file."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that was read. config: what Dash says in it; None: it is no page of Dash."""
+
+    path: str
+    answer: Answer
+    config: PageConfig | None
+
+
+class Target:
+    """A set-up that is examined.
+
+    settings, service: the sections of both programs, paths made whole. folder: of the config file, from which
+    ``service.handoff`` and ``hub.key`` start. is_written: for each section, whether the file has it.
+
+    gateway: where its clients connect; None where that cannot be told from the config (``listen: systemd``), or where
+    only a proxy can (``proxy_protocol``).
+    admin: None where it is off. dash, ws: the upstreams, without the gateway. public: what ``--url`` says, None
+    without. An endpoint that did not take a connection is not in ``reachable``.
+
+    Everything that probes share is here; they run one after the other.
+    """
+
+    def __init__(
+        self,
+        settings: gateway.Settings,
+        service_settings: service.Settings,
+        folder: Path,
+        file: ConfigFile | None = None,
+        url: str | None = None,
+    ) -> None:
+        self.settings = anchored(settings, folder)
+        self.service = service_settings
+        self.folder = folder
+        self._file = file
+        self.is_written: Mapping[str, bool] = {
+            name: file is not None and file.has(name) for name in (gateway.NAME, service.NAME)
+        }
+        has_tls = self.settings.tls is not None
+        listen = "off" if self.settings.proxy_protocol else self.settings.listen
+        self.gateway = _own_listener("gateway", listen, has_tls=has_tls)
+        self.admin = _own_listener("admin", self.settings.admin)
+        self.dash = Endpoint("dash", self.settings.upstreams.dash)
+        self.ws = Endpoint("ws", self.settings.upstreams.ws)
+        self.public = Endpoint("public", url, ssl.create_default_context()) if url else None
+        self.reachable: set[Endpoint] = set()
+        self._pages: dict[tuple[Endpoint, str], Page] = {}
+
+    @property
+    def source(self) -> str:
+        """The config file's name, for places."""
+        return DEFAULTS if self._file is None else self._file.source
+
+    @property
+    def browser_endpoint(self) -> Endpoint | None:
+        """Where browsers connect: the public URL if one is given, else the gateway."""
+        return self.public or self.gateway
+
+    @property
+    def page_path(self) -> str:
+        """The path at which the app's first page is expected."""
+        return self.settings.dash_prefix
+
+    def found(self, identifier: str, seen: str, fix: str = "", key: KeyPath = ()) -> Finding:
+        """Return a finding.
+
+        identifier: one of the catalogue. seen: what was seen, a sentence. fix: what to do, a sentence.
+        key: the setting to look at, its section first; empty: none.
+        """
+        kind = CATALOGUE[identifier]
+        if not key:
+            return Finding(identifier, kind, seen, fix)
+        if self._file is None:
+            return Finding(identifier, kind, seen, fix, Place(self.source, key=dotted(key)))
+        place = of_mistake(identifier, kind, self.source, self._file.objection(key, seen)).place
+        return Finding(identifier, kind, seen, fix, place)
+
+    async def page(self, endpoint: Endpoint, path: str | None = None) -> Page:
+        """Return a page; it is asked for once. path: None is ``page_path``, or the path of the public URL.
+
+        Raises aiohttp.ClientError, OSError, TimeoutError.
+        """
+        if path is None:
+            path = endpoint.path if endpoint is self.public and endpoint.path != "/" else self.page_path
+        known = self._pages.get((endpoint, path))
+        if known is None:
+            answer = await endpoint.ask(path, headers={"Accept": "text/html"})
+            known = self._pages[endpoint, path] = Page(path, answer, read_page(answer.text))
+        return known
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Target]:
+        """Close every endpoint's connections at the end of the ``with`` block."""
+        try:
+            yield self
+        finally:
+            for endpoint in (self.gateway, self.admin, self.dash, self.ws, self.public):
+                if endpoint is not None:
+                    await endpoint.close()
+
+
+def _own_listener(name: str, listen: str, *, has_tls: bool = False) -> Endpoint | None:
+    """Return where a client of this host finds a listener of the gateway; None where the setting does not say it."""
+    if listen in ("off", "systemd"):
+        return None
+    if listen.startswith("unix:"):
+        return Endpoint(name, listen)
+    place = split_listen(listen)
+    assert isinstance(place, tuple)
+    host, port = place
+    host = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return Endpoint(name, f"{'https' if has_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")

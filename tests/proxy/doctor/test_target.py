@@ -1,0 +1,51 @@
+"""What a set-up is, as probes see it: addresses, places in the config, pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from proxy import config as gateway
+from proxy.doctor.target import Target
+from ws_service.config import settings as service
+from ws_service.config.file import ConfigFile
+
+
+def target_of(folder: Path, url: str | None = None, **settings: object) -> Target:
+    return Target(gateway.Settings.model_validate(settings), service.Settings(), folder, url=url)
+
+
+def test_addresses_are_those_at_which_a_client_of_this_host_finds_the_programs(tmp_path: Path) -> None:
+    def listening(listen: str, **settings: object) -> str | None:
+        endpoint = target_of(tmp_path, listen=listen, **settings).gateway
+        return endpoint and endpoint.address
+
+    assert listening("127.0.0.1:8000") == "http://127.0.0.1:8000"
+    assert listening("0.0.0.0:80") == "http://127.0.0.1:80"
+    assert listening("*:80") == "http://127.0.0.1:80"
+    assert listening("[::]:80") == "http://[::1]:80"
+    assert listening("unix:run/a.sock") == f"unix:{tmp_path / 'run/a.sock'}"
+    assert listening("127.0.0.1:443", tls={"certificate": "a.pem", "key": "b.pem"}) == "https://127.0.0.1:443"
+    assert listening("127.0.0.1:80", proxy_protocol=True, trusted_proxies=["10.0.0.1"]) is None
+
+
+def test_a_browser_comes_in_by_the_public_url_where_one_is_given(tmp_path: Path) -> None:
+    target = target_of(tmp_path)
+    assert target.browser_endpoint is target.gateway
+    target = target_of(tmp_path, "https://app.example.com/team/")
+    assert target.browser_endpoint is target.public
+    assert target.public is not None
+    assert target.public.origin == "https://app.example.com"
+
+
+def test_a_finding_has_the_line_of_the_setting_or_of_what_is_around_it(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("gateway:\n  listen: 127.0.0.1:8000\n  upstreams:\n    dash: http://127.0.0.1:9\n")
+    file = ConfigFile(path, {"gateway": gateway.Settings})
+    target = Target(gateway.Settings(), service.Settings(), tmp_path, file)
+    finding = target.found("DW021", "seen", "fix", ("gateway", "upstreams", "dash"))
+    assert str(finding.place) == f"{path}:4:5: gateway.upstreams.dash"
+    finding = target.found("DW021", "seen", "fix", ("gateway", "upstreams", "ws"))
+    assert str(finding.place) == f"{path}:3:3: gateway.upstreams.ws"
+    assert target.found("DW021", "seen").place is None
+    finding = target_of(tmp_path).found("DW021", "seen", key=("gateway", "listen"))
+    assert str(finding.place) == "the defaults: gateway.listen"
