@@ -6,8 +6,8 @@ and not of what is written: ``test_handoff_fallbacks`` and the tests of the gate
 
 from __future__ import annotations
 
-import signal
 import re
+import signal
 import socket
 import stat
 from collections.abc import Mapping
