@@ -40,6 +40,7 @@ __all__ = [
     "Settings",
     "Timeouts",
     "Tls",
+    "UpstreamAddress",
     "Upstreams",
     "dump",
     "load_settings",
@@ -186,6 +187,16 @@ PathPrefix = Annotated[str, BeforeValidator(_prefix)]
 """What paths begin with, from slash to slash."""
 
 
+class UpstreamAddress(Section):
+    """One of the places where an upstream listens."""
+
+    url: Url
+    """``http://host:port``, ``https://host:port`` or ``unix:path``."""
+
+    handoff: SocketPath | None = None
+    """The socket file through which its service takes WebSockets over. None: they are tunnelled to it."""
+
+
 class Upstreams(Section):
     """Where the two services listen: ``http://host:port``, ``https://host:port`` or ``unix:path``."""
 
@@ -314,6 +325,11 @@ class Health(Section):
 
     ws: AskedPath = None
     """A path on the ws service that answers 2xx or 3xx when it is healthy (its own is ``/healthz``). None: as above."""
+
+    def path_for(self, upstream: str) -> str | None:
+        """Return the path that an upstream is asked for; None: a connection is enough. upstream: its name."""
+        path: str | None = getattr(self, upstream)
+        return path
 
 
 class Limits(Section):
@@ -512,6 +528,10 @@ class Settings(Section):
     buffer: Annotated[Size, Field(ge=4096)] = 16384
     """Bytes held per direction of an exchange before the sender is made to wait; what was read last comes to that, 64
     KiB, and 256 KiB once on each connection. Precedents: nginx 4KiB to 64KiB, HAProxy 16KiB."""
+
+    def addresses_of(self, name: str) -> tuple[UpstreamAddress, ...]:
+        """Return the addresses of an upstream, by its name."""
+        return (UpstreamAddress(url=getattr(self.upstreams, name)),)
 
     def handoff_path(self, folder: Path) -> Path | None:
         """Return ``handoff`` as a path; None where it is off. folder: of the config file."""

@@ -145,14 +145,14 @@ class _FastPathExchange:
         self._connection.socket.write(message)
         if reader.is_complete:
             self._end(Outcome.SERVED)
-            self._upstream.release(self._link)
+            self._link.owner.release(self._link)
             self._connection.exchange_ended(keep_alive=True)
 
     def upstream_lost(self, exc: Exception | None) -> None:
         """Send the request again if nothing was sent, or if no response has begun and it may be repeated; fail
         otherwise."""
         self._fast_path.waiting.end(self)
-        self._upstream.discard(self._link)
+        self._link.owner.discard(self._link)
         error = self._link.ended_early(exc)
         lost = error if isinstance(error, UpstreamLost) else None
         if not self._reader.status and (self._head.method in IDEMPOTENT or lost is None):
@@ -182,7 +182,7 @@ class _FastPathExchange:
 
     def took_too_long(self) -> None:
         """Give the upstream up."""
-        self._upstream.discard(self._link)
+        self._link.owner.discard(self._link)
         self._fail(too_slow(self._upstream.name, self._settings.timeouts.response))
 
     def abandon(self, outcome: Outcome) -> None:
@@ -190,7 +190,7 @@ class _FastPathExchange:
         self._fast_path.waiting.end(self)
         self.exchange.status = self.exchange.status or 499
         self._end(outcome)
-        self._upstream.discard(self._link)
+        self._link.owner.discard(self._link)
 
     # -- inside
 
@@ -228,4 +228,4 @@ class _FastPathExchange:
         self._fast_path.resume(self._connection, client, self.exchange, work, self._discard)
 
     def _discard(self) -> None:
-        self._upstream.discard(self._link)
+        self._link.owner.discard(self._link)

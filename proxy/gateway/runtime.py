@@ -40,16 +40,16 @@ class Runtime:
 
     def reconfigure_upstreams(self) -> None:
         """Give the upstreams their settings; exchanges under way see this part of a reload at once."""
-        for upstream in self.upstreams.values():
-            upstream.reconfigure(self.settings, self.upstream_tls)
+        for name, upstream in self.upstreams.items():
+            upstream.reconfigure(self.settings.addresses_of(name), self.settings, self.upstream_tls)
 
 
 def make_runtime(settings: Settings, before: Runtime | None = None, tls_files: TlsFiles | None = None) -> Runtime:
     """Build the runtime configuration of some settings. Raises TlsError when a file that they name cannot be used.
 
     Everything that can fail is done here, and nothing that is in force is changed (issue 9).
-    before: the one in force; an upstream with the same address is the same object, with its health state, and keeps its
-    settings until ``reconfigure_upstreams``.
+    before: the one in force; an upstream that keeps an address is the same object, with its health states, and keeps
+    its settings until ``reconfigure_upstreams``.
     tls_files: those that the check of the settings has read, so that what was checked is what is used. None: they are
     read now.
     """

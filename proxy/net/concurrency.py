@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import asyncio
 
-Waiters = dict["asyncio.Future[None]", None]
-"""Those that wait, the first one first."""
+SlotWaiters = dict["asyncio.Future[ConcurrencyLimit]", None]
+"""Those that wait for a slot, the first one first."""
 
 
 class ConcurrencyLimit:
     """So many at a time, and what comes later waits, first come, first served.
 
-    limit: how many. None: no limit.
+    limit: how many. None: no limit. waiters: shared with other limits, so that what waits gets the first slot of any;
+    None: its own.
+
+    ``gives`` tells whether what waits may get a slot of this one.
     """
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, waiters: SlotWaiters | None = None) -> None:
         self._limit = limit
-        self._waiters: Waiters = {}
+        self._waiters: SlotWaiters = {} if waiters is None else waiters
+        self.gives = True
         self.taken = 0
 
     def reconfigure(self, limit: int | None) -> None:
         """Change the limit from here on; what waits keeps its place."""
         self._limit = limit
-        while self._waiters and (limit is None or self.taken < limit):
+        self.give()
+
+    def give(self) -> None:
+        """Give the slots that are free to those that wait."""
+        while self._waiters and self.gives and (self._limit is None or self.taken < self._limit):
             self.taken += 1
             self.release()
 
@@ -44,29 +52,37 @@ class ConcurrencyLimit:
         seconds: to wait for it; 0 does not wait, None has no end. Raises TimeoutError when there is none in time.
         Cancelling gives up the place.
         """
-        if self.try_acquire():
-            return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters[waiter] = None
-        try:
-            async with asyncio.timeout(seconds):
-                await waiter
-        except BaseException:
-            if waiter.done() and not waiter.cancelled():  # it was given a slot, and cancelled in the same moment
-                self.release()
-            raise
-        finally:
-            self._waiters.pop(waiter, None)
+        if not self.try_acquire():
+            await next_slot(self._waiters, seconds)
 
     def release(self) -> None:
         """Give a slot to the next that waits, or back where there are fewer slots now."""
-        while self._waiters and (self._limit is None or self.taken <= self._limit):
+        while self._waiters and self.gives and (self._limit is None or self.taken <= self._limit):
             waiter = next(iter(self._waiters))
             del self._waiters[waiter]
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(self)
                 return
         self.taken -= 1
+
+
+async def next_slot(waiters: SlotWaiters, seconds: float | None) -> ConcurrencyLimit:
+    """Wait for a slot, after those that came before; return the limit whose it is, and that releases it.
+
+    waiters: of one limit, or of several. seconds: to wait; 0 does not wait, None has no end. Raises TimeoutError when
+    there is none in time. Cancelling gives up the place.
+    """
+    waiter: asyncio.Future[ConcurrencyLimit] = asyncio.get_running_loop().create_future()
+    waiters[waiter] = None
+    try:
+        async with asyncio.timeout(seconds):
+            return await waiter
+    except BaseException:
+        if waiter.done() and not waiter.cancelled():  # it was given a slot, and cancelled in the same moment
+            waiter.result().release()
+        raise
+    finally:
+        waiters.pop(waiter, None)
 
 
 class ConcurrencySlot:

@@ -12,6 +12,8 @@ from proxy.gateway.handler import Gateway
 from proxy.http1.headers import Head
 from proxy.net.client_limits import ClientLimits
 from proxy.server.admin import AdminResponse
+from proxy.upstream.address import Address
+from proxy.upstream.health import Health
 from proxy.upstream.upstream import Upstream
 
 
@@ -55,15 +57,21 @@ class HealthRoutes:
 
 
 def _about(upstream: Upstream) -> dict[str, object]:
-    """Return what is known of an upstream; ``for_seconds`` says how long it has been in its state."""
-    health, queue = upstream.health, upstream.queue
-    return {
-        "state": health.state.value,
-        "for_seconds": round(time.monotonic() - health.since, 1),
-        "why": health.why,
-        "in_flight": queue.in_flight,
-        "waiting": queue.waiting,
-    }
+    """Return what is known of an upstream, and of each of its addresses; its state is that of the one that is best
+    off."""
+    in_all = {"in_flight": upstream.queue.in_flight, "waiting": upstream.queue.waiting}
+    return _state(upstream.health) | in_all | {"addresses": [_about_address(each) for each in upstream.addresses]}
+
+
+def _about_address(address: Address) -> dict[str, object]:
+    counts = {"in_flight": address.slots.taken, "sockets": address.sockets}
+    return {"url": address.url} | _state(address.health) | counts
+
+
+def _state(health: Health) -> dict[str, object]:
+    """Return a state; ``for_seconds`` says for how long it has been that."""
+    seconds = round(time.monotonic() - health.since, 1)
+    return {"state": health.state.value, "for_seconds": seconds, "why": health.why}
 
 
 def _json(status: int, values: dict[str, object]) -> AdminResponse:

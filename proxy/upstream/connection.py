@@ -41,6 +41,22 @@ class FastPathListener(Protocol):
         """Hear that the connection has ended before it was given back."""
 
 
+class ConnectionOwner(Protocol):
+    """The address that a connection leads to, to which it is given back."""
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """Take it back when its exchange is over; closes it unless another may follow."""
+
+    def discard(self, connection: UpstreamConnection) -> None:
+        """Take it back and close it. Safe to call twice."""
+
+    def detach(self, connection: UpstreamConnection) -> tuple[asyncio.Transport, bytes]:
+        """Let it go for good after its 101: its transport, paused, and what came with the 101."""
+
+    def doubt(self) -> None:
+        """Prefer other addresses for a while: a request got no answer here."""
+
+
 class UpstreamConnection(UpstreamTransport):
     """A connection to an upstream, carrying one exchange at a time.
 
@@ -51,6 +67,9 @@ class UpstreamConnection(UpstreamTransport):
 
     upstream_name: for messages. buffer: bytes read ahead before the upstream is made to wait.
     """
+
+    owner: ConnectionOwner
+    """Set when it is opened; a probe's has none."""
 
     def __init__(self, upstream_name: str, buffer: int) -> None:
         super().__init__(buffer)

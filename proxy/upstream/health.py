@@ -1,13 +1,12 @@
-"""What is known of an upstream: whether it takes connections, and whether its health path says that it works.
+"""What is known of an address: whether it takes connections, and whether its health path says that it works.
 
-Two questions, kept apart. *Unreachable* is an upstream that takes no
-connection; then requests wait for it. *Degraded* is one that takes them and
-answers its health path with anything but 2xx or 3xx; that is logged and shown
-in ``/readyz``, and requests go on: it is the only one of its kind, so there
-is no better one to ask, and a path that is wrong in the config must not take
-a working upstream out. Precedents for going on: nginx never takes out the
-only server of a group, Envoy sends to all hosts once too few are healthy (its
-panic mode).
+Two questions, kept apart. *Unreachable* is one that takes no connection; then
+it is left out, and where its upstream has no other, requests wait. *Degraded*
+is one that takes them and answers its health path with anything but 2xx or
+3xx; that is logged and shown in ``/readyz``. It is asked where there is no
+better address: a path that is wrong in the config must not take a working
+upstream out. Precedents for going on: nginx never takes out the only server of
+a group, Envoy sends to all hosts once too few are healthy (its panic mode).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ logger = logging.getLogger("proxy")
 
 
 class State(Enum):
-    """What is known of an upstream."""
+    """What is known of an address."""
 
     UNKNOWN = "unknown"
     UP = "up"
@@ -39,7 +38,7 @@ TRANSITIONS: dict[State, dict[str, State]] = {
 
 
 class Health:
-    """The state of one upstream, and what leads from one to the next.
+    """The state of one address of an upstream, and what leads from one to the next.
 
     name: for the log. fails: probes that fail in a row before it is
     unreachable, or degraded. passes: probes that succeed in a row before it
@@ -50,7 +49,7 @@ class Health:
     """
 
     def __init__(self, name: str, *, fails: int, passes: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._name = name
+        self.name = name
         self.reconfigure(fails=fails, passes=passes)
         self._clock = clock
         self._fails = self._passes = self._bad_answers = 0
@@ -117,5 +116,5 @@ class Health:
         self.state, self.since, self.why = after, self._clock(), why
         past = "" if before is State.UNKNOWN else f", after {lasted:.1f} s {before.value}"
         level = logging.INFO if after is State.UP else logging.WARNING
-        logger.log(level, "the upstream %s is %s%s%s", self._name, after.value, past, f": {why}" if why else "")
+        logger.log(level, "the upstream %s is %s%s%s", self.name, after.value, past, f": {why}" if why else "")
         self.on_change(before)

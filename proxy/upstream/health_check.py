@@ -19,25 +19,34 @@ logger = logging.getLogger("proxy")
 SHORTEST = 0.05
 """Seconds between two probes of an upstream that requests wait for, at first."""
 
+LEFT_OUT = 1.0
+"""Seconds at most between two probes of one that is left out, whatever the interval: it could do its part again."""
+
 LONGEST = 0.25
 """And later: what the first request waits, at most, after the upstream's return. Precedent: Caddy's lb_try_interval
 250ms."""
 
 
 class HealthCheck:
-    """Checks one upstream, in a task of its own.
+    """Checks one address of an upstream, in a task of its own.
 
     name: for the task. check: checks once; what it raises is logged, and the next one comes all the same.
-    is_awaited: whether requests wait for what it finds. interval: seconds between two checks that nothing waits for.
-    0: there are none.
+    is_awaited: whether requests wait for what it finds. interval: as for ``reconfigure``. is_left_out: whether it is
+    unreachable, and others are used.
     """
 
     def __init__(
-        self, name: str, check: Callable[[], Awaitable[None]], is_awaited: Callable[[], bool], interval: float
+        self,
+        name: str,
+        check: Callable[[], Awaitable[None]],
+        is_awaited: Callable[[], bool],
+        interval: float,
+        is_left_out: Callable[[], bool] = lambda: False,
     ) -> None:
         self._name = name
         self._check = check
         self._is_awaited = is_awaited
+        self._is_left_out = is_left_out
         self._interval = interval
         self._pause_seconds = SHORTEST
         self._checked = -inf
@@ -46,7 +55,10 @@ class HealthCheck:
         self._is_stopped = False
 
     def reconfigure(self, interval: float) -> None:
-        """Change how often it checks from here on; counted from the last check."""
+        """Change how often it checks from here on, counted from the last check.
+
+        interval: seconds between two checks that nothing waits for. 0: there are none.
+        """
         self._interval = interval
         self._requested.set()
 
@@ -56,7 +68,8 @@ class HealthCheck:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=name)
 
     def request(self) -> None:
-        """Check soon, unless it is stopped. The caller must be waiting before the loop goes on."""
+        """Check soon if anything waits for it, unless it is stopped. The caller must be waiting before the loop goes
+        on."""
         if self._is_stopped:
             return
         if self._task is None or self._task.done():
@@ -73,6 +86,11 @@ class HealthCheck:
         """Wait until its task has ended, after ``stop``."""
         if self._task is not None:
             await asyncio.wait([self._task])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its task has ended, or has not begun."""
+        return self._task is None or self._task.done()
 
     @property
     def has_just_checked(self) -> bool:
@@ -93,9 +111,10 @@ class HealthCheck:
         while not self._is_awaited():
             self._pause_seconds = SHORTEST
             self._requested.clear()
-            due = self._checked + self._interval * random.uniform(0.9, 1.1)
+            interval = min(self._interval or LEFT_OUT, LEFT_OUT) if self._is_left_out() else self._interval
+            due = self._checked + interval * random.uniform(0.9, 1.1)
             try:
-                async with asyncio.timeout(due - now() if self._interval else None):
+                async with asyncio.timeout(due - now() if interval else None):
                     await self._requested.wait()
             except TimeoutError:
                 return

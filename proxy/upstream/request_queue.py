@@ -1,8 +1,9 @@
 """The requests of one upstream: those in flight, and those that wait, because it has all it may have or is unreachable.
 
-There is one queue for both reasons, so that together they are bounded. What
-waits has a timeout of its own, leaves nothing behind when it is cancelled,
-and goes first come, first served.
+There is one queue for both reasons and for all of its addresses, so that
+together they are bounded, and the first address that has a slot takes what
+came first. What waits has a timeout of its own, leaves nothing behind when it
+is cancelled, and goes first come, first served.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import random
 from itertools import islice
 
 from proxy.errors import Stopping, UpstreamFull
-from proxy.net.concurrency import ConcurrencyLimit, Waiters
+from proxy.net.concurrency import ConcurrencyLimit, SlotWaiters, next_slot
+
+Waiters = dict["asyncio.Future[None]", None]
+"""Those that wait, the first one first."""
 
 STEP = 0.05
 """Seconds between two batches of requests that are let go when their upstream is back, give or take a half: 1, 2, 4,
@@ -22,37 +26,47 @@ STEP = 0.05
 class RequestQueue:
     """The requests that one upstream has, and those that wait for it.
 
-    name: of the upstream, for messages. in_flight: how many requests it is given at the same time. None: no limit.
-    waiting: how many may wait.
-
-    ``try_acquire`` takes a slot if one is free and nothing waits for it, and tells whether; ``release`` gives it to the
-    next that waits, or back.
+    name: of the upstream, for messages. waiting: how many may wait.
     """
 
-    def __init__(self, name: str, *, in_flight: int | None, waiting: int) -> None:
+    def __init__(self, name: str, *, waiting: int) -> None:
         self._name = name
-        self._slots = ConcurrencyLimit(in_flight)
-        self.try_acquire, self.release = self._slots.try_acquire, self._slots.release
+        self._slots: list[ConcurrencyLimit] = []
+        self._for_slot: SlotWaiters = {}
         self._for_check: Waiters = {}
         self._for_return: Waiters = {}
         self._timer: asyncio.TimerHandle | None = None  # for the next batch of those that wait for its return
         self._closed = ""  # what is said to those that still come
         self._max_waiting = waiting
 
-    def reconfigure(self, *, in_flight: int | None, waiting: int) -> None:
-        """Change the limits from here on; what waits already keeps its place."""
+    def reconfigure(self, *, waiting: int) -> None:
+        """Change the limit from here on; what waits already keeps its place."""
         self._max_waiting = waiting
-        self._slots.reconfigure(in_flight)
+
+    def add_slots(self) -> ConcurrencyLimit:
+        """Return the slots of one more address, as many as it is configured to have; what waits gets them too."""
+        slots = ConcurrencyLimit(None, self._for_slot)
+        self._slots.append(slots)
+        return slots
+
+    def remove_slots(self, slots: ConcurrencyLimit) -> None:
+        """Forget the slots of an address that has gone, and has none taken."""
+        self._slots.remove(slots)
 
     @property
     def in_flight(self) -> int:
         """How many requests the upstream has."""
-        return self._slots.taken
+        return sum(slots.taken for slots in self._slots)
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return self._slots.waiting + len(self._for_check) + len(self._for_return)
+        return len(self._for_slot) + len(self._for_check) + len(self._for_return)
+
+    @property
+    def awaits_check(self) -> bool:
+        """Whether requests wait for a check of an upstream that is unreachable."""
+        return bool(self._for_check)
 
     @property
     def awaits_return(self) -> bool:
@@ -61,17 +75,15 @@ class RequestQueue:
 
     # -- a slot
 
-    async def acquire(self, timeout: float) -> None:
-        """Take a slot, after those that came before. ``release`` gives it back.
+    async def wait_for_slot(self, timeout: float) -> ConcurrencyLimit:
+        """Wait for a slot of any address, after those that came before; return the slots that it is of.
 
         timeout: seconds to wait for it. Raises UpstreamFull when there is none in time, or too many wait. Cancelling
         gives up the place.
         """
-        if self._slots.try_acquire():
-            return
         self._check_length()
         try:
-            await self._slots.acquire(timeout)
+            return await next_slot(self._for_slot, timeout)
         except TimeoutError:
             raise self._full(f"could take no other request within {timeout:g} s", "in_flight") from None
 

@@ -72,7 +72,7 @@ async def retry(
             raise UpstreamUnreachable(
                 f"{failure.message} It did not come back within {timeout:g} s.",
                 advice=failure.advice or upstream.advice("is it running?"),
-                detail=f"{failure.message} {upstream.url} did not come back within {timeout:g} s",
+                detail=f"{failure.message} {upstream.urls} did not come back within {timeout:g} s",
                 is_transient=failure.is_transient,
             ) from None
         finally:

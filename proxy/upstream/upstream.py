@@ -1,85 +1,106 @@
-"""One upstream: its connections, its request queue, and its health."""
+"""One upstream: its addresses, and the queue of what waits for any of them."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from proxy.config import Settings, Timeouts
-from proxy.errors import UpstreamError
+from proxy.config import Settings, Timeouts, UpstreamAddress
+from proxy.errors import ProxyError, UpstreamLost
+from proxy.upstream.address import Address
+from proxy.upstream.balance import least_loaded
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.dialer import Dialer, DialError, Kind
-from proxy.upstream.health import Health
-from proxy.upstream.health_check import HealthCheck, probe
-from proxy.upstream.pool import Pool
+from proxy.upstream.health import Health, State
 from proxy.upstream.request_queue import RequestQueue
-from ws_service.net.dead_peers import DeadPeers
+
+_BEST_FIRST = (State.UP, State.UNKNOWN, State.DEGRADED, State.UNREACHABLE)
 
 
 class Upstream:
-    """One of the services behind the gateway.
+    """One of the services behind the gateway: one program, or several that do the same at addresses of their own.
 
-    name: ``dash`` or ``ws``, as the configuration calls it.
-    url: ``http://host:port``, ``https://host:port`` or ``unix:path``.
-    settings, context: as for ``reconfigure``.
+    name: as the configuration calls it. addresses: at least one. settings, context: as for ``reconfigure``.
 
     An exchange takes a connection with ``acquire`` (or ``try_acquire``) and
     gives it back with ``release``, ``discard`` or ``detach``: in between it
     is in flight. So a long response (an event stream) is in flight to its
-    end, and a tunnel only to its 101.
+    end, and a tunnel only to its 101. It goes to the address with the fewest
+    in flight that takes connections; nothing ties a client to one of them.
+
+    ``addresses`` has each one with its ``url``, ``health``, ``slots`` (those that are ``taken`` are in flight) and
+    ``sockets``; what waits is in ``queue``, for all of them. ``on_change`` is called after each change of the state of
+    an address, with the address and the state before it; it must not raise.
     """
 
-    def __init__(self, name: str, url: str, settings: Settings, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        addresses: Sequence[UpstreamAddress],
+        settings: Settings,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.name = name
-        self.url = url
-        self.authority = b"localhost" if url.startswith("unix:") else url.partition("://")[2].encode()
-        self._dialer = Dialer(name, url)
-        self._pool = Pool(settings.timeouts.upstream_idle)
-        self._in_use: set[UpstreamConnection] = set()
-        self._dead_peers = DeadPeers(lambda: self._in_use)
-        self._is_closed = False
-        self.queue = RequestQueue(name, in_flight=None, waiting=0)
-        self.health = Health(name, fails=1, passes=1)
-        self._health_check = HealthCheck(name, self._check, lambda: self.queue.awaits_return, 0)
-        self._unreachable = DialError("")  # why it was so, when it was last tried
-        self.reconfigure(settings, context)
+        self.queue = RequestQueue(name, waiting=0)
+        self.addresses: tuple[Address, ...] = ()
+        self.try_acquire: Callable[[], UpstreamConnection | None] = self._try_acquire_any
+        """Take an idle connection; None where there is none, or requests wait for a slot."""
+        self._ready: tuple[Address, ...] = ()  # the best that there are; none where all are unreachable
+        self._former: list[Address] = []
+        self._unchecked: set[Address] = set()  # of the round of checks that requests wait for
+        self._turn = 0
+        self._is_started = False
+        self.on_change: Callable[[Address, State], None] = lambda *_: None
+        self.reconfigure(addresses, settings, context)
 
     # -- its life
 
-    def reconfigure(self, settings: Settings, context: ssl.SSLContext | None) -> None:
-        """Serve by other settings from here on; its connections, its health and what waits for it stay.
+    def reconfigure(
+        self, addresses: Sequence[UpstreamAddress], settings: Settings, context: ssl.SSLContext | None
+    ) -> None:
+        """Serve by other settings from here on; what waits for it stays.
 
-        context: for TLS, where it is an ``https`` one.
+        addresses: at least one. One that stays keeps its connections and its health. One that is not in here any more
+        gets nothing new, and exchanges that have one of its connections end on it. context: for TLS, where one is an
+        ``https`` one.
         """
-        limits, probes = settings.limits, settings.health
-        self._probe_path, self._probe_timeout = getattr(probes, self.name), probes.timeout
-        self._pool.reconfigure(settings.timeouts.upstream_idle)
-        self._dialer.reconfigure(settings.buffer, context)
-        self._health_check.reconfigure(probes.interval)
-        self.health.reconfigure(fails=probes.fails, passes=probes.passes)
-        self.queue.reconfigure(in_flight=limits.in_flight, waiting=limits.waiting)
+        self.queue.reconfigure(waiting=settings.limits.waiting)
+        known = self.addresses
+        by_place = {(address.url, address.handoff): address for address in known}
+        self.addresses = tuple(by_place.get((where.url, where.handoff)) or Address(self, where) for where in addresses)
+        for address in known:
+            if address not in self.addresses:
+                address.close()
+                self._former.append(address)
+                self._unchecked.discard(address)
+        self._forget_former()
+        for address in self.addresses:
+            address.reconfigure(settings, context, has_others=len(self.addresses) > 1)
+            if self._is_started and address not in known:
+                address.start()
+        self.try_acquire = self.addresses[0].try_acquire if len(self.addresses) == 1 else self._try_acquire_any
+        self.address_changed()
 
     def start(self) -> None:
         """Begin with the health checks, if the options ask for them."""
-        self._health_check.start()
+        self._is_started = True
+        for address in self.addresses:
+            address.start()
 
     def close(self, why: str = "This gateway is stopping.") -> None:
         """Close every idle connection, keep none any more, check no more, and end what waits for it.
 
         why: a sentence, for the client.
         """
-        self._is_closed = True
-        self._health_check.stop()
         self.queue.close(why)
-        self._pool.close()
-        if not self._in_use:
-            self._dead_peers.stop()
+        for address in self.addresses:
+            address.close()
 
     async def closed(self) -> None:
         """Wait until nothing of it runs any more, after ``close``."""
-        await self._health_check.stopped()
+        for address in (*self.addresses, *self._former):
+            await address.closed()
 
     # -- for exchanges
 
@@ -90,147 +111,155 @@ class Upstream:
         is_new: make one in any case. Raises UpstreamUnreachable,
         ConnectTimeout, UpstreamFull, Exhausted, Stopping, and UpstreamError
         when TLS cannot be spoken to it; cancelling gives everything back.
-        While the upstream is unreachable only the health check connects: a
-        request waits for what the next one finds.
+        While every address is unreachable only the health checks connect: a
+        request waits for what the next ones find.
         """
         while True:
-            if not self._is_worth_trying(is_new):
+            if not any(address.is_worth_trying(is_new) for address in self.addresses):
                 await self._wait_for_check()
-            await self.queue.acquire(timeouts.queue)
-            if self._is_worth_trying(is_new):
-                break
-            self.queue.release()
-        try:
-            connection = (None if is_new else self._pool.take()) or await self.connect(timeouts.connect)
-        except BaseException:
-            self.queue.release()
-            raise
-        self._count(connection)
-        return connection
-
-    def try_acquire(self) -> UpstreamConnection | None:
-        """Take an idle connection; None where there is none, or requests wait for a slot."""
-        if not self._pool or not self.queue.try_acquire():
-            return None
-        connection = self._pool.take()
-        if connection is None:
-            self.queue.release()
-            return None
-        self._count(connection)
-        return connection
+            address = await self._slot(timeouts.queue, is_new)
+            if address.is_worth_trying(is_new):
+                return await address.take(timeouts.connect, is_new=is_new)
+            address.slots.release()
 
     async def wait_for_return(self, timeout: float) -> None:
         """Wait until the upstream is reachable, and it is this request's turn to try.
 
         timeout: seconds. Raises TimeoutError, UpstreamFull, Stopping.
         """
-        self._health_check.request()
+        for address in self.addresses:
+            address.request_check()
         await self.queue.wait_for_return(timeout)
 
     def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back when its exchange is over; closes it unless another may follow."""
-        self._uncount(connection)
-        self._pool.keep(connection)
+        connection.owner.release(connection)
 
     @contextmanager
     def lent(self, connection: UpstreamConnection) -> Iterator[None]:
         """Take a connection back at the end of a ``with`` block, however it ends, before anything else can wait."""
         try:
             yield
+        except UpstreamLost:
+            connection.owner.doubt()
+            raise
         finally:
-            self.release(connection)
+            connection.owner.release(connection)
 
     def discard(self, connection: UpstreamConnection) -> None:
         """Take a connection back and close it. Safe to call twice."""
-        self._uncount(connection)
-        connection.abort()
+        connection.owner.discard(connection)
 
     def detach(self, connection: UpstreamConnection) -> tuple[asyncio.Transport, bytes]:
         """Let a connection go for good after its 101: its transport, paused, and what came with the 101."""
-        self._uncount(connection)
-        return connection.detach()
+        return connection.owner.detach(connection)
 
-    async def connect(self, timeout: float) -> UpstreamConnection:
-        """Open a new connection, which is not in flight yet.
+    # -- what is known of it
 
-        timeout: seconds to connect, TLS included. Raises UpstreamUnreachable, ConnectTimeout, Exhausted when this
-        process can open no more, and UpstreamError when TLS cannot be spoken to it; cancelling abandons the attempt.
-        """
-        try:
-            made = await self._dialer.dial(timeout)
-        except DialError as failure:
-            if failure.is_unreachable:
-                self._unreachable = failure
-                self.health.missed(failure.why)
-                self.queue.suspend()
-            raise self._dialer.error_of(failure) from failure.__cause__
-        self.health.reached()
-        self.queue.resume()
-        return made
+    @property
+    def has_ready_address(self) -> bool:
+        """Whether a request may be sent at once, for all that is known."""
+        return bool(self._ready)
+
+    @property
+    def authority(self) -> bytes:
+        """The Host field of a request that came without one."""
+        return self.addresses[0].authority
+
+    @property
+    def health(self) -> Health:
+        """The health of the address that is best off: what a request will meet."""
+        healths = [address.health for address in self.addresses]
+        return min(healths, key=lambda health: _BEST_FIRST.index(health.state))
 
     @property
     def idle(self) -> int:
         """How many connections are idle."""
-        return len(self._pool)
+        return sum(address.idle for address in self.addresses)
+
+    @property
+    def urls(self) -> str:
+        """Its addresses, for messages to the operator."""
+        return ", ".join(address.url for address in self.addresses)
 
     def advice(self, question: str) -> str:
         """Return what the operator may look at."""
-        return self._dialer.advice(question)
+        return self.addresses[0].advice(question)
+
+    # -- called by its addresses
+
+    def state_changed(self, address: Address, before: State) -> None:
+        """Sort the addresses anew, and pass it on."""
+        self.address_changed()
+        self.on_change(address, before)
+
+    def address_changed(self) -> None:
+        """Sort the addresses anew: which ones are used."""
+        reachable = [address for address in self.addresses if not address.health.is_unreachable]
+        self._ready = tuple([address for address in reachable if address.is_good] or reachable)
+        for address in self.addresses:
+            # Where all are unreachable, what waits for a slot is to find that out.
+            address.slots.gives = address in self._ready or not self._ready
+        for address in self.addresses:
+            address.slots.give()
+
+    def address_reached(self) -> None:
+        """Let go what waits for the upstream's return."""
+        self.queue.resume()
+
+    def address_missed(self) -> None:
+        """Let nothing go any more where no other address is reachable."""
+        if not self._ready:
+            self.queue.suspend()
+
+    def address_checked(self, address: Address) -> None:
+        """Let go what waits for a check when one address is reachable, or all are found not to be."""
+        self._unchecked.discard(address)
+        if self._ready or not self._unchecked:
+            self.queue.checked()
 
     # -- inside
 
-    def _is_worth_trying(self, is_new: bool) -> bool:
-        return not self.health.is_unreachable or (not is_new and bool(self._pool))
+    def _try_acquire_any(self) -> UpstreamConnection | None:
+        return self._next(self._ready).try_acquire() if self._ready else None
+
+    async def _slot(self, timeout: float, is_new: bool) -> Address:
+        """Take a slot of the address with the fewest in flight, or wait for the first that any has."""
+        candidates = self._ready or [address for address in self.addresses if address.is_worth_trying(is_new)]
+        address = self._next(candidates) if candidates else self.addresses[0]
+        if address.slots.try_acquire():
+            return address
+        slots = await self.queue.wait_for_slot(timeout)
+        return next(address for address in (*self.addresses, *self._former) if address.slots is slots)
+
+    def _next(self, candidates: Sequence[Address]) -> Address:
+        if len(candidates) == 1:
+            return candidates[0]
+        self._turn += 1
+        return least_loaded(candidates, lambda address: address.slots.taken, self._turn)
 
     async def _wait_for_check(self) -> None:
         """Wait for the next health check. Raises UpstreamUnreachable when the upstream is still unreachable."""
-        if not self._health_check.has_just_checked:
-            self._health_check.request()
+        if not all(address.has_just_checked for address in self.addresses):
+            if not self.queue.awaits_check:
+                self._unchecked = set(self.addresses)
+            for address in self.addresses:
+                address.request_check()
             await self.queue.wait_for_check()
-        if self.health.is_unreachable:
-            failure = self._unreachable
-            raise self._dialer.error_of(
-                DialError(failure.why, question=failure.question, is_transient=failure.is_transient)
-            )
+        if not self._ready:
+            raise self._unreachable_error()
 
-    def _count(self, connection: UpstreamConnection) -> None:
-        self._in_use.add(connection)
-        self._dead_peers.start()
+    def _unreachable_error(self) -> ProxyError:
+        errors = [address.unreachable_error() for address in self.addresses]
+        if len(errors) > 1:
+            errors[0].detail = "; ".join(error.detail for error in errors)
+        return errors[0]
 
-    def _uncount(self, connection: UpstreamConnection) -> None:
-        if connection in self._in_use:
-            self._in_use.discard(connection)
-            if self._is_closed and not self._in_use:
-                self._dead_peers.stop()
-            self.queue.release()
-
-    async def _check(self) -> None:
-        """Probe it once, and tell all requests that wait for that, whatever happens."""
-        try:
-            await self._probe()
-        finally:
-            if self.health.is_unreachable:
-                self.queue.suspend()
-            self.queue.checked()
-
-    async def _probe(self) -> None:
-        try:
-            await probe(self._dialer, self.authority, self._probe_path, self._probe_timeout)
-        except DialError as failure:
-            if failure.kind is Kind.TLS:
-                self.health.answered_badly(f"{failure.why}; {failure.question}")
-                self.queue.resume()
-            elif failure.is_unreachable:
-                self._unreachable = failure
-                # What waits has met it unreachable already; this is no first doubt.
-                (self.health.missed if self.queue.awaits_return else self.health.failed)(failure.why)
-        except UpstreamError as error:
-            self.health.answered_badly(error.detail or error.message)
-            self.queue.resume()
-        else:
-            self.health.passed()
-            if not self.health.is_unreachable:
-                self.queue.resume()
+    def _forget_former(self) -> None:
+        """Forget addresses of earlier configurations of which nothing is left."""
+        for address in [address for address in self._former if address.has_ended]:
+            self._former.remove(address)
+            self.queue.remove_slots(address.slots)
 
 
 def make_upstreams(
@@ -238,12 +267,17 @@ def make_upstreams(
 ) -> dict[str, Upstream]:
     """Return the configured upstreams by name; nothing that exists is changed.
 
-    before: those of the reading of the config before; one that still has its address goes on, and is to be
-    reconfigured when this reading is put in force. context: for TLS, where one of them is an ``https`` one.
+    before: those of the reading of the config before. One that keeps an address goes on, and is to be reconfigured when
+    this reading is put in force; one that keeps none is another program under the same name, and what waits for the old
+    one must not reach it. context: for TLS, where one of them is an ``https`` one.
     """
     return {
         name: known
-        if (known := before.get(name)) is not None and known.url == url
-        else Upstream(name, url, settings, context)
-        for name, url in settings.upstreams
+        if (known := before.get(name)) is not None and _has_any(known, settings.addresses_of(name))
+        else Upstream(name, settings.addresses_of(name), settings, context)
+        for name, _ in settings.upstreams
     }
+
+
+def _has_any(upstream: Upstream, addresses: Sequence[UpstreamAddress]) -> bool:
+    return bool({address.url for address in upstream.addresses} & {where.url for where in addresses})

@@ -56,8 +56,9 @@ def lose_clients(server: Server) -> None:
 def lose_upstreams(server: Server) -> None:
     """Close idle connections to upstreams: they may stay, and would hide a descriptor that is lost."""
     for upstream in upstreams_of(server):
-        while upstream._pool._idle:
-            upstream._pool._idle.pop().abort()
+        for address in upstream.addresses:
+            while address._pool._idle:
+                address._pool._idle.pop().abort()
 
 
 def end_channels(server: Server) -> None:
@@ -103,7 +104,7 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
     for upstream in {*upstreams_of(server), *also}:
         queue, name = upstream.queue, upstream.name
         left[f"slots of {name}"] = queue.in_flight
-        left[f"waiting for a slot of {name}"] = queue._slots.waiting
+        left[f"waiting for a slot of {name}"] = len(queue._for_slot)
         left[f"waiting for a check of {name}"] = len(queue._for_check)
         left[f"waiting for the return of {name}"] = len(queue._for_return)
     admission = server.limiter._client_limits

@@ -12,7 +12,7 @@ import pytest
 
 from proxy.access.auth_rules import AuthRule
 from proxy.access.forward_auth import Allowed, Denied, ForwardAuth, _Cache
-from proxy.config import Settings, Timeouts
+from proxy.config import Settings, Timeouts, UpstreamAddress
 from proxy.errors import Outcome
 from proxy.exchange.record import Exchange
 from proxy.http1.headers import Head
@@ -378,7 +378,7 @@ async def test_without_a_cache_each_request_is_asked_about() -> None:
 async def test_a_cached_result_expires() -> None:
     dash = Dash()
     async with origin(dash.play) as server:
-        upstream = Upstream("dash", server.url, Settings())
+        upstream = Upstream("dash", [UpstreamAddress(url=server.url)], Settings())
         auth = ForwardAuth(upstream, frozenset(), Timeouts())
         head = Head("GET", "/", (1, 1), ((b"Host", b"x"),))
         loop = asyncio.get_running_loop()

@@ -500,7 +500,7 @@ async def test_no_request_waits_longer_for_a_slot_than_the_config_allows() -> No
 
 async def test_a_request_whose_upstream_is_killed_waits_until_it_is_back() -> None:
     async with warm(leaving(), answering(OK)) as (gateway, client, _):
-        dialer = gateway.dash._dialer
+        dialer = gateway.dash.addresses[0]._dialer
         connect = dialer._connect
 
         async def refused(address: str) -> UpstreamConnection:

@@ -11,7 +11,7 @@ async def test_the_rules_are_those_of_the_settings() -> None:
     rules = make_runtime(settings)
     assert rules.settings is settings
     assert rules.table.match("/live", b"", [], upgrade=False)[0] == "ws"
-    assert {name: upstream.url for name, upstream in rules.upstreams.items()} == dict(settings.upstreams)
+    assert {name: upstream.urls for name, upstream in rules.upstreams.items()} == dict(settings.upstreams)
 
 
 async def test_dash_is_asked_as_the_settings_say() -> None:
@@ -27,8 +27,8 @@ async def test_an_upstream_with_the_same_url_is_the_same_object_and_another_is_n
     after = make_runtime(settings, before)
     assert after.upstreams["ws"] is before.upstreams["ws"]
     assert after.upstreams["dash"] is not before.upstreams["dash"]
-    assert after.upstreams["dash"].url == "http://127.0.0.1:1"
-    assert before.upstreams["dash"].url == "http://127.0.0.1:8050", "who began with it ends with it"
+    assert after.upstreams["dash"].urls == "http://127.0.0.1:1"
+    assert before.upstreams["dash"].urls == "http://127.0.0.1:8050", "who began with it ends with it"
 
 
 async def test_making_rules_changes_nothing_that_is_in_force_until_they_are_put_in_place() -> None:
@@ -36,6 +36,6 @@ async def test_making_rules_changes_nothing_that_is_in_force_until_they_are_put_
     dash = before.upstreams["dash"]
     after = make_runtime(Settings.model_validate({"timeouts": {"upstream_idle": "3s"}}), before)
     assert after.upstreams["dash"] is dash
-    assert dash._pool._idle_timeout == 1.5
+    assert dash.addresses[0]._pool._idle_timeout == 1.5
     after.reconfigure_upstreams()
-    assert dash._pool._idle_timeout == 3
+    assert dash.addresses[0]._pool._idle_timeout == 3

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxy.config import Settings, Timeouts
+from proxy.config import Settings, Timeouts, UpstreamAddress
 from proxy.errors import UpstreamUnreachable
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
@@ -25,7 +25,7 @@ from tests.proxy.origin import answering, origin
 
 def upstreams(dash: str, ws: str) -> dict[str, Upstream]:
     urls = {"dash": dash, "ws": ws}
-    return {name: Upstream(name, url, Settings()) for name, url in urls.items()}
+    return {name: Upstream(name, [UpstreamAddress(url=url)], Settings()) for name, url in urls.items()}
 
 
 def routes_of(lifecycle: Lifecycle[Exchange], known: dict[str, Upstream] | None = None) -> HealthRoutes:
@@ -66,11 +66,13 @@ async def test_an_upstream_that_is_unreachable_is_reported_and_does_not_make_the
         status, body = ask(routes_of(lifecycle, known), "/readyz")
         assert status == 200
         told = body["upstreams"]
-        assert all(about.pop("for_seconds") >= 0 for about in told.values())
+        addresses = {name: about.pop("addresses") for name, about in told.items()}
+        assert all(about.pop("for_seconds") >= 0 for about in (*told.values(), *addresses["dash"], *addresses["ws"]))
         assert told == {
             "dash": {"state": "unreachable", "why": "connection refused", "in_flight": 0, "waiting": 0},
             "ws": {"state": "up", "why": "", "in_flight": 0, "waiting": 0},
         }
+        assert addresses["ws"] == [{"url": server.url, "state": "up", "why": "", "in_flight": 0, "sockets": 0}]
 
 
 async def test_it_tells_how_much_the_process_has_to_do() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from proxy.config import Settings
+from proxy.config import Settings, UpstreamAddress
 from proxy.errors import (
     UpstreamCut,
     UpstreamError,
@@ -32,6 +32,10 @@ def upstream_settings(idle: float = 60, buffer: int = 65536, **values: Any) -> S
     return settings.model_copy(update={"timeouts": timeouts, "buffer": buffer})
 
 
+def at(*urls: str) -> list[UpstreamAddress]:
+    return [UpstreamAddress(url=url) for url in urls]
+
+
 def upstream(
     url: str,
     *,
@@ -39,7 +43,7 @@ def upstream(
     buffer: int = 65536,
     context: ssl.SSLContext | None = None,
 ) -> Upstream:
-    return Upstream("dash", url, upstream_settings(idle, buffer), context)
+    return Upstream("dash", at(url), upstream_settings(idle, buffer), context)
 
 
 async def ask(connection: UpstreamConnection, method: str = "GET", *, may_switch: bool = False) -> Response:
@@ -78,7 +82,7 @@ async def test_an_answer_ends_where_its_framing_says(
     answer: bytes, framing: Framing, expected: bytes, reusable: bool
 ) -> None:
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         head = await ask(connection)
         assert head.framing is framing
         assert await body(connection) == expected
@@ -122,7 +126,7 @@ async def test_what_is_odd_and_legal_is_read_and_written_in_one_way(
         await reader.read()
 
     async with origin(script) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         head = await ask(connection)
         assert head.framing is framing
         assert await body(connection) == expected
@@ -133,7 +137,7 @@ async def test_what_is_odd_and_legal_is_read_and_written_in_one_way(
 
 async def test_an_answer_without_length_ends_with_the_connection() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\n\r\nall of it", close=True)) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         assert (await ask(connection)).framing is Framing.UNTIL_CLOSE
         assert await body(connection) == b"all of it"
         assert not connection.is_reusable
@@ -141,7 +145,7 @@ async def test_an_answer_without_length_ends_with_the_connection() -> None:
 
 async def test_an_answer_to_head_has_no_body_whatever_it_says() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n")) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         assert (await ask(connection, "HEAD")).framing is Framing.NONE
         assert await body(connection) == b""
         assert connection.is_reusable
@@ -151,7 +155,7 @@ async def test_an_answer_to_head_has_no_body_whatever_it_says() -> None:
 @pytest.mark.parametrize(("said", "is_kept"), [(b"Transfer-Encoding: chunked\r\n", True), (b"", False)])
 async def test_an_answer_to_head_that_would_end_with_its_connection_is_its_last(said: bytes, is_kept: bool) -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\n" + said + b"\r\n")) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         assert (await ask(connection, "HEAD")).framing is Framing.NONE
         assert await body(connection) == b""
         assert connection.is_reusable is is_kept
@@ -161,7 +165,7 @@ async def test_an_answer_to_head_that_would_end_with_its_connection_is_its_last(
 async def test_headers_keep_their_order_and_spelling_and_reasons_their_words() -> None:
     answer = b"HTTP/1.1 299 Quite All Right\r\nsEt-CooKie: a=1\r\nX: y \r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         head = await ask(connection)
         assert head.reason == b"Quite All Right"
         assert head.headers == (
@@ -176,7 +180,7 @@ async def test_headers_keep_their_order_and_spelling_and_reasons_their_words() -
 async def test_interim_answers_are_told_and_are_not_the_answer() -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
     async with origin(answering(interim + OK)) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         seen: list[tuple[int, object]] = []
         connection.begin("GET", lambda a: seen.append((a.status, a.headers)))
         connection.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -209,7 +213,7 @@ async def test_interim_answers_without_end_are_no_answer() -> None:
 
     hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
     async with origin(endless(b"", hint * 100)) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         connection.begin("GET", on_interim)
         connection.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         with pytest.raises(UpstreamError, match=r"of header|header fields"):
@@ -226,7 +230,7 @@ async def test_interim_answers_without_end_are_no_answer() -> None:
 async def test_what_is_no_body_does_not_go_on_without_end(beginning: bytes, more: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with origin(endless(head + beginning, more)) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         await ask(connection)
         with pytest.raises(UpstreamCut, match=r"trailers are too large|line of a chunked body is too long"):
             while await connection.read():
@@ -256,7 +260,7 @@ async def test_what_is_no_body_does_not_go_on_without_end(beginning: bytes, more
 )
 async def test_what_is_not_strictly_http_is_no_answer(answer: bytes) -> None:
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         with pytest.raises(UpstreamError):
             await ask(connection)
         assert not connection.is_reusable
@@ -265,7 +269,7 @@ async def test_what_is_not_strictly_http_is_no_answer(answer: bytes) -> None:
 
 async def test_a_transfer_coding_that_cannot_be_undone_here_is_refused() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         with pytest.raises(UpstreamError, match="transfer coding"):
             await ask(connection)
 
@@ -297,7 +301,7 @@ async def test_an_upstream_that_dies_is_named_and_never_ends_a_body(
             writer.transport.abort()
 
     async with origin(script) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         with pytest.raises(error, match="The upstream dash closed the connection") as caught:
             await ask(connection)
             assert await connection.read() == b"half"
@@ -334,7 +338,7 @@ async def write_until_it_is_lost(connection: UpstreamConnection) -> None:
 async def _answer_before_a_reset() -> None:
     async with origin(refuse_and_reset) as server:
         up = upstream(server.url, buffer=16384)
-        connection = await up.connect(5)
+        connection = await up.addresses[0].connect(5)
         connection.begin("POST")
         await write_until_it_is_lost(connection)
         connection.resume_reading()
@@ -356,7 +360,7 @@ async def _fast_path_response_before_a_reset() -> None:
             lost.set()
 
     async with origin(refuse_and_reset) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         connection.begin("POST", listener=Listener())
         await write_until_it_is_lost(connection)
         connection.resume_reading()
@@ -369,7 +373,7 @@ async def _given_up_in_the_moment_of_a_reset() -> None:
     """As by a client that leaves: nobody is there to read on, and nobody would give the descriptor back."""
     async with origin(refuse_and_reset) as server:
         up = upstream(server.url, buffer=16384)
-        connection = await up.connect(5)
+        connection = await up.addresses[0].connect(5)
         connection.begin("POST")
         connection.pause_reading()
         connection.write(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -400,7 +404,7 @@ def test_an_answer_is_heard_though_a_write_meets_the_reset_behind_it_first(
 async def test_a_broken_chunk_cuts_the_body() -> None:
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n"
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         await ask(connection)
         with pytest.raises(UpstreamCut):
             await body(connection)
@@ -412,7 +416,7 @@ async def test_what_comes_behind_an_answer_throws_the_connection_away(method: st
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + (b"ok" if method == "GET" else b"")
     async with origin(answering(answer + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")) as server:
         up = upstream(server.url)
-        connection = await up.connect(5)
+        connection = await up.addresses[0].connect(5)
         assert (await ask(connection, method)).status == 200
         assert await body(connection) == (b"ok" if method == "GET" else b"")
         up.release(connection)
@@ -432,14 +436,14 @@ async def test_bytes_that_were_not_asked_for_end_an_idle_connection() -> None:
 
     async with origin(script) as server:
         up = upstream(server.url)
-        connection = await up.connect(5)
+        connection = await up.addresses[0].connect(5)
         await ask(connection)
         await body(connection)
         up.release(connection)
         assert up.idle == 1
         late.set()
         await server.wait_closed(1)
-        assert up._pool.take() is None
+        assert up.addresses[0]._pool.take() is None
 
 
 async def test_a_reader_that_is_slow_makes_the_upstream_wait() -> None:
@@ -455,7 +459,7 @@ async def test_a_reader_that_is_slow_makes_the_upstream_wait() -> None:
         await reader.read()
 
     async with origin(script) as server:
-        connection = await upstream(server.url, buffer=65536).connect(5)
+        connection = await upstream(server.url, buffer=65536).addresses[0].connect(5)
         await ask(connection)
         first = await connection.read()
         # Nothing is read meanwhile: neither side may hold the whole body.
@@ -470,7 +474,7 @@ async def test_a_reader_that_is_slow_makes_the_upstream_wait() -> None:
 async def test_a_switch_of_protocols_hands_out_the_transport_and_what_came_behind_it() -> None:
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x02hi"
     async with origin(answering(answer)) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         assert (await ask(connection, may_switch=True)).status == 101
         assert not connection.is_reusable
         transport, leftover = connection.detach()
@@ -481,7 +485,7 @@ async def test_a_switch_of_protocols_hands_out_the_transport_and_what_came_behin
 
 async def test_an_upstream_that_answers_in_tls_is_told_and_is_not_waited_for() -> None:
     async with origin(answering(b"\x15\x03\x01\x00\x02\x02\x46")) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         with pytest.raises(UpstreamError, match=r"^The upstream dash answers in TLS\.$") as caught:
             await ask(connection)
         assert (caught.value.status, caught.value.is_transient) == (502, False)

@@ -10,18 +10,18 @@ from proxy.config import Tls
 from proxy.net.tls import upstream_context
 from tests.certificates import Authority
 from tests.proxy.origin import answering, origin
-from tests.proxy.upstream.test_connection import OK, ask, body, upstream, upstream_settings
+from tests.proxy.upstream.test_connection import OK, ask, at, body, upstream, upstream_settings
 
 
 async def test_a_connection_is_used_again_and_the_youngest_first() -> None:
     async with origin(answering(OK, OK, OK)) as server:
         up = upstream(server.url)
-        first, second = await up.connect(5), await up.connect(5)
+        first, second = await up.addresses[0].connect(5), await up.addresses[0].connect(5)
         for connection in (first, second):
             await ask(connection)
             await body(connection)
             up.release(connection)
-        assert up._pool.take() is second
+        assert up.addresses[0]._pool.take() is second
         assert (await ask(second)).status == 200
         assert await body(second) == b"ok"
         up.release(second)
@@ -33,7 +33,7 @@ async def test_a_connection_is_used_again_and_the_youngest_first() -> None:
 async def test_a_connection_that_the_upstream_has_closed_is_not_used_again() -> None:
     async with origin(answering(OK, close=True)) as server:
         up = upstream(server.url)
-        connection = await up.connect(5)
+        connection = await up.addresses[0].connect(5)
         await ask(connection)
         await body(connection)
         poll = connection.has_gone_stale
@@ -41,13 +41,13 @@ async def test_a_connection_that_the_upstream_has_closed_is_not_used_again() -> 
         await server.wait_closed(1)
         while not poll():  # noqa: ASYNC110 - the kernel has the FIN, or will in a moment; it tells nobody else
             await asyncio.sleep(0)
-        assert up._pool.take() is None
+        assert up.addresses[0]._pool.take() is None
 
 
 async def test_an_idle_connection_is_closed_in_time() -> None:
     async with origin(answering(OK)) as server:
         up = upstream(server.url, idle=0.05)
-        connection = await up.connect(5)
+        connection = await up.addresses[0].connect(5)
         await ask(connection)
         await body(connection)
         up.release(connection)
@@ -58,7 +58,7 @@ async def test_an_idle_connection_is_closed_in_time() -> None:
 async def test_one_that_is_closed_closes_its_idle_connections_and_keeps_none() -> None:
     async with origin(answering(OK, OK)) as server:
         up = upstream(server.url)
-        idle, busy = await up.connect(5), await up.connect(5)
+        idle, busy = await up.addresses[0].connect(5), await up.addresses[0].connect(5)
         for connection in (idle, busy):
             await ask(connection)
             await body(connection)
@@ -73,22 +73,22 @@ async def test_one_that_is_closed_closes_its_idle_connections_and_keeps_none() -
 async def test_one_that_is_reconfigured_keeps_its_idle_connections_by_the_new_time() -> None:
     async with origin(answering(OK)) as server:
         up = upstream(server.url, idle=0.05)
-        connection = await up.connect(5)
+        connection = await up.addresses[0].connect(5)
         await ask(connection)
         await body(connection)
         up.release(connection)
-        up.reconfigure(upstream_settings(60), None)
+        up.reconfigure(at(server.url), upstream_settings(60), None)
         await asyncio.sleep(0.1)  # longer than the old time, at whose end there is nothing to see
-        assert up._pool.take() is connection
+        assert up.addresses[0]._pool.take() is connection
         up.release(connection)
-        up.reconfigure(upstream_settings(0), None)
-        assert up._pool.take() is None
+        up.reconfigure(at(server.url), upstream_settings(0), None)
+        assert up.addresses[0]._pool.take() is None
 
 
 async def test_a_connection_in_the_middle_of_an_answer_is_closed_by_its_release() -> None:
     async with origin(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")) as server:
         up = upstream(server.url)
-        connection = await up.connect(5)
+        connection = await up.addresses[0].connect(5)
         await ask(connection)
         up.release(connection)
         await server.wait_closed(1)
@@ -104,7 +104,7 @@ async def test_a_connection_over_tls_is_used_again_in_another_turn_of_the_loop(t
         url = server.url.replace("http://127.0.0.1", "https://localhost")
         dash = upstream(url, context=upstream_context(str(authority.file)))
         for number in range(2):
-            connection = dash._pool.take() or await dash.connect(5)
+            connection = dash.addresses[0]._pool.take() or await dash.addresses[0].connect(5)
             assert connection.has_tls
             assert connection.is_reused == bool(number)
             assert (await ask(connection)).status == 200

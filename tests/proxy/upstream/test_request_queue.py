@@ -14,8 +14,22 @@ from proxy.upstream.request_queue import RequestQueue
 Tasks = list[asyncio.Task[Any]]
 
 
-def queue(in_flight: int | None = 1, waiting: int = 10) -> RequestQueue:
-    return RequestQueue("dash", in_flight=in_flight, waiting=waiting)
+class OneAddress(RequestQueue):
+    """The queue of an upstream with one address, and its slots."""
+
+    def __init__(self, in_flight: int | None, waiting: int) -> None:
+        super().__init__("dash", waiting=waiting)
+        self.slots = self.add_slots()
+        self.slots.reconfigure(in_flight)
+        self.try_acquire, self.release = self.slots.try_acquire, self.slots.release
+
+    async def acquire(self, timeout: float) -> None:
+        if not self.slots.try_acquire():
+            await self.wait_for_slot(timeout)
+
+
+def queue(in_flight: int | None = 1, waiting: int = 10) -> OneAddress:
+    return OneAddress(in_flight, waiting)
 
 
 async def begun(*work: Awaitable[Any]) -> Tasks:
@@ -190,3 +204,35 @@ async def test_a_stop_sends_those_away_who_wait_for_a_return_and_leaves_the_othe
         await one.wait_for_return(10)
     one.release()
     await queued
+
+
+async def test_what_waits_gets_the_first_slot_of_any_address() -> None:
+    one = queue(1)
+    other = one.add_slots()
+    other.reconfigure(1)
+    assert one.try_acquire() and other.try_acquire()
+    first, second = await begun(one.wait_for_slot(10), one.wait_for_slot(10))
+    assert (one.in_flight, one.waiting) == (2, 2)
+    other.release()
+    assert await first is other
+    one.release()
+    assert await second is one.slots
+    other.release()
+    one.remove_slots(other)
+    assert one.in_flight == 1
+
+
+async def test_an_address_that_gives_nothing_lets_what_waits_wait_for_another() -> None:
+    one = queue(1)
+    other = one.add_slots()
+    other.reconfigure(1)
+    assert one.try_acquire() and other.try_acquire()
+    waiting = await begun(one.wait_for_slot(10))
+    other.gives = False
+    other.release()
+    other.give()
+    await settle()
+    assert (other.taken, waiting[0].done()) == (0, False)
+    other.gives = True
+    other.give()
+    assert await waiting[0] is other

@@ -420,7 +420,7 @@ async def test_however_many_wait_one_connection_at_a_time_is_tried(monkeypatch: 
             await gateway.waits(1)  # now it is known to be away
         await gateway.waits(0)
         trying = most = tries = 0
-        dial = gateway.dash._dialer.dial
+        dial = gateway.dash.addresses[0]._dialer.dial
 
         async def counted(seconds: float) -> object:
             nonlocal trying, most, tries
@@ -431,7 +431,7 @@ async def test_however_many_wait_one_connection_at_a_time_is_tried(monkeypatch: 
             finally:
                 trying -= 1
 
-        monkeypatch.setattr(gateway.dash._dialer, "dial", counted)
+        monkeypatch.setattr(gateway.dash.addresses[0]._dialer, "dial", counted)
         async with clients(gateway, 40):
             await gateway.waits(40)
             await asyncio.sleep(0.3)

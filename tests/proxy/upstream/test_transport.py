@@ -14,7 +14,7 @@ from tests.proxy.upstream.test_connection import OK, body, upstream
 @pytest.mark.parametrize("option", ["TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"])
 async def test_tcp_asks_whether_the_upstream_is_still_there(option: str) -> None:
     async with origin(answering(b"")) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         assert connection.transport is not None
         sock = connection.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -24,7 +24,7 @@ async def test_tcp_asks_whether_the_upstream_is_still_there(option: str) -> None
 
 async def test_each_piece_is_sent_to_an_upstream_at_once() -> None:
     async with origin(answering(b"")) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         assert connection.transport is not None
         sock = connection.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
@@ -37,7 +37,7 @@ async def test_an_end_is_known_before_it_has_been_read() -> None:
         writer.close()
 
     async with origin(leave) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         connection.pause_reading()
         assert not connection.has_ended()
         assert not connection.has_gone_stale()
@@ -57,7 +57,7 @@ async def test_what_was_not_asked_for_is_no_end_and_makes_a_connection_stale() -
         await reader.read()
 
     async with origin(speak) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         connection.pause_reading()
         connection.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         while not connection.has_gone_stale():  # noqa: ASYNC110 - the kernel tells nothing else
@@ -69,7 +69,7 @@ async def test_what_was_not_asked_for_is_no_end_and_makes_a_connection_stale() -
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_the_first_bytes_leave_at_once_and_that_is_known(method: str) -> None:
     async with origin(silent) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         connection.begin(method)
         assert connection.has_sent == (method == "GET")
         connection.write(method.encode() + b" / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -81,7 +81,7 @@ async def test_the_first_bytes_leave_at_once_and_that_is_known(method: str) -> N
 
 async def test_a_pause_holds_until_it_is_taken_back() -> None:
     async with origin(answering(OK)) as server:
-        connection = await upstream(server.url).connect(5)
+        connection = await upstream(server.url).addresses[0].connect(5)
         connection.pause_reading()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proxy.config import Timeouts
+from proxy.config import Timeouts, UpstreamAddress
 from proxy.errors import (
     Exhausted,
     Stopping,
@@ -33,7 +33,7 @@ async def test_a_connection_that_the_upstream_has_closed_already_is_none() -> No
 
     async with origin(leave) as server:
         up = upstream(server.url)
-        connect = up._dialer._connect
+        connect = up.addresses[0]._dialer._connect
 
         async def closed(address: str) -> UpstreamConnection:
             made = await connect(address)
@@ -43,9 +43,9 @@ async def test_a_connection_that_the_upstream_has_closed_already_is_none() -> No
                 await asyncio.sleep(0)
             return made
 
-        up._dialer._connect = closed  # type: ignore[method-assign]
+        up.addresses[0]._dialer._connect = closed  # type: ignore[method-assign]
         with pytest.raises(UpstreamUnreachable, match="closed the connection at once"):
-            await up.connect(5)
+            await up.addresses[0].connect(5)
         assert up.health.is_unreachable
 
 
@@ -59,7 +59,7 @@ TIMEOUTS = Timeouts()
 
 def narrow(url: str, *, waiting: int = 10, idle: float = 60) -> Upstream:
     limits = {"in_flight": 1, "waiting": waiting}
-    return Upstream("dash", url, upstream_settings(idle, limits=limits))
+    return Upstream("dash", [UpstreamAddress(url=url)], upstream_settings(idle, limits=limits))
 
 
 async def test_an_upstream_gets_no_more_than_it_may_have() -> None:
@@ -144,7 +144,9 @@ async def test_a_tunnel_is_not_in_flight() -> None:
 @asynccontextmanager
 async def looked_at(url: str, **probes: Any) -> AsyncIterator[Upstream]:
     path = probes.pop("path", None)
-    up = Upstream("dash", url, upstream_settings(health={"interval": "50ms", "dash": path, **probes}))
+    up = Upstream(
+        "dash", [UpstreamAddress(url=url)], upstream_settings(health={"interval": "50ms", "dash": path, **probes})
+    )
     up.start()
     try:
         yield up
@@ -225,7 +227,7 @@ async def test_a_probe_says_who_it_is_and_ends_its_connection() -> None:
 async def test_a_closed_upstream_lets_nothing_wait() -> None:
     up = upstream(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(UpstreamUnreachable):
-        await up.connect(5)
+        await up.addresses[0].connect(5)
     up.close()
     with pytest.raises(Stopping):
         await up.wait_for_return(10)
@@ -241,7 +243,7 @@ async def test_a_fault_in_a_check_leaves_nothing_that_waits_for_it(monkeypatch: 
     async def fail(seconds: float) -> UpstreamConnection:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(up._dialer, "dial", fail)
+    monkeypatch.setattr(up.addresses[0]._dialer, "dial", fail)
     async with asyncio.timeout(5):
         with pytest.raises(UpstreamUnreachable):
             await up.acquire(TIMEOUTS)
