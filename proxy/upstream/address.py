@@ -24,11 +24,8 @@ class AddressOwner(Protocol):
     queue: RequestQueue
     """What waits for any of its addresses."""
 
-    def state_changed(self, address: Address, before: State) -> None:
-        """Note that an address has another state than before."""
-
     def address_changed(self) -> None:
-        """Note that an address is in doubt, or is so no more."""
+        """Note that an address has another state, or is in doubt, or is so no more."""
 
     def address_reached(self) -> None:
         """Note that an address takes connections."""
@@ -53,7 +50,7 @@ class Address:
         self.authority = b"localhost" if where.url.startswith("unix:") else where.url.partition("://")[2].encode()
         self.slots = owner.queue.add_slots()
         self.health = Health(owner.name, fails=1, passes=1)
-        self.health.on_change = self._state_changed
+        self.health.on_change_of_address = self._state_changed
         self.sockets = 0
         self._owner = owner
         self._dialer = Dialer(owner.name, where.url)
@@ -212,8 +209,8 @@ class Address:
 
     # -- inside
 
-    def _state_changed(self, before: State) -> None:
-        self._owner.state_changed(self, before)
+    def _state_changed(self) -> None:
+        self._owner.address_changed()
         if self._is_left_out:
             self._health_check.request()  # sooner than the interval from now on
 

@@ -45,7 +45,8 @@ class Health:
     is up again. clock: seconds, monotonic.
 
     ``why`` says what is wrong; nothing while it is up. Each change is one line in the log.
-    ``on_change`` is called after each change of the state, with the one before it; it must not raise.
+    ``on_change`` is called after each change of the state, with the one before it; it must not raise. Its address has
+    ``on_change_of_address``, which is called first.
     """
 
     def __init__(self, name: str, *, fails: int, passes: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -54,6 +55,7 @@ class Health:
         self._clock = clock
         self._fails = self._passes = self._bad_answers = 0
         self.on_change: Callable[[State], None] = lambda _: None
+        self.on_change_of_address: Callable[[], None] = lambda: None
         self.state = State.UNKNOWN
         self.since = clock()
         self.why = ""
@@ -117,4 +119,5 @@ class Health:
         past = "" if before is State.UNKNOWN else f", after {lasted:.1f} s {before.value}"
         level = logging.INFO if after is State.UP else logging.WARNING
         logger.log(level, "the upstream %s is %s%s%s", self.name, after.value, past, f": {why}" if why else "")
+        self.on_change_of_address()
         self.on_change(before)

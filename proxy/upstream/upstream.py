@@ -31,7 +31,7 @@ class Upstream:
 
     ``addresses`` has each one with its ``url``, ``health``, ``slots`` (those that are ``taken`` are in flight) and
     ``sockets``; what waits is in ``queue``, for all of them. ``on_change`` is called after each change of the state of
-    an address, with the address and the state before it; it must not raise.
+    ``health``, with the one before it; it must not raise.
     """
 
     def __init__(
@@ -51,7 +51,8 @@ class Upstream:
         self._unchecked: set[Address] = set()  # of the round of checks that requests wait for
         self._turn = 0
         self._is_started = False
-        self.on_change: Callable[[Address, State], None] = lambda *_: None
+        self._state = State.UNKNOWN
+        self.on_change: Callable[[State], None] = lambda _: None
         self.reconfigure(addresses, settings, context)
 
     # -- its life
@@ -188,11 +189,6 @@ class Upstream:
 
     # -- called by its addresses
 
-    def state_changed(self, address: Address, before: State) -> None:
-        """Sort the addresses anew, and pass it on."""
-        self.address_changed()
-        self.on_change(address, before)
-
     def address_changed(self) -> None:
         """Sort the addresses anew: which ones are used."""
         reachable = [address for address in self.addresses if not address.health.is_unreachable]
@@ -202,6 +198,9 @@ class Upstream:
             address.slots.gives = address in self._ready or not self._ready
         for address in self.addresses:
             address.slots.give()
+        before, self._state = self._state, self.health.state
+        if before is not self._state:
+            self.on_change(before)
 
     def address_reached(self) -> None:
         """Let go what waits for the upstream's return."""

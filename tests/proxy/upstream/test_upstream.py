@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proxy.config import Timeouts, UpstreamAddress
+from proxy.config import Timeouts
 from proxy.errors import (
     Exhausted,
     Stopping,
@@ -22,7 +22,7 @@ from proxy.upstream.health import State
 from proxy.upstream.upstream import Upstream
 from tests.processes import free_port
 from tests.proxy.origin import Script, answering, origin, read_head, silent
-from tests.proxy.upstream.test_connection import OK, ask, body, upstream, upstream_settings
+from tests.proxy.upstream.test_connection import OK, ask, at, body, upstream, upstream_settings
 
 
 async def test_a_connection_that_the_upstream_has_closed_already_is_none() -> None:
@@ -59,7 +59,7 @@ TIMEOUTS = Timeouts()
 
 def narrow(url: str, *, waiting: int = 10, idle: float = 60) -> Upstream:
     limits = {"in_flight": 1, "waiting": waiting}
-    return Upstream("dash", [UpstreamAddress(url=url)], upstream_settings(idle, limits=limits))
+    return Upstream("dash", at(url), upstream_settings(idle, limits=limits))
 
 
 async def test_an_upstream_gets_no_more_than_it_may_have() -> None:
@@ -144,9 +144,7 @@ async def test_a_tunnel_is_not_in_flight() -> None:
 @asynccontextmanager
 async def looked_at(url: str, **probes: Any) -> AsyncIterator[Upstream]:
     path = probes.pop("path", None)
-    up = Upstream(
-        "dash", [UpstreamAddress(url=url)], upstream_settings(health={"interval": "50ms", "dash": path, **probes})
-    )
+    up = Upstream("dash", at(url), upstream_settings(health={"interval": "50ms", "dash": path, **probes}))
     up.start()
     try:
         yield up
@@ -266,3 +264,18 @@ async def test_without_a_thread_to_look_a_name_up_the_gateway_is_exhausted(monke
     assert not up.health.is_unreachable
     up.close()
     await up.closed()
+
+
+# -- several addresses
+
+
+async def test_its_state_is_that_of_the_address_that_is_best_off_and_each_change_of_it_is_told() -> None:
+    async with origin(answering(OK)) as server:
+        up = Upstream("dash", at(f"http://127.0.0.1:{free_port()}", server.url), upstream_settings())
+        told: list[tuple[State, State]] = []
+        up.on_change = lambda before: told.append((before, up.health.state))
+        with pytest.raises(UpstreamUnreachable):
+            await up.addresses[0].connect(5)
+        (await up.addresses[1].connect(5)).abort()
+        up.addresses[1].health.missed("gone")
+        assert told == [(State.UNKNOWN, State.UP), (State.UP, State.UNREACHABLE)]
