@@ -34,7 +34,12 @@ class ConnectionLimiter:
     @property
     def is_full(self) -> bool:
         """Whether all connections are in use."""
-        return self.connections.total >= capacity(self._settings.limits.connections, self._files)
+        return self.connections.total >= self.capacity
+
+    @property
+    def capacity(self) -> int:
+        """How many connections there may be at a time."""
+        return capacity(self._settings.limits.connections, self._files)
 
     def count_pause(self) -> None:
         """Count that accepting pauses, because all connections are in use."""

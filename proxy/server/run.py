@@ -107,7 +107,9 @@ def _reload(server: Server, log: AccessLog, read_again: Callable[[], Read] | Non
     systemd.reloading()
     try:
         log.reconfigure(server.reload(*read_again()).access_log)
+        server.last_reload.succeeded()
     except (ConfigError, CannotApply, TlsError) as error:
+        server.last_reload.failed()
         log_refusal(logger, error)
     finally:
         systemd.ready()

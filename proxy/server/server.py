@@ -17,6 +17,10 @@ from proxy.gateway.runtime import Runtime, make_runtime
 from proxy.http1.connection_manager import ConnectionManager
 from proxy.listener.acceptor import Acceptor, AcceptorOptions
 from proxy.listener.bind import bind
+from proxy.metrics.collector import Parts, make_registry
+from proxy.metrics.exchange_counts import ExchangeCounts
+from proxy.metrics.last_reload import LastReload
+from proxy.metrics.loop_lag import LoopLag
 from proxy.net.client_limits import ClientLimits
 from proxy.net.connection_limiter import ConnectionLimiter, admin_places
 from proxy.net.tls_files import TlsFiles, renewals
@@ -25,6 +29,7 @@ from proxy.server.admin_listener import AdminListener
 from proxy.server.config_diff import merge
 from proxy.server.drain import Drain
 from proxy.server.health_routes import HealthRoutes
+from proxy.server.metrics_route import MetricsRoute
 from ws_service.config.changes import differences, log_changes
 from ws_service.net.listening import Bound
 
@@ -39,7 +44,7 @@ class Server:
 
     Raises TlsError when a file cannot be used that TLS needs.
 
-    ``limiter``: decides which connections are accepted.
+    ``limiter``: decides which connections are accepted. ``last_reload``: what metrics tell of the last reload.
     """
 
     def __init__(
@@ -52,8 +57,8 @@ class Server:
     ) -> None:
         runtime = make_runtime(settings, None, tls_files)
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
-        limits = ClientLimits()
-        self._gateway = Gateway(runtime, self._lifecycle, observe, folder, limits)
+        limits, counts = ClientLimits(), ExchangeCounts()
+        self._gateway = Gateway(runtime, self._lifecycle, _both(counts.observe, observe), folder, limits)
         self.limiter = ConnectionLimiter(limits, settings, files)
         self._manager = ConnectionManager(self._gateway, settings)
         self._drain = Drain(self._gateway, self._manager, self._lifecycle)
@@ -61,8 +66,15 @@ class Server:
         self._bound: list[Bound] = []
         self._acceptor: Acceptor | None = None
         health = HealthRoutes(self._gateway, self._lifecycle, limits)
+        self.last_reload = LastReload()
+        self._lag = LoopLag()
+        parts = Parts(counts, self._lag, self.last_reload, self._gateway, self._lifecycle, limits, self.limiter)
         self._admin = Admin(
-            {"/healthz": health.healthz, "/readyz": health.readyz},
+            {
+                "/healthz": health.healthz,
+                "/readyz": health.readyz,
+                "/metrics": MetricsRoute(make_registry(parts)).metrics,
+            },
             lambda: self._gateway.runtime.settings.admin_hosts,
         )
         self._admin_places = admin_places(files)
@@ -90,6 +102,7 @@ class Server:
             **_acceptor_options(self._gateway.runtime),
         )
         self._admin_listener = AdminListener(admin_sockets, self._admin.answer, places=self._admin_places)
+        self._lag.start()
         self._lifecycle.happen("listening")
 
     async def stop(self) -> None:
@@ -139,6 +152,7 @@ class Server:
             upstream.close()
             await upstream.closed()
         admin.close()
+        self._lag.stop()
         self._release()
         await admin.wait_closed()
         await public.wait_closed()
@@ -188,6 +202,14 @@ class Server:
     def _release(self) -> None:
         while self._bound:
             self._bound.pop().close()
+
+
+def _both(first: Observer, second: Observer) -> Observer:
+    def observe(exchange: Exchange) -> None:
+        first(exchange)
+        second(exchange)
+
+    return observe
 
 
 async def _to_its_end(task: asyncio.Task[None]) -> None:

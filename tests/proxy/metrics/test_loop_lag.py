@@ -1,0 +1,39 @@
+"""The lag of the event loop: what blocks it is seen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from proxy.metrics.loop_lag import LoopLag
+
+
+async def until(lag: LoopLag, count: int) -> None:
+    async with asyncio.timeout(10):
+        while lag.lags.count < count:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_a_loop_that_is_blocked_is_as_late_as_it_was_blocked() -> None:
+    lag = LoopLag()
+    lag.start()
+    await until(lag, 1)
+    time.sleep(0.3)  # noqa: ASYNC251 - this is what blocks it
+    await until(lag, 2)
+    lag.stop()
+    at_most = dict(lag.lags.buckets)
+    assert lag.lags.count - at_most[0.1] >= 1
+    assert lag.lags.sum > 0.15
+
+
+async def test_it_measures_no_more_after_its_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.metrics.loop_lag._PERIOD", 0.001)
+    lag = LoopLag()
+    lag.stop()
+    lag.start()
+    lag.stop()
+    lag.stop()
+    await asyncio.sleep(0.02)  # twenty of its periods: nothing may come
+    assert lag.lags.count == 0

@@ -1,0 +1,124 @@
+"""/metrics of the real gateway: what Prometheus' own tool says of it, and that no client can make it grow."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.system.conftest import MakeGateway
+from tests.system.gateway import Gateway, serving
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.messages import Message, answer, request
+
+PROMTOOL = shutil.which("promtool")
+
+ROUTES = 400
+"""More than any configuration needs, and more than there are series for."""
+
+REQUESTS = 3000
+
+
+def any_code(wire: Wire) -> None:
+    """Answer each request with the status that its path ends in."""
+    while True:
+        asked = Message(wire.read_head())
+        status = asked.line.split()[1].rpartition("/")[2]
+        wire.send(answer(f"{status} Made Up"))
+
+
+@pytest.fixture
+def gateway(make_gateway: MakeGateway) -> Iterator[Gateway]:
+    routes = [{"path": f"/r{number}", "to": "dash"} for number in range(ROUTES)]
+    with serving(any_code) as dash:
+        yield make_gateway(dash=dash, routes=routes, access_log="off", trusted_proxies=["127.0.0.1"])
+
+
+def scrape(gateway: Gateway) -> str:
+    with Wire(socket.create_connection(("127.0.0.1", gateway.admin_port), timeout=DEADLINE)) as wire:
+        wire.send(request("GET /metrics", host="127.0.0.1"))
+        message = wire.read_message()
+    assert message.status == 200
+    assert message.get("Content-Type") == "text/plain; version=0.0.4; charset=utf-8"
+    return message.body.decode()
+
+
+def value(text: str, name: str, **labels: str) -> float | None:
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name and labels.items() <= sample.labels.items():
+                return sample.value
+    return None
+
+
+def promtool(text: str) -> str:
+    """Return what Prometheus' tool finds; it must be there in CI."""
+    if PROMTOOL is None:
+        assert not os.environ.get("CI"), "CI has to have promtool"
+        pytest.skip("there is no promtool; on Debian: apt install prometheus")
+    done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, timeout=30)
+    return done.stdout + done.stderr
+
+
+def test_hostile_input_makes_few_series_and_prometheus_tool_finds_nothing(gateway: Gateway) -> None:
+    """Methods and codes that do not exist, more routes than there are series for, many clients."""
+    before = len(scrape(gateway).splitlines())
+    with gateway.dial() as wire:
+        for begin in range(0, REQUESTS, 50):
+            for n in range(begin, begin + 50):
+                method = ("GET", "POST", f"M{n}", "PROPFIND", "HEAD")[n % 5]
+                client = f"X-Forwarded-For: 10.{n >> 16}.{n >> 8 & 255}.{n & 255}"
+                path = f"/r{n % ROUTES}/user-{n}/{200 + n % 400}?token={n}"
+                wire.send(request(f"{method} {path}", client, *(("Content-Length: 0",) if method == "POST" else ())))
+                wire.read_message(has_body=method != "HEAD")
+    text = scrape(gateway)
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(samples) < 2_100 + 2 * 65 * 17 + 150, "requests, two histograms for each route, and all the rest"
+    assert value(text, "dashws_event_loop_lag_seconds_count")
+    counted = [
+        s for f in text_string_to_metric_families(text) for s in f.samples if s.name == "dashws_http_requests_total"
+    ]
+    assert sum(sample.value for sample in counted) == REQUESTS
+    assert {sample.labels["method"] for sample in counted} == {"GET", "POST", "HEAD", "_OTHER"}
+    assert before < 150
+    for secret in ("user-", "token", "10.0.", "PROPFIND", "/r1"):
+        assert secret not in text
+    assert promtool(text) == ""
+
+
+def test_a_reload_that_is_refused_is_told_and_one_that_succeeds_too(gateway: Gateway) -> None:
+    assert value(scrape(gateway), "dashws_config_last_reload_successful") == 1
+    began = value(scrape(gateway), "dashws_config_last_reload_success_timestamp_seconds")
+    path = Path(gateway.process.argv[-1])
+    good = path.read_text()
+    path.write_text(good.replace('"access_log": "off"', '"access_log": "loud"'))
+    gateway.process.send(signal.SIGHUP)
+    gateway.process.wait_for("the one before stays in force")
+    assert value(scrape(gateway), "dashws_config_last_reload_successful") == 0
+    path.write_text(json.dumps({"gateway": json.loads(good)["gateway"] | {"access_log": "json"}}))
+    gateway.process.send(signal.SIGHUP)
+    gateway.process.wait_for("the configuration was read again")
+    text = scrape(gateway)
+    assert value(text, "dashws_config_last_reload_successful") == 1
+    ended = value(text, "dashws_config_last_reload_success_timestamp_seconds")
+    assert began is not None and ended is not None and ended > began
+
+
+def test_a_scrape_in_the_drain_says_that_the_process_is_not_ready(make_gateway: MakeGateway) -> None:
+    with serving(any_code) as dash:
+        gateway = make_gateway(dash=dash, timeouts={"drain_notice": "30s"})
+        assert value(scrape(gateway), "dashws_ready") == 1
+        gateway.process.send(signal.SIGTERM)
+        gateway.process.wait_for("not ready any more")
+        assert value(scrape(gateway), "dashws_ready") == 0
+        assert re.search(r"^dashws_build_info\{", scrape(gateway), re.MULTILINE)
+        gateway.process.send(signal.SIGTERM)
