@@ -18,14 +18,17 @@ import click
 import proxy.check_command
 from proxy.access.auth_rules import AuthRules
 from proxy.config import NAME, Settings, load_settings
+from proxy.dash.facts import DASH_SOCKET, UNKNOWN, DashFacts, summary
 from proxy.errors import ClientError, ListenError, TlsError
 from proxy.gateway.routing import Forward, Refuse, Upgrade, decide, make_table
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.head_checks import HeadLimits
+from proxy.http1.headers import Head
 from proxy.http1.request_reader import RequestReader
 from proxy.net.peer import Peer
 from proxy.net.tls_files import TlsFiles
+from proxy.server.dash_watch import ask_once
 from proxy.server.run import serve
 from proxy.server.startup_checks import objections
 from ws_service.command_line import (
@@ -80,7 +83,8 @@ def main(path: Path | None, which: str | None) -> None:
 def explain(context: click.Context, words: tuple[str, ...], path: Path | None, lines: tuple[str, ...]) -> None:
     """Print where a request would go, and by which rule. METHOD is GET where it is left out.
 
-    A ws:// or wss:// URL is a WebSocket handshake. It reads the gateway's section alone, and connects to no upstream.
+    A ws:// or wss:// URL is a WebSocket handshake. It reads the gateway's section alone, and connects to no upstream;
+    only Dash's own WebSocket depends on Dash, which is asked then.
     """
     method, url = _method_and_url(words)
     path, which = find(path or context.obj)
@@ -94,7 +98,15 @@ def explain(context: click.Context, words: tuple[str, ...], path: Path | None, l
         return
     head = reader.head
     assert head is not None
-    table = make_table(settings)
+    facts = _facts(settings, head.target)
+    click.echo(_decided(settings, head, facts))
+    if facts != UNKNOWN:
+        click.echo(summary(facts, settings.dash_prefix, settings.timeouts.tunnel_idle))
+
+
+def _decided(settings: Settings, head: Head, facts: DashFacts) -> str:
+    """Return where a request would go, in a line."""
+    table = make_table(settings, facts)
     asked = ForwardedReader(settings.trusted_proxies).read(head, Peer("-", "https" if settings.tls else "http"))
     decision = decide(head, table, asked)
     try:
@@ -102,8 +114,7 @@ def explain(context: click.Context, words: tuple[str, ...], path: Path | None, l
             raise decision.error
         rule = AuthRules(settings.auth).rule_for(decision.target, head.get(b"host") or b"")
     except ClientError as error:
-        click.echo(f"refused with {error.status}: {error.message}")
-        return
+        return f"refused with {error.status}: {error.message}"
     way = "forward" if isinstance(decision, Forward) else "tunnel"
     if way == "tunnel" and decision.upstream == "ws" and settings.handoff != "off":
         way = f"hand over to ws through {settings.handoff}, or tunnel"
@@ -111,7 +122,16 @@ def explain(context: click.Context, words: tuple[str, ...], path: Path | None, l
     once = f", once {rule.ask} on dash answers 2xx ({rule.name})" if rule else ""
     is_dash_origin = isinstance(decision, Upgrade) and table.leaves_origin_to_dash(decision.upstream, decision.target)
     judge = "; Dash checks the origin" if is_dash_origin else ""
-    click.echo(f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}{once}{judge}")
+    return f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}{once}{judge}"
+
+
+def _facts(settings: Settings, target: str) -> DashFacts:
+    """Return what is known of Dash; nothing where the decision cannot depend on it."""
+    if DASH_SOCKET not in target:
+        return UNKNOWN
+    logger.addHandler(logging.NullHandler())  # that Dash cannot be reached is said once, in the answer
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(ask_once(settings, target))
 
 
 def _method_and_url(words: tuple[str, ...]) -> tuple[str, str]:

@@ -174,17 +174,26 @@ AskedPath = Annotated[str | None, BeforeValidator(_path)]
 """A request target to ask an upstream for."""
 
 
+AUTO = "auto"
+"""What is read from Dash itself."""
+
+
+def is_path_prefix(value: str) -> bool:
+    """Tell whether paths may begin with a text, from slash to slash, so that all programs read it alike."""
+    return re.fullmatch(r"/(?:[!-~]{0,1022}/)?", value) is not None and not MANY_READINGS.search(value)
+
+
 def _prefix(value: object) -> object:
-    if isinstance(value, str) and re.fullmatch(r"/(?:[!-~]*/)?", value) and not MANY_READINGS.search(value):
+    if isinstance(value, str) and (value == AUTO or is_path_prefix(value)):
         return value
     raise ValueError(
-        f"{value!r} is not a path prefix; write Dash's requests_pathname_prefix, which begins and ends with / and has "
-        "no //, dot segments, ?, #, ; or percent-encoding: /app/"
+        f"{value!r} is not a path prefix; write auto, or Dash's requests_pathname_prefix, which begins and ends with / "
+        "and has no //, dot segments, ?, #, ; or percent-encoding: /app/"
     )
 
 
-PathPrefix = Annotated[str, BeforeValidator(_prefix)]
-"""What paths begin with, from slash to slash."""
+DashPrefix = Annotated[str, BeforeValidator(_prefix)]
+"""What paths begin with, from slash to slash, or ``auto``."""
 
 
 class UpstreamAddress(Section):
@@ -309,7 +318,8 @@ class Health(Section):
     """
 
     interval: Duration = 5.0
-    """Between two probes of an upstream. 0: none; then only real requests tell. Precedents: HAProxy 2s, Caddy 30s."""
+    """Between two probes of an upstream. 0: none; then only real requests tell, and Dash's page is not read either
+    (``dash_prefix``). Precedents: HAProxy 2s, Caddy 30s."""
 
     timeout: Duration = 2.0
     """For a probe to succeed."""
@@ -440,8 +450,9 @@ class Timeouts(Section):
     (gunicorn 2s, uvicorn 5s), or a request can meet the upstream's close half-way."""
 
     tunnel_idle: Duration = 3600.0
-    """A tunnel with no byte in either direction for so long is closed. Dash's worker sends a heartbeat every 30s;
-    nginx's 60s is the most reported fault of proxied WebSockets."""
+    """A tunnel with no byte in either direction for so long is closed. One of Dash's own WebSocket is closed after four
+    heartbeats of its page that did not come, if that is shorter (and 60s at least); the heartbeat, 30s by default, is
+    read from Dash. nginx's 60s is the most reported fault of proxied WebSockets."""
 
     drain_notice: Duration = 0.0
     """At a stop, how long ``/readyz`` says 503 before the listener closes, for load balancers to notice. Precedents:
@@ -505,13 +516,15 @@ class Settings(Section):
     """The sites whose pages may open a WebSocket: ``same`` (the page's host is the one it asks), ``any``, an origin as
     a browser writes it (``https://host[:port]``, ``file://``, ``capacitor://localhost``), ``null``, or ``regex:...``
     for the whole of it, in lower case and without a port that the scheme means anyway; 403 for others. It holds for
-    ``ws`` and for ``dash``; only Dash's own WebSocket, at the path that ``dash_prefix`` says, is left to Dash.
+    ``ws`` and for ``dash``; only Dash's own WebSocket is left to Dash, see ``dash_prefix``.
     Clients that are no browsers send no Origin, and pass. Danger of ``any``: each page that a user visits may open
     sockets in the user's name."""
 
-    dash_prefix: PathPrefix = "/"
+    dash_prefix: DashPrefix = AUTO
     """What the paths of the Dash app begin with: its ``requests_pathname_prefix``. Dash checks the origin of the
-    WebSocket ``_dash-ws-callback`` directly below it (``websocket_allowed_origins``), and of no other."""
+    WebSocket ``_dash-ws-callback`` directly below it (``websocket_allowed_origins``), and of no other. ``auto`` reads
+    it from Dash's page, and leaves the check to Dash where Dash has refused a handshake of another site; a prefix that
+    is written here is trusted."""
 
     auth: tuple[Auth, ...] = ()
     """Which requests Dash must allow before they are passed on. Empty: Dash and the endpoints check for themselves."""

@@ -1,1 +1,1 @@
-"""What Dash says about itself in its page."""
+"""What Dash says of itself, and what of it is trusted."""

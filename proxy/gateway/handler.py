@@ -151,7 +151,8 @@ class Gateway:
             added = (*_added(original, client, exchange, upstream), *result.headers)
             if not isinstance(decision, Upgrade):
                 return await forward(request, decision.target, added, self.uploads)
-            handshake = Handshake(request, decision, added, slot, leases, is_secure=original.is_secure)
+            idle = runtime.tunnel_idle(decision)
+            handshake = Handshake(request, decision, added, slot, leases, original.is_secure, idle)
             return await self.websockets.open(handshake)
 
     def _log_lost_upgrade(self, client: ClientStream, exchange: Exchange) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from proxy.access.origin_check import SAME_ORIGIN, OriginCheck
 from proxy.config import Route, Settings
+from proxy.dash.facts import DASH_SOCKET, UNKNOWN, DashFacts, judged_by_dash
 from proxy.errors import ClientError
 from proxy.http1.forwarded import ForwardedReader, OriginalRequest
 from proxy.http1.headers import SINGLE, Head, is_valid_host, tokens
@@ -23,13 +24,8 @@ from proxy.http1.target import decoded, host_name, is_under
 from proxy.net.peer import UNKNOWN_PEER
 from proxy.origin import DEFAULT_PORT
 
-DASH_SOCKET = "_dash-ws-callback"
-"""The last segment of the path on which Dash >= 4.2 (FastAPI, Quart) carries callbacks, after whatever prefix.
-
-Dash opens it on every page; sent to another service its callbacks hang. So the last segment decides where a handshake
-goes. It does not decide which side checks its origin: an endpoint in Dash's process whose path ends in a parameter
-would then be open to every page (issue 9).
-"""
+DASH_SOCKET_RULE = "dash socket"
+"""The name of the built-in rule for Dash's own WebSocket."""
 
 HUB_EVENTS = "/connection/uni_sse"
 """The end of the path on which the hub of the service streams events to clients without a WebSocket, after whatever
@@ -91,14 +87,17 @@ class _Rule:
 class Table:
     """The user's routes, longest path first, then the one with more conditions, then the first.
 
-    origins: whose pages may open a WebSocket. dash_prefix: what Dash's own paths begin with, from slash to slash.
+    origins: whose pages may open a WebSocket. judged_by_dash: the paths of WebSockets whose origin Dash checks itself.
     """
 
     def __init__(
-        self, routes: Iterable[Route] = (), origins: OriginCheck = SAME_ORIGIN, dash_prefix: str = "/"
+        self,
+        routes: Iterable[Route] = (),
+        origins: OriginCheck = SAME_ORIGIN,
+        judged_by_dash: frozenset[str] = frozenset(),
     ) -> None:
         self.origins = origins
-        self._judged_by_dash = dash_prefix + DASH_SOCKET
+        self._judged_by_dash = judged_by_dash
         rules = [
             _Rule(
                 f"routes[{index}]",
@@ -125,8 +124,11 @@ class Table:
                 return rule.to, rule.name
         if not upgrade:
             return ("ws", "hub events") if path.endswith(HUB_EVENTS) else ("dash", "http")
+        # Dash opens it on every page; sent to another service its callbacks hang. So the last segment decides where it
+        # goes. It does not decide which side checks its origin: an endpoint in Dash's process whose path ends in a
+        # parameter would then be open to every page (issue 9).
         if path.rpartition("/")[2] == DASH_SOCKET:
-            return "dash", "dash socket"
+            return "dash", DASH_SOCKET_RULE
         return "ws", "websocket"
 
     def leaves_origin_to_dash(self, upstream: str, target: str) -> bool:
@@ -135,7 +137,7 @@ class Table:
         upstream: where it goes. target: in origin form. The bytes are compared as they came. A spelling that only
         means the same (encoded, with ``//``, dot segments or ``;``) may mean something else to the next reader.
         """
-        return upstream == "dash" and target.partition("?")[0] == self._judged_by_dash
+        return upstream == "dash" and target.partition("?")[0] in self._judged_by_dash
 
     def is_for_own_pages(self, upstream: str, target: str) -> bool:
         """Tell whether a request is for pages of the allowed sites alone: it is one for an event stream of the hub.
@@ -158,9 +160,9 @@ def _decoded_path(target: str) -> str:
     return decoded(path) if "%" in path else path
 
 
-def make_table(settings: Settings) -> Table:
-    """Return the table that settings mean."""
-    return Table(settings.routes, OriginCheck(settings.origins), settings.dash_prefix)
+def make_table(settings: Settings, facts: DashFacts = UNKNOWN) -> Table:
+    """Return the table that settings mean. facts: what is known of Dash."""
+    return Table(settings.routes, OriginCheck(settings.origins), judged_by_dash(settings.dash_prefix, facts))
 
 
 def decide(head: Head, table: Table, original: OriginalRequest | None = None) -> Decision:

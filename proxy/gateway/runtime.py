@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.access.auth_rules import AuthRules
 from proxy.access.forward_auth import ForwardAuth
 from proxy.config import Settings
-from proxy.gateway.routing import Table, make_table
+from proxy.dash.facts import UNKNOWN, DashFacts, idle_timeout
+from proxy.gateway.routing import DASH_SOCKET_RULE, Table, Upgrade, make_table
 from proxy.http1.forwarded import ForwardedReader
 from proxy.net.tls_files import CertificateFile, TlsFiles
 from proxy.upstream.upstream import Upstream, make_upstreams
@@ -26,6 +27,7 @@ class Runtime:
     upstreams: by name. upstream_tls: the context for those with ``https``; None: there are none. auth_rules, auth:
     which requests need an auth request, and the client for it. reader: of forwarding headers. tls: the context of the
     public listener; None: it speaks no TLS. certificates: the files of certificates, by setting.
+    dash: what is known of Dash, which is not of the file.
     """
 
     settings: Settings
@@ -37,6 +39,17 @@ class Runtime:
     reader: ForwardedReader
     tls: ssl.SSLContext | None
     certificates: Mapping[str, CertificateFile]
+    dash: DashFacts = UNKNOWN
+
+    def with_dash(self, facts: DashFacts) -> Runtime:
+        """Return the same configuration with what is known of Dash now."""
+        return replace(self, dash=facts, table=make_table(self.settings, facts))
+
+    def tunnel_idle(self, decision: Upgrade) -> float:
+        """Return the seconds without a byte after which the tunnel of a handshake is closed."""
+        configured = self.settings.timeouts.tunnel_idle
+        is_dashs = decision.upstream == "dash" and decision.route == DASH_SOCKET_RULE
+        return idle_timeout(configured, self.dash) if is_dashs else configured
 
     def reconfigure_upstreams(self) -> None:
         """Give the upstreams their settings; exchanges under way see this part of a reload at once."""
@@ -58,9 +71,10 @@ def make_runtime(settings: Settings, before: Runtime | None = None, tls_files: T
     is_secure = any(url.startswith("https:") for _, url in settings.upstreams)
     upstream_tls = tls_files.upstream(settings.upstream_ca) if is_secure else None
     upstreams = make_upstreams(settings, before.upstreams if before else {}, upstream_tls)
+    facts = before.dash if before and before.upstreams["dash"] is upstreams["dash"] else UNKNOWN
     return Runtime(
         settings,
-        make_table(settings),
+        make_table(settings, facts),
         upstreams,
         upstream_tls,
         auth_rules,
@@ -68,4 +82,5 @@ def make_runtime(settings: Settings, before: Runtime | None = None, tls_files: T
         ForwardedReader(settings.trusted_proxies),
         None if settings.tls is None else tls_files.server(settings.tls),
         tls_files.certificates(settings),
+        facts,
     )

@@ -36,7 +36,7 @@ class Handshake:
     """A WebSocket handshake that was admitted and is allowed.
 
     added: the added headers. slot: the count among its client's WebSockets, which ``leases`` release.
-    is_secure: the client's scheme is https.
+    is_secure: the client's scheme is https. tunnel_idle: seconds without a byte after which its tunnel is closed.
     """
 
     request: OutgoingRequest
@@ -45,6 +45,7 @@ class Handshake:
     slot: Slot
     leases: Leases
     is_secure: bool
+    tunnel_idle: float
 
 
 class _TunnelExchange:
@@ -216,7 +217,7 @@ class WebSockets:
                 to_upstream,
                 buffer=settings.buffer,
                 send_timeout=settings.timeouts.send,
-                idle_timeout=settings.timeouts.tunnel_idle,
+                idle_timeout=handshake.tunnel_idle,
             )
             client.watch_tls(to_client, lambda: tunnel.bytes_from_client, tunnel.abort)
             tunnel.open(upgrade_response_head(101, response.reason, response.headers), from_upstream, from_client)
@@ -229,7 +230,7 @@ class WebSockets:
         self._tunnels[tunnel] = None
         exchange.is_tunnel = True
         exchange.status = 101
-        self._idle_tunnels.start(settings.timeouts.tunnel_idle)
+        self._idle_tunnels.start(handshake.tunnel_idle)
         self._slow_readers.start(settings.timeouts.send)
         self._dead_peers.start()
         self.recorder.websocket_opened(exchange)

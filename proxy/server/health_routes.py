@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 
+from proxy.dash.facts import as_json
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
@@ -39,9 +40,10 @@ class HealthRoutes:
         It also says how many connections clients have, how many WebSockets,
         those that were handed over too, how many uploads, how many bytes wait on
         stuck connections, and how many tasks the event loop has: at rest none of
-        them grows.
+        them grows; and what Dash has said of itself.
         """
-        lifecycle, limits = self._lifecycle, self._limits
+        lifecycle, limits, runtime = self._lifecycle, self._limits, self._gateway.runtime
+        settings = runtime.settings
         values: dict[str, object] = {
             "status": "ready" if lifecycle.is_ready else "not ready",
             "state": lifecycle.state.value,
@@ -51,7 +53,8 @@ class HealthRoutes:
             "uploads": self._gateway.uploads.total,
             "buffered": limits.buffered.total,
             "tasks": len(asyncio.all_tasks()),
-            "upstreams": {name: _about(upstream) for name, upstream in self._gateway.runtime.upstreams.items()},
+            "upstreams": {name: _about(upstream) for name, upstream in runtime.upstreams.items()},
+            "dash": as_json(runtime.dash, settings.dash_prefix, settings.timeouts.tunnel_idle),
         }
         return _json(200 if lifecycle.is_ready else 503, values)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from proxy.net.tls_files import TlsFiles, renewals
 from proxy.server.admin import Admin
 from proxy.server.admin_listener import AdminListener
 from proxy.server.config_diff import merge
+from proxy.server.dash_watch import DashWatch
 from proxy.server.drain import Drain
 from proxy.server.health_routes import HealthRoutes
 from proxy.server.metrics_route import MetricsRoute
@@ -58,7 +60,10 @@ class Server:
         runtime = make_runtime(settings, None, tls_files)
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
         limits, counts = ClientLimits(), ExchangeCounts()
-        self._gateway = Gateway(runtime, self._lifecycle, _both(counts.observe, observe), folder, limits)
+        observers = [counts.observe, observe]
+        self._gateway = Gateway(runtime, self._lifecycle, _each(observers), folder, limits)
+        self._dash = DashWatch(self._gateway)
+        observers.append(self._dash.exchange_ended)
         self.limiter = ConnectionLimiter(limits, settings, files)
         self._manager = ConnectionManager(self._gateway, settings)
         self._drain = Drain(self._gateway, self._manager, self._lifecycle)
@@ -94,6 +99,7 @@ class Server:
             raise
         for upstream in self._gateway.runtime.upstreams.values():
             upstream.start()
+        self._dash.start()
         public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
         self._acceptor = Acceptor(
             public_sockets,
@@ -148,6 +154,8 @@ class Server:
         if self._gateway.handoff.live:
             logger.info("sockets that were handed over live on: %d", self._gateway.handoff.live)
         self._gateway.handoff.services.close()
+        self._dash.close()
+        await self._dash.closed()
         for upstream in self._gateway.runtime.upstreams.values():
             upstream.close()
             await upstream.closed()
@@ -187,6 +195,7 @@ class Server:
         settings = runtime.settings
         runtime.reconfigure_upstreams()
         self._gateway.reconfigure(runtime)
+        self._dash.reconfigure(runtime)
         self._manager.reconfigure(settings)
         self.limiter.reconfigure(settings)
         if self._acceptor is not None:
@@ -204,10 +213,10 @@ class Server:
             self._bound.pop().close()
 
 
-def _both(first: Observer, second: Observer) -> Observer:
+def _each(observers: Sequence[Observer]) -> Observer:
     def observe(exchange: Exchange) -> None:
-        first(exchange)
-        second(exchange)
+        for observer in observers:
+            observer(exchange)
 
     return observe
 

@@ -15,6 +15,8 @@ from click.testing import CliRunner
 import ws_service.config.settings
 from proxy.cli import main
 from proxy.config import Settings, load_settings
+from proxy.dash.facts import DashFacts
+from proxy.dash.page_config import PageConfig
 from tests.processes import completed, free_port
 
 
@@ -224,23 +226,49 @@ HAND_OVER = "hand over to ws through run/ws.sock, or tunnel to ws at http://127.
         (["GET", "http://localhost"], "forward to dash at http://127.0.0.1:8050, by the rule 'http'"),
         (["GET", "ws://localhost:8000/live"], HAND_OVER),
         (["GET", "wss://dash.example/live?a=b"], HAND_OVER),
-        (
-            ["GET", "ws://localhost/app/_dash-ws-callback"],
-            "tunnel to dash at http://127.0.0.1:8050, by the rule 'dash socket'",
-        ),
-        (
-            ["GET", "ws://localhost/_dash-ws-callback", "-H", "Origin: https://evil.example"],
-            "tunnel to dash at http://127.0.0.1:8050, by the rule 'dash socket'; Dash checks the origin",
-        ),
-        (
-            ["GET", "ws://localhost/room/_dash-ws-callback", "-H", "Origin: https://evil.example"],
-            "refused with 403: Pages of https://evil.example may not open a WebSocket at localhost.",
-        ),
         (["GET", "/x", "-H", "Accept: a:b"], "forward to dash at http://127.0.0.1:8050, by the rule 'http'"),
     ],
 )
 def test_explain_prints_the_decision(args: list[str], answer: str) -> None:
     assert explain(*args) == answer + "\n"
+
+
+EVIL = "Origin: https://evil.example"
+DASH_SOCKET = "tunnel to dash at http://127.0.0.1:8050, by the rule 'dash socket'"
+REFUSED = "refused with 403: Pages of https://evil.example may not open a WebSocket at localhost."
+SHOWN = DashFacts(
+    PageConfig("4.4.1", "/app/", None, has_dev_tools=False, hot_reload=None, websocket=None),
+    page_path="/app/",
+    checks_origin=frozenset(("/app/_dash-ws-callback",)),
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "facts", "answer"),
+    [
+        ("/app/_dash-ws-callback", SHOWN, f"{DASH_SOCKET}; Dash checks the origin"),
+        ("/_dash-ws-callback", SHOWN, REFUSED),
+        ("/app/room/_dash-ws-callback", SHOWN, REFUSED),
+        ("/_dash-ws-callback", DashFacts(why="connection refused"), REFUSED),
+    ],
+)
+def test_explain_asks_dash_where_the_decision_depends_on_it(
+    monkeypatch: pytest.MonkeyPatch, url: str, facts: DashFacts, answer: str
+) -> None:
+    async def ask_once(settings: Settings, target: str) -> DashFacts:
+        return facts
+
+    monkeypatch.setattr("proxy.cli.ask_once", ask_once)
+    line, known = explain(f"ws://localhost{url}", "-H", EVIL).splitlines()
+    assert line == answer
+    assert known.startswith("Dash 4.4.1 at /app/" if facts is SHOWN else "Dash's page is not known: connection refused")
+
+
+def test_explain_says_that_dash_is_not_there(config: Path) -> None:
+    config.write_text(f"gateway: {{upstreams: {{dash: 'http://127.0.0.1:{free_port()}'}}}}\n")
+    assert explain("ws://localhost/_dash-ws-callback").splitlines()[1] == (
+        "Dash's page is not known: The upstream dash cannot be reached: connection refused."
+    )
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_the_defaults_are_the_ones_that_are_written_down() -> None:
         "routes": (),
         "trusted_proxies": (),
         "origins": ("same",),
-        "dash_prefix": "/",
+        "dash_prefix": "auto",
         "auth": (),
         "access_log": "text",
         "limits": {
@@ -645,7 +645,7 @@ def test_origins_and_auth_can_be_written(write: Write, tmp_path: Path) -> None:
 def test_a_prefix_of_dash_is_written_as_dash_has_it(write: Write, value: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(write(f"gateway:\n  dash_prefix: '{value}'\n"))
-    assert f"gateway.dash_prefix: {value!r} is not a path prefix" in str(caught.value)
+    assert f"gateway.dash_prefix: {value!r} is not a path prefix; write auto, or " in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -153,9 +153,7 @@ def test_a_socket_in_dashs_process_whose_path_only_ends_as_dashs_is_not_left_to_
     tmp_path: Path, prefix: str
 ) -> None:
     """``@server.websocket("/room/{name}")`` in a Dash app; Dash judges the origin of its own path alone (issue 9)."""
-    settings: dict[str, object] = {"routes": [{"path": "/chat", "to": "dash"}]}
-    if prefix != "/":  # the default
-        settings["dash_prefix"] = prefix
+    settings: dict[str, object] = {"routes": [{"path": "/chat", "to": "dash"}], "dash_prefix": prefix}
     with (
         serving(accept_all) as dash,
         Origin() as ws,

@@ -208,7 +208,7 @@ def _folded(name: str) -> str:
 
 
 def _covers_hub(rule: Mapping[str, Any], prefix: object) -> bool:
-    under = f"{prefix if isinstance(prefix, str) else '/'}connection/"
+    under = f"{prefix if isinstance(prefix, str) and prefix != 'auto' else '/'}connection/"
     path = rule.get("path")
     return isinstance(path, str) and rule.get("host") is None and under.startswith(path.rstrip("/") + "/")
 

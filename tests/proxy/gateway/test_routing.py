@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.access.origin_check import OriginCheck
 from proxy.config import Route, Settings
+from proxy.dash.facts import DashFacts
 from proxy.gateway.routing import Forward, Refuse, Table, Upgrade, decide, make_table
 from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.headers import SINGLE, Fields, Head
@@ -655,13 +656,24 @@ def test_another_sites_page_opens_no_websocket_to_the_service() -> None:
 
 
 def test_dashs_own_websocket_is_dashs_to_judge_behind_its_prefix_alone() -> None:
-    below = make_table(Settings(dash_prefix="/team/app/"))
-    assert way(websocket("/_dash-ws-callback", FOREIGN)) == ("dash", "dash socket")
-    assert way(websocket("/_dash-ws-callback?renderer=1", FOREIGN)) == ("dash", "dash socket")
+    root, below = (make_table(Settings(dash_prefix=prefix)) for prefix in ("/", "/team/app/"))
+    assert way(websocket("/_dash-ws-callback", FOREIGN), root) == ("dash", "dash socket")
+    assert way(websocket("/_dash-ws-callback?renderer=1", FOREIGN), root) == ("dash", "dash socket")
     assert way(websocket("/team/app/_dash-ws-callback", FOREIGN), below) == ("dash", "dash socket")
-    for target, where in (("/team/app/_dash-ws-callback", BUILT_IN), ("/_dash-ws-callback", below)):
+    for target, where in (("/team/app/_dash-ws-callback", root), ("/_dash-ws-callback", below)):
         assert refusal(websocket(target, FOREIGN), where)[0] == 403
         assert way(websocket(target, (b"Origin", b"http://dash.example:8000")), where) == ("dash", "dash socket")
+
+
+def test_without_a_prefix_in_the_file_dash_judges_where_it_has_shown_that_it_does() -> None:
+    shown = DashFacts(checks_origin=frozenset(("/app/_dash-ws-callback",)))
+    where = make_table(Settings(), shown)
+    assert way(websocket("/app/_dash-ws-callback?renderer=1", FOREIGN), where) == ("dash", "dash socket")
+    for target in ("/_dash-ws-callback", "/app//_dash-ws-callback", "/app/room/_dash-ws-callback"):
+        assert refusal(websocket(target, FOREIGN), where)[0] == 403
+    assert refusal(websocket("/app/_dash-ws-callback", FOREIGN), make_table(Settings()))[0] == 403
+    mine = make_table(Settings(routes=(Route(path="/app", to="ws"),)), shown)
+    assert refusal(websocket("/app/_dash-ws-callback", FOREIGN), mine)[0] == 403, "it is for ws, which checks none"
 
 
 @pytest.mark.parametrize("prefix", ["/", "/app/"])

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from proxy.config import Auth, Route, Settings, Upstreams
+from proxy.dash.facts import UNKNOWN, DashFacts
+from proxy.dash.page_config import PageConfig, PageSocket
+from proxy.gateway.routing import Upgrade
 from proxy.gateway.runtime import make_runtime
+
+KNOWN = DashFacts(
+    PageConfig("4.4.1", "/", None, False, None, PageSocket(False, "/_dash-ws-callback", None, 30.0, None)),
+    checks_origin=frozenset(("/_dash-ws-callback",)),
+)
 
 
 async def test_the_rules_are_those_of_the_settings() -> None:
@@ -39,3 +47,24 @@ async def test_making_rules_changes_nothing_that_is_in_force_until_they_are_put_
     assert dash.addresses[0]._pool._idle_timeout == 1.5
     after.reconfigure_upstreams()
     assert dash.addresses[0]._pool._idle_timeout == 3
+
+
+async def test_what_is_known_of_dash_stays_in_a_reload_unless_dash_has_another_address() -> None:
+    before = make_runtime(Settings())
+    known = before.with_dash(KNOWN)
+    assert (before.dash, known.dash) == (UNKNOWN, KNOWN)
+    assert not before.table.leaves_origin_to_dash("dash", "/_dash-ws-callback")
+    assert known.table.leaves_origin_to_dash("dash", "/_dash-ws-callback")
+    assert make_runtime(Settings(buffer="8KiB"), known).dash == KNOWN
+    moved = make_runtime(Settings(upstreams=Upstreams(dash="http://127.0.0.1:1")), known)
+    assert moved.dash == UNKNOWN
+    assert not moved.table.leaves_origin_to_dash("dash", "/_dash-ws-callback")
+
+
+async def test_the_idle_timeout_follows_dashs_heartbeat_for_dashs_own_websocket_alone() -> None:
+    known = make_runtime(Settings()).with_dash(KNOWN)
+    dashs = Upgrade("dash", "dash socket", "/_dash-ws-callback", b"")
+    assert known.tunnel_idle(dashs) == 120
+    assert make_runtime(Settings()).tunnel_idle(dashs) == 3600
+    for other in (Upgrade("dash", "routes[0]", "/chat", b""), Upgrade("ws", "websocket", "/live", b"")):
+        assert known.tunnel_idle(other) == 3600
