@@ -31,6 +31,7 @@ from proxy.net.tls_files import TlsFiles
 from proxy.server.dash_watch import ask_once
 from proxy.server.run import serve
 from proxy.server.startup_checks import objections
+from proxy.status.service_key import find_service_key
 from ws_service.command_line import (
     CANNOT_LISTEN,
     config_option,
@@ -70,7 +71,7 @@ def main(path: Path | None, which: str | None) -> None:
         with standard_error() as writer, asyncio.Runner(loop_factory=_loop_factory()) as runner:
             logging.basicConfig(level=logging.INFO, handlers=[LogHandler(writer, "%(levelname)s %(message)s")])
             log_start(logger, which, file, NAME)
-            runner.run(serve(settings, folder_of(path), read_again, tls_files))
+            runner.run(serve(settings, folder_of(path), read_again, tls_files, partial(find_service_key, path)))
     except (ListenError, TlsError) as error:
         fail(f"dash-ws-proxy: {error}", CANNOT_LISTEN)
 

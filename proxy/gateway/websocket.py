@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from proxy.config import Limits
 from proxy.errors import Outcome, Stopping
 from proxy.exchange.leases import Leases
+from proxy.exchange.record import Exchange
 from proxy.gateway.forward import OutgoingRequest, relay
 from proxy.gateway.recorder import Recorder
 from proxy.gateway.routing import Upgrade
@@ -88,7 +89,7 @@ class WebSockets:
         self.recorder = recorder
         self.limits = limits
         self._handoff = handoff
-        self._tunnels: dict[Tunnel, None] = {}  # oldest first
+        self._tunnels: dict[Tunnel, Exchange] = {}  # oldest first
         self._idle_tunnels = IdleTunnels(lambda: self._tunnels)
         self._slow_readers = SlowReaders(self._legs)
         self._dead_peers = DeadPeers(self._legs)
@@ -124,6 +125,11 @@ class WebSockets:
     def tunnels(self) -> list[Tunnel]:
         """The open tunnels, oldest first."""
         return list(self._tunnels)
+
+    @property
+    def records(self) -> Mapping[Tunnel, Exchange]:
+        """The records of the open tunnels, oldest first; not a copy."""
+        return self._tunnels
 
     def forget(self, tunnel: Tunnel) -> bool:
         """Remove a tunnel that has ended; tell whether it was open."""
@@ -227,7 +233,7 @@ class WebSockets:
             to_upstream.abort()
             raise
         owner.opened()
-        self._tunnels[tunnel] = None
+        self._tunnels[tunnel] = exchange
         exchange.is_tunnel = True
         exchange.status = 101
         self._idle_tunnels.start(handshake.tunnel_idle)

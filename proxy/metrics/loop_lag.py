@@ -21,7 +21,7 @@ class LoopLag:
     def __init__(self) -> None:
         self.lags = Histogram(_BUCKETS)
         self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0
+        self._due = self._longest = 0.0
 
     def start(self) -> None:
         """Measure from now on."""
@@ -34,6 +34,13 @@ class LoopLag:
             self._timer.cancel()
             self._timer = None
 
+    def take_longest(self) -> float:
+        """Return the longest lag since this was called before, in seconds."""
+        longest, self._longest = self._longest, 0.0
+        return longest
+
     def _measure(self) -> None:
-        self.lags.add(max(0.0, time.monotonic() - self._due))
+        lag = max(0.0, time.monotonic() - self._due)
+        self.lags.add(lag)
+        self._longest = max(self._longest, lag)
         self.start()

@@ -14,6 +14,8 @@ import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import nlargest
+from operator import itemgetter
 from typing import Protocol
 
 from proxy.config import Limits, Settings
@@ -83,6 +85,10 @@ class ClientCounter:
     def of(self, key: str) -> int:
         """Return how many one client has."""
         return self._counts.get(key, 0)
+
+    def largest(self, number: int) -> list[tuple[str, int]]:
+        """Return the clients that have the most, and how many, the largest first. number: of clients, at the most."""
+        return nlargest(number, self._counts.items(), key=itemgetter(1))
 
     def enter(self, key: str, count: int = 1) -> None:
         """Add some; 0 does nothing."""

@@ -52,6 +52,8 @@ class Drain:
         self._lifecycle = lifecycle
         self._change = asyncio.Event()
         self._reported = (0, 0, 0)
+        self._first = (0, 0, 0)  # at the beginning
+        self._deadline: float | None = None  # in seconds of the loop's clock
         self.changed = self._change.set
 
     async def run(self, timeouts: Timeouts, pending: Coroutine[Any, Any, None]) -> str:
@@ -62,11 +64,12 @@ class Drain:
         """
         loop = asyncio.get_running_loop()
         window = min(timeouts.drain_window, timeouts.drain / 2)
+        self._first, self._deadline = self._counts, loop.time() + timeouts.drain
         self._manager.leave()
         helpers = [
             loop.create_task(pending, name="pending connections"),
             loop.create_task(self._close_tunnels(window), name="closing of the tunnels"),
-            loop.create_task(self._sweep(loop.time() + timeouts.drain), name="progress of the drain"),
+            loop.create_task(self._sweep(self._deadline), name="progress of the drain"),
         ]
         try:
             async with asyncio.timeout(timeouts.drain):
@@ -95,6 +98,26 @@ class Drain:
                     await self._change.wait()
         except TimeoutError:
             logger.error("%s did not end even when cut", self._left())
+
+    def progress(self) -> dict[str, float] | None:
+        """Return what is left, for the status; None before the drain has begun.
+
+        ``tunnels``, ``requests``: still open, and ``of_tunnels``, ``of_requests`` at the beginning. ``answers``: on the
+        way to slow clients. ``seconds``: to the deadline.
+        """
+        if self._deadline is None:
+            return None
+        tunnels, requests, answers = self._counts
+        of_tunnels, of_requests, _ = map(max, self._first, self._counts)  # requests still come on open connections
+        left = max(0.0, self._deadline - asyncio.get_running_loop().time())
+        return {
+            "tunnels": tunnels,
+            "of_tunnels": of_tunnels,
+            "requests": requests,
+            "of_requests": of_requests,
+            "answers": answers,
+            "seconds": round(left, 1),
+        }
 
     # -- inside
 

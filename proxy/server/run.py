@@ -16,6 +16,7 @@ from proxy.net.tls_files import TlsFiles
 from proxy.server import systemd
 from proxy.server.config_diff import CannotApply
 from proxy.server.server import Server
+from proxy.status.service import FindKey, find_no_key
 from ws_service.config.changes import log_no_file, log_refusal
 from ws_service.logs.log_writer import LogWriter
 from ws_service.net.descriptors import raise_descriptor_limit
@@ -33,19 +34,21 @@ async def serve(
     folder: Path = Path(),
     read_again: Callable[[], Read] | None = None,
     tls_files: TlsFiles | None = None,
+    find_key: FindKey = find_no_key,
 ) -> None:
     """Run the gateway until SIGTERM or SIGINT; a second one stops it at once. SIGHUP reads the configuration again.
 
     folder: of the config file; the working directory where there is none.
     read_again: reads the config file, and raises ConfigError; None where there is none.
     tls_files: those that the check of the settings has read. None: they are read now.
+    find_key: returns the key to the service's API, for the status.
 
     Raises ListenError when it cannot listen, and TlsError when it cannot speak TLS as it was told.
     """
     writer = LogWriter(_STDOUT, "the access log")
     log = AccessLog(settings.access_log, writer.write)
     try:
-        server = Server(settings, log, folder, raise_descriptor_limit(), tls_files)
+        server = Server(settings, log, folder, raise_descriptor_limit(), tls_files, find_key)
         await _obey(server, settings, log, read_again)
     finally:
         log.flush()

@@ -32,6 +32,10 @@ from proxy.server.dash_watch import DashWatch
 from proxy.server.drain import Drain
 from proxy.server.health_routes import HealthRoutes
 from proxy.server.metrics_route import MetricsRoute
+from proxy.server.status_route import StatusRoute
+from proxy.status.document import StatusDocument
+from proxy.status.sampler import Sampler
+from proxy.status.service import FindKey, ServiceReader, find_no_key
 from ws_service.config.changes import differences, log_changes
 from ws_service.net.listening import Bound
 
@@ -43,6 +47,7 @@ class Server:
 
     folder: of the config file; the working directory where there is none. files: that this process may open.
     tls_files: those that the check of the settings has read. None: they are read now.
+    find_key: returns the key to the service's API, for the status.
 
     Raises TlsError when a file cannot be used that TLS needs.
 
@@ -56,6 +61,7 @@ class Server:
         folder: Path = Path(),
         files: int = 1024,
         tls_files: TlsFiles | None = None,
+        find_key: FindKey = find_no_key,
     ) -> None:
         runtime = make_runtime(settings, None, tls_files)
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
@@ -74,11 +80,15 @@ class Server:
         self.last_reload = LastReload()
         self._lag = LoopLag()
         parts = Parts(counts, self._lag, self.last_reload, self._gateway, self._lifecycle, limits, self.limiter)
+        self._sampler = Sampler(parts)
+        service = ServiceReader(find_key)
+        document = StatusDocument(parts, self._sampler, service, lambda: self.addresses, self._drain.progress)
         self._admin = Admin(
             {
                 "/healthz": health.healthz,
                 "/readyz": health.readyz,
                 "/metrics": MetricsRoute(make_registry(parts)).metrics,
+                "/status": StatusRoute(document).status,
             },
             lambda: self._gateway.runtime.settings.admin_hosts,
         )
@@ -109,6 +119,7 @@ class Server:
         )
         self._admin_listener = AdminListener(admin_sockets, self._admin.answer, places=self._admin_places)
         self._lag.start()
+        self._sampler.start()
         self._lifecycle.happen("listening")
 
     async def stop(self) -> None:
@@ -161,6 +172,7 @@ class Server:
             await upstream.closed()
         admin.close()
         self._lag.stop()
+        self._sampler.stop()
         self._release()
         await admin.wait_closed()
         await public.wait_closed()

@@ -28,6 +28,18 @@ async def test_a_loop_that_is_blocked_is_as_late_as_it_was_blocked() -> None:
     assert lag.lags.sum > 0.15
 
 
+async def test_the_longest_lag_is_told_once() -> None:
+    lag = LoopLag()
+    lag.start()
+    await until(lag, 1)
+    lag.take_longest()
+    time.sleep(0.3)  # noqa: ASYNC251 - this is what blocks it
+    await until(lag, 2)
+    lag.stop()
+    assert lag.take_longest() > 0.15
+    assert lag.take_longest() == 0
+
+
 async def test_it_measures_no_more_after_its_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.metrics.loop_lag._PERIOD", 0.001)
     lag = LoopLag()

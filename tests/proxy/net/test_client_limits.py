@@ -264,3 +264,11 @@ def test_a_flood_of_addresses_writes_a_hundred_lines_a_minute() -> None:
     lines = [rejected(client_limits.connection(address, 1, 0.0)).notice for address in addresses]
     assert len([line for line in lines if line]) == 100
     assert rejected(client_limits.connection(addresses[-1], 1, 60.0)).notice
+
+
+def test_the_clients_that_have_the_most_come_first() -> None:
+    counter = ClientCounter()
+    for number in range(50):
+        counter.enter(f"192.0.2.{number}", number)
+    assert counter.largest(2) == [("192.0.2.49", 49), ("192.0.2.48", 48)]
+    assert ClientCounter().largest(2) == []

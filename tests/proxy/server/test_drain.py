@@ -78,6 +78,23 @@ async def test_tunnels_that_answer_the_close_frame_end_the_drain() -> None:
         assert (await gateway.ended()).outcome is Outcome.DRAINED
 
 
+async def test_its_progress_is_what_is_left_of_what_there_was() -> None:
+    async with origin(answering(SWITCH)) as server, listening(server.url) as gateway, tunnel(gateway) as client:
+        one = drain_of(gateway)
+        assert one.progress() is None
+        drain = asyncio.get_running_loop().create_task(one.run(timeouts(60), nothing()), name="drain")
+        await client.read(4)
+        progress = one.progress()
+        assert progress is not None
+        assert 55 < progress.pop("seconds") <= 60
+        assert progress == {"tunnels": 1, "of_tunnels": 1, "requests": 0, "of_requests": 0, "answers": 0}
+        client.writer.close()
+        assert await drain == "empty"
+        progress = one.progress()
+        assert progress is not None
+        assert (progress["tunnels"], progress["of_tunnels"]) == (0, 1)
+
+
 async def test_the_window_is_at_most_half_of_the_time() -> None:
     """A client at the end of the window needs time to say goodbye too."""
     async with origin(answering(SWITCH)) as server, listening(server.url) as gateway, tunnel(gateway) as client:

@@ -1,0 +1,144 @@
+"""The open WebSockets as the status lists them: a few of them, chosen and described without stopping the others.
+
+There may be ten thousand. To choose some of them looks at each once, a thousand in one turn of the event loop; only
+those that are shown are described.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Mapping
+from heapq import nlargest
+from itertools import chain, islice
+from struct import unpack_from
+from typing import NamedTuple
+
+from proxy.exchange.record import Exchange
+from proxy.status.query import Query
+from proxy.websocket.tunnel import Tunnel
+from ws_service.net.tcp_info import LAST_RECEIVED, LAST_SENT, tcp_info
+
+LONGEST = 200
+"""Characters of a path, and of a name, that are shown."""
+
+_PARAMETERS = re.compile(r"(?i)[?;]|%(?:25)*(?:3b|3f)")
+"""Where a path ends and parameters begin, for a server that decodes before it looks too. Those may be secrets, and are
+neither shown nor searched; the access log has the rest of them."""
+
+
+class OpenSocket(NamedTuple):
+    """One WebSocket, as it is shown.
+
+    path: of its handshake, without parameters. kind: ``tunnel`` or ``hand-off``. age: seconds since
+    it opened. idle: seconds since the last bytes in either direction; None where the system does not tell. received,
+    sent: bytes from the client, and to it; None where the system does not tell.
+    """
+
+    id: str
+    client: str
+    path: str
+    host: str
+    upstream: str
+    route: str
+    kind: str
+    age: float
+    idle: float | None
+    received: int | None
+    sent: int | None
+
+
+_PIECE = 1000
+"""Tunnels that are looked at in one turn of the event loop, at 1 to 2 us each."""
+
+_Item = tuple[Tunnel, Exchange]
+
+
+async def tunnelled(tunnels: Mapping[Tunnel, Exchange], query: Query, now: Callable[[], float]) -> list[OpenSocket]:
+    """Return some of the tunnels.
+
+    tunnels: all of them with their records, the oldest first. query: which ones. now: a monotonic clock, in seconds.
+    Some may have ended when it returns. Cancelling it is safe.
+    """
+    chosen = await _chosen(list(tunnels.items()), query)
+    moment = now()
+    return [_described(tunnel, exchange, moment) for tunnel, exchange in chosen]
+
+
+def merged(lists: Iterable[Iterable[OpenSocket]], query: Query) -> list[OpenSocket]:
+    """Put lists that were each chosen by the same query together, and choose again."""
+    every = [one for each in lists for one in each]
+    if query.order == "sent":
+        every.sort(key=lambda one: -(one.sent or 0))
+    else:
+        every.sort(key=lambda one: one.age, reverse=query.order == "oldest")
+    return every[: query.limit]
+
+
+def path_of(target: str) -> str:
+    """Return the path of a request target, without parameters, and shortened."""
+    path = _PARAMETERS.split(target[: 2 * LONGEST], maxsplit=1)[0]
+    return path if len(path) <= LONGEST else f"{path[:LONGEST]}…"
+
+
+# -- inside
+
+
+async def _chosen(items: list[_Item], query: Query) -> list[_Item]:
+    chosen: list[_Item] = []
+    if query.order == "newest":
+        items.reverse()
+    for start in range(0, len(items), _PIECE):
+        if start:
+            await asyncio.sleep(0)
+        piece = _matching(items[start : start + _PIECE], query.contains)
+        if query.order == "sent":
+            chosen = nlargest(query.limit, chain(chosen, piece), key=_sent)
+        else:
+            chosen.extend(islice(piece, query.limit - len(chosen)))
+            if len(chosen) == query.limit:
+                break
+    return chosen
+
+
+def _sent(item: _Item) -> int:
+    return item[0].bytes_from_upstream
+
+
+def _matching(items: list[_Item], contains: str) -> Iterable[_Item]:
+    return items if not contains else (item for item in items if _matches(item[1], contains))
+
+
+def _matches(exchange: Exchange, contains: str) -> bool:
+    # The whole target first: it is what most do not match, and cutting it takes longer.
+    target = exchange.target
+    return contains in exchange.client or (contains in target and contains in path_of(target))
+
+
+def _described(tunnel: Tunnel, exchange: Exchange, now: float) -> OpenSocket:
+    opened = exchange.began if exchange.opened is None else exchange.opened
+    return OpenSocket(
+        exchange.id,
+        exchange.client,
+        path_of(exchange.target),
+        exchange.host[:LONGEST],
+        exchange.upstream,
+        exchange.route,
+        "tunnel",
+        round(now - opened, 1),
+        _idle(tunnel),
+        tunnel.bytes_from_client,
+        tunnel.bytes_from_upstream,
+    )
+
+
+def _idle(tunnel: Tunnel) -> float | None:
+    """Return the seconds since the last bytes in either direction, from the kernel: so that no message pays for it.
+
+    Both directions pass through both connections; one that is a unix socket does not tell, and then the other does.
+    """
+    for leg in tunnel.legs:
+        if (info := tcp_info(leg.transport.get_extra_info("socket"), LAST_RECEIVED + 4)) is not None:
+            (sent,), (received,) = unpack_from("=I", info, LAST_SENT), unpack_from("=I", info, LAST_RECEIVED)
+            return float(round(min(sent, received) / 1000, 1))
+    return None

@@ -1,0 +1,148 @@
+"""Asks the WebSocket services for what only they know: the sockets that were handed over to them, and the hub's topics.
+
+They are asked when a person looks at the status, and not before: the gateway itself needs none of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+from pydantic import ValidationError
+
+from proxy.status.query import MOST_SHOWN, Query
+from proxy.status.service_answer import ServiceAnswer
+
+TOPICS = 20
+"""Topics that are shown: those with most subscribers."""
+
+TIMEOUT = 2.0
+"""Seconds for a service to answer: the page asks every other second, and the admin listener waits 5."""
+
+FRESH = 1.0
+"""Seconds for which an answer serves others with the same question: several pages cost the service what one does."""
+
+_MOST = 4 << 20
+"""Bytes of an answer. 500 sockets take 150 KiB."""
+
+_KEY_AGAIN = 5.0
+"""Seconds before a key that was refused, or could not be found, is looked for again."""
+
+
+class NoKey(Exception):
+    """There is no key to the service's API. Its text says why."""
+
+
+FindKey = Callable[[], str]
+"""Returns the API's key; raises NoKey. It may read files, and is called in a thread."""
+
+
+def find_no_key() -> str:
+    """Have no key. Raises NoKey."""
+    raise NoKey("this gateway has no key to it")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """What the service at one address has answered.
+
+    answer: None where there is none. problem: why, in a sentence; empty where there is.
+    """
+
+    url: str
+    answer: ServiceAnswer | None
+    problem: str = ""
+
+
+class ServiceReader:
+    """Reads ``/api/status`` of the services. find_key: looks for the key; called when there is none yet."""
+
+    def __init__(self, find_key: FindKey) -> None:
+        self._find_key = find_key
+        self._key: str | None = None
+        self._no_key = ""
+        self._key_sought = float("-inf")
+        self._lock = asyncio.Lock()
+        self._asked: tuple[Sequence[str], Query] | None = None
+        self._read_at = 0.0
+        self._answers: list[ServiceStatus] = []
+
+    async def read(self, urls: Sequence[str], query: Query, context: ssl.SSLContext | None) -> list[ServiceStatus]:
+        """Ask each service. It raises nothing, and takes ``TIMEOUT`` seconds at the most, or a little more.
+
+        urls: of the services. query: which sockets are listed. context: for ``https``. Cancelling it is safe.
+        """
+        async with self._lock:
+            if self._asked == (urls, query) and time.monotonic() - self._read_at < FRESH:
+                return self._answers
+            await self._look_for_key()
+            answers = await asyncio.gather(*(self._ask(url, query, context) for url in urls))
+            self._asked, self._read_at, self._answers = (urls, query), time.monotonic(), list(answers)
+            return self._answers
+
+    # -- inside
+
+    async def _look_for_key(self) -> None:
+        if self._key is not None or time.monotonic() - self._key_sought < _KEY_AGAIN:
+            return
+        self._key_sought = time.monotonic()
+        try:
+            self._key, self._no_key = await asyncio.to_thread(self._find_key), ""
+        except NoKey as error:
+            self._no_key = str(error)
+
+    async def _ask(self, url: str, query: Query, context: ssl.SSLContext | None) -> ServiceStatus:
+        if self._key is None:
+            return ServiceStatus(url, None, self._no_key)
+        # The service does not look for text: more of its sockets are looked through here.
+        sockets = MOST_SHOWN if query.contains else query.limit
+        target = f"/api/status?sockets={sockets}&topics={TOPICS}&sort={query.order}"
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                status, body = await _get(url, target, self._key, context)
+        except TimeoutError:
+            return ServiceStatus(url, None, f"it did not answer within {TIMEOUT:g} s")
+        except (aiohttp.ClientError, OSError) as error:
+            return ServiceStatus(url, None, f"it cannot be asked: {_reason(error)}")
+        return self._read(url, status, body)
+
+    def _read(self, url: str, status: int, body: bytes) -> ServiceStatus:
+        if status == 401:
+            self._key, self._no_key = None, "the service has another key than this gateway"
+            return ServiceStatus(url, None, self._no_key)
+        if status != 200:
+            return ServiceStatus(url, None, f"it answered {status}; is it a dash-ws-service of this version?")
+        try:
+            return ServiceStatus(url, ServiceAnswer.model_validate_json(body))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            return ServiceStatus(url, None, f"its answer cannot be read: {where}: {first['msg']}")
+
+
+async def _get(url: str, target: str, key: str, context: ssl.SSLContext | None) -> tuple[int, bytes]:
+    """Return the status and the body of a response. Raises ClientError and OSError."""
+    is_unix = url.startswith("unix:")
+    connector = aiohttp.UnixConnector(url[5:]) if is_unix else aiohttp.TCPConnector(ssl=context or True)
+    base = "http://localhost" if is_unix else url
+    async with (
+        aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
+        session.get(base + target, headers={"X-API-Key": key}, allow_redirects=False) as response,
+    ):
+        body = bytearray()
+        async for piece in response.content.iter_any():
+            body += piece
+            if len(body) > _MOST:
+                raise aiohttp.ClientPayloadError("its answer is too long")
+        return response.status, bytes(body)
+
+
+def _reason(error: Exception) -> str:
+    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(inner, OSError) and inner.strerror:
+        return inner.strerror.lower()
+    return str(error) or type(error).__name__
