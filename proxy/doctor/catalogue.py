@@ -68,4 +68,103 @@ CATALOGUE: Mapping[str, Kind] = {
         "The WebSocket service takes no connection",
         "Each WebSocket handshake waits, and is then answered with 503.",
     ),
+    "DW023": Kind("programs", _E, "The public address does not lead to the gateway", "No browser reaches the app."),
+    "DW024": Kind(
+        "programs", _E, "A certificate that is not trusted", "Browsers warn, and open no WebSocket to the address."
+    ),
+    "DW025": Kind(
+        "gateway", _W, "The gateway does not reach an upstream that runs", "Its requests wait, and then fail."
+    ),
+    "DW026": Kind(
+        "gateway",
+        _W,
+        "Sockets are not handed over",
+        "The gateway carries each byte of them, and its restart closes them.",
+    ),
+    "DW030": Kind(
+        "dash", _E, "No page of Dash", "Browsers see no app, and what Dash says about itself cannot be read."
+    ),
+    "DW031": Kind(
+        "dash",
+        _N,
+        "Dash 4.1.0rc fails on every WebSocket (plotly/dash#3636)",
+        "Endpoints in Dash's own process answer 500; those in ws_service are not concerned.",
+    ),
+    "DW032": Kind(
+        "dash",
+        _E,
+        "Dash 4.2 has its WebSocket at a wrong path (plotly/dash#3813)",
+        "Callbacks that use it hang, where a proxy in front removes a part of the path.",
+    ),
+    "DW033": Kind(
+        "dash",
+        _N,
+        "Dash 4.2 to 4.4 opens a WebSocket on each page (plotly/dash#3939)",
+        "Each open page holds a connection more, of Dash and of the gateway's limits.",
+    ),
+    "DW034": Kind(
+        "dash",
+        _W,
+        "Debug mode on a public address",
+        "Errors show source code to every visitor, and one process serves all of them.",
+    ),
+    "DW035": Kind(
+        "prefix",
+        _E,
+        "Pages ask for paths that Dash does not answer",
+        'A page stays at "Error loading layout".',
+    ),
+    "DW036": Kind(
+        "prefix",
+        _W,
+        "Pages ask for paths that only a proxy in front could make right",
+        'Without such a proxy, a page stays at "Error loading layout".',
+    ),
+    "DW037": Kind(
+        "prefix",
+        _W,
+        "The prefix in the config is not Dash's",
+        "The gateway checks the origin of Dash's own WebSocket too, and refuses sites that Dash allows.",
+    ),
+    "DW038": Kind(
+        "callbacks", _E, "Dash refuses the WebSocket of its own pages", "Callbacks that use it hang, without an error."
+    ),
+    "DW039": Kind(
+        "callbacks",
+        _E,
+        "Dash's WebSocket opens for pages of other sites",
+        "A page of any site could run callbacks with the cookies of a user who visits it.",
+    ),
+    "DW040": Kind(
+        "callbacks", _E, "Dash's WebSocket cannot be opened", "Callbacks that use it hang, without an error."
+    ),
+    "DW041": Kind(
+        "sockets",
+        _E,
+        "A WebSocket path that is answered with a page",
+        "The browser's console says: Unexpected response code: 200.",
+    ),
+    "DW042": Kind("sockets", _E, "The hub does not open for the app's pages", "No page gets what is published."),
+    "DW043": Kind(
+        "sockets",
+        _W,
+        "WebSockets open for pages of other sites",
+        "A page of any site could open one with the cookies of a user who visits it.",
+    ),
+    "DW044": Kind(
+        "sockets", _W, "A WebSocket path that goes to Dash, which does not serve it", "No client can open it."
+    ),
+    "DW045": Kind(
+        "scripts",
+        _E,
+        "A WebSocket URL with the address of one machine",
+        "It works for the author, and for no other browser.",
+    ),
+    "DW046": Kind(
+        "scripts", _W, "A WebSocket URL that is ws:// on every page", "On a page of https:// the browser refuses it."
+    ),
+    "DW047": Kind("health", _E, "A health path that is not answered", "The upstream counts as degraded for ever."),
+    "DW048": Kind(
+        "health", _W, "A health path that proves nothing", "The upstream counts as up, whatever is wrong with it."
+    ),
 }

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -75,6 +76,14 @@ class Endpoint:
         self.path = parts.path or "/"
         self._ssl: ssl.SSLContext | bool = context or False
         self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def is_of_this_host(self) -> bool:
+        """Whether it is certain that no other host answers here: a unix socket, or a loopback address."""
+        try:
+            return self.is_unix or ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @property
     def session(self) -> aiohttp.ClientSession:

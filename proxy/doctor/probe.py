@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from proxy.doctor.finding import Finding, Severity
-from proxy.doctor.target import Target
+from proxy.doctor.target import Skipped, Target
+
+__all__ = ["Area", "Outcome", "Probe", "Skipped"]
 
 
 @dataclass
@@ -23,13 +25,6 @@ class Outcome:
     def has(self, severity: Severity) -> bool:
         """Tell whether there is a finding that matters so much."""
         return any(finding.kind.severity is severity for finding in self.findings)
-
-
-class Skipped(Exception):
-    """Raised by a probe that does not concern this set-up, or that needs what another area did not find.
-
-    The message says why, in a few words.
-    """
 
 
 Probe = Callable[[Target], Awaitable[Outcome]]

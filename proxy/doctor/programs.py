@@ -6,7 +6,10 @@ import asyncio
 import os
 from contextlib import suppress
 
+import aiohttp
+
 from proxy.doctor.endpoint import Endpoint
+from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Outcome
 from proxy.doctor.target import Target
 
@@ -40,8 +43,28 @@ async def probe(target: Target) -> Outcome:
         else:
             target.reachable.add(endpoint)
             seen.append(f"{name} at {endpoint.address}")
+    if target.public is not None:
+        outcome.findings += await _of_public(target, target.public)
     outcome.seen = ", ".join(seen)
     return outcome
+
+
+async def _of_public(target: Target, public: Endpoint) -> list[Finding]:
+    """Ask the public address for its page: its certificate is checked, as a browser does."""
+    try:
+        answer = (await target.page(public)).answer
+    except aiohttp.ClientConnectorCertificateError as error:
+        seen = f"the certificate of {public.origin} is not trusted: {error.certificate_error}"
+        fix = "check its name, its end and its chain; a browser must not have to be told to go on"
+        return [target.found("DW024", seen, fix)]
+    except (aiohttp.ClientError, OSError) as error:
+        why = str(error) or type(error).__name__
+        return [target.found("DW023", f"{public.origin} cannot be reached: {why}", "check --url, and the proxy there")]
+    if answer.status in (502, 503, 504):
+        seen = f"{public.origin} answers {answer.status}"
+        return [target.found("DW023", seen, "the proxy there does not reach the gateway: see its log")]
+    target.reachable.add(public)
+    return []
 
 
 async def _problem(endpoint: Endpoint) -> str:

@@ -7,12 +7,30 @@ from collections.abc import Callable, Sequence
 
 import aiohttp
 
-from proxy.doctor import programs
+from proxy.doctor import (
+    dash_page,
+    dash_prefix,
+    dash_socket,
+    gateway_state,
+    health_paths,
+    page_scripts,
+    programs,
+    sockets,
+)
 from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Area, Outcome, Skipped
 from proxy.doctor.target import Target
 
-AREAS: Sequence[Area] = (Area("programs", "whether the programs run", programs.probe),)
+AREAS: Sequence[Area] = (
+    Area("programs", "whether the programs run", programs.probe),
+    Area("gateway", "what the gateway says of its upstreams", gateway_state.probe),
+    Area("dash", "what Dash's page says, and known faults of its version", dash_page.probe),
+    Area("prefix", "whether pages get what they ask for", dash_prefix.probe),
+    Area("callbacks", "whether Dash's own WebSocket opens for its pages alone", dash_socket.probe),
+    Area("sockets", "whether WebSocket handshakes reach the service", sockets.probe),
+    Area("scripts", "whether scripts find their WebSockets from other machines", page_scripts.probe),
+    Area("health", "whether health paths tell what they are for", health_paths.probe),
+)
 """In the order in which they are probed: later ones use what earlier ones found out."""
 
 

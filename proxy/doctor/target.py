@@ -22,6 +22,17 @@ DEFAULTS = "the defaults"
 """The source where there is no file."""
 
 
+OTHER_SITE = "https://dash-ws-proxy-check.invalid"
+"""The origin of a site that no set-up allows: the name cannot exist (RFC 6761, section 6.4)."""
+
+
+class Skipped(Exception):
+    """Raised by a probe that does not concern this set-up, or that needs what another area did not find.
+
+    The message says why, in a few words.
+    """
+
+
 @dataclass(frozen=True)
 class Page:
     """A page that was read. config: what Dash says in it; None: it is no page of Dash."""
@@ -36,9 +47,10 @@ class Target:
 
     settings, service: the sections of both programs, paths made whole. folder: of the config file, from which
     ``service.handoff`` and ``hub.key`` start. is_written: for each section, whether the file has it.
+    is_prefix_written: whether it has ``gateway.dash_prefix``.
 
-    gateway: where its clients connect; None where that cannot be told from the config (``listen: systemd``), or where
-    only a proxy can (``proxy_protocol``).
+    gateway: where its clients connect; None where that cannot be told from the config (``listen: systemd``, port
+    0), or where only a proxy can connect (``proxy_protocol``).
     admin: None where it is off. dash, ws: the upstreams, without the gateway. public: what ``--url`` says, None
     without. An endpoint that did not take a connection is not in ``reachable``.
 
@@ -54,6 +66,7 @@ class Target:
         url: str | None = None,
     ) -> None:
         self.settings = anchored(settings, folder)
+        self.is_prefix_written = "dash_prefix" in settings.model_fields_set
         self.service = service_settings
         self.folder = folder
         self._file = file
@@ -76,14 +89,41 @@ class Target:
         return DEFAULTS if self._file is None else self._file.source
 
     @property
-    def browser_endpoint(self) -> Endpoint | None:
-        """Where browsers connect: the public URL if one is given, else the gateway."""
-        return self.public or self.gateway
+    def browser_endpoint(self) -> Endpoint:
+        """Where browsers connect: the public URL if one is given, else the gateway.
+
+        Raises Skipped where neither is known, or where it is not reachable.
+        """
+        if self.public is not None:
+            if self.public not in self.reachable:
+                raise Skipped("the public address cannot be used")
+            return self.public
+        if self.gateway is None:
+            raise Skipped("the gateway's address is not in the config; give --url")
+        if self.gateway not in self.reachable:
+            raise Skipped("the gateway cannot be reached")
+        return self.gateway
 
     @property
     def page_path(self) -> str:
         """The path at which the app's first page is expected."""
-        return self.settings.dash_prefix
+        return "/" if self.settings.dash_prefix == "auto" else self.settings.dash_prefix
+
+    def own_origin(self, endpoint: Endpoint) -> str:
+        """Return the origin of a page that may open WebSockets at an endpoint."""
+        allowed = self.settings.origins
+        if endpoint is self.public or "same" in allowed or "any" in allowed:
+            return endpoint.origin
+        return next((origin for origin in allowed if not origin.startswith("regex:")), endpoint.origin)
+
+    async def dash_config(self) -> PageConfig:
+        """Return what Dash's page says, without the gateway. Raises Skipped where it is not known."""
+        if self.dash not in self.reachable:
+            raise Skipped("Dash cannot be reached")
+        config = (await self.page(self.dash)).config
+        if config is None:
+            raise Skipped("no page of Dash was read")
+        return config
 
     def found(self, identifier: str, seen: str, fix: str = "", key: KeyPath = ()) -> Finding:
         """Return a finding.
@@ -125,7 +165,7 @@ class Target:
 
 def _own_listener(name: str, listen: str, *, has_tls: bool = False) -> Endpoint | None:
     """Return where a client of this host finds a listener of the gateway; None where the setting does not say it."""
-    if listen in ("off", "systemd"):
+    if listen == "off" or listen.startswith("systemd") or listen.endswith(":0"):
         return None
     if listen.startswith("unix:"):
         return Endpoint(name, listen)

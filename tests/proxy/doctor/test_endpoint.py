@@ -80,3 +80,12 @@ def test_an_address_is_taken_apart() -> None:
     assert (endpoint.origin, endpoint.host, endpoint.port) == ("https://app.example.com", "app.example.com", 443)
     assert endpoint.path == "/team/"
     assert Endpoint("dash", "http://[::1]:8050").host == "::1"
+
+
+def test_only_loopback_and_unix_sockets_are_certain_to_be_of_this_host() -> None:
+    def is_here(address: str) -> bool:
+        return Endpoint("a", address).is_of_this_host
+
+    assert is_here("http://127.0.0.7:1") and is_here("http://[::1]:1") and is_here("http://localhost")
+    assert is_here("unix:/run/a.sock")
+    assert not is_here("http://10.0.0.7:1") and not is_here("https://app.example.com")

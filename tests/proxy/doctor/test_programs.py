@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from proxy.doctor.finding import Finding
 from proxy.doctor.programs import probe
+from tests.certificates import Authority
+from tests.proxy.doctor.site import Site, serving
 from tests.proxy.doctor.test_target import target_of
 
 
@@ -52,3 +57,37 @@ async def test_each_program_that_takes_none_is_a_finding_with_its_setting(tmp_pa
     assert findings[0].fix == "start it: dash-ws-proxy"
     assert findings[1].seen.endswith("none.sock: no such file or directory")
     assert not target.reachable
+
+
+async def test_the_public_address_is_asked_for_its_page(tmp_path: Path, listening: int, refusing: int) -> None:
+    upstreams = {"dash": f"http://127.0.0.1:{listening}", "ws": f"http://127.0.0.1:{listening}"}
+
+    async def findings_with(url: str) -> list[Finding]:
+        target = target_of(tmp_path, url, listen=f"127.0.0.1:{listening}", upstreams=upstreams)
+        async with target.opened():
+            findings = (await probe(target)).findings
+            assert (target.public in target.reachable) is (not findings)
+        return findings
+
+    async with serving(Site({"/": (200, "text/html", "page"), "/app/": (502, "text/html", "bad gateway")})) as site:
+        assert await findings_with(f"{site.url}/") == []
+        (finding,) = await findings_with(f"{site.url}/app/")
+        assert (finding.id, finding.seen) == ("DW023", f"{site.url} answers 502")
+    (finding,) = await findings_with(f"http://127.0.0.1:{refusing}/")
+    assert finding.id == "DW023"
+    assert f"http://127.0.0.1:{refusing} cannot be reached" in finding.seen
+
+
+async def test_a_certificate_that_is_not_trusted(tmp_path: Path, listening: int) -> None:
+    files = Authority(tmp_path).issue()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files["certificate"], files["key"])
+    upstreams = {"dash": f"http://127.0.0.1:{listening}", "ws": f"http://127.0.0.1:{listening}"}
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        target = target_of(tmp_path, f"https://127.0.0.1:{port}/", listen=f"127.0.0.1:{listening}", upstreams=upstreams)
+        async with target.opened():
+            (finding,) = (await probe(target)).findings
+    assert finding.id == "DW024"
+    assert "self-signed" in finding.seen or "unable to get local issuer" in finding.seen

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from proxy import config as gateway
-from proxy.doctor.target import Target
+from proxy.doctor.target import Skipped, Target
 from ws_service.config import settings as service
 from ws_service.config.file import ConfigFile
 
@@ -28,13 +30,33 @@ def test_addresses_are_those_at_which_a_client_of_this_host_finds_the_programs(t
     assert listening("127.0.0.1:80", proxy_protocol=True, trusted_proxies=["10.0.0.1"]) is None
 
 
-def test_a_browser_comes_in_by_the_public_url_where_one_is_given(tmp_path: Path) -> None:
+def test_a_browser_connects_to_the_public_url_where_one_is_given(tmp_path: Path) -> None:
     target = target_of(tmp_path)
+    with pytest.raises(Skipped, match="the gateway cannot be reached"):
+        _ = target.browser_endpoint
+    assert target.gateway is not None
+    target.reachable.add(target.gateway)
     assert target.browser_endpoint is target.gateway
     target = target_of(tmp_path, "https://app.example.com/team/")
-    assert target.browser_endpoint is target.public
+    with pytest.raises(Skipped, match="the public address cannot be used"):
+        _ = target.browser_endpoint
     assert target.public is not None
+    target.reachable.add(target.public)
+    assert target.browser_endpoint is target.public
     assert target.public.origin == "https://app.example.com"
+    with pytest.raises(Skipped, match="give --url"):
+        _ = target_of(tmp_path, proxy_protocol=True, trusted_proxies=["10.0.0.1"]).browser_endpoint
+
+
+def test_a_handshake_comes_from_a_site_that_may(tmp_path: Path) -> None:
+    def origin_with(*origins: str) -> str:
+        target = target_of(tmp_path, listen="127.0.0.1:8000", origins=origins)
+        assert target.gateway is not None
+        return target.own_origin(target.gateway)
+
+    assert origin_with("same", "https://a.test") == "http://127.0.0.1:8000"
+    assert origin_with("any") == "http://127.0.0.1:8000"
+    assert origin_with("regex:.*", "https://a.test") == "https://a.test"
 
 
 def test_a_finding_has_the_line_of_the_setting_or_of_what_is_around_it(tmp_path: Path) -> None:

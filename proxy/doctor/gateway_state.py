@@ -1,0 +1,87 @@
+"""The area ``gateway``: what the gateway itself says of its upstreams, and whether it can hand sockets over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from proxy.doctor.endpoint import Endpoint
+from proxy.doctor.finding import Finding
+from proxy.doctor.probe import Outcome, Skipped
+from proxy.doctor.target import Target
+
+_PAUSE = 0.2
+"""Seconds between two requests, while an upstream may have come up a moment ago."""
+
+_SLACK = 1.0
+"""Seconds more than the gateway takes to ask an upstream once."""
+
+
+async def probe(target: Target) -> Outcome:
+    """Ask the admin listener, and look for the socket file of the service.
+
+    What has just come up gets the time that the gateway needs to find it.
+    """
+    if target.gateway is not None and target.gateway not in target.reachable:
+        raise Skipped("the gateway cannot be reached")
+    handoff = _handoff(target)
+    if target.admin is None:
+        if not handoff:
+            raise Skipped("admin is off, so the gateway says nothing of itself")
+        return Outcome("admin is off", handoff)
+    health, loop = target.settings.health, asyncio.get_running_loop()
+    until = loop.time() + (health.interval + health.timeout + _SLACK if health.interval else 0)
+    while True:
+        state = await _readiness(target.admin)
+        wrong = list(_wrong(target, state))
+        if not wrong or loop.time() >= until:
+            break
+        await asyncio.sleep(min(_PAUSE, max(0, until - loop.time())))
+    return Outcome(
+        f"the gateway is {state.get('state', 'unknown')}", [_not_reached(target, *one) for one in wrong] + handoff
+    )
+
+
+def _wrong(target: Target, state: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name and the state of each upstream that this check reaches, and the gateway does not.
+
+    One that is degraded is the area ``health``.
+    """
+    away = {endpoint.name for endpoint in (target.dash, target.ws) if endpoint not in target.reachable}
+    for name, upstream in state["upstreams"].items():
+        for about in upstream.get("addresses", [upstream]):
+            if name not in away and about.get("state") == "unreachable":
+                yield name, about
+
+
+def _not_reached(target: Target, name: str, about: dict[str, Any]) -> Finding:
+    why = f": {about['why']}" if about.get("why") else ""
+    seen = f"for the gateway {name} at {about.get('url', 'its address')} is unreachable{why}"
+    fix = "this check reaches it; does the gateway run by another file, on another host or as another user? see its log"
+    return target.found("DW025", seen, fix, ("gateway", "upstreams", name))
+
+
+async def _readiness(admin: Endpoint) -> dict[str, Any]:
+    answer = await admin.ask("/readyz")
+    try:
+        values = json.loads(answer.text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict) or "upstreams" not in values:
+        raise Skipped(f"{admin.address}/readyz answers {answer.status}, and not as a gateway does")
+    return values
+
+
+def _handoff(target: Target) -> list[Finding]:
+    """Say that every socket is tunnelled though the service runs on this host."""
+    path = target.settings.handoff_path(target.folder)
+    is_off = target.service.handoff == "off"
+    if path is None or is_off or target.ws not in target.reachable or path.exists():
+        return []
+    if not target.ws.is_of_this_host:
+        return []
+    seen = f"there is no socket file {path}, so each WebSocket is tunnelled"
+    fix = "start dash-ws-service by the same file; or write handoff: off, if another server is meant to answer at ws"
+    return [target.found("DW026", seen, fix, ("gateway", "handoff"))]

@@ -1,0 +1,110 @@
+"""The area ``scripts``: WebSocket URLs in the page's scripts and layout that work on the author's machine alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import unescape
+from ipaddress import ip_address
+from urllib.parse import urljoin, urlsplit
+
+from proxy.doctor.dash_prefix import LOGIN, requested_prefix
+from proxy.doctor.endpoint import Endpoint
+from proxy.doctor.probe import Outcome, Skipped
+from proxy.doctor.target import Target
+
+MOST_SCRIPTS = 30
+"""Files of a page that are read, Dash's own not counted."""
+
+_SCRIPT = re.compile(r"<script\b([^>]{0,2048})>([^<]*)", re.IGNORECASE)
+_SRC = re.compile(r"""\ssrc\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
+
+_URL = re.compile(r"wss?://(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(?::\d{1,5})?")
+_FIXED_SCHEME = re.compile(r"""["'`]ws://(?:["']\s*\+|\$\{)""")
+"""``"ws://" + location.host`` and the same as a template."""
+
+_COMMENT = re.compile(r"(?:^|[\s;{}])//")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A text of the page. name: its path, or what it is."""
+
+    name: str
+    text: str
+
+
+async def probe(target: Target) -> Outcome:
+    """Read the page, its own scripts and its layout, where browsers connect."""
+    config = await target.dash_config()
+    endpoint = target.browser_endpoint
+    page = await target.page(endpoint)
+    if page.answer.status in LOGIN:
+        raise Skipped(f"{page.path} answers {page.answer.status}: it needs a login")
+    outcome, count = Outcome(), 0
+    own = {"localhost", target.dash.host, target.ws.host, endpoint.host}
+    names, scripts = scripts_of(page.answer.text, page.path)
+    scripts += await _read(endpoint, [*names[:MOST_SCRIPTS], requested_prefix(config) + "_dash-layout"])
+    for script in scripts:
+        count += 1
+        for line, url in absolute_urls(script.text, own):
+            seen = f"{script.name}:{line} has {url}"
+            fix = 'make it of the page\'s own address: new URL("ws", document.baseURI), or url="/ws" in dash-extensions'
+            outcome.findings.append(target.found("DW045", seen, fix))
+        for line in fixed_schemes(script.text):
+            seen = f"{script.name}:{line} writes ws:// for every page"
+            fix = 'write (location.protocol === "https:" ? "wss://" : "ws://") + location.host'
+            outcome.findings.append(target.found("DW046", seen, fix))
+    outcome.seen = f"{count} texts of the page read"
+    return outcome
+
+
+def scripts_of(page: str, path: str) -> tuple[list[str], list[Script]]:
+    """Return the paths of a page's own script files, and the scripts that are in it. path: of the page."""
+    names, inline = [], []
+    for match in _SCRIPT.finditer(page):
+        source = _SRC.search(match[1])
+        if source is None:
+            if match[2].strip():
+                inline.append(Script(f"{path}, a script in the page", match[2]))
+            continue
+        url = urlsplit(urljoin(path, unescape(source[1])))
+        if not url.netloc and "/_dash-component-suites/" not in url.path:
+            names.append(f"{url.path}?{url.query}" if url.query else url.path)
+    return names, inline
+
+
+async def _read(endpoint: Endpoint, paths: list[str]) -> list[Script]:
+    answers = [(path, await endpoint.ask(path)) for path in paths]
+    return [Script(path.partition("?")[0], answer.text) for path, answer in answers if answer.status == 200]
+
+
+def absolute_urls(text: str, own: set[str]) -> Iterator[tuple[int, str]]:
+    """Yield each WebSocket URL with a host that is this set-up's own, with its line; comments are left out.
+
+    own: hosts, in lower case. Addresses of loopback are always own. Other hosts are other services, which may be meant.
+    """
+    for number, line in enumerate(text.splitlines(), 1):
+        for match in _URL.finditer(line):
+            host = match[1].strip("[]").lower()
+            if (host in own or _is_of_one_machine(host)) and not _COMMENT.search(line, 0, match.start()):
+                yield number, match[0]
+
+
+def fixed_schemes(text: str) -> Iterator[int]:
+    """Yield the lines that make a URL with ws:// whatever the page has; none where the text knows wss:// too."""
+    if "wss:" in text:
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _FIXED_SCHEME.search(line)
+        if match and not _COMMENT.search(line, 0, match.start()):
+            yield number
+
+
+def _is_of_one_machine(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified

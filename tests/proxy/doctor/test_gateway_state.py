@@ -1,0 +1,67 @@
+"""The area ``gateway``: what the gateway says of its upstreams, and whether sockets can be handed over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from proxy.doctor.gateway_state import probe
+from proxy.doctor.probe import Outcome, Skipped
+from tests.proxy.doctor.site import JSON, Site, serving, set_up
+
+
+def ready(**states: str) -> tuple[int, str, str]:
+    upstreams = {
+        name: {"state": state, "addresses": [{"url": f"http://{name}", "state": state, "why": "connection refused"}]}
+        for name, state in states.items()
+    }
+    return 200, JSON, json.dumps({"status": "ready", "state": "running", "upstreams": upstreams})
+
+
+async def outcome_of(folder: Path, answer: tuple[int, str, str], handoff: str = "off") -> Outcome:
+    async with serving(Site({"/readyz": answer})) as admin:
+        listen = f"127.0.0.1:{admin.port}"
+        async with set_up(folder, Site(), admin=listen, health={"interval": 0}, handoff=handoff) as target:
+            return await probe(target)
+
+
+async def test_a_gateway_that_reaches_all_is_no_finding(tmp_path: Path) -> None:
+    outcome = await outcome_of(tmp_path, ready(dash="up", ws="degraded"))
+    assert (outcome.seen, outcome.findings) == ("the gateway is running", [])
+
+
+async def test_an_upstream_that_the_gateway_does_not_reach_and_this_check_does(tmp_path: Path) -> None:
+    (finding,) = (await outcome_of(tmp_path, ready(dash="up", ws="unreachable"))).findings
+    assert finding.id == "DW025"
+    assert finding.seen == "for the gateway ws at http://ws is unreachable: connection refused"
+
+
+async def test_an_upstream_that_has_just_come_up_gets_time(tmp_path: Path) -> None:
+    admin = Site({"/readyz": ready(dash="unreachable")})
+    asked = 0
+
+    async def answer(request: object) -> object:
+        nonlocal asked
+        asked += 1
+        admin.answers["/readyz"] = ready(dash="up" if asked > 1 else "unreachable")
+        return await Site.answer(admin, request)  # type: ignore[arg-type]
+
+    admin.answer = answer  # type: ignore[method-assign, assignment]
+    async with serving(admin), set_up(tmp_path, Site(), admin=f"127.0.0.1:{admin.port}", handoff="off") as target:
+        assert (await probe(target)).findings == []
+    assert asked == 2
+
+
+async def test_a_socket_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    (finding,) = (await outcome_of(tmp_path, ready(), "run/ws.sock")).findings
+    assert finding.id == "DW026"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "ws.sock").touch()
+    assert (await outcome_of(tmp_path, ready(), "run/ws.sock")).findings == []
+
+
+async def test_what_is_no_admin_listener_of_a_gateway_is_not_judged(tmp_path: Path) -> None:
+    with pytest.raises(Skipped, match="/readyz answers 404, and not as a gateway does"):
+        await outcome_of(tmp_path, (404, JSON, "{}"))
