@@ -529,8 +529,8 @@ class Settings(Section):
     auth: tuple[Auth, ...] = ()
     """Which requests Dash must allow before they are passed on. Empty: Dash and the endpoints check for themselves."""
 
-    access_log: Literal["text", "json", "off"] = "text"
-    """One line per finished exchange, on standard output."""
+    access_log: Literal["text", "json", "combined", "common", "off"] = "text"
+    """One line per finished exchange, on standard output: for people, as a JSON object, or as Apache writes it."""
 
     limits: Limits = Limits()
 

@@ -1,15 +1,16 @@
-"""One line per finished exchange, and one when a WebSocket opens."""
+"""One line per finished exchange, and one when a WebSocket opens, except in the forms of Apache."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from proxy.exchange.record import Exchange
+from proxy.exchange.redaction import redacted
 from ws_service.logs.formatter import escaped, shortened
 
 _FLUSH_DELAY = 0.05
@@ -18,30 +19,11 @@ _FLUSH_DELAY = 0.05
 _BATCH = 512
 """Lines; more are written at once."""
 
-_SECRET = re.compile(
-    r"(?i:token|secret|passw(?:or)?d|sig|signature|credential|key|auth|code|jwt|sid|session(?:_?id)?|ticket|cf_connect)"
-    r"(?![a-z])"
-)
-"""The end of the name of a query parameter whose value is not written, or the end of a word in it. ``cf_connect`` is
-a command with tokens in it, for event streams of the hub."""
+_LONGEST = {"method": 32, "host": 256, "client": 64, "detail": 1024, "user_agent": 512}
+"""Characters that are written of each; strangers must not fill the disk."""
 
-_ENCODED_MARK = re.compile(r"(?i)%(?:25)*(?:26|3b|3f)")
-"""What begins a parameter (``&``, ``;``, ``?``) for a server that decodes before it looks."""
-
-_HEX = "0123456789abcdefABCDEF"
-_ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
-_OCTETS = {f"%{high}{low}": chr(int(high + low, 16)) for high in _HEX for low in _HEX}
-"""What an escape means. Of letters beyond ASCII only the octets: no name that is compared has any, and urllib takes
-longer for what is hostile."""
-
-_DECODINGS = 3
-"""How often a name is decoded before it is judged: a proxy and an application after this one may do it once each."""
-
-_MOST_JUDGED = 64
-"""Parameters of one target that are judged one by one; the rest is not written. Dash's own requests have up to 3."""
-
-_LONGEST = {"target": 2048, "method": 32, "host": 256, "client": 64, "detail": 1024}
-"""Characters that are written of each. A request line may have 16 KiB, and strangers must not fill the disk with it."""
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+"""W3C Trace Context, section 3.2.2. Of later versions the beginning is read in the same way."""
 
 
 class AccessLog:
@@ -66,7 +48,10 @@ class AccessLog:
         """Take note of an exchange."""
         if self._line is None:
             return
-        self._lines.append(self._line(exchange))
+        line = self._line(exchange)
+        if not line:
+            return
+        self._lines.append(line)
         if len(self._lines) >= _BATCH:
             self.flush()
         elif self._timer is None:
@@ -93,13 +78,12 @@ def text_line(exchange: Exchange) -> str:
     if _is_websocket(x):
         event = f" {_event(x)}"
         by = "" if x.ended is None else f" by={x.closed_by} code={x.close_code or '-'}"
-    asked = f"{_short('method', x.method)} {_redacted(x.target)}"
-    if '"' in asked or "\\" in asked:
-        # What is between the quotes must not look as if it had ended; nginx does the same.
-        asked = asked.replace("\\", "\\x5c").replace('"', "\\x22")
-    what = f'"{asked}" {x.status or "-"}'
-    line = f"{_time(x)} {_short('client', x.client)} {what}{event}{way}{numbers}{by}{detail} id={x.id}"
-    return line if line.isascii() and line.isprintable() else escaped(line).encode("ascii", "backslashreplace").decode()
+    asked = _quoted(f"{_short('method', x.method)} {redacted(x.target)}")
+    what = f"{asked} {x.status or '-'}"
+    trace = f" trace={found}" if (found := trace_id(x)) else ""
+    return _printable(
+        f"{_time(x)} {_short('client', x.client)} {what}{event}{way}{numbers}{by}{detail}{trace} id={x.id}"
+    )
 
 
 def json_line(exchange: Exchange) -> str:
@@ -108,10 +92,11 @@ def json_line(exchange: Exchange) -> str:
     fields: dict[str, object] = {
         "time": _time(x),
         "id": x.id,
+        "trace_id": trace_id(x),
         "event": _event(x),
         "client": _short("client", x.client),
         "method": _short("method", x.method),
-        "target": _redacted(x.target),
+        "target": redacted(x.target),
         "host": _short("host", x.host),
         "status": x.status or None,
         "upstream": x.upstream,
@@ -133,8 +118,68 @@ def json_line(exchange: Exchange) -> str:
     return json.dumps({key: value for key, value in fields.items() if value not in ("", None)})
 
 
-LINES: dict[str, Callable[[Exchange], str]] = {"text": text_line, "json": json_line}
-"""The writers of a line, by the name that ``gateway.access_log`` gives them; ``off`` has none."""
+def common_line(exchange: Exchange) -> str:
+    """Write an exchange that has ended in the Common Log Format; nothing for a WebSocket that has opened.
+
+    https://httpd.apache.org/docs/2.4/logs.html#common: host, identity and user, which are not known, when the request
+    came, its first line, status, bytes of the body.
+    """
+    x = exchange
+    if x.ended is None:
+        return ""
+    line = (
+        "-"
+        if x.target == "-"
+        else f"{_short('method', x.method)} {redacted(x.target)} HTTP/{'.'.join(map(str, x.version))}"
+    )
+    moment = _apache_second(int(x.when))
+    return _printable(f"{_short('client', x.client)} - - [{moment}] {_quoted(line)} {x.status:03d} {x.sent or '-'}")
+
+
+def combined_line(exchange: Exchange) -> str:
+    """Write an exchange that has ended in the Combined Log Format: the common one, Referer and User-Agent."""
+    line = common_line(exchange)
+    if not line:
+        return ""
+    referer = redacted(_field(exchange, b"referer"))
+    return _printable(
+        f"{line} {_quoted(referer or '-')} {_quoted(_short('user_agent', _field(exchange, b'user-agent')) or '-')}"
+    )
+
+
+LINES: dict[str, Callable[[Exchange], str]] = {
+    "text": text_line,
+    "json": json_line,
+    "combined": combined_line,
+    "common": common_line,
+}
+"""The writers of a line, by the name that ``gateway.access_log`` gives them; ``off`` has none. Nothing: there is no
+line for this."""
+
+
+def trace_id(exchange: Exchange) -> str:
+    """Return the id of the trace that a request belongs to, by its ``traceparent``; nothing where it names none."""
+    values = exchange.fields.get(b"traceparent") if exchange.fields else None
+    if not values or len(values) > 1:
+        return ""
+    found = _TRACEPARENT.fullmatch(values[0])
+    return "" if found is None else found[1].decode()
+
+
+def _field(exchange: Exchange, name: bytes) -> str:
+    values = exchange.fields.get(name) if exchange.fields else None
+    return values[0].decode("latin-1") if values else ""
+
+
+def _quoted(text: str) -> str:
+    """Put a text between quotes: it must not look as if they had ended. nginx escapes in the same way."""
+    if '"' in text or "\\" in text:
+        text = text.replace("\\", "\\x5c").replace('"', "\\x22")
+    return f'"{text}"'
+
+
+def _printable(line: str) -> str:
+    return line if line.isascii() and line.isprintable() else escaped(line).encode("ascii", "backslashreplace").decode()
 
 
 def _short(name: str, value: str) -> str:
@@ -167,80 +212,11 @@ def _second(moment: int) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _redacted(target: str) -> str:
-    """Return what is written of a request target: shortened, and without what is secret by its name.
-
-    Only what is written is looked at, so that a long target costs no more than another.
-    """
-    most = _LONGEST["target"]
-    shown = target[:most]
-    rest = shortened(target, most)[most:]
-    if shown.startswith("/"):
-        if "=" not in shown and "%" not in shown:
-            return shown + rest
-    else:
-        shown = _without_userinfo(shown)
-    if not _may_hold_secret(shown):
-        return shown + rest
-    path, mark, query = shown.partition("?")
-    budget = iter(range(_MOST_JUDGED))
-    return _path(path, budget) + mark + _query(query, budget) + rest
+@lru_cache(maxsize=4)
+def _apache_second(moment: int) -> str:
+    at = datetime.fromtimestamp(moment, UTC)
+    return f"{at.day:02d}/{_MONTHS[at.month - 1]}/{at:%Y:%H:%M:%S} +0000"
 
 
-def _without_userinfo(target: str) -> str:
-    """Hide the name and the password in a target that names a host (RFC 3986, section 3.2.1); it is refused anyway."""
-    scheme, mark, rest = target.rpartition("://") if "://" in target[:64] else ("", "", target)
-    end = min((at for at in map(rest.find, "/?") if at >= 0), default=len(rest))
-    authority = rest[:end].replace("%40", "@")
-    return target if "@" not in authority else f"{scheme}{mark}***@{authority.rpartition('@')[2]}{rest[end:]}"
-
-
-def _path(path: str, budget: Iterator[int]) -> str:
-    """Hide secret parameters in a path (RFC 3986, section 3.3): ``/page;jsessionid=...``."""
-    first, semicolon, parameters = path.partition(";")
-    encoded = _ENCODED_MARK.search(first)
-    if encoded is not None and _is_secret(first[encoded.end() :]):
-        return first[: encoded.end()] + "***"
-    return first + semicolon + (_parameter(parameters, budget) if parameters else "")
-
-
-def _query(query: str, budget: Iterator[int]) -> str:
-    return "&".join(_parameter(parameter, budget) for parameter in query.split("&", _MOST_JUDGED))
-
-
-def _parameter(text: str, budget: Iterator[int]) -> str:
-    """Hide the value of a parameter if it is secret. To some servers a semicolon begins the next one, to others not."""
-    shown = []
-    for part in text.split(";", _MOST_JUDGED):
-        if next(budget, None) is None:
-            shown.append("...")
-            break
-        if _is_secret(part):
-            name, equals, _ = part.partition("=")
-            shown.append(f"{name}=***" if equals else "***")
-            break
-        shown.append(part)
-    return ";".join(shown)
-
-
-def _is_secret(parameter: str) -> bool:
-    """Tell whether a parameter has a secret name, or holds one that has (a URL with a query of its own)."""
-    return any(_SECRET.search(read.rpartition("=")[0]) for read in _readings(parameter))
-
-
-def _may_hold_secret(text: str) -> bool:
-    return any(_SECRET.search(read) for read in _readings(text))
-
-
-def _readings(text: str) -> Iterator[str]:
-    """Yield a text as it is, decoded, and decoded again: as those after this one may read it."""
-    yield text
-    for _ in range(_DECODINGS):
-        before, text = text, _ESCAPE.sub(_decoded, text.replace("+", " "))
-        if text == before:
-            return
-        yield text
-
-
-def _decoded(match: re.Match[str]) -> str:
-    return _OCTETS[match[0]]
+_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+"""Those of strftime are in the language of the process."""

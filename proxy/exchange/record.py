@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.errors import Outcome
+
+LOGGED_FIELDS = (b"referer", b"traceparent", b"user-agent")
+"""Fields of a request that the access log reads when the exchange has ended."""
+
+_LONGEST = 1024
+"""Bytes of each that are kept while a WebSocket is open."""
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +31,10 @@ class Exchange:
     method: str = "-"
     target: str = "-"
     host: str = ""
+    version: tuple[int, int] = (1, 1)
+    fields: Mapping[bytes, Sequence[bytes]] | None = None
+    """The fields of the request by name, in lower case; of a WebSocket that has opened ``LOGGED_FIELDS`` alone. None
+    where the gateway itself does not have them."""
     route: str = ""
     upstream: str = ""
     is_tunnel: bool = False
@@ -53,6 +64,12 @@ class Exchange:
     """A WebSocket's: the code of the close frame that began the end; None where there was none."""
     closed_by: str = ""
     """A WebSocket's: ``client``, ``upstream`` or ``gateway``."""
+
+    def forget_fields(self) -> None:
+        """Keep only the fields that the log prints, and of them no more than it does: a WebSocket lasts for hours."""
+        if self.fields is not None:
+            kept = [(name, values) for name in LOGGED_FIELDS if (values := self.fields.get(name))]
+            self.fields = {name: [values[0][:_LONGEST]] * len(values[:2]) for name, values in kept}
 
     @property
     def duration(self) -> float:

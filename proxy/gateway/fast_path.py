@@ -73,7 +73,7 @@ class FastPath:
         if link is None:
             return None
         original = runtime.reader.read(head, connection.peer)
-        exchange = self._open_record(original.client, head.method, target, host.decode("latin-1"))
+        exchange = self._open_record(original.client, head)
         exchange.upstream, exchange.route, exchange.received = name, rule, len(body)
         active = _FastPathExchange(self, runtime.settings, connection, head, body, original, upstream, link, exchange)
         self.waiting.begin(active, runtime.settings.timeouts.response)

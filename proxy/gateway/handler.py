@@ -162,9 +162,7 @@ class Gateway:
             self._log.say("lost upgrade", logging.WARNING, _LOST_UPGRADE, client.peer.address)
 
     def _record_of(self, client: ClientStream, original: OriginalRequest) -> Exchange:
-        head = client.head
-        host = head.host.decode("latin-1")
-        return self._recorder.open(original.client, head.method, head.target, host, client.began)
+        return self._recorder.open(original.client, client.head, client.began)
 
 
 def _added(original: OriginalRequest, client: ClientStream, exchange: Exchange, upstream: Upstream) -> Fields:

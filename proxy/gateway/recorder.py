@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
+from proxy.http1.headers import Head
 
 Observer = Callable[[Exchange], None]
 
@@ -24,17 +25,25 @@ class Recorder:
         self._prefix = os.urandom(6).hex()
         self._number = 0
 
-    def open(self, client: str, method: str, target: str, host: str, began: float | None = None) -> Exchange:
+    def open(self, client: str, head: Head, began: float | None = None) -> Exchange:
         """Open a record, and count the exchange in flight. Called before the first ``await``: a drain misses none.
 
-        client: its address, with trusted proxies applied. began: when the first byte of the head came, monotonic
-        seconds; None: now.
+        client: its address, with trusted proxies applied. head: of the request. began: when its first byte came,
+        monotonic seconds; None: now.
         """
         now = time.monotonic()
         reading = 0.0 if began is None else max(0.0, now - began)
         self._number += 1
         exchange = Exchange(
-            f"{self._prefix}{self._number:08x}", time.time() - reading, now - reading, client, method, target, host
+            f"{self._prefix}{self._number:08x}",
+            time.time() - reading,
+            now - reading,
+            client,
+            head.method,
+            head.target,
+            head.block.host.decode("latin-1"),
+            head.version,
+            head.block.index,
         )
         self.lifecycle.enter(exchange)
         return exchange
@@ -42,6 +51,7 @@ class Recorder:
     def websocket_opened(self, exchange: Exchange) -> None:
         """Note that the WebSocket of an exchange has opened, here or at the service that has its socket now."""
         exchange.opened = time.monotonic()
+        exchange.forget_fields()
         self.observe(exchange)
 
     def close(self, exchange: Exchange) -> None:

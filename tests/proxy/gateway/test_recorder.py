@@ -10,9 +10,11 @@ import pytest
 from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.gateway.recorder import Recorder
+from proxy.http1.headers import Head
 from tests.proxy.listening import listening
 from tests.proxy.origin import origin, read_head
 
+HEAD = Head("GET", "/", (1, 1), ((b"Host", b"x"), (b"User-Agent", b"a"), (b"Cookie", b"c")))
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -37,7 +39,7 @@ async def test_each_exchange_has_an_id_of_its_own_and_the_upstream_gets_it() -> 
 def test_an_exchange_is_in_flight_from_its_opening_to_its_end_and_observed_once() -> None:
     lifecycle, seen = Lifecycle[Exchange](), list[Exchange]()
     recorder = Recorder(lifecycle, seen.append)
-    exchange = recorder.open("203.0.113.7", "GET", "/", "x")
+    exchange = recorder.open("203.0.113.7", HEAD)
     assert lifecycle.in_flight == {exchange}
     assert (seen, exchange.ended) == ([], None)
     recorder.close(exchange)
@@ -49,7 +51,7 @@ def test_an_exchange_is_in_flight_from_its_opening_to_its_end_and_observed_once(
 def test_a_record_begins_with_the_first_byte_of_the_head_on_both_clocks() -> None:
     recorder = Recorder(Lifecycle(), lambda _: None)
     began = time.monotonic() - 5
-    exchange = recorder.open("203.0.113.7", "GET", "/", "x", began)
+    exchange = recorder.open("203.0.113.7", HEAD, began)
     assert exchange.began == pytest.approx(began, abs=0.001)
     assert exchange.when == pytest.approx(time.time() - 5, abs=1)
 
@@ -57,10 +59,21 @@ def test_a_record_begins_with_the_first_byte_of_the_head_on_both_clocks() -> Non
 def test_a_handed_off_exchange_is_observed_as_it_opens_and_its_end_is_the_services_to_tell() -> None:
     lifecycle, seen = Lifecycle[Exchange](), list[Exchange]()
     recorder = Recorder(lifecycle, seen.append)
-    exchange = recorder.open("203.0.113.7", "GET", "/", "x")
+    exchange = recorder.open("203.0.113.7", HEAD)
     exchange.is_handed_off = True
     recorder.websocket_opened(exchange)
     recorder.close(exchange)
     assert seen == [exchange]
     assert exchange.ended is None and exchange.opened is not None
     assert not lifecycle.in_flight
+
+
+def test_of_a_websocket_that_opens_only_the_fields_are_kept_that_the_log_prints() -> None:
+    """10,000 of them would hold the heads of 10,000 handshakes, which may have 64 KiB each."""
+    recorder = Recorder(Lifecycle(), lambda _: None)
+    head = Head(
+        "GET", "/", (1, 1), (*HEAD.headers, (b"traceparent", b"a"), (b"Traceparent", b"b"), (b"Referer", b"r" * 9000))
+    )
+    exchange = recorder.open("203.0.113.7", head)
+    recorder.websocket_opened(exchange)
+    assert exchange.fields == {b"user-agent": [b"a"], b"referer": [b"r" * 1024], b"traceparent": [b"a", b"a"]}
