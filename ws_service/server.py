@@ -89,7 +89,7 @@ class Server(uvicorn.Server):
             self._resources.choose_socket = Chooser(self._hub.hub, self._resources)
         await super().startup(sockets)
         if not self.started:
-            await self._close_hub()
+            await self._close_parts()
             return
         if self._claim is not None:
             hub = None if self._hub is None else self._hub.hub
@@ -113,12 +113,14 @@ class Server(uvicorn.Server):
         if self._hub is not None:
             self._hub.stop()
         await super().shutdown(sockets)
-        await self._close_hub()
+        await self._close_parts()
         if self._handoff is not None:
             await self._handoff.close()
         log.info("stopped")
 
-    async def _close_hub(self) -> None:
+    async def _close_parts(self) -> None:
+        if self._reports is not None:
+            await self._reports.close()
         if self._hub is not None:
             await in_process.close()
             await self._hub.hub.close()

@@ -17,6 +17,7 @@ from inspect import signature
 from multiprocessing import get_context, parent_process
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
@@ -32,6 +33,7 @@ from ws_service.hosting.loader import explain
 from ws_service.hub.assembly import assemble
 from ws_service.logs import formatter
 from ws_service.logs.service_log import service_log
+from ws_service.metrics.reports import reports_of
 from ws_service.net.listening import is_answered
 from ws_service.reload import Reload, ignore_signals
 from ws_service.server import Server, claim, options, spoken
@@ -48,6 +50,8 @@ class WorkerConfig(uvicorn.Config):
 
     settings: Settings
     folder: Path
+    siblings: Path
+    """The folder in which the workers find each other."""
     has_failed: Event
     """Set by a worker that cannot start. Its exit code does not always say so: the supervisor's SIGTERM may end it
     before it exits by itself."""
@@ -95,8 +99,9 @@ class WorkerServer(Server):
             self._claim = claim(self.config.settings, self.config.folder, MAX_WORKERS)
             make: Any = self.config.app
             hub = assemble(self.config.settings, self.config.folder)
-            self.config.app = make(hub=hub)
-            self._hub = hub
+            reports = reports_of(self.config.settings, self.config.folder, hub, self.config.siblings)
+            self.config.app = make(hub=hub, reports=reports)
+            self._hub, self._reports = hub, reports
             set_up_log()
             super().run(sockets)
         except AppError as error:
@@ -177,7 +182,20 @@ def run(
             raise taken(path)
     if settings.hub.enabled and not settings.has_hub:
         log.warning("there is no hub: each of %d workers would have its own; %s", settings.workers, _ADVICE)
+    with TemporaryDirectory(prefix="dash-ws-service-", ignore_cleanup_errors=True) as siblings:
+        return _run(make, settings, folder, sockets, reload, Path(siblings))
+
+
+def _run(
+    make: Callable[[], ASGIApp],
+    settings: Settings,
+    folder: Path,
+    sockets: list[socket.socket],
+    reload: Reload,
+    siblings: Path,
+) -> bool:
     config = WorkerConfig(make, **options(settings))
+    config.siblings = siblings
     config.settings, config.folder = settings, folder
     config.has_failed = get_context("spawn").Event()  # uvicorn spawns its processes
     supervise: Any = Supervisor

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from ws_service.hub.api_keys import NO_KEY, ApiKeys, is_forwarded
 from ws_service.hub.api_methods import Methods
+from ws_service.hub.codes import BAD_REQUEST, LIMIT_EXCEEDED, UNAUTHORIZED
 from ws_service.hub.protocol import UnreadableMessage, read_json
 from ws_service.logs.limited_log import LimitedLog
 from ws_service.net.json_response import answer_error
@@ -43,6 +44,7 @@ class Api:
             await answer_error(send, 405, "The API takes POST.", (b"allow", b"POST"))
         elif not self._keys.has(scope):
             limited.say("api key", logging.WARNING, "refused a request to the API of the hub: no key, or a wrong one")
+            self._methods.refuse(_method(scope), UNAUTHORIZED)
             await answer_error(send, 401, NO_KEY)
         else:
             await self._answer(scope, receive, send)
@@ -50,14 +52,16 @@ class Api:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _body(receive, self._max_body)
         if body is None:
+            self._methods.refuse(_method(scope), LIMIT_EXCEEDED)
             await answer_error(send, 413, f"The request has more than {self._max_body} bytes (ws_service.hub).")
             return
         try:
             values = read_json(body) if body.strip() else {}
         except UnreadableMessage:
+            self._methods.refuse(_method(scope), BAD_REQUEST)
             await answer_error(send, 400, "The body is no JSON.")
             return
-        await _send(send, await self._methods.answer(scope["path"].rpartition("/")[2], values))
+        await _send(send, await self._methods.answer(_method(scope), values))
 
 
 def is_for_api(scope: Scope) -> bool:
@@ -66,6 +70,10 @@ def is_for_api(scope: Scope) -> bool:
         return False
     folder, _, method = scope["path"].rpartition("/")
     return folder == "/api" and method in METHODS and not is_forwarded(scope)
+
+
+def _method(scope: Scope) -> str:
+    return str(scope["path"].rpartition("/")[2])
 
 
 async def _body(receive: Receive, most: int) -> bytes | None:

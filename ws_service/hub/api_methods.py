@@ -26,9 +26,10 @@ from ws_service.hub.codes import (
     UNSUBSCRIBED_BY_SERVER,
     ErrorCode,
 )
+from ws_service.hub.counts import OTHER, Counts
 from ws_service.hub.fields import Refusal, topic
 from ws_service.hub.protocol import write_json
-from ws_service.hub.publication import ClientInfo, Publication
+from ws_service.hub.publication import ClientInfo, Position, Publication
 from ws_service.hub.topics import Namespaces
 from ws_service.hub.turns import Pace
 
@@ -40,6 +41,12 @@ class ApiHub(Protocol):
 
     broker: Broker
     namespaces: Namespaces
+    counts: Counts
+
+    async def publish(
+        self, topic: str, publication: Publication, keep: Keep, idempotency_key: str | None = None
+    ) -> Position | None:
+        """Publish; see ``Broker.publish``. Raises BrokerError."""
 
     @property
     def clients(self) -> int:
@@ -88,7 +95,19 @@ class Methods:
         result = await self._execute(name, values)
         return b'{"result":%b}' % result if isinstance(result, bytes) else _error(result)
 
+    def refuse(self, name: str, error: ErrorCode) -> None:
+        """Count a request that is answered with a status of HTTP. error: that of the protocol for it."""
+        self._count(name, error.code)
+
     async def _execute(self, name: str, values: Any) -> bytes | ErrorCode:
+        result = await self._result(name, values)
+        self._count(name, result.code if isinstance(result, ErrorCode) else 0)
+        return result
+
+    def _count(self, name: str, code: int) -> None:
+        self._hub.counts.api_requests[name if name in self._methods or name == "batch" else OTHER, code] += 1
+
+    async def _result(self, name: str, values: Any) -> bytes | ErrorCode:
         method = self._methods.get(name)
         if method is None:
             return METHOD_NOT_FOUND
@@ -136,7 +155,7 @@ class Methods:
 
     async def _publish_to(self, name: str, given: Parameters, publication: Publication) -> bytes:
         keep = Keep(0) if given.flag("skip_history") else self._hub.namespaces.of(name).keep
-        position = await self._hub.broker.publish(name, publication, keep, given.idempotency_key())
+        position = await self._hub.publish(name, publication, keep, given.idempotency_key())
         return b"{}" if position is None else write_json({"offset": position.offset, "epoch": position.epoch})
 
     async def _presence(self, given: Parameters) -> bytes:

@@ -138,5 +138,9 @@ class Broker(Protocol):
     async def topics(self) -> Mapping[str, int]:
         """Return the topics that have subscribers in any process, with the number of processes that have some."""
 
+    async def lag(self) -> float | None:
+        """Return the seconds that a message takes to the broker and back, on the way on which publications come; None:
+        it has not come back in half a second. Raises nothing."""
+
     async def control(self, order: Control) -> None:
         """Send an order to every process, this one included."""

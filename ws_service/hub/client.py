@@ -72,6 +72,7 @@ class Client:
             user=user,
             spread=random.uniform(0.5, 1.0),
             answers_pings=answers_pings,
+            counts=hub.counts,
         )
         hub.add(self)
 
@@ -143,6 +144,7 @@ class Client:
                 case Deliver():
                     for message in effect.publications:
                         self._connection.deliver(message)
+                        self._hub.counts.of(message.topic).delivered += 1
                 case Release():
                     self._release(effect)
                 case End():
@@ -199,7 +201,7 @@ class Client:
             case Enter():
                 return await self._enter(operation)
             case PublishTo():
-                return await broker.publish(operation.topic, operation.publication, operation.keep)
+                return await self._hub.publish(operation.topic, operation.publication, operation.keep)
             case ReadPresence():
                 return await broker.presence(operation.topic)
             case ReadTopic():

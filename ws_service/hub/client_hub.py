@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from ws_service.hub.access import Access
-from ws_service.hub.broker import Broker
+from ws_service.hub.broker import Broker, Keep
+from ws_service.hub.counts import Counts
 from ws_service.hub.limits import Limits
-from ws_service.hub.publication import ClientInfo
+from ws_service.hub.publication import ClientInfo, Position, Publication
 from ws_service.hub.subscription import Subscription
 from ws_service.hub.topics import Namespaces
 from ws_service.hub.turns import Share, Turns
@@ -25,6 +26,7 @@ class ClientHub(Protocol):
     limits: Limits
     turns: Turns
     endings: Share
+    counts: Counts
 
     def add(self, client: Client) -> None:
         """Keep a client: its timers are swept, and orders of the API find it by its id and, once it has one, its user.
@@ -37,6 +39,9 @@ class ClientHub(Protocol):
 
     def now(self) -> float:
         """Return the seconds that the sweep of timers counts: time in which this process stands still is not in it."""
+
+    async def publish(self, topic: str, publication: Publication, keep: Keep) -> Position | None:
+        """Publish; see ``Broker.publish``. Raises BrokerError."""
 
     async def subscribe(self, subscription: Subscription) -> None:
         """Register a subscription under its topic: at once, before the first await; the broker is asked if it is the

@@ -16,15 +16,18 @@ from ws_service.hub.codes import (
     BAD_REQUEST,
     INVALID_TOKEN,
     LIMIT_EXCEEDED,
+    SLOW,
     TOKEN_EXPIRED,
     comes_back,
 )
+from ws_service.hub.counts import Counts
 from ws_service.hub.encoded import Encoded
 from ws_service.hub.handshake import Receiver
 from ws_service.hub.messages import PING, is_push
 from ws_service.hub.stream_events import KEEP_ALIVE, StreamEvents
 from ws_service.hub.stream_query import Wanted
 from ws_service.hub.stream_queue import StreamQueue
+from ws_service.hub.topics import SlowPolicy
 
 SILENCE = 20.0
 """Seconds without an event after which a comment is sent. Proxies close what is silent: some after 30, nginx after
@@ -66,14 +69,15 @@ class Refusal(NamedTuple):
 class EventStream:
     """A stream; it is a ``ClientConnection``, which its hub sends to. ``run`` writes.
 
-    wanted: what the client has asked for. limit: bytes that may wait for it. abort: cuts the connection. None: the
-    server has nothing of the kind, and TCP finds a client that does not read.
+    wanted: what the client has asked for. limit: bytes that may wait for it. counts: of the hub. abort: cuts the
+    connection. None: the server has nothing of the kind, and TCP finds a client that does not read.
     """
 
-    def __init__(self, wanted: Wanted, limit: int, abort: Callable[[], None] | None) -> None:
+    def __init__(self, wanted: Wanted, limit: int, counts: Counts, abort: Callable[[], None] | None) -> None:
         self._wanted = wanted
         self._events = StreamEvents(wanted)
-        self._queue = StreamQueue(limit)
+        self._counts = counts
+        self._queue = StreamQueue(limit, counts.drop)
         self._abort = abort
         self._asked: dict[int, str] = {}  # topics of subscribe commands that are not answered yet, by their ids
         self._is_connected = self._has_begun = False
@@ -103,6 +107,8 @@ class EventStream:
         if self._queue.publish(message.topic, self._events.publication(message), message.policy):
             self._changed.set()
         else:
+            self._counts.drop(message.topic, SlowPolicy.DISCONNECT)
+            self._counts.disconnect(SLOW.code)
             self._cut()
 
     def close(self, code: int, reason: str) -> None:
@@ -110,6 +116,7 @@ class EventStream:
         if self._is_over:
             return
         if self._has_begun:
+            self._counts.disconnect(code)
             self._add([self._events.disconnected(code, reason)])
             self._end()
         else:

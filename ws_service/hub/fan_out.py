@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from ws_service.hub.counts import Durations
 from ws_service.hub.subscription import Subscription
 
 log = logging.getLogger(__name__)
@@ -36,17 +38,19 @@ Give = Callable[[Subscription], None]
 
 
 class _Message(NamedTuple):
-    """A message that is on its way. subscribers: those that have not been given it."""
+    """A message that is on its way. subscribers: those that have not been given it. began: of ``perf_counter``."""
 
     subscribers: Iterator[Subscription]
     give: Give
     size: int
+    began: float
 
 
 class FanOut:
-    """The messages that are on their way to subscribers."""
+    """The messages that are on their way to subscribers. durations: counts how long each takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, durations: Durations | None = None) -> None:
+        self._durations = durations if durations is not None else Durations()
         self._queues: OrderedDict[str, deque[_Message]] = OrderedDict()
         self._waiting = self._bytes = 0
         self._left = BUDGET
@@ -65,7 +69,7 @@ class FanOut:
             return
         queue = self._queues.setdefault(topic, deque())
         size += _PLACE * len(subscribers)
-        queue.append(_Message(iter(subscribers), give, size))
+        queue.append(_Message(iter(subscribers), give, size, time.perf_counter()))
         self._waiting += 1
         self._bytes += size
         if self._waiting > MOST_WAITING or self._bytes > MOST_BYTES:
@@ -113,6 +117,7 @@ class FanOut:
                 queue.popleft()
                 self._waiting -= 1
                 self._bytes -= message.size
+                self._durations.add(time.perf_counter() - message.began)
         return most - left
 
     @staticmethod

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ws_service.hub.client_connection import ClientConnection
+from ws_service.hub.counts import Counts
 from ws_service.hub.limits import Limits
 
 
@@ -51,6 +52,7 @@ class ConnectionHub(Protocol):
     """The hub, as connections of all kinds know it."""
 
     limits: Limits
+    counts: Counts
     is_closing: bool
 
     def connect(self, connection: ClientConnection, handshake: Handshake, *, answers_pings: bool = True) -> Receiver:

@@ -10,15 +10,16 @@ from functools import partial
 
 from ws_service.hub import messages
 from ws_service.hub.access import Access
-from ws_service.hub.broker import Broker, Control, Event, Joined, Left, Lost, Published
+from ws_service.hub.broker import Broker, Control, Event, Joined, Keep, Left, Lost, Published
 from ws_service.hub.client import Client
 from ws_service.hub.client_connection import ClientConnection
 from ws_service.hub.codes import INSUFFICIENT_STATE, EndCode
+from ws_service.hub.counts import Counts
 from ws_service.hub.encoded import Encoded
 from ws_service.hub.fan_out import FanOut
 from ws_service.hub.handshake import Handshake, Receiver
 from ws_service.hub.limits import DEFAULTS, Limits
-from ws_service.hub.publication import ClientInfo
+from ws_service.hub.publication import ClientInfo, Position, Publication
 from ws_service.hub.registry import Registry, Seen
 from ws_service.hub.subscription import Subscription
 from ws_service.hub.tokens import is_user
@@ -62,7 +63,8 @@ class Hub:
         self._user_header = user_header
         self._clients: dict[Client, None] = {}
         self._registry = Registry(broker)
-        self._fan_out = FanOut()
+        self.counts = Counts(namespaces.names)
+        self._fan_out = FanOut(self.counts.broadcasts)
         self.turns = Turns()
         """Of the operations of all clients."""
         self.endings = Share()
@@ -127,6 +129,16 @@ class Hub:
         """Count a client out that has joined, or may have; the broker is told later."""
         self._registry.leave(topic, info, is_told=is_told)
 
+    # -- for all that publish
+
+    async def publish(
+        self, topic: str, publication: Publication, keep: Keep, idempotency_key: str | None = None
+    ) -> Position | None:
+        """Have the broker publish; see ``Broker.publish``. What it fails to is not counted."""
+        position = await self.broker.publish(topic, publication, keep, idempotency_key)
+        self.counts.of(topic).published += 1
+        return position
+
     # -- for the API
 
     @property
@@ -146,9 +158,9 @@ class Hub:
 
     # -- for the status page
 
-    def topics_seen(self) -> list[Seen]:
-        """The topics that have subscriptions here, with what has been published to them (``time.monotonic``)."""
-        return self._registry.seen()
+    def largest_topics(self, count: int) -> list[Seen]:
+        """The topics with the most subscriptions here. Their times are of ``time.monotonic``."""
+        return self._registry.largest(count)
 
     # -- for the broker
 
@@ -184,10 +196,12 @@ class Hub:
             return
         push, policy = messages.publication_push(topic, publication), self.namespaces.of(topic).slow
         message = Encoded(topic, push, publication.data, publication.offset, policy, event.epoch)
+        counts = self.counts.of(topic)
 
         def deliver(subscription: Subscription) -> None:
             if subscription.receive(message):
                 subscription.connection.deliver(message)
+                counts.delivered += 1
 
         self._fan_out.send(topic, subscriptions, deliver, len(push))
 

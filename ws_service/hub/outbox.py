@@ -7,6 +7,7 @@ alone, are never left out.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
@@ -22,6 +23,14 @@ MOST = 16
 """Messages in one frame. Precedent: Centrifugo 16."""
 
 
+Drop = Callable[[str, SlowPolicy], None]
+"""Told of a publication that is left out."""
+
+
+def ignore(topic: str, policy: SlowPolicy) -> None:
+    """Count nothing."""
+
+
 class _Waiting(NamedTuple):
     message: bytes
     topic: str | None
@@ -31,19 +40,19 @@ class _Waiting(NamedTuple):
 class Outbox:
     """A queue of messages. limit: bytes, with ``COST`` for each message.
 
-    ``left_out`` counts the publications that the policies have left out.
+    drop: told of each publication that the policies leave out, with its topic.
     """
 
-    __slots__ = ("_droppable", "_latest", "_limit", "_number", "_waiting", "left_out", "size")
+    __slots__ = ("_drop", "_droppable", "_latest", "_limit", "_number", "_waiting", "size")
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = LIMIT, drop: Drop = ignore) -> None:
         self._limit = limit
+        self._drop = drop
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self._latest: dict[str, int] = {}  # of topics that conflate: the place of the one that waits
         self._droppable: OrderedDict[int, None] = OrderedDict()  # places of those that make room for others
         self._number = 0
         self.size = 0
-        self.left_out = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -60,11 +69,11 @@ class Outbox:
         """
         if policy is SlowPolicy.LATEST and (place := self._latest.pop(topic, None)) is not None:
             self._remove(place)
-            self.left_out += 1
+            self._drop(topic, policy)
         if not self._make_room(len(message) + COST):
             if policy is not SlowPolicy.DROP_OLDEST:
                 return False
-            self.left_out += 1
+            self._drop(topic, policy)
             return True
         number = self._number
         self._put(_Waiting(message, topic))
@@ -89,8 +98,9 @@ class Outbox:
 
     def _make_room(self, size: int) -> bool:
         while self.size + size > self._limit and self._droppable:
-            self._remove(next(iter(self._droppable)))
-            self.left_out += 1
+            oldest = next(iter(self._droppable))
+            self._drop(self._waiting[oldest].topic or "", SlowPolicy.DROP_OLDEST)
+            self._remove(oldest)
         return self.size + size <= self._limit
 
     def _put(self, one: _Waiting) -> bool:

@@ -7,6 +7,7 @@ later, by one task, because a connection that ends cannot wait.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -61,13 +62,10 @@ class Registry:
         topic.last = now
         return topic.snapshot()
 
-    def seen(self) -> list[Seen]:
-        """Return the topics that have subscriptions, with what has been published to them."""
-        return [
-            Seen(name, len(topic.subscriptions), topic.publications, topic.last)
-            for name, topic in self._topics.items()
-            if topic.subscriptions
-        ]
+    def largest(self, count: int) -> list[Seen]:
+        """Return the topics with the most subscriptions, and what has been published to them."""
+        found = ((len(topic.subscriptions), name) for name, topic in self._topics.items() if topic.subscriptions)
+        return [self._seen(name) for _, name in heapq.nlargest(count, found)]
 
     async def subscribe(self, subscription: Subscription) -> None:
         """Register at once, and wait until the broker tells about the topic.
@@ -106,6 +104,10 @@ class Registry:
             await asyncio.wait([self._telling])
 
     # -- inside
+
+    def _seen(self, name: str) -> Seen:
+        topic = self._topics[name]
+        return Seen(name, len(topic.subscriptions), topic.publications, topic.last)
 
     def _tell_later(self, name: str) -> None:
         self._due[name] = None

@@ -26,6 +26,7 @@ from ws_service.hub.codes import (
     subscribes_again,
 )
 from ws_service.hub.connecting import Connecting
+from ws_service.hub.counts import Counts
 from ws_service.hub.effects import (
     OPERATIONS,
     Effect,
@@ -98,14 +99,15 @@ class Session:
         user: str = "",
         spread: float = 1.0,
         answers_pings: bool = True,
+        counts: Counts | None = None,
     ) -> None:
         """Begin.
 
         client: the id of the connection. user: whose it is, as far as the gateway has found out. spread: when the first
         ping is, as a part of the interval: clients that have come together are not pinged together. answers_pings:
-        False for a connection that only receives; it is not pinged.
+        False for a connection that only receives; it is not pinged. counts: of the hub; None: it counts nothing.
         """
-        self.topics = SessionTopics(ClientInfo(client, user), access, namespaces, limits)
+        self.topics = SessionTopics(ClientInfo(client, user), access, namespaces, limits, counts)
         self._access = access
         self._limits = limits
         self._state = SessionState.NEW

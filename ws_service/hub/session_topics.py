@@ -22,6 +22,7 @@ from ws_service.hub.codes import (
     UNRECOVERABLE_POSITION,
     ErrorCode,
 )
+from ws_service.hub.counts import Counts
 from ws_service.hub.effects import (
     Deliver,
     Effect,
@@ -59,18 +60,21 @@ BURST = 10.0
 class SessionTopics:
     """Subscriptions by topic. now: seconds of a monotonic clock; wall: seconds since the epoch.
 
-    me: the client, as others see it in no topic; replaced at connect.
+    me: the client, as others see it in no topic; replaced at connect. counts: of the hub; None: it counts nothing.
     next_expiry: when the next subscription is over, in seconds since the epoch.
     """
 
-    __slots__ = ("_access", "_limits", "_namespaces", "_rates", "_subscriptions", "me", "next_expiry")
+    __slots__ = ("_access", "_counts", "_limits", "_namespaces", "_rates", "_subscriptions", "me", "next_expiry")
 
-    def __init__(self, me: ClientInfo, access: Access, namespaces: Namespaces, limits: Limits) -> None:
+    def __init__(
+        self, me: ClientInfo, access: Access, namespaces: Namespaces, limits: Limits, counts: Counts | None = None
+    ) -> None:
         self.me = me
         self.next_expiry = math.inf
         self._access = access
         self._namespaces = namespaces
         self._limits = limits
+        self._counts = counts
         self._subscriptions: dict[str, Subscription] = {}
         self._rates: dict[TopicOptions, TokenBucket] | None = None  # of publishing; bounded by the settings
 
@@ -150,7 +154,10 @@ class SessionTopics:
             return None
         limits = self._limits
         operation.subscription.know_epoch(outcome.position.epoch)
-        return recover(operation.subscription.options, since, outcome, limits.recovered, limits.queue)
+        recovered = recover(operation.subscription.options, since, outcome, limits.recovered, limits.queue)
+        if since is not None and self._counts is not None:
+            self._counts.recoveries[recovered.is_recovered] += 1
+        return recovered
 
     def result(self, subscription: Subscription, recovered: Recovered | None, wall: float) -> bytes:
         """Return what the client is told of a subscription that begins."""

@@ -68,7 +68,7 @@ class EventStreams:
         if self._of_client[key] >= PER_CLIENT:
             await answer_error(send, 429, f"A client has at most {PER_CLIENT} event streams.", (b"retry-after", b"10"))
             return
-        stream = EventStream(wanted, self._hub.limits.queue, scope.get("extensions", {}).get(ABORT))
+        stream = EventStream(wanted, self._hub.limits.queue, self._hub.counts, scope.get("extensions", {}).get(ABORT))
         self._of_client[key] += 1
         self._open.add(stream)
         try:

@@ -6,7 +6,7 @@ policies apply only while a write is under way that the client holds up.
 
 from __future__ import annotations
 
-from ws_service.hub.outbox import COST, Outbox
+from ws_service.hub.outbox import COST, Drop, Outbox, ignore
 from ws_service.hub.topics import SlowPolicy
 
 _CHUNK = 64 << 10
@@ -14,16 +14,16 @@ _CHUNK = 64 << 10
 
 
 class StreamQueue:
-    """A queue of events. limit: bytes that wait at most, with ``COST`` for each event.
+    """A queue of events. limit: bytes that wait at most, with ``COST`` for each event. drop: as of ``Outbox``.
 
     is_held_up: whether a write is under way that the client has not taken yet.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, drop: Drop = ignore) -> None:
         self._limit = limit
         self._ready: list[bytes] = []
         self._size = 0  # of those that are ready
-        self._waiting = Outbox(limit)
+        self._waiting = Outbox(limit, drop)
         self.is_held_up = False
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ boundary of Centrifugo).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -106,6 +106,11 @@ class Namespaces:
         """Return the options that ``ws_service.hub`` says."""
         options = {name: TopicOptions.of(topics) for name, topics in settings.namespaces.items()}
         return cls(options, TopicOptions.of(settings.default))
+
+    @property
+    def names(self) -> Collection[str]:
+        """The namespaces that have options of their own."""
+        return self._options.keys()
 
     def of(self, topic: str) -> TopicOptions:
         """Return the options of a topic."""

@@ -18,6 +18,7 @@ from ws_service.hub.handshake import ConnectionHub, Handshake, Receiver
 from ws_service.hub.incoming import Incoming, answer_handshake
 from ws_service.hub.outbox import MOST, Outbox
 from ws_service.hub.raw import RawClient, is_raw
+from ws_service.hub.topics import SlowPolicy
 from ws_service.websocket.client_socket import STOPPING, ClientSocket
 from ws_service.websocket.frame_format import MAX_REASON, text_frame
 from ws_service.websocket.library import forget_tracebacks, why_too_large
@@ -134,6 +135,7 @@ class HubSocket(ClientSocket):
             return
         content = message.data if self.is_raw else message.push
         if not self._waiting().publish(message.topic, content, message.policy):
+            self._hub.counts.drop(message.topic, SlowPolicy.DISCONNECT)
             self._end_slow()
         else:
             self._count()
@@ -142,6 +144,7 @@ class HubSocket(ClientSocket):
         """Send what waits and a close frame, and wait for the client's answer."""
         if not self._is_open:
             return
+        self._hub.counts.disconnect(code)
         self._send_waiting(is_last=True)
         self._is_open = False
         if self._incoming.close(code, reason.encode()[:MAX_REASON].decode("utf-8", "ignore")):
@@ -240,7 +243,7 @@ class HubSocket(ClientSocket):
 
     def _waiting(self) -> Outbox:
         if self._outbox is None:
-            self._outbox = Outbox(self._hub.limits.queue)
+            self._outbox = Outbox(self._hub.limits.queue, self._hub.counts.drop)
         return self._outbox
 
     def _send_waiting(self, *, is_last: bool = False) -> None:

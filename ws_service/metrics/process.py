@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from typing import Any
 
 from ws_service.hub.assembly import Assembled
-from ws_service.metrics import socket_rows, status
-from ws_service.metrics.status import MOST, Query
+from ws_service.metrics import exposition, socket_rows, status
+from ws_service.metrics.families import families
+from ws_service.metrics.status import Query
 from ws_service.websocket.resources import Resources
+
+METRICS = b"metrics"
 
 
 class ProcessReport:
     """This process.
 
-    worker: its number among the processes that share the sockets. hub: of it; None: there is none.
+    hub: of it; None: there is none.
 
-    resources: of its connections, given by its server before the first one.
+    resources: of its connections, given by its server before the first one. worker: its number among the processes that
+    share the sockets.
     """
 
     resources: Resources
+    worker = 0
 
-    def __init__(self, worker: int, hub: Assembled | None) -> None:
-        self.worker = worker
+    def __init__(self, hub: Assembled | None) -> None:
         self._hub = hub
         self._started = time.monotonic()
+
+    async def answer(self, question: bytes) -> bytes:
+        """Answer a question of a worker: ``METRICS``, or the query of a status."""
+        if question == METRICS:
+            lag = await self._hub.hub.broker.lag() if self._hub is not None else None
+            return exposition.encode(self.worker, families(self.resources, self._hub, lag))
+        return json.dumps(self.status(status.read_query(question.decode()))).encode()
 
     def status(self, query: Query) -> dict[str, Any]:
         """Return this process's part of the status, of which ``status.merged`` makes the answer."""
         sockets, now = self.resources.sockets, time.monotonic()
         loop_now = asyncio.get_running_loop().time()
-        seen = self._hub.hub.topics_seen() if self._hub is not None else []
+        topics = self._hub.hub.topics if self._hub is not None else {}
+        largest = self._hub.hub.largest_topics(query.topics) if self._hub is not None else []
         return {
             "worker": {
                 "worker": self.worker,
@@ -40,8 +53,8 @@ class ProcessReport:
                 "uptime": round(now - self._started, 3),
                 "sockets": len(sockets),
             },
-            "hub": self._hub_status(sum(each.subscriptions for each in seen)),
-            "topics": {"total": len(seen), "rows": status.topic_rows(seen, MOST, now)},
+            "hub": self._hub_status(sum(topics.values())),
+            "topics": {"total": len(topics), "rows": status.topic_rows(largest, now)},
             "sockets": {
                 "total": len(sockets),
                 "rows": socket_rows.rows(sockets, query.sort, query.sockets, loop_now, self.worker),

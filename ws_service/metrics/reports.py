@@ -7,6 +7,7 @@ the API's key.
 
 from __future__ import annotations
 
+import json
 import logging
 from importlib.metadata import version
 from pathlib import Path
@@ -15,12 +16,14 @@ from starlette.types import Receive, Scope, Send
 
 from ws_service.config.settings import Settings
 from ws_service.errors import KeyFileError
+from ws_service.handoff.protocol import MAX_WORKERS
 from ws_service.hub.api_keys import NO_KEY, ApiKeys, is_forwarded
 from ws_service.hub.assembly import Assembled, accepted_keys
 from ws_service.hub.keys import load_keys
 from ws_service.logs.limited_log import LimitedLog
-from ws_service.metrics import status
-from ws_service.metrics.process import ProcessReport
+from ws_service.metrics import exposition, status
+from ws_service.metrics.process import METRICS, ProcessReport
+from ws_service.metrics.siblings import Siblings
 from ws_service.net.json_response import answer, answer_error
 from ws_service.websocket.resources import Resources
 
@@ -28,27 +31,42 @@ log = logging.getLogger(__name__)
 limited = LimitedLog(log)
 """For what a client can cause."""
 
-STATUS = "/api/status"
+METRICS_PATH, STATUS = "/metrics", "/api/status"
+
+_MOST_WORKERS = 2 * MAX_WORKERS
+"""While workers are replaced there may be two for one."""
 
 
 class Reports:
     """An ASGI app for the paths that ``is_for_reports`` names.
 
-    own: this process. keys: of the API.
+    own: this process. keys: of the API. folder: of the processes that share the sockets; None: this one is alone.
     """
 
-    def __init__(self, own: ProcessReport, keys: ApiKeys) -> None:
+    def __init__(self, own: ProcessReport, keys: ApiKeys, folder: Path | None = None) -> None:
         self._own = own
         self._keys = keys
+        self._siblings = Siblings(folder, own.answer)
 
     async def start(self, resources: Resources) -> None:
         """Begin. resources: of the connections of this process."""
         self._own.resources = resources
+        try:
+            await self._siblings.start(_MOST_WORKERS)
+        except OSError as error:
+            log.warning("metrics and status will be of one worker at a time, by chance: %s", error)
+        self._own.worker = self._siblings.number
+
+    async def close(self) -> None:
+        """Answer other workers no more."""
+        await self._siblings.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["method"] not in ("GET", "HEAD"):
             await answer_error(send, 405, "This is got with GET.", (b"allow", b"GET, HEAD"))
+        elif scope["path"] == METRICS_PATH:
+            await self._metrics(scope, send)
         elif not self._keys.has(scope):
             limited.say("status key", logging.WARNING, "refused a request for the status: no key, or a wrong one")
             await answer_error(send, 401, NO_KEY)
@@ -61,11 +79,26 @@ class Reports:
         except status.BadQuery as error:
             await answer_error(send, 400, f"{error}.")
             return
-        await answer(send, 200, status.merged([self._own.status(query)], [], version("dash-ws-proxy"), query))
+        # A topic may be a large one in another worker.
+        wanted = query._replace(topics=status.MOST) if self._siblings.are_several else query
+        parts, missing = await self._siblings.ask(str(wanted).encode())
+        await answer(send, 200, status.merged(map(json.loads, parts), missing, version("dash-ws-proxy"), query))
+
+    async def _metrics(self, scope: Scope, send: Send) -> None:
+        parts, missing = await self._siblings.ask(METRICS)
+        accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
+        body, content_type = exposition.exposition(parts, missing, accept)
+        fields = [
+            (b"content-type", content_type.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.body", "body": body})
 
 
-def reports_of(settings: Settings, folder: Path, hub: Assembled | None, worker: int = 0) -> Reports:
-    """Make the reports of a process. folder: what the path of the key file starts from.
+def reports_of(settings: Settings, folder: Path, hub: Assembled | None, siblings: Path | None = None) -> Reports:
+    """Make the reports of a process. folder: what the path of the key file starts from. siblings: as in ``Reports``.
 
     Without a hub the key is read for them alone; where it cannot be had, the status is refused.
     """
@@ -76,9 +109,9 @@ def reports_of(settings: Settings, folder: Path, hub: Assembled | None, worker: 
             keys = ApiKeys(accepted_keys(settings.hub, load_keys(folder / settings.hub.key)))
         except KeyFileError:
             keys = ApiKeys(())
-    return Reports(ProcessReport(worker, hub), keys)
+    return Reports(ProcessReport(hub), keys, siblings)
 
 
 def is_for_reports(scope: Scope) -> bool:
     """Tell whether a scope is a request for the operator: its path, and no gateway on its way."""
-    return scope["type"] == "http" and scope["path"] == STATUS and not is_forwarded(scope)
+    return scope["type"] == "http" and scope["path"] in (STATUS, METRICS_PATH) and not is_forwarded(scope)

@@ -15,23 +15,24 @@ from typing import Any
 from ws_service.handoff.adopted import Adopted
 from ws_service.handoff.adopted_hub import AdoptedHubSocket
 from ws_service.hub.websocket import HubSocket
+from ws_service.logs.formatter import shortened
 from ws_service.net.tcp_info import LAST_RECEIVED, LAST_SENT, RECEIVED, tcp_info
 from ws_service.websocket.client_socket import ClientSocket
 
 ORDERS = "oldest", "newest", "sent"
 """In which order sockets are listed: by age either way, or those first that have been sent the most bytes."""
 
+_LONGEST_PATH = 256
+"""Characters. A head may have 64 KiB, and hundreds of rows are shown."""
+
 Row = dict[str, Any]
 
 
-def endpoint_of(socket: ClientSocket) -> str:
-    """Return what a socket is connected to: ``hub``, or the user's ``app``."""
-    return "hub" if isinstance(socket, HubSocket) else "app"
-
-
-def way_of(socket: ClientSocket) -> str:
-    """Return how it came: ``handoff``, or through the ``listener``."""
-    return "handoff" if isinstance(socket, Adopted | AdoptedHubSocket) else "listener"
+def kind_of(connection: type[ClientSocket]) -> tuple[str, str]:
+    """Return what a connection leads to, the ``hub`` or the user's ``app``, and how it came: by ``handoff``, or through
+    the ``listener``."""
+    is_adopted = issubclass(connection, Adopted | AdoptedHubSocket)
+    return "hub" if issubclass(connection, HubSocket) else "app", "handoff" if is_adopted else "listener"
 
 
 def rows(sockets: dict[ClientSocket, None], order: str, count: int, now: float, worker: int) -> list[Row]:
@@ -53,12 +54,13 @@ def _first(sockets: dict[ClientSocket, None], order: str, count: int) -> Iterabl
 
 def _row(socket: ClientSocket, now: float) -> Row:
     received, idle = _asked_of_the_kernel(socket)
+    endpoint, way = kind_of(type(socket))
     row = {
         "id": None,
         "client": socket.client,
-        "path": socket.path,
-        "endpoint": endpoint_of(socket),
-        "way": way_of(socket),
+        "path": shortened(socket.path, _LONGEST_PATH),
+        "endpoint": endpoint,
+        "way": way,
         "user": "",
         "topics": None,
         "age": round(now - socket.opened, 3),

@@ -12,8 +12,8 @@ from collections import deque
 from typing import NamedTuple, Protocol
 
 from ws_service.errors import PublishError
-from ws_service.hub.broker import Broker, BrokerError
-from ws_service.hub.publication import Publication
+from ws_service.hub.broker import BrokerError, Keep
+from ws_service.hub.publication import Position, Publication
 from ws_service.hub.topics import Namespaces
 from ws_service.hub.turns import Pace
 from ws_service.logs.limited_log import LimitedLog
@@ -30,8 +30,12 @@ limited = LimitedLog(logging.getLogger("ws_service.publish"))
 class Publishing(Protocol):
     """The hub, as far as it is published to."""
 
-    broker: Broker
     namespaces: Namespaces
+
+    async def publish(
+        self, topic: str, publication: Publication, keep: Keep, idempotency_key: str | None = None
+    ) -> Position | None:
+        """Publish; see ``Broker.publish``. Raises BrokerError."""
 
 
 class _Message(NamedTuple):
@@ -89,7 +93,7 @@ class InProcess:
         topic = message.topic
         keep = self._hub.namespaces.of(topic).keep
         try:
-            await self._hub.broker.publish(topic, Publication(message.data), keep, message.key)
+            await self._hub.publish(topic, Publication(message.data), keep, message.key)
         except BrokerError as error:
             limited.say("broker", logging.WARNING, "a message for %r is not published: %s", topic, error)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ws_service.hub.broker import Broker, Control, Event
 from ws_service.hub.brokers.memory import MemoryBroker
-from ws_service.hub.publication import ClientInfo
+from ws_service.hub.counts import Counts
+from ws_service.hub.publication import ClientInfo, Position
 from ws_service.hub.topics import Namespaces
 
 
@@ -20,10 +22,14 @@ class ApiHub:
         self.users = 2
         self.topics: Mapping[str, int] = {}
         self.events: list[Event] = []
+        self.counts = Counts()
 
     async def start(self) -> ApiHub:
         await self.broker.start(self.events.append)
         return self
+
+    async def publish(self, *arguments: Any) -> Position | None:
+        return await self.broker.publish(*arguments)
 
     @property
     def orders(self) -> list[Control]:

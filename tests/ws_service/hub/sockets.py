@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.ws_service.adopting import Peer, head, tcp
 from ws_service.hub.client_connection import ClientConnection
+from ws_service.hub.counts import Counts
 from ws_service.hub.encoded import Encoded
 from ws_service.hub.handshake import Handshake
 from ws_service.hub.limits import Limits
@@ -48,6 +49,7 @@ class Taker:
 class TakingHub:
     def __init__(self, **limits: Any) -> None:
         self.limits = Limits(**limits)
+        self.counts = Counts()
         self.is_closing = False
         self.clients: list[Taker] = []
 

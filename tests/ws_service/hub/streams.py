@@ -32,8 +32,8 @@ class StreamHub(Hub):
         self.handshakes.append(handshake)
         return Client(self, connection, handshake.field("x-user") or "", answers_pings=answers_pings)
 
-    async def publish(self, topic: str, data: bytes) -> Position | None:
-        return await self.broker.publish(topic, Publication(data), self.namespaces.of(topic).keep)
+    async def publish_data(self, topic: str, data: bytes) -> Position | None:
+        return await self.publish(topic, Publication(data), self.namespaces.of(topic).keep)
 
 
 @asynccontextmanager

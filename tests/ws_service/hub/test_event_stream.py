@@ -60,8 +60,8 @@ async def left(page: Page, hub: StreamHub) -> None:
 
 
 async def test_a_late_page_gets_the_newest_value_at_once(hub: StreamHub, streams: EventStreams) -> None:
-    await hub.publish("a", b'{"x":1}')
-    await hub.publish("a", b'{"x":2}')
+    await hub.publish_data("a", b'{"x":1}')
+    await hub.publish_data("a", b'{"x":2}')
     page = Page().open(streams, channels="a", raw="1")
     await page.until(b'data: {"x":2}')
     assert data(page) == [{"x": 2}]
@@ -71,7 +71,7 @@ async def test_a_late_page_gets_the_newest_value_at_once(hub: StreamHub, streams
 async def test_centrifugos_form_tells_of_the_connection_and_the_subscription(
     hub: StreamHub, streams: EventStreams
 ) -> None:
-    await hub.publish("a", b'{"x":1}')
+    await hub.publish_data("a", b'{"x":1}')
     page = Page().open(streams, cf_connect='{"subs":{"a":{}}}')
     await page.until(b'"pub"')
     connect, subscribe, publication = data(page)
@@ -79,14 +79,14 @@ async def test_centrifugos_form_tells_of_the_connection_and_the_subscription(
     assert (subscribe["channel"], subscribe["subscribe"]["recoverable"]) == ("a", True)
     assert "publications" not in subscribe["subscribe"]
     assert publication == {"channel": "a", "pub": {"data": {"x": 1}, "offset": 1}}
-    await hub.publish("a", b'{"x":2}')
+    await hub.publish_data("a", b'{"x":2}')
     await page.until(b'{"x":2}')
     assert data(page)[-1] == {"channel": "a", "pub": {"data": {"x": 2}, "offset": 2}}
     await left(page, hub)
 
 
 async def test_topics_of_the_connections_token_need_not_be_named(hub: StreamHub, streams: EventStreams) -> None:
-    await hub.publish("a", b"1")
+    await hub.publish_data("a", b"1")
     page = Page().open(streams, token="ada+a+b", raw="1")
     await page.until(b"data: 1")
     assert hub.topics == {"a": 1, "b": 1}
@@ -129,7 +129,7 @@ async def test_a_broker_that_does_not_answer_has_the_client_come_back(
 async def test_what_is_published_while_a_stream_begins_comes_in_order(
     hub: StreamHub, streams: EventStreams, broker: Gated
 ) -> None:
-    position = await hub.publish("stream:a", b"1")
+    position = await hub.publish_data("stream:a", b"1")
     assert position is not None
     last = write_event_id([("stream:a", position)]).decode()
     broker.gate.clear()
@@ -137,7 +137,7 @@ async def test_what_is_published_while_a_stream_begins_comes_in_order(
     await turns(10)
     broker.gate.set()
     for number in range(2, 20):
-        await hub.publish("stream:a", b"%d" % number)
+        await hub.publish_data("stream:a", b"%d" % number)
         await turns(1)
     await page.until(b"data: 19")
     assert data(page) == list(range(2, 20))
@@ -156,13 +156,13 @@ def test_clients_come_back_at_different_times() -> None:
 async def test_a_client_that_comes_back_gets_what_it_has_missed(hub: StreamHub, streams: EventStreams) -> None:
     page = Page().open(streams, channels="stream:a,stream:b", raw="1")
     await page.until(b"id: ")
-    await hub.publish("stream:a", b"1")
-    await hub.publish("stream:b", b"2")
+    await hub.publish_data("stream:a", b"1")
+    await hub.publish_data("stream:b", b"2")
     await page.until(b"data: 2")
     await left(page, hub)
     last = write_event_id(ids(page)[-1].items()).decode()
     for number in (3, 4):
-        await hub.publish("stream:a", b"%d" % number)
+        await hub.publish_data("stream:a", b"%d" % number)
     page = Page().open(streams, channels="stream:a,stream:b", raw="1", headers={"last-event-id": last})
     await page.until(b"data: 4")
     assert data(page) == [3, 4]
@@ -172,7 +172,7 @@ async def test_a_client_that_comes_back_gets_what_it_has_missed(hub: StreamHub, 
 async def test_a_client_that_has_received_nothing_yet_has_a_position_all_the_same(
     hub: StreamHub, streams: EventStreams
 ) -> None:
-    await hub.publish("stream:a", b"1")
+    await hub.publish_data("stream:a", b"1")
     page = Page().open(streams, channels="stream:a", raw="1")
     await page.until(b"id: ")
     await left(page, hub)
@@ -181,12 +181,12 @@ async def test_a_client_that_has_received_nothing_yet_has_a_position_all_the_sam
 
 
 async def test_the_position_of_the_connections_own_topics_is_told_too(hub: StreamHub, streams: EventStreams) -> None:
-    await hub.publish("stream:a", b"1")
+    await hub.publish_data("stream:a", b"1")
     page = Page().open(streams, cf_connect='{"token":"ada+stream:a"}')
     await page.until(b'"connect"')
     await left(page, hub)
     last = write_event_id(ids(page)[-1].items()).decode()
-    await hub.publish("stream:a", b"2")
+    await hub.publish_data("stream:a", b"2")
     page = Page().open(streams, cf_connect='{"token":"ada+stream:a"}', headers={"last-event-id": last})
     await page.until(b'"connect"')
     assert data(page)[0]["connect"]["subs"]["stream:a"]["publications"] == [{"data": 2, "offset": 2}]
@@ -195,7 +195,7 @@ async def test_the_position_of_the_connections_own_topics_is_told_too(hub: Strea
 
 
 async def test_a_client_whose_history_is_gone_is_told_of_a_gap(hub: StreamHub, streams: EventStreams) -> None:
-    await hub.publish("stream:a", b"1")
+    await hub.publish_data("stream:a", b"1")
     last = write_event_id([("stream:a", Position("another", 7))]).decode()
     page = Page().open(streams, channels="stream:a", raw="1", headers={"last-event-id": last})
     await page.until(b'event: gap\ndata: {"channel":"stream:a"}\n\n')
@@ -205,7 +205,7 @@ async def test_a_client_whose_history_is_gone_is_told_of_a_gap(hub: StreamHub, s
 async def test_a_stream_of_many_topics_has_no_positions(hub: StreamHub, streams: EventStreams) -> None:
     page = Page().open(streams, channels=",".join(f"t{n}" for n in range(17)), raw="1")
     await turns(100)
-    await hub.publish("t16", b"1")
+    await hub.publish_data("t16", b"1")
     await page.until(b"data: 1")
     assert not page.body.rpartition(b"\n\n")[0].rpartition(b"\n\n")[2].startswith(b"id:")
     await left(page, hub)
@@ -215,7 +215,7 @@ async def test_a_topic_without_history_has_no_position(hub: StreamHub, streams: 
     page = Page().open(streams, channels="bare:a", raw="1")
     await turns(10)
     await page.until(b"retry")
-    await hub.publish("bare:a", b"1")
+    await hub.publish_data("bare:a", b"1")
     await page.until(b"data: 1")
     assert b"id:" not in page.body
     await left(page, hub)
@@ -238,7 +238,7 @@ async def test_a_burst_reaches_a_client_that_reads_whole(hub: StreamHub, streams
     page = Page().open(streams, channels="a", raw="1")
     await page.until(b"id: ")
     for number in range(50):
-        await hub.publish("a", b"%d" % number)
+        await hub.publish_data("a", b"%d" % number)
     await page.until(b"data: 49\n")
     assert data(page) == list(range(50))
     await left(page, hub)
@@ -248,15 +248,17 @@ async def test_of_a_client_that_does_not_read_only_the_newest_is_kept(hub: Strea
     page = Page().open(streams, channels="a,b", raw="1")
     await page.until(b"id: ")
     page.gate.clear()
-    await hub.publish("a", b"0")
+    await hub.publish_data("a", b"0")
     await turns(10)  # it is written, and held up
     for number in range(1, 1000):
-        await hub.publish("a", b"%d" % number)
+        await hub.publish_data("a", b"%d" % number)
     await turns(10)
-    await hub.publish("b", b'"b"')
+    await hub.publish_data("b", b'"b"')
     page.gate.set()
     await page.until(b'data: "b"')
     assert data(page) == [0, 999, "b"]
+    assert hub.counts.of("a").dropped == {SlowPolicy.LATEST: 998}
+    assert hub.counts.of("a").delivered == 1001
     await left(page, hub)
 
 
@@ -268,10 +270,11 @@ async def test_a_client_that_does_not_read_is_cut_where_the_topic_says_so(
     await page.until(b"id: ")
     page.gate.clear()
     for _ in range(30):
-        await hub.publish("a", b'"%b"' % (b"x" * 1000))
+        await hub.publish_data("a", b'"%b"' % (b"x" * 1000))
         await asyncio.sleep(0)
     await page.end()
     assert page.is_aborted
+    assert hub.counts.of("a").dropped == {SlowPolicy.DISCONNECT: 1} and hub.counts.disconnects == {"3008": 1}
 
 
 async def test_a_client_that_takes_nothing_is_cut(
@@ -281,7 +284,7 @@ async def test_a_client_that_takes_nothing_is_cut(
     page = Page().open(streams, channels="a", raw="1")
     await page.until(b"id: ")
     page.gate.clear()
-    await hub.publish("a", b"1")
+    await hub.publish_data("a", b"1")
     await page.end()
     assert page.is_aborted
 
@@ -316,6 +319,7 @@ async def test_a_user_that_is_disconnected_is_told(hub: StreamHub, streams: Even
     hub.receive(Control("ada", None, None, 3503, "force disconnect"))
     await page.end()
     assert page.events[-1] == 'event: disconnect\ndata: {"disconnect":{"code":3503,"reason":"force disconnect"}}'
+    assert hub.counts.disconnects == {"3503": 1}
 
 
 async def test_others_that_come_and_go_are_told_in_centrifugos_form(hub: StreamHub, streams: EventStreams) -> None:
@@ -340,7 +344,7 @@ async def test_a_stream_that_is_cancelled_at_any_await_gives_everything_back(hub
         page = Page().open(streams, channels="seen:a,stream:b", raw="1")
         for turn in range(awaits):
             if turn == 20:
-                await hub.publish("seen:a", b"1")
+                await hub.publish_data("seen:a", b"1")
             await asyncio.sleep(0)
         page.task.cancel()
         await asyncio.wait([page.task])

@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.ws_service.hub.stand_ins import ScriptedBroker, StandInClient, subscription, turns
 from ws_service.hub.broker import BrokerError
 from ws_service.hub.publication import ClientInfo
-from ws_service.hub.registry import Registry
+from ws_service.hub.registry import Registry, Seen
 
 
 @pytest.fixture
@@ -217,3 +217,15 @@ async def test_the_close_does_not_wait_for_a_broker_that_does_not_answer(
     await registry.close(0.01)
     registry.leave("b", ClientInfo("c1"), is_told=False)
     assert broker.asked == ["leave a c1"]
+
+
+async def test_the_largest_topics_come_with_what_was_published_to_them(registry: Registry) -> None:
+    for topic in ("a", "b", "b", "c", "c", "c"):
+        await registry.subscribe(subscription(topic))
+    assert registry.publish("none", 1.0) == ()
+    assert len(registry.publish("b", 2.0)) == 2
+    registry.publish("b", 3.0)
+    assert registry.largest(2) == [Seen("c", 3, 0, None), Seen("b", 2, 2, 3.0)]
+    for gone in registry.of("c"):
+        registry.unsubscribe(gone)
+    assert [each.topic for each in registry.largest(9)] == ["b", "a"]

@@ -9,14 +9,15 @@ import pytest
 
 from tests.ws_service.hub.session_play import Deliver, Play, Release, encoded, found
 from ws_service.hub.codes import INSUFFICIENT_STATE, INTERNAL, UNSUBSCRIBED_BY_SERVER
+from ws_service.hub.counts import Counts
 from ws_service.hub.effects import End, Enter, PublishTo, ReadPresence, ReadTopic, Send
 from ws_service.hub.limits import Limits
 from ws_service.hub.publication import ClientInfo, Position
 from ws_service.hub.recovery import Look
 
 
-def connected(limits: Limits = Limits()) -> Play:  # noqa: B008 - frozen
-    return Play(limits).connected("ada")
+def connected(limits: Limits = Limits(), **options: Any) -> Play:  # noqa: B008 - frozen
+    return Play(limits, **options).connected("ada")
 
 
 def error_of(play: Play) -> int:
@@ -65,10 +66,12 @@ def test_a_topic_without_history_says_no_position() -> None:
 
 def test_a_stream_is_recovered() -> None:
     request = {"channel": "stream:a", "recover": True, "epoch": "e", "offset": 5}
-    play = connected().say({"id": 2, "subscribe": request})
+    counts = Counts()
+    play = connected(counts=counts).say({"id": 2, "subscribe": request})
     operation = play.operation()
     assert isinstance(operation, Enter) and operation.look == Look(Position("e", 5), 301)
     (answer,) = play.done(found("e", 7, 6, 7)).heard()
+    assert counts.recoveries == {True: 1}
     assert answer["subscribe"] == {
         "recoverable": True,
         "positioned": True,
@@ -83,8 +86,10 @@ def test_a_stream_is_recovered() -> None:
 @pytest.mark.parametrize("topic", ["stream:a", "a"])
 def test_a_failed_recovery_is_told_or_is_an_error_as_the_client_asks(topic: str) -> None:
     request = {"channel": topic, "recover": True, "epoch": "before", "offset": 5}
-    play = connected().say({"id": 2, "subscribe": request}).done(found("e", 7))
+    counts = Counts()
+    play = connected(counts=counts).say({"id": 2, "subscribe": request}).done(found("e", 7))
     (answer,) = play.heard()
+    assert counts.recoveries == {False: 1}
     assert answer["subscribe"]["was_recovering"] is True and "recovered" not in answer["subscribe"]
     assert answer["subscribe"]["offset"] == 7
     play = connected().say({"id": 2, "subscribe": {**request, "flag": 2}}).done(found("e", 7))

@@ -40,8 +40,8 @@ def message(page: Page) -> str:
 async def test_a_page_gets_what_is_published(hub: StreamHub, streams: EventStreams) -> None:
     page = Page().open(streams, channels="a,b", raw="1")
     await page.until(b"retry: ")
-    await hub.publish("a", b'{"x":1}')
-    await hub.publish("b", b"2")
+    await hub.publish_data("a", b'{"x":1}')
+    await hub.publish_data("b", b"2")
     await page.until(b"data: 2\n\n")
     assert page.status == 200
     assert page.fields == {
@@ -149,7 +149,7 @@ async def test_a_client_that_takes_nothing_is_cut_and_the_server_says_nothing_of
         assert (await client.head()).startswith(b"HTTP/1.1 200 ")
         client.writer.transport.pause_reading()  # type: ignore[attr-defined] # it is one for both directions
         while len(streams):
-            await hub.publish("a", b'"%b"' % (b"x" * 200_000))
+            await hub.publish_data("a", b'"%b"' % (b"x" * 200_000))
             await asyncio.sleep(0.01)
     assert caplog.messages == []
     assert not hub.clients

@@ -257,6 +257,7 @@ async def test_a_client_that_stops_reading_holds_no_more_than_its_queue(policy: 
         outbox = rig.connection._outbox
         assert outbox is not None
         assert outbox.size <= (11_000 if policy is LATEST else 100_000)
+        assert rig.hub.counts.of("a").dropped == {policy: 1000 - len(outbox)}
         assert rig.connection._transport.get_write_buffer_size() < 50_000
         rig.peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
         last, joined = -1, 0
@@ -332,6 +333,8 @@ async def test_one_that_must_get_all_and_does_not_read_is_closed_with_3008(
                 rig.connection.deliver(publication(number, DISCONNECT, size=10_000))
         assert rig.connection._outbox is None
         assert rig.client.ends, "its client is told at once"
+        assert rig.hub.counts.disconnects == {"3008": 1}
+        assert rig.hub.counts.of("a").dropped == ({} if way == "replies" else {DISCONNECT: 1})
         assert "more than 48 KiB wait for it; closed with 3008" in caplog.text
         rig.peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
         opcode, payload = TEXT, b""

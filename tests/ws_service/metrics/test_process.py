@@ -10,7 +10,8 @@ from ws_service.websocket.resources import Resources
 
 
 async def test_a_process_without_sockets_and_without_a_hub_says_so() -> None:
-    report = ProcessReport(3, None)
+    report = ProcessReport(None)
+    report.worker = 3
     report.resources = Resources(1 << 20)
     answer = report.status(Query())
     assert (answer["worker"]["worker"], answer["worker"]["pid"], answer["worker"]["sockets"]) == (3, os.getpid(), 0)

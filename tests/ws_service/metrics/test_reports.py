@@ -127,6 +127,14 @@ def test_what_came_through_a_gateway_is_for_the_app(service: str) -> None:
     assert ask(service, STATUS, x_api_key=KEY, x_forwarded_for="203.0.113.9") == (404, b'{"detail":"Not Found"}')
 
 
+def test_metrics_need_no_key_and_name_no_topic_and_no_client(service: str) -> None:
+    with subscribed(service, "prices:AAPL"):
+        code, body = ask(service, "/metrics")
+    assert code == 200 and b'dashws_hub_clients{worker="0"} 1.0' in body
+    assert b"AAPL" not in body and b"127.0.0.1" not in body
+    assert ask(service, "/metrics", x_forwarded_for="203.0.113.9")[0] == 404
+
+
 def test_without_a_hub_the_key_is_that_of_publish(tmp_path: Path) -> None:
     settings = Settings(hub={"enabled": False, "api_key": KEY})  # type: ignore[arg-type]
     reports = reports_of(settings, tmp_path, None)

@@ -12,7 +12,7 @@ from ws_service.metrics.status import BadQuery, Query, merged, read_query, topic
 SEEN = [Seen("a", 1, 0, None), Seen("b", 3, 7, 90.0), Seen("c", 2, 1, 99.5)]
 
 
-def part(worker: int, seen: list[Seen] = SEEN, most: int = 1000) -> dict[str, Any]:
+def part(worker: int, seen: list[Seen] = SEEN, most: int = 500) -> dict[str, Any]:
     return {
         "worker": {"worker": worker, "pid": 100 + worker, "uptime": 5.0, "sockets": 2},
         "hub": {
@@ -23,20 +23,20 @@ def part(worker: int, seen: list[Seen] = SEEN, most: int = 1000) -> dict[str, An
             "subscriptions": 6,
             "event_streams": 1,
         },
-        "topics": {"total": len(seen), "rows": topic_rows(seen, most, 100.0)},
+        "topics": {"total": len(seen), "rows": topic_rows(seen[:most], 100.0)},
         "sockets": {"total": 2, "rows": [{"age": 1.0 * worker, "worker": worker}]},
     }
 
 
 def test_a_query_says_how_many_rows_and_in_which_order() -> None:
     assert read_query("") == Query(100, 100, "oldest")
-    assert read_query("sockets=0&topics=1000&sort=sent&unknown=1") == Query(0, 1000, "sent")
+    assert read_query("sockets=0&topics=500&sort=sent&unknown=1") == Query(0, 500, "sent")
 
 
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ("sockets=1001", "a number from 0 to 1000"),
+        ("sockets=501", "a number from 0 to 500"),
         ("topics=-1", "topics is"),
         ("sockets=1e2", "sockets is"),
         ("sockets=٣", "sockets is"),
@@ -50,12 +50,12 @@ def test_a_query_with_a_mistake_is_refused_with_what_it_may_be(query: str, why: 
         read_query(query)
 
 
-def test_topics_with_the_most_subscribers_come_first() -> None:
-    assert topic_rows(SEEN, 2, 100.0) == [
+def test_a_topic_that_nothing_was_published_to_has_no_last_time() -> None:
+    assert topic_rows(SEEN[1:], 100.0) == [
         {"topic": "b", "subscribers": 3, "publications": 7, "idle": 10.0},
         {"topic": "c", "subscribers": 2, "publications": 1, "idle": 0.5},
     ]
-    assert topic_rows(SEEN[:1], 2, 100.0)[0]["idle"] is None
+    assert topic_rows(SEEN[:1], 100.0)[0]["idle"] is None
 
 
 def test_workers_add_clients_and_subscribers_and_each_gets_every_publication() -> None:

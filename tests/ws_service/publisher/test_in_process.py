@@ -30,6 +30,9 @@ class Hub:
         self.namespaces = Namespaces()
         self.published: list[bytes] = []
 
+    async def publish(self, *arguments: Any) -> Position | None:
+        return await self.broker.publish(*arguments)
+
     def receive(self, event: Any) -> None:
         assert isinstance(event, Published)
         self.published.append(event.publication.data)

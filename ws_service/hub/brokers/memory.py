@@ -95,6 +95,10 @@ class MemoryBroker:
         """Return the topics that have subscribers."""
         return dict.fromkeys(self._subscribed, 1)
 
+    async def lag(self) -> float:
+        """Return 0: what is published is told at once."""
+        return 0.0
+
     async def control(self, order: Control) -> None:
         """Send an order to this process, which is the only one."""
         self._receive(order)

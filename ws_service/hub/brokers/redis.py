@@ -174,6 +174,10 @@ class RedisBroker:
         topics.pop(CONTROL, None)
         return topics
 
+    async def lag(self) -> float | None:
+        """Return the seconds of a ping through the connection of the topics; see ``Broker.lag``."""
+        return await self._subscriber.lag()
+
     async def control(self, order: Control) -> None:
         """Send an order to every process; one that is disconnected gets it afterwards."""
         await self.publish(CONTROL, Publication(encode_control(order)), _KEEP_ORDERS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -60,21 +60,29 @@ class PubSubConnection:
 
         Only after ``on_whole``. Raises BrokerError.
         """
+        await self._ask(self._pubsub.subscribe if is_wanted else self._pubsub.unsubscribe, channel)
+
+    async def ping(self) -> None:
+        """Wait until the server has answered a ping, after all that it had to send before. As ``ask``."""
+        await self._ask(None, b"")
+
+    async def _ask(self, change: Callable[[bytes], Awaitable[Any]] | None, channel: bytes) -> None:
         token = b"%d" % next(self._tokens)
         answer = self._answers[token] = asyncio.get_running_loop().create_future()
         try:
             with as_broker_error():
                 async with asyncio.timeout(self._timeout):
                     async with self._sending:
-                        await self._send(channel, token, is_wanted=is_wanted)
+                        await self._send(change, channel, token)
                     await answer
         finally:
             del self._answers[token]
             answer.cancel()
 
-    async def _send(self, channel: bytes, token: bytes, *, is_wanted: bool) -> None:
+    async def _send(self, change: Callable[[bytes], Awaitable[Any]] | None, channel: bytes, token: bytes) -> None:
         try:
-            await (self._pubsub.subscribe if is_wanted else self._pubsub.unsubscribe)(channel)
+            if change is not None:
+                await change(channel)
             await self._pubsub.ping(token)
         except AttributeError as error:  # redis-py, when the connection ends while it waits to send
             raise RedisConnectionError("the connection is lost") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
@@ -30,6 +31,9 @@ it, so that many processes do not come at once (AWS Architecture Blog, "Exponent
 
 _READS = 4
 """Histories that are read at a time after an interruption."""
+
+_LAG_TIMEOUT = 0.5
+"""Seconds for a ping that measures the lag."""
 
 ReadMissed = Callable[[str, Position | None], Awaitable[History | None]]
 """Gives what a topic's history has after a place; None where that is too much. Without a place: where the history is.
@@ -123,6 +127,18 @@ class RedisSubscriber:
         if self._connection is not None:
             with suppress(BrokerError):
                 await self._connection.ask(self._keys.channel(topic), is_wanted=False)
+
+    async def lag(self) -> float | None:
+        """Return the seconds of a ping through the connection; None where it has no answer in ``_LAG_TIMEOUT``."""
+        if self._connection is None:
+            return None
+        began = time.perf_counter()
+        try:
+            async with asyncio.timeout(_LAG_TIMEOUT):
+                await self._connection.ping()
+        except (BrokerError, TimeoutError):
+            return None
+        return time.perf_counter() - began
 
     def expect(self, topic: str, position: Position) -> None:
         """Take a place that a subscriber was given."""

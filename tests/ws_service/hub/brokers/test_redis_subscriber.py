@@ -181,8 +181,11 @@ async def test_a_server_that_hangs_fails_in_time_and_loses_nothing_silently(
     await inbox.broker.subscribe("prices")
     await publish(inbox, 1)
     assert numbered([await inbox.next()]) == [1]
+    lag = await inbox.broker.lag()
+    assert inbox.broker.is_connected and lag is not None and 0 < lag < 0.5
     own_server.pause()
     try:
+        assert await inbox.broker.lag() is None
         async with asyncio.timeout(5):
             with pytest.raises(BrokerError):
                 await publish(inbox, 2)
