@@ -105,7 +105,7 @@ def test_bytes_received_and_the_last_activity_are_the_kernels(service: str) -> N
         page.recv()
         (later,) = status(service)["sockets"]["rows"]
     assert later["received"] >= row["received"] + 5000
-    assert 0 <= later["idle"] <= later["age"]
+    assert 0 <= later["idle"] <= later["age"] + 0.05  # the kernel counts in ticks, of 10 ms at most
 
 
 def test_a_query_chooses_rows_and_a_wrong_one_is_400(service: str) -> None:
