@@ -18,14 +18,14 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, field_validator
 
 from proxy import config as gateway
-from proxy.config import ConfigError, Objection, anchored, dump, split_listen
+from proxy.config import ConfigError, Objection, anchored, dump, passed_name, split_listen
 from proxy.doctor.catalogue import CATALOGUE
 from proxy.doctor.finding import Finding, Place, Severity, of_mistake
 from proxy.doctor.target import DEFAULTS
 from proxy.net.resolver import look_up
 from proxy.server.startup_checks import objections
 from ws_service.config import settings as service
-from ws_service.config.addresses import listen_like
+from ws_service.config.addresses import OFF, listen_like
 from ws_service.config.consistency import Disagreement, disagreements
 from ws_service.config.file import ConfigFile, Reading, Section
 from ws_service.config.hub_settings import MEMORY
@@ -195,6 +195,8 @@ def _of_service(settings: service.Settings, folder: Path) -> Iterator[tuple[str,
 
 
 def _listening(keys: KeyPath, address: str, folder: Path) -> Iterator[tuple[str, Objection]]:
+    if address == OFF or passed_name(address) is not None:
+        return
     place = split_listen(address)
     if isinstance(place, str):
         if (what := socket_problem(folder / place)) is not None:

@@ -14,12 +14,14 @@ from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, m
 
 from proxy.origin import check_origin
 from ws_service.config.addresses import (
-    Listen,
+    OFF,
+    SYSTEMD,
     SocketPath,
     check_host,
     check_port,
     listen_like,
     parse_network,
+    passed_name,
     split_listen,
     split_port,
     split_url,
@@ -44,6 +46,7 @@ __all__ = [
     "Upstreams",
     "dump",
     "load_settings",
+    "passed_name",
     "split_listen",
     "split_port",
     "split_url",
@@ -469,9 +472,11 @@ class Timeouts(Section):
 class Settings(Section):
     """The gateway's settings."""
 
-    listen: Listen = GATEWAY_LISTEN
+    listen: Annotated[str, listen_like(GATEWAY_LISTEN, SYSTEMD)] = GATEWAY_LISTEN
     """Where browsers connect. ``0.0.0.0:8000`` opens it to the network by IPv4, ``[::]:8000`` by IPv6, ``'*:8000'`` by
-    both."""
+    both; port 0 is one that is free, and the log says which. ``systemd``: the sockets that systemd passes (socket
+    activation), so that a restart refuses no connection: those named ``gateway`` (``FileDescriptorName=``), or where
+    none is, all but those named ``admin``. ``systemd:name``: those of that name."""
 
     tls: Tls | None = None
     """HTTPS on the public listener. None: plain HTTP, for a host of its own or a proxy in front."""
@@ -481,9 +486,10 @@ class Settings(Section):
     names the client. Then a connection without one is closed, and it is the client named there, and no longer the
     proxy, that must be in ``trusted_proxies`` for its X-Forwarded-* to be trusted."""
 
-    admin: Annotated[str, listen_like(GATEWAY_ADMIN)] = GATEWAY_ADMIN
-    """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket. It has
-    at most 32 connections, each for 5 s and for one request; one more closes the oldest."""
+    admin: Annotated[str, listen_like(GATEWAY_ADMIN, SYSTEMD, OFF)] = GATEWAY_ADMIN
+    """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket, which
+    may be the socket that systemd passes with the name ``admin``: ``systemd``. ``off``: there is none. It has at most
+    32 connections, each for 5 s and for one request; one more closes the oldest."""
 
     admin_public: bool = False
     """Whether ``admin`` may be an address that other hosts reach. Danger: all of them see the state of the gateway."""
@@ -571,7 +577,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _has_two_listeners(self) -> Settings:
-        if self.listen == self.admin:
+        if self.listen == self.admin and self.listen != SYSTEMD and not self.listen.endswith(":0"):
             raise Conflict(
                 f"listen and admin are both {self.listen}; health answers need an address of their own",
                 "listen",

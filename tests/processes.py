@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import cycle
@@ -109,6 +109,7 @@ class Process:
         *,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.argv = argv
         self._lines: list[str] = []
@@ -125,6 +126,7 @@ class Process:
             text=True,
             errors="replace",
             start_new_session=True,  # so that a reloader's children end with it
+            pass_fds=pass_fds,
         )
         self._reader = threading.Thread(target=self._read, name=f"output of {argv[0]}", daemon=True)
         self._reader.start()
@@ -216,9 +218,10 @@ def running(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float = 60,
+    pass_fds: Sequence[int] = (),
 ) -> Iterator[Process]:
     """Run a process for the length of a ``with`` block; ``ready`` is the line that says it serves."""
-    process = Process([str(a) for a in argv], cwd=cwd, env=env)
+    process = Process([str(a) for a in argv], cwd=cwd, env=env, pass_fds=pass_fds)
     try:
         if ready is not None:
             process.wait_for(ready, timeout=timeout)

@@ -32,6 +32,7 @@ from ws_service.hub.assembly import assemble
 from ws_service.logs.service_log import service_log
 from ws_service.metrics.reports import reports_of
 from ws_service.net.descriptors import raise_descriptor_limit
+from ws_service.net.service_manager import ServiceManager
 from ws_service.publish_command import publish
 from ws_service.reload import Reload
 from ws_service.token_command import token
@@ -62,7 +63,9 @@ def main(path: Path | None, which: str | None) -> None:
     try:
         with service_log() as set_up_log:
             log_start(log, which, file, NAME)
-            has_started = _serve(settings, folder_of(path), Reload(path, settings), _place(file), set_up_log)
+            manager = ServiceManager()
+            reload = Reload(path, settings, manager)
+            has_started = _serve(settings, folder_of(path), reload, _place(file), set_up_log, manager)
     except ListenError as error:
         fail(f"dash-ws-service: {error}", CANNOT_LISTEN)
     except AppError as error:
@@ -82,7 +85,14 @@ def _place(file: ConfigFile | None) -> str:
     return str(file.error([file.objection((NAME, "app"), "")])) if file is not None else ""
 
 
-def _serve(settings: Settings, folder: Path, reload: Reload, place: str, set_up_log: Callable[[], None]) -> bool:
+def _serve(
+    settings: Settings,
+    folder: Path,
+    reload: Reload,
+    place: str,
+    set_up_log: Callable[[], None],
+    manager: ServiceManager,
+) -> bool:
     """Bind, then import, then serve: a port in use is found before the user's module does anything.
 
     Returns whether the app started.
@@ -93,13 +103,14 @@ def _serve(settings: Settings, folder: Path, reload: Reload, place: str, set_up_
     claim = None
     try:
         if settings.workers > 1:
-            return workers.run(partial(create_app, settings, folder, place), settings, folder, bound.sockets, reload)
+            make = partial(create_app, settings, folder, place)
+            return workers.run(make, settings, folder, bound.sockets, reload, manager)
         claim = server.claim(settings, folder)
         hub = assemble(settings, folder)
         reports = reports_of(settings, folder, hub)
         app = create_app(settings, folder, place, hub, reports)
         set_up_log()
-        return server.run(app, settings, bound.sockets, hub, reports, claim, reload)
+        return server.run(app, settings, bound.sockets, hub, reports, claim, reload, manager)
     finally:
         if claim is not None:
             claim.release()

@@ -19,6 +19,7 @@ from ws_service.config.consistency import warnings
 from ws_service.config.file import ConfigFile
 from ws_service.config.settings import NAME, Settings, load_settings
 from ws_service.errors import ConfigError
+from ws_service.net.service_manager import ServiceManager
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,11 @@ class Reload:
 
     path: the config file; None: there is none.
     running: the settings that it was started with.
+    manager: systemd, which is told when the file is read again.
     """
 
-    def __init__(self, path: Path | None, running: Settings) -> None:
+    def __init__(self, path: Path | None, running: Settings, manager: ServiceManager | None = None) -> None:
+        self._manager = manager or ServiceManager({})
         self._path = path
         self._running = running
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -58,6 +61,10 @@ class Reload:
 
     def read(self) -> None:
         """Read the file, and log what it changes, what is wrong with it, and where it does not fit other sections."""
+        with self._manager.reloading():
+            self._read()
+
+    def _read(self) -> None:
         if self._path is None:
             log_no_file(log)
             return

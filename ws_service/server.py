@@ -6,6 +6,7 @@ release of Dash came with, and with the newest.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import math
@@ -13,6 +14,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,7 +30,8 @@ from ws_service.handoff.socket_file import Claim, is_possible
 from ws_service.hub.assembly import Assembled
 from ws_service.hub.tunnelled import Chooser
 from ws_service.metrics.reports import Reports
-from ws_service.net.listening import Bound, bind_socket_file, bind_tcp, find, listen_problem
+from ws_service.net.listening import Bound, bind_socket_file, bind_tcp, find, listen_problem, with_port
+from ws_service.net.service_manager import ServiceManager
 from ws_service.publisher import in_process
 from ws_service.reload import Reload
 from ws_service.websocket.listener import LimitedHTTP, ListenerResources, Tunnelled
@@ -50,6 +53,7 @@ class Server(uvicorn.Server):
     reports: begun before the first socket, too. None: the operator is told nothing.
     claim: the socket file of the hand-off. None: there is no hand-off.
     reload: what SIGHUP does. None: another process handles it.
+    manager: who is told that the service is ready, alive and stopping. None: it is not told.
     """
 
     def __init__(
@@ -64,8 +68,11 @@ class Server(uvicorn.Server):
         reports: Reports | None = None,
         claim: Claim | None = None,
         reload: Reload | None = None,
+        manager: ServiceManager | None = None,
     ) -> None:
         super().__init__(config)
+        self._manager = manager
+        self._watchdog: asyncio.Task[None] | None = None
         self._reload = reload
         self._hub = hub
         self._reports = reports
@@ -100,6 +107,9 @@ class Server(uvicorn.Server):
         if self._reload is not None:
             self._reload.serve()
         log.info("ws service ready on %s", self._address)
+        if self._manager is not None:
+            self._manager.ready(f"ws service ready on {self._address}")
+            self._watchdog = asyncio.get_running_loop().create_task(self._manager.feed_watchdog(), name="watchdog")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close every socket with 1012, those of the hub with 3001, wait for the endpoints, then end the lifespan.
@@ -108,6 +118,8 @@ class Server(uvicorn.Server):
         the gateway before the process ends.
         """
         log.info("stopping: %d open, endpoints have %g s", len(self.server_state.connections), self._drain)
+        if self._manager is not None:
+            self._manager.stopping()
         if self._handoff is not None:
             await self._handoff.stop()
         if self._hub is not None:
@@ -116,6 +128,9 @@ class Server(uvicorn.Server):
         await self._close_parts()
         if self._handoff is not None:
             await self._handoff.close()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            await asyncio.wait({self._watchdog})
         log.info("stopped")
 
     async def _close_parts(self) -> None:
@@ -174,6 +189,7 @@ def run(
     reports: Reports | None = None,
     claim: Claim | None = None,
     reload: Reload | None = None,
+    manager: ServiceManager | None = None,
 ) -> bool:
     """Serve until a signal; return whether the app started at all (if not, the log says why).
 
@@ -182,13 +198,14 @@ def run(
     reports: of this process. None: there are none.
     claim: the socket file of the hand-off. None: there is no hand-off.
     reload: what SIGHUP does. None: it is not handled.
+    manager: systemd. None: it is told nothing.
 
     Raises ListenError when another process began to listen in the meantime.
     """
     config = server_config(app, settings)
     server = Server(
         config,
-        address=spoken(settings.listen),
+        address=spoken(settings.listen, sockets),
         drain=settings.drain,
         memory_per_client=settings.memory_per_client,
         handshake=settings.handshake,
@@ -196,6 +213,7 @@ def run(
         reports=reports,
         claim=claim,
         reload=reload,
+        manager=manager,
     )
     try:
         server.run(sockets=sockets)
@@ -241,9 +259,9 @@ def options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def spoken(listen: str) -> str:
-    """Return an address for messages: a URL, or ``unix:path``."""
-    return listen if listen.startswith("unix:") else f"http://{listen}"
+def spoken(listen: str, sockets: Sequence[socket.socket] = ()) -> str:
+    """Return an address for messages: a URL, or ``unix:path``. sockets: bound to it; they know what port 0 became."""
+    return listen if listen.startswith("unix:") else f"http://{with_port(listen, sockets)}"
 
 
 def bind(listen: str, folder: Path) -> Bound:

@@ -35,6 +35,8 @@ from ws_service.logs import formatter
 from ws_service.logs.service_log import service_log
 from ws_service.metrics.reports import reports_of
 from ws_service.net.listening import is_answered
+from ws_service.net.service_manager import ServiceManager
+from ws_service.net.worker_reports import WorkerReports, WorkerWatch
 from ws_service.reload import Reload, ignore_signals
 from ws_service.server import Server, claim, options, spoken
 
@@ -52,9 +54,13 @@ class WorkerConfig(uvicorn.Config):
     folder: Path
     siblings: Path
     """The folder in which the workers find each other."""
+    address: str
+    """What the ready line says."""
     has_failed: Event
     """Set by a worker that cannot start. Its exit code does not always say so: the supervisor's SIGTERM may end it
     before it exits by itself."""
+    reports: WorkerReports | None = None
+    """Who a worker tells that it serves and is alive; None: it is not asked."""
     is_replacement = False
     """Whether the worker replaces a running one, which goes on serving if this one cannot start."""
 
@@ -68,10 +74,11 @@ class WorkerServer(Server):
         settings = config.settings
         super().__init__(
             config,
-            address=spoken(settings.listen),
+            address=config.address,
             drain=settings.drain,
             memory_per_client=settings.memory_per_client,
             handshake=settings.handshake,
+            manager=config.reports,
         )
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -132,6 +139,19 @@ class Supervisor(multiprocess.Multiprocess):
 
     config: WorkerConfig
     reload: Reload
+    watch: WorkerWatch | None = None
+
+    def init_processes(self) -> None:
+        """Start the workers, and watch them where systemd asks about them."""
+        super().init_processes()
+        if self.watch is not None:
+            self.watch.start()
+
+    def terminate_all(self) -> None:
+        """Stop the workers; systemd is told before."""
+        if self.watch is not None:
+            self.watch.stop()
+        super().terminate_all()
 
     def handle_hup(self) -> None:
         """Read the config file again, and say what it changes."""
@@ -159,6 +179,13 @@ class Supervisor(multiprocess.Multiprocess):
         self.should_exit.set()
 
 
+def _end_stuck(pid: int) -> None:
+    """End a worker whose event loop is blocked; what blocks it is in the traceback that it leaves (faulthandler)."""
+    log.error("worker %d is stuck: its event loop did not run for the time of the watchdog; it is replaced", pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGABRT)
+
+
 _ADVICE = "write workers: 1, or ws_service: {hub: {broker: redis://host:6379/0}}"
 
 _STARTUP_FAILURE = 3
@@ -166,13 +193,18 @@ _STARTUP_FAILURE = 3
 
 
 def run(
-    make: Callable[[], ASGIApp], settings: Settings, folder: Path, sockets: list[socket.socket], reload: Reload
+    make: Callable[[], ASGIApp],
+    settings: Settings,
+    folder: Path,
+    sockets: list[socket.socket],
+    reload: Reload,
+    manager: ServiceManager | None = None,
 ) -> bool:
     """Serve with several processes until a signal; return whether they started (if not, the log says why).
 
     make: makes the app in each of them; it is pickled.
     folder: what relative paths start from. sockets: bound by ``bind``; the processes share them.
-    reload: what SIGHUP does.
+    reload: what SIGHUP does. manager: systemd. None: it is told nothing.
 
     Raises ListenError when another service listens on the socket file of the hand-off.
     """
@@ -183,7 +215,7 @@ def run(
     if settings.hub.enabled and not settings.has_hub:
         log.warning("there is no hub: each of %d workers would have its own; %s", settings.workers, _ADVICE)
     with TemporaryDirectory(prefix="dash-ws-service-", ignore_cleanup_errors=True) as siblings:
-        return _run(make, settings, folder, sockets, reload, Path(siblings))
+        return _run(make, settings, folder, sockets, reload, manager, Path(siblings))
 
 
 def _run(
@@ -192,19 +224,29 @@ def _run(
     folder: Path,
     sockets: list[socket.socket],
     reload: Reload,
+    manager: ServiceManager | None,
     siblings: Path,
 ) -> bool:
     config = WorkerConfig(make, **options(settings))
     config.siblings = siblings
-    config.settings, config.folder = settings, folder
+    config.settings, config.folder, config.address = settings, folder, spoken(settings.listen, sockets)
     config.has_failed = get_context("spawn").Event()  # uvicorn spawns its processes
+    watch = None
+    if manager is not None and manager.is_there:
+        ready = f"{settings.workers} workers of the ws service ready on {config.address}"
+        watch = WorkerWatch(manager, ready, lambda: [each.pid for each in supervisor.processes], _end_stuck)
+        config.reports = watch.reports
     supervise: Any = Supervisor
     if "target" in signature(supervise).parameters:
         supervisor = supervise(config, target=WorkerServer(config).run, sockets=sockets)
     else:
         multiprocess.Process = Worker  # type: ignore[misc] # uvicorn creates its processes by this name
         supervisor = supervise(config, sockets=sockets)
-    supervisor.reload = reload
+    supervisor.reload, supervisor.watch = reload, watch
     reload.answer()  # a signal that came before the supervisor handled it
-    supervisor.run()
+    try:
+        supervisor.run()
+    finally:
+        if watch is not None:
+            watch.close()
     return not config.has_failed.is_set()

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy import config as gateway
-from proxy.config import anchored, split_listen
+from proxy.config import anchored, passed_name, split_listen
 from proxy.dash.page_config import PageConfig, read_page
 from proxy.doctor.catalogue import CATALOGUE
 from proxy.doctor.endpoint import Answer, Endpoint
 from proxy.doctor.finding import Finding, Place, of_mistake
 from ws_service.config import settings as service
+from ws_service.config.addresses import OFF
 from ws_service.config.file import ConfigFile
 from ws_service.config.yaml_text import KeyPath, dotted
 
@@ -165,12 +166,14 @@ class Target:
 
 def _own_listener(name: str, listen: str, *, has_tls: bool = False) -> Endpoint | None:
     """Return where a client of this host finds a listener of the gateway; None where the setting does not say it."""
-    if listen == "off" or listen.startswith("systemd") or listen.endswith(":0"):
+    if listen == OFF or passed_name(listen) is not None or listen.endswith(":0"):
         return None
     if listen.startswith("unix:"):
         return Endpoint(name, listen)
     place = split_listen(listen)
     assert isinstance(place, tuple)
     host, port = place
+    if not port:
+        return None
     host = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return Endpoint(name, f"{'https' if has_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 
 from proxy.dash.facts import as_json
 from proxy.exchange.lifecycle import Lifecycle
@@ -20,12 +21,18 @@ from proxy.upstream.upstream import Upstream
 
 class HealthRoutes:
     """The routes ``/healthz`` and ``/readyz``. Nothing is tried for an answer: however often it is asked, no upstream
-    notices."""
+    notices.
 
-    def __init__(self, gateway: Gateway, lifecycle: Lifecycle[Exchange], limits: ClientLimits) -> None:
+    listen: returns the public URLs.
+    """
+
+    def __init__(
+        self, gateway: Gateway, lifecycle: Lifecycle[Exchange], limits: ClientLimits, listen: Callable[[], list[str]]
+    ) -> None:
         self._gateway = gateway
         self._lifecycle = lifecycle
         self._limits = limits
+        self._listen = listen
 
     def healthz(self, _: Head) -> AdminResponse:
         """Answer 200 while the process lives."""
@@ -37,16 +44,18 @@ class HealthRoutes:
         It also says what is known of each upstream, but an upstream that
         is unreachable does not make the gateway unready: a balancer that took it out
         of service would cut off the other upstream's clients too.
-        It also says how many connections clients have, how many WebSockets,
-        those that were handed over too, how many uploads, how many bytes wait on
+        It also says where clients connect (a port of 0 leaves that to the
+        system), how many connections clients have, how many WebSockets, those
+        that were handed over too, how many uploads, how many bytes wait on
         stuck connections, and how many tasks the event loop has: at rest none of
-        them grows; and what Dash has said of itself.
+        the numbers grows; and what Dash has said of itself.
         """
         lifecycle, limits, runtime = self._lifecycle, self._limits, self._gateway.runtime
         settings = runtime.settings
         values: dict[str, object] = {
             "status": "ready" if lifecycle.is_ready else "not ready",
             "state": lifecycle.state.value,
+            "listen": self._listen(),
             "in_flight": len(lifecycle.in_flight),
             "connections": limits.connections.total,
             "websockets": limits.websockets.total,

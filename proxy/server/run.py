@@ -6,20 +6,22 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from proxy.config import ConfigError, Settings
 from proxy.errors import TlsError
 from proxy.exchange.access_log import AccessLog
 from proxy.exchange.lifecycle import State
+from proxy.listener.passed_sockets import PassedSockets, passed_sockets
 from proxy.net.tls_files import TlsFiles
-from proxy.server import systemd
 from proxy.server.config_diff import CannotApply
 from proxy.server.server import Server
 from proxy.status.service import FindKey, find_no_key
 from ws_service.config.changes import log_no_file, log_refusal
 from ws_service.logs.log_writer import LogWriter
 from ws_service.net.descriptors import raise_descriptor_limit
+from ws_service.net.service_manager import ServiceManager
 
 logger = logging.getLogger("proxy")
 
@@ -45,18 +47,24 @@ async def serve(
 
     Raises ListenError when it cannot listen, and TlsError when it cannot speak TLS as it was told.
     """
+    passed, manager = passed_sockets(), ServiceManager()
     writer = LogWriter(_STDOUT, "the access log")
     log = AccessLog(settings.access_log, writer.write)
     try:
         server = Server(settings, log, folder, raise_descriptor_limit(), tls_files, find_key)
-        await _obey(server, settings, log, read_again)
+        watchdog = asyncio.get_running_loop().create_task(manager.feed_watchdog(), name="watchdog")
+        try:
+            await _obey(server, passed, manager, partial(_reload, server, log, read_again, manager))
+        finally:
+            watchdog.cancel()
+            await asyncio.wait({watchdog})
     finally:
         log.flush()
         writer.close()
     logger.info("stopped")
 
 
-async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: Callable[[], Read] | None) -> None:
+async def _obey(server: Server, passed: PassedSockets, manager: ServiceManager, reload: Callable[[], None]) -> None:
     """Run a server from its start to its end, by the signals that come."""
     loop = asyncio.get_running_loop()
     stop, stop_now = asyncio.Event(), asyncio.Event()
@@ -66,19 +74,23 @@ async def _obey(server: Server, settings: Settings, log: AccessLog, read_again: 
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_signal)
-    loop.add_signal_handler(signal.SIGHUP, _reload, server, log, read_again)
-    await server.start()
-    _log_start(server, settings)
-    systemd.ready()
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    await server.start(passed)
+    _log_start(server)
+    for name in passed.names:
+        logger.warning(
+            "systemd has passed a socket named %s, which no setting asks for: its clients wait for ever", name
+        )
+    manager.ready(f"gateway ready on {', '.join(server.addresses)}")
     await stop.wait()
-    systemd.stopping()
+    manager.stopping()
     await _stop(server, stop_now)
 
 
-def _log_start(server: Server, settings: Settings) -> None:
+def _log_start(server: Server) -> None:
     logger.info("%s", server.limiter.capacity_notice)
-    logger.info("admin on %s", settings.admin)
-    hint = "" if settings.listen.startswith("unix:") else " (open it in a browser)"
+    logger.info("admin on %s", ", ".join(server.admin_addresses) or "no address: it is off")
+    hint = "" if server.addresses[0].startswith("unix:") else " (open it in a browser)"
     logger.info("gateway ready on %s%s", ", ".join(server.addresses), hint)
 
 
@@ -99,20 +111,18 @@ async def _stop(server: Server, stop_now: asyncio.Event) -> None:
         stopping.result()
 
 
-def _reload(server: Server, log: AccessLog, read_again: Callable[[], Read] | None) -> None:
+def _reload(server: Server, log: AccessLog, read_again: Callable[[], Read] | None, manager: ServiceManager) -> None:
     """Read the configuration again, and put it in force, or say why not."""
     if server.state is not State.READY:
         logger.warning("SIGHUP is ignored: the gateway is %s", server.state.value)
         return
-    if read_again is None:
-        log_no_file(logger)
-        return
-    systemd.reloading()
-    try:
-        log.reconfigure(server.reload(*read_again()).access_log)
-        server.last_reload.succeeded()
-    except (ConfigError, CannotApply, TlsError) as error:
-        server.last_reload.failed()
-        log_refusal(logger, error)
-    finally:
-        systemd.ready()
+    with manager.reloading():
+        if read_again is None:
+            log_no_file(logger)
+            return
+        try:
+            log.reconfigure(server.reload(*read_again()).access_log)
+            server.last_reload.succeeded()
+        except (ConfigError, CannotApply, TlsError) as error:
+            server.last_reload.failed()
+            log_refusal(logger, error)

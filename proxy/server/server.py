@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from proxy.config import NAME, Settings
 from proxy.errors import ListenError
@@ -17,7 +16,7 @@ from proxy.gateway.recorder import Observer
 from proxy.gateway.runtime import Runtime, make_runtime
 from proxy.http1.connection_manager import ConnectionManager
 from proxy.listener.acceptor import Acceptor, AcceptorOptions
-from proxy.listener.bind import bind
+from proxy.listener.passed_sockets import PassedSockets
 from proxy.metrics.collector import Parts, make_registry
 from proxy.metrics.exchange_counts import ExchangeCounts
 from proxy.metrics.last_reload import LastReload
@@ -31,13 +30,13 @@ from proxy.server.config_diff import merge
 from proxy.server.dash_watch import DashWatch
 from proxy.server.drain import Drain
 from proxy.server.health_routes import HealthRoutes
+from proxy.server.listeners import Listeners, open_listeners
 from proxy.server.metrics_route import MetricsRoute
 from proxy.server.status_route import StatusRoute
 from proxy.status.document import StatusDocument
 from proxy.status.sampler import Sampler
 from proxy.status.service import FindKey, ServiceReader, find_no_key
 from ws_service.config.changes import differences, log_changes
-from ws_service.net.listening import Bound
 
 logger = logging.getLogger("proxy")
 
@@ -74,9 +73,11 @@ class Server:
         self._manager = ConnectionManager(self._gateway, settings)
         self._drain = Drain(self._gateway, self._manager, self._lifecycle)
         self._lifecycle.on_empty = self._manager.on_empty = self._drain.changed
-        self._bound: list[Bound] = []
+        self._listeners: Listeners | None = None
+        self.addresses: list[str] = []
+        """The public URLs, or the path of the unix socket, from the start on."""
         self._acceptor: Acceptor | None = None
-        health = HealthRoutes(self._gateway, self._lifecycle, limits)
+        health = HealthRoutes(self._gateway, self._lifecycle, limits, lambda: self.addresses)
         self.last_reload = LastReload()
         self._lag = LoopLag()
         parts = Parts(counts, self._lag, self.last_reload, self._gateway, self._lifecycle, limits, self.limiter)
@@ -95,29 +96,31 @@ class Server:
         self._admin_places = admin_places(files)
         self._admin_listener: AdminListener | None = None
 
-    async def start(self) -> None:
-        """Listen. Raises ListenError, with nothing left open, when an address cannot be had."""
+    async def start(self, passed: PassedSockets | None = None) -> None:
+        """Listen. passed: the sockets that systemd has passed; None: there are none.
+
+        Raises ListenError, with nothing left open, when an address cannot be had.
+        """
         settings = self._gateway.runtime.settings
         # Before the first client: an earlier WebSocket would go through a tunnel, and end with this process.
         await self._gateway.handoff.services.start()
         try:
-            self._bound.append(await bind(settings.listen, "gateway.listen"))
-            self._bound.append(await bind(settings.admin, "gateway.admin"))
+            listeners = self._listeners = await open_listeners(settings, passed or PassedSockets())
         except ListenError:
-            self._release()
             self._gateway.handoff.services.close()
             raise
+        self.addresses = listeners.public_urls(is_tls=self._gateway.runtime.tls is not None)
         for upstream in self._gateway.runtime.upstreams.values():
             upstream.start()
         self._dash.start()
-        public_sockets, admin_sockets = (bound.sockets for bound in self._bound)
         self._acceptor = Acceptor(
-            public_sockets,
+            listeners.public.sockets,
             self._manager,
             self.limiter,
             **_acceptor_options(self._gateway.runtime),
         )
-        self._admin_listener = AdminListener(admin_sockets, self._admin.answer, places=self._admin_places)
+        if listeners.admin is not None:
+            self._admin_listener = AdminListener(listeners.admin.sockets, self._admin.answer, places=self._admin_places)
         self._lag.start()
         self._sampler.start()
         self._lifecycle.happen("listening")
@@ -135,8 +138,9 @@ class Server:
 
         Cancelling it skips to the third step, which is never left out: it takes a second or two.
         """
-        public = self._acceptor
+        public, listeners = self._acceptor, self._listeners
         assert public is not None
+        assert listeners is not None
         timeouts = self._gateway.runtime.settings.timeouts
         event = "second signal"
         try:
@@ -144,8 +148,10 @@ class Server:
                 self._lifecycle.happen("notice")
                 logger.info("not ready any more; %g s until the listener closes", timeouts.drain_notice)
                 await asyncio.sleep(timeouts.drain_notice)
-            public.accepting.accept_backlog()
-            self._bound[0].close()
+            if not listeners.public.is_passed:  # systemd's waits for the next process, which may serve for longer
+                public.accepting.accept_backlog()
+            public.accepting.close()
+            listeners.public.close()
             self._lifecycle.happen("stop")
             for upstream in self._gateway.runtime.upstreams.values():
                 upstream.queue.close()
@@ -156,9 +162,9 @@ class Server:
 
     async def _end(self, event: str) -> None:
         """Cut what is left, and give everything back that a process has."""
-        public, admin = self._acceptor, self._admin_listener
+        public, admin, listeners = self._acceptor, self._admin_listener, self._listeners
         assert public is not None
-        assert admin is not None
+        assert listeners is not None
         public.close()
         self._lifecycle.happen(event)
         await self._drain.cut()
@@ -170,11 +176,13 @@ class Server:
         for upstream in self._gateway.runtime.upstreams.values():
             upstream.close()
             await upstream.closed()
-        admin.close()
+        if admin is not None:
+            admin.close()
         self._lag.stop()
         self._sampler.stop()
-        self._release()
-        await admin.wait_closed()
+        listeners.close()
+        if admin is not None:
+            await admin.wait_closed()
         await public.wait_closed()
 
     @property
@@ -214,15 +222,9 @@ class Server:
             self._acceptor.reconfigure(**_acceptor_options(runtime))
 
     @property
-    def addresses(self) -> list[str]:
-        """The public URL, or the path of the unix socket."""
-        scheme = "http" if self._gateway.runtime.tls is None else "https"
-        names = [sock.getsockname() for sock in self._bound[0].sockets]
-        return [_url(scheme, name) if isinstance(name, tuple) else f"unix:{name}" for name in names]
-
-    def _release(self) -> None:
-        while self._bound:
-            self._bound.pop().close()
+    def admin_addresses(self) -> list[str]:
+        """Where the admin listener is asked; nothing where there is none."""
+        return [] if self._listeners is None else self._listeners.admin_urls()
 
 
 def _each(observers: Sequence[Observer]) -> Observer:
@@ -254,8 +256,3 @@ def _acceptor_options(runtime: Runtime) -> AcceptorOptions:
         proxies=settings.trusted_proxies if settings.proxy_protocol else None,
         tls=runtime.tls,
     )
-
-
-def _url(scheme: str, name: tuple[Any, ...]) -> str:
-    host, port = name[:2]
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from proxy.config import Objection, Settings, Tls, split_listen
+from proxy.config import Objection, Settings, Tls, passed_name, split_listen
 from proxy.errors import TlsError
 from proxy.net.resolver import look_up
 from proxy.net.tls_files import TlsFiles
@@ -47,8 +47,11 @@ def _tls(files: Tls, tls_files: TlsFiles) -> Iterator[Objection]:
 def _public_address(address: str) -> str:
     """Return the first address of a host name that other hosts can reach; empty where there is none.
 
-    A name that cannot be resolved is not checked here: listening on it fails with a message.
+    A name that cannot be resolved is not checked here: listening on it fails with a message. Nor is a socket of
+    systemd: it is here only at the start.
     """
+    if passed_name(address) is not None:
+        return ""
     place = split_listen(address)
     if isinstance(place, str):
         return ""

@@ -242,13 +242,13 @@ def test_systemd_is_told_of_each_step(tmp_path: Path, dash: Origin) -> None:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(DEADLINE)
         with running_gateway(tmp_path, dash=dash.url, env={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as gateway:
-            assert systemd.recv(100) == b"READY=1"
+            assert systemd.recv(100) == f"READY=1\nSTATUS=gateway ready on {gateway.url}".encode()
             reload(gateway)
             assert systemd.recv(100).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
             assert systemd.recv(100) == b"READY=1"
             gateway.process.send(signal.SIGTERM)
             assert gateway.process.wait() == 0
-            assert systemd.recv(100) == b"STOPPING=1"
+            assert systemd.recv(100) == b"STOPPING=1\nSTATUS=stopping"
 
 
 def test_while_it_starts_a_reload_is_ignored_and_does_not_kill_it(tmp_path: Path) -> None:

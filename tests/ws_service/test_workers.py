@@ -23,7 +23,7 @@ from ws_service.server import options
 
 def config(settings: Settings, folder: Path) -> workers.WorkerConfig:
     made = workers.WorkerConfig(partial(create_app, settings, folder), **options(settings))
-    made.settings, made.folder = settings, folder
+    made.settings, made.folder, made.address = settings, folder, "http://127.0.0.1:8765"
     return made
 
 

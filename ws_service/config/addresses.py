@@ -15,6 +15,15 @@ from ws_service.logs.formatter import shown
 
 _EXAMPLE = "127.0.0.1:8000"
 
+SYSTEMD = "systemd"
+"""In the place of an address: systemd listens, and passes the socket. A name may follow: ``systemd:gateway``."""
+
+OFF = "off"
+"""In the place of an address: there is no listener."""
+
+_PASSED_NAME = re.compile(r"[!-9;-~][ -9;-~]{0,254}")
+"""What systemd takes for a name (sd_pid_notify_with_fds(3), FDNAME): up to 255 characters of ASCII, and no colon."""
+
 
 def split_port(address: str) -> tuple[str, str | None]:
     """Split ``host:port``: the host as it is written, an IPv6 address in brackets, and the port, unchecked.
@@ -26,11 +35,20 @@ def split_port(address: str) -> tuple[str, str | None]:
 
 
 def split_listen(address: str) -> tuple[str, int] | str:
-    """Split a checked address: ``(host, port)`` without brackets, or the path of a unix socket."""
+    """Split a checked address: ``(host, port)`` without brackets, or the path of a unix socket.
+
+    ``off``, and what ``passed_name`` knows, are none: they are to be looked for first.
+    """
     if address.startswith("unix:"):
         return address[5:]
     host, port = split_port(address)
     return host.strip("[]"), int(port or 0)
+
+
+def passed_name(address: str) -> str | None:
+    """Return the name of the socket that systemd passes; empty for its usual name, None where it passes none."""
+    word, _, name = address.partition(":")
+    return name if word == SYSTEMD else None
 
 
 def split_url(url: str) -> tuple[str, int]:
@@ -43,8 +61,9 @@ def split_url(url: str) -> tuple[str, int]:
 def parse_listen(value: object) -> str:
     """Check an address to listen on: ``host:port``, ``[v6]:port`` or ``unix:path``.
 
-    The host ``*`` is every address, IPv4 and IPv6. Returns it as it came. Raises ValueError with a sentence for the
-    operator.
+    The host ``*`` is every address, IPv4 and IPv6. Port 0 is one that is free. Returns it as it came.
+
+    Raises ValueError with a sentence for the operator.
     """
     if not isinstance(value, str):
         raise ValueError(f"{shown(value)} is not an address; write host:port, for example {_EXAMPLE}")
@@ -58,7 +77,7 @@ def parse_listen(value: object) -> str:
         raise ValueError(f"{shown(value)} is not an address; write host:port, for example {_EXAMPLE}{every}")
     if ":" in host and not (host.startswith("[") and host.endswith("]") and _is_ipv6(host[1:-1])):
         raise ValueError(_advice_on_ipv6(value))
-    check_port(port)
+    check_port(port, lowest=0)
     return value
 
 
@@ -86,11 +105,11 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-def check_port(text: str) -> int:
-    """Return a port from its digits; ValueError when it is not a number from 1 to 65535."""
+def check_port(text: str, lowest: int = 1) -> int:
+    """Return a port from its digits; ValueError when it is not a number from ``lowest`` to 65535."""
     if not re.fullmatch(r"[0-9]{1,10}", text):
         raise ValueError(f"port {shown(text)} is not a number")
-    if not 1 <= int(text) <= 65535:
+    if not lowest <= int(text) <= 65535:
         raise ValueError(f"port {text} is out of range (1 to 65535)")
     return int(text)
 
@@ -108,10 +127,17 @@ def check_host(host: str) -> str:
     return host
 
 
-def listen_like(example: str) -> BeforeValidator:
-    """Return ``parse_listen`` with an example of its own in its messages, the setting's default; it checks the host."""
+def listen_like(example: str, *words: str) -> BeforeValidator:
+    """Return ``parse_listen`` with an example of its own in its messages, the setting's default; it checks the host.
+
+    words: ``SYSTEMD`` and ``OFF``, where the setting knows them; ``false`` is read as ``OFF`` too.
+    """
 
     def parse(value: object) -> str:
+        if OFF in words and (value is False or value == OFF):
+            return OFF
+        if SYSTEMD in words and isinstance(value, str) and passed_name(value) is not None:
+            return _check_passed(value)
         try:
             address = parse_listen(value)
         except ValueError as error:
@@ -122,6 +148,13 @@ def listen_like(example: str) -> BeforeValidator:
         return address
 
     return BeforeValidator(parse)
+
+
+def _check_passed(value: str) -> str:
+    word, colon, name = value.partition(":")
+    if colon and not _PASSED_NAME.fullmatch(name):
+        raise ValueError(f"{shown(value)} names no socket; write {word}, or {word}: and a FileDescriptorName=")
+    return value
 
 
 Listen = Annotated[str, listen_like(_EXAMPLE)]

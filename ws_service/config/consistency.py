@@ -8,6 +8,7 @@ host that differ, or do not, two socket files, TLS to a program that speaks none
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ws_service.config.addresses import split_port
+from ws_service.config.addresses import passed_name, split_port
 from ws_service.config.file import ConfigFile
 from ws_service.config.sections import DEFAULTS
 from ws_service.config.yaml_text import KeyPath
@@ -101,13 +102,15 @@ class _Address:
 
 
 def _listener(value: object, folder: Path) -> _Address | None:
-    """Return the address to listen on that a setting names; None for what is none."""
-    if not isinstance(value, str):
+    """Return the address to listen on that a setting names; None for what is none, and where only the start knows it:
+    a socket of systemd, a port that is free."""
+    if not isinstance(value, str) or passed_name(value) is not None:
         return None
     if value.startswith("unix:"):
         return _Address(path=_file(value[5:], folder))
     host, port = split_port(value)
-    return _Address(host.strip("[]").lower(), int(port)) if port and port.isascii() and port.isdigit() else None
+    number = int(port) if port and port.isascii() and port.isdigit() else 0
+    return _Address(host.strip("[]").lower(), number) if number else None
 
 
 def _upstream(value: object, folder: Path) -> _Address | None:
@@ -122,6 +125,8 @@ def _upstream(value: object, folder: Path) -> _Address | None:
     is_url = parts.scheme in ("http", "https") and parts.hostname
     return _Address(parts.hostname or "", port, scheme=parts.scheme) if is_url else None
 
+
+_PORT_0 = re.compile(r":0+$")
 
 _LISTENERS = (("gateway", "listen"), ("gateway", "admin"), ("ws_service", "listen"), ("dash_app", "listen"))
 
@@ -217,6 +222,9 @@ def _address(key: str, url: object, section: str, listen: object, folder: Path) 
     """Yield what is wrong with the address of an upstream whose program listens where another section says."""
     path, other = ("gateway", "upstreams", key), (section, "listen")
     address, listener = _upstream(url, folder), _listener(listen, folder)
+    if isinstance(listen, str) and _PORT_0.search(listen):
+        message = f"is {url}, and {section}.listen is {listen}, which is another port after each start; write a port"
+        yield Disagreement(path, other, message, is_certain=False)
     if address is None or listener is None:
         return
     if address.scheme == "https" and not listener.path:

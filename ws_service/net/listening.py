@@ -25,6 +25,9 @@ the group. Precedents: HAProxy and php-fpm 0660; nginx and uvicorn 0666."""
 _NOT_HERE = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
 """A host without IPv6 still knows localhost by its IPv6 name."""
 
+_PORTS_TRIED = 16
+"""Free ports of a host's first address that are tried at its others."""
+
 Found = tuple[int, int, int, str, Any]
 """An address as ``getaddrinfo`` finds it."""
 
@@ -33,11 +36,13 @@ class Bound:
     """The sockets of one address, bound and not blocking; they do not listen yet.
 
     sockets: one for each address that a host name has. path: of the unix socket, None where it is none.
+    is_passed: whether systemd has bound them, listens, and keeps them after this process.
     """
 
-    def __init__(self, sockets: list[socket.socket], path: Path | None = None) -> None:
+    def __init__(self, sockets: list[socket.socket], path: Path | None = None, *, is_passed: bool = False) -> None:
         self.sockets = sockets
         self.path = path
+        self.is_passed = is_passed
         self._identity = _identity(path)
 
     def close(self) -> None:
@@ -62,14 +67,28 @@ def find(host: str, port: int) -> Sequence[Found]:
 def bind_tcp(found: Iterable[Found]) -> Bound:
     """Bind addresses that were looked up; those that this host does not have are left out, unless it has none.
 
+    Port 0 is a port that is free at all of them.
+
     Raises OSError, with nothing left open.
     """
+    addresses = list(dict.fromkeys((each[0], each[4]) for each in found))
+    for _ in range(_PORTS_TRIED):
+        try:
+            return _bind_all(addresses)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or any(name[1] for _, name in addresses):
+                raise
+    return _bind_all(addresses)
+
+
+def _bind_all(addresses: Iterable[tuple[int, Any]]) -> Bound:
     sockets: list[socket.socket] = []
     missing = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     try:
-        for family, name in dict.fromkeys((each[0], each[4]) for each in found):
+        for family, (host, port, *rest) in addresses:
+            same = port or (sockets[0].getsockname()[1] if sockets else 0)
             try:
-                sockets.append(_bind_one(family, name))
+                sockets.append(_bind_one(family, (host, same, *rest)))
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
@@ -151,6 +170,17 @@ def is_answered(path: Path, kind: socket.SocketKind) -> bool:
             if error.errno != errno.EPROTOTYPE:  # a socket of another kind: the hand-off's, say
                 raise
         return True
+
+
+def with_port(address: str, sockets: Sequence[socket.socket]) -> str:
+    """Return an address as it was written, with the port that it has become where that was 0.
+
+    sockets: bound to it; without any the address stays as it is.
+    """
+    host, colon, port = address.rpartition(":")
+    if not sockets or address.startswith("unix:") or not port.isdigit() or int(port) != 0:
+        return address
+    return f"{host}{colon}{sockets[0].getsockname()[1]}"
 
 
 def listen_problem(address: str, error: OSError, setting: str) -> str:

@@ -32,7 +32,7 @@ def routes_of(lifecycle: Lifecycle[Exchange], known: dict[str, Upstream] | None 
     """Return the routes of a gateway. known: its upstreams; None: those of the settings."""
     runtime = make_runtime(Settings(handoff="off"))
     runtime = runtime if known is None else replace(runtime, upstreams=known)
-    return HealthRoutes(Gateway(runtime, lifecycle), lifecycle, ClientLimits())
+    return HealthRoutes(Gateway(runtime, lifecycle), lifecycle, ClientLimits(), lambda: ["http://127.0.0.1:8000"])
 
 
 def ask(routes: HealthRoutes, path: str) -> tuple[int, Any]:
