@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import signal
 import socket
-import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.processes import ROOT, free_port, running
+from tests.prometheus import alerts, expressions, program, promtool
 from tests.system.conftest import MakeGateway
 from tests.system.gateway import Gateway, serving
 from tests.wire.connection import DEADLINE, Wire
 from tests.wire.messages import Message, answer, request
-
-PROMTOOL = shutil.which("promtool")
 
 ROUTES = 400
 """More than any configuration needs, and more than there are series for."""
@@ -60,15 +60,6 @@ def value(text: str, name: str, **labels: str) -> float | None:
     return None
 
 
-def promtool(text: str) -> str:
-    """Return what Prometheus' tool finds; it must be there in CI."""
-    if PROMTOOL is None:
-        assert not os.environ.get("CI"), "CI has to have promtool"
-        pytest.skip("there is no promtool; on Debian: apt install prometheus")
-    done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, timeout=30)
-    return done.stdout + done.stderr
-
-
 def test_hostile_input_makes_few_series_and_prometheus_tool_finds_nothing(gateway: Gateway) -> None:
     """Methods and codes that do not exist, more routes than there are series for, many clients."""
     before = len(scrape(gateway).splitlines())
@@ -92,7 +83,7 @@ def test_hostile_input_makes_few_series_and_prometheus_tool_finds_nothing(gatewa
     assert before < 150
     for secret in ("user-", "token", "10.0.", "PROPFIND", "/r1"):
         assert secret not in text
-    assert promtool(text) == ""
+    assert promtool("check", "metrics", text=text) == ""
 
 
 def test_a_reload_that_is_refused_is_told_and_one_that_succeeds_too(gateway: Gateway) -> None:
@@ -122,3 +113,55 @@ def test_a_scrape_in_the_drain_says_that_the_process_is_not_ready(make_gateway: 
         assert value(scrape(gateway), "dashws_ready") == 0
         assert re.search(r"^dashws_build_info\{", scrape(gateway), re.MULTILINE)
         gateway.process.send(signal.SIGTERM)
+
+
+DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboard.json").read_text("utf-8"))
+
+
+def test_prometheus_tool_reads_every_expression_of_the_dashboard_and_the_alerts() -> None:
+    rules = [{"record": f"panel:{n}", "expr": expression} for n, expression in enumerate(expressions(DASHBOARD))]
+    rules += [{"alert": name, "expr": expression} for name, expression in alerts().items()]
+    said = promtool("check", "rules", text=json.dumps({"groups": [{"name": "all", "rules": rules}]}))  # JSON is YAML
+    assert f"{len(rules)} rules found" in said
+
+
+def test_prometheus_scrapes_the_gateway_and_the_dashboard_has_rate_errors_and_duration(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    port = free_port()
+    targets = [{"targets": [f"127.0.0.1:{gateway.admin_port}"]}]
+    scraped = {
+        "job_name": "dash-ws-proxy",
+        "scrape_interval": "200ms",
+        "scrape_timeout": "200ms",
+        "static_configs": targets,
+    }
+    (tmp_path / "prometheus.yml").write_text(json.dumps({"scrape_configs": [scraped]}))
+    argv = [program("prometheus"), f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+    listen = f"--web.listen-address=127.0.0.1:{port}"
+
+    def ask(expression: str) -> list[str]:
+        """Return the values of an expression now."""
+        query = urlencode({"query": expression})
+        with urlopen(f"http://127.0.0.1:{port}/api/v1/query?{query}", timeout=DEADLINE) as response:
+            answered = json.load(response)
+        assert answered["status"] == "success", expression
+        return [sample["value"][1] for sample in answered["data"]["result"]]
+
+    with (
+        running(*argv, listen, ready="Server is ready to receive web requests", cwd=tmp_path) as process,
+        gateway.dial() as wire,
+    ):
+        deadline = time.monotonic() + DEADLINE
+        while ask("sum(rate(dashws_http_requests_total[1m])) > 0") == []:
+            assert time.monotonic() < deadline, process.output
+            for code in (200, 200, 200, 502):
+                wire.send(request(f"GET /{code}"))
+                wire.read_message()
+        rate, errors, first_byte, *others = [ask(expression) for expression in expressions(DASHBOARD)]
+        assert float(rate[0]) > 0
+        assert 0 < float(errors[0]) < 1
+        assert 0 < float(first_byte[0]) < 1
+        assert sum(bool(values) for values in others) > 20, "the service's are empty"
+        assert ask(alerts()["ErrorsOfTheGateway"])
+        assert not ask(alerts()["ConfigurationRefused"])

@@ -122,5 +122,5 @@ async def metrics() -> dict[str, set[str]]:
 
 async def test_the_document_has_every_metric_with_its_labels(metrics: dict[str, set[str]]) -> None:
     text = (ROOT / "docs/metrics.md").read_text("utf-8").partition("\n## The service")[0]
-    rows = re.findall(r"^\| `(dashws_\w+)` \| (.*?) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(dashws_\w+)` \|(.*?)\|", text, re.MULTILINE)
     assert {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows} == metrics
