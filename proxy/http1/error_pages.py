@@ -1,9 +1,10 @@
-"""The body of an error response: a page for browsers, JSON for programs."""
+"""The body of an error response: a page for browsers, JSON for programs, and JSON in short lines for Dash's overlay."""
 
 from __future__ import annotations
 
 import html
 import json
+import textwrap
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -23,6 +24,14 @@ _AGAIN = """<script>setTimeout(() => location.reload(), {0}000)</script>
 page."""
 
 
+_CALLBACK = "/_dash-update-component"
+"""What a page of Dash posts callbacks to, after whatever prefix."""
+
+_OVERLAY_WIDTH = 62
+"""Columns of a text in the list of errors that Dash shows in debug mode. It shows the body of a failed callback as it
+is, whatever its type, in a ``<pre>`` of 71 columns, and what is right of that has to be scrolled to."""
+
+
 def error_message(
     error: ProxyError, head: Head | None = None, upstream: str = "", *, keep_alive: bool = False
 ) -> tuple[bytes, int]:
@@ -31,7 +40,10 @@ def error_message(
     head: of the request; None: it was not read. upstream: the one that was asked; empty where none was.
     keep_alive: whether the connection goes on.
     """
-    kind, body = page(error, upstream) if head is not None and is_navigation(head) else as_json(error)
+    if head is not None and is_navigation(head):
+        kind, body = page(error, upstream)
+    else:
+        kind, body = as_json(error, in_short_lines=head is not None and is_callback(head))
     fields = error.headers
     if error.is_transient and not any(name == b"Retry-After" for name, _ in fields):
         fields += ((b"Retry-After", b"%d" % RETRY),)
@@ -65,10 +77,22 @@ def is_navigation(head: Head) -> bool:
     return mode in (None, b"navigate") and b"text/html" in accepts
 
 
-def as_json(error: ProxyError) -> tuple[bytes, bytes]:
-    """Return the type and the body of a response for a program."""
-    fields = {"error": error.message, "advice": error.advice, "status": error.status}
-    return b"application/json", json.dumps({k: v for k, v in fields.items() if v}).encode() + b"\n"
+def is_callback(head: Head) -> bool:
+    """Tell whether a page of Dash waits for a callback."""
+    return head.method == "POST" and head.target.partition("?")[0].endswith(_CALLBACK)
+
+
+def as_json(error: ProxyError, *, in_short_lines: bool = False) -> tuple[bytes, bytes]:
+    """Return the type and the body of a response for a program.
+
+    in_short_lines: each text is a list of lines, for the overlay of a page of Dash.
+    """
+    fields: dict[str, object] = {"error": error.message, "advice": error.advice, "status": error.status}
+    fields = {key: value for key, value in fields.items() if value}
+    if in_short_lines:
+        lines = {k: textwrap.wrap(v, _OVERLAY_WIDTH) if isinstance(v, str) else v for k, v in fields.items()}
+        return b"application/json", json.dumps(lines, indent=1, ensure_ascii=False).encode() + b"\n"
+    return b"application/json", json.dumps(fields).encode() + b"\n"
 
 
 def page(error: ProxyError, upstream: str) -> tuple[bytes, bytes]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -12,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, Dialog, expect
 
-from tests.processes import free_port, python, running
+from tests.processes import Process, free_port, python, running
 from tests.system.browser import TIMEOUT, Tab
 from tests.system.gateway import running_gateway
 
@@ -181,3 +183,95 @@ def test_hot_reload_follows_assets_and_code(backend: str, tab: Tab, tmp_path: Pa
             assert page.evaluate("window.samePage"), "and the code too: no answer of ours has spoiled that"
         page.fill("#in", "2")
         expect(page.locator("#out")).to_have_text("echo 2")
+
+
+LISTEN = """
+const ask = window.fetch;
+window.fetch = async (...asked) => {
+    const answer = await ask(...asked);
+    if (String(asked[0]).includes("_reload-hash")) {
+        const told = await answer.clone().json().catch(() => ({}));
+        if (told.hard) sessionStorage.hard = "true";
+    }
+    return answer;
+};
+"""
+"""Notes whether Dash has told the page to load itself anew. Dash does so when any file in its own packages comes or
+goes, also a temporary one of another process, and tells the page that asks first."""
+
+
+class Opened:
+    """A page under development, and what a restart of Dash does to it."""
+
+    def __init__(self, tab: Tab, url: str) -> None:
+        self.tab, self.page = tab, tab.page
+        self.alerts: list[str] = []
+        self.page.on("dialog", self._on_dialog)
+        tab.forgive("Failed to load resource|Failed to fetch|failed: GET")  # while Dash is gone
+        self.page.add_init_script(LISTEN)
+        with self.page.expect_response("**/_reload-hash"):  # the page compares all later ones with its first
+            self.page.goto(url)
+        expect(self.page.locator("#out")).to_have_text("echo 1")
+        self.page.fill("#in", "2")
+        expect(self.page.locator("#out")).to_have_text("echo 2")
+        self.page.evaluate("window.samePage = true")
+
+    def after(self, heading: str) -> tuple[object, ...]:
+        """Return what has become of it when the heading has come: its input, what its callback says, alerts."""
+        expect(self.page.locator("h1")).to_have_text(heading)
+        expect(self.page.locator("#out")).to_have_text(re.compile("echo [12]"))
+        return self.page.input_value("#in"), self.page.text_content("#out"), self.alerts
+
+    @property
+    def was_loaded_anew(self) -> bool:
+        """Whether the page was loaded anew although Dash has not told it to."""
+        return bool(self.page.evaluate("!window.samePage && !sessionStorage.hard"))
+
+    def _on_dialog(self, dialog: Dialog) -> None:
+        self.alerts.append(dialog.message)
+        dialog.dismiss()
+
+
+def test_a_restart_of_dash_does_to_an_open_page_what_it_does_without_the_gateway(
+    backend: str, tab: Tab, chromium: Browser, tmp_path: Path
+) -> None:
+    """Two pages of one Dash, one of them through the gateway: their polls are held, then cut, then answered."""
+    script = Path(shutil.copy(APPS / "hot.py", tmp_path))
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    other = Tab(chromium)
+    with running_gateway(tmp_path, dash=url, ws=UNREACHABLE, timeouts={"hold": "500ms"}) as gateway:
+        with killed_at_the_end(script, backend, port):
+            through, direct = Opened(tab, gateway.url), Opened(other, url)
+        gateway.process.wait_for(r'"GET /_reload-hash" 444 ')
+        if backend == "flask":
+            through.page.fill("#in", "3")
+            tab.forgive("Callback error")
+            _sees_why(tab)
+        script.write_text(script.read_text().replace('"first"', '"second"'))
+        with killed_at_the_end(script, backend, port):
+            assert through.after("second") == direct.after("second")
+            if backend == "flask":  # on FastAPI the page that asks first is loaded anew, as said above
+                assert (through.was_loaded_anew, direct.was_loaded_anew) == (False, False)
+    other.close()
+
+
+@contextmanager
+def killed_at_the_end(script: Path, backend: str, port: int) -> Iterator[None]:
+    """Run a Dash in debug mode; it closes nothing, and waits for no page, when it goes."""
+    process = Process(python(script.name), cwd=script.parent, env={"BACKEND": backend, "PORT": str(port)})
+    try:
+        wait_until_listening(port)
+        yield
+    finally:
+        process.stop(signal.SIGKILL)
+
+
+def _sees_why(tab: Tab) -> None:
+    """Look into Dash's own list of errors: the gateway's answer to a callback is there, and none of it is cut."""
+    tab.page.get_by_text("Errors").click()
+    tab.page.get_by_text("Callback error updating").first.click()
+    told = tab.page.locator(".dash-backend-error pre")
+    expect(told).to_contain_text("The upstream dash cannot be reached")
+    for place in ("e", "e.parentElement", "e.parentElement.parentElement"):
+        assert told.evaluate(f"e => {place}.scrollWidth <= {place}.clientWidth"), f"{place} is cut on the right"

@@ -9,6 +9,7 @@ import ctypes
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -19,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import free_port, network
+from tests.certificates import Authority
+from tests.processes import free_ports, network
 from tests.system.gateway import Gateway, running_gateway, serving
 from tests.system.handoff import APP, running_service
 from tests.system.test_admin import ready
@@ -66,9 +68,10 @@ class Namespace:
         # A thread that has gone into the namespace makes sockets that belong to it, whoever uses them then.
         self._thread = ThreadPoolExecutor(1, initializer=self._enter)
 
-    def dial(self, port: int) -> Wire:
-        """Connect from inside."""
-        return Wire(self._thread.submit(socket.create_connection, (self._ours, port), 10).result())
+    def dial(self, port: int, tls: ssl.SSLContext | None = None) -> Wire:
+        """Connect from inside. tls: None for plain TCP."""
+        sock = self._thread.submit(socket.create_connection, (self._ours, port), 10).result()
+        return Wire(sock if tls is None else tls.wrap_socket(sock, server_hostname="localhost"))
 
     def silence(self) -> None:
         """Throw away whatever is sent from inside: no answer comes, no FIN and no reset."""
@@ -137,9 +140,10 @@ def play(wire: Wire) -> None:
 
 
 @contextmanager
-def everything(folder: Path) -> Iterator[Gateway]:
-    """Run a Dash, a service and a gateway that hands over to it, all addresses of this host listening."""
-    port = free_port()
+def everything(folder: Path, certificate: dict[str, str]) -> Iterator[tuple[Gateway, Gateway]]:
+    """Run a Dash, a service, a gateway that hands over to it and one with TLS, all addresses of this host listening."""
+    port, secure_port = free_ports(2)
+    timeouts = {"send": "10m", "keepalive": "10m"}
     with (
         serving(play) as dash,
         running_service(folder, app=APP + TICKS) as service,
@@ -149,16 +153,20 @@ def everything(folder: Path) -> Iterator[Gateway]:
             ws=service.url,
             handoff=str(service.socket_file),
             listen=f"0.0.0.0:{port}",
-            timeouts={"send": "10m", "keepalive": "10m"},
+            timeouts=timeouts,
         ) as gateway,
+        running_gateway(
+            folder, dash=dash, listen=f"0.0.0.0:{secure_port}", timeouts=timeouts, tls=certificate
+        ) as secure,
     ):
         gateway.process.wait_for("takes WebSockets over")
-        gateway.port = port
-        yield gateway
+        gateway.port, secure.port = port, secure_port
+        yield gateway, secure
 
 
 def test_who_vanishes_is_found_and_who_is_slow_is_not(tmp_path: Path, namespace: Namespace) -> None:
-    with everything(tmp_path) as gateway:
+    authority = Authority(tmp_path)
+    with everything(tmp_path, authority.issue()) as (gateway, secure):
         slow = gateway.dial(receive_buffer=4096)
         slow.send(request("GET /flood"))
         assert slow.read_head()
@@ -173,18 +181,27 @@ def test_who_vanishes_is_found_and_who_is_slow_is_not(tmp_path: Path, namespace:
             client.send(request(f"GET {target}"))
             clients.append(client)
         clients[4].read_head()
+        for target in ("/_dash-ws-callback", "/_dash-ws-callback?beats"):
+            client = namespace.dial(secure.port, authority.client())
+            client.send(handshake(target))
+            assert client.read_head().startswith(b"HTTP/1.1 101 "), f"{target} over TLS"
+            clients.append(client)
         gateway.process.wait_for_count(" handed off -> ws", 2)
         assert ready(gateway).json()["websockets"] == 4
+        assert ready(secure).json()["websockets"] == 2
         namespace.silence()
         began = time.monotonic()
         left: dict[str, int] = {}
+        over_tls: dict[str, int] = {}
         while time.monotonic() - began < FOUND:
             told = ready(gateway).json()
             left = {key: told[key] for key in ("websockets", "connections", "in_flight")}
-            if left == {"websockets": 0, "connections": 1, "in_flight": 1}:
+            over_tls = {key: ready(secure).json()[key] for key in left}
+            if left == {"websockets": 0, "connections": 1, "in_flight": 1} and not any(over_tls.values()):
                 break
             time.sleep(0.5)
         assert left == {"websockets": 0, "connections": 1, "in_flight": 1}, gateway.process.output
+        assert not any(over_tls.values()), secure.process.output
         assert time.monotonic() - began > 20, "they were not only lost, they were cut too early"
         gateway.process.wait_for(r'"GET /events" 200 .*client gone')
         gateway.process.wait_for(r'"GET /never" 499 .*client gone')

@@ -38,7 +38,7 @@ async def test_everything_else_gets_json() -> None:
         answer = await gateway.ask(CALLBACK)
         assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert b"\r\nContent-Type: application/json\r\n" in answer
-        assert json.loads(body_of(answer))["error"] == "The upstream dash cannot be reached: connection refused."
+        assert json.loads(body_of(answer))["error"] == ["The upstream dash cannot be reached: connection refused."]
         exchange = await gateway.ended()
         assert exchange.outcome is Outcome.UPSTREAM_UNREACHABLE
         assert exchange.first_byte is not None

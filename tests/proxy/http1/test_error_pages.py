@@ -15,7 +15,7 @@ from proxy.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from proxy.http1.error_pages import as_json, is_navigation, own_response, page
+from proxy.http1.error_pages import as_json, error_message, is_callback, is_navigation, own_response, page
 from proxy.http1.headers import Head
 
 HTML = (b"Accept", b"text/html,*/*")
@@ -89,3 +89,33 @@ def test_a_response_of_the_gateway_itself_ends_the_connection_unless_it_is_kept(
 def test_a_response_to_a_head_says_how_long_the_body_is_that_it_leaves_out() -> None:
     assert own_response(200, b"text/plain", b"ok", with_body=False).endswith(b"\r\n\r\n")
     assert b"Content-Length: 2\r\n" in own_response(200, b"text/plain", b"ok", with_body=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "expected"),
+    [
+        ("POST", "/_dash-update-component", True),
+        ("POST", "/team/app/_dash-update-component?endId=a/b", True),
+        ("GET", "/_dash-update-component", False),
+        ("POST", "/my_dash-update-component", False),
+        ("POST", "/x?/_dash-update-component", False),
+    ],
+)
+def test_a_callback_is_what_a_page_of_dash_posts(method: str, target: str, expected: bool) -> None:
+    assert is_callback(Head(method, target, (1, 1), ())) is expected
+
+
+def test_a_failed_callback_is_json_that_fits_into_dashs_overlay() -> None:
+    """The overlay shows the body in a ``<pre>`` of 71 columns, and cuts what is right of that."""
+    error = UpstreamTimeout(
+        "The upstream dash did not begin to answer within 600 s.",
+        advice="For the operator: gateway.timeouts.response in the configuration is the limit, " + "for long ones " * 9,
+    )
+    message, size = error_message(error, Head("POST", "/_dash-update-component", (1, 1), ()), "dash")
+    body = message[-size:].decode()
+    assert max(map(len, body.splitlines())) <= 71
+    read = json.loads(body)
+    assert " ".join(read["error"]) == error.message
+    assert " ".join(read["advice"]) == error.advice.strip()
+    assert read["status"] == 504
+    assert body.startswith('{\n "error": [\n  "The upstream dash')
