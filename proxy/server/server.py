@@ -83,7 +83,7 @@ class Server:
         parts = Parts(counts, self._lag, self.last_reload, self._gateway, self._lifecycle, limits, self.limiter)
         self._sampler = Sampler(parts)
         service = ServiceReader(find_key)
-        document = StatusDocument(parts, self._sampler, service, lambda: self.addresses, self._drain.progress)
+        document = StatusDocument(parts, self._sampler, service, self._listening, self._drain.progress)
         self._admin = Admin(
             {
                 "/healthz": health.healthz,
@@ -225,6 +225,10 @@ class Server:
     def admin_addresses(self) -> list[str]:
         """Where the admin listener is asked; nothing where there is none."""
         return [] if self._listeners is None else self._listeners.admin_urls()
+
+    def _listening(self) -> list[str]:
+        """Return where it listens now: nowhere any more once the drain has begun."""
+        return [] if self._lifecycle.is_ending else self.addresses
 
 
 def _each(observers: Sequence[Observer]) -> Observer:

@@ -34,8 +34,8 @@ class StatusDocument:
     """Makes the document.
 
     parts: of the gateway, which are read. sampler: takes samples already. service: asks the services.
-    listen: where the gateway listens. drain: what is left of the drain; None while there is none. Both are called when
-    the status is asked for.
+    listen: where the gateway listens; nothing once its listener has closed. drain: what is left of the drain; None
+    while there is none. Both are called when the status is asked for.
     """
 
     def __init__(

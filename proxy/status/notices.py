@@ -84,8 +84,9 @@ def _of_requests(status: dict[str, Any]) -> Iterator[Notice]:
     minute = status["minute"]
     if minute["failed"]:
         share = 100 * minute["failed"] / minute["requests"]
+        percent = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
         advice = "The table of routes says where; the access log has each with its outcome."
-        what = f"{minute['failed']} of {minute['requests']} requests of the last minute got a 5xx ({share:.2g} %)."
+        what = f"{minute['failed']} of {minute['requests']} requests of the last minute got a 5xx ({percent} %)."
         yield Notice("error" if share >= 5 else "warning", what, advice)
     for limit, times in minute["limits"].items():
         advice = f"A client was rejected or slowed down by gateway.limits.{limit}; the log names it."

@@ -91,7 +91,7 @@ async def _chosen(items: list[_Item], query: Query) -> list[_Item]:
     for start in range(0, len(items), _PIECE):
         if start:
             await asyncio.sleep(0)
-        piece = _matching(items[start : start + _PIECE], query.contains)
+        piece = _matching(items[start : start + _PIECE], query.find)
         if query.order == "sent":
             chosen = nlargest(query.limit, chain(chosen, piece), key=_sent)
         else:
@@ -105,14 +105,14 @@ def _sent(item: _Item) -> int:
     return item[0].bytes_from_upstream
 
 
-def _matching(items: list[_Item], contains: str) -> Iterable[_Item]:
-    return items if not contains else (item for item in items if _matches(item[1], contains))
+def _matching(items: list[_Item], find: str) -> Iterable[_Item]:
+    return items if not find else (item for item in items if _matches(item[1], find))
 
 
-def _matches(exchange: Exchange, contains: str) -> bool:
+def _matches(exchange: Exchange, find: str) -> bool:
     # The whole target first: it is what most do not match, and cutting it takes longer.
     target = exchange.target
-    return contains in exchange.client or (contains in target and contains in path_of(target))
+    return find in exchange.client or (find in target and find in path_of(target))
 
 
 def _described(tunnel: Tunnel, exchange: Exchange, now: float) -> OpenSocket:

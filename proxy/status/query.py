@@ -25,13 +25,13 @@ class BadQuery(ValueError):
 class Query:
     """Which sockets are listed.
 
-    order: one of ``ORDERS``. limit: how many at the most. contains: text in the client's address or in the path; empty:
+    order: one of ``ORDERS``. limit: how many at the most. find: text in the client's address or in the path; empty:
     all of them.
     """
 
     order: str = "oldest"
     limit: int = SHOWN
-    contains: str = ""
+    find: str = ""
 
 
 def read_query(target: str) -> Query:
@@ -41,15 +41,15 @@ def read_query(target: str) -> Query:
         given = dict(parse_qsl(target.partition("?")[2], max_num_fields=16, encoding="latin-1"))
     except ValueError:
         raise BadQuery("The query has more than 16 parameters.") from None
-    order, contains = given.get("order", "oldest"), given.get("contains", "")
+    order, find = given.get("order", "oldest"), given.get("find", "")
     if order not in ORDERS:
         raise BadQuery(f"order is one of {', '.join(ORDERS)}.")
-    if len(contains) > _LONGEST:
-        raise BadQuery(f"contains has {_LONGEST} characters at the most.")
+    if len(find) > _LONGEST:
+        raise BadQuery(f"find has {_LONGEST} characters at the most.")
     limit = given.get("limit", str(SHOWN))
     if not (limit.isascii() and limit.isdigit() and len(limit) < 5 and int(limit) <= MOST_SHOWN):
         raise BadQuery(f"limit is a number up to {MOST_SHOWN}.")
-    return Query(order, int(limit), contains)
+    return Query(order, int(limit), find)
 
 
 def wants_page(accept: bytes | None) -> bool:

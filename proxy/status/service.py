@@ -99,7 +99,7 @@ class ServiceReader:
         if self._key is None:
             return ServiceStatus(url, None, self._no_key)
         # The service does not look for text: more of its sockets are looked through here.
-        sockets = MOST_SHOWN if query.contains else query.limit
+        sockets = MOST_SHOWN if query.find else query.limit
         target = f"/api/status?sockets={sockets}&topics={TOPICS}&sort={query.order}"
         try:
             async with asyncio.timeout(TIMEOUT):

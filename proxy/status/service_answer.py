@@ -103,7 +103,7 @@ def handed_off(answers: Sequence[ServiceAnswer], query: Query) -> list[OpenSocke
         )
         for answer in answers
         for row in answer.sockets.rows
-        if row.way == "handoff" and (query.contains in row.client or query.contains in row.path)
+        if row.way == "handoff" and (query.find in row.client or query.find in row.path)
     ]
 
 

@@ -54,7 +54,7 @@ KINDS = [
 def test_an_error_knows_its_answer_and_its_word_for_the_log(
     kind: type[ProxyError], status: int, outcome: Outcome
 ) -> None:
-    error = kind("It went wrong.")
+    error = TooMany("It went wrong.", "connections") if kind is TooMany else kind("It went wrong.")
     assert (error.status, error.outcome) == (status, outcome)
     assert HTTPStatus(error.status).phrase  # an answer can be written for it
 

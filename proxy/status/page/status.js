@@ -183,7 +183,7 @@ function show(status) {
   write(at("state"), state);
   const bad = status.notices.filter((notice) => notice.level !== "ok");
   document.title = bad.length ? `${bad.length} to look at: gateway ${state}` : `Gateway ${state}`;
-  write(at("about"), `${gateway.listen.join(", ")} on ${gateway.host}, up for ${age(gateway.uptime)}`);
+  write(at("about"), `${gateway.listen.join(", ") || "no longer listening"} on ${gateway.host}, up for ${age(gateway.uptime)}`);
   notices(status.notices);
   drain(status.drain);
   plots.draw(history.columns, history.interval, history.kept);

@@ -23,7 +23,7 @@ class Document(StatusDocument):
         pass
 
     async def make(self, query: Query) -> dict[str, Any]:
-        return {"order": query.order, "limit": query.limit, "contains": query.contains}
+        return {"order": query.order, "limit": query.limit, "find": query.find}
 
 
 async def ask(target: str, accept: bytes | None = None) -> AdminResponse:
@@ -33,11 +33,11 @@ async def ask(target: str, accept: bytes | None = None) -> AdminResponse:
 
 
 async def test_a_browser_gets_the_page_and_a_program_json() -> None:
-    page, figures = await ask("/status", b"text/html"), await ask("/status?order=sent&limit=3&contains=x")
+    page, figures = await ask("/status", b"text/html"), await ask("/status?order=sent&limit=3&find=x")
     assert (page.status, page.kind) == (200, HTML)
     assert page.body.startswith(b"<!doctype html>")
     assert (figures.status, figures.kind) == (200, JSON)
-    assert json.loads(figures.body) == {"order": "sent", "limit": 3, "contains": "x"}
+    assert json.loads(figures.body) == {"order": "sent", "limit": 3, "find": "x"}
 
 
 async def test_a_query_that_cannot_be_answered_is_said() -> None:

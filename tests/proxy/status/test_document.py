@@ -104,24 +104,24 @@ async def test_a_reload_that_failed_and_a_drain_need_attention() -> None:
 
 @pytest.mark.alone
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("contains", ["", "/", "9999"])
+@pytest.mark.parametrize("find", ["", "/", "9999"])
 async def test_with_ten_thousand_sockets_one_answer_holds_the_event_loop_up_for_less_than_ten_milliseconds(
-    order: str, contains: str
+    order: str, find: str
 ) -> None:
     parts = make_parts()
     open_tunnels(parts, tunnels(10_000))
-    document, query = document_of(parts, Service(SERVICE)), Query(order, MOST_SHOWN, contains)
+    document, query = document_of(parts, Service(SERVICE)), Query(order, MOST_SHOWN, find)
     longest = []
     for _ in range(9):
         turns, made = [], answer(document, query)
         try:
             while True:
-                began = time.perf_counter()
+                began = time.thread_time()
                 made.send(None)
-                turns.append(time.perf_counter() - began)
+                turns.append(time.thread_time() - began)
         except StopIteration as end:
             assert len(end.value) > 1000
-            turns.append(time.perf_counter() - began)
+            turns.append(time.thread_time() - began)
         longest.append(max(turns))
     assert median(longest) < 0.01
 

@@ -89,6 +89,7 @@ def test_a_gateway_that_is_well_needs_no_attention() -> None:
             "The table of routes",
         ),
         ({"minute": {"failed": 50}}, "error", "50 of 1000 requests of the last minute got a 5xx (5 %).", "access log"),
+        ({"minute": {"failed": 1000}}, "error", "1000 of 1000 requests of the last minute got a 5xx (100 %).", "log"),
         (
             {"minute": {"limits": {"websockets_per_client": 2}}},
             "warning",

@@ -29,7 +29,7 @@ async def test_sockets_are_listed_by_age_or_by_what_they_were_sent(count: int) -
     assert await ids(Query("oldest", 2)) == ["id0", "id1"]
     assert await ids(Query("newest", 2)) == [f"id{count - 1}", f"id{count - 2}"]
     assert await ids(Query("sent", 2)) == [f"id{count - 1}", f"id{count - 2}"]
-    assert await ids(Query(contains=f"/live/{count - 1}")) == [f"id{count - 1}"]
+    assert await ids(Query(find=f"/live/{count - 1}")) == [f"id{count - 1}"]
     assert await ids(Query(limit=0)) == []
 
 
@@ -42,8 +42,8 @@ async def test_text_is_looked_for_in_the_client_and_the_path_alone() -> None:
     known = tunnels(3, "/live?token=secret", "/chat/live")
     known[tunnel()] = record(9, "/x", client="198.51.100.7")
 
-    async def found(contains: str) -> list[str]:
-        return [one.id for one in await listed(known, Query(contains=contains))]
+    async def found(find: str) -> list[str]:
+        return [one.id for one in await listed(known, Query(find=find))]
 
     assert await found("/live") == ["id0", "id1", "id2"]
     assert await found("chat") == ["id1"]

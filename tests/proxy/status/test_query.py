@@ -39,9 +39,9 @@ def test_html_has_to_be_named_and_json_wins_where_both_are_wanted_as_much(accept
         ("/status?other=1", Query()),
         ("/status?order=sent&limit=7", Query("sent", 7)),
         ("/status?limit=0", Query(limit=0)),
-        ("/status?contains=%2Flive%20x", Query(contains="/live x")),
-        ("/status?contains=%FC", Query(contains="ü")),  # as targets are kept
-        ("/status?contains=", Query()),
+        ("/status?find=%2Flive%20x", Query(find="/live x")),
+        ("/status?find=%FC", Query(find="ü")),  # as targets are kept
+        ("/status?find=", Query()),
     ],
 )
 def test_the_query_says_which_sockets_are_listed(target: str, query: Query) -> None:
@@ -56,7 +56,7 @@ def test_the_query_says_which_sockets_are_listed(target: str, query: Query) -> N
         ("/status?limit=-1", "limit is"),
         ("/status?limit=%D9%A3", "limit is"),
         ("/status?limit=" + "9" * 4000, "limit is"),
-        ("/status?contains=" + "x" * 101, "contains has 100 characters at the most."),
+        ("/status?find=" + "x" * 101, "find has 100 characters at the most."),
         ("/status?" + "a=1&" * 17, "more than 16 parameters"),
     ],
 )

@@ -78,7 +78,7 @@ async def test_where_text_is_looked_for_more_sockets_are_asked_for() -> None:
     fake = Fake()
     fake.answer = (200, EMPTY)
     async with serving(fake) as url:
-        await reader().read((url,), Query(contains="x"), None)
+        await reader().read((url,), Query(find="x"), None)
     assert fake.seen[0].query["sockets"] == "500"
 
 

@@ -53,8 +53,8 @@ def test_what_the_system_does_not_tell_is_none() -> None:
 
 def test_text_is_looked_for_in_the_client_and_the_path() -> None:
     two = [answer(row(), row(path="/other", client="198.51.100.7"))]
-    assert [one.path for one in handed_off(two, Query(contains="live"))] == ["/live"]
-    assert [one.path for one in handed_off(two, Query(contains="100.7"))] == ["/other"]
+    assert [one.path for one in handed_off(two, Query(find="live"))] == ["/live"]
+    assert [one.path for one in handed_off(two, Query(find="100.7"))] == ["/other"]
 
 
 def test_a_long_path_is_cut() -> None:
