@@ -478,6 +478,11 @@ class Settings(Section):
     activation), so that a restart refuses no connection: those named ``gateway`` (``FileDescriptorName=``), or where
     none is, all but those named ``admin``. ``systemd:name``: those of that name."""
 
+    reuse_port: bool = False
+    """Whether other gateways of the same user may listen on the same port (SO_REUSEPORT); the system gives each
+    connection to one of them. All of them need it, each an ``admin`` of its own. Danger: a limit for each client holds
+    in each gateway by itself, so a client may have it several times. Precedents: nginx reuseport, HAProxy (always)."""
+
     tls: Tls | None = None
     """HTTPS on the public listener. None: plain HTTP, for a host of its own or a proxy in front."""
 
@@ -563,6 +568,23 @@ class Settings(Section):
                 "proxy_protocol needs trusted_proxies: no other peer's PROXY header is trusted",
                 "proxy_protocol",
                 "trusted_proxies",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_port_to_share(self) -> Settings:
+        if self.reuse_port and passed_name(self.listen) is not None:
+            raise Conflict(
+                "reuse_port is for a port that the gateway opens itself; systemd has opened this one, so write "
+                "ReusePort=yes in its socket unit",
+                "reuse_port",
+                "listen",
+            )
+        if self.reuse_port and self.listen.startswith("unix:"):
+            raise Conflict(
+                f"reuse_port is for a port, and listen is {self.listen}: a unix socket has one owner; write host:port",
+                "reuse_port",
+                "listen",
             )
         return self
 

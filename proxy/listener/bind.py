@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import stat
@@ -24,11 +25,12 @@ PUBLIC_NAME, ADMIN_NAME = "gateway", "admin"
 """How their sockets are named in a socket unit (``FileDescriptorName=``)."""
 
 
-async def bind(address: str, setting: str, passed: PassedSockets | None = None) -> Bound:
+async def bind(address: str, setting: str, passed: PassedSockets | None = None, *, reuse_port: bool = False) -> Bound:
     """Listen on an address.
 
     address: ``host:port``, ``[v6]:port``, ``unix:path``, ``systemd`` or ``systemd:name``. setting: the key that holds
-    it, for messages. passed: what systemd has passed; None: nothing.
+    it, for messages. passed: what systemd has passed; None: nothing. reuse_port: whether other gateways may listen on
+    the same port.
 
     Raises ListenError, with nothing left open.
     """
@@ -37,10 +39,15 @@ async def bind(address: str, setting: str, passed: PassedSockets | None = None) 
         return Bound(_take(name, setting, passed or PassedSockets()), is_passed=True)
     place = split_listen(address)
     try:
-        bound = _bind_unix(Path(place)) if isinstance(place, str) else bind_tcp(await _find(*place))
+        bound = (
+            _bind_unix(Path(place)) if isinstance(place, str) else bind_tcp(await _find(*place), reuse_port=reuse_port)
+        )
         return _listen(bound)
     except OSError as error:
-        raise ListenError(listen_problem(address, error, setting)) from error
+        problem = listen_problem(address, error, setting)
+        if reuse_port and error.errno == errno.EADDRINUSE:
+            problem += "; a gateway that shares its port has reuse_port: true as well, and runs as the same user"
+        raise ListenError(problem) from error
 
 
 def _take(name: str, setting: str, passed: PassedSockets) -> list[socket.socket]:

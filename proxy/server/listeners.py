@@ -39,16 +39,30 @@ async def open_listeners(settings: Settings, passed: PassedSockets) -> Listeners
 
     Raises ListenError, with nothing left open.
     """
-    public = await bind(settings.listen, PUBLIC, passed)
+    public = await bind(settings.listen, PUBLIC, passed, reuse_port=settings.reuse_port)
     listeners = Listeners(public, None)
     try:
         if settings.admin != OFF:
-            listeners.admin = await bind(settings.admin, ADMIN, passed)
-            _check_admin(listeners.admin, settings)
+            listeners.admin = await _bind_admin(settings, passed)
     except BaseException:
         listeners.close()
         raise
     return listeners
+
+
+async def _bind_admin(settings: Settings, passed: PassedSockets) -> Bound:
+    try:
+        bound = await bind(settings.admin, ADMIN, passed)
+    except ListenError as error:
+        if settings.reuse_port:
+            raise ListenError(f"{error}; gateways that share a port need one each, such as 127.0.0.1:0") from error
+        raise
+    try:
+        _check_admin(bound, settings)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
 
 def _check_admin(bound: Bound, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -23,6 +24,8 @@ def objections(settings: Settings, tls_files: TlsFiles | None = None) -> Iterato
             f"{settings.admin} can be reached from other hosts ({public}); use a loopback address or unix:path, "
             "or set admin_public: true if that is meant",
         )
+    if settings.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+        yield ("reuse_port",), "this system cannot share a port between processes; write false"
     if settings.tls is not None:
         yield from _tls(settings.tls, tls_files)
     try:

@@ -69,6 +69,7 @@ def test_the_defaults_are_the_ones_that_are_written_down() -> None:
     assert Settings().model_dump() == {
         "listen": "127.0.0.1:8000",
         "tls": None,
+        "reuse_port": False,
         "proxy_protocol": False,
         "admin": "127.0.0.1:8001",
         "admin_public": False,
@@ -273,7 +274,7 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant(
 
 
 def test_an_unknown_key_that_resembles_none_gets_the_list(write: Write) -> None:
-    only_mistake(write("gateway:\n  zzz: 1\n"), "gateway.zzz", "known here: listen, tls, proxy_protocol, admin")
+    only_mistake(write("gateway:\n  zzz: 1\n"), "gateway.zzz", "known here: listen, reuse_port, tls, proxy_protocol, admin")
 
 
 @pytest.mark.parametrize(
@@ -708,3 +709,51 @@ def test_two_rules_for_one_place_are_a_mistake(write: Write) -> None:
     text = "gateway:\n  auth:\n    - {path: /a, host: X, ask: /1}\n    - {path: /a, ask: /2}\n"
     load_settings(write(text), {})
     only_mistake(write(text + "    - {path: /a, host: x, ask: /3}\n"), "gateway.auth", "two rules for the path /a")
+
+
+@pytest.mark.parametrize(
+    ("listen", "sentence"),
+    [
+        ("unix:run/gateway.sock", "a unix socket has one owner; write host:port"),
+        ("systemd", "systemd has opened this one, so write ReusePort=yes in its socket unit"),
+        ("systemd:web", "systemd has opened this one"),
+    ],
+)
+def test_what_has_one_owner_is_not_shared(write: Write, listen: str, sentence: str) -> None:
+    only_mistake(write(f"gateway:\n  listen: {listen}\n  reuse_port: true\n"), "gateway", sentence, line=2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "known"),
+    [
+        ("listen", "systemd", "systemd"),
+        ("listen", "systemd:the web", "systemd:the web"),
+        ("listen", "'127.0.0.1:0'", "127.0.0.1:0"),
+        ("admin", "systemd", "systemd"),
+        ("admin", "off", "off"),
+        ("admin", "'off'", "off"),
+    ],
+)
+def test_words_and_port_0_are_known_in_the_place_of_an_address(write: Write, key: str, value: str, known: str) -> None:
+    assert getattr(load_settings(write(f"gateway:\n  {key}: {value}\n"), {}), key) == known
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("'systemd:'", "'systemd:' names no socket; write systemd, or systemd: and a FileDescriptorName="),
+        ("systemd:a:b", "'systemd:a:b' names no socket"),
+        ("off", "is not an address"),
+    ],
+)
+def test_a_socket_of_systemd_without_a_name_and_no_public_listener_are_mistakes(
+    write: Write, value: str, sentence: str
+) -> None:
+    only_mistake(write(f"gateway:\n  listen: {value}\n"), "gateway.listen", sentence, line=2)
+
+
+def test_two_sockets_of_systemd_differ_by_their_names(write: Write) -> None:
+    load_settings(write("gateway:\n  listen: systemd\n  admin: systemd\n"), {})
+    only_mistake(
+        write("gateway:\n  listen: systemd:web\n  admin: systemd:web\n"), "gateway", "both systemd:web", line=2
+    )

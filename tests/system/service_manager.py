@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -74,7 +75,13 @@ class ServiceManager:
 
     @contextmanager
     def started(
-        self, module: str, section: str, settings: Mapping[str, object], env: Mapping[str, str] | None = None
+        self,
+        module: str,
+        section: str,
+        settings: Mapping[str, object],
+        *,
+        env: Mapping[str, str] | None = None,
+        interpreter: str = sys.executable,
     ) -> Iterator[Process]:
         """Run a program for the length of a ``with`` block; it need not be ready yet.
 
@@ -88,7 +95,7 @@ class ServiceManager:
             names = ":".join(name for name, _ in self._sockets)
             variables |= {"LISTEN_FDS": str(len(descriptors)), "LISTEN_FDNAMES": names}
         passed = ",".join(map(str, descriptors))
-        argv = python("-c", _PASS, passed, *python("-m", module, "--config", path))
+        argv = python("-c", _PASS, passed, interpreter, "-m", module, "--config", path)
         with running(*argv, cwd=self._folder, env=variables, pass_fds=descriptors) as process:
             yield process
 

@@ -42,7 +42,7 @@ _BATCH = 64
 """Messages read from one gateway, and gateways accepted, before other callbacks run."""
 
 _MAX_CHANNELS = 64
-"""Gateways at once. During a rolling restart there are two; more are a mistake."""
+"""Gateways at once: those that share a port (``gateway.reuse_port``), and during a restart one more."""
 
 _HELLO_TIMEOUT = 5.0
 """Seconds for a gateway to greet, which it does as it connects."""

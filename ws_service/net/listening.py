@@ -64,31 +64,32 @@ def find(host: str, port: int) -> Sequence[Found]:
     return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
 
 
-def bind_tcp(found: Iterable[Found]) -> Bound:
+def bind_tcp(found: Iterable[Found], *, reuse_port: bool = False) -> Bound:
     """Bind addresses that were looked up; those that this host does not have are left out, unless it has none.
 
-    Port 0 is a port that is free at all of them.
+    Port 0 is a port that is free at all of them. reuse_port: whether other processes of this user may bind the same
+    (socket(7), SO_REUSEPORT).
 
     Raises OSError, with nothing left open.
     """
     addresses = list(dict.fromkeys((each[0], each[4]) for each in found))
     for _ in range(_PORTS_TRIED):
         try:
-            return _bind_all(addresses)
+            return _bind_all(addresses, reuse_port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or any(name[1] for _, name in addresses):
                 raise
-    return _bind_all(addresses)
+    return _bind_all(addresses, reuse_port)
 
 
-def _bind_all(addresses: Iterable[tuple[int, Any]]) -> Bound:
+def _bind_all(addresses: Iterable[tuple[int, Any]], reuse_port: bool) -> Bound:
     sockets: list[socket.socket] = []
     missing = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     try:
         for family, (host, port, *rest) in addresses:
             same = port or (sockets[0].getsockname()[1] if sockets else 0)
             try:
-                sockets.append(_bind_one(family, (host, same, *rest)))
+                sockets.append(_bind_one(family, (host, same, *rest), reuse_port))
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
@@ -102,11 +103,13 @@ def _bind_all(addresses: Iterable[tuple[int, Any]]) -> Bound:
     return Bound(sockets)
 
 
-def _bind_one(family: int, name: Any) -> socket.socket:
+def _bind_one(family: int, name: Any, reuse_port: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(name)

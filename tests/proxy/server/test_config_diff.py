@@ -17,6 +17,7 @@ TLS = {"certificate": "a.pem", "key": "a.key"}
 
 CHANGED: dict[str, dict[str, object]] = {
     "listen": {"listen": "127.0.0.1:9000"},
+    "reuse_port": {"reuse_port": True},
     "admin": {"admin": "127.0.0.1:9001"},
     "admin_public": {"admin_public": True},
     "proxy_protocol": {"proxy_protocol": True, "trusted_proxies": ["10.0.0.0/8"]},

@@ -86,3 +86,21 @@ async def test_a_name_of_ones_own_may_be_written(monkeypatch: pytest.MonkeyPatch
         listeners = await opened(passes(monkeypatch, web=web), listen="systemd:web")
         assert listeners.public.sockets[0].getsockname() == web.getsockname()
         listeners.close()
+
+
+async def test_gateways_share_a_port_where_each_of_them_says_so() -> None:
+    first = await opened(reuse_port=True)
+    address = f"127.0.0.1:{first.public.sockets[0].getsockname()[1]}"
+    second = await opened(listen=address, reuse_port=True)
+    assert second.public_urls(is_tls=False) == first.public_urls(is_tls=False)
+    with pytest.raises(ListenError, match=f"^{address} is already in use; stop the program .* gateway.listen$"):
+        await opened(listen=address)
+    admin = f"127.0.0.1:{first.admin.sockets[0].getsockname()[1]}" if first.admin else ""
+    with pytest.raises(ListenError, match=r"gateway\.admin; gateways that share a port need one each, such as"):
+        await opened(listen=address, reuse_port=True, admin=admin)
+    for one in (first, second):
+        one.close()
+    alone = await opened(listen=address)
+    with pytest.raises(ListenError, match="; a gateway that shares its port has reuse_port: true as well, and runs as"):
+        await opened(listen=address, reuse_port=True)
+    alone.close()
