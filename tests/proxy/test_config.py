@@ -274,7 +274,9 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant(
 
 
 def test_an_unknown_key_that_resembles_none_gets_the_list(write: Write) -> None:
-    only_mistake(write("gateway:\n  zzz: 1\n"), "gateway.zzz", "known here: listen, reuse_port, tls, proxy_protocol, admin")
+    only_mistake(
+        write("gateway:\n  zzz: 1\n"), "gateway.zzz", "known here: listen, reuse_port, tls, proxy_protocol, admin"
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.processes import ROOT
 PINNED = {"dash": "4.1.0rc0", "fastapi": "0.135.1", "starlette": "1.0.0rc1", "uvicorn": "0.41.0"}
 """The versions of the report; they stay when our own constraints move on."""
 
-OURS = ["aiohttp", "click", "httptools", "pydantic", "pyjwt", "pyyaml", "uvloop", "websockets"]
+OURS = ["aiohttp", "click", "httptools", "prometheus-client", "pydantic", "pyjwt", "pyyaml", "uvloop", "websockets"]
 """What the gateway and the service import besides."""
 
 
