@@ -12,7 +12,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ws_service import server, workers
+import click
+
+from ws_service import auto_reload, server, workers
 from ws_service.app import create_app
 from ws_service.command_line import (
     CANNOT_LISTEN,
@@ -53,8 +55,14 @@ def _whole_file() -> WholeFile:
     The same as dash-ws-proxy check. The app that ws_service.app names is imported, in a separate process. Exit code
     0: no mistakes, perhaps warnings; 2: mistakes.
     """,
+    click.option(
+        "--reload",
+        "is_reloading",
+        is_flag=True,
+        help="Start again when a file in the folder of the config changes: for development.",
+    ),
 )
-def main(path: Path | None, which: str | None) -> None:
+def main(path: Path | None, which: str | None, is_reloading: bool) -> None:
     """Serve the WebSocket endpoints of your own app, behind dash-ws-proxy or alone."""
     with mistakes_shown(which, is_logged=True):
         file = None if path is None else ConfigFile(path, {NAME: Settings})
@@ -65,7 +73,10 @@ def main(path: Path | None, which: str | None) -> None:
             log_start(log, which, file, NAME)
             manager = ServiceManager()
             reload = Reload(path, settings, manager)
-            has_started = _serve(settings, folder_of(path), reload, _place(file), set_up_log, manager)
+            if is_reloading:
+                has_started = _serve_anew(settings, path, reload)
+            else:
+                has_started = _serve(settings, folder_of(path), reload, _place(file), set_up_log, manager)
     except ListenError as error:
         fail(f"dash-ws-service: {error}", CANNOT_LISTEN)
     except AppError as error:
@@ -83,6 +94,18 @@ main.add_command(token)
 def _place(file: ConfigFile | None) -> str:
     """Return how a mistake in the user's app begins: the place of ``ws_service.app``, where there is a file."""
     return str(file.error([file.objection((NAME, "app"), "")])) if file is not None else ""
+
+
+def _serve_anew(settings: Settings, path: Path | None, reload: Reload) -> bool:
+    """Serve, and start again with each change of a file. Mistakes are shown, and end nothing."""
+    reload.listen()
+    raise_descriptor_limit()
+    bound = server.bind(settings.listen, folder_of(path))
+    try:
+        auto_reload.run(path, settings, bound.sockets, reload)
+    finally:
+        bound.close()
+    return True
 
 
 def _serve(

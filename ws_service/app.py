@@ -19,6 +19,7 @@ from ws_service.config.file import find
 from ws_service.config.settings import Settings, load_settings
 from ws_service.errors import AppError
 from ws_service.hosting import loader
+from ws_service.hosting.broken_app import BrokenApp
 from ws_service.hosting.hosted_app import empty_lifespan
 from ws_service.hosting.not_found import refuse
 from ws_service.hub.api import is_for_api
@@ -50,7 +51,7 @@ class Service:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope."""
         if scope["type"] == "http" and scope["path"] == "/healthz" and scope["method"] in ("GET", "HEAD"):
-            await answer(send, 200, {"status": "ok"})
+            await self._health(send)
         elif self._reports is not None and is_for_reports(scope):
             await self._reports(scope, receive, send)
         elif self._hub is not None and is_for_api(scope):
@@ -69,6 +70,12 @@ class Service:
                 "no app", logging.WARNING, "refused a WebSocket at %s: ws_service.app names no app", scope["path"]
             )
             await refuse(scope, send, f"{NO_APP}\n")
+
+    async def _health(self, send: Send) -> None:
+        if isinstance(self._hosted, BrokenApp):
+            await answer_error(send, 503, self._hosted.problem)
+        else:
+            await answer(send, 200, {"status": "ok"})
 
 
 def create_app(

@@ -87,31 +87,33 @@ class Commands(click.Group):
 
 
 def program(
-    whole_file: Callable[[], WholeFile], check_help: str
-) -> Callable[[Callable[[Path | None, str | None], None]], click.Group]:
+    whole_file: Callable[[], WholeFile], check_help: str, *options: Callable[[click.Command], click.Command]
+) -> Callable[[Callable[..., None]], click.Group]:
     """Return a decorator that makes a command line of the function that serves, whose docstring is the help text.
 
     The function gets the config file, None for every default, and the sentence that says which file it is, None where
     ``--config`` names one.
     whole_file: returns ``proxy.check_command``; it is called only for the commands that need it.
-    check_help: of ``check``.
+    check_help: of ``check``. options: further ones of click, whose values the function gets by their names.
     """
 
-    def decorate(serve: Callable[[Path | None, str | None], None]) -> click.Group:
+    def decorate(serve: Callable[..., None]) -> click.Group:
         group = _group(serve, whole_file)
+        for option in options:
+            option(group)
         group.add_command(_check(whole_file, check_help))
         return group
 
     return decorate
 
 
-def _group(serve: Callable[[Path | None, str | None], None], whole_file: Callable[[], WholeFile]) -> click.Group:
+def _group(serve: Callable[..., None], whole_file: Callable[[], WholeFile]) -> click.Group:
     @click.group(cls=Commands, invoke_without_command=True, help=serve.__doc__)
     @config_option
     @click.option("--print-config", is_flag=True, help="Print every setting of both programs with its value, and stop.")
     @click.version_option(package_name="dash-ws-proxy")
     @click.pass_context
-    def main(context: click.Context, path: Path | None, print_config: bool) -> None:
+    def main(context: click.Context, /, path: Path | None, print_config: bool, **more: Any) -> None:
         context.obj = path
         if context.invoked_subcommand is not None:
             return
@@ -120,7 +122,7 @@ def _group(serve: Callable[[Path | None, str | None], None], whole_file: Callabl
             with mistakes_shown(which):
                 click.echo(whole_file().printed(path), nl=False)
         else:
-            serve(path, which)
+            serve(path, which, **more)
 
     return main
 

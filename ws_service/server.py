@@ -190,6 +190,7 @@ def run(
     claim: Claim | None = None,
     reload: Reload | None = None,
     manager: ServiceManager | None = None,
+    note: str = "",
 ) -> bool:
     """Serve until a signal; return whether the app started at all (if not, the log says why).
 
@@ -199,13 +200,14 @@ def run(
     claim: the socket file of the hand-off. None: there is no hand-off.
     reload: what SIGHUP does. None: it is not handled.
     manager: systemd. None: it is told nothing.
+    note: what the ready line says after the address.
 
     Raises ListenError when another process began to listen in the meantime.
     """
     config = server_config(app, settings)
     server = Server(
         config,
-        address=spoken(settings.listen, sockets),
+        address=spoken(settings.listen, sockets) + note,
         drain=settings.drain,
         memory_per_client=settings.memory_per_client,
         handshake=settings.handshake,
