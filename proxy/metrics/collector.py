@@ -8,7 +8,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from math import inf
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -27,6 +26,7 @@ from proxy.metrics.loop_lag import LoopLag
 from proxy.net.client_limits import ClientLimits
 from proxy.net.connection_limiter import ConnectionLimiter
 from proxy.upstream.health import State
+from ws_service.version import version
 
 _LIMITS = [name for name in Limits.model_fields if name != "fields"]
 """The settings that can be hit; too many ``fields`` are counted as ``header``, because the status is the same."""
@@ -58,7 +58,7 @@ class GatewayCollector(Collector):
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._version = version("dash-ws-proxy")
+        self._version = version()
 
     def collect(self) -> Iterator[Metric]:
         """Yield each metric with its present values."""

@@ -9,8 +9,6 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from proxy.metrics.collector import Parts
@@ -23,6 +21,7 @@ from proxy.status.sampler import Sampler
 from proxy.status.samples import INTERVAL, KEPT
 from proxy.status.service import TOPICS, ServiceReader, ServiceStatus
 from proxy.status.service_answer import handed_off, topics
+from ws_service.version import version
 
 CLIENTS = 10
 """Clients that are listed: those with the most WebSockets."""
@@ -90,7 +89,7 @@ class StatusDocument:
                 "state": lifecycle.state.value,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
-                "version": _version(),
+                "version": version(),
                 "python": platform.python_version(),
                 "listen": list(self._listen()),
                 "started": round(self._started, 3),
@@ -153,11 +152,3 @@ def _told(status: ServiceStatus) -> dict[str, Any]:
     """Return what is told of a service, beside its sockets and topics."""
     known = {} if status.answer is None else status.answer.model_dump(include=_SERVICE)
     return {"url": status.url, "problem": status.problem, **known}
-
-
-@cache
-def _version() -> str:
-    try:
-        return version("dash-ws-proxy")
-    except PackageNotFoundError:  # it runs from a folder of sources
-        return "unknown"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from importlib.metadata import version
 
 from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -19,6 +18,7 @@ from ws_service.hub.assembly import Assembled
 from ws_service.hub.counts import Counts, Durations
 from ws_service.hub.topics import SlowPolicy
 from ws_service.metrics.socket_rows import kind_of
+from ws_service.version import version
 from ws_service.websocket.resources import Resources
 
 _PROCESS = ProcessCollector(registry=None)
@@ -31,7 +31,7 @@ Values = Iterable[tuple[dict[str, str], float]]
 
 def families(resources: Resources, hub: Assembled | None, lag: float | None) -> Iterator[Metric]:
     """Return all metrics. lag: seconds that the broker took to answer; None: it has not."""
-    versions = {"version": version("dash-ws-proxy"), "python": platform.python_version()}
+    versions = {"version": version(), "python": platform.python_version()}
     yield _gauge("dashws_build_info", "The versions of the service and of Python; always 1.", [(versions, 1)])
     yield from _sockets(resources)
     if hub is not None:

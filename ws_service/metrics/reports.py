@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-from importlib.metadata import version
 from pathlib import Path
 
 from starlette.types import Receive, Scope, Send
@@ -25,6 +24,7 @@ from ws_service.metrics import exposition, status
 from ws_service.metrics.process import METRICS, ProcessReport
 from ws_service.metrics.siblings import Siblings
 from ws_service.net.json_response import answer, answer_error
+from ws_service.version import version
 from ws_service.websocket.resources import Resources
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Reports:
         # A topic may be a large one in another worker.
         wanted = query._replace(topics=status.MOST) if self._siblings.are_several else query
         parts, missing = await self._siblings.ask(str(wanted).encode())
-        await answer(send, 200, status.merged(map(json.loads, parts), missing, version("dash-ws-proxy"), query))
+        await answer(send, 200, status.merged(map(json.loads, parts), missing, version(), query))
 
     async def _metrics(self, scope: Scope, send: Send) -> None:
         parts, missing = await self._siblings.ask(METRICS)
