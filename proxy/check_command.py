@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +15,7 @@ from proxy import config as gateway
 from proxy.check import Report, inspect, printed
 from proxy.doctor.probe import Area, Outcome
 from proxy.doctor.report import CANNOT_RUN, Examination, Examined, as_json, begun, encodable, lines_of, summary
+from proxy.doctor.report_file import write_report
 from proxy.doctor.run import AREAS, examine
 from proxy.doctor.target import Target
 from ws_service.command_line import CheckOptions
@@ -28,16 +31,35 @@ def run_check(path: Path | None, options: CheckOptions) -> int:
     """
     report = inspect(path, only=options.only)
     if options.is_live and not report.mistakes:
-        return _Live(report, options).run()
-    return _static(report, options)
-
-
-def _static(report: Report, options: CheckOptions) -> int:
-    """Print what the file alone tells. Exit code 0: no mistakes, perhaps warnings; 2: mistakes."""
-    code = CANNOT_RUN if report.mistakes else 0
+        examination = _live(report, options)
+        code = examination.exit_code
+    else:
+        examination = Examination(report.source, areas=[_config_area(report)])
+        code = CANNOT_RUN if report.mistakes else 0
+        if not options.is_json:
+            _print_static(report, options)
+    values = as_json(examination, code)
     if options.is_json:
-        _print_json(as_json(Examination(report.source, areas=[_config_area(report)]), code))
-        return code
+        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+    return _with_report_file(values, report, options) or code
+
+
+def _with_report_file(values: Mapping[str, Any], report: Report, options: CheckOptions) -> int:
+    """Write the file that ``--report`` names; return the exit code, 0 where it was written or none is named."""
+    if options.report is None:
+        return 0
+    sections = {name: reading.settings for name, reading in report.readings.items() if reading.settings is not None}
+    try:
+        write_report(options.report, values, sections, options.url)
+    except OSError as error:
+        click.echo(f"{options.report} cannot be written: {(error.strerror or str(error)).lower()}", err=True)
+        return CANNOT_RUN
+    click.echo(f"wrote {options.report}; read it before you give it to others", err=True)
+    return 0
+
+
+def _print_static(report: Report, options: CheckOptions) -> None:
+    """Print what the file alone tells."""
     for line in report.lines():
         click.echo(line, err=True)
     if report.mistakes:
@@ -46,37 +68,36 @@ def _static(report: Report, options: CheckOptions) -> int:
     elif not options.is_quiet:
         sections = ", ".join(report.sections) or f"there is no section {options.only or 'yet'}"
         click.echo(f"{report.source}: no mistakes ({sections})")
-    return code
 
 
-class _Live:
-    """``check --live``: shows each area as it is probed."""
+def _live(report: Report, options: CheckOptions) -> Examination:
+    """Probe everything, and print each area as it is known."""
+    shown = _Shown(Examination(report.source, options.url), options)
+    shown.end(_config_area(report))
+    target = _target(report, options.url)
+    asyncio.run(examine(target, AREAS, shown.begin, lambda area, outcome: shown.end(Examined(area.name, outcome))))
+    if not options.is_json and not options.is_quiet:
+        click.echo(summary(shown.examination.findings))
+    return shown.examination
 
-    def __init__(self, report: Report, options: CheckOptions) -> None:
+
+class _Shown:
+    """Areas as they are probed, on the terminal."""
+
+    def __init__(self, examination: Examination, options: CheckOptions) -> None:
+        self.examination = examination
         self._options = options
         self._shows_progress = sys.stdout.isatty() and not options.is_json and not options.is_quiet
-        self._examination = Examination(report.source, options.url)
-        self._report = report
 
-    def run(self) -> int:
-        """Probe everything; return the exit code."""
-        self._end(_config_area(self._report))
-        target = _target(self._report, self._options.url)
-        asyncio.run(examine(target, AREAS, self._begin, lambda area, outcome: self._end(Examined(area.name, outcome))))
-        code = self._examination.exit_code
-        if self._options.is_json:
-            _print_json(as_json(self._examination, code))
-        elif not self._options.is_quiet:
-            click.echo(summary(self._examination.findings))
-        return code
-
-    def _begin(self, area: Area) -> None:
+    def begin(self, area: Area) -> None:
+        """Show that an area is being probed."""
         if self._shows_progress:
             (line,) = encodable([begun(area)], sys.stdout.encoding)
             click.echo(line, nl=False)
 
-    def _end(self, area: Examined) -> None:
-        self._examination.areas.append(area)
+    def end(self, area: Examined) -> None:
+        """Show what was seen of an area, in the place of that."""
+        self.examination.areas.append(area)
         if self._options.is_json:
             return
         if self._shows_progress:
@@ -98,7 +119,3 @@ def _target(report: Report, url: str | None) -> Target:
     service_settings = readings.get(service.NAME) or service.Settings()
     folder = Path.cwd() if report.file is None else report.file.folder
     return Target(settings, service_settings, folder, report.file, url)
-
-
-def _print_json(values: object) -> None:
-    click.echo(json.dumps(values, indent=2, ensure_ascii=False))

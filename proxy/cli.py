@@ -1,7 +1,7 @@
-"""The command line: serve, ``check`` the configuration, ``explain`` a request.
+"""The command line: serve, ``check`` the configuration, ``explain`` a request, ``healthcheck``.
 
-Exit codes: 0 stopped by a signal, or no mistakes; 1 it cannot listen; 2 a mistake in the config file or in the
-command line.
+Exit codes: 0 stopped by a signal, no mistakes, or well; 1 it cannot listen, or is not well; 2 a mistake in the config
+file or in the command line.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import sys
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
-import proxy.check_command
 from proxy.access.auth_rules import AuthRules
 from proxy.config import NAME, Settings, load_settings
 from proxy.dash.facts import DASH_SOCKET, UNKNOWN, DashFacts, summary
+from proxy.doctor.healthcheck import ask_health
 from proxy.errors import ClientError, ListenError, TlsError
 from proxy.gateway.routing import Forward, Refuse, Upgrade, decide, make_table
 from proxy.http1.chunked import ProtocolError
@@ -34,6 +35,7 @@ from proxy.server.startup_checks import objections
 from proxy.status.service_key import find_service_key
 from ws_service.command_line import (
     CANNOT_LISTEN,
+    WholeFile,
     config_option,
     fail,
     log_start,
@@ -45,6 +47,9 @@ from ws_service.logs.log_writer import LogHandler, standard_error
 
 logger = logging.getLogger("proxy")
 
+UNHEALTHY = 1
+"""Exit code of ``healthcheck``; Docker keeps 2 for itself."""
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _AUTHORITY = re.compile(r"[^/?#]+:[0-9]+(?:[/?#]|$)")
 """A host and a port, a URL without its scheme."""
@@ -52,8 +57,14 @@ _AUTHORITY = re.compile(r"[^/?#]+:[0-9]+(?:[/?#]|$)")
 _EXAMPLE_KEY = b"ZGFzaC13cy1wcm94eS1leA=="
 
 
+def _whole_file() -> WholeFile:
+    import proxy.check_command  # here: a gateway that serves needs no probes
+
+    return proxy.check_command
+
+
 @program(
-    lambda: proxy.check_command,
+    _whole_file,
     """Check the whole config file; all mistakes are reported at once.
 
     Every section, whether the sections agree, files, names and addresses, and the app that ws_service.app names: it is
@@ -133,6 +144,20 @@ def _facts(settings: Settings, target: str) -> DashFacts:
     logger.addHandler(logging.NullHandler())  # that Dash cannot be reached is said once, in the answer
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(ask_once(settings, target))
+
+
+@main.command()
+@config_option
+@click.option("--ready", "is_readiness", is_flag=True, help="Whether it takes new clients, and not only lives.")
+@click.pass_context
+def healthcheck(context: click.Context, path: Path | None, is_readiness: bool) -> None:
+    """Ask gateway.admin whether the gateway is well, for HEALTHCHECK lines. Exit code 0: it is; 1: it is not."""
+    path, which = find(path or context.obj)
+    with mistakes_shown(which, is_logged=True):
+        settings = load_settings(path)
+    is_well, message = ask_health(settings, is_readiness=is_readiness)
+    click.echo(message)
+    sys.exit(0 if is_well else UNHEALTHY)
 
 
 def _method_and_url(words: tuple[str, ...]) -> tuple[str, str]:

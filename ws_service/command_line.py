@@ -134,6 +134,11 @@ def _check(whole_file: Callable[[], WholeFile], text: str) -> click.Command:
     @click.option("--live", "is_live", is_flag=True, help="Ask the running programs too, and say what is wrong.")
     @click.option("--url", metavar="URL", help="With --live: the address that browsers use, through proxies in front.")
     @click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+    @click.option(
+        "--report",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Write all of it to a file too, with settings and versions, without secrets and hosts.",
+    )
     @click.option("--quiet", "-q", "is_quiet", is_flag=True, help="Print findings alone.")
     @click.pass_context
     def check(context: click.Context, /, path: Path | None, **options: Any) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy import config as gateway
-from proxy.config import anchored, passed_name, split_listen
+from proxy.config import anchored
 from proxy.dash.page_config import PageConfig, read_page
 from proxy.doctor.catalogue import CATALOGUE
+from proxy.doctor.client_address import client_address
 from proxy.doctor.endpoint import Answer, Endpoint
 from proxy.doctor.finding import Finding, Place, of_mistake
 from ws_service.config import settings as service
-from ws_service.config.addresses import OFF
 from ws_service.config.file import ConfigFile
 from ws_service.config.yaml_text import KeyPath, dotted
 
@@ -76,8 +76,8 @@ class Target:
         }
         has_tls = self.settings.tls is not None
         listen = "off" if self.settings.proxy_protocol else self.settings.listen
-        self.gateway = _own_listener("gateway", listen, has_tls=has_tls)
-        self.admin = _own_listener("admin", self.settings.admin)
+        self.gateway = _endpoint("gateway", client_address(listen, has_tls=has_tls))
+        self.admin = _endpoint("admin", client_address(self.settings.admin))
         self.dash = Endpoint("dash", self.settings.upstreams.dash)
         self.ws = Endpoint("ws", self.settings.upstreams.ws)
         self.public = Endpoint("public", url, ssl.create_default_context()) if url else None
@@ -164,16 +164,5 @@ class Target:
                     await endpoint.close()
 
 
-def _own_listener(name: str, listen: str, *, has_tls: bool = False) -> Endpoint | None:
-    """Return where a client of this host finds a listener of the gateway; None where the setting does not say it."""
-    if listen == OFF or passed_name(listen) is not None or listen.endswith(":0"):
-        return None
-    if listen.startswith("unix:"):
-        return Endpoint(name, listen)
-    place = split_listen(listen)
-    assert isinstance(place, tuple)
-    host, port = place
-    if not port:
-        return None
-    host = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return Endpoint(name, f"{'https' if has_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")
+def _endpoint(name: str, address: str | None) -> Endpoint | None:
+    return None if address is None else Endpoint(name, address)

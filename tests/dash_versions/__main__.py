@@ -1,4 +1,4 @@
-"""``python -m tests.dash_versions [VERSION ...] [-- arguments of pytest]``: live pages on several versions of Dash.
+"""``python -m tests.dash_versions [VERSION ...] [-- arguments of pytest]``: live pages, and known faults, on several versions of Dash.
 
 Each version has an environment of its own in ``.venv-dash``; only the Dash server runs in it. ``pre`` is the newest
 release, also of those that are not final.
@@ -17,6 +17,11 @@ VERSIONS = ("2.18.2", "3.0.4", "3.4.0", "4.4.1", "pre")
 
 TESTS = ("tests/system/test_live_page.py", "tests/system/test_live_set_up.py")
 
+FAULTY = ("4.1.0rc0", "4.2.0")
+"""Versions with faults that ``check --live`` knows; its test alone runs with them."""
+
+DOCTOR = ("tests/system/test_doctor.py", "-k", "known_faults")
+
 HOME = ROOT / ".venv-dash"
 
 BESIDE = ("gunicorn", "dash-ag-grid", "click", "pydantic", "pyjwt", "pyyaml")
@@ -32,6 +37,8 @@ def python_of(version: str) -> Path:
         (HOME / ".gitignore").write_text("*\n")
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         wanted = ["--pre", "--upgrade", "dash"] if version == "pre" else [f"dash=={version}"]
+        if version in FAULTY:
+            wanted = [f"dash[fastapi]=={version}", "uvicorn[standard]"]
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *wanted], check=True)
         subprocess.run([*pip, *BESIDE], check=True)
@@ -43,11 +50,12 @@ def main(arguments: list[str]) -> int:
     """Run the tests with each version; returns 1 when any failed."""
     split = arguments.index("--") if "--" in arguments else len(arguments)
     results = {}
-    for version in arguments[:split] or VERSIONS:
+    for version in arguments[:split] or (*VERSIONS, *FAULTY):
         python = python_of(version)
         code = "import dash; print(dash.__version__)"
         exact = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, *arguments[split + 1 :]]
+        tests = DOCTOR if version in FAULTY else TESTS
+        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, *arguments[split + 1 :]]
         done = subprocess.run(argv, cwd=ROOT, env={**os.environ, "DASH_PYTHON": str(python)})
         results[exact] = "passed" if done.returncode == 0 else "failed"
         print(f"Dash {exact}: {results[exact]}", flush=True)

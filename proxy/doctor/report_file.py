@@ -1,0 +1,52 @@
+"""The file that ``--report`` writes: what was found, the settings, and versions; redacted."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from proxy.doctor.redaction import Redaction, hosts_in
+from ws_service.config.file import Section
+
+PACKAGES = (
+    *("dash-ws-proxy", "aiohttp", "uvloop", "httptools", "pydantic", "fastapi", "starlette", "uvicorn", "websockets"),
+    *("dash", "flask", "werkzeug", "quart", "gunicorn", "redis", "dash-extensions"),
+)
+"""Whose versions are in a report, where they are installed."""
+
+
+def write_report(path: Path, findings: Mapping[str, Any], sections: Mapping[str, Section], url: str | None) -> None:
+    """Write a report, for its owner alone. What was there is replaced.
+
+    findings: as for ``--json``. sections: the settings that were used. url: the public address; it becomes a pseudonym.
+    Raises OSError.
+    """
+    settings = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    redaction = Redaction([*hosts_in(settings), *hosts_in(url)])
+    values = redaction.values({**findings, "settings": settings, "environment": environment()})
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(values, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+def environment() -> dict[str, Any]:
+    """Return the versions of what runs here, which need not be what the programs that were asked run on."""
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
