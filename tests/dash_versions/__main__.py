@@ -1,4 +1,5 @@
-"""``python -m tests.dash_versions [VERSION ...] [-- arguments of pytest]``: live pages, and known faults, on several versions of Dash.
+"""``python -m tests.dash_versions [VERSION ...] [-- arguments of pytest]``: live pages on several versions of Dash,
+and known faults of two.
 
 Each version has an environment of its own in ``.venv-dash``; only the Dash server runs in it. ``pre`` is the newest
 release, also of those that are not final.
