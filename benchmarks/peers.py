@@ -50,6 +50,7 @@ class Peer:
 
     name: in tables. version: for tables. log: what its access log is.
     command: writes the config files and returns the command line. env: added to ours.
+    metrics: returns the unix socket that is asked for /metrics; None: there is none.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Peer:
     log: str
     command: Callable[[Place], list[str]]
     env: dict[str, str] | None = None
+    metrics: Callable[[Place], Path] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,12 @@ class Missing:
     reason: str
 
 
+WITHOUT_METRICS = "tunnel without metrics"
+"""The gateway without an admin listener, where nothing is counted: what metrics cost is the difference."""
+
 ORDER = (
-    "hand-off", "tunnel", "nginx", "nginx unbuffered", "haproxy", "envoy", "traefik", "caddy", "chp", "naive",
+    "hand-off", "tunnel", WITHOUT_METRICS, "nginx", "nginx unbuffered", "haproxy", "envoy", "traefik", "caddy", "chp",
+    "naive",
 )  # fmt: skip
 """Every proxy, in the order of the tables."""
 
@@ -147,11 +153,16 @@ def _gateway_of(name: str, program: list[str], env: dict[str, str] | None, which
     if name.startswith("hand-off") and not has_handoff:
         raise NotHere("this version of dash-ws-proxy has no setting gateway.handoff")
 
+    label = name.replace(" ", "-")
+
+    def admin(place: Place) -> Path:
+        return place.folder / f"{label}-admin.sock"
+
     def command(place: Place) -> list[str]:
-        upstream, label = f"http://127.0.0.1:{place.upstream}", name.replace(" ", "-")
+        upstream = f"http://127.0.0.1:{place.upstream}"
         config: dict[str, Any] = {
             "listen": f"127.0.0.1:{place.port}",
-            "admin": f"unix:{place.folder}/{label}-admin.sock",
+            "admin": "off" if name == WITHOUT_METRICS else f"unix:{admin(place)}",
             "upstreams": {"dash": upstream, "ws": upstream},
             "access_log": "text",
         }
@@ -162,7 +173,8 @@ def _gateway_of(name: str, program: list[str], env: dict[str, str] | None, which
         path = _write(place, f"{label}.yaml", json.dumps({"gateway": config}, indent=1))
         return [*program, "--config", str(path)]
 
-    return Peer(name, which, "one line per exchange, through standard output", command, env)
+    metrics = None if name == WITHOUT_METRICS else admin
+    return Peer(name, which, "one line per exchange, through standard output", command, env, metrics)
 
 
 def service(folder: Path, port: int) -> list[str]:
@@ -388,6 +400,7 @@ def _write(place: Place, name: str, text: str) -> Path:
 _FINDERS: dict[str, Callable[[str], Peer]] = {
     "hand-off": _gateway,
     "tunnel": _gateway,
+    WITHOUT_METRICS: _gateway,
     "nginx": _nginx,
     "nginx unbuffered": _nginx,
     "haproxy": _haproxy,

@@ -125,12 +125,14 @@ class Run:
             yield Target(origin.port, None, origin.child, origin.port)
             return
         port = free_port()
-        argv = peer.command(Place(self.folder, port, origin.port))
+        place = Place(self.folder, port, origin.port)
+        argv = peer.command(place)
         label = name.replace(" ", "-")
         run = started(label, argv, port, folder=self.folder, cores=self.placement.measured, env=peer.env)
         async with run as child:
             await answering_alike(child, port, origin.port)
-            yield Target(port, child, origin.child, origin.port)
+            metrics = peer.metrics(place) if peer.metrics else None
+            yield Target(port, child, origin.child, origin.port, metrics)
 
 
 async def answering_alike(child: Child, port: int, origin: int) -> None:

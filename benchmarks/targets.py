@@ -100,6 +100,11 @@ def _judgements(results: Results) -> Iterator[Judgement]:
     yield row("small GET: CPU ÷ nginx, the goal", 1.5, against("get", "cpu_us", "nginx"))
     for other in ("traefik", "caddy", "chp"):
         yield row(f"small GET: CPU ÷ {other}", 1.0, against("get", "cpu_us", other))
+    yield row(
+        "small GET: CPU with metrics, asked for every second ÷ without them",
+        1.05,
+        against("get", "cpu_us", "tunnel without metrics"),
+    )
     for workload, what in ORDINARY:
         yield row(
             f"{what}, ordinary way: CPU µs",

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks import accounting
@@ -31,8 +32,10 @@ from benchmarks.load import (
     transfer,
 )
 from benchmarks.origin import PUSHED
+from benchmarks.peers import WITHOUT_METRICS
 from benchmarks.processes import Child, Failed
 from benchmarks.rounds import quantile
+from benchmarks.scraping import scraped
 from benchmarks.wire import CALLBACK, EVENTS, PATTERN, SMALL, chunked_request, expecting_request, request
 
 MIB = 1 << 20
@@ -53,12 +56,14 @@ class Target:
 
     proxy: the process whose costs count; None measures the origin alone.
     origin: the process behind it, and origin_port, where it can be asked directly.
+    metrics: the unix socket that is asked for /metrics; None: there is none.
     """
 
     port: int
     proxy: Child | None
     origin: Child
     origin_port: int
+    metrics: Path | None = None
 
     def cpu(self) -> float:
         """Return the seconds of CPU that the proxy has used."""
@@ -212,9 +217,10 @@ async def handshakes(target: Target, effort: Effort) -> Figures:
 
 
 async def get(target: Target, effort: Effort) -> Figures:
-    """A small answer to a request with a browser's headers and cookies, on 32 connections."""
+    """A small answer to a request with a browser's headers and cookies, on 32 connections; metrics are asked for."""
     before = await _accepted(target)
-    figures = await _requests(target, effort, request("/", host=f"127.0.0.1:{target.port}"), SMALL, 32)
+    async with scraped(target.metrics):
+        figures = await _requests(target, effort, request("/", host=f"127.0.0.1:{target.port}"), SMALL, 32)
     dialled = await _accepted(target) - before - 1
     # Keep-alive to the upstream is part of the comparison: without it a proxy would measure its connects.
     figures["dials_per_request"] = dialled / (figures["rate_per_s"] * (effort.window + effort.warm_up))
@@ -327,26 +333,27 @@ def _payload(size: int) -> bytes:
     return (SMALL * (size // len(SMALL) + 1))[:size]
 
 
-_UNBUFFERED = frozenset({"nginx unbuffered"})
-"""nginx a second time; it matters to large bodies alone."""
+_SECOND = frozenset({"nginx unbuffered", WITHOUT_METRICS})
+"""nginx a second time, which matters to large bodies alone, and the gateway a second time, which matters to small
+requests alone."""
 
 WITH_SERVICE = frozenset({"hand-off", "hand-off before", "service"})
 """Those with a real dash-ws-service behind them, whose WebSockets echo and do nothing else."""
 
 ALL = (
-    Workload("echo-100", "WebSocket echo, 100 B", echo(100), "both", but_not=_UNBUFFERED),
-    Workload("echo-4k", "WebSocket echo, 4 KiB", echo(4096), "both", but_not=_UNBUFFERED),
-    Workload("echo-64k", "WebSocket echo, 64 KiB", echo(65536), "both", but_not=_UNBUFFERED),
-    Workload("scale", "10 to 5,000 WebSockets", scale, "both", 3, True, _UNBUFFERED | {"direct", "service"}),
-    Workload("handshakes", "WebSocket handshakes", handshakes, "both", 3, but_not=_UNBUFFERED),
-    Workload("push", "Push to 1,000 WebSockets", push, rounds=3, but_not=_UNBUFFERED | WITH_SERVICE),
-    Workload("get", "Small GET", get, but_not=_UNBUFFERED | WITH_SERVICE),
-    Workload("chunked", "Chunked POST", chunked, rounds=3, but_not=_UNBUFFERED | WITH_SERVICE),
-    Workload("expect", "POST that expects 100", expect, rounds=3, but_not=_UNBUFFERED | WITH_SERVICE),
-    Workload("events", "Event stream", events, rounds=3, but_not=_UNBUFFERED | WITH_SERVICE),
-    Workload("callback", "Dash callback", callback, "dash", but_not=_UNBUFFERED | WITH_SERVICE),
-    Workload("down", "1 GiB down", bulk(Download), rounds=3, is_fresh=True, but_not=WITH_SERVICE),
-    Workload("up", "1 GiB up", bulk(Upload), rounds=3, is_fresh=True, but_not=WITH_SERVICE),
+    Workload("echo-100", "WebSocket echo, 100 B", echo(100), "both", but_not=_SECOND),
+    Workload("echo-4k", "WebSocket echo, 4 KiB", echo(4096), "both", but_not=_SECOND),
+    Workload("echo-64k", "WebSocket echo, 64 KiB", echo(65536), "both", but_not=_SECOND),
+    Workload("scale", "10 to 5,000 WebSockets", scale, "both", 3, True, _SECOND | {"direct", "service"}),
+    Workload("handshakes", "WebSocket handshakes", handshakes, "both", 3, but_not=_SECOND),
+    Workload("push", "Push to 1,000 WebSockets", push, rounds=3, but_not=_SECOND | WITH_SERVICE),
+    Workload("get", "Small GET", get, but_not=frozenset({"nginx unbuffered"}) | WITH_SERVICE),
+    Workload("chunked", "Chunked POST", chunked, rounds=3, but_not=_SECOND | WITH_SERVICE),
+    Workload("expect", "POST that expects 100", expect, rounds=3, but_not=_SECOND | WITH_SERVICE),
+    Workload("events", "Event stream", events, rounds=3, but_not=_SECOND | WITH_SERVICE),
+    Workload("callback", "Dash callback", callback, "dash", but_not=_SECOND | WITH_SERVICE),
+    Workload("down", "1 GiB down", bulk(Download), rounds=3, is_fresh=True, but_not=WITH_SERVICE | {WITHOUT_METRICS}),
+    Workload("up", "1 GiB up", bulk(Upload), rounds=3, is_fresh=True, but_not=WITH_SERVICE | {WITHOUT_METRICS}),
     Workload("fan-out", "Fan-out to 1,000 subscribers", fan_out, "hub", 3, True),
     Workload("cuts", "Fan-out over connections that break", cuts, "hub", 1, True),
 )

@@ -492,9 +492,10 @@ class Settings(Section):
     proxy, that must be in ``trusted_proxies`` for its X-Forwarded-* to be trusted."""
 
     admin: Annotated[str, listen_like(GATEWAY_ADMIN, SYSTEMD, OFF)] = GATEWAY_ADMIN
-    """Health answers for process managers and load balancers. Never the public port: loopback or a unix socket, which
-    may be the socket that systemd passes with the name ``admin``: ``systemd``. ``off``: there is none. It has at most
-    32 connections, each for 5 s and for one request; one more closes the oldest."""
+    """Health, metrics and status, for process managers, load balancers, Prometheus and operators. Never the public
+    port: loopback or a unix socket, which may be the socket that systemd passes with the name ``admin``: ``systemd``.
+    ``off``: there is none, and nothing is counted for it. It has at most 32 connections, each for 5 s and for one
+    request; one more closes the oldest."""
 
     admin_public: bool = False
     """Whether ``admin`` may be an address that other hosts reach. Danger: all of them see the state of the gateway."""

@@ -220,7 +220,7 @@ class GatewayCollector(Collector):
         )
         yield _histogram(
             "dashws_event_loop_lag_seconds",
-            "How much later than it is due a callback runs that is due ten times a second.",
+            "How much later than it is due a callback runs that is due twice a second.",
             (),
             [((), parts.lag.lags)],
         )

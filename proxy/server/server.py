@@ -36,6 +36,7 @@ from proxy.server.status_route import StatusRoute
 from proxy.status.document import StatusDocument
 from proxy.status.sampler import Sampler
 from proxy.status.service import FindKey, ServiceReader, find_no_key
+from ws_service.config.addresses import OFF
 from ws_service.config.changes import differences, log_changes
 
 logger = logging.getLogger("proxy")
@@ -65,7 +66,8 @@ class Server:
         runtime = make_runtime(settings, None, tls_files)
         self._lifecycle: Lifecycle[Exchange] = Lifecycle()
         limits, counts = ClientLimits(), ExchangeCounts()
-        observers = [counts.observe, observe]
+        # Without an admin listener the counts could not be read.
+        observers = [observe] if settings.admin == OFF else [counts.observe, observe]
         self._gateway = Gateway(runtime, self._lifecycle, _each(observers), folder, limits)
         self._dash = DashWatch(self._gateway)
         observers.append(self._dash.exchange_ended)
@@ -121,8 +123,8 @@ class Server:
         )
         if listeners.admin is not None:
             self._admin_listener = AdminListener(listeners.admin.sockets, self._admin.answer, places=self._admin_places)
-        self._lag.start()
-        self._sampler.start()
+            self._lag.start()
+            self._sampler.start()
         self._lifecycle.happen("listening")
 
     async def stop(self) -> None:

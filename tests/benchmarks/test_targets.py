@@ -30,6 +30,12 @@ def test_a_miss_says_by_how_much() -> None:
     assert (row.target, row.verdict) == ("≤ 2", "missed by 150.0%")
 
 
+def test_the_cost_of_metrics_is_the_gateway_beside_itself() -> None:
+    cells = {("get", "tunnel"): cpu(52), ("get", "tunnel without metrics"): cpu(50)}
+    row = judged("with metrics", cells)
+    assert (row.target, row.verdict) == ("≤ 1.05", "met")
+
+
 def test_a_minimum_is_missed_from_below() -> None:
     cells = {("callback", "tunnel"): [{"rate_per_s": 90.0}], ("callback", "direct"): [{"rate_per_s": 100.0}]}
     row = judged("Dash callback", cells)

@@ -10,6 +10,11 @@ import pytest
 from proxy.metrics.loop_lag import LoopLag
 
 
+@pytest.fixture(autouse=True)
+def short_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.metrics.loop_lag._PERIOD", 0.1)
+
+
 async def until(lag: LoopLag, count: int) -> None:
     async with asyncio.timeout(10):
         while lag.lags.count < count:  # noqa: ASYNC110 - it tells nobody

@@ -16,6 +16,7 @@ from proxy.config import Settings
 from proxy.errors import ListenError, TlsError
 from proxy.gateway.routing import Table
 from proxy.gateway.runtime import Runtime
+from proxy.metrics.exchange_counts import ExchangeCounts
 from proxy.net.tls_files import TlsFiles
 from proxy.server.server import Server
 from proxy.server.startup_checks import objections
@@ -65,6 +66,20 @@ async def test_it_listens_on_a_unix_socket(tmp_path: Path) -> None:
     assert (await reader.readline()) == b"HTTP/1.1 400 Bad Request\r\n"
     writer.close()
     await server.stop()
+
+
+@pytest.mark.parametrize("admin", ["", "off"])
+async def test_without_an_admin_listener_nothing_is_counted(admin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[ExchangeCounts] = []
+    monkeypatch.setattr("proxy.server.server.ExchangeCounts", lambda: made.append(ExchangeCounts()) or made[0])
+    server = Server(settings(**({"admin": admin} if admin else {})), lambda _: None)
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(server.addresses[0].rpartition(":")[2]))
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    assert (await reader.readline()) == b"HTTP/1.1 400 Bad Request\r\n"
+    writer.close()
+    await server.stop()
+    assert len(list(made[0].requests)) == (0 if admin else 1)
 
 
 async def test_with_tls_it_shows_an_address_to_open(tmp_path: Path) -> None:
