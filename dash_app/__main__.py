@@ -89,7 +89,7 @@ def split_listen(listen: object) -> tuple[str, int]:
     bracketed = host.startswith("[") and host.endswith("]")
     if not host or (":" in host and not bracketed) or not (port.isascii() and port.isdigit()):
         raise ValueError(f"{listen!r:.60} is not an address; write host:port, for example {DEFAULT_LISTEN}")
-    if not 1 <= int(port) <= 65535:
+    if not 0 <= int(port) <= 65535:
         raise ValueError(f"port {port} is out of range (1 to 65535)")
     try:
         host.encode("idna")
@@ -147,7 +147,8 @@ def main(argv: list[str] | None = None) -> int:
 
     config = uvicorn.Config(app.server, log_level="warning", timeout_graceful_shutdown=STOP_WITHIN)
     with listener:
-        Server(config, listen).run(sockets=[listener])
+        # Port 0 is one that is free.
+        Server(config, f"{listen.rpartition(':')[0]}:{listener.getsockname()[1]}").run(sockets=[listener])
     return 0
 
 

@@ -89,7 +89,10 @@ async def _obey(server: Server, passed: PassedSockets, manager: ServiceManager, 
 
 def _log_start(server: Server) -> None:
     logger.info("%s", server.limiter.capacity_notice)
-    logger.info("admin on %s", ", ".join(server.admin_addresses) or "no address: it is off")
+    if server.admin_addresses:
+        logger.info("admin on %s", ", ".join(server.admin_addresses))
+    else:
+        logger.info("admin is off: there are no health answers and no metrics")
     hint = "" if server.addresses[0].startswith("unix:") else " (open it in a browser)"
     logger.info("gateway ready on %s%s", ", ".join(server.addresses), hint)
 

@@ -101,11 +101,10 @@ def test_an_address_of_ipv6_loses_its_brackets() -> None:
 def test_it_serves_alone_with_its_socket_and_stops_at_once_while_browsers_are_connected(
     tmp_path: Path,
 ) -> None:
-    port = free_port()
-    write(tmp_path, f"dash_app: {{listen: '127.0.0.1:{port}'}}")
+    write(tmp_path, "dash_app: {listen: '127.0.0.1:0'}")
     # PORT is what honcho sets for each of its processes; the file decides all the same.
     with running(*python("-m", "dash_app"), ready=READY, cwd=tmp_path, env={"PORT": str(free_port())}) as demo:
-        assert f"dash ready on http://127.0.0.1:{port}\n" in demo.output
+        port = int(demo.wait_for(r"^dash ready on http://127.0.0.1:(\d+)\n")[1])
         url = f"http://127.0.0.1:{port}"
         with urllib.request.urlopen(url) as page, urllib.request.urlopen(f"{url}/assets/live.js") as script:
             assert b"<title>Pulse" in page.read()

@@ -137,8 +137,14 @@ def _on_this_host(env: Mapping[str, str]) -> HubAddress:
     except ConfigError as error:
         raise PublishError(f"the config file has mistakes, so the hub is not found. {error}") from error
     folder = folder_of(path)
+    listen = split_listen(settings.listen)
+    if isinstance(listen, tuple) and not listen[1] and not env.get(URL_VARIABLE):
+        raise PublishError(
+            f"ws_service.listen is {settings.listen}, and what port that has become is only in the log of the service; "
+            f"write a port, or set {URL_VARIABLE}"
+        )
     key, source = _api_key(settings.hub, folder, path, env)
-    place = _place(split_listen(settings.listen), folder)
+    place = _place(listen, folder)
     url = f"unix:{place.path}" if place.path else f"http://{settings.listen}"
     return HubAddress(place, url, "", key, source, _advice(path), settings.hub.max_publication)
 

@@ -235,3 +235,14 @@ def test_a_service_does_not_run_where_every_client_could_name_itself(tmp_path: P
     refuse_dangers(None, "ws_service", {})
     path.write_text("ws_service:\n  hub: {user_header: X-User}\n")  # the gateway runs by another file
     refuse_dangers(ConfigFile(path, {}), "ws_service", {})
+
+
+def test_a_port_that_is_free_is_known_at_the_start_alone_so_a_url_to_it_may_be_wrong() -> None:
+    ws = "http://127.0.0.1:8765"
+    message = f"is {ws}, and ws_service.listen is 127.0.0.1:0, which is another port after each start; write a port"
+    assert compared({"upstreams": {"ws": ws}}, {"listen": "127.0.0.1:0"}) == [(message, False)]
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "systemd", "systemd:8765"])
+def test_what_only_the_start_knows_is_no_collision(listen: str) -> None:
+    assert compared({"listen": listen, "admin": listen}, {"listen": "127.0.0.1:8765"}) == []

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.processes import free_port
-from ws_service.net.listening import bind_socket_file, bind_tcp, find, is_answered, listen_problem
+from ws_service.net import listening
+from ws_service.net.listening import bind_socket_file, bind_tcp, find, is_answered, listen_problem, with_port
 
 
 def test_nothing_is_accepted_before_the_sockets_listen() -> None:
@@ -122,3 +123,41 @@ def test_a_problem_says_what_to_do(error: OSError, words: str) -> None:
 
 def test_a_path_that_may_not_be_made_is_no_matter_of_ports() -> None:
     assert "ports" not in listen_problem("unix:/run/x.sock", PermissionError(errno.EACCES, "Permission denied"), "k")
+
+
+def test_a_free_port_is_free_at_every_address_or_another_one_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first port that the system offers is taken at the second address."""
+    bound: list[int] = []
+    bind_one = listening._bind_one
+
+    def taken_once(family: int, name: tuple[str, int], reuse_port: bool) -> socket.socket:
+        bound.append(name[1])
+        if len(bound) == 2:
+            raise OSError(errno.EADDRINUSE, "taken")
+        return bind_one(family, name, reuse_port)
+
+    monkeypatch.setattr(listening, "_bind_one", taken_once)
+    made = bind_tcp([*find("127.0.0.1", 0), *find("127.0.0.2", 0)])
+    assert len({sock.getsockname()[1] for sock in made.sockets}) == 1
+    assert [port == 0 for port in bound] == [True, False, True, False]
+    made.close()
+
+
+def test_a_port_that_was_written_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        tries: list[object] = []
+        bind_all = listening._bind_all
+        monkeypatch.setattr(listening, "_bind_all", lambda *given: (tries.append(given), bind_all(*given))[1])
+        with pytest.raises(OSError):
+            bind_tcp(find("127.0.0.1", taken.getsockname()[1]))
+        assert len(tries) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "*"])
+def test_an_address_keeps_how_it_was_written_but_for_port_0(host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        assert with_port(f"{host}:0", [sock]) == f"{host}:{port}"
+        assert with_port(f"{host}:8765", [sock]) == f"{host}:8765"
+        assert with_port("unix:run/a:0", [sock]) == "unix:run/a:0"
+    assert with_port(f"{host}:0", []) == f"{host}:0"

@@ -95,6 +95,13 @@ def test_the_environment_may_name_the_address_alone(folder: Path) -> None:
     assert find({URL_VARIABLE: "http://127.0.0.1:7"}).place == Place("127.0.0.1", 7)
 
 
+def test_a_port_that_is_free_is_not_in_the_file_and_the_message_says_where_it_is(folder: Path) -> None:
+    written(folder, "listen: '127.0.0.1:0'")
+    with pytest.raises(PublishError, match="only in the log of the service; write a port, or set DASH_WS_HUB_URL"):
+        find({})
+    assert find({URL_VARIABLE: "http://127.0.0.1:9000"}).place == Place("127.0.0.1", 9000)
+
+
 def test_a_script_in_another_folder_is_told_which_variable_to_set(folder: Path) -> None:
     with pytest.raises(PublishError) as caught:
         find({})
