@@ -171,10 +171,19 @@ def _objections(settings: BaseModel, folder: Path) -> Iterator[tuple[str, Object
 def _of_gateway(settings: gateway.Settings) -> Iterator[tuple[str, Objection]]:
     for found in objections(settings):
         yield ("DW006" if found[0] == ("admin",) else "DW005"), found
-    for key, url in settings.upstreams:
-        host = None if url.startswith("unix:") else urlsplit(url).hostname
-        if host and (what := _unknown(host)):
-            yield "DW013", (("upstreams", key), f"{host} {what}; until it can, requests wait and then fail")
+    for key, addresses in settings.upstreams.by_name.items():
+        for number, address in enumerate(addresses):
+            place: KeyPath = ("upstreams", key, number) if len(addresses) > 1 else ("upstreams", key)
+            host = None if address.url.startswith("unix:") else urlsplit(address.url).hostname
+            if host and (what := _unknown(host)):
+                yield "DW013", (place, f"{host} {what}; until it can, requests wait and then fail")
+    addresses = settings.addresses_of("ws")
+    for number, address in enumerate(addresses):
+        is_said = settings.upstreams.ws[number].handoff is not None
+        if len(addresses) > 1 and address.is_on_this_host and address.handoff is None and not is_said:
+            advice = "write {url: ..., handoff: ...} with the ws_service.handoff of the service there, or handoff: off"
+            what = f"{address.url} is on this host and has no handoff, so its WebSockets are tunnelled; {advice}"
+            yield "DW016", (("upstreams", "ws", number), what)
 
 
 def _of_service(settings: service.Settings, folder: Path) -> Iterator[tuple[str, Objection]]:

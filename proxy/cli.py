@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import click
 
 from proxy.access.auth_rules import AuthRules
-from proxy.config import NAME, Settings, load_settings
+from proxy.config import NAME, Settings, UpstreamAddress, load_settings
 from proxy.dash.facts import DASH_SOCKET, UNKNOWN, DashFacts, summary
 from proxy.doctor.healthcheck import ask_health
 from proxy.errors import ClientError, ListenError, TlsError
@@ -127,14 +128,11 @@ def _decided(settings: Settings, head: Head, facts: DashFacts) -> str:
         rule = AuthRules(settings.auth).rule_for(decision.target, head.get(b"host") or b"")
     except ClientError as error:
         return f"refused with {error.status}: {error.message}"
-    way = "forward" if isinstance(decision, Forward) else "tunnel"
-    if way == "tunnel" and decision.upstream == "ws" and settings.handoff != "off":
-        way = f"hand over to ws through {settings.handoff}, or tunnel"
-    address = getattr(settings.upstreams, decision.upstream)
+    way = _way(settings.addresses_of(decision.upstream), decision)
     once = f", once {rule.ask} on dash answers 2xx ({rule.name})" if rule else ""
     is_dash_origin = isinstance(decision, Upgrade) and table.leaves_origin_to_dash(decision.upstream, decision.target)
     judge = "; Dash checks the origin" if is_dash_origin else ""
-    return f"{way} to {decision.upstream} at {address}, by the rule {decision.route!r}{once}{judge}"
+    return f"{way}, by the rule {decision.route!r}{once}{judge}"
 
 
 def _facts(settings: Settings, target: str) -> DashFacts:
@@ -144,6 +142,21 @@ def _facts(settings: Settings, target: str) -> DashFacts:
     logger.addHandler(logging.NullHandler())  # that Dash cannot be reached is said once, in the answer
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(ask_once(settings, target))
+
+
+def _way(addresses: Sequence[UpstreamAddress], decision: Forward | Upgrade) -> str:
+    """Return how a request goes to its upstream, and to which address."""
+    name, urls = decision.upstream, " or ".join(address.url for address in addresses)
+    if len(addresses) > 1:
+        urls += f", whichever has the fewest {'under way' if isinstance(decision, Forward) else 'sockets'}"
+    if isinstance(decision, Forward):
+        return f"forward to {name} at {urls}"
+    through = [f"{one.handoff} for {one.url}" for one in addresses if one.handoff is not None]
+    if not through:
+        return f"tunnel to {name} at {urls}"
+    if len(addresses) == 1:
+        return f"hand over to ws through {addresses[0].handoff}, or tunnel to {name} at {urls}"
+    return f"hand over to ws through {', '.join(through)}, or tunnel to {name} at {urls}"
 
 
 @main.command()

@@ -7,18 +7,17 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from os import environ
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from proxy.origin import check_origin
+from proxy.upstream_settings import UpstreamAddress, Upstreams, refuse, unknown, unused, wrong_name
 from ws_service.config.addresses import (
     OFF,
     SYSTEMD,
     SocketPath,
-    check_host,
-    check_port,
     listen_like,
     parse_network,
     passed_name,
@@ -28,7 +27,7 @@ from ws_service.config.addresses import (
 )
 from ws_service.config.file import ConfigFile, Objection, Section, dump, load
 from ws_service.config.mistakes import Conflict
-from ws_service.config.sections import DASH_LISTEN, GATEWAY_ADMIN, GATEWAY_LISTEN, HANDOFF, SERVICE_LISTEN
+from ws_service.config.sections import GATEWAY_ADMIN, GATEWAY_LISTEN, HANDOFF
 from ws_service.config.units import Duration, Size
 from ws_service.errors import ConfigError
 
@@ -55,8 +54,6 @@ __all__ = [
 NAME = "gateway"
 """The section's key in the file."""
 
-_NETLOC = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::(?P<port>.*))?")
-
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 _NOT_COPIED = re.compile(
@@ -67,45 +64,16 @@ _NOT_COPIED = re.compile(
 """Fields that frame a message, end at each hop, or are set by the browser or the gateway: an answer of Dash about a
 user must not set them for a request."""
 
+_WORKER = re.compile(r"\.[0-9]+$")
+"""How the socket file of a service's further process ends (``ws_service.handoff.protocol.socket_path``)."""
+
+_HEALTH_KEYS = "known here: interval, timeout, fails, passes, and the names of upstreams, each with a path: /healthz"
+
 _ASK = re.compile(r"/[!-\x22$-~]*")
 
 MANY_READINGS = re.compile(r"[?#;\\\x00-\x1f\x7f\ufffd]|%[0-9A-Fa-f]{2}|//|/\.\.?(?:/|$)")
 """What servers read differently in a decoded path: some merge slashes (Werkzeug), resolve dots, cut at ``;`` or ``?``,
 take a backslash for a slash, or decode once more."""
-
-Service = Literal["dash", "ws"]
-"""The two services behind the gateway."""
-
-
-def _upstream_url(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"expected a URL such as http://127.0.0.1:8050, got {value!r}")
-    if value.startswith("unix:"):
-        if not value[5:]:
-            raise ValueError("the path after unix: is missing")
-        return value
-    try:
-        parts = urlsplit(value)
-    except ValueError as error:
-        raise ValueError(f"{value!r} is not a URL: {error}") from None
-    if parts.scheme not in ("http", "https"):
-        scheme = "https" if parts.scheme == "wss" else "http"
-        better = f"{scheme}://{value.partition('://')[2] or value or 'host:port'}"
-        raise ValueError(f"{value!r} does not begin with http://, https:// or unix:; write {better}")
-    # urlsplit drops empty queries, empty fragments, tabs and line ends silently.
-    is_whole = value == value.strip() and value.isprintable() and not set("?#@") & set(value)
-    if not is_whole or parts.path not in ("", "/"):
-        raise ValueError(
-            f"{value!r} holds more than a host and a port; paths are passed on as they come, "
-            "so write http://host:port alone"
-        )
-    match = _NETLOC.fullmatch(parts.netloc)
-    if match is None:
-        raise ValueError(f"{value!r} names no host; write http://host:port")
-    if match["port"] is not None:
-        check_port(match["port"])
-    check_host(match["host"])
-    return value.rstrip("/")
 
 
 def _peers(value: object) -> object:
@@ -149,7 +117,6 @@ def _copied_field(value: object) -> object:
     return value
 
 
-Url = Annotated[str, BeforeValidator(_upstream_url)]
 Origin = Annotated[str, BeforeValidator(_origin)]
 """``same``, ``any``, ``null``, ``regex:...`` or an origin as browsers write it (RFC 6454, section 6.2)."""
 
@@ -199,26 +166,6 @@ DashPrefix = Annotated[str, BeforeValidator(_prefix)]
 """What paths begin with, from slash to slash, or ``auto``."""
 
 
-class UpstreamAddress(Section):
-    """One of the places where an upstream listens."""
-
-    url: Url
-    """``http://host:port``, ``https://host:port`` or ``unix:path``."""
-
-    handoff: SocketPath | None = None
-    """The socket file through which its service takes WebSockets over. None: they are tunnelled to it."""
-
-
-class Upstreams(Section):
-    """Where the two services listen: ``http://host:port``, ``https://host:port`` or ``unix:path``."""
-
-    dash: Url = f"http://{DASH_LISTEN}"
-    """The Dash server: Flask or FastAPI, unmodified."""
-
-    ws: Url = f"http://{SERVICE_LISTEN}"
-    """The service that hosts the WebSocket endpoints."""
-
-
 class Route(Section):
     """One rule of your own, tried before the built-in ones.
 
@@ -235,8 +182,8 @@ class Route(Section):
     subprotocol: str | None = None
     """A subprotocol that the WebSocket client offers. None: any request, also plain HTTP."""
 
-    to: Service
-    """Where it goes, WebSocket and plain HTTP alike."""
+    to: str
+    """The upstream that it goes to, WebSocket and plain HTTP alike: ``dash``, ``ws``, or a name of your own."""
 
     @model_validator(mode="after")
     def _has_a_condition(self) -> Route:
@@ -315,14 +262,18 @@ class Tls(Section):
 class Health(Section):
     """How the gateway finds out whether an upstream can be reached, besides what its requests meet.
 
-    One that takes no connection is unreachable, and requests wait (``timeouts.hold``). One that takes connections and
-    does not answer its path with 2xx or 3xx is degraded, in the log and on ``/readyz``, and requests go on: there is
-    no other upstream, and the path may be what is wrong.
+    An address that takes no connection is unreachable and left out; where its upstream has no other, requests wait
+    (``timeouts.hold``). One that takes connections and does not answer its path with 2xx or 3xx is degraded, in the log
+    and on ``/readyz``, and is asked where there is no better one: the path may be what is wrong.
     """
 
+    model_config = ConfigDict(extra="allow")
+
+    __pydantic_extra__: dict[str, AskedPath] = Field(init=False)
+
     interval: Duration = 5.0
-    """Between two probes of an upstream. 0: none; then only real requests tell, and Dash's page is not read either
-    (``dash_prefix``). Precedents: HAProxy 2s, Caddy 30s."""
+    """Between two probes of an address. 0: none; then only real requests tell, and Dash's page is not read either
+    (``dash_prefix``). One that is left out is probed once a second. Precedents: HAProxy 2s, Caddy 30s."""
 
     timeout: Duration = 2.0
     """For a probe to succeed."""
@@ -339,9 +290,18 @@ class Health(Section):
     ws: AskedPath = None
     """A path on the ws service that answers 2xx or 3xx when it is healthy (its own is ``/healthz``). None: as above."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_paths(cls, value: Any) -> Any:
+        """Take a path for a name: it may be an upstream of the operator's own. All else is a setting, or is none."""
+        others = set(value) - set(cls.model_fields) if isinstance(value, Mapping) else set()
+        names = [str(name) for name in others if not str(value[name] or "/").startswith("/")]
+        refuse(cls, [((name,), unknown(_HEALTH_KEYS)) for name in names], value)
+        return value
+
     def path_for(self, upstream: str) -> str | None:
         """Return the path that an upstream is asked for; None: a connection is enough. upstream: its name."""
-        path: str | None = getattr(self, upstream)
+        path: str | None = getattr(self, upstream, None)
         return path
 
 
@@ -514,8 +474,9 @@ class Settings(Section):
     handoff: SocketPath = HANDOFF
     """The socket file through which WebSockets for ``ws`` are handed over to the service on this host, so that the
     gateway leaves the path: no copy, no CPU, and they live on while it restarts. Relative to the config file; without
-    one, to the working directory. Where no service answers there, they are tunnelled; ``off`` always tunnels. Danger:
-    it must be the service that ``upstreams.ws`` names."""
+    one, to the working directory. Where no service answers there, they are tunnelled; ``off`` always tunnels. Of
+    several addresses of ``ws`` it is for the first on this host that names no ``handoff`` of its own. Danger: it must
+    be the service that ``upstreams.ws`` names."""
 
     routes: tuple[Route, ...] = ()
     """Your own rules, before the built-in ones."""
@@ -555,12 +516,23 @@ class Settings(Section):
     KiB, and 256 KiB once on each connection. Precedents: nginx 4KiB to 64KiB, HAProxy 16KiB."""
 
     def addresses_of(self, name: str) -> tuple[UpstreamAddress, ...]:
-        """Return the addresses of an upstream, by its name."""
-        return (UpstreamAddress(url=getattr(self.upstreams, name)),)
+        """Return the addresses of an upstream, by its name; ``handoff`` of each is None where nothing is handed over.
 
-    def handoff_path(self, folder: Path) -> Path | None:
-        """Return ``handoff`` as a path; None where it is off. folder: of the config file."""
-        return None if self.handoff == "off" else folder / self.handoff
+        ``gateway.handoff`` is for the one address of ``ws``; of several for the first that is on this host and names no
+        file of its own.
+        """
+        addresses = self.upstreams.by_name[name]
+        named = {address.handoff for address in addresses}
+        free = [address for address in addresses if address.handoff is None]
+        if len(addresses) > 1:
+            free = [address for address in free if address.is_on_this_host]
+        is_used = name == "ws" and self.handoff not in named
+        files = {address: self.handoff for address in free[:1]} if is_used else {}
+        return tuple(
+            address.model_copy(update={"handoff": None if file in (None, "off") else file})
+            for address in addresses
+            for file in (address.handoff or files.get(address),)
+        )
 
     @model_validator(mode="after")
     def _has_proxies_to_trust(self) -> Settings:
@@ -597,6 +569,38 @@ class Settings(Section):
             if places.count(place) > 1:
                 raise ValueError(f"has two rules for the path {place[0]}; it is not clear which one applies")
         return rules
+
+    @model_validator(mode="after")
+    def _names_upstreams_that_there_are(self) -> Settings:
+        names = list(self.upstreams.by_name)
+        known = f"gateway.upstreams has {', '.join(names)}"
+        wrong: list[tuple[tuple[str | int, ...], PydanticCustomError]] = [
+            (("routes", number, "to"), wrong_name(route.to, names, known))
+            for number, route in enumerate(self.routes)
+            if route.to not in names
+        ]
+        others = [name for name in self.health.model_extra or () if name not in names]
+        wrong += [(("health", name), wrong_name(name, names, known)) for name in others]
+        refuse(type(self), wrong, self)
+        used = {"dash", "ws", *(route.to for route in self.routes)}
+        for name in names:
+            if name not in used:
+                raise Conflict(f"upstreams.{name} gets nothing: {unused(name, names)}", "upstreams", "routes")
+        return self
+
+    @model_validator(mode="after")
+    def _hands_over_by_one_file_each(self) -> Settings:
+        for name, addresses in self.upstreams.by_name.items():
+            if name != "ws" and any(address.handoff not in (None, "off") for address in addresses):
+                message = f"upstreams.{name} has a handoff, and sockets are handed over to ws alone; leave it out"
+                raise Conflict(message, "upstreams")
+        files = [address.handoff for address in self.addresses_of("ws")]
+        for file in files:
+            if file is not None and files.count(file) > 1:
+                raise Conflict(f"{file} is the handoff of two addresses; each service has its own", "upstreams")
+            if file is not None and (first := _WORKER.sub("", file)) != file and first in files:
+                raise Conflict(f"{file} is a worker's of the service at {first}; give it another name", "upstreams")
+        return self
 
     @model_validator(mode="after")
     def _has_two_listeners(self) -> Settings:
@@ -636,9 +640,15 @@ def anchored(settings: Settings, folder: Path) -> Settings:
             "admin": _anchored(settings.admin, folder),
             "tls": settings.tls and Tls(**{name: str(folder / file) for name, file in settings.tls}),
             "upstream_ca": settings.upstream_ca and str(folder / settings.upstream_ca),
-            "upstreams": Upstreams(**{name: _anchored(url, folder) for name, url in settings.upstreams}),
+            "upstreams": Upstreams.model_validate(
+                {name: [_anchored_address(one, folder) for one in each] for name, each in settings.upstreams}
+            ),
         }
     )
+
+
+def _anchored_address(address: UpstreamAddress, folder: Path) -> UpstreamAddress:
+    return address.model_copy(update={"url": _anchored(address.url, folder)})
 
 
 def _anchored(address: str, folder: Path) -> str:

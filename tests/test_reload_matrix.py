@@ -201,7 +201,7 @@ async def playing(cell: Cell, seconds: float, folder: Path) -> AsyncIterator[Pla
         gateway = await stack.enter_async_context(listening(url, **values))
         if service is not None:
             async with asyncio.TaskGroup() as group:
-                group.create_task(gateway.gateway.handoff.services.start())
+                group.create_task(gateway.gateway.handoff.start())
                 await service.accept()
         await _fill(cell, gateway, stack)
         yield Play(cell, gateway, stack)
@@ -315,7 +315,7 @@ async def test_a_handshake_that_waits_is_handed_off_with_the_timeouts_that_it_be
             gateway.reload(timeouts=new)
             async with place(path) as service:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(gateway.gateway.handoff.services.start())
+                    group.create_task(gateway.gateway.handoff.start())
                     adopter = await service.accept()
                 gateway.ws.queue.resume()  # as when its health check reaches it
                 message, descriptors = await adopter.receive()

@@ -197,11 +197,11 @@ def test_every_promised_default_is_the_codes_default(
 
 def test_the_demos_default_is_the_gateways_upstream() -> None:
     assert promised("dash_app") == {"listen": demo.DEFAULT_LISTEN}
-    assert proxy.config.Settings().upstreams.dash == f"http://{demo.DEFAULT_LISTEN}"
+    assert proxy.config.Settings().upstreams.dash[0].url == f"http://{demo.DEFAULT_LISTEN}"
 
 
 def test_the_services_default_is_the_gateways_upstream() -> None:
-    assert proxy.config.Settings().upstreams.ws == f"http://{ws_service.config.settings.Settings().listen}"
+    assert proxy.config.Settings().upstreams.ws[0].url == f"http://{ws_service.config.settings.Settings().listen}"
 
 
 def test_both_programs_use_one_socket_file() -> None:

@@ -59,6 +59,12 @@ CATALOGUE: Mapping[str, Kind] = {
         "Each would have a hub of its own, so there is none: publications reach no page.",
     ),
     "DW015": Kind("config", _W, "Nothing to serve", "Every WebSocket handshake is refused."),
+    "DW016": Kind(
+        "config",
+        _W,
+        "An address on this host without a hand-off",
+        "Its WebSockets cost the gateway a copy of each byte, and end when the gateway is restarted.",
+    ),
     "DW019": Kind("check", _W, "A probe that could not be finished", "What it asks about is not known."),
     "DW020": Kind("programs", _E, "The gateway takes no connection", "No browser reaches the app."),
     "DW021": Kind("programs", _E, "Dash takes no connection", "Pages wait, and then show that Dash is starting."),

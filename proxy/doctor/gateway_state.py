@@ -76,9 +76,10 @@ async def _readiness(admin: Endpoint) -> dict[str, Any]:
 
 def _handoff(target: Target) -> list[Finding]:
     """Say that every socket is tunnelled though the service runs on this host."""
-    path = target.settings.handoff_path(target.folder)
+    named = [one.handoff for one in target.settings.addresses_of("ws") if one.handoff is not None]
+    path = next((file for each in named if not (file := target.folder / each).exists()), None)
     is_off = target.service.handoff == "off"
-    if path is None or is_off or target.ws not in target.reachable or path.exists():
+    if path is None or is_off or target.ws not in target.reachable:
         return []
     if not target.ws.is_of_this_host:
         return []

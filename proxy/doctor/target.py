@@ -78,8 +78,8 @@ class Target:
         listen = "off" if self.settings.proxy_protocol else self.settings.listen
         self.gateway = _endpoint("gateway", client_address(listen, has_tls=has_tls))
         self.admin = _endpoint("admin", client_address(self.settings.admin))
-        self.dash = Endpoint("dash", self.settings.upstreams.dash)
-        self.ws = Endpoint("ws", self.settings.upstreams.ws)
+        self.dash = Endpoint("dash", self.settings.upstreams.dash[0].url)
+        self.ws = Endpoint("ws", self.settings.upstreams.ws[0].url)
         self.public = Endpoint("public", url, ssl.create_default_context()) if url else None
         self.reachable: set[Endpoint] = set()
         self._pages: dict[tuple[Endpoint, str], Page] = {}

@@ -155,6 +155,8 @@ class _FastPathExchange:
         self._link.owner.discard(self._link)
         error = self._link.ended_early(exc)
         lost = error if isinstance(error, UpstreamLost) else None
+        if lost is not None:
+            self._link.owner.doubt()
         if not self._reader.status and (self._head.method in IDEMPOTENT or lost is None):
             client = self._client()
             added = self._original.fields_of(self.exchange.id, self._upstream.name)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from proxy.access.forward_auth import Allowed, Denied
+from proxy.config import Settings
 from proxy.errors import ClientError, Outcome
 from proxy.exchange.leases import Leases
 from proxy.exchange.lifecycle import Lifecycle
@@ -28,7 +29,7 @@ from proxy.http1.headers import Fields, Head, response_head
 from proxy.http1.request_handler import ActiveExchange
 from proxy.net.client_limits import ClientLimits, Lease
 from proxy.upstream.upstream import Upstream
-from proxy.websocket.handoff import Handoff
+from proxy.websocket.handoffs import Handoffs
 from ws_service.logs.limited_log import LimitedLog
 
 logger = logging.getLogger("proxy")
@@ -71,7 +72,8 @@ class Gateway:
         self._recorder = Recorder(lifecycle, observe)
         self._completion = Completion(self._recorder)
         self.uploads = Uploads()
-        self.handoff = Handoff(settings.handoff_path(folder), observe, limits.websockets)
+        self.handoff = Handoffs(folder, observe, limits.websockets)
+        self.handoff.reconfigure(_socket_files(settings))
         self.websockets = WebSockets(self._recorder, limits, self.handoff)
         self._fast_path = FastPath(runtime, self._recorder, self._completion, self.uploads)
         self._log = LimitedLog(logger)
@@ -119,6 +121,7 @@ class Gateway:
         """Serve by another configuration from now on; an exchange that is under way keeps the one it began with."""
         before, self._runtime = self._runtime, runtime
         self._fast_path.reconfigure(runtime)
+        self.handoff.reconfigure(_socket_files(runtime.settings))
         old, new = set(before.upstreams.values()), set(runtime.upstreams.values())
         for upstream in new - old:
             upstream.start()
@@ -163,6 +166,11 @@ class Gateway:
 
     def _record_of(self, client: ClientStream, original: OriginalRequest) -> Exchange:
         return self._recorder.open(original.client, client.head, client.began)
+
+
+def _socket_files(settings: Settings) -> list[str]:
+    """Return the socket files through which sockets are handed over."""
+    return [one.handoff for one in settings.addresses_of("ws") if one.handoff is not None]
 
 
 def _added(original: OriginalRequest, client: ClientStream, exchange: Exchange, upstream: Upstream) -> Fields:

@@ -144,7 +144,7 @@ class Table:
 
         upstream: where it goes. target: in origin form.
         """
-        return upstream == "ws" and _may_be_hub_events(target) and _decoded_path(target).endswith(HUB_EVENTS)
+        return upstream != "dash" and _may_be_hub_events(target) and _decoded_path(target).endswith(HUB_EVENTS)
 
 
 def _may_be_hub_events(target: str) -> bool:

@@ -68,7 +68,7 @@ def make_runtime(settings: Settings, before: Runtime | None = None, tls_files: T
     """
     tls_files = tls_files or TlsFiles()
     auth_rules = AuthRules(settings.auth)
-    is_secure = any(url.startswith("https:") for _, url in settings.upstreams)
+    is_secure = any(one.url.startswith("https:") for one in settings.upstreams.all_addresses)
     upstream_tls = tls_files.upstream(settings.upstream_ca) if is_secure else None
     upstreams = make_upstreams(settings, before.upstreams if before else {}, upstream_tls)
     facts = before.dash if before and before.upstreams["dash"] is upstreams["dash"] else UNKNOWN

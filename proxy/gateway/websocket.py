@@ -20,10 +20,12 @@ from proxy.http1.headers import Fields, request_head, upgrade_response_head
 from proxy.http1.response_reader import Response
 from proxy.net.client_limits import ClientLimits, Lease, Rejected, Slot
 from proxy.net.timers import SlowReaders
-from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.address import Address
+from proxy.upstream.connection import ConnectionOwner, UpstreamConnection
 from proxy.upstream.retry import retry
 from proxy.websocket.frames import CloseCode
 from proxy.websocket.handoff import Handoff
+from proxy.websocket.handoffs import Handoffs
 from proxy.websocket.handshake import forward_handshake
 from proxy.websocket.leg import Leg
 from proxy.websocket.tunnel import IdleTunnels, Tunnel
@@ -52,10 +54,11 @@ class Handshake:
 class _TunnelExchange:
     """The exchange of one open tunnel: its record, and its leases."""
 
-    __slots__ = ("_exchange", "_leases", "_owner", "_settings")
+    __slots__ = ("_address", "_exchange", "_leases", "_owner", "_settings")
 
-    def __init__(self, owner: WebSockets, handshake: Handshake) -> None:
+    def __init__(self, owner: WebSockets, handshake: Handshake, address: ConnectionOwner) -> None:
         self._owner = owner
+        self._address = address
         self._exchange = handshake.request.exchange
         self._settings = handshake.request.settings
         self._leases = handshake.leases
@@ -63,6 +66,7 @@ class _TunnelExchange:
     def opened(self) -> None:
         """Take the leases over from the handshake."""
         self._leases = self._leases.pass_on()
+        self._address.sockets += 1
 
     def lease_buffer(self, size: int) -> Lease | None:
         """Count bytes that wait for a slow side, by the settings that the exchange began with."""
@@ -76,16 +80,17 @@ class _TunnelExchange:
             exchange.outcome = tunnel.outcome or Outcome.BUG
             exchange.closed_by, exchange.close_code = tunnel.closed_by, tunnel.close_code
             self._leases.release()
+            self._address.sockets -= 1
             self._owner.recorder.close(exchange)
 
 
 class WebSockets:
     """Serves WebSockets: admission, hand-off, tunnels.
 
-    limits: the counts of all clients. handoff: the services that adopt sockets.
+    limits: the counts of all clients. handoff: the services that adopt sockets, by the address that they serve.
     """
 
-    def __init__(self, recorder: Recorder, limits: ClientLimits, handoff: Handoff) -> None:
+    def __init__(self, recorder: Recorder, limits: ClientLimits, handoff: Handoffs) -> None:
         self.recorder = recorder
         self.limits = limits
         self._handoff = handoff
@@ -156,33 +161,37 @@ class WebSockets:
 
         async def attempt() -> tuple[UpstreamConnection, Response] | None:
             nonlocal is_first
-            if decision.upstream == "ws":
+            address = upstream.choose(self._sockets_at)
+            handoff = self._handoff.through(address.handoff)
+            if handoff is not None:
                 if not is_first:
-                    await self._handoff.services.refresh()
+                    await handoff.services.refresh()
                 is_first = False
-                if await self._hand_off(handshake):
+                if await self._hand_off(handshake, handoff):
                     return None
             if self.recorder.lifecycle.is_ending:  # it would be closed as soon as it is open
                 raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
             target, key, added = decision.target, decision.key, handshake.added
-            return await forward_handshake(client.head, target, key, added, upstream, timeouts)
+            return await forward_handshake(client.head, target, key, added, upstream, timeouts, address)
 
         return await retry(upstream, attempt, timeouts.hold, exchange)
 
-    async def _hand_off(self, handshake: Handshake) -> bool:
+    def _sockets_at(self, address: Address) -> int:
+        """Return how many WebSockets an address has, those of handshakes under way too."""
+        return address.slots.taken + address.sockets + self._handoff.load(address.handoff)
+
+    async def _hand_off(self, handshake: Handshake, handoff: Handoff) -> bool:
         """Offer the client's socket to the service; False: nothing has happened to it, and a tunnel carries the
         connection."""
         client, exchange, _, settings = handshake.request
-        if not self._handoff.is_on:
-            return False
         if client.has_tls:  # not the scheme: a proxy that has ended TLS itself may have announced it
-            return self._handoff.fall_back("tls", "its TLS ends in this process, and cannot be handed over")
+            return handoff.fall_back("tls", "its TLS ends in this process, and cannot be handed over")
         if client.has_unsent:  # of the response before, to a client that did not wait for it: the rest would be lost
-            return self._handoff.fall_back("unsent", "its client has not taken the response before it yet")
+            return handoff.fall_back("unsent", "its client has not taken the response before it yet")
         head = request_head(client.head, handshake.decision.target, handshake.added, upgrade=True)
         descriptor, leftover = client.lend_socket()
         try:
-            is_taken = await self._handoff.offer(
+            is_taken = await handoff.offer(
                 exchange,
                 handshake.slot,
                 descriptor,
@@ -206,8 +215,9 @@ class WebSockets:
         return True
 
     def _open_tunnel(self, handshake: Handshake, connection: UpstreamConnection, response: Response) -> SentResponse:
-        client, exchange, upstream, settings = handshake.request
-        to_upstream, from_upstream = upstream.detach(connection)
+        client, exchange, _, settings = handshake.request
+        address = connection.owner
+        to_upstream, from_upstream = address.detach(connection)
         try:
             to_client, from_client = client.detach()
         except ConnectionError:
@@ -215,7 +225,7 @@ class WebSockets:
             raise
         if (slot := client.take_slot()) is not None:
             handshake.leases.keep(slot)
-        owner = _TunnelExchange(self, handshake)
+        owner = _TunnelExchange(self, handshake, address)
         try:
             tunnel = Tunnel(
                 owner,

@@ -72,7 +72,7 @@ class TlsFiles:
         paths: dict[str, str | None] = {}
         if settings.tls is not None:
             paths["tls.certificate"] = settings.tls.certificate
-        if any(url.startswith("https:") for _, url in settings.upstreams):
+        if any(one.url.startswith("https:") for one in settings.upstreams.all_addresses):
             paths["upstream_ca"] = settings.upstream_ca
         read = {key: self._look_into(path) for key, path in paths.items() if path is not None}
         return {key: file.certificates for key, file in read.items() if isinstance(file, _File)}

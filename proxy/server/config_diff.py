@@ -7,9 +7,8 @@ from pydantic import ValidationError
 from proxy.config import Settings
 from ws_service.config.changes import difference
 
-NEEDS_RESTART = ("listen", "reuse_port", "admin", "admin_public", "proxy_protocol", "handoff")
-"""Settings that a running gateway keeps, beside whether there is ``tls`` at all: they belong to its listeners and to
-the service that has its sockets."""
+NEEDS_RESTART = ("listen", "reuse_port", "admin", "admin_public", "proxy_protocol")
+"""Settings that a running gateway keeps, beside whether there is ``tls`` at all: they belong to its listeners."""
 
 
 class CannotApply(Exception):

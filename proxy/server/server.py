@@ -105,11 +105,11 @@ class Server:
         """
         settings = self._gateway.runtime.settings
         # Before the first client: an earlier WebSocket would go through a tunnel, and end with this process.
-        await self._gateway.handoff.services.start()
+        await self._gateway.handoff.start()
         try:
             listeners = self._listeners = await open_listeners(settings, passed or PassedSockets())
         except ListenError:
-            self._gateway.handoff.services.close()
+            self._gateway.handoff.close()
             raise
         self.addresses = listeners.public_urls(is_tls=self._gateway.runtime.tls is not None)
         for upstream in self._gateway.runtime.upstreams.values():
@@ -172,7 +172,7 @@ class Server:
         await self._drain.cut()
         if self._gateway.handoff.live:
             logger.info("sockets that were handed over live on: %d", self._gateway.handoff.live)
-        self._gateway.handoff.services.close()
+        self._gateway.handoff.close()
         self._dash.close()
         await self._dash.closed()
         for upstream in self._gateway.runtime.upstreams.values():

@@ -83,7 +83,7 @@ class StatusDocument:
     def _of_process(self) -> dict[str, Any]:
         parts, lifecycle, limits = self._parts, self._parts.lifecycle, self._parts.limits
         handoff = self._gateway.handoff
-        absence = handoff.services.absence[1] if handoff.is_on and handoff.services.least_busy() is None else ""
+        absence = "; ".join(handoff.absences)
         return {
             "gateway": {
                 "state": lifecycle.state.value,

@@ -44,6 +44,9 @@ class FastPathListener(Protocol):
 class ConnectionOwner(Protocol):
     """The address that a connection leads to, to which it is given back."""
 
+    sockets: int
+    """How many tunnels to it are open; counted by the one that opens them."""
+
     def release(self, connection: UpstreamConnection) -> None:
         """Take it back when its exchange is over; closes it unless another may follow."""
 

@@ -1,5 +1,8 @@
 """Retrying a request while its upstream is unreachable, instead of failing it.
 
+Where the upstream has another address that takes connections, the request goes
+there at once. Where it has none, it waits.
+
 What was not sent can wait, whatever its method: an attempt is made, and when
 there is no connection the request waits in its upstream's queue, bounded in
 number and time, and is tried again when the upstream is back. What was sent
@@ -43,7 +46,8 @@ async def retry(
 
     attempt: sends a request, and returns when its response begins. It raises one of RETRYABLE when nothing was sent,
     and UpstreamLost when a response never began; anything else is final.
-    timeout: seconds that the upstream may be unreachable (``timeouts.hold``); 0 does not wait.
+    timeout: seconds that the upstream may be unreachable (``timeouts.hold``); 0 does not wait, and tries each of its
+    addresses once.
     exchange: its record gets the time that it has waited.
     may_resend: whether the attempt may be made again after UpstreamLost.
 
@@ -52,7 +56,7 @@ async def retry(
     Stopping. Cancelling leaves the queue.
     """
     now = asyncio.get_running_loop().time
-    lost = 0
+    lost = at_once = 0
     until: float | None = None
     while True:
         try:
@@ -61,11 +65,17 @@ async def retry(
             failure: UpstreamError = error
             if isinstance(error, UpstreamLost):
                 lost += 1
-            if not timeout or (lost and not may_resend) or lost > MAX_RETRIES:
+            if (lost and not may_resend) or lost > MAX_RETRIES:
+                raise
+            if at_once < upstream.others:
+                at_once += 1
+                continue
+            if not timeout:
                 raise
         began = now()
         if until is None:  # from the first failure on, not from the request: that may have been answered for minutes
             until = began + timeout
+        at_once = 0
         try:
             await upstream.wait_for_return(until - began)
         except TimeoutError:
@@ -103,6 +113,7 @@ async def start_request(
             if connection.has_sent:
                 return connection
             if not connection.is_reused:
+                connection.owner.doubt()
                 raise connection.ended_early(None)
         except BaseException:
             upstream.discard(connection)
@@ -144,6 +155,7 @@ async def send_request(
                 return connection, await connection.head()
         except UpstreamLost as error:
             upstream.discard(connection)
+            connection.owner.doubt()
             if not (method in IDEMPOTENT and connection.is_reused):
                 raise
             lost = error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,14 +23,13 @@ class Upstream:
     name: as the configuration calls it. addresses: at least one. settings, context: as for ``reconfigure``.
 
     An exchange takes a connection with ``acquire`` (or ``try_acquire``) and
-    gives it back with ``release``, ``discard`` or ``detach``: in between it
-    is in flight. So a long response (an event stream) is in flight to its
+    gives it back with ``release`` or ``discard`` (its ``owner`` takes ``detach``
+    too): in between it is in flight. So a long response (an event stream) is in flight to its
     end, and a tunnel only to its 101. It goes to the address with the fewest
     in flight that takes connections; nothing ties a client to one of them.
 
     ``addresses`` has each one with its ``url``, ``health``, ``slots`` (those that are ``taken`` are in flight) and
-    ``sockets``; what waits is in ``queue``, for all of them. ``on_change`` is called after each change of the state of
-    ``health``, with the one before it; it must not raise.
+    ``sockets``; what waits is in ``queue``, for all of them.
     """
 
     def __init__(
@@ -51,8 +49,6 @@ class Upstream:
         self._unchecked: set[Address] = set()  # of the round of checks that requests wait for
         self._turn = 0
         self._is_started = False
-        self._state = State.UNKNOWN
-        self.on_change: Callable[[State], None] = lambda _: None
         self.reconfigure(addresses, settings, context)
 
     # -- its life
@@ -68,8 +64,10 @@ class Upstream:
         """
         self.queue.reconfigure(waiting=settings.limits.waiting)
         known = self.addresses
-        by_place = {(address.url, address.handoff): address for address in known}
-        self.addresses = tuple(by_place.get((where.url, where.handoff)) or Address(self, where) for where in addresses)
+        by_url = {address.url: address for address in known}
+        self.addresses = tuple(by_url.get(where.url) or Address(self, where) for where in addresses)
+        for address, where in zip(self.addresses, addresses, strict=True):
+            address.handoff = where.handoff
         for address in known:
             if address not in self.addresses:
                 address.close()
@@ -105,11 +103,14 @@ class Upstream:
 
     # -- for exchanges
 
-    async def acquire(self, timeouts: Timeouts, *, is_new: bool = False) -> UpstreamConnection:
+    async def acquire(
+        self, timeouts: Timeouts, *, is_new: bool = False, preferred: Address | None = None
+    ) -> UpstreamConnection:
         """Take a connection for one exchange: an idle one, or a new one; waits while the upstream has all it may have.
 
         timeouts: those that the exchange began with; of them ``queue`` and ``connect``.
-        is_new: make one in any case. Raises UpstreamUnreachable,
+        is_new: make one in any case. preferred: the address to take, where it takes connections and has a slot; None:
+        the one with the fewest in flight. Raises UpstreamUnreachable,
         ConnectTimeout, UpstreamFull, Exhausted, Stopping, and UpstreamError
         when TLS cannot be spoken to it; cancelling gives everything back.
         While every address is unreachable only the health checks connect: a
@@ -118,10 +119,14 @@ class Upstream:
         while True:
             if not any(address.is_worth_trying(is_new) for address in self.addresses):
                 await self._wait_for_check()
-            address = await self._slot(timeouts.queue, is_new)
+            address = await self._slot(timeouts.queue, is_new, preferred)
             if address.is_worth_trying(is_new):
                 return await address.take(timeouts.connect, is_new=is_new)
             address.slots.release()
+
+    def choose(self, load: Callable[[Address], int]) -> Address:
+        """Return the address with the smallest load, of those that take connections, or of all where none does."""
+        return self._next(self._ready or self.addresses, load)
 
     async def wait_for_return(self, timeout: float) -> None:
         """Wait until the upstream is reachable, and it is this request's turn to try.
@@ -151,16 +156,13 @@ class Upstream:
         """Take a connection back and close it. Safe to call twice."""
         connection.owner.discard(connection)
 
-    def detach(self, connection: UpstreamConnection) -> tuple[asyncio.Transport, bytes]:
-        """Let a connection go for good after its 101: its transport, paused, and what came with the 101."""
-        return connection.owner.detach(connection)
-
     # -- what is known of it
 
     @property
-    def has_ready_address(self) -> bool:
-        """Whether a request may be sent at once, for all that is known."""
-        return bool(self._ready)
+    def others(self) -> int:
+        """How many attempts may follow a failed one at once: as many as there are other addresses, while any takes
+        connections."""
+        return len(self.addresses) - 1 if self._ready else 0
 
     @property
     def authority(self) -> bytes:
@@ -198,9 +200,6 @@ class Upstream:
             address.slots.gives = address in self._ready or not self._ready
         for address in self.addresses:
             address.slots.give()
-        before, self._state = self._state, self.health.state
-        if before is not self._state:
-            self.on_change(before)
 
     def address_reached(self) -> None:
         """Let go what waits for the upstream's return."""
@@ -220,22 +219,24 @@ class Upstream:
     # -- inside
 
     def _try_acquire_any(self) -> UpstreamConnection | None:
-        return self._next(self._ready).try_acquire() if self._ready else None
+        return self._next(self._ready, in_flight).try_acquire() if self._ready else None
 
-    async def _slot(self, timeout: float, is_new: bool) -> Address:
-        """Take a slot of the address with the fewest in flight, or wait for the first that any has."""
+    async def _slot(self, timeout: float, is_new: bool, preferred: Address | None) -> Address:
+        """Take a slot of an address, the preferred one if that may be, or wait for the first that any has."""
+        if preferred in self._ready and preferred.slots.try_acquire():
+            return preferred
         candidates = self._ready or [address for address in self.addresses if address.is_worth_trying(is_new)]
-        address = self._next(candidates) if candidates else self.addresses[0]
+        address = self._next(candidates, in_flight) if candidates else self.addresses[0]
         if address.slots.try_acquire():
             return address
         slots = await self.queue.wait_for_slot(timeout)
         return next(address for address in (*self.addresses, *self._former) if address.slots is slots)
 
-    def _next(self, candidates: Sequence[Address]) -> Address:
+    def _next(self, candidates: Sequence[Address], load: Callable[[Address], int]) -> Address:
         if len(candidates) == 1:
             return candidates[0]
         self._turn += 1
-        return least_loaded(candidates, lambda address: address.slots.taken, self._turn)
+        return least_loaded(candidates, load, self._turn)
 
     async def _wait_for_check(self) -> None:
         """Wait for the next health check. Raises UpstreamUnreachable when the upstream is still unreachable."""
@@ -261,6 +262,11 @@ class Upstream:
             self.queue.remove_slots(address.slots)
 
 
+def in_flight(address: Address) -> int:
+    """Return how many requests an address has."""
+    return address.slots.taken
+
+
 def make_upstreams(
     settings: Settings, before: Mapping[str, Upstream], context: ssl.SSLContext | None
 ) -> dict[str, Upstream]:
@@ -274,7 +280,7 @@ def make_upstreams(
         name: known
         if (known := before.get(name)) is not None and _has_any(known, settings.addresses_of(name))
         else Upstream(name, settings.addresses_of(name), settings, context)
-        for name, _ in settings.upstreams
+        for name in settings.upstreams.by_name
     }
 
 

@@ -48,6 +48,7 @@ class Services:
         # Each is asked for by its name: another user of the folder may fill it with a million others.
         self._candidates = [] if path is None else [wire.socket_path(path, n) for n in range(wire.MAX_WORKERS)]
         self._searched = -inf  # when, in seconds of the loop's clock
+        self._is_retired = False
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -57,8 +58,13 @@ class Services:
 
     def least_busy(self) -> Channel | None:
         """Return the channel of the service that has the fewest sockets; None where none takes any."""
-        ready = (channel for channel in self._channels.values() if channel.is_ready)
+        ready = (channel for channel in self._channels.values() if channel.is_ready and not self._is_retired)
         return min(ready, key=lambda channel: channel.load, default=None)
+
+    @property
+    def load(self) -> int:
+        """How many sockets they have, those under way to them too; those of services that stop not counted."""
+        return sum(channel.load for channel in self._channels.values())
 
     async def start(self) -> None:
         """Connect to services, now and whenever some have come.
@@ -67,13 +73,28 @@ class Services:
         """
         if self.path is not None:
             self._discover_periodically()
-            await self._settled()
+            await self.settled()
+
+    def resume(self) -> None:
+        """Connect to services as after ``start``, from now on; the answers come later."""
+        self._is_retired = False
+        if self._timer is not None:
+            self._timer.cancel()
+        self._discover_periodically()
+
+    def retire(self) -> None:
+        """Connect to none any more, and let each channel go once its service has no socket that was handed over."""
+        self._is_retired = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._let_go_periodically()
 
     async def refresh(self) -> None:
         """Connect to services that have just come; those that are there are ready when it returns."""
         if self.path is not None:
             (self.discover if self.least_busy() is None else self.discover_if_due)()
-            await self._settled()
+            await self.settled()
 
     def close(self) -> None:
         """Close every channel. The sockets stay with the services; the next gateway learns of them."""
@@ -85,7 +106,7 @@ class Services:
 
     def discover_if_due(self) -> None:
         """Connect as ``discover`` does, unless that was done a moment ago and no service has ended since."""
-        if asyncio.get_running_loop().time() - self._searched >= SHORTEST:
+        if not self._is_retired and asyncio.get_running_loop().time() - self._searched >= SHORTEST:
             self.discover()
 
     def discover(self) -> None:
@@ -134,7 +155,8 @@ class Services:
 
     # -- inside
 
-    async def _settled(self) -> None:
+    async def settled(self) -> None:
+        """Wait, not for long, until the services that are there have answered."""
         try:
             async with asyncio.timeout(_SETTLE_TIMEOUT):
                 for channel in list(self._channels.values()):
@@ -145,6 +167,14 @@ class Services:
     def _discover_periodically(self) -> None:
         self.discover()
         self._timer = asyncio.get_running_loop().call_later(DISCOVERY_INTERVAL, self._discover_periodically)
+
+    def _let_go_periodically(self) -> None:
+        """Close the channels that have nothing more to tell."""
+        for channel in self.channels:
+            if not channel.load:
+                channel.close()
+        if self.channels:
+            self._timer = asyncio.get_running_loop().call_later(DISCOVERY_INTERVAL, self._let_go_periodically)
 
     def _connect(self, path: Path) -> None:
         try:

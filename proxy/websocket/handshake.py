@@ -11,9 +11,10 @@ import base64
 import hashlib
 
 from proxy.config import Timeouts
-from proxy.errors import UpstreamError, UpstreamTimeout
+from proxy.errors import UpstreamError, UpstreamLost, UpstreamTimeout
 from proxy.http1.headers import Fields, Head, request_head, tokens
 from proxy.http1.response_reader import Response
+from proxy.upstream.address import Address
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.upstream import Upstream
 
@@ -21,18 +22,19 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 async def forward_handshake(
-    head: Head, target: str, key: bytes, added: Fields, upstream: Upstream, timeouts: Timeouts
+    head: Head, target: str, key: bytes, added: Fields, upstream: Upstream, timeouts: Timeouts, address: Address
 ) -> tuple[UpstreamConnection, Response]:
     """Pass a WebSocket handshake on and return the upstream's response.
 
     key: the client's Sec-WebSocket-Key. timeouts: of them ``handshake`` for the response, and those for a connection.
+    address: where it is to go; to another one where that takes no connection.
 
     Returns the connection too: to detach after a valid 101, to read the
     refusal's body from otherwise, and in both cases to release. Raises
     UpstreamError when there is no response, or a 101 that does not fit the
     request. Cancelling it closes the connection.
     """
-    connection = await upstream.acquire(timeouts, is_new=True)
+    connection = await upstream.acquire(timeouts, is_new=True, preferred=address)
     try:
         connection.begin("GET", may_switch=True)
         connection.write(request_head(head, target, added, upgrade=True))
@@ -46,8 +48,10 @@ async def forward_handshake(
             f"The upstream {upstream.name} did not answer the WebSocket handshake within {timeouts.handshake:g} s.",
             advice="For the operator: gateway.timeouts.handshake in the configuration is the limit.",
         ) from None
-    except BaseException:
+    except BaseException as error:
         upstream.discard(connection)
+        if isinstance(error, UpstreamLost):
+            connection.owner.doubt()
         raise
     return connection, response
 

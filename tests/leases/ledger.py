@@ -63,19 +63,20 @@ def lose_upstreams(server: Server) -> None:
 
 def end_channels(server: Server) -> None:
     """End the channels of the hand-off, as the death of the service does."""
-    for channel in server._gateway.handoff.services.channels:
+    for channel in server._gateway.handoff.channels:
         channel.end("")
 
 
 def look_for_services(server: Server) -> None:
     """Dial the services of the hand-off that are not dialled yet."""
-    if server._gateway.handoff.is_on:
-        server._gateway.handoff.services.discover()
+    for handoff in server._gateway.handoff._by_path.values():
+        handoff.services.discover()
 
 
 def has_service(server: Server) -> bool:
     """Tell whether sockets can be handed over now."""
-    return server._gateway.handoff.services.least_busy() is not None
+    handoff = server._gateway.handoff
+    return handoff.is_on and not handoff.absences
 
 
 def hurry(server: Server, client: str, seconds: float) -> None:
@@ -134,7 +135,7 @@ def left_in_gateway(server: Server, also: Iterable[Upstream] = ()) -> list[str]:
     if server._admin_listener is not None:
         left["admin connections"] = len(server._admin_listener._connections)
         left["admin heads waited for"] = len(server._admin_listener._deadlines)
-    for channel in gateway.handoff.services.channels:
+    for channel in gateway.handoff.channels:
         left["sockets in doubt"] += len(channel._doubtful)
         left["replies waited for"] += len(channel._offered)
         left["handed-over sockets counted"] += channel.live

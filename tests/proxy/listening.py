@@ -166,7 +166,7 @@ async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **v
         if lifecycle.is_ready:
             lifecycle.happen("stop")
         gateway.websockets.abort_tunnels()
-        gateway.handoff.services.close()
+        gateway.handoff.close()
         await manager.shutdown(1)
         if lifecycle.in_flight:
             async with asyncio.timeout(5):

@@ -237,3 +237,24 @@ def test_mistakes_of_any_section_are_printed_instead(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         printed(path, {})
     assert [mistake.key for mistake in caught.value.mistakes] == ["gateway.lisen", "ws_service.workers"]
+
+
+def test_a_second_address_on_this_host_without_a_hand_off_is_a_warning(look: Look) -> None:
+    here, there = "http://127.0.0.1:8765", "http://127.0.0.1:8766"
+    (found,) = look(f"gateway:\n  upstreams: {{ws: ['{here}', '{there}']}}\n")
+    assert found.startswith(f"2:45: gateway.upstreams.ws[1]: warning: {there} is on this host and has no handoff")
+    for second in ("'http://10.0.0.7:8765'", f"{{url: '{there}', handoff: off}}", f"{{url: '{there}', handoff: b}}"):
+        assert look(f"gateway:\n  upstreams: {{ws: ['{here}', {second}]}}\n") == []
+
+
+def test_the_addresses_of_an_upstream_are_compared_with_the_sections_of_the_file(look: Look) -> None:
+    service = "ws_service: {app: null, listen: 127.0.0.1:9001, handoff: run/b.sock}\n"
+    good = "{url: 'http://127.0.0.1:9001', handoff: run/b.sock}"
+    assert look(f"gateway:\n  upstreams: {{ws: ['http://127.0.0.1:9000', {good}]}}\n{service}") == []
+    (found,) = look(
+        "gateway:\n  upstreams: {ws: ['http://127.0.0.1:9000', 'http://10.0.0.7:9000']}\n"
+        + service.replace("run/b", "run/ws")
+    )
+    assert found.startswith("2:15: gateway.upstreams.ws: warning: has no address that is ws_service.listen")
+    (found,) = look("gateway:\n  upstreams: {dash: ['http://127.0.0.1:1', 'http://127.0.0.1:8000']}\n")
+    assert found.startswith("2:44: gateway.upstreams.dash[1]: is http://127.0.0.1:8000, and that is gateway.listen")

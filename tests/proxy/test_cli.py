@@ -341,3 +341,20 @@ def test_the_config_may_stand_before_or_behind_the_command(config: Path, command
     for args in (["--config", str(config), *command], [*command, "--config", str(config)]):
         result = CliRunner().invoke(main, args)
         assert (result.exit_code, "gateway.lisen" in result.output) == (2, True)
+
+
+def test_explain_names_each_address_and_how_a_socket_gets_there(config: Path) -> None:
+    config.write_text(
+        "gateway:\n  upstreams:\n    api: http://api:1\n    dash: [http://a:1, http://b:1]\n"
+        "    ws: [http://127.0.0.1:1, {url: http://127.0.0.1:2, handoff: run/b.sock}, http://c:1]\n"
+        "  routes: [{path: /api, to: api}]\n"
+    )
+    assert explain("/") == (
+        "forward to dash at http://a:1 or http://b:1, whichever has the fewest under way, by the rule 'http'\n"
+    )
+    assert explain("/api/x") == "forward to api at http://api:1, by the rule 'routes[0]'\n"
+    assert explain("ws://localhost/live") == (
+        "hand over to ws through run/ws.sock for http://127.0.0.1:1, run/b.sock for http://127.0.0.1:2, or tunnel to "
+        "ws at http://127.0.0.1:1 or http://127.0.0.1:2 or http://c:1, whichever has the fewest sockets, by the rule "
+        "'websocket'\n"
+    )

@@ -129,12 +129,38 @@ def test_the_defaults_are_the_ones_that_are_written_down() -> None:
 @pytest.mark.parametrize("word", ["off", "false", "'off'"])
 def test_off_hands_nothing_over(write: Write, word: str) -> None:
     settings = load_settings(write(f"gateway: {{handoff: {word}}}\n"))
-    assert (settings.handoff, settings.handoff_path(Path("/etc/app"))) == ("off", None)
+    assert [one.handoff for one in settings.addresses_of("ws")] == [None]
 
 
-def test_the_socket_file_is_relative_to_the_config_file() -> None:
-    assert Settings().handoff_path(Path("/etc/app")) == Path("/etc/app/run/ws.sock")
-    assert Settings(handoff="/run/app.sock").handoff_path(Path("/etc/app")) == Path("/run/app.sock")
+def test_the_only_address_of_ws_has_the_socket_file_and_dash_has_none() -> None:
+    settings = Settings(handoff="/run/app.sock", upstreams={"ws": "http://10.0.0.7:8765"})
+    assert [one.handoff for one in settings.addresses_of("ws")] == ["/run/app.sock"]
+    assert [one.handoff for one in settings.addresses_of("dash")] == [None]
+
+
+HERE, THERE, ELSEWHERE = "http://127.0.0.1:8765", "unix:/run/b.sock", "http://10.0.0.7:8765"
+
+
+@pytest.mark.parametrize(
+    ("ws", "files"),
+    [
+        ([ELSEWHERE, HERE], [None, "run/ws.sock"]),
+        ([HERE, THERE], ["run/ws.sock", None]),
+        ([HERE, {"url": THERE, "handoff": "run/b.sock"}], ["run/ws.sock", "run/b.sock"]),
+        ([{"url": HERE, "handoff": "run/ws.sock"}, THERE], ["run/ws.sock", None]),
+        ([{"url": HERE, "handoff": "off"}, THERE], [None, "run/ws.sock"]),
+        ([ELSEWHERE, "http://ws:8765"], [None, None]),
+        ({"url": ELSEWHERE, "handoff": "run/a.sock"}, ["run/a.sock"]),
+    ],
+    ids=str,
+)
+def test_of_several_addresses_the_first_on_this_host_that_names_none_has_the_socket_file(
+    ws: object, files: list[str | None]
+) -> None:
+    settings = Settings.model_validate({"upstreams": {"ws": ws}})
+    assert [one.handoff for one in settings.addresses_of("ws")] == files
+    again = Settings.model_validate(settings.model_dump(mode="json"))
+    assert again == settings, "and it is written as it can be read"
 
 
 @pytest.mark.parametrize("value", ["true", "''", "7", "[]", "null"])
@@ -202,7 +228,7 @@ def test_the_path_of_a_socket_is_relative_to_the_file(
     monkeypatch.chdir(tmp_path.parent)
     settings = load_settings(Path(tmp_path.name) / "config.yaml", {})
     assert settings.listen == f"unix:{tmp_path}/a.sock"
-    assert settings.upstreams.dash == "unix:/run/b.sock"
+    assert settings.upstreams.dash[0].url == "unix:/run/b.sock"
 
 
 # -- the file as a whole
@@ -345,11 +371,11 @@ def test_an_address_to_listen_on_is_checked(write: Write, key: str, value: str, 
     ],
 )
 def test_an_upstream_is_a_host_and_a_port_that_can_be_dialled(url: str, address: tuple[str, int]) -> None:
-    assert split_url(Upstreams(dash=url).dash) == address
+    assert split_url(Upstreams(dash=url).dash[0].url) == address
 
 
 def test_an_upstream_may_be_a_unix_socket() -> None:
-    assert Upstreams(ws="unix:/run/ws.sock").ws == "unix:/run/ws.sock"
+    assert Upstreams(ws="unix:/run/ws.sock").ws[0].url == "unix:/run/ws.sock"
 
 
 BAD_URLS = {
@@ -420,7 +446,7 @@ TAILS = st.sampled_from(["", "/", "?", "#", "/?", "/#", "//", "/a", " ", "\n", "
 @settings(max_examples=300)
 def test_whatever_url_is_accepted_can_be_dialled(url: str) -> None:
     try:
-        accepted = Upstreams(dash=url).dash
+        accepted = Upstreams(dash=url).dash[0].url
     except ValidationError:
         return
     host, port = split_url(accepted)
@@ -440,8 +466,8 @@ def test_whatever_url_is_accepted_can_be_dialled(url: str) -> None:
         ("{path: '', to: ws}", "gateway.routes[0]", "must begin with /"),
         ("{path: 'http://a/b', to: ws}", "gateway.routes[0]", "must begin with /"),
         ("{path: /a}", "gateway.routes[0].to", "is missing"),
-        ("{path: /a, to: redis}", "gateway.routes[0].to", "'dash' or 'ws', got 'redis'"),
-        ("{path: /a, to: ''}", "gateway.routes[0].to", "'dash' or 'ws', got ''"),
+        ("{path: /a, to: redis}", "gateway.routes[0].to", "'redis' is no upstream; gateway.upstreams has dash, ws"),
+        ("{path: /a, to: ''}", "gateway.routes[0].to", "'' is no upstream; gateway.upstreams has dash, ws"),
         ("{path: [/a], to: ws}", "gateway.routes[0].path", "expected text, got a list"),
     ],
 )
@@ -487,7 +513,7 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file(write: Write
         "    dash: ftp://a\n"
         "  routes:\n"
         "    - {to: ws}\n"
-        "    - {path: /a, to: nobody}\n"
+        "    - {path: /a, to: 7}\n"
         "  trusted_proxies: [everybody]\n"
         "  buffer: ${NO_SUCH_VARIABLE}\n"
     )
@@ -525,9 +551,9 @@ def test_a_variable_is_replaced_by_its_value(write: Write) -> None:
 
 def test_a_default_serves_when_the_variable_is_unset_or_empty(write: Write) -> None:
     path = write("gateway:\n  upstreams: {dash: 'http://${DASH:-127.0.0.1:9050}'}\n")
-    assert load_settings(path, {}).upstreams.dash == "http://127.0.0.1:9050"
-    assert load_settings(path, {"DASH": ""}).upstreams.dash == "http://127.0.0.1:9050"
-    assert load_settings(path, {"DASH": "dash:80"}).upstreams.dash == "http://dash:80"
+    assert load_settings(path, {}).upstreams.dash[0].url == "http://127.0.0.1:9050"
+    assert load_settings(path, {"DASH": ""}).upstreams.dash[0].url == "http://127.0.0.1:9050"
+    assert load_settings(path, {"DASH": "dash:80"}).upstreams.dash[0].url == "http://dash:80"
 
 
 def test_a_variable_that_is_not_set_is_the_only_mistake_of_its_key(write: Write) -> None:

@@ -149,11 +149,11 @@ def test_a_config_that_is_gone_changes_nothing(gateway: Gateway, dash: Origin) -
 
 
 def test_what_takes_a_restart_is_named_and_the_rest_is_applied(gateway: Gateway, dash: Origin, ws: Origin) -> None:
-    change(gateway, listen="127.0.0.1:1", handoff="run/x.sock", routes=[{"path": "/live", "to": "ws"}])
+    change(gateway, listen="127.0.0.1:1", admin_public=True, routes=[{"path": "/live", "to": "ws"}])
     assert "INFO the configuration was read again; 1 changed, 2 take a restart" in reload(gateway)
     assert "INFO the configuration was read again; 2 take a restart" in reload(gateway), "and that is not nothing"
     gateway.process.wait_for(rf"^WARNING takes a restart: gateway.listen: {gateway.authority} -> 127.0.0.1:1$")
-    gateway.process.wait_for(r"^WARNING takes a restart: gateway.handoff: off -> run/x.sock$")
+    gateway.process.wait_for(r"^WARNING takes a restart: gateway.admin_public: false -> true$")
     serve_one(gateway.dial(), ws)
 
 

@@ -81,7 +81,8 @@ def disagreements(sections: Mapping[str, Mapping[str, Any]], folder: Path) -> It
 def _is_written(sections: Mapping[str, Any], path: KeyPath) -> bool:
     values: Any = sections
     for step in path:
-        if not isinstance(values, Mapping) or step not in values:
+        is_there = step in values if isinstance(values, Mapping) else isinstance(values, list) and isinstance(step, int)
+        if not is_there:
             return False
         values = values[step]
     return True
@@ -146,22 +147,48 @@ def _of_the_gateway(values: Mapping[str, Mapping[str, Any]], folder: Path) -> It
     if "gateway" not in values:
         return
     gateway = values["gateway"]
-    upstreams = gateway["upstreams"] if isinstance(gateway["upstreams"], Mapping) else {}
+    written = gateway["upstreams"] if isinstance(gateway["upstreams"], Mapping) else {}
+    upstreams = {**DEFAULTS["gateway"]["upstreams"], **written}
+    for key, value in upstreams.items():
+        for steps, url in _urls(value):
+            for own in ("listen", "admin"):
+                if _leads_to(_upstream(url, folder), _listener(gateway[own], folder)):
+                    message = f"is {url}, and that is gateway.{own}: the gateway would ask itself"
+                    yield Disagreement(("gateway", "upstreams", key, *steps), ("gateway", own), message)
     for key, section in (("ws", "ws_service"), ("dash", "dash_app")):
-        url = {**DEFAULTS["gateway"]["upstreams"], **upstreams}[key]
-        for own in ("listen", "admin"):
-            if _leads_to(_upstream(url, folder), _listener(gateway[own], folder)):
-                message = f"is {url}, and that is gateway.{own}: the gateway would ask itself"
-                yield Disagreement(("gateway", "upstreams", key), ("gateway", own), message)
         if section in values:
-            yield from _address(key, url, section, values[section]["listen"], folder)
+            yield from _addresses(key, upstreams[key], section, values[section]["listen"], folder)
     if "ws_service" in values:
-        yield from _handoff(gateway["handoff"], values["ws_service"]["handoff"], folder)
+        yield from _handoff(gateway["handoff"], upstreams["ws"], values["ws_service"]["handoff"], folder)
 
 
-def _handoff(gateway: object, service: object, folder: Path) -> Iterator[Disagreement]:
+def _urls(value: object) -> Iterator[tuple[KeyPath, object]]:
+    """Yield each URL of an upstream, and the steps to it."""
+    if isinstance(value, list | tuple):
+        for number, entry in enumerate(value):
+            yield (number,), entry.get("url") if isinstance(entry, Mapping) else entry
+    else:
+        yield (), value.get("url") if isinstance(value, Mapping) else value
+
+
+def _addresses(key: str, value: object, section: str, listen: object, folder: Path) -> Iterator[Disagreement]:
+    """Yield what is wrong with the addresses of an upstream; of several, one has to lead to the section's program."""
+    urls = list(_urls(value))
+    found = [list(_address(key, url, section, listen, folder)) for _, url in urls]
+    if len(urls) == 1:
+        yield from found[0]
+    elif found and all(found):
+        message = f"has no address that is {section}.listen, {listen}: the program of this file gets nothing"
+        yield replace(found[0][0], message=message, is_certain=False)
+
+
+def _handoff(gateway: object, upstream: object, service: object, folder: Path) -> Iterator[Disagreement]:
     path, other = ("gateway", "handoff"), ("ws_service", "handoff")
     if not isinstance(gateway, str) or not isinstance(service, str) or gateway == "off":
+        return
+    entries = upstream if isinstance(upstream, list | tuple) else [upstream]
+    own = [entry.get("handoff") for entry in entries if isinstance(entry, Mapping)]
+    if any(isinstance(file, str) and _file(file, folder) == _file(service, folder) for file in own):
         return
     if service == "off":
         message = f"is {gateway}, and ws_service.handoff is off: each WebSocket is tunnelled; write off here too"

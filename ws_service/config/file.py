@@ -172,7 +172,8 @@ class ConfigFile:
         loc: KeyPath = tuple(details["loc"])
         if details["type"] == "extra_forbidden":
             key, parents = str(loc[-1]), loc[:-1]
-            message = unknown_key(key, fields(model, parents), self._known, (name, *parents))
+            rule = str(details.get("ctx", {}).get("rule", ""))
+            message = unknown_key(key, fields(model, parents), self._known, (name, *parents), rule)
         else:
             message = wrong_value(details)
         path: KeyPath = (name, *loc)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, get_args, get_origin
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -86,10 +86,13 @@ def misplaced(sections: Mapping[str, Any], document: Document, known: Mapping[st
         yield Mistake(message, key, *document.place((key,)))
 
 
-def unknown_key(key: str, here: list[str] | tuple[str, ...], known: Mapping[str, Homes], where: KeyPath) -> str:
+def unknown_key(
+    key: str, here: list[str] | tuple[str, ...], known: Mapping[str, Homes], where: KeyPath, rule: str = ""
+) -> str:
     """Return what is wrong with a key that is not known in its place.
 
-    here: the keys that are. known: where the settings of each section belong. where: the place.
+    here: the keys that are. known: where the settings of each section belong. where: the place. rule: what other keys
+    may be there; empty: none.
     """
     foreign = foreign_indentation(key)
     if foreign is not None:
@@ -110,7 +113,7 @@ def unknown_key(key: str, here: list[str] | tuple[str, ...], known: Mapping[str,
             return f"is not a setting of {dotted(where)}; it belongs {_below(places)}"
     if near:
         return f"is not a setting; did you mean {near[0]}?"
-    return f"is not a setting; known here: {', '.join(here)}"
+    return f"is not a setting; {rule or 'known here: ' + ', '.join(here)}"
 
 
 def wrong_value(details: ErrorDetails) -> str:
@@ -171,14 +174,21 @@ def fields(model: type[BaseModel], parents: Iterable[str | int]) -> list[str]:
 
 def _group(model: type[BaseModel], key: str) -> type[BaseModel] | None:
     """Return the model of a setting that is a group of settings, None for one that is a value or a list."""
-    annotation = model.model_fields[key].annotation
+    annotation = _annotation(model, key)
     kinds = (annotation, *get_args(annotation))
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _is_mapping(model: type[BaseModel], key: str) -> bool:
     """Tell whether a setting has groups by names that the operator chooses."""
-    return get_origin(model.model_fields[key].annotation) in (dict, Mapping)
+    return get_origin(_annotation(model, key)) in (dict, Mapping)
+
+
+def _annotation(model: type[BaseModel], key: str) -> Any:
+    """Return the type of a setting, of one with the operator's own name too."""
+    if key in model.model_fields:
+        return model.model_fields[key].annotation
+    return get_args(get_type_hints(model)["__pydantic_extra__"])[1]
 
 
 def _near(key: str, known: Iterable[str]) -> list[str]:

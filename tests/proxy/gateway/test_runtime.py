@@ -19,7 +19,10 @@ async def test_the_rules_are_those_of_the_settings() -> None:
     rules = make_runtime(settings)
     assert rules.settings is settings
     assert rules.table.match("/live", b"", [], upgrade=False)[0] == "ws"
-    assert {name: upstream.urls for name, upstream in rules.upstreams.items()} == dict(settings.upstreams)
+    assert {name: upstream.urls for name, upstream in rules.upstreams.items()} == {
+        "dash": "http://127.0.0.1:1",
+        "ws": "http://127.0.0.1:8765",
+    }
 
 
 async def test_dash_is_asked_as_the_settings_say() -> None:

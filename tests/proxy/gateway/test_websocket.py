@@ -174,5 +174,5 @@ async def test_a_client_that_has_not_taken_the_response_before_gets_all_of_it_be
 async def connect(gateway: Listening, service: Place) -> None:
     """Make the gateway look for the service, and greet it."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(gateway.gateway.handoff.services.start())
+        group.create_task(gateway.gateway.handoff.start())
         await service.accept()

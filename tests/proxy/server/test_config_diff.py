@@ -21,7 +21,6 @@ CHANGED: dict[str, dict[str, object]] = {
     "admin": {"admin": "127.0.0.1:9001"},
     "admin_public": {"admin_public": True},
     "proxy_protocol": {"proxy_protocol": True, "trusted_proxies": ["10.0.0.0/8"]},
-    "handoff": {"handoff": "off"},
     "tls": {"tls": TLS},
 }
 

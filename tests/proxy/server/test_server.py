@@ -126,15 +126,16 @@ async def test_a_reload_applies_what_it_can_and_names_what_takes_a_restart(caplo
     await server.start()
     caplog.clear()
     read = Settings.model_validate(
-        before.model_dump(mode="json") | {"handoff": "off", "routes": [{"path": "/a", "to": "ws"}], "buffer": "4KiB"}
+        before.model_dump(mode="json")
+        | {"admin": "127.0.0.1:9", "routes": [{"path": "/a", "to": "ws"}], "buffer": "4KiB"}
     )
     now = server.reload(read)
-    assert (now.handoff, now.buffer) == (before.handoff, 4096)
+    assert (now.admin, now.buffer) == (before.admin, 4096)
     assert [record.getMessage() for record in caplog.records if record.module == "changes"] == [
         "the configuration was read again; 2 changed, 1 takes a restart",
         "changed: gateway.routes: added {path: /a, to: ws}",
         "changed: gateway.buffer: 16KiB -> 4KiB",
-        "takes a restart: gateway.handoff: run/ws.sock -> off",
+        f"takes a restart: gateway.admin: {before.admin} -> 127.0.0.1:9",
     ]
     await server.stop()
 
