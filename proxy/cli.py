@@ -28,6 +28,7 @@ from proxy.http1.forwarded import ForwardedReader
 from proxy.http1.head_checks import HeadLimits
 from proxy.http1.headers import Head
 from proxy.http1.request_reader import RequestReader
+from proxy.init.command import init
 from proxy.net.peer import Peer
 from proxy.net.tls_files import TlsFiles
 from proxy.server.dash_watch import ask_once
@@ -86,6 +87,9 @@ def main(path: Path | None, which: str | None) -> None:
             runner.run(serve(settings, folder_of(path), read_again, tls_files, partial(find_service_key, path)))
     except (ListenError, TlsError) as error:
         fail(f"dash-ws-proxy: {error}", CANNOT_LISTEN)
+
+
+main.add_command(init)
 
 
 @main.command()

@@ -1,0 +1,134 @@
+"""What the templates of ``init`` have in the place of ``{{name}}``, for one app."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from proxy.init.project import PORT, Project, installed_from, owner, programs, python_version
+
+EXAMPLE_HOST = "dash.example.com"
+
+_WORKERS = "2"
+"""Processes of gunicorn. Its own advice is two for each core and one; each holds the app's data once more."""
+
+_THREADS = "8"
+"""Of each process. With threads a long callback does not end at gunicorn's timeout of 30 s, and blocks no other."""
+
+_FRAMEWORK_NAMES = {"flask": "Flask", "fastapi": "FastAPI", "quart": "Quart"}
+
+_LOWEST = {"dash-ws-proxy": "0.1.0", "gunicorn": "23", "honcho": "2.0", "uvicorn": "0.41"}
+"""Versions of what is not installed where ``init`` runs."""
+
+_PROBE = "import urllib.request as r; r.urlopen('http://127.0.0.1:8765/healthz', timeout=4)"
+
+
+def described(project: Project) -> str:
+    """Return in one line what was found."""
+    place = f"{project.module.replace('.', '/')}.py"
+    framework = _FRAMEWORK_NAMES.get(project.app.framework, "another server")
+    return f"{place}: Dash {project.app.dash} on {framework}"
+
+
+def values(project: Project, host: str | None) -> dict[str, str]:
+    """Return the text for each name in the templates.
+
+    host: the name under which browsers reach the site; None: it is not known.
+    """
+    folder, bin_folder, user = project.folder, programs(), owner(project.folder)
+    command = serve_command(project)
+    has_own = (folder / "requirements.txt").is_file()
+    is_gunicorn = project.server == "gunicorn"
+    return {
+        "what": described(project),
+        "name": project.name,
+        "variable": re.sub(r"[^a-z0-9]", "_", project.name),
+        "folder": str(folder),
+        "bin": str(bin_folder),
+        "user": user,
+        "protect_home": "read-only" if _is_in_a_home(folder, bin_folder) else "yes",
+        "module": project.module,
+        "attribute": project.app.app,
+        "port": str(project.port),
+        "python": python_version(),
+        "host": host or EXAMPLE_HOST,
+        "host_note": "" if host else f"\n# init cannot know the name of your site: replace {EXAMPLE_HOST}, or run it with --host NAME.",
+        "upstreams": "" if project.port == PORT else f"  upstreams:\n    dash: http://127.0.0.1:{project.port}      # as in {project.module}.py\n",
+        "prefix": _prefix(project, "  "),
+        "k8s_prefix": _kubernetes_gateway(project),
+        "app": _app(project),
+        "k8s_app": "    " + (f"ws_service: {{app: {project.live}}}" if project.live else "# ws_service: {app: live:app}"),
+        "serve_shell": _shell(command),
+        "serve_list": json.dumps(command),
+        "serve_unit": " ".join([f"{bin_folder}/{command[0]}", *command[1:]]),
+        "develop": _develop(project),
+        "dash_type": "Type=notify\nKillMode=mixed" if is_gunicorn else "Type=exec",
+        "dash_reload": "ExecReload=/bin/kill -HUP $MAINPID\n" if is_gunicorn else "",
+        "requirements": "\n".join(_requirements(project, has_own)),
+        "copied": "COPY requirements.txt ./\n" if has_own else "",
+        "installed": "-r requirements.txt -r deploy/requirements.txt" if has_own else "-r deploy/requirements.txt",
+        "ws_healthcheck": f"{{test: {json.dumps(['CMD', 'python', '-c', _PROBE])}, interval: 30s, timeout: 10s, start_period: 60s}}",
+        "ws_probe": json.dumps(["python", "-c", _PROBE]),
+        "health_path": project.app.routes,
+    }
+
+
+def serve_command(project: Project) -> list[str]:
+    """Return the command that serves Dash, in production, on loopback."""
+    if project.server == "gunicorn":
+        size = ["--workers", _WORKERS, "--threads", _THREADS]
+        return ["gunicorn", "--bind", f"127.0.0.1:{project.port}", *size, project.target]
+    return ["uvicorn", "--host", "127.0.0.1", "--port", str(project.port), project.target]
+
+
+def _shell(command: Sequence[str]) -> str:
+    """Return a command for a shell; hosts say in WEB_CONCURRENCY how many processes fit into the memory."""
+    return " ".join(command).replace(f"--workers {_WORKERS}", f"--workers ${{WEB_CONCURRENCY:-{_WORKERS}}}")
+
+
+def _develop(project: Project) -> str:
+    if project.script is None or not project.script.runs:
+        reload = "--reload --workers 1" if project.server == "gunicorn" else "--reload"
+        return f"{_shell(serve_command(project)).replace('--workers ${WEB_CONCURRENCY:-2} ', '')} {reload}"
+    return f"python -m {project.module}" if "." in project.module else f"python {project.module}.py"
+
+
+def _prefix(project: Project, indent: str) -> str:
+    if project.app.routes == "/":
+        return ""
+    return f"{indent}dash_prefix: {project.app.routes}      # as in {project.module}.py\n"
+
+
+def _kubernetes_gateway(project: Project) -> str:
+    dash = f"      upstreams: {{dash: http://127.0.0.1:{project.port}}}\n" if project.port != PORT else ""
+    return dash + _prefix(project, "      ")
+
+
+def _app(project: Project) -> str:
+    if project.live:
+        return f"  app: {project.live}      # whose WebSocket endpoints are served\n"
+    return "  # app: live:app      # init found no WebSocket endpoints: module:attribute of a FastAPI app that has some\n"
+
+
+def _is_in_a_home(*folders: Path) -> bool:
+    return any(folder.parts[1:2] in (("home",), ("root",)) for folder in folders)
+
+
+def _requirements(project: Project, has_own: bool) -> list[str]:
+    lines = []
+    if not has_own:
+        extra = "" if project.app.framework in ("", "flask") else f"[{project.app.framework}]"
+        lines += ["# There is no requirements.txt: add what the app imports.", f"dash{extra}=={project.app.dash}"]
+    if (source := installed_from()) is not None:
+        lines += [
+            f"# It was installed from {source}. Where no index has it, put its wheel into deploy/wheels:",
+            f"# pip wheel --no-deps -w deploy/wheels {source.removeprefix('file://')}",
+        ]
+    names = ["dash-ws-proxy", *(["gunicorn"] if project.server == "gunicorn" else []), "honcho"]
+    for name in names:
+        extra = "[redis]" if name == "dash-ws-proxy" else ""
+        version = project.versions.get(name)
+        lines.append(f"{name}{extra}=={version}" if version else f"{name}{extra}>={_LOWEST[name]}")
+    return lines
