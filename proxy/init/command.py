@@ -23,14 +23,16 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 @click.option("--app", "named", metavar="MODULE:ATTRIBUTE", help="The Dash app. Without it, it is looked for.")
 @click.option("--host", metavar="NAME", help="The name under which browsers reach the site, for nginx and Caddy.")
 def init(folder: Path, named: str | None, host: str | None) -> None:
-    """Write what it takes to run the Dash app in FOLDER with the gateway: settings, Procfiles, systemd units, blocks for
-    nginx and Caddy, a Dockerfile, a compose file, a Kubernetes manifest.
+    """Write what it takes to run the Dash app in FOLDER with the gateway: settings, Procfiles, systemd units, blocks
+    for nginx and Caddy, a Dockerfile, a compose file, a Kubernetes manifest.
 
-    FOLDER is the working directory where it is left out. The app is imported, in a separate process, to find out what it
-    is. A file that is there already is never changed. Exit code 2: nothing was written.
+    FOLDER is the working directory where it is left out. The app is imported, in a separate process, to find out what
+    it is. A file that is there already is never changed. Exit code 2: nothing was written.
     """
     if host is not None and not _HOST.fullmatch(host):
-        raise click.BadParameter(f"{host!r} is not the name of a host; write it as dash.example.com", param_hint="--host")
+        raise click.BadParameter(
+            f"{host!r} is not the name of a host; write it as dash.example.com", param_hint="--host"
+        )
     folder = folder.absolute()
     try:
         project = explore(folder, named, lambda text: click.echo(text, err=True))
@@ -47,7 +49,9 @@ def init(folder: Path, named: str | None, host: str | None) -> None:
 
 def _write(folder: Path, planned: Planned, text: str) -> bool:
     is_new = write(folder, planned, text)
-    click.echo(f"  {'wrote' if is_new else 'kept '} {planned.path:<40} {planned.purpose if is_new else 'it was there already'}")
+    click.echo(
+        f"  {'wrote' if is_new else 'kept '} {planned.path:<40} {planned.purpose if is_new else 'it was there already'}"
+    )
     return is_new
 
 
@@ -63,7 +67,9 @@ def found(project: Project) -> list[str]:
     if project.live:
         lines.append(f"WebSocket endpoints: those of {project.live}")
     else:
-        lines.append("WebSocket endpoints: none were found; the service has the hub, and config.yaml says how to name yours")
+        lines.append(
+            "WebSocket endpoints: none were found; the service has the hub, and config.yaml says how to name yours"
+        )
     return lines
 
 
@@ -76,7 +82,9 @@ def advice(project: Project, kept: list[str]) -> list[str]:
             "and handoff: ${RUNTIME_DIRECTORY:-run}/ws.sock in both sections"
         )
     if "wsgi.py" in kept:
-        lines.append("wsgi.py was there already: gunicorn is told to serve server in it; it needs ProxyFix (docs/deployment.md)")
+        lines.append(
+            "wsgi.py was there already: gunicorn is told to serve server in it; it needs ProxyFix (docs/deployment.md)"
+        )
     missing = [name for name in ("honcho", project.server) if name not in project.versions]
     if missing:
         lines.append(f"not installed here: {' and '.join(missing)}; pip install {' '.join(missing)}")

@@ -46,7 +46,7 @@ def plan(project: Project) -> list[Planned]:
         Planned(f"{units}.env", "systemd/environment", "their environment: /etc/" + f"{project.name}.env"),
     ]
     if project.needs_wsgi_module:
-        found.insert(1, Planned("wsgi.py", "wsgi.py", "the app for gunicorn, with the browser's address and https"))
+        found.insert(1, Planned("wsgi.py", "wsgi.txt", "the app for gunicorn, with the browser's address and https"))
     return found
 
 

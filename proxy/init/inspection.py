@@ -1,4 +1,4 @@
-"""What a module of the user's has, found by importing it in a child process: a Dash app, its framework, its prefixes."""
+"""What a module of the user's has, found by importing it in a child process: a Dash app, and how it is set up."""
 
 from __future__ import annotations
 

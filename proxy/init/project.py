@@ -125,7 +125,9 @@ def _with_endpoints(project: Project, scripts: list[Script], note: Callable[[str
     names = [(script.module, holder) for script in scripts for holder in script.holders]
     if project.app.endpoints:
         names.insert(0, (project.module, project.app.app))
-    versions = {name: version for name in ("dash-ws-proxy", "gunicorn", "honcho", "uvicorn") if (version := _version(name))}
+    versions = {
+        name: version for name in ("dash-ws-proxy", "gunicorn", "honcho", "uvicorn") if (version := _version(name))
+    }
     project = replace(project, versions={**versions, "dash": project.app.dash})
     for module, holder in list(dict.fromkeys(names))[:_MOST_IMPORTS]:
         live = f"{module}:{holder}"

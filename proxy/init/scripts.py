@@ -129,7 +129,7 @@ def _port(call: ast.Call) -> int | None:
 
 
 def _holder(node: ast.AST) -> str | None:
-    """Return the variable on which a decorator of a function puts a WebSocket route: ``app`` of ``@app.server.websocket``."""
+    """Return the variable on which a decorator puts a WebSocket route: ``app`` of ``@app.server.websocket``."""
     if isinstance(node, ast.AsyncFunctionDef):
         for decorator in node.decorator_list:
             func = decorator.func if isinstance(decorator, ast.Call) else None

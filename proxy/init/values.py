@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,9 @@ _LOWEST = {"dash-ws-proxy": "0.1.0", "gunicorn": "23", "honcho": "2.0", "uvicorn
 _PROBE = "import urllib.request as r; r.urlopen('http://127.0.0.1:8765/healthz', timeout=4)"
 
 
+_TIMES = {"interval": "30s", "timeout": "10s", "start_period": "60s"}
+
+
 def described(project: Project) -> str:
     """Return in one line what was found."""
     place = f"{project.module.replace('.', '/')}.py"
@@ -37,41 +41,71 @@ def values(project: Project, host: str | None) -> dict[str, str]:
 
     host: the name under which browsers reach the site; None: it is not known.
     """
-    folder, bin_folder, user = project.folder, programs(), owner(project.folder)
-    command = serve_command(project)
-    has_own = (folder / "requirements.txt").is_file()
-    is_gunicorn = project.server == "gunicorn"
+    unknown = f"\n# init cannot know the name of your site: replace {EXAMPLE_HOST}, or run it with --host NAME."
     return {
         "what": described(project),
         "name": project.name,
         "variable": re.sub(r"[^a-z0-9]", "_", project.name),
-        "folder": str(folder),
-        "bin": str(bin_folder),
-        "user": user,
-        "protect_home": "read-only" if _is_in_a_home(folder, bin_folder) else "yes",
         "module": project.module,
         "attribute": project.app.app,
-        "port": str(project.port),
-        "python": python_version(),
         "host": host or EXAMPLE_HOST,
-        "host_note": "" if host else f"\n# init cannot know the name of your site: replace {EXAMPLE_HOST}, or run it with --host NAME.",
-        "upstreams": "" if project.port == PORT else f"  upstreams:\n    dash: http://127.0.0.1:{project.port}      # as in {project.module}.py\n",
-        "prefix": _prefix(project, "  "),
-        "k8s_prefix": _kubernetes_gateway(project),
-        "app": _app(project),
-        "k8s_app": "    " + (f"ws_service: {{app: {project.live}}}" if project.live else "# ws_service: {app: live:app}"),
+        "host_note": "" if host else unknown,
+        "health_path": project.app.routes,
+        **_settings(project),
+        **_programs(project),
+        **_unit(project),
+        **_container(project),
+    }
+
+
+def _settings(project: Project) -> dict[str, str]:
+    """Return the lines of config.yaml, and those of the one in the Kubernetes manifest."""
+    url = f"http://127.0.0.1:{project.port}"
+    dash = "" if project.port == PORT else f"  upstreams:\n    dash: {url}      # as in {project.module}.py\n"
+    routes = project.app.routes
+    prefix = "" if routes == "/" else f"  dash_prefix: {routes}      # as in {project.module}.py\n"
+    app = "# app: live:app      # init found no WebSocket endpoints: module:attribute of a FastAPI app that has some"
+    service = "# ws_service: {app: live:app}      # init found no WebSocket endpoints"
+    if project.live:
+        app = f"app: {project.live}      # whose WebSocket endpoints are served"
+        service = f"ws_service: {{app: {project.live}}}"
+    gateway = textwrap.indent(dash + prefix, "    ")
+    return {"gateway": dash + prefix, "app": f"  {app}\n", "k8s_gateway": gateway, "k8s_service": f"    {service}"}
+
+
+def _programs(project: Project) -> dict[str, str]:
+    """Return the command that serves Dash, as a shell, a list and a unit have it, and the one for development."""
+    command = serve_command(project)
+    return {
+        "port": str(project.port),
         "serve_shell": _shell(command),
         "serve_list": json.dumps(command),
-        "serve_unit": " ".join([f"{bin_folder}/{command[0]}", *command[1:]]),
+        "serve_unit": " ".join([f"{programs()}/{command[0]}", *command[1:]]),
         "develop": _develop(project),
+    }
+
+
+def _unit(project: Project) -> dict[str, str]:
+    is_gunicorn = project.server == "gunicorn"
+    return {
+        "folder": str(project.folder),
+        "bin": str(programs()),
+        "user": owner(project.folder),
+        "protect_home": "read-only" if _is_in_a_home(project.folder, programs()) else "yes",
         "dash_type": "Type=notify\nKillMode=mixed" if is_gunicorn else "Type=exec",
         "dash_reload": "ExecReload=/bin/kill -HUP $MAINPID\n" if is_gunicorn else "",
+    }
+
+
+def _container(project: Project) -> dict[str, str]:
+    has_own = (project.folder / "requirements.txt").is_file()
+    return {
+        "python": python_version(),
         "requirements": "\n".join(_requirements(project, has_own)),
         "copied": "COPY requirements.txt ./\n" if has_own else "",
-        "installed": "-r requirements.txt -r deploy/requirements.txt" if has_own else "-r deploy/requirements.txt",
-        "ws_healthcheck": f"{{test: {json.dumps(['CMD', 'python', '-c', _PROBE])}, interval: 30s, timeout: 10s, start_period: 60s}}",
+        "installed": f"{'-r requirements.txt ' if has_own else ''}-r deploy/requirements.txt",
+        "ws_healthcheck": json.dumps({"test": ["CMD", "python", "-c", _PROBE], **_TIMES}),
         "ws_probe": json.dumps(["python", "-c", _PROBE]),
-        "health_path": project.app.routes,
     }
 
 
@@ -93,23 +127,6 @@ def _develop(project: Project) -> str:
         reload = "--reload --workers 1" if project.server == "gunicorn" else "--reload"
         return f"{_shell(serve_command(project)).replace('--workers ${WEB_CONCURRENCY:-2} ', '')} {reload}"
     return f"python -m {project.module}" if "." in project.module else f"python {project.module}.py"
-
-
-def _prefix(project: Project, indent: str) -> str:
-    if project.app.routes == "/":
-        return ""
-    return f"{indent}dash_prefix: {project.app.routes}      # as in {project.module}.py\n"
-
-
-def _kubernetes_gateway(project: Project) -> str:
-    dash = f"      upstreams: {{dash: http://127.0.0.1:{project.port}}}\n" if project.port != PORT else ""
-    return dash + _prefix(project, "      ")
-
-
-def _app(project: Project) -> str:
-    if project.live:
-        return f"  app: {project.live}      # whose WebSocket endpoints are served\n"
-    return "  # app: live:app      # init found no WebSocket endpoints: module:attribute of a FastAPI app that has some\n"
 
 
 def _is_in_a_home(*folders: Path) -> bool:

@@ -67,7 +67,10 @@ def test_a_module_without_a_dash_app_has_none(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("import nosuch\n", "importing it failed: ModuleNotFoundError: No module named 'nosuch'"),
-        (TUTORIAL.replace('if __name__ == "__main__"', "if True"), "it starts a server when it is imported, Dash.run at "),
+        (
+            TUTORIAL.replace('if __name__ == "__main__"', "if True"),
+            "it starts a server when it is imported, Dash.run at ",
+        ),
         ("import os\nos._exit(7)\n", "importing it ended the process with exit code 7; put what waits"),
     ],
 )

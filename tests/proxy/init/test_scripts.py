@@ -59,9 +59,9 @@ def test_of_several_scripts_the_one_with_the_usual_name_is_first(tmp_path: Path)
 def test_packages_are_looked_into_and_environments_are_not(tmp_path: Path) -> None:
     for folder in ("site", "venv", "tests"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "__init__.py").write_text(TUTORIAL)
+        (tmp_path / folder / "__init__.py").touch()
         (tmp_path / folder / "app.py").write_text(TUTORIAL)
-    assert [script.module for script in find(tmp_path)] == ["site.app", "site"]
+    assert [script.module for script in find(tmp_path)] == ["site.app"]
 
 
 def test_a_file_that_is_not_python_is_left_out(tmp_path: Path) -> None:

