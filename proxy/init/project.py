@@ -156,14 +156,11 @@ def python_version() -> str:
 
 def installed_from() -> str | None:
     """Return the URL that this package was installed from (PEP 610); None: an index."""
-    try:
-        text = importlib.metadata.distribution("dash-ws-proxy").read_text("direct_url.json")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    if text is None:
-        return None
-    url: str = json.loads(text)["url"]
-    return url
+    for found in importlib.metadata.distributions(name="dash-ws-proxy"):
+        if (text := found.read_text("direct_url.json")) is not None:
+            url: str = json.loads(text)["url"]
+            return url
+    return None
 
 
 def owner(folder: Path) -> str:

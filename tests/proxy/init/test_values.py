@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from proxy.init.project import Project
 from proxy.init.scripts import Script
 from proxy.init.values import described, serve_command, values
@@ -77,3 +79,8 @@ def test_an_app_in_a_home_can_be_read_by_its_units() -> None:
 def test_what_was_found_is_one_line() -> None:
     assert described(PROJECT) == "app.py: Dash 4.4.1 on Flask"
     assert described(replace(PROJECT, app=replace(FLASK, framework=""))).endswith("on another server")
+
+
+def test_a_package_that_came_from_a_folder_takes_its_wheel_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.init.values.installed_from", lambda: "file:///srv/clone")
+    assert "# pip wheel --no-deps -w deploy/wheels /srv/clone" in of(PROJECT)["requirements"]
