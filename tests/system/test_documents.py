@@ -109,17 +109,6 @@ def test_nginx_without_its_two_lines_is_named_in_the_log(tmp_path: Path, gateway
     assert len(re.findall(lost, gateway.process.output, re.MULTILINE)) == 1
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
-def test_the_units_are_ones_that_this_systemd_takes(tmp_path: Path) -> None:
-    kinds = ("service", "socket")
-    for kind, unit in zip(kinds, blocks("docs/deployment.md", "ini"), strict=True):
-        text = unit.replace("/opt/app/venv/bin/dash-ws-proxy", "/bin/true")
-        (tmp_path / f"dash-ws-proxy.{kind}").write_text(text)
-    argv = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / f"dash-ws-proxy.{kind}") for kind in kinds)]
-    told = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    assert "dash-ws-proxy." not in told.stderr, "it names the line of a setting that it ignores"
-
-
 @pytest.mark.parametrize(
     ("document", "text"),
     [
