@@ -101,6 +101,7 @@ def test_its_commands_do_in_a_fresh_environment_what_they_should(site: Deployed,
     env = {**os.environ, "PATH": path, "PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
     done = subprocess.run(install, shell=True, cwd=image, env=env, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "python").glob("lib/*/site-packages/proxy/init/templates/systemd/sandbox"))
     with container(image, site, path) as (process, env):
         process.wait_for("Listening at")
         status, page = get(site.port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -19,7 +20,7 @@ from websockets.sync.client import connect
 import ws_service.config.settings
 from proxy.config import load_settings
 from proxy.dash.page_config import read_page
-from tests.processes import free_port, running
+from tests.processes import ROOT, free_port, python, running
 from tests.system.conftest import MakeGateway
 from tests.system.deployed import FASTAPI, FLASK, PATH, Deployed, deploy, environment
 from tests.system.gateway import Gateway, serving
@@ -37,6 +38,26 @@ APPS = {"flask": FLASK, "fastapi": FASTAPI}
 @pytest.fixture(scope="module", params=list(APPS))
 def deployed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
     return deploy(tmp_path_factory.mktemp("init") / "board", APPS[request.param])
+
+
+# -- as it is written, on its own ports
+
+
+def has_namespaces() -> bool:
+    """Tell whether this process may make a network of its own."""
+    unshare = shutil.which("unshare")
+    return unshare is not None and subprocess.run([unshare, "--net", "true"], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="this user may not make a network namespace")
+def test_the_tutorials_app_passes_the_live_check_without_an_edit(deployed: Deployed, tmp_path: Path) -> None:
+    site = shutil.copytree(deployed.folder, tmp_path / "board")
+    argv = ["unshare", "--net", *python("-m", "tests.system.own_network", site, "Procfile.all")]
+    told = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+    report = json.loads(told.stdout)
+    assert {"programs", "dash", "sockets"} <= {area["name"] for area in report["areas"]}
+    assert [found for found in report["findings"] if found["severity"] != "note"] == []
 
 
 # -- hosts that give one port
