@@ -180,12 +180,18 @@ def unit(text: str) -> dict[str, list[str]]:
 def test_units_wait_longer_than_the_drain_and_share_their_folders(deployed: Deployed) -> None:
     settings = load_settings(deployed.folder / "config.yaml", {})
     drain = settings.timeouts.drain_notice + settings.timeouts.drain
+    gateway = unit(deployed.text(f"deploy/systemd/{deployed.name}-gateway.service"))
     for name in UNITS[1:]:
         written = unit(deployed.text(f"deploy/systemd/{deployed.name}-{name}"))
         assert int(written["TimeoutStopSec"][-1]) > drain
         assert written["RuntimeDirectory"] == written["StateDirectory"] == [deployed.name]
         assert written["RuntimeDirectoryPreserve"] == ["yes"]  # else the first that stops removes the others' socket
         assert written["EnvironmentFile"] == [f"-/etc/{deployed.name}.env"]
+    [listen] = [value for value in gateway["Environment"] if value.startswith("GATEWAY_LISTEN=")]
+    assert load_settings(deployed.folder / "config.yaml", dict([listen.split("=")])).listen == "systemd"
+    socket = unit(deployed.text(f"deploy/systemd/{deployed.name}-gateway.socket"))
+    assert (socket["ListenStream"], socket["FileDescriptorName"]) == (["127.0.0.1:8000"], ["gateway"])
+    assert gateway["Requires"] == [f"{deployed.name}-gateway.socket"]
     told = dict(re.findall(r"^(\w+)=(.*)$", deployed.text(f"deploy/systemd/{deployed.name}.env"), re.MULTILINE))
     by_environment = load_settings(deployed.folder / "config.yaml", told)
     assert by_environment.handoff == f"/run/{deployed.name}/ws.sock"
