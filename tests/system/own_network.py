@@ -32,7 +32,7 @@ def main(folder: Path, procfile: str) -> int:
     raise_loopback()
     env = environment(PORT="8000")
     with running("honcho", "start", "-f", procfile, cwd=folder, env=env, ready="takes WebSockets over") as site:
-        site.wait_for("Listening at|Uvicorn running|Dash is running on")
+        site.wait_for(r"INFO Dash [0-9]\S* at /")  # the gateway knows by then what Dash checks itself
         argv = ["dash-ws-proxy", "check", "--live", "--json", "--config", "config.yaml"]
         told = subprocess.run(argv, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, check=False)
         print(told.stdout, end="")
