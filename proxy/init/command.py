@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from proxy.init.files import Planned, plan, render, write
-from proxy.init.project import NoApp, Project, explore
+from proxy.init.project import NO_USER, NoApp, Project, explore, owner
 from proxy.init.values import described, values
 
 _FAILED = 2
@@ -85,6 +85,8 @@ def advice(project: Project, kept: list[str]) -> list[str]:
         lines.append(
             "wsgi.py was there already: gunicorn is told to serve server in it; it needs ProxyFix (docs/deployment.md)"
         )
+    if owner(project.folder) == NO_USER:
+        lines.append(f"the folder belongs to root, so the units run as {NO_USER}; a user of its own is better (User=)")
     missing = [name for name in ("honcho", project.server) if name not in project.versions]
     if missing:
         lines.append(f"not installed here: {' and '.join(missing)}; pip install {' '.join(missing)}")

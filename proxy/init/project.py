@@ -21,6 +21,9 @@ PORT = 8050
 _MOST_IMPORTS = 5
 """Modules that are imported to find an app, and as many to find endpoints: each may take seconds."""
 
+NO_USER = "www-data"
+"""The user of units whose folder belongs to root. Debian has it for web servers."""
+
 DISTRIBUTIONS = {"flask": "gunicorn", "fastapi": "uvicorn", "quart": "uvicorn"}
 """What serves Dash, by its framework. uvicorn comes with this package; for another framework it is uvicorn too."""
 
@@ -168,5 +171,5 @@ def owner(folder: Path) -> str:
     try:
         name = folder.owner()
     except (KeyError, NotImplementedError, OSError):  # a user without a name; not POSIX
-        return "www-data"
-    return "www-data" if name == "root" else name
+        return NO_USER
+    return NO_USER if name == "root" else name

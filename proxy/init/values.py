@@ -80,16 +80,46 @@ def _programs(project: Project) -> dict[str, str]:
         "port": str(project.port),
         "serve_shell": _shell(command),
         "serve_list": json.dumps(command),
-        "serve_unit": " ".join([f"{programs()}/{command[0]}", *command[1:]]),
+        "serve_unit": " ".join([_word(programs() / command[0]), *command[1:]]),
+        **_hops(project),
         "develop": _develop(project),
     }
+
+
+def _hops(project: Project) -> dict[str, str]:
+    """Return what tells the server of Dash which proxies there are: how many, or for uvicorn which addresses."""
+    if project.server != "gunicorn":
+        known = "127.0.0.1,10.0.0.0/8"
+        return {
+            "hops_on_a_host": f'{{name: FORWARDED_ALLOW_IPS, value: "{known}"}}',
+            "hops_on_render": f'{{key: FORWARDED_ALLOW_IPS, value: "{known}"}}',
+            "hops_in_compose": "FORWARDED_ALLOW_IPS: ${FORWARDED_ALLOW_IPS:-127.0.0.1}      # and the proxy in front",
+            "hops_in_unit": "",
+        }
+    return {
+        "hops_on_a_host": '{name: PROXY_HOPS, value: "2"}',
+        "hops_on_render": '{key: PROXY_HOPS, value: "2"}',
+        "hops_in_compose": "PROXY_HOPS: ${PROXY_HOPS:-1}      # 2 with a proxy in front",
+        "hops_in_unit": "# nginx or Caddy, and the gateway. With the gateway alone it is 1.\nEnvironment=PROXY_HOPS=2\n"
+        f"# gunicorn's control socket.\nEnvironment=XDG_RUNTIME_DIR=/run/{project.name}\n",
+    }
+
+
+def _word(path: Path) -> str:
+    """Return a path as one word of a unit file (systemd.syntax(7), systemd.service(5))."""
+    text = str(path).replace("\\", "\\\\").replace("%", "%%")
+    return '"' + text.replace('"', '\\"') + '"' if re.search(r"[\s\"'\\]", text) else text
 
 
 def _unit(project: Project) -> dict[str, str]:
     is_gunicorn = project.server == "gunicorn"
     return {
         "folder": str(project.folder),
-        "bin": str(programs()),
+        "folder_path": str(project.folder).replace("%", "%%"),
+        "folder_word": _word(project.folder),
+        "config_word": _word(project.folder / "config.yaml"),
+        "gateway_word": _word(programs() / "dash-ws-proxy"),
+        "service_word": _word(programs() / "dash-ws-service"),
         "user": owner(project.folder),
         "protect_home": "read-only" if _is_in_a_home(project.folder, programs()) else "yes",
         "dash_type": "Type=notify\nKillMode=mixed" if is_gunicorn else "Type=exec",

@@ -63,7 +63,7 @@ class Deployed:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.folder.name.replace(" ", "-")
 
     def text(self, path: str) -> str:
         return (self.folder / path).read_text("utf-8")

@@ -37,7 +37,7 @@ APPS = {"flask": FLASK, "fastapi": FASTAPI}
 
 @pytest.fixture(scope="module", params=list(APPS))
 def deployed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
-    return deploy(tmp_path_factory.mktemp("init") / "board", APPS[request.param])
+    return deploy(tmp_path_factory.mktemp("init") / "my board", APPS[request.param])
 
 
 # -- as it is written, on its own ports

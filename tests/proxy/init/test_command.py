@@ -55,8 +55,11 @@ def test_what_was_found_is_told() -> None:
     ]
 
 
-def test_what_is_missing_is_told_with_the_command_that_installs_it() -> None:
+def test_what_is_missing_is_told_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.init.command.owner", lambda folder: "ada")
     assert advice(PROJECT, [])[0] == "not installed here: honcho and gunicorn; pip install honcho gunicorn"
     everything = replace(PROJECT, versions={"honcho": "2", "gunicorn": "23"})
     assert len(advice(everything, [])) == 1
     assert "it needs ProxyFix" in advice(everything, ["wsgi.py"])[0]
+    monkeypatch.setattr("proxy.init.command.owner", lambda folder: "www-data")
+    assert advice(everything, [])[0].startswith("the folder belongs to root, so the units run as www-data")

@@ -84,3 +84,13 @@ def test_what_was_found_is_one_line() -> None:
 def test_a_package_that_came_from_a_folder_takes_its_wheel_along(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.init.values.installed_from", lambda: "file:///srv/clone")
     assert "# pip wheel --no-deps -w deploy/wheels /srv/clone" in of(PROJECT)["requirements"]
+
+
+def test_a_path_with_spaces_is_one_word_of_a_unit() -> None:
+    assert of(replace(PROJECT, folder=Path("/srv/50% of it")))["config_word"] == '"/srv/50%% of it/config.yaml"'
+    assert of(replace(PROJECT, folder=Path("/srv/board")))["config_word"] == "/srv/board/config.yaml"
+
+
+def test_each_server_is_told_which_proxies_there_are_in_its_own_way() -> None:
+    assert "PROXY_HOPS" in of(PROJECT)["hops_on_a_host"]
+    assert "FORWARDED_ALLOW_IPS" in of(replace(PROJECT, app=replace(FLASK, framework="fastapi")))["hops_on_a_host"]
