@@ -50,9 +50,12 @@ def has_namespaces() -> bool:
 
 
 @pytest.mark.skipif(not has_namespaces(), reason="this user may not make a network namespace")
-def test_the_tutorials_app_passes_the_live_check_without_an_edit(deployed: Deployed, tmp_path: Path) -> None:
+@pytest.mark.parametrize("procfile", ["Procfile.all", "Procfile.dev"])
+def test_the_tutorials_app_passes_the_live_check_without_an_edit(
+    deployed: Deployed, tmp_path: Path, procfile: str
+) -> None:
     site = shutil.copytree(deployed.folder, tmp_path / "board")
-    argv = ["unshare", "--net", *python("-m", "tests.system.own_network", site, "Procfile.all")]
+    argv = ["unshare", "--net", *python("-m", "tests.system.own_network", site, procfile)]
     told = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
     report = json.loads(told.stdout)
