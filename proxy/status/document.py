@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from proxy.dash.facts import as_json, summary, warnings
 from proxy.metrics.collector import Parts
 from proxy.status.counted import BOUNDS, route_totals
 from proxy.status.notices import notices
@@ -107,8 +108,14 @@ class StatusDocument:
                 "late": self._sampler.history.late,
             },
             "drain": self._drain(),
+            "dash": self._of_dash(),
             "handoff": {"handed_over": handoff.handed_over, "fallbacks": dict(handoff.fallbacks), "absence": absence},
         }
+
+    def _of_dash(self) -> dict[str, Any]:
+        runtime = self._gateway.runtime
+        told = runtime.dash, runtime.settings.dash_prefix, runtime.settings.timeouts.tunnel_idle
+        return {**as_json(*told), "summary": summary(*told), "warnings": warnings(*told)}
 
     def _of_requests(self) -> dict[str, Any]:
         sampler, settings = self._sampler, self._gateway.runtime.settings

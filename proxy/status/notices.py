@@ -47,6 +47,9 @@ def _of_process(status: dict[str, Any]) -> Iterator[Notice]:
             left = status["drain"]["seconds"] if status["drain"] else 0
             advice = f"What has not ended in {left:.0f} s is cut. Sockets that were handed over stay open."
             yield Notice("warning", "It is stopping: clients are asked to leave.", advice)
+    for sentence in status["dash"]["warnings"]:
+        what, _, advice = sentence.partition("; ")
+        yield Notice("warning", f"{what}.", f"{advice[:1].upper()}{advice[1:]}." if advice else "")
     if gateway["reload_failed"]:
         advice = "The configuration before is in force. The log has each mistake with its line."
         yield Notice("error", "The last reload failed.", advice)
@@ -63,7 +66,8 @@ def _of_upstreams(status: dict[str, Any]) -> Iterator[Notice]:
         name, lasted = upstream["name"], f"for {upstream['for_seconds']:.0f} s"
         why = f": {upstream['why']}" if upstream["why"] else ""
         if upstream["state"] == "unreachable":
-            advice = f"{upstream['waiting']} requests wait for it; gateway.timeouts.hold is how long. Is it running?"
+            waiting = f"{upstream['waiting']} do now"
+            advice = f"Requests wait for gateway.timeouts.hold and get 503 then; {waiting}. Is it running?"
             yield Notice("error", f"The upstream {name} is unreachable {lasted}{why}.", advice)
         elif upstream["state"] == "degraded":
             advice = f"Requests go on. gateway.health.{name} is what was asked; the log of {name} may say more."

@@ -6,7 +6,7 @@ const TIMEOUT = 5000;
 const at = (id) => document.getElementById(id);
 
 const STATES = {
-  up: "good", ready: "good", degraded: "warn", unknown: "warn", starting: "warn", "giving notice": "warn",
+  up: "good", ready: "good", degraded: "warn", unknown: "open", starting: "warn", "giving notice": "warn",
   draining: "warn", unreachable: "bad", stopped: "bad",
 };
 const LEVELS = { ok: "good", warning: "warn", error: "bad" };
@@ -116,7 +116,7 @@ function drain(left) {
     bar("Tunnels", left.tunnels, left.of_tunnels));
 }
 
-function pairs({ gateway, now, handoff, services, sockets: open }) {
+function pairs({ gateway, now, handoff, services, dash, sockets: open }) {
   const fallbacks = Object.entries(handoff.fallbacks).map(([cause, times]) => `${cause} ${count(times)}`);
   return [
     ["Version", `${gateway.version}, Python ${gateway.python}`],
@@ -127,6 +127,7 @@ function pairs({ gateway, now, handoff, services, sockets: open }) {
     ["Tasks of the event loop", count(now.tasks)],
     ["WebSockets handed over", `${count(handoff.handed_over)}, of which ${count(open.handed_off)} are open`],
     ["Carried by a tunnel instead", fallbacks.join(", ")],
+    ["Dash", dash.summary],
     ...services.map(told),
   ];
 }
@@ -135,8 +136,8 @@ function told({ url, problem, version, workers, missing, hub }) {
   if (problem) return [`Service at ${url}`, problem];
   const parts = [`version ${version}`, `${count(workers.length)} ${workers.length === 1 ? "process" : "processes"}`];
   if (missing.length) parts.push(`${count(missing.length)} do not answer`);
-  if (hub) parts.push(`hub with ${hub.broker}${hub.is_connected ? "" : " (not connected)"}`,
-    `${count(hub.clients)} clients, ${count(hub.subscriptions)} subscriptions`);
+  if (hub) parts.push(`broker ${hub.broker}${hub.is_connected ? "" : " (not connected)"}`,
+    `${count(hub.clients)} clients of the hub with ${count(hub.subscriptions)} subscriptions`);
   return [`Service at ${url}`, parts.join(", ")];
 }
 
@@ -170,7 +171,7 @@ function socketsOpen({ tunnels, handed_off: handed, shown }, services) {
 
 function topicsThere({ total, is_exact: exact, shown }, services) {
   const silent = services.find((service) => service.problem);
-  if (silent && !shown.length) return `Not known: ${silent.problem}.`;
+  if (silent) return `Not all are known: ${silent.problem}.`;
   if (!total) return "";
   return `${count(total)}${exact ? "" : " or more"} have subscribers; those with most are listed.`;
 }
@@ -194,7 +195,7 @@ function show(status) {
   write(at("clients-limit"), status.clients.limit == null ? "" : `One client may have ${count(status.clients.limit)}.`);
   clients.fill(status.clients.shown);
   write(at("topics-count"), topicsThere(status.topics, status.services));
-  topics.fill(status.topics.shown);
+  topics.fill(status.topics.shown, status.services.some((service) => service.problem) ? "Not known." : undefined);
   facts(pairs(status));
 }
 

@@ -19,11 +19,14 @@ class Table {
     }
     this.body = element("tbody", "", this.table);
     this.body.setAttribute("role", "rowgroup");
-    this.empty = element("p", "empty", parent, empty);
+    this.empty = element("p", "empty", parent);
+    this.emptyText = empty;
     this.fill([]);
   }
 
-  fill(rows) {
+  // empty: what is said where there is no row; the table's own sentence where it is left out.
+  fill(rows, empty = this.emptyText) {
+    write(this.empty, empty);
     this.table.hidden = !rows.length;
     this.empty.hidden = rows.length > 0;
     while (this.body.rows.length > rows.length) this.body.deleteRow(-1);

@@ -53,7 +53,7 @@ async def test_it_has_every_part_and_is_json() -> None:
     answered(parts, 3)
     made = json.loads(json.dumps(await document_of(parts).make(Query())))
     assert set(made) == set(
-        "clients drain gateway handoff history minute notices now routes services sockets topics upstreams".split()
+        "clients dash drain gateway handoff history minute notices now routes services sockets topics upstreams".split()
     )
     assert made["gateway"]["listen"] == ["http://127.0.0.1:8000"]
     assert made["minute"]["requests"] == 3
@@ -61,6 +61,8 @@ async def test_it_has_every_part_and_is_json() -> None:
     assert [row["name"] for row in made["routes"]] == ["routes[0]", "http"]
     assert made["notices"] == []
     assert made["drain"] is None
+    assert made["dash"]["known"] is False
+    assert made["dash"]["summary"].startswith("Dash's page is not known: ")
     assert made["services"] == [{"url": "http://127.0.0.1:8765", "problem": "there is no key file"}]
 
 

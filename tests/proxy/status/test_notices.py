@@ -20,6 +20,7 @@ def status(**parts: dict[str, Any]) -> dict[str, Any]:
         "handoff": {"absence": ""},
         "upstream": {},
         "drain": None,
+        "dash": {"warnings": []},
     }
     for name, values in parts.items():
         made[name] = (made[name] or {}) | values
@@ -43,7 +44,7 @@ def test_a_gateway_that_is_well_needs_no_attention() -> None:
             {"upstream": {"state": "unreachable", "why": "connection refused", "waiting": 12}},
             "error",
             "The upstream dash is unreachable for 5 s: connection refused.",
-            "12 requests wait for it",
+            "get 503 then; 12 do now.",
         ),
         (
             {"upstream": {"state": "degraded", "why": "GET /health answered 500"}},
@@ -66,6 +67,12 @@ def test_a_gateway_that_is_well_needs_no_attention() -> None:
             "warning",
             "http://b of dash is unreachable.",
             "the other addresses",
+        ),
+        (
+            {"dash": {"warnings": ["gateway.dash_prefix is /, and Dash's page says /app/; write /app/, or auto"]}},
+            "warning",
+            "gateway.dash_prefix is /, and Dash's page says /app/.",
+            "Write /app/, or auto.",
         ),
         ({"gateway": {"reload_failed": True}}, "error", "The last reload failed.", "The log has each mistake"),
         (
