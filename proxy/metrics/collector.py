@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -46,10 +46,9 @@ class Parts:
 
 
 def make_registry(parts: Parts) -> CollectorRegistry:
-    """Return a registry of its own with the gateway's metrics and those of its process."""
+    """Return a registry of its own with the gateway's metrics."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(GatewayCollector(parts))
-    ProcessCollector(registry=registry)
     return registry
 
 

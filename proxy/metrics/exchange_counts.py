@@ -81,9 +81,10 @@ class ExchangeCounts:
                 return  # one that the app has refused is a request with a response
         series = self._known.get((x.upstream, x.route, x.method, x.status)) or self._series_of(x)
         series.count += 1
-        series.route.durations.add(x.ended - x.began)
+        route, began = series.route, x.began
+        route.durations.add(x.ended - began)
         if x.responded is not None:
-            series.route.first_bytes.add(x.responded - x.began)
+            route.first_bytes.add(x.responded - began)
         if x.held is not None:
             self.holds[self._upstream(x), hold_label(x.outcome, has_opened=False)] += 1
         if x.limit:

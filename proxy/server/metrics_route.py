@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import chain
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -17,15 +18,21 @@ _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class MetricsRoute:
-    """Answers with the metrics of a registry."""
+    """Answers with the metrics of a registry, and those of the process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
+        self._process = ProcessCollector(registry=None)
 
     async def metrics(self, _: Head) -> AdminResponse:
-        """Collect and write all metrics. A write of all at once would block the loop for 50 ms where there are many."""
+        """Collect and write all metrics.
+
+        A write of all at once would block the loop for 50 ms where there are many. Those of the process are collected
+        in a thread: to count 8,000 open files takes 16 ms.
+        """
+        process = await asyncio.to_thread(lambda: list(self._process.collect()))
         pieces = []
-        for metric in self._registry.collect():
+        for metric in chain(self._registry.collect(), process):
             pieces.append(generate_latest(_One(metric)))
             await asyncio.sleep(0)
         return AdminResponse(200, _TEXT, b"".join(pieces))

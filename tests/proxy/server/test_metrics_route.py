@@ -29,4 +29,5 @@ async def test_the_loop_goes_on_between_two_metrics() -> None:
     assert turns >= 5
     assert (response.status, response.kind) == (200, b"text/plain; version=0.0.4; charset=utf-8")
     told = {family.name: family.samples[0].value for family in text_string_to_metric_families(response.body.decode())}
-    assert told == {"g0": 0, "g1": 1, "g2": 2, "g3": 3, "g4": 4}
+    assert told["process_open_fds"] > 0
+    assert [told[f"g{number}"] for number in range(5)] == [0, 1, 2, 3, 4]
