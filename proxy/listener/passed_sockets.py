@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from proxy.errors import ListenError
@@ -44,7 +45,7 @@ class PassedSockets:
         return [one.name for one in self._passed]
 
     def take(self, name: str, setting: str, *, others_but: str | None = None) -> list[socket.socket]:
-        """Take the sockets of one name: listening, not blocking, and not inherited by child processes.
+        """Take the sockets of one name: listening, and not blocking.
 
         name: as ``FileDescriptorName=`` has it. setting: the key that asks for them, for messages.
         others_but: where no socket has the name, take all but those of this name. None: take none of them.
@@ -77,7 +78,8 @@ class PassedSockets:
 def passed_sockets(env: MutableMapping[str, str] = os.environ) -> PassedSockets:
     """Find out which sockets systemd has passed to this process.
 
-    The variables that say so are removed from ``env``, so that no child process takes them for its own.
+    The variables that say so are removed from ``env``, so that no child process takes them for its own, and none
+    inherits the sockets.
     """
     count, pid, names = (env.pop(key, "") for key in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"))
     if not (count.isascii() and count.isdigit()) or int(count) == 0:
@@ -87,6 +89,9 @@ def passed_sockets(env: MutableMapping[str, str] = os.environ) -> PassedSockets:
             why_none=f"systemd has passed its sockets to process {pid or '?'}, and this is process {os.getpid()}: "
             "another program has started it as a child; have that one exec it, or leave that one out"
         )
+    for number in range(int(count)):
+        with suppress(OSError):  # it is no descriptor: whatever asks for it is told
+            os.set_inheritable(FIRST + number, False)
     given = names.split(":") if names else []
     return PassedSockets([*given, *[_UNNAMED] * int(count)][: int(count)])
 
@@ -103,7 +108,6 @@ def _listening(passed: _Passed, setting: str) -> socket.socket:
         if not is_stream or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise ListenError(f"{place} does not listen for connections; write ListenStream= and Accept=no")
         sock.setblocking(False)
-        sock.set_inheritable(False)
     except BaseException:
         sock.close()
         raise

@@ -38,9 +38,15 @@ class ServiceManager:
         self._told.bind(str(folder / "notify"))
         self._told.settimeout(DEADLINE)
 
-    def listen(self, name: str) -> int:
-        """Listen on a free port; return it. Whatever it starts gets the socket, by this name."""
-        sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    def listen(self, name: str, *, everywhere: bool = False) -> int:
+        """Listen on a free port; return it. Whatever it starts gets the socket, by this name.
+
+        everywhere: as ``ListenStream=8000`` does: one socket for IPv6 and IPv4, where the host has both.
+        """
+        if everywhere and socket.has_dualstack_ipv6():
+            sock = socket.create_server(("::", 0), family=socket.AF_INET6, backlog=4096, dualstack_ipv6=True)
+        else:
+            sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self._sockets.append((name, sock))
         port: int = sock.getsockname()[1]
         return port

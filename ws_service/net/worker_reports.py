@@ -67,6 +67,7 @@ class WorkerWatch:
         self._alive: dict[int, float] = {}
         """When a worker that serves was last known to be alive, in monotonic seconds, by its process id."""
         self._told = -math.inf  # when systemd was told that this is alive, in monotonic seconds
+        self._looked = math.inf
         self._is_ready = self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="reports of the workers", daemon=True)
 
@@ -96,7 +97,7 @@ class WorkerWatch:
         while not self._is_closed:
             with suppress(TimeoutError):
                 self._read(self._receiver.recv(_LONGEST).decode())
-            self._look_at_workers(time.monotonic())
+            self.look(time.monotonic())
 
     def _read(self, report: str) -> None:
         pid, _, message = report.partition(" ")
@@ -107,13 +108,17 @@ class WorkerWatch:
         elif message == _READY or int(pid) in self._alive:
             self._alive[int(pid)] = time.monotonic()
 
-    def _look_at_workers(self, now: float) -> None:
+    def look(self, now: float) -> None:
+        """Tell systemd what it wants to know, and end a worker that is stuck. now: in monotonic seconds."""
         pids = set(self._pids())
         if not self._is_ready and pids and pids <= self._alive.keys():
             self._is_ready = True
             self._manager.ready(self._status)
         if self._period is None:
             return
+        if now - self._looked > self._period / 2:  # this process did not run either: reports of that time are unread
+            self._alive = dict.fromkeys(self._alive, now)
+        self._looked = now
         if now - self._told >= self._period / 4:
             self._told = now
             self._manager.alive()

@@ -84,6 +84,18 @@ def test_a_worker_that_is_no_longer_alive_is_ended_once_and_no_other(supervised:
         assert not supervised.has_ended.wait(0.1)
 
 
+def test_a_supervisor_that_did_not_run_itself_gives_its_workers_their_time_anew(tmp_path: Path) -> None:
+    made = Supervised(tmp_path, "8000000")
+    made.watch._alive = {1: 100.0, 2: 100.0}
+    with made.systemd:
+        for moment in (100.0, 104.0, 200.0, 204.0, 208.0):
+            made.watch.look(moment)
+        assert made.ended == []
+        made.watch.look(208.5)
+        assert made.ended == [1, 2]
+        made.watch.close()
+
+
 def test_a_worker_that_stops_is_not_waited_for(supervised: Supervised) -> None:
     one, other = supervised.workers
     one.ready("")
