@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from ws_service.hub import codes
 from ws_service.hub.codes import EndCode
-from ws_service.hub.topics import SlowPolicy, namespace_of
+from ws_service.hub.topics import SlowPolicy
 
 DEFAULT = "default"
 """What topics without a namespace of the config are counted under."""
@@ -81,7 +81,8 @@ class Counts:
 
     def of(self, topic: str) -> NamespaceCounts:
         """Return the numbers of a topic's namespace."""
-        return self.namespaces.get(namespace_of(topic), self._default)
+        namespace, colon, _ = topic.partition(":")  # as ``namespace_of``, without a call: it is for each publication
+        return self.namespaces.get(namespace, self._default) if colon else self._default
 
     def drop(self, topic: str, policy: SlowPolicy) -> None:
         """Count a publication that a client does not get."""

@@ -38,7 +38,7 @@ Give = Callable[[Subscription], None]
 
 
 class _Message(NamedTuple):
-    """A message that is on its way. subscribers: those that have not been given it. began: of ``perf_counter``."""
+    """A message that is on its way. subscribers: those that have not been given it. began: of ``time.monotonic``."""
 
     subscribers: Iterator[Subscription]
     give: Give
@@ -69,7 +69,7 @@ class FanOut:
             return
         queue = self._queues.setdefault(topic, deque())
         size += _PLACE * len(subscribers)
-        queue.append(_Message(iter(subscribers), give, size, time.perf_counter()))
+        queue.append(_Message(iter(subscribers), give, size, time.monotonic()))
         self._waiting += 1
         self._bytes += size
         if self._waiting > MOST_WAITING or self._bytes > MOST_BYTES:
@@ -117,7 +117,7 @@ class FanOut:
                 queue.popleft()
                 self._waiting -= 1
                 self._bytes -= message.size
-                self._durations.add(time.perf_counter() - message.began)
+                self._durations.add(time.monotonic() - message.began)
         return most - left
 
     @staticmethod
