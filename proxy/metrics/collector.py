@@ -20,12 +20,12 @@ from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.metrics.exchange_counts import HANDOFF, TUNNEL, ExchangeCounts
-from proxy.metrics.histogram import Histogram
 from proxy.metrics.last_reload import LastReload
-from proxy.metrics.loop_lag import LoopLag
 from proxy.net.client_limits import ClientLimits
 from proxy.net.connection_limiter import ConnectionLimiter
 from proxy.upstream.health import State
+from ws_service.net.histogram import Histogram
+from ws_service.net.loop_lag import LoopLag
 from ws_service.version import version
 
 _LIMITS = [name for name in Limits.model_fields if name != "fields"]

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from proxy.exchange.record import Exchange
-from proxy.metrics.histogram import HTTP_BUCKETS, Histogram
 from proxy.metrics.labels import NONE, OTHER, cause_label, code_label, hold_label, method_label
+from ws_service.net.histogram import HTTP_BUCKETS, Histogram
 
 MAX_ROUTES = 64
 """Pairs of upstream and route with series of their own; the rest is one more pair. Each has two histograms."""

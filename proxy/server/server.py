@@ -20,7 +20,6 @@ from proxy.listener.passed_sockets import PassedSockets
 from proxy.metrics.collector import Parts, make_registry
 from proxy.metrics.exchange_counts import ExchangeCounts
 from proxy.metrics.last_reload import LastReload
-from proxy.metrics.loop_lag import LoopLag
 from proxy.net.client_limits import ClientLimits
 from proxy.net.connection_limiter import ConnectionLimiter, admin_places
 from proxy.net.tls_files import TlsFiles, renewals
@@ -38,6 +37,7 @@ from proxy.status.sampler import Sampler
 from proxy.status.service import FindKey, ServiceReader, find_no_key
 from ws_service.config.addresses import OFF
 from ws_service.config.changes import differences, log_changes
+from ws_service.net.loop_lag import LoopLag
 
 logger = logging.getLogger("proxy")
 

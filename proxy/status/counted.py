@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from proxy.metrics.collector import Parts
 from proxy.metrics.exchange_counts import ExchangeCounts
-from proxy.metrics.histogram import HTTP_BUCKETS
 from proxy.status.samples import Totals
+from ws_service.net.histogram import HTTP_BUCKETS
 
 BOUNDS = HTTP_BUCKETS
 """The upper bounds of the histograms' buckets, in seconds."""

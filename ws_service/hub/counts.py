@@ -6,13 +6,13 @@ a user or a code of a client's own choice makes no new number.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 
 from ws_service.hub import codes
 from ws_service.hub.codes import EndCode
 from ws_service.hub.topics import SlowPolicy
+from ws_service.net.histogram import Histogram
 
 DEFAULT = "default"
 """What topics without a namespace of the config are counted under."""
@@ -40,30 +40,6 @@ class NamespaceCounts:
         self.dropped: Counter[SlowPolicy] = Counter()
 
 
-class Durations:
-    """A histogram. bounds: the upper bounds of its buckets, in seconds, ascending.
-
-    in_buckets: how many are within each bound and above the one before; the last is for what is above all of them.
-    """
-
-    __slots__ = ("_bounds", "in_buckets", "total")
-
-    def __init__(self, bounds: tuple[float, ...] = BOUNDS) -> None:
-        self._bounds = bounds
-        self.in_buckets = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count one."""
-        self.in_buckets[bisect_left(self._bounds, seconds)] += 1
-        self.total += seconds
-
-    def cumulative(self) -> list[tuple[str, int]]:
-        """Return how many are within each bound, as Prometheus has it: with the bound as a text, the last ``+Inf``."""
-        names = [*map(str, self._bounds), "+Inf"]
-        return [(name, sum(self.in_buckets[: number + 1])) for number, name in enumerate(names)]
-
-
 class Counts:
     """The numbers of one hub. namespaces: those of the config."""
 
@@ -76,7 +52,7 @@ class Counts:
         """Of clients by the hub, by code."""
         self.api_requests: Counter[tuple[str, int]] = Counter()
         """By method and error code, 0 for none."""
-        self.broadcasts = Durations()
+        self.broadcasts = Histogram(BOUNDS)
         """From an event of the broker to its last subscriber in this process."""
 
     def of(self, topic: str) -> NamespaceCounts:

@@ -13,8 +13,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ws_service.hub.counts import Durations
+from ws_service.hub.counts import BOUNDS
 from ws_service.hub.subscription import Subscription
+from ws_service.net.histogram import Histogram
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,8 @@ class _Message(NamedTuple):
 class FanOut:
     """The messages that are on their way to subscribers. durations: counts how long each takes."""
 
-    def __init__(self, durations: Durations | None = None) -> None:
-        self._durations = durations if durations is not None else Durations()
+    def __init__(self, durations: Histogram | None = None) -> None:
+        self._durations = durations if durations is not None else Histogram(BOUNDS)
         self._queues: OrderedDict[str, deque[_Message]] = OrderedDict()
         self._waiting = self._bytes = 0
         self._left = BUDGET

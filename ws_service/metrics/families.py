@@ -9,15 +9,17 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from math import inf
 
 from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from ws_service.hub.assembly import Assembled
-from ws_service.hub.counts import Counts, Durations
+from ws_service.hub.counts import Counts
 from ws_service.hub.topics import SlowPolicy
 from ws_service.metrics.socket_rows import kind_of
+from ws_service.net.histogram import Histogram
 from ws_service.version import version
 from ws_service.websocket.resources import Resources
 
@@ -29,14 +31,20 @@ Values = Iterable[tuple[dict[str, str], float]]
 """Values with their labels."""
 
 
-def families(resources: Resources, hub: Assembled | None, lag: float | None) -> Iterator[Metric]:
-    """Return all metrics. lag: seconds that the broker took to answer; None: it has not."""
+def families(
+    resources: Resources, hub: Assembled | None, loop_lags: Histogram, broker_lag: float | None
+) -> Iterator[Metric]:
+    """Return all metrics. loop_lags: of the event loop, in seconds. broker_lag: seconds that the broker took to answer;
+    None: it has not."""
     versions = {"version": version(), "python": platform.python_version()}
     yield _gauge("dashws_build_info", "The versions of the service and of Python; always 1.", [(versions, 1)])
+    yield _histogram(
+        "dashws_event_loop_lag_seconds", "How much later than it is due a callback of the event loop runs.", loop_lags
+    )
     yield from _sockets(resources)
     if hub is not None:
         yield from _hub(hub)
-        yield from _broker(hub, lag)
+        yield from _broker(hub, broker_lag)
         yield from _publications(hub.hub.counts)
         yield from _clients(hub.hub.counts)
     yield from _PROCESS.collect()
@@ -141,9 +149,10 @@ def _counter(name: str, documentation: str, values: Values) -> Metric:
     return _filled(CounterMetricFamily(name, documentation), f"{name}_total", values)
 
 
-def _histogram(name: str, documentation: str, durations: Durations) -> Metric:
+def _histogram(name: str, documentation: str, one: Histogram) -> Metric:
     family = HistogramMetricFamily(name, documentation)
-    family.add_metric([], durations.cumulative(), durations.total)
+    buckets = [("+Inf" if bound == inf else str(bound), count) for bound, count in one.buckets]
+    family.add_metric([], buckets, one.sum)
     return family
 
 

@@ -12,6 +12,7 @@ from ws_service.hub.assembly import Assembled
 from ws_service.metrics import exposition, socket_rows, status
 from ws_service.metrics.families import families
 from ws_service.metrics.status import Query
+from ws_service.net.loop_lag import LoopLag
 from ws_service.websocket.resources import Resources
 
 METRICS = b"metrics"
@@ -22,8 +23,7 @@ class ProcessReport:
 
     hub: of it; None: there is none.
 
-    resources: of its connections, given by its server before the first one. worker: its number among the processes that
-    share the sockets.
+    worker: its number among the processes that share the sockets.
     """
 
     resources: Resources
@@ -31,13 +31,23 @@ class ProcessReport:
 
     def __init__(self, hub: Assembled | None) -> None:
         self._hub = hub
+        self._loop_lag = LoopLag()
         self._started = time.monotonic()
+
+    def start(self, resources: Resources) -> None:
+        """Begin. resources: of the connections of this process."""
+        self.resources = resources
+        self._loop_lag.start()
+
+    def close(self) -> None:
+        """Measure no more. Safe to call twice, and before ``start``."""
+        self._loop_lag.stop()
 
     async def answer(self, question: bytes) -> bytes:
         """Answer a question of a worker: ``METRICS``, or the query of a status."""
         if question == METRICS:
             lag = await self._hub.hub.broker.lag() if self._hub is not None else None
-            return exposition.encode(self.worker, families(self.resources, self._hub, lag))
+            return exposition.encode(self.worker, families(self.resources, self._hub, self._loop_lag.lags, lag))
         return json.dumps(self.status(status.read_query(question.decode()))).encode()
 
     def status(self, query: Query) -> dict[str, Any]:

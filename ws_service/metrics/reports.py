@@ -50,7 +50,7 @@ class Reports:
 
     async def start(self, resources: Resources) -> None:
         """Begin. resources: of the connections of this process."""
-        self._own.resources = resources
+        self._own.start(resources)
         try:
             await self._siblings.start(_MOST_WORKERS)
         except OSError as error:
@@ -58,7 +58,8 @@ class Reports:
         self._own.worker = self._siblings.number
 
     async def close(self) -> None:
-        """Answer other workers no more."""
+        """Measure nothing more, and answer other workers no more."""
+        self._own.close()
         await self._siblings.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,12 +14,12 @@ from proxy.exchange.record import Exchange
 from proxy.metrics.collector import GatewayCollector, Parts, make_registry
 from proxy.metrics.exchange_counts import ExchangeCounts
 from proxy.metrics.last_reload import LastReload
-from proxy.metrics.loop_lag import LoopLag
 from proxy.net.client_limits import ClientLimits
 from proxy.net.connection_limiter import ConnectionLimiter
 from tests.processes import ROOT, free_port
 from tests.proxy.listening import HANDSHAKE, SWITCH, Listening, listening
 from tests.proxy.origin import answering, origin
+from ws_service.net.loop_lag import LoopLag
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -15,10 +15,10 @@ from proxy.gateway.runtime import make_runtime
 from proxy.metrics.collector import Parts
 from proxy.metrics.exchange_counts import ExchangeCounts
 from proxy.metrics.last_reload import LastReload
-from proxy.metrics.loop_lag import LoopLag
 from proxy.net.client_limits import ClientLimits
 from proxy.net.connection_limiter import ConnectionLimiter
 from proxy.websocket.tunnel import Tunnel
+from ws_service.net.loop_lag import LoopLag
 
 
 class _Transport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ws_service.hub.codes import SHUTDOWN, SLOW
-from ws_service.hub.counts import BOUNDS, DEFAULT, OTHER, Counts, Durations
+from ws_service.hub.counts import BOUNDS, DEFAULT, OTHER, Counts
 from ws_service.hub.topics import SlowPolicy
 
 
@@ -28,14 +28,6 @@ def test_what_is_dropped_is_counted_by_policy() -> None:
     counts.drop("news", SlowPolicy.DISCONNECT)
     assert counts.of("prices:x").dropped == {SlowPolicy.LATEST: 2}
     assert counts.of("x").dropped == {SlowPolicy.DISCONNECT: 1}
-
-
-def test_a_duration_is_in_the_first_bucket_that_holds_it_and_in_those_after() -> None:
-    durations = Durations((0.1, 1.0))
-    for seconds in (0.1, 0.05, 0.5, 7.0):
-        durations.add(seconds)
-    assert durations.cumulative() == [("0.1", 2), ("1.0", 3), ("+Inf", 4)]
-    assert durations.total == 7.65
 
 
 def test_the_bounds_of_a_broadcast_ascend() -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from ws_service.hub.counts import Durations
+from ws_service.hub.counts import BOUNDS
 from ws_service.hub.fan_out import BUDGET, MOST_BYTES, MOST_WAITING, FanOut
+from ws_service.net.histogram import Histogram
 
 
 class Named:
@@ -43,13 +44,13 @@ async def test_a_small_topic_is_served_at_once() -> None:
 
 async def test_a_large_one_takes_several_turns() -> None:
     given: list[Any] = []
-    durations = Durations()
+    durations = Histogram(BOUNDS)
     fan_out = FanOut(durations)
     fan_out.send("a", some(10 * BUDGET, given), giving(1))
-    assert len(given) == BUDGET and not sum(durations.in_buckets), "it is not with all of them yet"
+    assert len(given) == BUDGET and not durations.count, "it is not with all of them yet"
     assert 9 <= await all_given(fan_out) <= 11
     assert len(given) == len(set(given)) == 10 * BUDGET
-    assert sum(durations.in_buckets) == 1 and 0 < durations.total < 60
+    assert durations.count == 1 and 0 < durations.sum < 60
 
 
 async def test_the_budget_of_a_turn_is_for_all_messages_together() -> None:

@@ -15,6 +15,7 @@ from ws_service.hub.assembly import Assembled, assemble
 from ws_service.hub.handshake import Handshake
 from ws_service.hub.publication import Publication
 from ws_service.metrics.families import families
+from ws_service.net.histogram import Histogram
 from ws_service.websocket.resources import Resources
 
 
@@ -29,7 +30,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[Assembled]:
 
 def samples(hub: Assembled | None, lag: float | None = 0.0) -> dict[tuple[str, ...], float]:
     """Return all samples, without those of the process, by name and values of labels."""
-    found = families(Resources(1 << 20), hub, lag)
+    found = families(Resources(1 << 20), hub, Histogram((0.1,)), lag)
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in found
@@ -91,7 +92,7 @@ async def test_the_table_for_operators_has_each_metric_with_its_labels(hub: Asse
     await in_use(hub, "prices:a")
     hub.hub.counts.disconnect(4000)
     found = {"dashws_service_worker_up": ()}  # of all workers, in the exposition
-    for family in families(Resources(1 << 20), hub, 0.0):
+    for family in families(Resources(1 << 20), hub, Histogram((0.1,)), 0.0):
         sample = family.samples[0]
         name = family.name if family.type == "histogram" else sample.name
         if name.startswith("dashws_"):

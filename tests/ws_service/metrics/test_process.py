@@ -12,8 +12,9 @@ from ws_service.websocket.resources import Resources
 async def test_a_process_without_sockets_and_without_a_hub_says_so() -> None:
     report = ProcessReport(None)
     report.worker = 3
-    report.resources = Resources(1 << 20)
+    report.start(Resources(1 << 20))
     answer = report.status(Query())
     assert (answer["worker"]["worker"], answer["worker"]["pid"], answer["worker"]["sockets"]) == (3, os.getpid(), 0)
     assert answer["hub"] is None
+    report.close()
     assert answer["topics"] == answer["sockets"] == {"total": 0, "rows": []}

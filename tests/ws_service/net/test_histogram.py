@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from proxy.metrics.histogram import HTTP_BUCKETS, Histogram
+from ws_service.net.histogram import HTTP_BUCKETS, Histogram
 
 
 def test_a_value_is_counted_in_the_bucket_of_its_bound_and_in_all_larger_ones() -> None:

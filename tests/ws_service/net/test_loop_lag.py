@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from proxy.metrics.loop_lag import LoopLag
+from ws_service.net.loop_lag import LoopLag
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ async def test_the_longest_lag_is_told_once() -> None:
 
 
 async def test_it_measures_no_more_after_its_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.metrics.loop_lag._PERIOD", 0.001)
+    monkeypatch.setattr("ws_service.net.loop_lag._PERIOD", 0.001)
     lag = LoopLag()
     lag.stop()
     lag.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from proxy.metrics.histogram import Histogram
+from ws_service.net.histogram import Histogram
 
 _PERIOD = 0.5
 """Seconds. What blocks the loop for longer is always seen, what blocks it for a tenth of that once in ten times; over
