@@ -12,7 +12,7 @@ from ws_service.net.loop_lag import LoopLag
 
 @pytest.fixture(autouse=True)
 def short_period(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.metrics.loop_lag._PERIOD", 0.1)
+    monkeypatch.setattr("ws_service.net.loop_lag._PERIOD", 0.1)
 
 
 async def until(lag: LoopLag, count: int) -> None:
