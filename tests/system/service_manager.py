@@ -95,14 +95,20 @@ class ServiceManager:
         """
         path = self._folder / f"{section}.yaml"
         path.write_text(json.dumps({section: dict(settings)}))
+        with self.run(interpreter, "-m", module, "--config", str(path), cwd=self._folder, env=env) as process:
+            yield process
+
+    @contextmanager
+    def run(self, *command: str, cwd: Path, env: Mapping[str, str] | None = None) -> Iterator[Process]:
+        """Run a command for the length of a ``with`` block. env: beside what systemd sets."""
         descriptors = [sock.fileno() for _, sock in self._sockets]
         variables = {"NOTIFY_SOCKET": str(self._folder / "notify"), **(env or {})}
         if descriptors:
             names = ":".join(name for name, _ in self._sockets)
             variables |= {"LISTEN_FDS": str(len(descriptors)), "LISTEN_FDNAMES": names}
         passed = ",".join(map(str, descriptors))
-        argv = python("-c", _PASS, passed, interpreter, "-m", module, "--config", path)
-        with running(*argv, cwd=self._folder, env=variables, pass_fds=descriptors) as process:
+        argv = python("-c", _PASS, passed, *command)
+        with running(*argv, cwd=cwd, env=variables, pass_fds=descriptors) as process:
             yield process
 
     def close(self) -> None:

@@ -66,11 +66,30 @@ def test_the_tutorials_app_passes_the_live_check_without_an_edit(
 # -- hosts that give one port
 
 
-def get(port: int, target: str = "/") -> tuple[int, bytes]:
+def get(port: int, target: str = "/", *fields: str) -> tuple[int, bytes]:
     with Wire.to(port) as client:
-        client.send(request(f"GET {target}", host=f"127.0.0.1:{port}"))
+        client.send(request(f"GET {target}", *fields, host=f"127.0.0.1:{port}"))
         message = client.read_message()
         return message.status, message.body
+
+
+WHO = {
+    FLASK: """
+from flask import request
+
+@app.server.route("/who")
+def who():
+    return [request.remote_addr, request.scheme]
+""",
+    FASTAPI: """
+from fastapi import Request
+
+@app.server.get("/who")
+async def who(request: Request):
+    return [request.client.host, request.url.scheme]
+""",
+}
+"""What the server of Dash takes for the client's address, and for the scheme of the page."""
 
 
 def page_prefix(page: bytes) -> str | None:
@@ -84,19 +103,19 @@ def page_prefix(page: bytes) -> str | None:
 )
 def test_a_host_with_one_port_runs_the_command_without_a_shell(tmp_path: Path, source: str, variable: str) -> None:
     """Such a host gives 60 s to listen, and 10 s or more between SIGTERM and SIGKILL."""
-    site = deploy(tmp_path / "board", source)
+    site = deploy(tmp_path / "board", source.replace("\nif __name__", f"\n{WHO[source]}\n\nif __name__"))
     site.use_own_ports()
     web = shlex.split(site.text("Procfile").partition("web:")[2])
     assert web == site.yaml("deploy/app.yaml")["command"]
     assert shlex.split(site.yaml("deploy/render.yaml")["services"][0]["startCommand"]) == web
-    env = environment(**{"PORT": "", "DATABRICKS_APP_PORT": "", variable: str(site.port)})
-    if variable != "PORT":
-        del env["PORT"]
+    env = environment(PROXY_HOPS="2", **{variable: str(site.port)})
     began = time.monotonic()
     with running(*web, cwd=site.folder, env=env, ready="gateway ready") as process:
         assert time.monotonic() - began < 30
         status, page = get(site.port)  # it waits for Dash
-        assert (status, b"_dash-config" in page) == (200, True)
+        assert (status, page_prefix(page)) == (200, "/")
+        routed = ("X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https")  # by the host's router, here 127.0.0.1
+        assert json.loads(get(site.port, "/who", *routed)[1]) == ["203.0.113.9", "https"]
         if source is FASTAPI:
             process.wait_for("takes WebSockets over")
             with connect(f"ws://127.0.0.1:{site.port}/ws") as client:
