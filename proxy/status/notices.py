@@ -33,7 +33,13 @@ class Notice:
 
 def notices(status: dict[str, Any]) -> list[Notice]:
     """Return what needs attention in a status, as ``document`` makes it."""
-    found = [*_of_process(status), *_of_upstreams(status), *_of_requests(status), *_of_handoff(status)]
+    found = [
+        *_of_process(status),
+        *_of_upstreams(status),
+        *_of_requests(status),
+        *_of_handoff(status),
+        *_of_services(status),
+    ]
     return sorted(found, key=lambda notice: _ORDER.index(notice.level))
 
 
@@ -102,3 +108,14 @@ def _of_handoff(status: dict[str, Any]) -> Iterator[Notice]:
         why = absence[:1].upper() + absence[1:] + ("" if absence.endswith("?") else ".")
         advice = f"{why} Until then WebSockets go through tunnels, which end when the gateway restarts."
         yield Notice("warning", "No service takes WebSockets over.", advice)
+
+
+def _of_services(status: dict[str, Any]) -> Iterator[Notice]:
+    for service in status["services"]:
+        url, hub = service["url"], service.get("hub")
+        if hub is not None and not hub["is_connected"]:
+            advice = "Until it has, nothing is published; subscribers stay. Is it running? The service's log says more."
+            yield Notice("error", f"The hub at {url} has no connection to its broker ({hub['broker']}).", advice)
+        if missing := service.get("missing"):
+            advice = "Its sockets get nothing while it is busy or stuck. The service's log may say more."
+            yield Notice("warning", f"Worker {', '.join(map(str, missing))} of the service at {url} is silent.", advice)

@@ -218,6 +218,42 @@ def test_the_figures_are_the_same_as_json(busy: Gateway) -> None:
     assert figures["notices"] == []
 
 
+FORMATS = {
+    "count(1234.4)": "1,234",
+    "count(null)": "\u2013",
+    "rate(0.456)": "0.46/s",
+    "rate(1234.5)": "1,235/s",
+    "bytes(0)": "0 B",
+    "bytes(1536)": "1.5 KiB",
+    "bytes(3 * 1024 ** 4 * 1024)": "3,072 TiB",
+    "seconds(0.0123)": "12.3 ms",
+    "seconds(2.5)": "2.5 s",
+    "latency(0.005, [0.005, 10])": "≤ 5 ms",
+    "latency(10, [0.005, 10])": "≥ 10 s",
+    "latency(0.25, [0.005, 10])": "250 ms",
+    "age(59.9)": "59 s",
+    "age(61)": "1 min 1 s",
+    "age(7260)": "2 h 1 min",
+    "age(200000)": "2 d 7 h",
+    "niceMost(58, 1)": 60,
+    "niceMost(100, 1)": 100,
+    "niceMost(0.012, 1)": 0.015,
+    "niceMost(3000, 1024 ** 4)": 3072,
+}
+"""Calls of the page's functions, and what a person reads."""
+
+
+def test_figures_are_written_for_people_and_a_moment_is_shown_in_all_plots(busy: Gateway, chromium: Browser) -> None:
+    with opened(chromium, status_url(busy), 1280, "light") as page:
+        assert {call: page.evaluate(call) for call in FORMATS} == pytest.approx(FORMATS)
+        graph = page.get_by_role("img", name="Open WebSockets: now all 500, in tunnels 20; highest 500")
+        graph.hover(position={"x": 5, "y": 20})
+        expect(page.locator("#moment")).to_contain_text(" ago")
+        assert page.locator(".cursor[visibility=visible]").count() == 6
+        page.mouse.move(1, 1)
+        expect(page.locator("#moment")).to_be_empty()
+
+
 def test_it_is_paused_by_a_button(busy: Gateway, chromium: Browser) -> None:
     with opened(chromium, status_url(busy), 800, "light") as page:
         button = page.get_by_role("button", name="Pause")

@@ -21,10 +21,12 @@ def status(**parts: dict[str, Any]) -> dict[str, Any]:
         "upstream": {},
         "drain": None,
         "dash": {"warnings": []},
+        "service": {},
     }
     for name, values in parts.items():
         made[name] = (made[name] or {}) | values
     made["upstreams"] = [UP | made["upstream"]]
+    made["services"] = [{"url": "http://ws", "problem": ""} | made["service"]]
     return made
 
 
@@ -108,6 +110,18 @@ def test_a_gateway_that_is_well_needs_no_attention() -> None:
             "warning",
             "No service takes WebSockets over.",
             "There is no socket file x; is it running? Until then",
+        ),
+        (
+            {"service": {"hub": {"broker": "redis", "is_connected": False}, "missing": []}},
+            "error",
+            "The hub at http://ws has no connection to its broker (redis).",
+            "nothing is published",
+        ),
+        (
+            {"service": {"hub": None, "missing": [1, 3]}},
+            "warning",
+            "Worker 1, 3 of the service at http://ws is silent.",
+            "The service's log",
         ),
     ],
 )
