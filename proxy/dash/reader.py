@@ -157,9 +157,9 @@ class DashReader:
             if upstream.health.is_unreachable or not self._is_on:
                 continue
             facts, interval = await self._ask(upstream, known)
-            # Something else may be there by now, and be asked next.
             if upstream is self._upstream and not upstream.health.is_unreachable and self._is_on:
-                self._become(facts)
+                # If it has gone and come back meanwhile, another program may be there now, and is asked next.
+                self._become(facts.without_proof() if self._requested.is_set() else facts)
             await asyncio.sleep(_PAUSE)
 
     async def _ask(self, upstream: Upstream, known: DashFacts | None) -> tuple[DashFacts, float]:

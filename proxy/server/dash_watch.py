@@ -27,6 +27,7 @@ class DashWatch:
         self._gateway = gateway
         runtime = gateway.runtime
         self._reader = DashReader(runtime.upstreams["dash"], runtime.settings, self._changed)
+        self._is_looking = self._reader.is_looking  # here: it is read at the end of each request
         self._logged: list[str] = []
 
     def start(self) -> None:
@@ -36,6 +37,7 @@ class DashWatch:
     def reconfigure(self, runtime: Runtime) -> None:
         """Ask again, by the configuration that is in force now."""
         self._reader.reconfigure(runtime.upstreams["dash"], runtime.settings)
+        self._is_looking = self._reader.is_looking
 
     def close(self) -> None:
         """Ask no more."""
@@ -50,13 +52,15 @@ class DashWatch:
 
         A client says no more by it than where Dash may be asked.
         """
-        if self._reader.is_looking and exchange.status == 200 and exchange.upstream == "dash":
-            path = exchange.target.partition("?")[0]
-            prefix = path.removesuffix(_LAYOUT[1:])
-            if path.endswith(_LAYOUT) and is_path_prefix(prefix):
-                self._reader.look_at(prefix)
+        if not self._is_looking or _LAYOUT not in exchange.target:
+            return
+        path = exchange.target.partition("?")[0]
+        prefix = path.removesuffix(_LAYOUT[1:])
+        if exchange.status == 200 and exchange.upstream == "dash" and path.endswith(_LAYOUT) and is_path_prefix(prefix):
+            self._reader.look_at(prefix)
 
     def _changed(self, facts: DashFacts) -> None:
+        self._is_looking = self._reader.is_looking
         runtime = self._gateway.runtime.with_dash(facts)
         self._gateway.reconfigure(runtime)
         settings = runtime.settings

@@ -309,6 +309,32 @@ async def test_a_dash_that_has_moved_to_another_prefix_is_looked_for_from_the_ro
         await told.until(lambda facts: facts.prefix == "/two/")
 
 
+async def test_what_was_shown_before_dash_went_does_not_count_when_the_answer_comes_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is replaced in a moment, between its last answer and the next turn of the reader."""
+    app, replaced = App({"/": ok(page("/", "/_dash-ws-callback"))}), asyncio.Event()
+
+    async def asked(dash: Upstream, path: str, known: DashFacts | None) -> DashFacts:
+        found = await ask(dash, path, known)
+        if not replaced.is_set():
+            app.socket = lambda path, origin, host: SWITCH
+            dash.addresses[0].health.missed("gone")
+            dash.addresses[0].health.reached()
+            replaced.set()
+            assert found.checks_origin
+        return found
+
+    monkeypatch.setattr(reader, "ask", asked)
+    async with origin(app.script) as server, reading(server.url) as (_, told, _):
+        first = await told.until(lambda facts: facts.page is not None)
+        assert replaced.is_set()
+        assert first.checks_origin == frozenset()
+        for _ in range(2):
+            await app.arrived.get()
+        assert told.latest.checks_origin == frozenset()
+
+
 async def test_a_dash_that_is_busy_is_still_the_one_that_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
     app = App({"/": ok(page("/", "/_dash-ws-callback"))})
     async with origin(app.script) as server, reading(server.url) as (asking, told, dash):

@@ -90,7 +90,7 @@ async def test_other_requests_say_nothing(looked_at: list[str], other: Exchange)
 
 async def test_no_request_is_looked_at_when_dash_is_known_or_not_to_be_asked(looked_at: list[str]) -> None:
     known, _ = watch()
-    known._reader.facts = KNOWN
+    known._reader._become(KNOWN)
     known.exchange_ended(exchange("/app/_dash-layout"))
     silent, _ = watch(health={"interval": 0})
     silent.exchange_ended(exchange("/app/_dash-layout"))
