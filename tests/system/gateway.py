@@ -92,14 +92,14 @@ class Origin:
 
 
 @contextmanager
-def serving(play: Callable[[Wire], None]) -> Iterator[str]:
+def serving(play: Callable[[Wire], None], *, port: int = 0) -> Iterator[str]:
     """Run an upstream in threads, one for each connection; yields its URL.
 
     play: called with each connection, which is closed behind it. When the
     other side leaves in the middle, the play is over; any other exception
-    fails the ``with`` block.
+    fails the ``with`` block. port: where it listens; 0: a free one.
     """
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     wires: list[Wire] = []
     threads: list[threading.Thread] = []
     faults: list[BaseException] = []

@@ -18,9 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.processes import ROOT, free_port, running
 from tests.prometheus import alerts, expressions, program, promtool
 from tests.system.conftest import MakeGateway
-from tests.system.gateway import Gateway, serving
+from tests.system.gateway import Gateway, running_gateway, serving
+from tests.system.handoff import hear, open_socket, running_service, say
 from tests.wire.connection import DEADLINE, Wire
-from tests.wire.messages import Message, answer, request
+from tests.wire.messages import Message, answer, handshake, request
 
 ROUTES = 400
 """More than any configuration needs, and more than there are series for."""
@@ -84,6 +85,53 @@ def test_hostile_input_makes_few_series_and_prometheus_tool_finds_nothing(gatewa
     for secret in ("user-", "token", "10.0.", "PROPFIND", "/r1"):
         assert secret not in text
     assert promtool("check", "metrics", text=text) == ""
+
+
+def test_websockets_are_told_by_their_way_and_limits_and_holds_by_what_became_of_them(tmp_path: Path) -> None:
+    dash = free_port()
+    with (
+        running_service(tmp_path) as service,
+        running_gateway(
+            tmp_path,
+            dash=f"http://127.0.0.1:{dash}",
+            ws=service.url,
+            handoff=str(service.socket_file),
+            limits={"websockets_per_client": 1},
+        ) as gateway,
+    ):
+
+        def told(name: str, **labels: str) -> float | None:
+            return value(scrape(gateway), name, **labels)
+
+        gateway.process.wait_for("takes WebSockets over")
+        client = open_socket(gateway)
+        gateway.process.wait_for("handed off")
+        handed = {"upstream": "ws", "path_mode": "handoff"}
+        assert told("dashws_websocket_open", **handed) == told("dashws_websocket_opened_total", **handed) == 1
+        assert told("dashws_handoffs_total", result="handed_over") == 1
+        assert gateway.ask(handshake("/echo")).status == 429
+        assert told("dashws_limit_hits_total", limit="websockets_per_client") == 1
+        say(client, "bytes")
+        assert hear(client) == "bytes"
+        client.close()
+        gateway.process.wait_for("hand-off closed")
+        assert told("dashws_websocket_open", **handed) == 0
+        assert told("dashws_websocket_closed_total", **handed, cause="client_closed") == 1
+        assert (told("dashws_bytes_total", direction="received") or 0) > 5
+
+        assert gateway.ask(handshake("/refused")).status == 401
+        gateway.process.wait_for("401 hand-off closed")
+        assert told("dashws_websocket_closed_total", cause="refused") == 1
+        assert told("dashws_http_requests_total", upstream="ws", code="401") == 1
+
+        waiting = gateway.dial()
+        waiting.send(request("GET /200"))
+        gateway.process.wait_for("the upstream dash is unreachable")
+        assert told("dashws_upstream_up", upstream="dash") == 0
+        with serving(any_code, port=dash):
+            assert waiting.read_message().status == 200
+        assert told("dashws_holds_total", upstream="dash", result="resumed") == 1
+        assert told("dashws_upstream_up", upstream="dash") == 1
 
 
 def test_a_reload_that_is_refused_is_told_and_one_that_succeeds_too(gateway: Gateway) -> None:
