@@ -149,7 +149,8 @@ class _Counting:
 async def listening(dash: str = "http://127.0.0.1:9", ws: str | None = None, **values: Any) -> AsyncIterator[Listening]:
     """Run a gateway in front of ``dash`` and ``ws`` (the same where it is None); ``values`` are settings."""
     values["timeouts"] = {"drain_window": 0, **values.get("timeouts", {})}
-    settings = Settings.model_validate({"upstreams": {"dash": dash, "ws": ws or dash}, "handoff": "off", **values})
+    upstreams = {"dash": dash, "ws": ws or dash} | values.pop("upstreams", {})
+    settings = Settings.model_validate({"upstreams": upstreams, "handoff": "off", **values})
     empty = asyncio.Event()
     lifecycle: Lifecycle[Exchange] = Lifecycle()
     lifecycle.on_empty = empty.set

@@ -479,3 +479,84 @@ async def test_a_stop_sends_them_away_at_once() -> None:
             assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
             assert b"\r\nRetry-After: 1\r\n" in head and b"\r\nConnection: close\r\n" in head
         assert (await gateway.ended(2)).outcome is Outcome.STOPPING
+
+
+# -- another address
+
+
+def at_two(*urls: str, **values: object) -> dict[str, object]:
+    return {"upstreams": {"dash": list(urls)}, **values}
+
+
+@pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
+@pytest.mark.parametrize("hold", [0, "15s"])
+async def test_what_was_not_sent_goes_to_the_other_address_at_once(request_: bytes, hold: object) -> None:
+    """Whatever the hold: that is the time to wait for a return, and there is nothing to wait for."""
+    counting = Counting()
+    async with origin(counting.play) as server:
+        upstreams = at_two(f"http://127.0.0.1:{free_port()}", server.url, timeouts={"hold": hold})
+        async with listening(**upstreams) as gateway:
+            for _ in range(3):
+                assert b" 200 OK\r\n" in await gateway.ask(request_)
+            assert len(counting.asked) == 3
+            assert (await gateway.ended()).held is None
+
+
+async def test_a_get_that_an_address_took_and_did_not_answer_goes_to_the_other_one() -> None:
+    counting = Counting()
+    async with (
+        origin(dying) as one,
+        origin(counting.play) as other,
+        listening(**at_two(one.url, other.url)) as gateway,
+    ):
+        for _ in range(4):
+            assert b" 200 OK\r\n" in await gateway.ask(GET)
+        assert one.connections >= 1
+
+
+async def test_a_callback_that_an_address_took_is_sent_to_no_other() -> None:
+    counting = Counting()
+    async with (
+        origin(dying) as one,
+        origin(counting.play) as other,
+        listening(**at_two(one.url, other.url)) as gateway,
+    ):
+        statuses = sorted([(await gateway.ask(POST))[9:12] for _ in range(2)])
+        assert statuses == [b"200", b"502"]
+        assert len(counting.asked) == 1
+
+
+async def test_a_request_that_kills_each_address_is_given_up() -> None:
+    async with origin(dying) as one, origin(dying) as other, listening(**at_two(one.url, other.url)) as gateway:
+        assert (await gateway.ask(GET))[9:12] == b"502"
+        probes = 2  # each is checked when it has given no answer
+        assert one.connections + other.connections <= MAX_RETRIES + 1 + probes
+
+
+async def test_with_no_hold_and_no_address_the_answer_is_a_503_at_once() -> None:
+    urls = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
+    async with listening(**at_two(*urls, timeouts={"hold": 0})) as gateway:
+        assert (await gateway.ask(GET))[9:12] == b"503"
+        detail = (await gateway.ended()).detail
+        assert any(url in detail for url in urls)
+
+
+async def test_a_handshake_goes_to_the_other_address_at_once_and_a_tunnel_counts_where_it_is() -> None:
+    async def accepting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(SWITCH)
+        await reader.read()
+
+    upstreams: dict[str, object] = {}
+    async with origin(accepting) as one, origin(accepting) as other:
+        upstreams["ws"] = [f"http://127.0.0.1:{free_port()}", one.url, other.url]
+        async with listening(upstreams=upstreams) as gateway:
+            async with gateway.client() as client, gateway.client() as second, gateway.client() as third:
+                for each in (client, second, third):
+                    await each.send(HANDSHAKE)
+                    assert (await each.read_head()).startswith(b"HTTP/1.1 101 ")
+                sockets = [address.sockets for address in gateway.ws.addresses]
+                assert sorted(sockets) == [0, 1, 2]
+                assert sockets[0] == 0
+            await gateway.ended(3)
+            assert [address.sockets for address in gateway.ws.addresses] == [0, 0, 0]

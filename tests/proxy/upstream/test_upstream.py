@@ -19,7 +19,7 @@ from proxy.errors import (
 )
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import State
-from proxy.upstream.upstream import Upstream
+from proxy.upstream.upstream import Upstream, in_flight
 from tests.processes import free_port
 from tests.proxy.origin import Script, answering, origin, read_head, silent
 from tests.proxy.upstream.test_connection import OK, ask, at, body, upstream, upstream_settings
@@ -278,3 +278,154 @@ async def test_its_state_is_that_of_the_address_that_is_best_off() -> None:
         assert up.health.state is State.UP
         up.addresses[1].health.missed("gone")
         assert up.health.state is State.UNREACHABLE
+
+
+def with_two(*urls: str, idle: float = 60, **settings: Any) -> Upstream:
+    return Upstream("dash", at(*urls), upstream_settings(idle, **settings))
+
+
+async def test_what_comes_goes_to_the_address_with_the_fewest_in_flight() -> None:
+    async with origin(silent) as one, origin(silent) as other:
+        up = with_two(one.url, other.url)
+        first = [await up.acquire(TIMEOUTS) for _ in range(6)]
+        assert [address.slots.taken for address in up.addresses] == [3, 3]
+        for connection in first:
+            if connection.owner is up.addresses[0]:
+                up.discard(connection)
+        later = [await up.acquire(TIMEOUTS) for _ in range(3)]
+        assert {connection.owner for connection in later} == {up.addresses[0]}
+        for connection in (*first, *later):
+            up.discard(connection)
+        assert up.queue.in_flight == 0
+
+
+async def test_an_unreachable_address_is_left_out_until_a_probe_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where health.interval is 0, which means no probes: otherwise it would be left out for ever."""
+    monkeypatch.setattr("proxy.upstream.health_check.LEFT_OUT", 0.05)
+    port = free_port()
+    async with origin(silent) as server:
+        up = with_two(f"http://127.0.0.1:{port}", server.url)
+        up.start()
+        with pytest.raises(UpstreamUnreachable):
+            await up.addresses[0].connect(5)
+        for _ in range(4):
+            up.discard(await up.acquire(TIMEOUTS))
+        assert (server.connections, up.health.state) == (4, State.UP)
+        async with origin(silent, port=port) as back, asyncio.timeout(10):
+            while up.addresses[0].health.is_unreachable:  # noqa: ASYNC110 - it tells nobody but the log
+                await asyncio.sleep(0.01)
+            connections = [await up.acquire(TIMEOUTS) for _ in range(2)]
+            assert {connection.owner for connection in connections} == set(up.addresses)
+            for connection in connections:
+                up.discard(connection)
+            assert back.connections >= 2, "a probe, and a request"
+        up.close()
+        await up.closed()
+
+
+async def test_where_all_are_unreachable_a_request_waits_for_the_checks_of_all() -> None:
+    async with origin(silent) as server:
+        up = with_two(f"http://127.0.0.1:{free_port()}", server.url)
+        for address in up.addresses:
+            address.health.missed("gone")
+        connection = await up.acquire(TIMEOUTS)
+        assert connection.owner is up.addresses[1]
+        up.discard(connection)
+        up.close()
+        await up.closed()
+
+
+async def test_where_none_is_reached_the_log_has_each_address() -> None:
+    urls = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
+    up = with_two(*urls)
+    for address in up.addresses:
+        with pytest.raises(UpstreamUnreachable):
+            await address.connect(5)
+    with pytest.raises(UpstreamUnreachable) as caught:
+        await up.acquire(TIMEOUTS)
+    assert all(url in caught.value.detail for url in urls)
+    assert not any(url in caught.value.message for url in urls)
+    up.close()
+    await up.closed()
+
+
+async def test_what_waits_for_a_slot_goes_to_the_first_address_that_has_one() -> None:
+    async with origin(silent) as one, origin(silent) as other:
+        up = with_two(one.url, other.url, limits={"in_flight": 1})
+        first, second = await up.acquire(TIMEOUTS), await up.acquire(TIMEOUTS)
+        waiting = asyncio.get_running_loop().create_task(up.acquire(TIMEOUTS), name="third")
+        await asyncio.sleep(0)
+        assert (up.queue.in_flight, up.queue.waiting) == (2, 1)
+        up.discard(second)
+        third = await waiting
+        assert third.owner is second.owner
+        up.discard(first)
+        up.discard(third)
+        assert (up.queue.in_flight, up.queue.waiting) == (0, 0)
+
+
+async def test_an_address_that_is_added_takes_what_waits_and_one_that_is_removed_takes_nothing_more() -> None:
+    async with origin(silent) as one, origin(silent) as other:
+        settings = upstream_settings(limits={"in_flight": 1})
+        up = Upstream("dash", at(one.url), settings)
+        first = await up.acquire(TIMEOUTS)
+        waiting = asyncio.get_running_loop().create_task(up.acquire(TIMEOUTS), name="second")
+        await asyncio.sleep(0)
+        up.reconfigure(at(one.url, other.url), settings, None)
+        second = await waiting
+        assert second.owner is up.addresses[1]
+        up.reconfigure(at(other.url), settings, None)
+        waiting = asyncio.get_running_loop().create_task(up.acquire(TIMEOUTS), name="third")
+        up.discard(first)
+        await asyncio.sleep(0)
+        assert not waiting.done(), "the slot of an address that is gone is none"
+        up.discard(second)
+        third = await waiting
+        assert third.owner is up.addresses[0]
+        up.discard(third)
+        assert (up.queue.in_flight, len(up.addresses)) == (0, 1)
+
+
+async def test_an_address_that_answers_badly_is_asked_where_there_is_no_better_one() -> None:
+    async with origin(silent) as one, origin(silent) as other:
+        up = with_two(one.url, other.url)
+        up.addresses[0].health.answered_badly("500")
+        connections = [await up.acquire(TIMEOUTS) for _ in range(3)]
+        assert {connection.owner for connection in connections} == {up.addresses[1]}
+        up.addresses[1].health.missed("gone")
+        connections.append(await up.acquire(TIMEOUTS))
+        assert connections[-1].owner is up.addresses[0]
+        for connection in connections:
+            up.discard(connection)
+
+
+async def test_an_address_that_gave_no_answer_is_asked_last_until_it_was_checked() -> None:
+    async with origin(silent) as one, origin(silent) as other:
+        up = with_two(one.url, other.url)
+        first = await up.acquire(TIMEOUTS)
+        first.owner.doubt()
+        up.discard(first)
+        assert first.owner not in [up.choose(in_flight) for _ in range(3)]
+        async with asyncio.timeout(10):
+            while not all(address.is_good for address in up.addresses):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+        assert {up.choose(in_flight) for _ in range(2)} == set(up.addresses)
+        up.close()
+        await up.closed()
+
+
+async def test_an_idle_connection_of_either_address_is_used_again() -> None:
+    async with origin(answering(OK, OK, OK)) as one, origin(answering(OK, OK, OK)) as other:
+        up = with_two(one.url, other.url)
+        connections = [await up.acquire(TIMEOUTS) for _ in range(2)]
+        for connection in connections:
+            await ask(connection)
+            await body(connection)
+            up.release(connection)
+        assert up.idle == 2
+        again = [up.try_acquire() for _ in range(2)]
+        assert set(again) == set(connections)
+        assert up.try_acquire() is None
+        for taken in again:
+            assert taken is not None
+            up.discard(taken)
