@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import Process
 from tests.system.handoff import echoes, hear, running_service, say
 from tests.system.service_manager import ServiceManager, service_manager
 from tests.system.steady_load import RATE, Dash, Load
@@ -111,43 +112,29 @@ def service_settings(folder: Path, workers: int) -> dict[str, object]:
     return {"listen": "127.0.0.1:0", "app": "live:app", "workers": workers, "drain": "1s"}
 
 
-@pytest.mark.parametrize(
-    ("workers", "line"), [(1, "ws service ready on "), (2, "2 workers of the ws service ready on ")]
-)
-def test_the_service_tells_each_step(
-    interpreter: str, tmp_path: Path, systemd: ServiceManager, workers: int, line: str
-) -> None:
-    settings = service_settings(tmp_path, workers)
-    with systemd.started("ws_service", "ws_service", settings, interpreter=interpreter) as service:
-        first, status = systemd.told()
-        assert first == "READY=1"
-        assert status.startswith(f"STATUS={line}http://127.0.0.1:")
-        port = int(status.rpartition(":")[2])
-        service.wait_for_count(f" ws service ready on http://127.0.0.1:{port}\n", workers)
-        websocket(port).close()
-        service.send(signal.SIGHUP)
-        assert systemd.told()[0] == "RELOADING=1"
-        assert systemd.told() == ["READY=1"]
-        service.send(signal.SIGTERM)
-        assert systemd.told()[0] == "STOPPING=1"
-        assert service.wait() == 0
+def ready_on(systemd: ServiceManager, line: str) -> int:
+    """Wait until a service is ready; return its port."""
+    first, status = systemd.told()
+    assert first == "READY=1"
+    assert status.startswith(f"STATUS={line} ready on http://127.0.0.1:")
+    return int(status.rpartition(":")[2])
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_service_that_cannot_start_is_never_ready(tmp_path: Path, systemd: ServiceManager, workers: int) -> None:
-    settings = service_settings(tmp_path, workers) | {"app": "nothing:app"}
-    with systemd.started("ws_service", "ws_service", settings) as service:
-        assert service.wait() == 2
-        assert systemd.is_told_nothing(within=0)
+def reload(systemd: ServiceManager, service: Process) -> None:
+    service.send(signal.SIGHUP)
+    assert systemd.told()[0] == "RELOADING=1"
+    assert systemd.told() == ["READY=1"]
 
 
-def test_a_loop_that_is_blocked_does_not_feed_the_watchdog_and_its_traceback_says_where(
+def test_a_service_tells_each_step_and_feeds_the_watchdog_unless_its_loop_is_blocked(
     tmp_path: Path, systemd: ServiceManager
 ) -> None:
-    watchdog = {"WATCHDOG_USEC": "600000"}
-    settings = service_settings(tmp_path, 1)
+    settings, watchdog = service_settings(tmp_path, 1), {"WATCHDOG_USEC": "600000"}
     with systemd.started("ws_service", "ws_service", settings, env=watchdog) as service:
-        with websocket(int(systemd.told()[1].rpartition(":")[2])) as client:
+        port = ready_on(systemd, "ws service")
+        service.wait_for(f" ws service ready on http://127.0.0.1:{port}\n")
+        reload(systemd, service)
+        with websocket(port) as client:
             for _ in range(3):
                 assert systemd.is_told_alive(within=0.6)
             say(client, "block")
@@ -158,14 +145,16 @@ def test_a_loop_that_is_blocked_does_not_feed_the_watchdog_and_its_traceback_say
         assert 'live.py", line 15 in echo' in service.output
 
 
-def test_a_worker_that_is_stuck_is_replaced_alone(interpreter: str, tmp_path: Path, systemd: ServiceManager) -> None:
-    watchdog = {"WATCHDOG_USEC": "1000000"}
-    settings = service_settings(tmp_path, 2)
+def test_workers_are_ready_when_all_of_them_are_and_one_that_is_stuck_is_replaced_alone(
+    interpreter: str, tmp_path: Path, systemd: ServiceManager
+) -> None:
+    settings, watchdog = service_settings(tmp_path, 2), {"WATCHDOG_USEC": "1000000"}
     with (
         systemd.started("ws_service", "ws_service", settings, env=watchdog, interpreter=interpreter) as service,
         ExitStack() as stack,
     ):
-        port = int(systemd.told()[1].rpartition(":")[2])
+        port = ready_on(systemd, "2 workers of the ws service")
+        service.wait_for_count(f" ws service ready on http://127.0.0.1:{port}\n", 2)
         sockets: dict[int, Wire] = {}
         while len(sockets) < 2:
             client = stack.enter_context(websocket(port))
@@ -175,7 +164,17 @@ def test_a_worker_that_is_stuck_is_replaced_alone(interpreter: str, tmp_path: Pa
         say(sockets[stuck], "block")
         service.wait_for(rf"ERROR worker {stuck} is stuck: its event loop did not run")
         service.wait_for('live.py", line 15 in echo')
-        service.wait_for_count("ws service ready on", 3)
+        service.wait_for_count(" ws service ready on", 3)
         say(sockets[other], "you")
         assert hear(sockets[other]) == f"{other} you"
-        websocket(port).close()
+        reload(systemd, service)
+        service.send(signal.SIGTERM)
+        assert systemd.told()[0] == "STOPPING=1"
+        assert service.wait() == 0
+
+
+def test_workers_that_cannot_start_are_never_ready(tmp_path: Path, systemd: ServiceManager) -> None:
+    settings = service_settings(tmp_path, 2) | {"app": "nothing:app"}
+    with systemd.started("ws_service", "ws_service", settings) as service:
+        assert service.wait() == 2
+        assert systemd.is_told_nothing(within=0)
