@@ -74,7 +74,7 @@ def _live(report: Report, options: CheckOptions) -> Examination:
     """Probe everything, and print each area as it is known."""
     shown = _Shown(Examination(report.source, options.url), options)
     shown.end(_config_area(report))
-    target = _target(report, options.url)
+    target = _target(report, options)
     asyncio.run(examine(target, AREAS, shown.begin, lambda area, outcome: shown.end(Examined(area.name, outcome))))
     if not options.is_json and not options.is_quiet:
         click.echo(summary(shown.examination.findings))
@@ -112,10 +112,10 @@ def _config_area(report: Report) -> Examined:
     return Examined("config", Outcome(seen, report.mistakes + report.warnings))
 
 
-def _target(report: Report, url: str | None) -> Target:
+def _target(report: Report, options: CheckOptions) -> Target:
     """Return what is to be examined. report: of a file without mistakes."""
     readings = {name: reading.settings for name, reading in report.readings.items()}
     settings = readings.get(gateway.NAME) or gateway.Settings()
     service_settings = readings.get(service.NAME) or service.Settings()
     folder = Path.cwd() if report.file is None else report.file.folder
-    return Target(settings, service_settings, folder, report.file, url)
+    return Target(settings, service_settings, folder, report.file, options.url, dict(options.fields))

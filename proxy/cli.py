@@ -71,6 +71,9 @@ def _whole_file() -> WholeFile:
 
     Every section, whether the sections agree, files, names and addresses, and the app that ws_service.app names: it is
     imported, in a separate process. Exit code 0: no mistakes, perhaps warnings; 2: mistakes.
+
+    With --live the running programs are asked too (docs/checks.md). Exit code 0: nothing found; 1: errors or warnings;
+    2: mistakes in the file, so no program was asked.
     """,
 )
 def main(path: Path | None, which: str | None) -> None:

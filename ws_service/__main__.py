@@ -53,7 +53,8 @@ def _whole_file() -> WholeFile:
     """Check the whole config file; all mistakes are reported at once.
 
     The same as dash-ws-proxy check. The app that ws_service.app names is imported, in a separate process. Exit code
-    0: no mistakes, perhaps warnings; 2: mistakes.
+    0: no mistakes, perhaps warnings; 2: mistakes. With --live the running programs are asked too (docs/checks.md); then
+    0: nothing found; 1: errors or warnings; 2: mistakes in the file, so no program was asked.
     """,
     click.option(
         "--reload",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
+from urllib.parse import urlsplit
 
 import click
 
@@ -37,12 +39,14 @@ class CheckOptions:
     """The options of ``check``.
 
     only: the section to look at; None: all. is_live: whether the programs are asked too. url: the public URL of the
-    app, None: the gateway is asked where it listens. is_json, is_quiet, report: what is printed and written.
+    app, None: the gateway is asked where it listens. fields: header fields of a client that is logged in.
+    is_json, is_quiet, report: what is printed and written.
     """
 
     only: str | None = None
     is_live: bool = False
     url: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
     is_json: bool = False
     is_quiet: bool = False
     report: Path | None = None
@@ -132,7 +136,20 @@ def _check(whole_file: Callable[[], WholeFile], text: str) -> click.Command:
     @config_option
     @click.option("--section", "only", type=click.Choice(SECTIONS), help="Look at this section alone.")
     @click.option("--live", "is_live", is_flag=True, help="Ask the running programs too, and say what is wrong.")
-    @click.option("--url", metavar="URL", help="With --live: the address that browsers use, through proxies in front.")
+    @click.option(
+        "--url",
+        metavar="URL",
+        callback=_public_url,
+        help="With --live: the address that browsers use, through proxies in front.",
+    )
+    @click.option(
+        "--header",
+        "-H",
+        "fields",
+        multiple=True,
+        callback=_header_fields,
+        help='With --live: a header field of each request to the app, such as "Cookie: ..." after a login.',
+    )
     @click.option("--json", "is_json", is_flag=True, help="Print JSON.")
     @click.option(
         "--report",
@@ -142,8 +159,7 @@ def _check(whole_file: Callable[[], WholeFile], text: str) -> click.Command:
     @click.option("--quiet", "-q", "is_quiet", is_flag=True, help="Print findings alone.")
     @click.pass_context
     def check(context: click.Context, /, path: Path | None, **options: Any) -> None:
-        if options["url"] is not None:
-            options["is_live"] = True
+        options["is_live"] |= options["url"] is not None or bool(options["fields"])
         if options["is_live"] and options["only"]:
             raise click.UsageError("--live looks at all sections; leave out --section", context)
         path, which = find(path or context.obj)
@@ -152,6 +168,29 @@ def _check(whole_file: Callable[[], WholeFile], text: str) -> click.Command:
         sys.exit(whole_file().run_check(path, CheckOptions(**options)))
 
     return check
+
+
+def _public_url(_: click.Context, __: click.Parameter, url: str | None) -> str | None:
+    """Check what ``--url`` says. Raises BadParameter."""
+    try:
+        parts = urlsplit(url or "")
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_url = False
+    if url is not None and not is_url:
+        raise click.BadParameter(f"{url!r} is no address of a page; write https://host/, with its path")
+    return url
+
+
+def _header_fields(_: click.Context, __: click.Parameter, lines: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Take the lines of ``--header`` apart. Raises BadParameter, without the value, which may be secret."""
+    fields = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value.isprintable():
+            raise click.BadParameter("a header field is written Name: value")
+        fields.append((name, value.strip()))
+    return tuple(fields)
 
 
 @contextmanager

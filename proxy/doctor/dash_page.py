@@ -14,7 +14,7 @@ from proxy.doctor.dash_faults import (
 from proxy.doctor.dash_prefix import requested_prefix, served_prefix
 from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Outcome, Skipped
-from proxy.doctor.target import Page, Target
+from proxy.doctor.target import NEEDS_LOGIN, Page, Target
 
 
 async def probe(target: Target) -> Outcome:
@@ -39,7 +39,7 @@ def _no_page(target: Target, page: Page) -> Finding:
     answer = page.answer
     if answer.status in (301, 302, 303, 307, 308, 401, 403):
         where = f" to {answer.headers['Location']}" if "Location" in answer.headers else ""
-        raise Skipped(f"{page.path} of Dash answers {answer.status}{where}: its page needs a login, and was not read")
+        raise Skipped(f"{page.path} of Dash answers {answer.status}{where}: {NEEDS_LOGIN}")
     what = f"{answer.status} {answer.content_type}".strip()
     return target.found(
         "DW030",

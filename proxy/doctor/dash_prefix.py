@@ -6,7 +6,7 @@ from proxy.dash.page_config import PageConfig
 from proxy.doctor.endpoint import Answer, Endpoint
 from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Outcome, Skipped
-from proxy.doctor.target import Target
+from proxy.doctor.target import NEEDS_LOGIN, Target
 
 ASKED = "_dash-dependencies"
 """What each page asks for; Dash answers with JSON, whatever the layout is."""
@@ -39,7 +39,7 @@ async def probe(target: Target) -> Outcome:
     served = await served_prefix(target, requested)
     answer = await _ask(endpoint, requested)
     if answer.status in LOGIN:
-        raise Skipped(f"{requested}{ASKED} answers {answer.status}: it needs a login")
+        raise Skipped(f"{requested}{ASKED} answers {answer.status}: {NEEDS_LOGIN}")
     if not _is_dash(answer):
         outcome.findings.append(_not_answered(target, endpoint, requested, served, answer))
     written = target.settings.dash_prefix

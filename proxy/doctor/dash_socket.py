@@ -8,7 +8,7 @@ from proxy.dash.page_config import PageSocket
 from proxy.doctor.dash_prefix import requested_prefix, served_prefix
 from proxy.doctor.endpoint import Endpoint, Handshake
 from proxy.doctor.probe import Outcome, Skipped
-from proxy.doctor.target import OTHER_SITE, Target
+from proxy.doctor.target import NEEDS_LOGIN, OTHER_SITE, Target
 
 _LOGIN = (301, 302, 303, 307, 308, 401)
 """403 is not among them: a wrong Origin has it too."""
@@ -49,7 +49,7 @@ def _path(socket: PageSocket, prefix: str) -> str:
 async def _refused(target: Target, endpoint: Endpoint, path: str, own: Handshake, outcome: Outcome) -> None:
     """Find out why the app's own page is refused."""
     if own.status in _LOGIN:
-        raise Skipped(f"{path} answers {own.status}: it needs a login")
+        raise Skipped(f"{path} answers {own.status}: {NEEDS_LOGIN}")
     if own.status != 403:
         what = f"{own.status} {own.content_type}".strip()
         seen = f"{path} answers a WebSocket handshake with {what}"

@@ -61,11 +61,14 @@ class Endpoint:
 
     name: for messages. address: ``http://host:port``, ``https://…`` or ``unix:path``. A path at the end of a URL is
     where its page is. context: for TLS; None does not check the certificate, for addresses that a config names.
+    fields: header fields of every request, such as a Cookie; they may be secret.
 
     ``close`` gives back what it holds.
     """
 
-    def __init__(self, name: str, address: str, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, name: str, address: str, context: ssl.SSLContext | None = None, fields: Mapping[str, str] = {}
+    ) -> None:
         self.name = name
         self.address = address
         self.is_unix = address.startswith("unix:")
@@ -75,6 +78,7 @@ class Endpoint:
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.path = parts.path or "/"
         self._ssl: ssl.SSLContext | bool = context or False
+        self._fields = fields
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -90,8 +94,13 @@ class Endpoint:
         """The client: it keeps no cookie, follows no setting of the environment, and raises for no status."""
         if self._session is None:
             connector = aiohttp.UnixConnector(self.address[5:]) if self.is_unix else aiohttp.TCPConnector(ssl=self._ssl)
-            jar = aiohttp.DummyCookieJar()
-            self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, cookie_jar=jar)
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                headers=self._fields,
+                timeout=_TIMEOUT,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                middlewares=(_refuse_redirects_of_handshakes,),
+            )
         return self._session
 
     async def close(self) -> None:
@@ -152,6 +161,23 @@ class Endpoint:
             timeout=aiohttp.ClientWSTimeout(ws_close=5),
         ) as socket:
             yield socket
+
+
+async def _refuse_redirects_of_handshakes(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Raise WSServerHandshakeError for a redirect: ``ws_connect`` follows it, and no browser does."""
+    response = await handler(request)
+    if "Upgrade" in request.headers and 300 <= response.status < 400:
+        response.release()
+        raise aiohttp.WSServerHandshakeError(
+            response.request_info,
+            response.history,
+            message="redirected",
+            status=response.status,
+            headers=response.headers,
+        )
+    return response
 
 
 def media_type(headers: Mapping[str, str]) -> str:

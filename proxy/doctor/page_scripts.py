@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 from proxy.doctor.dash_prefix import LOGIN, requested_prefix
 from proxy.doctor.endpoint import Endpoint
 from proxy.doctor.probe import Outcome, Skipped
-from proxy.doctor.target import Target
+from proxy.doctor.target import NEEDS_LOGIN, Target
 
 MOST_SCRIPTS = 30
 """Files of a page that are read, Dash's own not counted."""
@@ -41,7 +41,7 @@ async def probe(target: Target) -> Outcome:
     endpoint = target.browser_endpoint
     page = await target.page(endpoint)
     if page.answer.status in LOGIN:
-        raise Skipped(f"{page.path} answers {page.answer.status}: it needs a login")
+        raise Skipped(f"{page.path} answers {page.answer.status}: {NEEDS_LOGIN}")
     outcome, count = Outcome(), 0
     own = {"localhost", target.dash.host, target.ws.host, endpoint.host}
     names, scripts = scripts_of(page.answer.text, page.path)

@@ -6,7 +6,7 @@ from proxy.doctor.dash_prefix import requested_prefix
 from proxy.doctor.endpoint import Endpoint, Handshake
 from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Outcome, Skipped
-from proxy.doctor.target import OTHER_SITE, Target
+from proxy.doctor.target import NEEDS_LOGIN, OTHER_SITE, Target
 
 HUB = "connection/websocket"
 """The path of the hub, below the prefix of the page (``ws_service/hub/paths.py``)."""
@@ -31,6 +31,8 @@ async def probe(target: Target) -> Outcome:
         await _hub(target, endpoint, prefix + HUB, outcome)
     else:
         await _no_endpoint(target, endpoint, prefix + NO_ENDPOINT, outcome)
+    if not outcome.seen and not outcome.findings:
+        raise Skipped(f"{prefix}{HUB}: {NEEDS_LOGIN}")
     return outcome
 
 

@@ -23,6 +23,8 @@ DEFAULTS = "the defaults"
 """The source where there is no file."""
 
 
+NEEDS_LOGIN = "it needs a login: log in with a browser, and give -H 'Cookie: ...'"
+
 OTHER_SITE = "https://dash-ws-proxy-check.invalid"
 """The origin of a site that no set-up allows: the name cannot exist (RFC 6761, section 6.4)."""
 
@@ -50,8 +52,8 @@ class Target:
     ``service.handoff`` and ``hub.key`` start. is_written: for each section, whether the file has it.
     is_prefix_written: whether it has ``gateway.dash_prefix``.
 
-    gateway: where its clients connect; None where that cannot be told from the config (``listen: systemd``, port
-    0), or where only a proxy can connect (``proxy_protocol``).
+    gateway: where its clients connect; None where that cannot be told from the config (``listen: systemd``, port 0).
+    fields: header fields of a client that is logged in, for requests to the app.
     admin: None where it is off. dash, ws: the upstreams, without the gateway. public: what ``--url`` says, None
     without. An endpoint that did not take a connection is not in ``reachable``.
 
@@ -65,6 +67,7 @@ class Target:
         folder: Path,
         file: ConfigFile | None = None,
         url: str | None = None,
+        fields: Mapping[str, str] = {},
     ) -> None:
         self.settings = anchored(settings, folder)
         self.is_prefix_written = "dash_prefix" in settings.model_fields_set
@@ -75,12 +78,14 @@ class Target:
             name: file is not None and file.has(name) for name in (gateway.NAME, service.NAME)
         }
         has_tls = self.settings.tls is not None
-        listen = "off" if self.settings.proxy_protocol else self.settings.listen
-        self.gateway = _endpoint("gateway", client_address(listen, has_tls=has_tls))
+        self.gateway = _endpoint("gateway", client_address(self.settings.listen, has_tls=has_tls), fields)
         self.admin = _endpoint("admin", client_address(self.settings.admin))
-        self.dash = Endpoint("dash", self.settings.upstreams.dash[0].url)
-        self.ws = Endpoint("ws", self.settings.upstreams.ws[0].url)
-        self.public = Endpoint("public", url, ssl.create_default_context()) if url else None
+        self.upstreams = {
+            name: tuple(Endpoint(name, each.url, fields=fields if name == "dash" else {}) for each in addresses)
+            for name, addresses in self.settings.upstreams.by_name.items()
+        }
+        self.dash, self.ws = self.upstreams["dash"][0], self.upstreams["ws"][0]
+        self.public = Endpoint("public", url, ssl.create_default_context(), fields) if url else None
         self.reachable: set[Endpoint] = set()
         self._pages: dict[tuple[Endpoint, str], Page] = {}
 
@@ -101,6 +106,8 @@ class Target:
             return self.public
         if self.gateway is None:
             raise Skipped("the gateway's address is not in the config; give --url")
+        if self.settings.proxy_protocol:
+            raise Skipped("only a proxy can ask the gateway (proxy_protocol); give --url")
         if self.gateway not in self.reachable:
             raise Skipped("the gateway cannot be reached")
         return self.gateway
@@ -164,5 +171,5 @@ class Target:
                     await endpoint.close()
 
 
-def _endpoint(name: str, address: str | None) -> Endpoint | None:
-    return None if address is None else Endpoint(name, address)
+def _endpoint(name: str, address: str | None, fields: Mapping[str, str] = {}) -> Endpoint | None:
+    return None if address is None else Endpoint(name, address, fields=fields)

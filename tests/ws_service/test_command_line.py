@@ -34,3 +34,12 @@ def test_a_file_after_a_command(program: click.Group) -> None:
 def test_other_words_are_told_as_ever(program: click.Group) -> None:
     assert "No such command 'chek'" in said(program, "chek")
     assert "named so" not in said(program, "--config", "a.yaml", "check", "more")
+
+
+@PROGRAMS
+def test_what_check_is_given_is_checked_and_a_secret_is_not_repeated(program: click.Group) -> None:
+    assert "'app.test' is no address of a page; write https://host/" in said(program, "check", "--url", "app.test")
+    output = said(program, "check", "-H", "Cookie hunter2")
+    assert "a header field is written Name: value" in output
+    assert "hunter2" not in output
+    assert "--live looks at all sections" in said(program, "check", "--live", "--section", "gateway")

@@ -38,7 +38,7 @@ async def test_what_is_no_page_of_dash_is_a_finding(tmp_path: Path, answer: tupl
 
 async def test_a_page_that_needs_a_login_is_not_judged(tmp_path: Path) -> None:
     site = Site({"/": (302, HTML, "")}, headers={"Location": "/login"})
-    with pytest.raises(Skipped, match="/ of Dash answers 302 to /login: its page needs a login"):
+    with pytest.raises(Skipped, match="/ of Dash answers 302 to /login: it needs a login"):
         await outcome_of(tmp_path, site)
 
 

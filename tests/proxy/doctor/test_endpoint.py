@@ -70,9 +70,18 @@ async def test_a_handshake_is_open_or_refused_with_its_status(endpoint: Endpoint
     assert (opened.status, opened.is_open, opened.protocol) == (101, True, "graphql-ws")
     refused = await endpoint.handshake("/ws", origin="http://evil.test")
     assert (refused.status, refused.is_open, refused.content_type) == (403, False, "text/plain")
+    moved = await endpoint.handshake("/moved")  # to a page, which no browser would take for a WebSocket
+    assert (moved.status, moved.is_open, moved.headers["Location"]) == (302, False, "/see")
     async with endpoint.connect("/ws") as socket:
         await socket.send_str("hello")
         assert await socket.receive_str() == "hello"
+
+
+async def test_fields_of_a_client_that_is_logged_in_go_with_every_request(app: web.AppRunner) -> None:
+    host, port = app.addresses[0]
+    endpoint = Endpoint("app", f"http://{host}:{port}", fields={"Cookie": "session=2"})
+    assert (await endpoint.ask("/see")).text == "GET session=2 None"
+    await endpoint.close()
 
 
 def test_an_address_is_taken_apart() -> None:

@@ -71,8 +71,14 @@ async def test_routes_that_send_websockets_to_dash_are_tried(tmp_path: Path, sta
         assert finding.place is not None and finding.place.key == "gateway.routes[1]"
 
 
-async def test_a_login_is_no_finding_and_without_the_service_there_is_nothing_to_ask(tmp_path: Path) -> None:
-    assert ids(await outcome_of(tmp_path, Site({**PAGE, HUB: (401, HTML, "")}))) == []
+@pytest.mark.parametrize("status", [401, 302])
+async def test_a_login_is_no_finding(tmp_path: Path, status: int) -> None:
+    site = Site({**PAGE, HUB: (status, HTML, ""), "/login": (200, HTML, "")}, headers={"Location": "/login"})
+    with pytest.raises(Skipped, match="it needs a login"):
+        await outcome_of(tmp_path, site)
+
+
+async def test_without_the_service_there_is_nothing_to_ask(tmp_path: Path) -> None:
     async with set_up(tmp_path, Site(PAGE)) as target:
         target.reachable.remove(target.ws)
         with pytest.raises(Skipped, match="the WebSocket service cannot be reached"):

@@ -27,7 +27,6 @@ def test_addresses_are_those_at_which_a_client_of_this_host_finds_the_programs(t
     assert listening("[::]:80") == "http://[::1]:80"
     assert listening("unix:run/a.sock") == f"unix:{tmp_path / 'run/a.sock'}"
     assert listening("127.0.0.1:443", tls={"certificate": "a.pem", "key": "b.pem"}) == "https://127.0.0.1:443"
-    assert listening("127.0.0.1:80", proxy_protocol=True, trusted_proxies=["10.0.0.1"]) is None
 
 
 def test_a_browser_connects_to_the_public_url_where_one_is_given(tmp_path: Path) -> None:
@@ -44,8 +43,11 @@ def test_a_browser_connects_to_the_public_url_where_one_is_given(tmp_path: Path)
     target.reachable.add(target.public)
     assert target.browser_endpoint is target.public
     assert target.public.origin == "https://app.example.com"
-    with pytest.raises(Skipped, match="give --url"):
-        _ = target_of(tmp_path, proxy_protocol=True, trusted_proxies=["10.0.0.1"]).browser_endpoint
+    with pytest.raises(Skipped, match="not in the config; give --url"):
+        _ = target_of(tmp_path, listen="systemd").browser_endpoint
+    target = target_of(tmp_path, proxy_protocol=True, trusted_proxies=["10.0.0.1"])
+    with pytest.raises(Skipped, match="only a proxy can ask the gateway"):
+        _ = target.browser_endpoint
 
 
 def test_a_handshake_comes_from_a_site_that_may(tmp_path: Path) -> None:
