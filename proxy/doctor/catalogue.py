@@ -87,6 +87,10 @@ CATALOGUE: Mapping[str, Kind] = {
         "Sockets are not handed over",
         "The gateway carries each byte of them, and its restart closes them.",
     ),
+    "DW027": Kind(
+        "programs", _W, "One of several addresses takes no connection", "The others carry its share of the load."
+    ),
+    "DW028": Kind("programs", _E, "An upstream takes no connection", "What routes send to it waits, and then fails."),
     "DW030": Kind(
         "dash", _E, "No page of Dash", "Browsers see no app, and what Dash says about itself cannot be read."
     ),

@@ -49,16 +49,16 @@ def _wrong(target: Target, state: dict[str, Any]) -> Iterator[tuple[str, dict[st
 
     One that is degraded is the area ``health``.
     """
-    away = {endpoint.name for endpoint in (target.dash, target.ws) if endpoint not in target.reachable}
     for name, upstream in state["upstreams"].items():
-        for about in upstream.get("addresses", [upstream]):
-            if name not in away and about.get("state") == "unreachable":
+        reached = {endpoint.address for endpoint in target.upstreams.get(name, ()) if endpoint in target.reachable}
+        for about in upstream.get("addresses", ()):
+            if about.get("url") in reached and about.get("state") == "unreachable":
                 yield name, about
 
 
 def _not_reached(target: Target, name: str, about: dict[str, Any]) -> Finding:
     why = f": {about['why']}" if about.get("why") else ""
-    seen = f"for the gateway {name} at {about.get('url', 'its address')} is unreachable{why}"
+    seen = f"for the gateway {name} at {about['url']} is unreachable{why}"
     fix = "this check reaches it; does the gateway run by another file, on another host or as another user? see its log"
     return target.found("DW025", seen, fix, ("gateway", "upstreams", name))
 

@@ -37,15 +37,15 @@ class Script:
 
 async def probe(target: Target) -> Outcome:
     """Read the page, its own scripts and its layout, where browsers connect."""
-    config = await target.dash_config()
+    prefix = requested_prefix(await target.dash_config())
     endpoint = target.browser_endpoint
-    page = await target.page(endpoint)
+    page = await target.page(endpoint, prefix)
     if page.answer.status in LOGIN:
         raise Skipped(f"{page.path} answers {page.answer.status}: {NEEDS_LOGIN}")
     outcome, count = Outcome(), 0
     own = {"localhost", target.dash.host, target.ws.host, endpoint.host}
     names, scripts = scripts_of(page.answer.text, page.path)
-    scripts += await _read(endpoint, [*names[:MOST_SCRIPTS], requested_prefix(config) + "_dash-layout"])
+    scripts += await _read(endpoint, [*names[:MOST_SCRIPTS], f"{prefix}_dash-layout"])
     for script in scripts:
         count += 1
         for line, url in absolute_urls(script.text, own):

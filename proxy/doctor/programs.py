@@ -11,42 +11,64 @@ import aiohttp
 from proxy.doctor.endpoint import Endpoint
 from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Outcome
-from proxy.doctor.target import Target
+from proxy.doctor.target import DEFAULTS, Target
+from ws_service.config.yaml_text import KeyPath
 
 CONNECT = 5.0
 """Seconds to take a connection."""
 
 
+_PROGRAMS = {"dash": ("Dash", "DW021"), "ws": ("the WebSocket service", "DW022")}
+"""How the upstreams are called that every config has, and what it is when they do not run."""
+
+
 async def probe(target: Target) -> Outcome:
     """Ask each program once; those that answer are ``target.reachable`` for the areas that follow."""
     outcome, seen = Outcome(), []
-    config = "" if target.source.startswith("the ") else f" --config {target.source}"
-    asked = (
-        ("DW020", "the gateway", target.gateway, ("gateway", "listen"), f"start it: dash-ws-proxy{config}"),
-        ("DW021", "Dash", target.dash, ("gateway", "upstreams", "dash"), "start Dash there, or write where it listens"),
-        (
-            "DW022",
-            "the WebSocket service",
-            target.ws,
-            ("gateway", "upstreams", "ws"),
-            f"start it: dash-ws-service{config}; or write where it listens",
-        ),
-    )
-    for identifier, name, endpoint, key, fix in asked:
-        if endpoint is None:
-            continue
-        why = await _problem(endpoint)
+    config = "" if target.source == DEFAULTS else f" --config {target.source}"
+    if target.gateway is not None:
+        why = await _problem(target.gateway)
         if why:
-            outcome.findings.append(
-                target.found(identifier, f"{name} cannot be reached at {endpoint.address}: {why}", fix, key)
-            )
+            text = f"the gateway cannot be reached at {target.gateway.address}: {why}"
+            fix = f"start it: dash-ws-proxy{config}"
+            outcome.findings.append(target.found("DW020", text, fix, ("gateway", "listen")))
         else:
-            target.reachable.add(endpoint)
-            seen.append(f"{name} at {endpoint.address}")
+            target.reachable.add(target.gateway)
+            seen.append(f"the gateway at {target.gateway.address}")
+    for upstream in target.upstreams:
+        seen += await _of_upstream(target, upstream, config, outcome)
     if target.public is not None:
         outcome.findings += await _of_public(target, target.public)
     outcome.seen = ", ".join(seen)
     return outcome
+
+
+async def _of_upstream(target: Target, upstream: str, config: str, outcome: Outcome) -> list[str]:
+    """Ask each address of an upstream; the first that answers is the one that other areas ask. Returns what was seen.
+
+    upstream: its name in the config. config: the option of command lines.
+    """
+    endpoints, seen = target.upstreams[upstream], []
+    name, identifier = _PROGRAMS.get(upstream, (upstream, "DW028"))
+    problems = {endpoint: await _problem(endpoint) for endpoint in endpoints}
+    target.reachable |= {endpoint for endpoint, why in problems.items() if not why}
+    is_down = all(problems.values())
+    for number, (endpoint, why) in enumerate(problems.items()):
+        if not why:
+            seen.append(f"{name} at {endpoint.address}")
+            continue
+        text = f"{name} cannot be reached at {endpoint.address}: {why}"
+        key: KeyPath = ("gateway", "upstreams", upstream)
+        key = (*key, number) if len(endpoints) > 1 else key
+        start = f"start it: dash-ws-service{config}" if upstream == "ws" else "start it there"
+        fix = f"{start}; or write where it listens"
+        outcome.findings.append(target.found(identifier if is_down else "DW027", text, fix, key))
+    first = next((endpoint for endpoint in endpoints if endpoint in target.reachable), endpoints[0])
+    if upstream == "dash":
+        target.dash = first
+    elif upstream == "ws":
+        target.ws = first
+    return seen
 
 
 async def _of_public(target: Target, public: Endpoint) -> list[Finding]:

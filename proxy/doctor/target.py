@@ -54,8 +54,9 @@ class Target:
 
     gateway: where its clients connect; None where that cannot be told from the config (``listen: systemd``, port 0).
     fields: header fields of a client that is logged in, for requests to the app.
-    admin: None where it is off. dash, ws: the upstreams, without the gateway. public: what ``--url`` says, None
-    without. An endpoint that did not take a connection is not in ``reachable``.
+    admin: None where it is off. upstreams: the addresses of each, asked without the gateway; dash, ws: the one of them
+    that is asked. public: what ``--url`` says, None without. An endpoint that did not take a connection is not in
+    ``reachable``.
 
     Everything that probes share is here; they run one after the other.
     """
@@ -115,7 +116,9 @@ class Target:
     @property
     def page_path(self) -> str:
         """The path at which the app's first page is expected."""
-        return "/" if self.settings.dash_prefix == "auto" else self.settings.dash_prefix
+        if self.settings.dash_prefix != "auto":
+            return self.settings.dash_prefix
+        return "/" if self.public is None else self.public.path
 
     def own_origin(self, endpoint: Endpoint) -> str:
         """Return the origin of a page that may open WebSockets at an endpoint."""
@@ -166,7 +169,8 @@ class Target:
         try:
             yield self
         finally:
-            for endpoint in (self.gateway, self.admin, self.dash, self.ws, self.public):
+            of_upstreams = (endpoint for endpoints in self.upstreams.values() for endpoint in endpoints)
+            for endpoint in (self.gateway, self.admin, self.public, *of_upstreams):
                 if endpoint is not None:
                     await endpoint.close()
 

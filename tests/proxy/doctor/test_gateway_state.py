@@ -12,9 +12,10 @@ from proxy.doctor.probe import Outcome, Skipped
 from tests.proxy.doctor.site import JSON, Site, serving, set_up
 
 
-def ready(**states: str) -> tuple[int, str, str]:
+def ready(url: str = "", **states: str) -> tuple[int, str, str]:
+    """Return what /readyz answers. url: of each upstream."""
     upstreams = {
-        name: {"state": state, "addresses": [{"url": f"http://{name}", "state": state, "why": "connection refused"}]}
+        name: {"state": state, "addresses": [{"url": url, "state": state, "why": "connection refused"}]}
         for name, state in states.items()
     }
     return 200, JSON, json.dumps({"status": "ready", "state": "running", "upstreams": upstreams})
@@ -33,23 +34,32 @@ async def test_a_gateway_that_reaches_all_is_no_finding(tmp_path: Path) -> None:
 
 
 async def test_an_upstream_that_the_gateway_does_not_reach_and_this_check_does(tmp_path: Path) -> None:
-    (finding,) = (await outcome_of(tmp_path, ready(dash="up", ws="unreachable"))).findings
-    assert finding.id == "DW025"
-    assert finding.seen == "for the gateway ws at http://ws is unreachable: connection refused"
+    admin = Site()
+    async with (
+        serving(admin),
+        set_up(tmp_path, Site(), admin=f"127.0.0.1:{admin.port}", health={"interval": 0}, handoff="off") as target,
+    ):
+        admin.answers["/readyz"] = ready(target.ws.address, dash="up", ws="unreachable")
+        (finding,) = (await probe(target)).findings
+        assert finding.id == "DW025"
+        assert finding.seen == f"for the gateway ws at {target.ws.address} is unreachable: connection refused"
+        target.reachable.remove(target.ws)
+        target.reachable.remove(target.dash)
+        assert (await probe(target)).findings == []  # neither reaches it, which the area programs says
 
 
 async def test_an_upstream_that_has_just_come_up_gets_time(tmp_path: Path) -> None:
-    admin = Site({"/readyz": ready(dash="unreachable")})
-    asked = 0
+    admin, asked, url = Site(), 0, ""
 
     async def answer(request: object) -> object:
         nonlocal asked
         asked += 1
-        admin.answers["/readyz"] = ready(dash="up" if asked > 1 else "unreachable")
+        admin.answers["/readyz"] = ready(url, dash="up" if asked > 1 else "unreachable")
         return await Site.answer(admin, request)  # type: ignore[arg-type]
 
     admin.answer = answer  # type: ignore[method-assign, assignment]
     async with serving(admin), set_up(tmp_path, Site(), admin=f"127.0.0.1:{admin.port}", handoff="off") as target:
+        url = target.dash.address
         assert (await probe(target)).findings == []
     assert asked == 2
 

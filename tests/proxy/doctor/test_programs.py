@@ -59,6 +59,22 @@ async def test_each_program_that_takes_none_is_a_finding_with_its_setting(tmp_pa
     assert not target.reachable
 
 
+async def test_of_several_addresses_one_that_takes_none_is_left_out(
+    tmp_path: Path, listening: int, refusing: int
+) -> None:
+    up, down = f"http://127.0.0.1:{listening}", f"http://127.0.0.1:{refusing}"
+    upstreams = {"dash": [down, up], "ws": up, "api": down}
+    routes = [{"path": "/api", "to": "api"}]
+    target = target_of(tmp_path, listen=f"127.0.0.1:{listening}", upstreams=upstreams, routes=routes)
+    outcome = await probe(target)
+    assert [(finding.id, finding.place and finding.place.key) for finding in outcome.findings] == [
+        ("DW027", "gateway.upstreams.dash[0]"),
+        ("DW028", "gateway.upstreams.api"),
+    ]
+    assert target.dash.address == up
+    assert target.dash in target.reachable
+
+
 async def test_the_public_address_is_asked_for_its_page(tmp_path: Path, listening: int, refusing: int) -> None:
     upstreams = {"dash": f"http://127.0.0.1:{listening}", "ws": f"http://127.0.0.1:{listening}"}
 
