@@ -45,21 +45,27 @@ async def probe(target: Target) -> Outcome:
 
 
 def _wrong(target: Target, state: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name and the state of each upstream that this check reaches, and the gateway does not.
+    """Yield each address, with the name of its upstream, that the gateway does not reach though the program runs.
 
-    One that is degraded is the area ``health``.
+    One that does not run is the area ``programs``, and one that is degraded the area ``health``.
     """
     for name, upstream in state["upstreams"].items():
-        reached = {endpoint.address for endpoint in target.upstreams.get(name, ()) if endpoint in target.reachable}
+        known = target.upstreams.get(name, ())
+        is_down = {endpoint.address for endpoint in known if endpoint not in target.reachable}
         for about in upstream.get("addresses", ()):
-            if about.get("url") in reached and about.get("state") == "unreachable":
+            if about.get("state") == "unreachable" and about.get("url") not in is_down:
                 yield name, about
 
 
 def _not_reached(target: Target, name: str, about: dict[str, Any]) -> Finding:
-    why = f": {about['why']}" if about.get("why") else ""
-    seen = f"for the gateway {name} at {about['url']} is unreachable{why}"
-    fix = "this check reaches it; does the gateway run by another file, on another host or as another user? see its log"
+    url, why = about["url"], f": {about['why']}" if about.get("why") else ""
+    seen = f"for the gateway {name} at {url} is unreachable{why}"
+    if any(endpoint.address == url for endpoint in target.upstreams.get(name, ())):
+        fix = "this check reaches it; does the gateway run on another host, or as another user? see its log"
+    else:
+        fix = (
+            "the file names another address: the gateway runs by another file, or has not read this one again (SIGHUP)"
+        )
     return target.found("DW025", seen, fix, ("gateway", "upstreams", name))
 
 

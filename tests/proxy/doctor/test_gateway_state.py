@@ -46,6 +46,9 @@ async def test_an_upstream_that_the_gateway_does_not_reach_and_this_check_does(t
         target.reachable.remove(target.ws)
         target.reachable.remove(target.dash)
         assert (await probe(target)).findings == []  # neither reaches it, which the area programs says
+        admin.answers["/readyz"] = ready("http://127.0.0.1:1", ws="unreachable")
+        (finding,) = (await probe(target)).findings
+        assert finding.fix.startswith("the file names another address")
 
 
 async def test_an_upstream_that_has_just_come_up_gets_time(tmp_path: Path) -> None:
