@@ -113,7 +113,8 @@ def summary(facts: DashFacts, dash_prefix: str, tunnel_idle: float) -> str:
 def warnings(facts: DashFacts, dash_prefix: str, tunnel_idle: float) -> list[str]:
     """Return what of the configuration does not fit the page. dash_prefix, tunnel_idle: as configured."""
     told = []
-    if dash_prefix not in (AUTO, facts.prefix) and facts.prefix is not None:
+    # A page that is just there may name another prefix: a proxy in front has removed a part of it.
+    if dash_prefix not in (AUTO, facts.prefix, facts.page_path) and facts.prefix is not None:
         told.append(
             f"gateway.dash_prefix is {dash_prefix}, and Dash's page says {facts.prefix}; write {facts.prefix}, or auto"
         )

@@ -10,7 +10,7 @@ from tests.processes import Process, completed, free_port, python, running
 from tests.system.gateway import Gateway, running_gateway, serving
 from tests.system.test_admin import ready
 from tests.wire.connection import Wire
-from tests.wire.messages import Message, answer, handshake, switching
+from tests.wire.messages import Message, answer, handshake, request, switching
 
 APPS = Path(__file__).parent / "apps"
 
@@ -86,3 +86,20 @@ def test_a_program_in_dashs_place_opens_nothing_to_other_sites(tmp_path: Path) -
         for target in ("/chat/_dash-ws-callback", "/_dash-ws-callback", "/x"):
             assert status(gateway, target, EVIL) == 403, target
             assert status(gateway, target, "http://example.com") == 101, target
+
+
+def below_a_prefix(wire: Wire) -> None:
+    """Be a Dash on Flask with ``url_base_pathname="/app/"``: it answers 404 at the root."""
+    claim = {"dash_version": "4.4.1", "requests_pathname_prefix": "/app/"}
+    page = f'<script id="_dash-config" type="application/json">{json.dumps(claim)}</script>'
+    while True:
+        path = Message(wire.read_head()).line.split(" ")[1]
+        is_here = path.startswith("/app/")
+        wire.send(answer("200 OK" if is_here else "404 Not Found", body=page.encode() if path == "/app/" else b"{}"))
+
+
+def test_a_dash_that_is_not_at_the_root_is_found_when_a_page_is_opened(tmp_path: Path) -> None:
+    with serving(below_a_prefix) as dash, running_gateway(tmp_path, dash=dash, health={"interval": "5s"}) as gateway:
+        gateway.process.wait_for(r"INFO Dash's page is not known: GET / answered 404; .* gateway\.dash_prefix")
+        assert gateway.ask(request("GET /app/_dash-layout")).status == 200
+        gateway.process.wait_for(r"INFO Dash 4\.4\.1 at /app/; it has no WebSocket of its own")

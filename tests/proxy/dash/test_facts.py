@@ -109,6 +109,7 @@ def test_a_setting_that_does_not_fit_the_page_is_named_with_what_to_write() -> N
     assert warnings(facts("/app/"), "auto", HOUR) == []
     assert warnings(facts("/app/"), "/app/", HOUR) == []
     assert warnings(UNKNOWN, "/app/", HOUR) == []
+    assert warnings(replace(facts("/app/"), page_path="/"), "/", HOUR) == [], "a proxy in front removes the prefix"
     (told,) = warnings(facts("/app/"), "/", HOUR)
     assert told == "gateway.dash_prefix is /, and Dash's page says /app/; write /app/, or auto"
     (told,) = warnings(facts(heartbeat=60.0), "auto", 30.0)
