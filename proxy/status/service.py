@@ -115,7 +115,7 @@ class ServiceReader:
             self._key, self._no_key = None, "the service has another key than this gateway"
             return ServiceStatus(url, None, self._no_key)
         if status != 200:
-            return ServiceStatus(url, None, f"it answered {status}; is it a dash-ws-service of this version?")
+            return ServiceStatus(url, None, f"it answered {status}, which no dash-ws-service of this version does")
         try:
             return ServiceStatus(url, ServiceAnswer.model_validate_json(body))
         except ValidationError as error:

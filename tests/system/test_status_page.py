@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.processes import free_port, network
+from tests.processes import free_ports, network
 from tests.system.browser import TIMEOUT, Tab
 from tests.system.gateway import Gateway, running_gateway, serving
 from tests.system.handoff import make_room_for, open_socket, running_service
@@ -276,8 +276,8 @@ def test_what_is_wrong_is_said_first_and_a_drain_is_seen_to_its_end(tab: Tab, tm
         serving(play) as ws,
         running_gateway(
             tmp_path,
-            dash=f"http://127.0.0.1:{free_port()}",
-            ws=ws,
+            dash=ws,
+            upstreams={"dash": [f"http://127.0.0.1:{port}" for port in free_ports(2)], "ws": ws},
             routes=[{"path": "/slow", "to": "ws"}],
             timeouts={"hold": "100ms", "drain": "60s"},
         ) as gateway,
@@ -291,6 +291,10 @@ def test_what_is_wrong_is_said_first_and_a_drain_is_seen_to_its_end(tab: Tab, tm
         expect(first).to_contain_text("The upstream dash is unreachable")
         expect(page.get_by_text("1 of 1 requests of the last minute got a 5xx (100 %).")).to_be_visible()
         expect(page).to_have_title("2 to look at: gateway ready")
+        upstreams = page.get_by_role("table", name="Upstreams").get_by_role("row")
+        expect(upstreams).to_have_count(5)  # the names of the columns, dash, its two addresses, ws
+        expect(upstreams.nth(1)).to_contain_text("2 addresses")
+        expect(upstreams.nth(2)).to_contain_text("unreachable")
         gateway.process.send(signal.SIGTERM)
         expect(page.locator("#state")).to_have_text("draining")
         expect(page.locator("#drain")).to_contain_text("1 left of 1")

@@ -77,7 +77,7 @@ class Plot {
     this.kept = kept;
     for (const one of this.series) one.values = one.read(columns);
     const most = Math.max(this.least, ...this.series.flatMap((one) => one.values.map((value) => value || 0)));
-    const top = niceMost(most, this.unit);
+    const top = niceMost(1.05 * most, this.unit);  // a line that runs along the top is not seen
     for (const one of this.series) one.line.setAttribute("d", path(one.values, top, kept));
     this.area.setAttribute("d", this.below(this.series[0].values, top, kept));
     write(this.most, this.format(top));

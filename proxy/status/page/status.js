@@ -148,8 +148,9 @@ function facts(pairs) {
   known.forEach(([name, value], index) => {
     const group = list.children[index] || element("div", "", list);
     if (!group.firstChild) { element("dt", "", group); element("dd", "", group); }
+    group.className = value.length > 60 ? "wide" : "";
     write(group.firstChild, name);
-    write(group.lastChild, String(value));
+    write(group.lastChild, value);
   });
 }
 

@@ -135,7 +135,7 @@ async def test_a_key_that_is_refused_is_looked_for_again(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        ((404, ""), "it answered 404; is it a dash-ws-service of this version?"),
+        ((404, ""), "it answered 404, which no dash-ws-service of this version does"),
         ((200, "<html>"), "its answer cannot be read"),
         ((200, "[]"), "its answer cannot be read"),
         ((200, '{"topics": {}}'), "its answer cannot be read: topics.total"),
