@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class Siblings:
 
     async def start(self, most: int) -> None:
         """Take a number below ``most``, and answer from now on. Raises OSError where the folder cannot be used."""
-        if self._folder is None:
+        if self._folder is None or sys.platform == "win32":  # where asyncio has no sockets in folders
             return
         self.number, self._lock = _take_number(self._folder, most)
         path = self._folder / f"{self.number}{_SUFFIX}"
@@ -176,7 +177,7 @@ class _Asked(asyncio.Protocol):
 
 def _take_number(folder: Path, most: int) -> tuple[int, int]:
     """Return the lowest number that no living process has, and the descriptor that holds it."""
-    import fcntl  # not on Windows, where there are no sockets in folders either
+    import fcntl  # not on Windows, where this is not called
 
     for number in range(most):
         descriptor = os.open(folder / f"{number}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
