@@ -76,8 +76,10 @@ class Judge:
 
     def see(self, seen: Seen) -> None:
         """Judge one request at an origin."""
-        self.requests += 1
         request = seen.request
+        if request.all(b"user-agent") == [b"dash-ws-proxy"] and not request.all(b"x-request-id"):
+            return  # the gateway itself, which asks Dash for its page; what it forwards has an id
+        self.requests += 1
         if request.target == b"/" and request.all(b"x-forwarded-for") == [b"127.0.0.1"]:
             return  # of nobody in the play: the first request, that warms up
         sent = self._sent_by(request)
