@@ -35,12 +35,13 @@ async def probe(target: Target) -> Outcome:
     """Ask as a page does, where browsers connect."""
     requested = requested_prefix(await target.dash_config())
     endpoint = target.browser_endpoint
-    outcome = Outcome(f"pages ask below {requested}")
+    outcome = Outcome(f"pages get what they ask for below {requested}")
     served = await served_prefix(target, requested)
     answer = await _ask(endpoint, requested)
     if answer.status in LOGIN:
         raise Skipped(f"{requested}{ASKED} answers {answer.status}: {NEEDS_LOGIN}")
     if not _is_dash(answer):
+        outcome.seen = f"pages ask below {requested}"
         outcome.findings.append(_not_answered(target, endpoint, requested, served, answer))
     written = target.settings.dash_prefix
     if target.is_prefix_written and written not in ("auto", requested, served):

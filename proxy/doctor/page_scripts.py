@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
 from ipaddress import ip_address
+from itertools import islice
 from urllib.parse import urljoin, urlsplit
 
 from proxy.doctor.dash_prefix import LOGIN, requested_prefix
@@ -16,6 +17,9 @@ from proxy.doctor.target import NEEDS_LOGIN, Target
 
 MOST_SCRIPTS = 30
 """Files of a page that are read, Dash's own not counted."""
+
+MOST_FOUND = 5
+"""URLs of one script that are reported: it may be a bundle, all of whose lines are one."""
 
 _SCRIPT = re.compile(r"<script\b([^>]{0,2048})>([^<]*)", re.IGNORECASE)
 _SRC = re.compile(r"""\ssrc\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
@@ -48,15 +52,15 @@ async def probe(target: Target) -> Outcome:
     scripts += await _read(endpoint, [*names[:MOST_SCRIPTS], f"{prefix}_dash-layout"])
     for script in scripts:
         count += 1
-        for line, url in absolute_urls(script.text, own):
+        for line, url in islice(absolute_urls(script.text, own), MOST_FOUND):
             seen = f"{script.name}:{line} has {url}"
             fix = 'make it of the page\'s own address: new URL("ws", document.baseURI), or url="/ws" in dash-extensions'
             outcome.findings.append(target.found("DW045", seen, fix))
-        for line in fixed_schemes(script.text):
+        for line in islice(fixed_schemes(script.text), MOST_FOUND):
             seen = f"{script.name}:{line} writes ws:// for every page"
             fix = 'write (location.protocol === "https:" ? "wss://" : "ws://") + location.host'
             outcome.findings.append(target.found("DW046", seen, fix))
-    outcome.seen = f"{count} texts of the page read"
+    outcome.seen = f"{count} scripts and texts of the page read"
     return outcome
 
 

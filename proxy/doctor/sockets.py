@@ -27,7 +27,7 @@ async def probe(target: Target) -> Outcome:
         if not outcome.findings:
             raise Skipped("the WebSocket service cannot be reached")
         return outcome
-    if target.service.has_hub:
+    if target.has_hub:
         await _hub(target, endpoint, prefix + HUB, outcome)
     else:
         await _no_endpoint(target, endpoint, prefix + NO_ENDPOINT, outcome)

@@ -114,6 +114,11 @@ class Target:
         return self.gateway
 
     @property
+    def has_hub(self) -> bool:
+        """Whether the service has a hub, as far as it is known: a file for the gateway alone says nothing of it."""
+        return self.service.has_hub and (self._file is None or self.is_written[service.NAME])
+
+    @property
     def page_path(self) -> str:
         """The path at which the app's first page is expected."""
         if self.settings.dash_prefix != "auto":

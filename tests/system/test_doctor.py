@@ -139,10 +139,16 @@ def test_a_healthy_set_up_on_fastapi_has_no_findings_and_is_well(fastapi: SetUp)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ready (ready)\n", "")
 
 
-def test_a_healthy_set_up_on_flask_has_no_findings(fastapi: SetUp, tmp_path: Path) -> None:
-    with set_up(tmp_path, "flask", keywords={"url_base_pathname": "/app/"}, dash_prefix="/app/") as healthy:
+def test_a_healthy_set_up_on_flask_with_a_unix_socket_for_admin_has_no_findings(tmp_path: Path) -> None:
+    keywords: dict[str, object] = {"url_base_pathname": "/app/"}
+    with set_up(tmp_path, "flask", keywords=keywords, dash_prefix="/app/", admin="unix:run/admin.sock") as healthy:
         assert healthy.found() == set()
         assert healthy.found("--url", f"{healthy.url}/app/") == set()
+        done = completed("-m", "proxy", "healthcheck", cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "alive (ready)\n", "")
+    done = completed("-m", "proxy", "healthcheck", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.endswith("run/admin.sock cannot be asked: no such file or directory\n")
 
 
 def test_a_config_that_does_not_fit_what_runs(fastapi: SetUp) -> None:

@@ -20,7 +20,7 @@ def dash(prefix: str, served: str) -> Site:
 async def test_pages_that_get_what_they_ask_for_are_no_finding(tmp_path: Path, prefix: str) -> None:
     async with set_up(tmp_path, dash(prefix, prefix)) as target:
         outcome = await probe(target)
-    assert (outcome.seen, outcome.findings) == (f"pages ask below {prefix}", [])
+    assert (outcome.seen, outcome.findings) == (f"pages get what they ask for below {prefix}", [])
 
 
 async def test_a_prefix_that_dash_does_not_answer_at_all(tmp_path: Path) -> None:

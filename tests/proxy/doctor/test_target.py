@@ -61,6 +61,18 @@ def test_a_handshake_comes_from_a_site_that_may(tmp_path: Path) -> None:
     assert origin_with("regex:.*", "https://a.test") == "https://a.test"
 
 
+def test_a_file_for_the_gateway_alone_says_nothing_of_a_hub(tmp_path: Path) -> None:
+    def has_hub(text: str) -> bool:
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        file = ConfigFile(path, {"gateway": gateway.Settings, "ws_service": service.Settings})
+        return Target(gateway.Settings(), service.Settings(), tmp_path, file).has_hub
+
+    assert has_hub("gateway: {}\nws_service: {}\n")
+    assert not has_hub("gateway: {}\n")
+    assert target_of(tmp_path).has_hub
+
+
 def test_a_finding_has_the_line_of_the_setting_or_of_what_is_around_it(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("gateway:\n  listen: 127.0.0.1:8000\n  upstreams:\n    dash: http://127.0.0.1:9\n")
