@@ -50,7 +50,11 @@ def has_namespaces() -> bool:
 
 
 @pytest.mark.skipif(not has_namespaces(), reason="this user may not make a network namespace")
-@pytest.mark.parametrize("procfile", ["Procfile.all", "Procfile.dev"])
+@pytest.mark.parametrize(
+    ("deployed", "procfile"),
+    [("flask", "Procfile.all"), ("fastapi", "Procfile.all"), ("flask", "Procfile.dev")],
+    indirect=["deployed"],
+)
 def test_the_tutorials_app_passes_the_live_check_without_an_edit(
     deployed: Deployed, tmp_path: Path, procfile: str
 ) -> None:
@@ -128,12 +132,12 @@ def test_a_host_with_one_port_runs_the_command_without_a_shell(tmp_path: Path, s
 
 @needs_nginx
 def test_a_host_that_removes_the_apps_prefix_and_ends_idle_connections(tmp_path: Path) -> None:
-    """Dash Enterprise has each app under its name; Heroku ends what is idle for 55 s. Here one tenth of all times."""
+    """Dash Enterprise has each app under its name; Heroku ends what is idle for 55 s. Here a twentieth of all times."""
     assert ws_service.config.settings.Settings().ws_ping_interval == 20
     site = deploy(tmp_path / "board", FASTAPI, DASH_APP_NAME="board")
     assert "pages at /board/" in site.told
     assert "it serves at /, so a proxy in front has to remove the rest of /board/" in site.told
-    site.use_own_ports(ws_ping_interval="2s")
+    site.use_own_ports(ws_ping_interval="1s")
     port = free_port()
     front = f"""
         map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
@@ -145,7 +149,7 @@ def test_a_host_that_removes_the_apps_prefix_and_ends_idle_connections(tmp_path:
                 proxy_set_header Host $http_host;
                 proxy_set_header Upgrade $http_upgrade;
                 proxy_set_header Connection $connection_upgrade;
-                proxy_read_timeout 5500ms;
+                proxy_read_timeout 2750ms;
             }}
         }}"""
     web = shlex.split(site.text("Procfile").partition("web:")[2])
@@ -160,7 +164,7 @@ def test_a_host_that_removes_the_apps_prefix_and_ends_idle_connections(tmp_path:
         assert (status, page_prefix(page)) == (200, "/board/")
         assert get(port, "/board/_dash-layout")[0] == 200
         with pytest.raises(TimeoutError):
-            client.recv(timeout=7)  # idle for longer than the proxy in front takes, but for the pings
+            client.recv(timeout=3.5)  # idle for longer than the proxy in front takes, but for the pings
         client.send("still here")
         assert client.recv(timeout=DEADLINE) == "still here"
 
