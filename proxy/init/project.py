@@ -111,12 +111,17 @@ def explore(folder: Path, named: str | None, note: Callable[[str], None]) -> Pro
             known = script if script in scripts else None
             others = tuple(other.module for other in scripts if other.makes_dash and other.runs and other != script)
             return _with_endpoints(Project(folder, script.module, known, app, others), scripts, note)
-    raise NoApp(_nothing(folder, named))
+    raise NoApp(_nothing(folder, named, [script.module for script in candidates]))
 
 
-def _nothing(folder: Path, named: str | None) -> str:
+def _nothing(folder: Path, named: str | None, imported: list[str]) -> str:
     if named is not None:
         return f"{named}: there is no Dash app in it; write module:attribute, for example --app app:app"
+    if imported:
+        return (
+            f"{folder}: no variable of {' or '.join(imported)} holds a Dash app; where a function makes it, call it in "
+            "a module of its own, app = create_app(), and name that one with --app module:app"
+        )
     return (
         f"{folder}: no Dash app was found in its Python files, or in the packages in it; "
         "name it with --app module:attribute, or give the folder that holds it: dash-ws-proxy init FOLDER"

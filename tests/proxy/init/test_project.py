@@ -58,6 +58,11 @@ def test_of_several_apps_the_others_are_told_and_one_can_be_named(tmp_path: Path
     ("text", "named", "message"),
     [
         ("x = 1\n", None, "no Dash app was found in its Python files"),
+        (
+            "from dash import Dash\ndef make():\n    return Dash()\n",
+            None,
+            "no variable of app holds a Dash app; where a",
+        ),
         ("x = 1\n", "app:x", "app:x: there is no Dash app in it; write module:attribute"),
         (
             "from dash import Dash\nimport nosuch\nDash()\n",
