@@ -20,7 +20,7 @@ SCRIPTS = ("format.js", "plots.js", "tables.js", "status.js")
 @cache
 def page() -> tuple[bytes, Fields]:
     """Return the page, and the fields of its response beside the usual ones."""
-    folder = files("proxy.status") / "page"
+    folder = files("proxy.status") / "static"
     html, style, *scripts = (
         folder.joinpath(name).read_text("utf-8") for name in ("status.html", "status.css", *SCRIPTS)
     )
