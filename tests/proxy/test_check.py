@@ -140,36 +140,42 @@ def test_one_section_alone_can_be_looked_at(look: Look, section: str) -> None:
     ],
 )
 def test_addresses_and_folders_that_cannot_be_had_are_mistakes(
-    look: Look, tmp_path: Path, section: str, setting: str, value: str, sentence: str
+    look: Look, ids: list[str], tmp_path: Path, section: str, setting: str, value: str, sentence: str
 ) -> None:
     (tmp_path / "file").touch()
     (found,) = look(f"{section}:\n  {setting}: {value}\n", only=section)[:1]
+    assert ids[0] == ("DW009" if setting == "handoff" else "DW004")
     assert found.startswith(f"2:3: {section}.{setting}: ")
     assert sentence in found
     assert "warning" not in found
 
 
-def test_a_key_of_the_hub_that_cannot_be_had_is_a_mistake(look: Look, tmp_path: Path) -> None:
+def test_a_key_of_the_hub_that_cannot_be_had_is_a_mistake(look: Look, ids: list[str], tmp_path: Path) -> None:
     (tmp_path / "open.key").write_text("k" * 64)
     (tmp_path / "open.key").chmod(0o644)
     (found,) = look("ws_service:\n  hub: {key: open.key}\n")
     assert found.startswith("2:9: ws_service.hub.key: the hub has no key") and "chmod 600" in found
+    assert ids == ["DW010"]
     assert "open.key" not in str(look("ws_service:\n  hub: {key: open.key, enabled: false}\n"))
     assert look("ws_service:\n  hub: {key: new/hub.key}\n") == []
     assert not (tmp_path / "new").exists()
 
 
-def test_a_broker_whose_library_is_not_installed_is_a_mistake(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_whose_library_is_not_installed_is_a_mistake(
+    look: Look, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("proxy.check.find_spec", lambda name: None)
     (found,) = look("ws_service:\n  hub: {broker: 'redis://host'}\n")
     assert found.startswith("2:9: ws_service.hub.broker: needs redis-py") and "dash-ws-proxy[redis]" in found
+    assert ids == ["DW011"]
 
 
-def test_an_upstream_that_cannot_be_looked_up_is_a_warning(look: Look) -> None:
+def test_an_upstream_that_cannot_be_looked_up_is_a_warning(look: Look, ids: list[str]) -> None:
     assert look("gateway:\n  upstreams:\n    dash: http://no-such-host.invalid:80\n") == [
         "3:5: gateway.upstreams.dash: warning: no-such-host.invalid cannot be looked up (Name or service not known); "
         "until it can, requests wait and then fail"
     ]
+    assert ids == ["DW013"]
 
 
 def test_a_resolver_that_hangs_does_not_hang_the_check(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,11 +196,12 @@ def test_a_resolver_that_hangs_does_not_hang_the_check(look: Look, monkeypatch: 
 
 
 @pytest.mark.system
-def test_what_may_be_meant_is_a_warning_and_the_exit_code_is_0(look: Look, tmp_path: Path) -> None:
+def test_what_may_be_meant_is_a_warning_and_the_exit_code_is_0(look: Look, ids: list[str], tmp_path: Path) -> None:
     (tmp_path / "check_good.py").write_text(GOOD)
     text = "gateway:\n  handoff: run/ws.sock\nws_service: {app: 'check_good:app', handoff: off}\n"
     (found,) = look(text)
     assert found.startswith("2:3: gateway.handoff: warning: is run/ws.sock, and ws_service.handoff is off")
+    assert ids == ["DW008"]
     assert run_check(tmp_path / "config.yaml", CheckOptions()) == 0
 
 
@@ -239,10 +246,11 @@ def test_mistakes_of_any_section_are_printed_instead(tmp_path: Path) -> None:
     assert [mistake.key for mistake in caught.value.mistakes] == ["gateway.lisen", "ws_service.workers"]
 
 
-def test_a_second_address_on_this_host_without_a_hand_off_is_a_warning(look: Look) -> None:
+def test_a_second_address_on_this_host_without_a_hand_off_is_a_warning(look: Look, ids: list[str]) -> None:
     here, there = "http://127.0.0.1:8765", "http://127.0.0.1:8766"
     (found,) = look(f"gateway:\n  upstreams: {{ws: ['{here}', '{there}']}}\n")
     assert found.startswith(f"2:45: gateway.upstreams.ws[1]: warning: {there} is on this host and has no handoff")
+    assert ids == ["DW016"]
     for second in ("'http://10.0.0.7:8765'", f"{{url: '{there}', handoff: off}}", f"{{url: '{there}', handoff: b}}"):
         assert look(f"gateway:\n  upstreams: {{ws: ['{here}', {second}]}}\n") == []
 

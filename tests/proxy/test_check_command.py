@@ -35,6 +35,23 @@ def test_a_good_file_is_one_line_and_a_mistake_has_its_id(config: Path, capsys: 
     assert said == f"{config}:1:11: gateway.lisen: is not a setting; did you mean listen? [DW003]\n"
 
 
+def test_a_file_that_is_not_there_has_an_id_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_check(tmp_path / "none.yaml", CheckOptions(is_json=True)) == 2
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["id"], finding["place"]["line"]) == ("DW001", None)
+
+
+def test_a_report_is_written_for_the_file_alone_and_a_folder_that_is_not_there_is_said(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    assert run_check(config, CheckOptions(report=path)) == 0
+    assert json.loads(path.read_text("utf-8"))["settings"]["gateway"]["handoff"] == "off"
+    assert capsys.readouterr().err == f"wrote {path}; read it before you give it to others\n"
+    assert run_check(config, CheckOptions(report=tmp_path / "none" / "report.json")) == 2
+    assert capsys.readouterr().err.endswith("none/report.json cannot be written: no such file or directory\n")
+
+
 def test_json_of_the_file_alone(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_check(config, CheckOptions(is_json=True)) == 0
     assert json.loads(capsys.readouterr().out)["areas"][0]["result"] == "ok"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from proxy.doctor.catalogue import CATALOGUE
 from tests.processes import ROOT
@@ -30,3 +31,9 @@ def test_sentences_end_as_sentences_and_titles_do_not() -> None:
         assert kind.why.endswith("."), identifier
         assert not kind.title.endswith("."), identifier
         assert kind.title[0].isupper() and kind.why[0].isupper(), identifier
+
+
+def test_every_id_is_found_in_a_test() -> None:
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
+    texts = "".join(path.read_text("utf-8") for path in files)
+    assert [identifier for identifier in CATALOGUE if f'"{identifier}"' not in texts] == []
