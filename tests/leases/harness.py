@@ -350,7 +350,7 @@ class Rig:
         name = task.get_name()
         if name.startswith("play of"):
             return False
-        return self.is_stopped or not name.startswith("health check of the upstream")
+        return self.is_stopped or not name.startswith(("health check of the upstream", "reader of Dash's page"))
 
     async def settled(self, base: int | None) -> list[str]:
         """Wait until nothing is left over, and return what is. base: descriptors that were open before."""

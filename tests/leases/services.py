@@ -294,6 +294,38 @@ async def dialled(rig: Rig) -> None:
             await asyncio.sleep(0.001)
 
 
+class TwoAddresses:
+    """Each upstream at two addresses. ws: those of ``ws``; None: its own and the other one, both tunnelled."""
+
+    def __init__(self, rig: Rig, ws: list[object] | None = None) -> None:
+        addresses = {"dash": [rig.dash.url, rig.other.url], "ws": ws or [rig.ws.url, rig.other.url]}
+        self.values: dict[str, Any] = {"upstreams": addresses, "handoff": "off"}
+
+    async def open(self) -> None:
+        pass
+
+    async def ready(self) -> None:
+        pass
+
+    def left(self) -> list[str]:
+        return []
+
+    def stop(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+class ServiceAtOneOfTwo(FakeService):
+    """A service that adopts sockets at one address of two; the other one gets them through tunnels."""
+
+    def __init__(self, rig: Rig, mode: str) -> None:
+        super().__init__(rig, mode)
+        here = {"url": rig.ws.url, "handoff": str(self._path)}
+        self.values = {"upstreams": {"dash": rig.dash.url, "ws": [here, {"url": rig.other.url, "handoff": "off"}]}}
+
+
 class FullUpstream:
     """An upstream whose queue of connections is full, so that nobody is refused and nobody gets in."""
 

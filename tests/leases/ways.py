@@ -9,7 +9,15 @@ from typing import Any
 from tests.leases import ledger
 from tests.leases.harness import CANCELS, ClientScript, Play, Way
 from tests.leases.peers import Peer
-from tests.leases.services import FakeService, FullUpstream, HubService, RealService, StreamService
+from tests.leases.services import (
+    FakeService,
+    FullUpstream,
+    HubService,
+    RealService,
+    ServiceAtOneOfTwo,
+    StreamService,
+    TwoAddresses,
+)
 from tests.proxy.listening import SWITCH
 from tests.wire.messages import handshake, request
 
@@ -31,9 +39,10 @@ MUST_BE_COVERED = frozenset(
         "drain",
         "service",
         "hub",
+        "addresses",
     )
 )
-"""The kinds that issues 9 and 12 name."""
+"""The kinds that issues 9, 12 and 13 name."""
 
 WAYS: dict[str, Way] = {}
 
@@ -1234,3 +1243,82 @@ async def drain_that_no_client_follows(play: Play) -> None:
 async def drain_with_notice(play: Play) -> None:
     await _open(play)
     await asyncio.wait({play.rig.stop()})
+
+
+# -- two addresses
+
+OF_TWO: dict[str, Any] = {"companion": TwoAddresses, "is_fresh": True}
+"""Each run has a gateway of its own: what the one before has found of an address would hold for the next."""
+
+
+@way("addresses", "ordinary", **OF_TWO)
+async def get_whose_first_address_is_unreachable(play: Play) -> None:
+    play.rig.dash.go_away()
+    for _ in range(2):
+        client = await play.connect()
+        client.send(get("/ok"))
+        play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way("addresses", "body in pieces", values={"timeouts": {"hold": 0}}, **OF_TWO)
+async def upload_whose_first_address_is_unreachable(play: Play) -> None:
+    play.rig.dash.go_away()
+    for _ in range(2):
+        client = await play.connect()
+        client.send(get("/ok", "Content-Length: 4", method="POST") + b"ab")
+        await play.quiet()
+        client.send(b"cd")
+        play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way("addresses", "accepted handshake", "tunnel", **OF_TWO)
+async def handshake_whose_first_address_is_unreachable(play: Play) -> None:
+    play.rig.ws.go_away()
+    for _ in range(2):
+        client = await _open(play)
+        client.send(MESSAGE)
+        play.expect(await client.some(8) == MESSAGE, "no echo")
+
+
+@way("addresses", "queue", values={"limits": {"in_flight": 1, "handshakes_per_second": None}}, **OF_TWO)
+async def get_that_waits_for_a_slot_of_either_address(play: Play) -> None:
+    first, second, third = [await play.connect() for _ in range(3)]
+    for client in (first, second):
+        client.send(get("/gated"))
+        await play.quiet()
+    third.send(get("/ok"))
+    await play.when(lambda: ledger.is_waiting(play.server, 1))
+    play.rig.other.open()
+    play.expect((await third.message()).startswith(b"HTTP/1.1 200"), "no 200")
+    play.rig.dash.open()
+    for client in (first, second):
+        play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way("addresses", "hold", values={"timeouts": {"hold": "2s"}}, **OF_TWO)
+async def get_while_both_addresses_are_unreachable(play: Play) -> None:
+    play.rig.other.go_away()
+    client = await _held(play, get("/ok"))
+    await play.rig.other.listen()
+    play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way("addresses", "reload", **OF_TWO)
+async def get_whose_address_is_removed(play: Play) -> None:
+    clients = [await play.connect() for _ in range(2)]
+    for client in clients:
+        client.send(get("/gated"))
+        await play.quiet()
+    play.rig.reload()
+    play.rig.dash.open()
+    play.rig.other.open()
+    for client in clients:
+        play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way("addresses", "hand-off", "tunnel", companion=lambda rig: ServiceAtOneOfTwo(rig, "adopt"), is_fresh=True)
+async def sockets_of_which_one_is_handed_over_and_one_tunnelled(play: Play) -> None:
+    for _ in range(2):
+        client = await _open(play)
+        client.send(MESSAGE)
+        play.expect(await client.some(8) == MESSAGE, "no echo")
