@@ -40,6 +40,7 @@ check: $(VENV)/.dev
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz $(ARGS)
 	$(BIN)/python -m tests.fuzz --handoff $(ARGS)
+	$(BIN)/python -m tests.fuzz --several $(ARGS)
 
 # Autobahn's WebSocket cases with and without the gateway, about 4 minutes. Needs CPython 2.7 (PYTHON2=... says where).
 autobahn: $(VENV)/.dev

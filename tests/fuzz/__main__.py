@@ -22,12 +22,13 @@ from tests.fuzz.run import report, run
 @click.option("--seed", help="Play an earlier run again; printed at the start.")
 @click.option("--first", type=int, default=0, help="The number of the first client.")
 @click.option("--handoff/--no-handoff", default=False, help="Hand WebSockets over to a service.")
-def main(connections: int, seconds: float, seed: str | None, first: int, handoff: bool) -> None:
+@click.option("--several/--one", default=False, help="Each upstream at several addresses.")
+def main(connections: int, seconds: float, seed: str | None, first: int, handoff: bool, several: bool) -> None:
     seed = seed or secrets.token_hex(4)
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         limit = {"connections": connections} if connections else {"seconds": seconds}
-        sys.exit(report(run(Path(folder), seed=seed, first=first, hands_off=handoff, **limit)))
+        sys.exit(report(run(Path(folder), seed=seed, first=first, hands_off=handoff, has_several=several, **limit)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 from tests.fuzz.client import FuzzClient
 from tests.fuzz.grammar import write_play
 from tests.fuzz.judge import Judge
-from tests.processes import Process, free_ports, python, running
+from tests.processes import Process, free_port, free_ports, python, running
 from tests.system.gateway import PER_CLIENT
 from tests.wire.strict_origin import StrictOrigin
 from ws_service.handoff import protocol as wire
@@ -134,15 +134,16 @@ class Running:
 
 
 @contextmanager
-def gateway_process(folder: Path, dash: str, ws: str, handoff: str) -> Iterator[Running]:
+def gateway_process(folder: Path, upstreams: Mapping[str, object], handoff: str) -> Iterator[Running]:
     """Run the gateway; its access log goes into a file, whatever else it says is the process's output."""
     port, admin = free_ports(2)
     settings = {
         "listen": f"127.0.0.1:{port}",
         "admin": f"127.0.0.1:{admin}",
-        "upstreams": {"dash": dash, "ws": ws},
+        "upstreams": upstreams,
         "handoff": handoff,
         "access_log": "json",
+        "health": {"interval": 0},  # what the gateway asks on its own account is no client's
         # Every client has the same address here.
         "limits": dict.fromkeys(PER_CLIENT),
     }
@@ -154,18 +155,32 @@ def gateway_process(folder: Path, dash: str, ws: str, handoff: str) -> Iterator[
 
 
 async def fuzz(
-    folder: Path, *, seed: str, connections: int = 0, seconds: float = 0.0, first: int = 0, hands_off: bool = False
+    folder: Path,
+    *,
+    seed: str,
+    connections: int = 0,
+    seconds: float = 0.0,
+    first: int = 0,
+    hands_off: bool = False,
+    has_several: bool = False,
 ) -> Verdict:
-    """Fuzz until so many connections, or so many seconds; 0 is no limit. ``first``: the number of the first client."""
+    """Fuzz until so many connections, or so many seconds; 0 is no limit.
+
+    first: the number of the first client. has_several: each upstream is at two addresses, and a third takes no
+    connection.
+    """
     judge = Judge(hands_off=hands_off)
-    dash, ws = StrictOrigin("dash"), StrictOrigin("ws")
-    for origin in (dash, ws):
+    origins = tuple(StrictOrigin(name) for name in ("dash", "ws") * (2 if has_several else 1))
+    for origin in origins:
         origin.note, origin.tunnel_ended = judge.see, judge.tunnel_ended
         await origin.start()
+    ws = origins[1]
+    nothing = [f"http://127.0.0.1:{free_port()}"] if has_several else []
+    upstreams = {name: [*(each.url for each in origins if each.name == name), *nothing] for name in ("dash", "ws")}
     adopter = Adopter(folder / "run" / "ws.sock", ws) if hands_off else None
     verdict = Verdict()
-    with gateway_process(folder, dash.url, ws.url, "run/ws.sock" if hands_off else "off") as gateway:
-        await _warm_up(gateway, (dash, ws))
+    with gateway_process(folder, upstreams, "run/ws.sock" if hands_off else "off") as gateway:
+        await _warm_up(gateway, origins)
         base = gateway.descriptors
         began = time.monotonic()
         slots = asyncio.Semaphore(AT_ONCE)
@@ -185,7 +200,7 @@ async def fuzz(
         verdict.connections, verdict.seconds = number - first, time.monotonic() - began
         for _ in range(AT_ONCE):
             await slots.acquire()
-        await _check_at_rest(gateway, judge, (dash, ws), base)
+        await _check_at_rest(gateway, judge, origins, base)
     verdict.lines = judge.compare_with_log(gateway.log)
     said = gateway.process.output
     for word in ("Traceback", "fault of the gateway", "Task exception", "never retrieved", "Unhandled", "Exception in"):
@@ -194,8 +209,8 @@ async def fuzz(
     if adopter is not None:
         adopter.close()
         verdict.handed_off = adopter.adopted
-    dash.close()
-    ws.close()
+    for origin in origins:
+        origin.close()
     verdict.requests, verdict.partial, verdict.failures = judge.requests, judge.partial, judge.failures
     return verdict
 

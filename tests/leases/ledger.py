@@ -200,9 +200,9 @@ def descriptors() -> dict[str, str]:
     return found
 
 
-SERIES = ("proxy.metrics.", "ws_service.net.histogram")
-"""Where the series of metrics are, one for each combination of labels: a bounded memory, of which
-``tests/proxy/metrics`` asserts the bound."""
+BOUNDED = ("proxy.metrics.", "proxy.status.", "ws_service.net.histogram")
+"""Where bounded memories are, which no client leaves behind: the series of metrics, one for each combination of labels,
+and the samples of the status page, one a second. Their own tests assert the bounds."""
 
 
 def objects() -> Counter[str]:
@@ -215,6 +215,6 @@ def objects() -> Counter[str]:
             for kind, count in kinds.items()
             if isinstance(kind.__module__, str)
             and kind.__module__.startswith(("proxy.", "ws_service."))
-            and not kind.__module__.startswith(SERIES)
+            and not kind.__module__.startswith(BOUNDED)
         }
     )
