@@ -39,6 +39,10 @@ _NOT_SENT = re.compile(rb"accept-encoding|expect|range|x-rewrite-url|(?:content|
 """Fields about a body or an upgrade that the subrequest does not have, or about which part of the response is wanted;
 and those in which other proxies write what is in X-Forwarded-Uri here."""
 
+_OF_A_TRACE = (b"traceparent", b"tracestate")
+"""Fields that are sent to Dash, and are others in each request of a client that takes part in a trace (W3C Trace
+Context): with them in its key, no answer would be used twice."""
+
 _ENTRIES = 4096
 _BYTES = 1 << 20
 """What is kept at most: responses, and bytes of their fields. Precedent: nginx sizes such a cache by hand."""
@@ -89,7 +93,8 @@ class ForwardAuth:
         asked = time.monotonic()
         key = b""
         if rule.cache:
-            key = self._cache.key(rule.name, request_head(subrequest, rule.ask, _without(fields, b"x-request-id")))
+            asked_by = subrequest.with_fields(_without(subrequest.headers, *_OF_A_TRACE))
+            key = self._cache.key(rule.name, request_head(asked_by, rule.ask, _without(fields, b"x-request-id")))
             cached = self._cache.get(key, asked)
             if cached is not None:
                 return cached

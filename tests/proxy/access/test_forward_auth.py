@@ -361,6 +361,16 @@ async def test_a_cached_result_is_used_for_the_same_auth_request_and_no_other() 
         assert len(dash.questions) == len(others) + 1
 
 
+async def test_a_trace_makes_no_other_question_of_one_and_dash_gets_it() -> None:
+    async with asking(rules=[CACHED]) as (gateway, dash):
+        for span in (b"00f067aa0ba902b7", b"b7ad6b7169203331"):
+            trace = b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-" + span + b"-01\r\ntracestate: a=" + span
+            await gateway.ask(GET.replace(b"Cookie", trace + b"\r\nCookie"))
+            assert values(dash.requests[-1], "tracestate") == [f"a={span.decode()}"]
+        (question,) = dash.questions
+        assert values(question, "tracestate") == ["a=00f067aa0ba902b7"]
+
+
 async def test_a_no_is_never_remembered() -> None:
     async with asking(TO_LOGIN, YES, rules=[CACHED]) as (gateway, dash):
         assert (await gateway.ask(GET)).startswith(b"HTTP/1.1 302 ")
