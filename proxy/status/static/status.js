@@ -244,7 +244,10 @@ at("pause").addEventListener("click", () => {
   at("pause").setAttribute("aria-pressed", String(isPaused));
   if (isPaused) { clearTimeout(timer); fresh(""); } else ask();
 });
-at("choice").addEventListener("input", ask);
+at("choice").addEventListener("input", () => {
+  clearTimeout(timer);
+  timer = setTimeout(ask, 200);  // not for each letter: the services are asked too
+});
 at("choice").addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("visibilitychange", () => { if (!document.hidden && !isPaused) ask(); });
 at("command").textContent = `curl ${location.origin}${location.pathname}`;
