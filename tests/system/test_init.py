@@ -79,21 +79,35 @@ def get(port: int, target: str = "/", *fields: str) -> tuple[int, bytes]:
 
 WHO = {
     FLASK: """
+import time
 from flask import request
 
 @app.server.route("/who")
 def who():
     return [request.remote_addr, request.scheme]
+
+@app.server.route("/slow")
+def slow():
+    print("slow: begun", flush=True)
+    time.sleep(2)
+    return '"done"'
 """,
     FASTAPI: """
+import asyncio
 from fastapi import Request
 
 @app.server.get("/who")
 async def who(request: Request):
     return [request.client.host, request.url.scheme]
+
+@app.server.get("/slow")
+async def slow():
+    print("slow: begun", flush=True)
+    await asyncio.sleep(2)
+    return "done"
 """,
 }
-"""What the server of Dash takes for the client's address, and for the scheme of the page."""
+"""What the server of Dash takes for the client's address, and for the scheme of the page; and a slow answer."""
 
 
 def page_prefix(page: bytes) -> str | None:
@@ -124,10 +138,14 @@ def test_a_host_with_one_port_runs_the_command_without_a_shell(tmp_path: Path, s
             process.wait_for("takes WebSockets over")
             with connect(f"ws://127.0.0.1:{site.port}/ws") as client:
                 assert client.recv(timeout=DEADLINE) == '{"msg":"hello"}'
-        process.send(signal.SIGTERM)
+        with Wire.to(site.port) as client:
+            client.send(request("GET /slow", host=f"127.0.0.1:{site.port}"))
+            process.wait_for("slow: begun")
+            process.send(signal.SIGTERM)
+            assert client.read_message().body == b'"done"', "it is cut when a shell between honcho and the gateway ends"
         process.wait()
         assert "SIGKILL" not in process.output, "a drain is longer than honcho waits"
-        assert process.output.count("(rc=0)") + process.output.count("(rc=-15)") == 3
+        assert [f"{name}.1 stopped (rc=0)" in process.output for name in ("gateway", "ws")] == [True, True]
 
 
 @needs_nginx
