@@ -76,7 +76,8 @@ async def _of_public(target: Target, public: Endpoint) -> list[Finding]:
     try:
         answer = (await target.page(public)).answer
     except aiohttp.ClientConnectorCertificateError as error:
-        seen = f"the certificate of {public.origin} is not trusted: {error.certificate_error}"
+        why = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
+        seen = f"the certificate of {public.origin} is not trusted: {why.rstrip('.')}"
         fix = "check its name, its end and its chain; a browser must not have to be told to go on"
         return [target.found("DW024", seen, fix)]
     except (aiohttp.ClientError, OSError) as error:

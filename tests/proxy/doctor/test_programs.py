@@ -106,4 +106,6 @@ async def test_a_certificate_that_is_not_trusted(tmp_path: Path, listening: int)
         async with target.opened():
             (finding,) = (await probe(target)).findings
     assert finding.id == "DW024"
-    assert "self-signed" in finding.seen or "unable to get local issuer" in finding.seen
+    assert finding.seen == (
+        f"the certificate of https://127.0.0.1:{port} is not trusted: unable to get local issuer certificate"
+    )
