@@ -1,7 +1,7 @@
 """Which of an upstream's addresses gets what comes: one with the fewest under way, and of several in turn.
 
 Least in flight, and not round robin: a Dash callback may compute for minutes, so equal numbers of requests are not
-equal work.
+equal work. Nothing is sticky (docs/decisions/032-lists-of-addresses.md).
 """
 
 from __future__ import annotations
