@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ import ws_service.config.settings
 from proxy.config import load_settings
 from proxy.dash.page_config import read_page
 from tests.processes import ROOT, free_port, python, running
+from tests.redis_server import redis_server
 from tests.system.conftest import MakeGateway
 from tests.system.deployed import FASTAPI, FLASK, PATH, Deployed, deploy, environment
 from tests.system.gateway import Gateway, serving
@@ -173,7 +175,7 @@ def test_a_host_that_removes_the_apps_prefix_and_ends_idle_connections(tmp_path:
     web = shlex.split(site.text("Procfile").partition("web:")[2])
     env = environment(PORT=str(site.port), DASH_APP_NAME="board")
     with (
-        running(*web, cwd=site.folder, env=env, ready="takes WebSockets over"),
+        running(*web, cwd=site.folder, env=env, ready="gateway ready"),
         running(*nginx_with(tmp_path, front), ready="start worker process"),
         connect(f"ws://127.0.0.1:{port}/board/ws", origin=f"http://127.0.0.1:{port}", ping_interval=None) as client,  # type: ignore[arg-type]
     ):
@@ -323,6 +325,25 @@ def test_compose_has_a_container_for_each_process_on_one_network(deployed: Deplo
     assert re.fullmatch(r"valkey/valkey:\d+\.\d+-alpine", services["valkey"]["image"])
     hub = ws_service.config.settings.load_settings(deployed.folder / "config.yaml", services["ws"]["environment"])
     assert hub.hub.broker == "redis://127.0.0.1:6379/0"
+
+
+def test_the_containers_of_compose_work_together(tmp_path: Path) -> None:
+    """Their commands as they are, in one network and one folder; the ports and the hub's broker are this test's."""
+    site = deploy(tmp_path / "board", FLASK)
+    site.use_own_ports()
+    text = site.text("compose.yaml").replace("8050", str(site.dash)).replace("0.0.0.0:8000", f"127.0.0.1:{site.port}")
+    services = yaml.safe_load(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text))["services"]
+    with redis_server("valkey", tmp_path) as valkey, ExitStack() as stack:
+        for name, ready in (("dash", "Listening at"), ("ws", "ws service ready"), ("gateway", "gateway ready")):
+            env = environment(**{key: str(value) for key, value in services[name].get("environment", {}).items()})
+            if name == "ws":
+                env["HUB_BROKER"] = valkey.url
+            stack.enter_context(running(*services[name]["command"], cwd=site.folder, env=env, ready=ready))
+        status, page = get(site.port)
+        assert (status, page_prefix(page)) == (200, "/")
+        test, *probe = services["ws"]["healthcheck"]["test"]
+        healthy = subprocess.run([word.replace("8765", str(site.ws)) for word in probe], env={"PATH": PATH}, timeout=30)
+        assert (test, healthy.returncode) == ("CMD", 0)
 
 
 def test_the_pod_is_probed_and_has_longer_than_the_drain(deployed: Deployed) -> None:
