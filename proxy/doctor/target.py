@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -175,9 +176,9 @@ class Target:
             yield self
         finally:
             of_upstreams = (endpoint for endpoints in self.upstreams.values() for endpoint in endpoints)
-            for endpoint in (self.gateway, self.admin, self.public, *of_upstreams):
-                if endpoint is not None:
-                    await endpoint.close()
+            endpoints = (self.gateway, self.admin, self.public, *of_upstreams)
+            closing = [endpoint.close() for endpoint in endpoints if endpoint is not None]
+            await asyncio.gather(*closing)  # all of them, whatever becomes of one
 
 
 def _endpoint(name: str, address: str | None, fields: Mapping[str, str] = {}) -> Endpoint | None:
