@@ -256,7 +256,7 @@ def test_a_second_address_on_this_host_without_a_hand_off_is_a_warning(look: Loo
 
 
 def test_the_addresses_of_an_upstream_are_compared_with_the_sections_of_the_file(look: Look) -> None:
-    service = "ws_service: {app: null, listen: 127.0.0.1:9001, handoff: run/b.sock}\n"
+    service = "ws_service: {app: null, listen: 127.0.0.1:9001, handoff: run/b.sock, hub: {broker: 'redis://a'}}\n"
     good = "{url: 'http://127.0.0.1:9001', handoff: run/b.sock}"
     assert look(f"gateway:\n  upstreams: {{ws: ['http://127.0.0.1:9000', {good}]}}\n{service}") == []
     (found,) = look(
@@ -266,3 +266,12 @@ def test_the_addresses_of_an_upstream_are_compared_with_the_sections_of_the_file
     assert found.startswith("2:15: gateway.upstreams.ws: warning: has no address that is ws_service.listen")
     (found,) = look("gateway:\n  upstreams: {dash: ['http://127.0.0.1:1', 'http://127.0.0.1:8000']}\n")
     assert found.startswith("2:44: gateway.upstreams.dash[1]: is http://127.0.0.1:8000, and that is gateway.listen")
+
+
+def test_services_at_several_addresses_without_a_broker_are_several_hubs(look: Look, ids: list[str]) -> None:
+    addresses = "['http://127.0.0.1:8765', 'http://10.0.0.7:8765']"
+    text = f"gateway:\n  upstreams: {{ws: {addresses}}}\nws_service: {{app: null, hub: %s}}\n"
+    (found,) = look(text % "{}")
+    assert found.startswith("2:15: gateway.upstreams.ws: warning: has several addresses, and ws_service.hub.broker is")
+    assert ids == ["DW008"]
+    assert look(text % "{broker: 'redis://a'}") == []

@@ -19,7 +19,7 @@ _LONGEST = 200
 _MOST_ENTRIES = 5
 """Entries of a list that are named of each kind (added, removed, changed); the others are counted."""
 
-_NAME = ("path", "host", "subprotocol")
+_NAME = ("path", "host", "subprotocol", "url")
 """What an entry is known by, if it has any of these: one that keeps them and changes otherwise is the same entry."""
 
 
@@ -37,6 +37,8 @@ def difference(key: str, old: Any, new: Any) -> str:
     """Return the change of one setting. old, new: as the models dump them for JSON."""
     if isinstance(old, list) and isinstance(new, list):
         return f"{key}: {_list_difference(old, new)}"
+    if isinstance(old, list | str) and isinstance(new, list | str) and not isinstance(old, type(new)):
+        return f"{key}: {_list_difference(_several(old), _several(new))}"  # one address, or several
     return f"{key}: {_shown(old)} -> {_shown(new)}"
 
 
@@ -87,6 +89,10 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _several(value: list[Any] | str) -> list[Any]:
+    return [value] if isinstance(value, str) else value
 
 
 def _list_difference(old: list[Any], new: list[Any]) -> str:

@@ -160,6 +160,7 @@ def _of_the_gateway(values: Mapping[str, Mapping[str, Any]], folder: Path) -> It
             yield from _addresses(key, upstreams[key], section, values[section]["listen"], folder)
     if "ws_service" in values:
         yield from _handoff(gateway["handoff"], upstreams["ws"], values["ws_service"]["handoff"], folder)
+        yield from _hubs(upstreams["ws"], values["ws_service"].get("hub"))
 
 
 def _urls(value: object) -> Iterator[tuple[KeyPath, object]]:
@@ -196,6 +197,17 @@ def _handoff(gateway: object, upstream: object, service: object, folder: Path) -
     elif _file(gateway, folder) != _file(service, folder):
         message = f"is {gateway}, and ws_service.handoff is {service}: no program listens there; write the same path"
         yield Disagreement(path, other, message)
+
+
+def _hubs(upstream: object, hub: object) -> Iterator[Disagreement]:
+    """Yield that services at several addresses would each have a hub of its own."""
+    hub = hub if isinstance(hub, Mapping) else {}
+    if len(list(_urls(upstream))) > 1 and hub.get("enabled", True) is True and hub.get("broker", "memory") == "memory":
+        message = (
+            "has several addresses, and ws_service.hub.broker is memory: each service is a hub of its own, and what is "
+            "published reaches the clients of one; write hub: {broker: redis://host:6379/0}"
+        )
+        yield Disagreement(("gateway", "upstreams", "ws"), ("ws_service", "hub", "broker"), message, is_certain=False)
 
 
 def _user_header(sections: Mapping[str, Mapping[str, Any]]) -> Iterator[Disagreement]:

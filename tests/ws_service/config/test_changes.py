@@ -106,3 +106,14 @@ def test_the_log_names_each_mistake_of_a_configuration_that_is_not_used(caplog: 
         "c.yaml: b: is wrong too",
         "the configuration was read again and cannot be used; the one before stays in force",
     ]
+
+
+def test_an_address_that_comes_or_goes_is_told_as_such() -> None:
+    one, other = "http://127.0.0.1:1", "http://127.0.0.1:2"
+    before, after = settings(upstreams={"ws": one}), settings(upstreams={"ws": [one, {"url": other, "handoff": "b"}]})
+    added = f"upstreams.ws: added {{url: '{other}', handoff: b}}"
+    assert differences(before, after) == [added]
+    assert differences(after, before) == [added.replace("added", "removed")]
+    moved = settings(upstreams={"ws": [one, {"url": other, "handoff": "c"}]})
+    (change,) = differences(after, moved)
+    assert change.startswith("upstreams.ws: changed {url: ")
