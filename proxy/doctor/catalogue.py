@@ -177,4 +177,58 @@ CATALOGUE: Mapping[str, Kind] = {
     "DW048": Kind(
         "health", _W, "A health path that proves nothing", "The upstream counts as up, whatever is wrong with it."
     ),
+    "DW050": Kind(
+        "links",
+        _W,
+        "Dash does not know that browsers use https",
+        "Links and redirects that the app writes lead to http://, and cookies are not Secure.",
+    ),
+    "DW051": Kind(
+        "links",
+        _W,
+        "X-Forwarded-Proto does not reach the gateway",
+        "The app takes https for http, and writes URLs that lead there.",
+    ),
+    "DW052": Kind(
+        "links",
+        _E,
+        "Another host reaches the app than browsers use",
+        "Redirects leave the site, and pages of the app itself may not open WebSockets.",
+    ),
+    "DW053": Kind(
+        "workers",
+        _E,
+        "Processes of Dash that are not the same app",
+        "A callback fails at random: the process that gets it does not have it.",
+    ),
+    "DW054": Kind(
+        "workers",
+        _E,
+        "Processes of Dash with hot reload of their own",
+        "Each page reloads again and again: each answer to _reload-hash is another process's.",
+    ),
+    "DW055": Kind(
+        "workers",
+        _E,
+        "Processes of Dash with different secret keys",
+        "A user is logged out at random, and a background callback may end for its page alone.",
+    ),
+    "DW056": Kind(
+        "hubs",
+        _E,
+        "Services that are hubs of their own",
+        "A page gets what is published to its own service, and nothing else.",
+    ),
+    "DW057": Kind(
+        "auth",
+        _E,
+        "A cookie that does not reach forward authentication",
+        "Users who are logged in are sent to the login again.",
+    ),
+    "DW058": Kind(
+        "auth", _E, "An auth path that Dash does not know", "Every request that needs it is answered with 502."
+    ),
+    "DW059": Kind(
+        "auth", _W, "An auth path that lets every client pass", "What the rule is to protect is open to all."
+    ),
 }

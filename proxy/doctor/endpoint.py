@@ -20,11 +20,12 @@ _TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
 
 @dataclass(frozen=True)
 class Answer:
-    """A response. body: its first ``MAX_BODY`` bytes, decompressed."""
+    """A response. body: its first ``MAX_BODY`` bytes, decompressed. set_cookies: each Set-Cookie field."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    set_cookies: tuple[str, ...] = ()
 
     @property
     def content_type(self) -> str:
@@ -123,7 +124,8 @@ class Endpoint:
                 body += chunk
                 if len(body) >= MAX_BODY:
                     break
-            return Answer(response.status, response.headers, bytes(body[:MAX_BODY]))
+            cookies = tuple(response.headers.getall("Set-Cookie", ()))
+            return Answer(response.status, response.headers, bytes(body[:MAX_BODY]), cookies)
 
     async def handshake(
         self, path: str, *, origin: str | None = None, protocols: Iterable[str] = (), headers: Mapping[str, str] = {}

@@ -11,10 +11,14 @@ from proxy.doctor import (
     dash_page,
     dash_prefix,
     dash_socket,
+    dash_workers,
+    forward_auth,
     gateway_state,
     health_paths,
+    links,
     page_scripts,
     programs,
+    service_hubs,
     sockets,
 )
 from proxy.doctor.finding import Finding
@@ -29,6 +33,10 @@ AREAS: Sequence[Area] = (
     Area("callbacks", "whether Dash's own WebSocket opens for its pages alone", dash_socket.probe),
     Area("sockets", "whether WebSocket handshakes reach the service", sockets.probe),
     Area("scripts", "whether scripts find their WebSockets from other machines", page_scripts.probe),
+    Area("links", "whether the app knows the scheme and the host that browsers use", links.probe),
+    Area("workers", "whether all processes of Dash are the same app", dash_workers.probe),
+    Area("hubs", "whether all WebSocket services are one hub", service_hubs.probe),
+    Area("auth", "whether forward authentication sees the cookie", forward_auth.probe),
     Area("health", "whether health paths tell what they are for", health_paths.probe),
 )
 """In the order in which they are probed: later ones use what earlier ones found out."""

@@ -16,6 +16,7 @@ from proxy.doctor.catalogue import CATALOGUE
 from proxy.doctor.client_address import client_address
 from proxy.doctor.endpoint import Answer, Endpoint
 from proxy.doctor.finding import Finding, Place, of_mistake
+from proxy.status.service_key import find_service_key
 from ws_service.config import settings as service
 from ws_service.config.file import ConfigFile
 from ws_service.config.yaml_text import KeyPath, dotted
@@ -75,6 +76,7 @@ class Target:
         self.is_prefix_written = "dash_prefix" in settings.model_fields_set
         self.service = service_settings
         self.folder = folder
+        self.fields = fields
         self._file = file
         self.is_written: Mapping[str, bool] = {
             name: file is not None and file.has(name) for name in (gateway.NAME, service.NAME)
@@ -132,6 +134,10 @@ class Target:
         if endpoint is self.public or "same" in allowed or "any" in allowed:
             return endpoint.origin
         return next((origin for origin in allowed if not origin.startswith("regex:")), endpoint.origin)
+
+    def find_service_key(self) -> str:
+        """Return the key to the API of the WebSocket service. It reads files. Raises NoKey."""
+        return find_service_key(None if self._file is None else Path(self._file.source))
 
     async def dash_config(self) -> PageConfig:
         """Return what Dash's page says, without the gateway. Raises Skipped where it is not known."""

@@ -130,7 +130,8 @@ def test_a_healthy_set_up_on_fastapi_has_no_findings_and_is_well(fastapi: SetUp)
     done = completed("-m", "proxy", "check", "--live", cwd=fastapi.folder)
     assert done.returncode == 0, done.stdout + done.stderr
     marks = {line.split()[1]: line[0] for line in done.stdout.splitlines() if line[0] in "✓✗!-"}
-    assert marks.pop("health") == "-"  # no path is asked by default
+    # No health path is asked by default; there is one service, no rule of auth, and no URL of the app in its page.
+    assert [marks.pop(name) for name in ("links", "hubs", "auth", "health")] == ["-"] * 4
     assert set(marks.values()) == {"✓"}, done.stdout
     assert done.stdout.splitlines()[-1].startswith("nothing to repair")
     done = completed("-m", "proxy", "healthcheck", cwd=fastapi.folder)

@@ -1,0 +1,104 @@
+"""``check --live`` on set-ups whose transport is at fault: real proxies in front, several processes of Dash."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.certificates import Authority
+from tests.processes import free_ports, python, running
+from tests.system.test_doctor import APPS, SetUp, command_of, set_up
+from tests.system.test_documents import needs_nginx, nginx_with
+
+pytestmark = pytest.mark.system
+
+MINE = {f"DW{number:03}" for number in range(50, 80)}
+
+PREFIX = "/app/"
+
+
+def found(checked: SetUp, *words: str, **gateway: object) -> set[str]:
+    return checked.found(*words, **gateway) & MINE
+
+
+@pytest.fixture(scope="module")
+def flask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SetUp]:
+    """A healthy one on gunicorn, below a prefix, with a rule of forward authentication for one path."""
+    folder = tmp_path_factory.mktemp("flask")
+    shutil.copy(APPS / "visited.py", folder / "checked.py")
+    shutil.copy(APPS / "echo.py", folder)
+    gateway = {"auth": [{"path": "/app/admin", "ask": "/auth"}], "trusted_proxies": ["127.0.0.1"]}
+    with set_up(folder, "flask", apps=folder, service={"app": "echo:app"}, dash_prefix=PREFIX, **gateway) as healthy:
+        yield healthy
+
+
+def test_a_healthy_set_up_on_flask_has_no_findings(flask: SetUp) -> None:
+    values = flask.check("-H", "Cookie: user=ada")
+    assert values["findings"] == []
+    seen = {area["name"]: area["seen"] for area in values["areas"]}
+    assert seen["links"] == "the app knows the host that browsers use"
+    assert seen["workers"] == "18 requests got the same app"
+    assert seen["auth"] == "/app/admin lets this client pass"
+
+
+def test_processes_that_disagree(flask: SetUp, tmp_path: Path) -> None:
+    """Two processes of Dash and two services, and a gunicorn that does not trust the gateway."""
+    source = (APPS / "visited.py").read_text("utf-8").replace("FAULTY = False", "FAULTY = True")
+    (tmp_path / "checked.py").write_text(source)
+    one, two, service = free_ports(3)
+    urls = [f"http://127.0.0.1:{port}" for port in (one, two)]
+    key = flask.folder / "run" / "hub.key"
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump({"ws_service": {"listen": f"127.0.0.1:{service}", "handoff": "off", "hub": {"key": str(key)}}})
+    )
+    env = {"BACKEND": "flask"}
+    with ExitStack() as stack:
+        programs = [(stack.enter_context(running(*python("-m", "ws_service"), cwd=tmp_path)), "ws service ready")]
+        for port in (one, two):
+            argv, ready = command_of("flask", port, "--forwarded-allow-ips", "10.0.0.1")
+            programs.append((stack.enter_context(running(*argv, cwd=tmp_path, env=env)), ready))
+        for program, ready in programs:
+            program.wait_for(ready)
+        first = flask.config["gateway"]["upstreams"]["ws"]
+        ids = found(
+            flask,
+            upstreams={"dash": urls, "ws": [first, f"http://127.0.0.1:{service}"]},
+            auth=[{"path": "/app/one", "ask": "/app/none"}, {"path": "/app/two", "ask": "/app/_dash-dependencies"}],
+        )
+    assert ids == {"DW050", "DW053", "DW054", "DW055", "DW056", "DW058", "DW059"}
+
+
+PASS = """
+    proxy_pass {gateway}; proxy_http_version 1.1;
+    proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
+"""
+
+NGINX = f"""
+server {{{{ listen 127.0.0.1:{{no_host}}; location / {{{{ {PASS} }}}} }}}}
+server {{{{ listen 127.0.0.1:{{no_cookie}}; location / {{{{ {PASS}
+    proxy_set_header Host $http_host; proxy_set_header Cookie ""; }}}} }}}}
+server {{{{ listen 127.0.0.1:{{no_proto}} ssl; ssl_certificate {{certificate}}; ssl_certificate_key {{key}};
+    location / {{{{ {PASS} proxy_set_header Host $http_host; }}}} }}}}
+server {{{{ listen 127.0.0.1:{{good}} ssl; ssl_certificate {{certificate}}; ssl_certificate_key {{key}};
+    location / {{{{ {PASS} proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme; }}}} }}}}
+"""
+
+
+@needs_nginx
+def test_what_proxies_in_front_remove(flask: SetUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    ports = dict(zip(("no_host", "no_cookie", "no_proto", "good"), free_ports(4), strict=True))
+    site = NGINX.format(gateway=flask.url, **authority.issue("localhost"), **ports)
+    with running(*nginx_with(tmp_path, site), ready="start worker process"):
+        ids = {}
+        for name, port in ports.items():
+            scheme = "https" if name in ("no_proto", "good") else "http"
+            url = f"{scheme}://localhost:{port}{PREFIX}"
+            ids[name] = found(flask, "--url", url, "-H", "Cookie: user=ada")
+    assert ids == {"no_host": {"DW052"}, "no_cookie": {"DW057"}, "no_proto": {"DW051"}, "good": set()}
