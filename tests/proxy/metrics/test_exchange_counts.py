@@ -83,6 +83,15 @@ def test_the_limit_that_ended_it_is_counted() -> None:
     assert observed(exchange(limit="body", status=413), exchange()).limit_hits == {"body": 1}
 
 
+def test_records_are_kept_for_a_batch_and_counted_before_the_counts_are_read() -> None:
+    counts = ExchangeCounts()
+    for _ in range(100):
+        counts.observe(exchange())
+        assert len(counts._ended) < 64
+    assert dict(counts.requests) == {("dash", "http", "GET", "200"): 100}
+    assert counts._ended == []
+
+
 def test_bytes_are_added_up() -> None:
     counts = observed(exchange(received=1, sent=2), exchange(received=10, sent=20, is_tunnel=True, status=101))
     assert (counts.received, counts.sent) == (11, 22)

@@ -41,7 +41,7 @@ async def test_nothing_is_counted_at_the_start() -> None:
 
 async def test_bytes_are_those_that_have_passed_until_now() -> None:
     parts = make_parts()
-    parts.counts.received, parts.counts.sent = 100, 200
+    parts.counts.observe(Exchange("id", 0.0, 1.0, ended=2.0, received=100, sent=200))
     parts.lifecycle.enter(Exchange("id", 0.0, 1.0, received=5, sent=7))
     open_tunnels(parts, tunnels(3))
     assert bytes_passed(parts) == (100 + 5 + 3, 200 + 7 + 30)
