@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import aiohttp
 from pydantic import ValidationError
 
-from proxy.status.query import MOST_SHOWN, Query
+from proxy.status.query import MOST_SHOWN, SHOWN, Query
 from proxy.status.service_answer import ServiceAnswer
 
 TOPICS = 20
@@ -26,8 +26,9 @@ TIMEOUT = 2.0
 FRESH = 1.0
 """Seconds for which an answer serves others with the same question: several pages cost the service what one does."""
 
-_MOST = 4 << 20
-"""Bytes of an answer. 500 sockets take 150 KiB."""
+_MOST = 1 << 20
+"""Bytes of an answer. 500 sockets take 150 KiB, with the longest paths 400. To read it takes up to 0.1 s, whatever it
+holds."""
 
 _KEY_AGAIN = 5.0
 """Seconds before a key that was refused, or could not be found, is looked for again."""
@@ -58,6 +59,15 @@ class ServiceStatus:
     problem: str = ""
 
 
+class _Question:
+    """A question that was asked, and the answers to it. lock: held while it is asked."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.read_at = float("-inf")
+        self.answers: list[ServiceStatus] = []
+
+
 class ServiceReader:
     """Reads ``/api/status`` of the services. find_key: looks for the key; called when there is none yet."""
 
@@ -66,23 +76,29 @@ class ServiceReader:
         self._key: str | None = None
         self._no_key = ""
         self._key_sought = float("-inf")
-        self._lock = asyncio.Lock()
-        self._asked: tuple[Sequence[str], Query] | None = None
-        self._read_at = 0.0
-        self._answers: list[ServiceStatus] = []
+        self._key_lock = asyncio.Lock()
+        self._urls: Sequence[str] = ()
+        self._questions: dict[str, _Question] = {}  # by their target, at these URLs
 
     async def read(self, urls: Sequence[str], query: Query, context: ssl.SSLContext | None) -> list[ServiceStatus]:
         """Ask each service. It raises nothing, and takes ``TIMEOUT`` seconds at the most, or a little more.
 
         urls: of the services. query: which sockets are listed. context: for ``https``. Cancelling it is safe.
+
+        Who asks the same waits for one answer. Who asks something else does not wait for it: with a service that hangs
+        a third page would wait for longer than the admin listener does.
         """
-        async with self._lock:
-            if self._asked == (urls, query) and time.monotonic() - self._read_at < FRESH:
-                return self._answers
-            await self._look_for_key()
-            answers = await asyncio.gather(*(self._ask(url, query, context) for url in urls))
-            self._asked, self._read_at, self._answers = (urls, query), time.monotonic(), list(answers)
-            return self._answers
+        if urls != self._urls:
+            self._urls, self._questions = urls, {}
+        target = _target(query)
+        question = self._questions.setdefault(target, _Question())
+        async with question.lock:
+            if time.monotonic() - question.read_at >= FRESH:
+                async with self._key_lock:
+                    await self._look_for_key()
+                question.answers = list(await asyncio.gather(*(self._ask(url, target, context) for url in urls)))
+                question.read_at = time.monotonic()
+            return question.answers
 
     # -- inside
 
@@ -95,12 +111,9 @@ class ServiceReader:
         except NoKey as error:
             self._no_key = str(error)
 
-    async def _ask(self, url: str, query: Query, context: ssl.SSLContext | None) -> ServiceStatus:
+    async def _ask(self, url: str, target: str, context: ssl.SSLContext | None) -> ServiceStatus:
         if self._key is None:
             return ServiceStatus(url, None, self._no_key)
-        # The service does not look for text: more of its sockets are looked through here.
-        sockets = MOST_SHOWN if query.find else query.limit
-        target = f"/api/status?sockets={sockets}&topics={TOPICS}&sort={query.order}"
         try:
             async with asyncio.timeout(TIMEOUT):
                 status, body = await _get(url, target, self._key, context)
@@ -119,9 +132,16 @@ class ServiceReader:
         try:
             return ServiceStatus(url, ServiceAnswer.model_validate_json(body))
         except ValidationError as error:
-            first = error.errors()[0]
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
             return ServiceStatus(url, None, f"its answer cannot be read: {where}: {first['msg']}")
+
+
+def _target(query: Query) -> str:
+    """Return what a service is asked for: one of few questions, however many there are here, so that they share the
+    answers. The service does not look for text, so more of its sockets are looked through here."""
+    sockets = MOST_SHOWN if query.find or query.limit > SHOWN else SHOWN
+    return f"/api/status?sockets={sockets}&topics={TOPICS}&sort={query.order}"
 
 
 async def _get(url: str, target: str, key: str, context: ssl.SSLContext | None) -> tuple[int, bytes]:

@@ -1,85 +1,100 @@
 """What a WebSocket service answers when it is asked for its status, read, and as rows of ours.
 
-It is another process and may be of another version: fields that are not known are passed over.
+It is another process and may be of another version: fields that are not known are passed over. It may be another
+program too, that was put in its place. So what is read is bounded: each row that is refused is described by pydantic,
+and a million of them blocked the event loop for half a minute (measured).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from proxy.status.open_sockets import LONGEST, OpenSocket
-from proxy.status.query import Query
+from proxy.status.open_sockets import LONGEST, OpenSocket, path_of
+from proxy.status.query import MOST_SHOWN, Query
+
+T = TypeVar("T")
+
+Rows = Annotated[list[T], Field(max_length=MOST_SHOWN)]
+"""As many as are asked for, at the most."""
+
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+"""A number that the page's script reads exactly."""
+
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
+"""JSON has no word for what is no number: the page could not read the whole status."""
+
+Text = Annotated[str, Field(max_length=4096)]
 
 
 class SocketRow(BaseModel):
     """A socket of the service. way: ``handoff``, or ``listener`` for one that came through a tunnel, or directly."""
 
-    id: str | None = None
-    client: str = ""
-    path: str
-    endpoint: str = ""
-    way: str
-    user: str = ""
-    topics: int | None = None
-    age: float
-    received: int | None = None
-    sent: int | None = None
-    idle: float | None = None
+    id: Text | None = None
+    client: Text = ""
+    path: Text
+    endpoint: Text = ""
+    way: Text
+    user: Text = ""
+    topics: Count | None = None
+    age: Seconds
+    received: Count | None = None
+    sent: Count | None = None
+    idle: Seconds | None = None
 
 
 class Sockets(BaseModel):
     """How many sockets it has, and some of them."""
 
-    total: int
-    rows: list[SocketRow]
+    total: Count
+    rows: Rows[SocketRow]
 
 
 class TopicRow(BaseModel):
     """A topic of the hub. idle: seconds since the last publication; None: there was none."""
 
-    topic: str
-    subscribers: int
-    publications: int = 0
-    idle: float | None = None
+    topic: Text
+    subscribers: Count
+    publications: Count = 0
+    idle: Seconds | None = None
 
 
 class Topics(BaseModel):
     """How many topics have subscribers, and those with the most. is_exact: the total is, and not "at least"."""
 
-    total: int
+    total: Count
     is_exact: bool = True
-    rows: list[TopicRow]
+    rows: Rows[TopicRow]
 
 
 class Hub(BaseModel):
     """The hub, all workers together."""
 
-    broker: str
+    broker: Text
     is_connected: bool
-    clients: int
-    users: int = 0
-    subscriptions: int = 0
-    event_streams: int = 0
+    clients: Count
+    users: Count = 0
+    subscriptions: Count = 0
+    event_streams: Count = 0
 
 
 class Worker(BaseModel):
     """A process of the service."""
 
-    worker: int
-    pid: int
-    uptime: float
-    sockets: int
+    worker: Count
+    pid: Count
+    uptime: Seconds
+    sockets: Count
 
 
 class ServiceAnswer(BaseModel):
     """The whole answer. missing: the numbers of workers that did not answer in time. hub: None: there is none."""
 
-    version: str = ""
-    workers: list[Worker] = []
-    missing: list[int] = []
+    version: Text = ""
+    workers: Rows[Worker] = []
+    missing: Rows[Count] = []
     hub: Hub | None = None
     topics: Topics
     sockets: Sockets
@@ -89,12 +104,12 @@ def handed_off(answers: Sequence[ServiceAnswer], query: Query) -> list[OpenSocke
     """Return the sockets that were handed over. Those that came through tunnels are the gateway's own to tell."""
     return [
         OpenSocket(
-            row.id or "",
-            row.client,
-            row.path[:LONGEST],
+            (row.id or "")[:LONGEST],
+            row.client[:LONGEST],
+            path_of(row.path),
             "",
             "ws",
-            row.endpoint,
+            row.endpoint[:LONGEST],
             "hand-off",
             round(row.age, 1),
             None if row.idle is None else round(row.idle, 1),
@@ -103,19 +118,22 @@ def handed_off(answers: Sequence[ServiceAnswer], query: Query) -> list[OpenSocke
         )
         for answer in answers
         for row in answer.sockets.rows
-        if row.way == "handoff" and (query.find in row.client or query.find in row.path)
+        if row.way == "handoff" and (query.find in row.client or query.find in path_of(row.path))
     ]
 
 
 def topics(answers: Sequence[ServiceAnswer], number: int) -> dict[str, Any]:
     """Return the topics of all services together: how many there are, and the ``number`` with most subscribers.
 
-    Several services are one hub if they have one broker, and then each gets each publication.
+    Several services are one hub if they have one broker, and then each gets each publication. The answers stay as they
+    are: others may be answered with them too.
     """
     found: dict[str, TopicRow] = {}
     for row in (row for answer in answers for row in answer.topics.rows):
-        known = found.setdefault(row.topic, row)
-        if known is not row:
+        known = found.get(row.topic)
+        if known is None:
+            found[row.topic] = row.model_copy()
+        else:
             known.subscribers += row.subscribers
             known.publications = max(known.publications, row.publications)
             known.idle = min((each.idle for each in (known, row) if each.idle is not None), default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -70,7 +71,7 @@ async def test_it_is_asked_for_what_the_page_shows_with_the_key(tmp_path: Path, 
     assert status.answer is not None
     assert status.answer.sockets.total == 3
     (request,) = fake.seen
-    assert request.path_qs == "/api/status?sockets=7&topics=20&sort=sent"
+    assert request.path_qs == "/api/status?sockets=50&topics=20&sort=sent"
     assert request.headers["X-API-Key"] == KEY
 
 
@@ -88,9 +89,47 @@ async def test_pages_that_ask_the_same_cost_one_question() -> None:
     one = reader()
     async with serving(fake) as url:
         await asyncio.gather(*(one.read((url,), Query(), None) for _ in range(5)))
-        assert len(fake.seen) == 1
         await one.read((url,), Query(limit=1), None)
+        assert len(fake.seen) == 1
+        await one.read((url,), Query(limit=51), None)
         assert len(fake.seen) == 2
+
+
+async def test_many_that_look_for_text_cost_one_question() -> None:
+    fake = Fake()
+    fake.answer = (200, EMPTY)
+    one = reader()
+    async with serving(fake) as url:
+        await asyncio.gather(*(one.read((url,), Query(find=str(number)), None) for number in range(5)))
+    assert len(fake.seen) == 1
+
+
+async def test_pages_that_ask_otherwise_do_not_wait_for_a_service_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "TIMEOUT", 0.3)
+    fake, one = Fake(), reader()
+    queries = Query(), Query("newest"), Query("sent"), Query(limit=500)
+    async with serving(fake) as url, asyncio.timeout(0.75):
+        found = await asyncio.gather(*(one.read((url,), query, None) for query in queries))
+    assert [status.problem for (status,) in found] == ["it did not answer within 0.3 s"] * 4
+
+
+async def test_pages_that_ask_otherwise_are_told_the_same_where_there_is_no_key() -> None:
+    one = ServiceReader(no_key)
+    queries = Query("newest"), Query("sent")
+    found = await asyncio.gather(*(one.read(("http://127.0.0.1:1",), query, None) for query in queries))
+    assert [status.problem for (status,) in found] == ["there is no key file run/hub.key"] * 2
+
+
+@pytest.mark.parametrize("row", ["{}", "1", '{"path": "/", "way": "handoff", "age": 1}'])
+async def test_an_answer_of_a_million_rows_is_refused_in_a_moment(row: str) -> None:
+    fake = Fake()
+    rows = ", ".join([row] * (900_000 // (len(row) + 2)))
+    fake.answer = (200, EMPTY.replace('"total": 3, "rows": []', f'"total": 3, "rows": [{rows}]'))
+    async with serving(fake) as url:
+        before = time.process_time()
+        (status,) = await reader().read((url,), Query(), None)
+    assert "sockets.rows" in status.problem
+    assert time.process_time() - before < 1, "it took 7 s"
 
 
 async def test_each_of_several_services_is_asked_and_one_that_is_gone_does_not_hide_the_others() -> None:
@@ -128,7 +167,7 @@ async def test_a_key_that_is_refused_is_looked_for_again(monkeypatch: pytest.Mon
         (status,) = await one.read((url,), Query(), None)
         assert status.problem == "the service has another key than this gateway"
         fake.answer = (200, EMPTY)
-        (status,) = await one.read((url,), Query(limit=1), None)
+        (status,) = await one.read((url,), Query(limit=51), None)
     assert status.problem == ""
 
 

@@ -58,8 +58,8 @@ def test_text_is_looked_for_in_the_client_and_the_path() -> None:
 
 
 def test_a_long_path_is_cut() -> None:
-    (one,) = handed_off([answer(row(path="/" + "x" * 5000))], Query())
-    assert len(one.path) == 200
+    (one,) = handed_off([answer(row(path="/" + "x" * 4000))], Query())
+    assert one.path == "/" + "x" * 199 + "…"
 
 
 def test_topics_of_two_services_are_put_together() -> None:
@@ -76,6 +76,42 @@ def test_only_those_with_most_subscribers_are_shown_and_names_are_cut() -> None:
 
 def test_nothing_is_known_without_an_answer() -> None:
     assert topics([], 5) == {"total": 0, "is_exact": False, "shown": []}
+
+
+def test_several_that_are_shown_the_same_answers_see_the_same() -> None:
+    two = [some(topic("a", 10), total=1), some(topic("a", 5), total=1)]
+    assert [topics(two, 1)["shown"][0]["subscribers"] for _ in range(3)] == [15, 15, 15]
+
+
+@pytest.mark.parametrize("path", ["/live;jsessionid=s3cret", "/live%3Ftoken=s3cret", "/live%253btoken=s3cret"])
+def test_parameters_in_a_path_are_neither_shown_nor_searched(path: str) -> None:
+    (one,) = handed_off([answer(row(path=path))], Query())
+    assert one.path == "/live"
+    assert handed_off([answer(row(path=path))], Query(find="s3cret")) == []
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_the_page_could_not_read_is_refused(number: str) -> None:
+    text = json.dumps({"topics": {"total": 0, "rows": []}, "sockets": {"total": 1, "rows": [row(age=4711)]}})
+    with pytest.raises(ValidationError):
+        ServiceAnswer.model_validate_json(text.replace("4711", number))
+
+
+@pytest.mark.parametrize("total", [-1, 1 << 54, 10**4000], ids=["negative", "large", "long"])
+def test_a_count_that_is_none_is_refused(total: int) -> None:
+    with pytest.raises(ValidationError):
+        some(total=total)
+
+
+def test_more_rows_than_are_asked_for_are_refused_and_not_described_one_by_one() -> None:
+    with pytest.raises(ValidationError) as refused:
+        answer(*([{}] * 100_000))
+    assert refused.value.error_count() < 600
+
+
+def test_long_texts_are_cut() -> None:
+    (one,) = handed_off([answer(row(client="x" * 4000, id="x" * 4000, endpoint="x" * 4000))], Query())
+    assert {len(one.client), len(one.id), len(one.route)} == {200}
 
 
 def test_an_answer_of_another_kind_is_refused() -> None:
