@@ -88,7 +88,6 @@ class Address:
     def close(self) -> None:
         """Close every idle connection, keep none any more, and check no more."""
         self._is_closed = True
-        self.slots.gives = False
         self._health_check.stop()
         self._pool.close()
         if not self._in_use:

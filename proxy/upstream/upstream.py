@@ -23,10 +23,11 @@ class Upstream:
     name: as the configuration calls it. addresses: at least one. settings, context: as for ``reconfigure``.
 
     An exchange takes a connection with ``acquire`` (or ``try_acquire``) and
-    gives it back with ``release`` or ``discard`` (its ``owner`` takes ``detach``
-    too): in between it is in flight. So a long response (an event stream) is in flight to its
-    end, and a tunnel only to its 101. It goes to the address with the fewest
-    in flight that takes connections; nothing ties a client to one of them.
+    gives it back with ``release`` or ``discard``, or lets it go with its
+    owner's ``detach``: in between it is in flight. So a long response (an event
+    stream) is in flight to its end, and a tunnel only to its 101. It goes to
+    the address with the fewest in flight that takes connections; nothing ties
+    a client to one of them.
 
     ``addresses`` has each one with its ``url``, ``health``, ``slots`` (those that are ``taken`` are in flight) and
     ``sockets``; what waits is in ``queue``, for all of them.
@@ -71,6 +72,7 @@ class Upstream:
         for address in known:
             if address not in self.addresses:
                 address.close()
+                address.slots.gives = False
                 self._former.append(address)
                 self._unchecked.discard(address)
         self._forget_former()

@@ -153,6 +153,16 @@ def test_event_streams_of_the_hub_are_for_pages_of_the_same_site() -> None:
     assert way(get("/page", HOST, (b"Origin", b"http://evil.example"))) == ("dash", "http")
 
 
+def test_an_upstream_of_the_operators_own_is_as_closed_to_other_sites_as_the_service() -> None:
+    """It may be another service, or a Centrifugo."""
+    mine = table({"path": "/chat", "to": "chat"})
+    evil = (b"Origin", b"http://evil.example")
+    assert way(get("/chat/connection/uni_sse"), mine) == ("chat", "routes[0]")
+    assert refusal(get("/chat/connection/uni_sse", HOST, evil), mine)[0] == 403
+    assert refusal(websocket("/chat/live", evil), mine)[0] == 403
+    assert refusal(websocket("/chat/_dash-ws-callback", evil), mine)[0] == 403, "it is not Dash"
+
+
 def test_the_users_routes_come_before_event_streams() -> None:
     mine = table({"path": "/app", "to": "dash"})
     assert way(get("/app/connection/uni_sse"), mine) == ("dash", "routes[0]")

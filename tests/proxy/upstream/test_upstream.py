@@ -386,6 +386,19 @@ async def test_an_address_that_is_added_takes_what_waits_and_one_that_is_removed
         assert (up.queue.in_flight, len(up.addresses)) == (0, 1)
 
 
+async def test_what_waits_for_a_slot_gets_it_from_an_upstream_that_a_reload_has_replaced_too() -> None:
+    async with origin(silent) as server:
+        up = narrow(server.url)
+        first = await up.acquire(TIMEOUTS)
+        waiting = asyncio.get_running_loop().create_task(up.acquire(TIMEOUTS), name="second")
+        await asyncio.sleep(0)
+        up.close("The configuration has another address for this upstream now.")
+        up.discard(first)
+        async with asyncio.timeout(10):
+            up.discard(await waiting)
+        assert up.queue.in_flight == 0
+
+
 async def test_an_address_that_answers_badly_is_asked_where_there_is_no_better_one() -> None:
     async with origin(silent) as one, origin(silent) as other:
         up = with_two(one.url, other.url)
