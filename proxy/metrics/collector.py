@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from math import inf
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -16,33 +14,14 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from proxy.config import Limits
-from proxy.exchange.lifecycle import Lifecycle
-from proxy.exchange.record import Exchange
-from proxy.gateway.handler import Gateway
-from proxy.metrics.exchange_counts import HANDOFF, TUNNEL, ExchangeCounts
-from proxy.metrics.last_reload import LastReload
-from proxy.net.client_limits import ClientLimits
-from proxy.net.connection_limiter import ConnectionLimiter
+from proxy.metrics.exchange_counts import HANDOFF, TUNNEL
+from proxy.metrics.parts import Parts
 from proxy.upstream.health import State
 from ws_service.net.histogram import Histogram
-from ws_service.net.loop_lag import LoopLag
 from ws_service.version import version
 
 _LIMITS = [name for name in Limits.model_fields if name != "fields"]
 """The settings that can be hit; too many ``fields`` are counted as ``header``, because the status is the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The parts of the gateway that are read."""
-
-    counts: ExchangeCounts
-    lag: LoopLag
-    last_reload: LastReload
-    gateway: Gateway
-    lifecycle: Lifecycle[Exchange]
-    limits: ClientLimits
-    limiter: ConnectionLimiter
 
 
 def make_registry(parts: Parts) -> CollectorRegistry:
@@ -90,21 +69,18 @@ class GatewayCollector(Collector):
             ("upstream", "route"),
             [(labels, first_bytes) for labels, _, first_bytes in routes],
         )
-        tunnels = parts.gateway.websockets.tunnels
         yield _gauge(
             "dashws_http_requests_in_flight",
             "Requests that have not ended; open WebSockets are not counted.",
-            len(parts.lifecycle.in_flight) - len(tunnels),
+            parts.requests_in_flight,
         )
-        running = [exchange for exchange in parts.lifecycle.in_flight if not exchange.is_tunnel]
-        received = sum(x.received for x in running) + sum(tunnel.bytes_from_client for tunnel in tunnels)
-        sent = sum(x.sent for x in running) + sum(tunnel.bytes_from_upstream for tunnel in tunnels)
+        received, sent = parts.bytes_passed
         yield _counter(
             "dashws_bytes",
             "Bytes of bodies and of WebSockets, from clients (received) and to them (sent). Those of a socket that was"
             " handed over are known when it ends.",
             ("direction",),
-            [(("received",), counts.received + received), (("sent",), counts.sent + sent)],
+            [(("received",), received), (("sent",), sent)],
         )
         yield _counter(
             "dashws_holds",
@@ -180,7 +156,7 @@ class GatewayCollector(Collector):
 
     def _limits(self) -> Iterator[Metric]:
         parts = self._parts
-        hits = parts.limits.hits + parts.counts.limit_hits
+        hits = parts.limit_hits
         yield _counter(
             "dashws_limit_hits",
             "How often a limit of gateway.limits was exceeded: by a request, a handshake or a connection.",
@@ -258,7 +234,5 @@ def _histogram(
 ) -> Metric:
     family = HistogramMetricFamily(name, documentation, labels=labels)
     for key, one in values:
-        family.add_metric(
-            key, [("+Inf" if bound == inf else str(bound), count) for bound, count in one.buckets], one.sum
-        )
+        family.add_metric(key, one.buckets, one.sum)
     return family

@@ -17,9 +17,10 @@ from proxy.gateway.runtime import Runtime, make_runtime
 from proxy.http1.connection_manager import ConnectionManager
 from proxy.listener.acceptor import Acceptor, AcceptorOptions
 from proxy.listener.passed_sockets import PassedSockets
-from proxy.metrics.collector import Parts, make_registry
+from proxy.metrics.collector import make_registry
 from proxy.metrics.exchange_counts import ExchangeCounts
 from proxy.metrics.last_reload import LastReload
+from proxy.metrics.parts import Parts
 from proxy.net.client_limits import ClientLimits
 from proxy.net.connection_limiter import ConnectionLimiter, admin_places
 from proxy.net.tls_files import TlsFiles, renewals

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from collections.abc import Iterable
 
-from proxy.metrics.collector import Parts
 from proxy.metrics.exchange_counts import ExchangeCounts
 from proxy.status.samples import Totals
 from ws_service.net.histogram import HTTP_BUCKETS
@@ -25,10 +23,7 @@ def route_totals(counts: ExchangeCounts) -> dict[Route, Totals]:
         number[0] += count
         if code[0] in "45":
             number["45".index(code[0]) + 1] += count
-    first_bytes = {
-        labels: tuple(above - below for below, above in pairwise((0, *(count for _, count in histogram.buckets))))
-        for labels, _, histogram in counts.routes
-    }
+    first_bytes = {labels: histogram.counts for labels, _, histogram in counts.routes}
     return {
         route: Totals(requests, refused, failed, first_bytes.get(route, ()))
         for route, (requests, refused, failed) in numbers.items()
@@ -41,19 +36,3 @@ def sum_of(totals: Iterable[Totals]) -> Totals:
     for each in totals:
         total = total.plus(each)
     return total
-
-
-def bytes_passed(parts: Parts) -> tuple[int, int]:
-    """Return the bytes from clients, and to clients, since the start: of bodies, and of tunnels. Those of sockets that
-    were handed over do not pass through this process."""
-    tunnels, counts = parts.gateway.websockets.records, parts.counts
-    running = [exchange for exchange in parts.lifecycle.in_flight if not exchange.is_tunnel]
-    return (
-        counts.received + sum(x.received for x in running) + sum(tunnel.bytes_from_client for tunnel in tunnels),
-        counts.sent + sum(x.sent for x in running) + sum(tunnel.bytes_from_upstream for tunnel in tunnels),
-    )
-
-
-def limit_hits(parts: Parts) -> Mapping[str, int]:
-    """Return how often each limit was hit since the start."""
-    return parts.limits.hits + parts.counts.limit_hits

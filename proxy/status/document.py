@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from proxy.dash.facts import as_json, summary, warnings
-from proxy.metrics.collector import Parts
+from proxy.metrics.parts import Parts
 from proxy.status.counted import BOUNDS, route_totals
 from proxy.status.notices import notices
 from proxy.status.open_sockets import OpenSocket, merged, tunnelled
@@ -99,7 +99,7 @@ class StatusDocument:
                 "reload_failed": not parts.last_reload.is_successful,
             },
             "now": {
-                "in_flight": len(lifecycle.in_flight) - len(self._gateway.websockets.records),
+                "in_flight": parts.requests_in_flight,
                 "connections": limits.connections.total,
                 "websockets": limits.websockets.total,
                 "uploads": self._gateway.uploads.total,

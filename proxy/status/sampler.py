@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from proxy.metrics.collector import Parts
-from proxy.status.counted import BOUNDS, Route, bytes_passed, limit_hits, route_totals, sum_of
+from proxy.metrics.parts import Parts
+from proxy.status.counted import BOUNDS, Route, route_totals, sum_of
 from proxy.status.samples import INTERVAL, History, Sample, Totals
 
 MARK = 10
@@ -91,19 +91,18 @@ class Sampler:
         self.history.add(self._taken(mark))
 
     def _mark(self) -> _Mark:
-        return _Mark(time.monotonic(), route_totals(self._parts.counts), limit_hits(self._parts))
+        return _Mark(time.monotonic(), route_totals(self._parts.counts), self._parts.limit_hits)
 
     def _taken(self, mark: _Mark) -> Sample:
         parts, gateway = self._parts, self._parts.gateway
-        tunnels = len(gateway.websockets.records)
         return Sample(
             mark.at,
             sum_of(mark.by_route.values()),
-            *bytes_passed(parts),
-            in_flight=len(parts.lifecycle.in_flight) - tunnels,
+            *parts.bytes_passed,
+            in_flight=parts.requests_in_flight,
             waiting=sum(upstream.queue.waiting for upstream in gateway.runtime.upstreams.values()),
             connections=parts.limits.connections.total,
-            tunnelled=tunnels,
+            tunnelled=len(gateway.websockets.records),
             handed_off=gateway.handoff.live,
             lag=parts.lag.take_longest(),
         )

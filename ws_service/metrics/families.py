@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from math import inf
 
 from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -151,8 +150,7 @@ def _counter(name: str, documentation: str, values: Values) -> Metric:
 
 def _histogram(name: str, documentation: str, one: Histogram) -> Metric:
     family = HistogramMetricFamily(name, documentation)
-    buckets = [("+Inf" if bound == inf else str(bound), count) for bound, count in one.buckets]
-    family.add_metric([], buckets, one.sum)
+    family.add_metric([], one.buckets, one.sum)
     return family
 
 

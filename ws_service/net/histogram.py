@@ -34,6 +34,11 @@ class Histogram:
         return sum(self._counts)
 
     @property
-    def buckets(self) -> list[tuple[float, int]]:
-        """Each bound and how many values were not larger; infinity is the last bound."""
-        return list(zip((*self._bounds, float("inf")), accumulate(self._counts), strict=True))
+    def counts(self) -> tuple[int, ...]:
+        """How many values there were in each bucket; the last one has those above the highest bound."""
+        return tuple(self._counts)
+
+    @property
+    def buckets(self) -> list[tuple[str, int]]:
+        """Each bound as Prometheus has it in the label ``le``, and how many values were not larger."""
+        return list(zip((*map(str, self._bounds), "+Inf"), accumulate(self._counts), strict=True))

@@ -11,9 +11,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from proxy.exchange.record import Exchange
-from proxy.metrics.collector import GatewayCollector, Parts, make_registry
+from proxy.metrics.collector import GatewayCollector, make_registry
 from proxy.metrics.exchange_counts import ExchangeCounts
 from proxy.metrics.last_reload import LastReload
+from proxy.metrics.parts import Parts
 from proxy.net.client_limits import ClientLimits
 from proxy.net.connection_limiter import ConnectionLimiter
 from tests.processes import ROOT, free_port

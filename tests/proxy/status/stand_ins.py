@@ -12,9 +12,9 @@ from proxy.exchange.lifecycle import Lifecycle
 from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.gateway.runtime import make_runtime
-from proxy.metrics.collector import Parts
 from proxy.metrics.exchange_counts import ExchangeCounts
 from proxy.metrics.last_reload import LastReload
+from proxy.metrics.parts import Parts
 from proxy.net.client_limits import ClientLimits
 from proxy.net.connection_limiter import ConnectionLimiter
 from proxy.websocket.tunnel import Tunnel

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from proxy.exchange.record import Exchange
-from proxy.status.counted import BOUNDS, bytes_passed, limit_hits, route_totals, sum_of
+from proxy.status.counted import BOUNDS, route_totals, sum_of
 from proxy.status.samples import Totals
-from tests.proxy.status.stand_ins import answered, make_parts, open_tunnels, tunnels
+from tests.proxy.status.stand_ins import answered, make_parts
 
 
 async def test_requests_are_added_up_by_route_whatever_their_method_and_code() -> None:
@@ -36,19 +36,3 @@ async def test_nothing_is_counted_at_the_start() -> None:
     parts = make_parts()
     assert route_totals(parts.counts) == {}
     assert sum_of([]) == Totals()
-    assert dict(limit_hits(parts)) == {}
-
-
-async def test_bytes_are_those_that_have_passed_until_now() -> None:
-    parts = make_parts()
-    parts.counts.observe(Exchange("id", 0.0, 1.0, ended=2.0, received=100, sent=200))
-    parts.lifecycle.enter(Exchange("id", 0.0, 1.0, received=5, sent=7))
-    open_tunnels(parts, tunnels(3))
-    assert bytes_passed(parts) == (100 + 5 + 3, 200 + 7 + 30)
-
-
-async def test_limits_that_were_hit_with_and_without_an_exchange_are_added() -> None:
-    parts = make_parts()
-    parts.limits.hits["connections"] += 2
-    parts.counts.observe(Exchange("id", 0.0, 1.0, status=413, ended=2.0, limit="body"))
-    assert limit_hits(parts) == {"connections": 2, "body": 1}

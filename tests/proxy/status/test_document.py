@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proxy.metrics.collector import Parts
+from proxy.metrics.parts import Parts
 from proxy.status.document import StatusDocument
 from proxy.status.query import MOST_SHOWN, ORDERS, Query
 from proxy.status.sampler import Sampler

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from proxy.metrics.collector import Parts
+from proxy.metrics.parts import Parts
 from proxy.status import sampler as module
 from proxy.status.sampler import Sampler
 from tests.proxy.status.stand_ins import answered, make_parts, open_tunnels, record, tunnels
