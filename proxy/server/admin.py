@@ -7,6 +7,7 @@ own is one function, from the head of a request to a response.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -35,6 +36,11 @@ class AdminResponse:
     kind: bytes
     body: bytes
     fields: Fields = ()
+
+
+def json_response(status: int, values: Mapping[str, Any], fields: Fields = ()) -> AdminResponse:
+    """Return values as JSON. fields: as for ``AdminResponse``."""
+    return AdminResponse(status, b"application/json; charset=utf-8", json.dumps(values).encode(), fields)
 
 
 Made = Coroutine[Any, Any, AdminResponse]

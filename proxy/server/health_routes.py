@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from collections.abc import Callable
 
 from proxy.dash.facts import as_json
@@ -13,10 +11,8 @@ from proxy.exchange.record import Exchange
 from proxy.gateway.handler import Gateway
 from proxy.http1.headers import Head
 from proxy.net.client_limits import ClientLimits
-from proxy.server.admin import AdminResponse
-from proxy.upstream.address import Address
-from proxy.upstream.health import Health
-from proxy.upstream.upstream import Upstream
+from proxy.server.admin import AdminResponse, json_response
+from proxy.status.upstream_state import upstream_state
 
 
 class HealthRoutes:
@@ -36,7 +32,7 @@ class HealthRoutes:
 
     def healthz(self, _: Head) -> AdminResponse:
         """Answer 200 while the process lives."""
-        return _json(200, {"status": "alive", "state": self._lifecycle.state.value})
+        return json_response(200, {"status": "alive", "state": self._lifecycle.state.value})
 
     def readyz(self, _: Head) -> AdminResponse:
         """Answer 200 while new clients may come, 503 while the process starts or stops.
@@ -62,29 +58,7 @@ class HealthRoutes:
             "uploads": self._gateway.uploads.total,
             "buffered": limits.buffered.total,
             "tasks": len(asyncio.all_tasks()),
-            "upstreams": {name: _about(upstream) for name, upstream in runtime.upstreams.items()},
+            "upstreams": {name: upstream_state(upstream) for name, upstream in runtime.upstreams.items()},
             "dash": as_json(runtime.dash, settings.dash_prefix, settings.timeouts.tunnel_idle),
         }
-        return _json(200 if lifecycle.is_ready else 503, values)
-
-
-def _about(upstream: Upstream) -> dict[str, object]:
-    """Return what is known of an upstream, and of each of its addresses; its state is that of the one that is best
-    off."""
-    in_all = {"in_flight": upstream.queue.in_flight, "waiting": upstream.queue.waiting}
-    return _state(upstream.health) | in_all | {"addresses": [_about_address(each) for each in upstream.addresses]}
-
-
-def _about_address(address: Address) -> dict[str, object]:
-    counts = {"in_flight": address.slots.taken, "sockets": address.sockets}
-    return {"url": address.url} | _state(address.health) | counts
-
-
-def _state(health: Health) -> dict[str, object]:
-    """Return a state; ``for_seconds`` says for how long it has been that."""
-    seconds = round(time.monotonic() - health.since, 1)
-    return {"state": health.state.value, "for_seconds": seconds, "why": health.why}
-
-
-def _json(status: int, values: dict[str, object]) -> AdminResponse:
-    return AdminResponse(status, b"application/json; charset=utf-8", json.dumps(values).encode())
+        return json_response(200 if lifecycle.is_ready else 503, values)

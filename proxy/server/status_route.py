@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from proxy.http1.headers import Head
-from proxy.server.admin import AdminResponse, Made
+from proxy.server.admin import AdminResponse, Made, json_response
 from proxy.status.document import StatusDocument
 from proxy.status.page import FIELDS, page
 from proxy.status.query import BadQuery, Query, read_query, wants_page
-
-_JSON = b"application/json; charset=utf-8"
 
 
 class StatusRoute:
@@ -27,8 +23,8 @@ class StatusRoute:
         try:
             query = read_query(request.target)
         except BadQuery as error:
-            return AdminResponse(400, _JSON, json.dumps({"error": str(error)}).encode(), FIELDS)
+            return json_response(400, {"error": str(error)}, FIELDS)
         return self._json(query)
 
     async def _json(self, query: Query) -> AdminResponse:
-        return AdminResponse(200, _JSON, json.dumps(await self._document.make(query)).encode(), FIELDS)
+        return json_response(200, await self._document.make(query), FIELDS)

@@ -11,13 +11,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from heapq import nlargest
 from itertools import chain, islice
-from struct import unpack_from
 from typing import NamedTuple
 
 from proxy.exchange.record import Exchange
 from proxy.status.query import Query
 from proxy.websocket.tunnel import Tunnel
-from ws_service.net.tcp_info import LAST_RECEIVED, LAST_SENT, tcp_info
+from ws_service.net.tcp_info import IDLE, seconds_idle, tcp_info
 
 LONGEST = 200
 """Characters of a path, and of a name, that are shown."""
@@ -141,7 +140,6 @@ def _idle(tunnel: Tunnel) -> float | None:
     Both directions pass through both connections; one that is a unix socket does not tell, and then the other does.
     """
     for leg in tunnel.legs:
-        if (info := tcp_info(leg.transport.get_extra_info("socket"), LAST_RECEIVED + 4)) is not None:
-            (sent,), (received,) = unpack_from("=I", info, LAST_SENT), unpack_from("=I", info, LAST_RECEIVED)
-            return float(round(min(sent, received) / 1000, 1))
+        if (info := tcp_info(leg.transport.get_extra_info("socket"), IDLE)) is not None:
+            return round(seconds_idle(info), 1)
     return None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from proxy.config import Route
 from proxy.status.sampler import Minute
 from proxy.status.samples import Totals, quantile
-from proxy.upstream.health import Health
+from proxy.status.upstream_state import upstream_state
 from proxy.upstream.upstream import Upstream
 
 _BUILT_IN = {
@@ -27,19 +26,8 @@ def upstream_rows(upstreams: Iterable[Upstream], minute: Minute, bounds: Sequenc
     return [
         {
             "name": upstream.name,
-            **_health(upstream.health),
-            "in_flight": upstream.queue.in_flight,
-            "waiting": upstream.queue.waiting,
+            **upstream_state(upstream),
             **_rates(minute.of(upstream.name), minute.seconds, bounds),
-            "addresses": [
-                {
-                    "url": address.url,
-                    **_health(address.health),
-                    "in_flight": address.slots.taken,
-                    "sockets": address.sockets,
-                }
-                for address in upstream.addresses
-            ],
         }
         for upstream in upstreams
     ]
@@ -73,14 +61,6 @@ def takes_of(route: Route) -> str:
     conditions = [f"path {route.path}" if route.path else "", f"host {route.host}" if route.host else ""]
     conditions.append(f"subprotocol {route.subprotocol}" if route.subprotocol else "")
     return ", ".join(filter(None, conditions)) or "everything"
-
-
-def _health(health: Health) -> dict[str, Any]:
-    return {
-        "state": health.state.value,
-        "for_seconds": round(time.monotonic() - health.since, 1),
-        "why": health.why,
-    }
 
 
 def _rates(totals: Totals, seconds: float, bounds: Sequence[float]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ws_service.handoff.adopted import Adopted
 from ws_service.handoff.adopted_hub import AdoptedHubSocket
 from ws_service.hub.websocket import HubSocket
 from ws_service.logs.formatter import shortened
-from ws_service.net.tcp_info import LAST_RECEIVED, LAST_SENT, RECEIVED, tcp_info
+from ws_service.net.tcp_info import RECEIVED, seconds_idle, tcp_info
 from ws_service.websocket.client_socket import ClientSocket
 
 ORDERS = "oldest", "newest", "sent"
@@ -81,5 +81,4 @@ def _asked_of_the_kernel(socket: ClientSocket) -> tuple[int | None, float | None
     if info is None:
         return None, None
     (received,) = struct.unpack_from("=Q", info, RECEIVED)
-    (since_sent,), (since_received,) = (struct.unpack_from("=I", info, at) for at in (LAST_SENT, LAST_RECEIVED))
-    return received, min(since_sent, since_received) / 1000
+    return received, seconds_idle(info)

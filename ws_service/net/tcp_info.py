@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from struct import unpack_from
 
 IN_FLIGHT, RECEIVED, UNSENT, SENT = 24, 128, 144, 200
 """Offsets: segments that are not acknowledged (32 bits), bytes received (64), bytes not sent yet (32), bytes sent and
@@ -14,6 +15,9 @@ LAST_SENT = 44
 
 LAST_RECEIVED = 52
 """The offset of the milliseconds since the last data, and since the last acknowledgement (32 bits each)."""
+
+IDLE = LAST_RECEIVED + 4
+"""Bytes that ``seconds_idle`` needs."""
 
 
 def tcp_info(lent: socket.socket | None, size: int) -> bytes | None:
@@ -34,3 +38,9 @@ def tcp_info(lent: socket.socket | None, size: int) -> bytes | None:
     except (OSError, ValueError):  # it has ended meanwhile
         return None
     return info if len(info) == size else None
+
+
+def seconds_idle(info: bytes) -> float:
+    """Return the seconds since data was last sent or received. info: the first ``IDLE`` bytes of TCP_INFO, or more."""
+    (sent,), (received,) = (unpack_from("=I", info, at) for at in (LAST_SENT, LAST_RECEIVED))
+    return float(min(sent, received) / 1000)

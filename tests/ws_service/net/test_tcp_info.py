@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ws_service.net.tcp_info import IN_FLIGHT, RECEIVED, SENT, tcp_info
+from ws_service.net.tcp_info import IDLE, IN_FLIGHT, RECEIVED, SENT, seconds_idle, tcp_info
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is Linux's")
 
@@ -39,3 +39,9 @@ def test_what_is_no_connection_of_tcp_or_has_ended_tells_nothing() -> None:
     assert tcp_info(tcp, IN_FLIGHT) is None
     with socket.socket() as tcp:
         assert tcp_info(tcp, 1 << 16) is None, "no kernel tells so much"
+
+
+def test_a_connection_is_idle_since_its_last_bytes_in_either_direction() -> None:
+    info = bytearray(IDLE)
+    info[44:48], info[52:56] = (9000).to_bytes(4, sys.byteorder), (2500).to_bytes(4, sys.byteorder)
+    assert seconds_idle(bytes(info)) == 2.5
