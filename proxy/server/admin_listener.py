@@ -112,9 +112,10 @@ class AdminListener:
             self._close_oldest()
 
     def _close_oldest(self) -> None:
-        """End the oldest connection: of those that have their answer, if there are any."""
-        oldest = next((one for one in self._connections if one.is_answered), None)
-        self._end(oldest or next(iter(self._connections)))
+        """End the oldest connection: of those that have their answer, if there are any, or have asked for none."""
+        answered = next((one for one in self._connections if one.is_answered), None)
+        silent = next((one for one in self._connections if not one.has_asked), None)
+        self._end(answered or silent or next(iter(self._connections)))
 
     def _read(self, connection: _Connection) -> None:
         try:
@@ -170,7 +171,8 @@ class AdminListener:
         del self._connections[connection]
         self._deadlines.end(connection)
         if connection.making is not None:
-            connection.making.cancel()
+            # Not before its first step: what it is to await would never be, and Python warns of that on standard error.
+            self._loop.call_soon(connection.making.cancel)
         self._loop.remove_reader(connection.sock)
         self._loop.remove_writer(connection.sock)
         connection.sock.close()

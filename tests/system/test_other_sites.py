@@ -251,3 +251,22 @@ def test_a_proxy_that_changes_host_is_refused_until_it_is_trusted(front: Callabl
     assert front("/changed/", "https") == 403
     assert front("/told/", "https") == 101
     assert front("/told/", "http") == 403  # a page that came without TLS may be an eavesdropper's
+
+
+FETCH = "(url) => fetch(url, {mode: 'no-cors'}).then(() => 'something', () => 'nothing')"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_page_of_another_site_makes_no_work_for_the_admin_listener_and_a_link_is_followed(
+    site: Site, tab: Tab, host: str
+) -> None:
+    url = f"http://{host}:{site.gateways['tunnelling'].admin_port}/status"
+    tab.forgive(r"status of 403")
+    tab.page.goto(site.elsewhere)
+    with tab.page.expect_response(url) as response:
+        tab.page.evaluate(FETCH, url)
+    assert response.value.status == 403
+    tab.page.evaluate("(url) => { location.href = url; }", url)
+    tab.page.wait_for_url(url)
+    tab.page.locator("h1").wait_for()
+    assert tab.page.evaluate("() => fetch('/status').then((answer) => answer.status)") == 200

@@ -127,3 +127,10 @@ def test_a_page_made_to_be_slow_takes_no_longer_than_its_length(piece: str) -> N
     began = time.process_time()
     assert read_page(text) is None
     assert time.process_time() - began < 2
+
+
+def test_a_page_that_has_the_id_at_every_place_but_its_own_costs_no_more_than_another() -> None:
+    unit = "<script" + " id=" + " " * 200 + "x" + "_dash-config " * 20 + " id=" + " " * 240 + ">"
+    began = time.process_time()
+    assert read_page(unit * (1_000_000 // len(unit))) is None
+    assert time.process_time() - began < 0.1, "it took 0.3 s"

@@ -193,3 +193,34 @@ async def test_any_other_name_is_told_what_to_configure(admin: Admin, host: str)
     assert "add it to gateway.admin_hosts" in body["advice"]
     assert "in_flight" not in body
     assert ask(admin, "GET /readyz HTTP/1.1", host=host, is_unix=True)[0] == 503, "no browser reaches a unix socket"
+
+
+def fetched(site: str, mode: str, dest: str) -> list[str]:
+    return [f"Sec-Fetch-Site: {site}", f"Sec-Fetch-Mode: {mode}", f"Sec-Fetch-Dest: {dest}"]
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "new-word"])
+@pytest.mark.parametrize(
+    ("mode", "dest"), [("no-cors", "empty"), ("no-cors", "script"), ("cors", "empty"), ("navigate", "iframe")]
+)
+async def test_a_page_of_another_site_makes_no_work_here(site: str, mode: str, dest: str) -> None:
+    def costly(_: Head) -> AdminResponse:
+        raise AssertionError("it was asked")
+
+    status, body = ask(admin_of({"/status": costly}), "GET /status HTTP/1.1", *fetched(site, mode, dest))
+    assert status == 403
+    assert "pages of other sites" in body["error"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [],
+        fetched("none", "navigate", "document"),
+        fetched("same-origin", "cors", "empty"),
+        fetched("cross-site", "navigate", "document"),
+    ],
+    ids=["no browser", "typed", "the page of the status itself", "a link in another page"],
+)
+async def test_whoever_looks_is_answered(admin: Admin, fields: list[str]) -> None:
+    assert ask(admin, "GET /readyz HTTP/1.1", *fields)[0] == 503

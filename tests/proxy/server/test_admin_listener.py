@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,6 +190,52 @@ async def test_who_has_an_answer_makes_room_before_who_waits(listening: socket.s
     waiting.send(REQUEST)
     assert await read(waiting) == ANSWER
     rig.close()
+
+
+async def test_who_says_nothing_makes_room_before_one_whose_answer_is_being_made() -> None:
+    made = asyncio.Event()
+
+    async def later(request: Head | ProtocolError, is_unix: bool) -> bytes:
+        await made.wait()
+        return ANSWER
+
+    async with answered_by(later) as rig:
+        (asked,) = rig.dial()
+        asked.send(REQUEST)
+        reading = asyncio.create_task(read(asked))
+        rig.dial(5 * PLACES)
+        while len(rig.listener) < PLACES:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
+        made.set()
+        assert await reading == ANSWER
+
+
+async def test_an_answer_that_nobody_waits_for_any_more_is_begun_and_cancelled() -> None:
+    """A coroutine that is never awaited would be a warning, which is an error in tests."""
+    begun = cancelled = 0
+
+    async def inner() -> bytes:
+        nonlocal begun, cancelled
+        begun += 1
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled += 1
+            raise
+        return b""
+
+    async def later(made: Coroutine[Any, Any, bytes]) -> bytes:
+        return await made
+
+    async with answered_by(lambda request, is_unix: later(inner()), places=2) as rig:
+        crowd = rig.dial(8)
+        for sock in crowd:
+            sock.send(REQUEST)
+        for sock in crowd[:6]:
+            assert await read(sock) in (b"", b"(reset)")
+    assert (begun, cancelled) == (8, 8)
+    gc.collect()
 
 
 async def test_without_a_descriptor_it_pauses_says_so_and_goes_on(
