@@ -222,5 +222,5 @@ async def test_a_page_of_another_site_makes_no_work_here(site: str, mode: str, d
     ],
     ids=["no browser", "typed", "the page of the status itself", "a link in another page"],
 )
-async def test_whoever_looks_is_answered(admin: Admin, fields: list[str]) -> None:
+async def test_a_person_who_looks_and_a_program_are_answered(admin: Admin, fields: list[str]) -> None:
     assert ask(admin, "GET /readyz HTTP/1.1", *fields)[0] == 503
