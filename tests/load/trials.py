@@ -91,6 +91,7 @@ async def many_sockets(folder: Path, *, tunnels: int, handed: int, seconds: floa
             files_with_tunnels = stage.descriptors()
             async with crowd("sockets", stage.port, HANDED, handed, handed // 20) as away:
                 with_all = await ordinary_gets(stage, seconds)
+                await settled(stage, files_with_tunnels)  # idle connections to the upstreams are not of the sockets
                 more_files = stage.descriptors() - files_with_tunnels
         await settled(stage, files)
         left = leftovers(stage, files)
