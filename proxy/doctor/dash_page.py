@@ -14,7 +14,7 @@ from proxy.doctor.dash_faults import (
 from proxy.doctor.dash_prefix import requested_prefix, served_prefix
 from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Outcome, Skipped
-from proxy.doctor.target import NEEDS_LOGIN, Page, Target
+from proxy.doctor.target import LOGIN_OR_FORBIDDEN, NEEDS_LOGIN, Page, Target
 
 
 async def probe(target: Target) -> Outcome:
@@ -37,13 +37,12 @@ def _summary(config: PageConfig) -> str:
 
 def _no_page(target: Target, page: Page) -> Finding:
     answer = page.answer
-    if answer.status in (301, 302, 303, 307, 308, 401, 403):
+    if answer.status in LOGIN_OR_FORBIDDEN:
         where = f" to {answer.headers['Location']}" if "Location" in answer.headers else ""
         raise Skipped(f"{page.path} of Dash answers {answer.status}{where}: {NEEDS_LOGIN}")
-    what = f"{answer.status} {answer.content_type}".strip()
     return target.found(
         "DW030",
-        f"{target.dash.address}{page.path} answers {what}, and that is no page of Dash",
+        f"{target.dash.address}{page.path} answers {answer.kind}, and that is no page of Dash",
         "if another program listens there, correct gateway.upstreams.dash; if the app has a prefix, write it in "
         "gateway.dash_prefix",
         ("gateway", "dash_prefix") if answer.status == 404 else ("gateway", "upstreams", "dash"),

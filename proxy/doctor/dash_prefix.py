@@ -6,14 +6,10 @@ from proxy.dash.page_config import PageConfig
 from proxy.doctor.endpoint import Answer, Endpoint
 from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Outcome, Skipped
-from proxy.doctor.target import NEEDS_LOGIN, Target
+from proxy.doctor.target import LOGIN_OR_FORBIDDEN, NEEDS_LOGIN, Target
 
 ASKED = "_dash-dependencies"
 """What each page asks for; Dash answers with JSON, whatever the layout is."""
-
-LOGIN = (301, 302, 303, 307, 308, 401, 403)
-
-"""What is answered to a client that has to log in first."""
 
 
 def requested_prefix(config: PageConfig) -> str:
@@ -38,7 +34,7 @@ async def probe(target: Target) -> Outcome:
     outcome = Outcome(f"pages get what they ask for below {requested}")
     served = await served_prefix(target, requested)
     answer = await _ask(endpoint, requested)
-    if answer.status in LOGIN:
+    if answer.status in LOGIN_OR_FORBIDDEN:
         raise Skipped(f"{requested}{ASKED} answers {answer.status}: {NEEDS_LOGIN}")
     if not _is_dash(answer):
         outcome.seen = f"pages ask below {requested}"
@@ -53,8 +49,7 @@ async def probe(target: Target) -> Outcome:
 
 def _not_answered(target: Target, endpoint: Endpoint, requested: str, served: str | None, answer: Answer) -> Finding:
     """Return the finding that pages do not get what they ask for, or get it only through a proxy in front."""
-    what = f"{answer.status} {answer.content_type}".strip()
-    seen = f"pages ask for {requested}{ASKED}, and get {what}"
+    seen = f"pages ask for {requested}{ASKED}, and get {answer.kind}"
     if served is None:
         return target.found("DW035", seen, "give dash.Dash one url_base_pathname, which both prefixes follow from")
     fix = f"write dash.Dash(url_base_pathname={requested!r}): the gateway removes nothing from paths"

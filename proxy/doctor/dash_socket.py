@@ -8,10 +8,7 @@ from proxy.dash.page_config import PageSocket
 from proxy.doctor.dash_prefix import requested_prefix, served_prefix
 from proxy.doctor.endpoint import Endpoint, Handshake
 from proxy.doctor.probe import Outcome, Skipped
-from proxy.doctor.target import NEEDS_LOGIN, OTHER_SITE, Target
-
-_LOGIN = (301, 302, 303, 307, 308, 401)
-"""403 is not among them: a wrong Origin has it too."""
+from proxy.doctor.target import LOGIN, NEEDS_LOGIN, OTHER_SITE, Target
 
 
 async def probe(target: Target) -> Outcome:
@@ -48,11 +45,10 @@ def _path(socket: PageSocket, prefix: str) -> str:
 
 async def _refused(target: Target, endpoint: Endpoint, path: str, own: Handshake, outcome: Outcome) -> None:
     """Find out why the app's own page is refused."""
-    if own.status in _LOGIN:
+    if own.status in LOGIN:
         raise Skipped(f"{path} answers {own.status}: {NEEDS_LOGIN}")
     if own.status != 403:
-        what = f"{own.status} {own.content_type}".strip()
-        seen = f"{path} answers a WebSocket handshake with {what}"
+        seen = f"{path} answers a WebSocket handshake with {own.kind}"
         fix = (
             "Dash's server cannot speak WebSocket: pip install 'uvicorn[standard]'"
             if not (await _without_gateway(target, path)).is_open

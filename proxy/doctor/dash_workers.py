@@ -1,8 +1,7 @@
 """The area ``workers``: whether all processes that serve Dash are the same app.
 
 Several addresses of one upstream, and several workers of gunicorn or uvicorn at one address. Each is asked several
-times
-at once, over connections of their own: which process takes a connection is the kernel's choice.
+times at once, over connections of their own: which process takes a connection is the kernel's choice.
 """
 
 from __future__ import annotations

@@ -19,18 +19,29 @@ _TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A response. body: its first ``MAX_BODY`` bytes, decompressed. set_cookies: each Set-Cookie field."""
+class _Head:
+    """What every answer has."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
-    set_cookies: tuple[str, ...] = ()
 
     @property
     def content_type(self) -> str:
         """The media type alone, in lower case; empty where there is none."""
-        return media_type(self.headers)
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def kind(self) -> str:
+        """The status and the media type, for messages: ``200 text/html``."""
+        return f"{self.status} {self.content_type}".strip()
+
+
+@dataclass(frozen=True)
+class Answer(_Head):
+    """A response. body: its first ``MAX_BODY`` bytes, decompressed. set_cookies: each Set-Cookie field."""
+
+    body: bytes
+    set_cookies: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -39,22 +50,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Handshake:
+class Handshake(_Head):
     """The answer to a WebSocket handshake.
 
     headers: of a refusal; empty when it is open. is_open: 101, with the right Sec-WebSocket-Accept. protocol: the
     subprotocol that was chosen.
     """
 
-    status: int
-    headers: Mapping[str, str]
     is_open: bool
     protocol: str | None = None
-
-    @property
-    def content_type(self) -> str:
-        """The media type of a refusal, in lower case."""
-        return media_type(self.headers)
 
 
 class Endpoint:
@@ -180,8 +184,3 @@ async def _refuse_redirects_of_handshakes(
             headers=response.headers,
         )
     return response
-
-
-def media_type(headers: Mapping[str, str]) -> str:
-    """Return the media type of Content-Type, in lower case; empty where there is none."""
-    return headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -6,9 +6,7 @@ from proxy.config import Auth
 from proxy.dash.page_config import read_page
 from proxy.doctor.endpoint import Endpoint
 from proxy.doctor.probe import Outcome, Skipped
-from proxy.doctor.target import Target
-
-_REFUSED = (301, 302, 303, 307, 308, 401, 403)
+from proxy.doctor.target import LOGIN_OR_FORBIDDEN, Target
 
 
 async def probe(target: Target) -> Outcome:
@@ -51,7 +49,7 @@ async def _passes(target: Target, number: int, rule: Auth, outcome: Outcome) -> 
     endpoint = target.browser_endpoint
     path = target.page_path if rule.path == "/" else rule.path
     answer = await endpoint.ask(path, headers={"Host": rule.host} if rule.host else None)
-    if answer.status in _REFUSED:
+    if answer.status in LOGIN_OR_FORBIDDEN:
         names = ", ".join(target.fields)
         seen = f"{rule.ask} of Dash lets this client pass, and {endpoint.origin}{path} answers {answer.status}"
         fix = f"let every proxy in front pass {names} on as it comes; is the cookie of another host or path?"

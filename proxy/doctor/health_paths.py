@@ -13,11 +13,8 @@ from proxy.doctor.target import Target
 async def probe(target: Target) -> Outcome:
     """Ask each path as the gateway's health check does."""
     health = target.settings.health
-    asked = [
-        (name, end, path) for name, end, path in (("dash", target.dash, health.dash), ("ws", target.ws, health.ws))
-    ]
     outcome, seen = Outcome(), []
-    for name, endpoint, path in asked:
+    for name, endpoint, path in (("dash", target.dash, health.dash), ("ws", target.ws, health.ws)):
         if path is None or endpoint not in target.reachable:
             continue
         finding = await _problem(target, name, endpoint, path)

@@ -10,10 +10,10 @@ from ipaddress import ip_address
 from itertools import islice
 from urllib.parse import urljoin, urlsplit
 
-from proxy.doctor.dash_prefix import LOGIN, requested_prefix
+from proxy.doctor.dash_prefix import requested_prefix
 from proxy.doctor.endpoint import Endpoint
 from proxy.doctor.probe import Outcome, Skipped
-from proxy.doctor.target import NEEDS_LOGIN, Target
+from proxy.doctor.target import LOGIN_OR_FORBIDDEN, NEEDS_LOGIN, Target
 
 MOST_SCRIPTS = 30
 """Files of a page that are read, Dash's own not counted."""
@@ -44,7 +44,7 @@ async def probe(target: Target) -> Outcome:
     prefix = requested_prefix(await target.dash_config())
     endpoint = target.browser_endpoint
     page = await target.page(endpoint, prefix)
-    if page.answer.status in LOGIN:
+    if page.answer.status in LOGIN_OR_FORBIDDEN:
         raise Skipped(f"{page.path} answers {page.answer.status}: {NEEDS_LOGIN}")
     outcome, count = Outcome(), 0
     own = {"localhost", target.dash.host, target.ws.host, endpoint.host}

@@ -17,7 +17,6 @@ from ws_service.config.yaml_text import KeyPath
 CONNECT = 5.0
 """Seconds to take a connection."""
 
-
 _PROGRAMS = {"dash": ("Dash", "DW021"), "ws": ("the WebSocket service", "DW022")}
 """How the upstreams are called that every config has, and what it is when they do not run."""
 

@@ -21,7 +21,6 @@ from proxy.doctor import (
     service_hubs,
     sockets,
 )
-from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Area, Outcome, Skipped
 from proxy.doctor.target import Target
 
@@ -44,19 +43,15 @@ AREAS: Sequence[Area] = (
 
 async def examine(
     target: Target, areas: Sequence[Area], begin: Callable[[Area], None], end: Callable[[Area, Outcome], None]
-) -> list[Finding]:
-    """Probe each area; return what was found.
+) -> None:
+    """Probe each area.
 
-    begin, end: called before and after each area, to show it. Cancelling ends the probe that runs.
+    begin, end: called before and after each area, the second with what was seen. Cancelling ends the probe that runs.
     """
-    findings: list[Finding] = []
     async with target.opened():
         for area in areas:
             begin(area)
-            outcome = await _outcome(area, target)
-            findings += outcome.findings
-            end(area, outcome)
-    return findings
+            end(area, await _outcome(area, target))
 
 
 async def _outcome(area: Area, target: Target) -> Outcome:

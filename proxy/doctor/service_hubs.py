@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
+
+from pydantic import ValidationError
 
 from proxy.doctor.endpoint import Endpoint
 from proxy.doctor.probe import Outcome, Skipped
 from proxy.doctor.target import Target
 from proxy.status.service import NoKey
+from proxy.status.service_answer import ServiceAnswer
 
 STATUS = "/api/status?sockets=0&topics=0"
 
@@ -38,7 +40,7 @@ async def _broker(endpoint: Endpoint, key: str) -> str | None:
     """Return what the hub at an address has; None where it has none, or does not say."""
     answer = await endpoint.ask(STATUS, headers={"X-API-Key": key})
     try:
-        hub = json.loads(answer.text)["hub"] if answer.status == 200 else None
-    except (ValueError, KeyError, TypeError):
+        hub = ServiceAnswer.model_validate_json(answer.body).hub if answer.status == 200 else None
+    except ValidationError:
         return None
-    return str(hub.get("broker")) if isinstance(hub, dict) else None
+    return None if hub is None else hub.broker

@@ -6,15 +6,13 @@ from proxy.doctor.dash_prefix import requested_prefix
 from proxy.doctor.endpoint import Endpoint, Handshake
 from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Outcome, Skipped
-from proxy.doctor.target import NEEDS_LOGIN, OTHER_SITE, Target
+from proxy.doctor.target import LOGIN, NEEDS_LOGIN, OTHER_SITE, Target
 
 HUB = "connection/websocket"
 """The path of the hub, below the prefix of the page (``ws_service/hub/paths.py``)."""
 
 NO_ENDPOINT = "dash-ws-proxy-check"
 """A path that no app has. A handshake for it is refused by the service, and not answered with a page."""
-
-_LOGIN = (301, 302, 303, 307, 308, 401)
 
 
 async def probe(target: Target) -> Outcome:
@@ -51,7 +49,7 @@ async def _hub(target: Target, endpoint: Endpoint, path: str, outcome: Outcome) 
     elif _is_page(own):
         outcome.findings.append(_page_in_place(target, endpoint, path))
         return
-    elif own.status not in _LOGIN:
+    elif own.status not in LOGIN:
         seen = f"{path} answers a handshake of {origin} with {own.status}"
         fix, key = _advice(own.status)
         outcome.findings.append(target.found("DW042", seen, fix, ("gateway", key)))

@@ -24,6 +24,11 @@ from ws_service.config.yaml_text import KeyPath, dotted
 DEFAULTS = "the defaults"
 """The source where there is no file."""
 
+LOGIN = frozenset((301, 302, 303, 307, 308, 401))
+"""What a client gets that has to log in first."""
+
+LOGIN_OR_FORBIDDEN = LOGIN | {403}
+"""The same where no Origin field was sent, which 403 could be about."""
 
 NEEDS_LOGIN = "it needs a login: log in with a browser, and give -H 'Cookie: ...'"
 
@@ -176,10 +181,10 @@ class Target:
         return known
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Target]:
+    async def opened(self) -> AsyncIterator[None]:
         """Close every endpoint's connections at the end of the ``with`` block."""
         try:
-            yield self
+            yield
         finally:
             of_upstreams = (endpoint for endpoints in self.upstreams.values() for endpoint in endpoints)
             endpoints = (self.gateway, self.admin, self.public, *of_upstreams)

@@ -14,7 +14,9 @@ from tests.proxy.doctor.site import JSON, Site, serving, set_up
 
 
 def service(broker: str | None) -> Site:
-    return Site({"/api/status": (200, JSON, json.dumps({"hub": broker and {"broker": broker}}))})
+    none = {"total": 0, "rows": []}
+    hub = broker and {"broker": broker, "is_connected": True, "clients": 0}
+    return Site({"/api/status": (200, JSON, json.dumps({"hub": hub, "topics": none, "sockets": none}))})
 
 
 @pytest.mark.parametrize(("broker", "expected"), [("memory", ["DW056"]), ("redis", []), (None, [])])
