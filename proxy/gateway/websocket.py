@@ -163,16 +163,22 @@ class WebSockets:
             nonlocal is_first
             address = upstream.choose(self._sockets_at)
             handoff = self._handoff.through(address.handoff)
+            is_offered = handoff is not None
             if handoff is not None:
                 if not is_first:
                     await handoff.services.refresh()
                 is_first = False
-                if await self._hand_off(handshake, handoff):
+                # A service that is gone: before that is told, and a tunnel tried, another address may take the socket.
+                is_offered = handoff.services.is_ready or not upstream.others
+                if is_offered and await self._hand_off(handshake, handoff):
                     return None
             if self.recorder.lifecycle.is_ending:  # it would be closed as soon as it is open
                 raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
             target, key, added = decision.target, decision.key, handshake.added
-            return await forward_handshake(client.head, target, key, added, upstream, timeouts, address)
+            answered = await forward_handshake(client.head, target, key, added, upstream, timeouts, address)
+            if handoff is not None and not is_offered:
+                handoff.fall_back_for_absence()
+            return answered
 
         return await retry(upstream, attempt, timeouts.hold, exchange)
 

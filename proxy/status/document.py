@@ -84,7 +84,7 @@ class StatusDocument:
     def _of_process(self) -> dict[str, Any]:
         parts, lifecycle, limits = self._parts, self._parts.lifecycle, self._parts.limits
         handoff = self._gateway.handoff
-        absence = "; ".join(handoff.absences)
+        absence = "" if handoff.is_ready else "; ".join(handoff.absences)
         return {
             "gateway": {
                 "state": lifecycle.state.value,

@@ -93,8 +93,7 @@ class Handoff:
             return self.fall_back("too large", f"its head, and what follows it, are larger than {wire.MAX_HEAD} bytes")
         channel = self.services.least_busy()
         if channel is None:
-            self.services.discover_if_due()
-            return self.fall_back(*self.services.absence)
+            return self.fall_back_for_absence()
         x = exchange
         # Not when its head came: the service counts from now on, and its handshake may have waited for the service.
         about = wire.Socket(x.id, x.client, x.target, x.host, x.route, time.time())
@@ -124,6 +123,12 @@ class Handoff:
             self._logged.add(cause)
             logger.warning("a WebSocket goes through the tunnel and not to the service itself: %s", sentence)
         return False
+
+    def fall_back_for_absence(self) -> bool:
+        """Count a connection that the tunnel has to carry because there is no service, and look for one; returns
+        False."""
+        self.services.discover_if_due()
+        return self.fall_back(*self.services.absence)
 
     def _log_recovery(self) -> None:
         if self._logged - _OF_THE_REQUEST:

@@ -66,6 +66,11 @@ class Services:
         """How many sockets they have, those under way to them too; those of services that stop not counted."""
         return sum(channel.load for channel in self._channels.values())
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether one of them takes sockets."""
+        return self.least_busy() is not None
+
     async def start(self) -> None:
         """Connect to services, now and whenever some have come.
 

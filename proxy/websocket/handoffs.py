@@ -96,7 +96,12 @@ class Handoffs:
         return sum((handoff.fallbacks for handoff in self._by_path.values()), Counter[str]())
 
     @property
+    def is_ready(self) -> bool:
+        """Whether a service takes sockets, through whichever file."""
+        return any(self._by_path[path].services.is_ready for path in self._used)
+
+    @property
     def absences(self) -> list[str]:
         """Why no socket can be handed over at the moment, a sentence for each file of which that is so."""
         used = (self._by_path[path].services for path in sorted(self._used))
-        return [services.absence[1] for services in used if services.least_busy() is None]
+        return [services.absence[1] for services in used if not services.is_ready]

@@ -170,6 +170,7 @@ def test_of_two_services_one_ends_and_only_its_own_sockets_notice(
         assert max(each.ended - each.began for each in after) < 1, "new ones go to the other within a second"
         lost = [each for each in before if each.met is None]
         assert len(lost) <= (0 if how is signal.SIGTERM else THREADS), [each.trouble for each in lost]
+        assert ("goes through the tunnel" in gateway.process.output) is False, "each was for the other one, or is gone"
         gone, stays = known(gateway)
         assert (gone["state"], stays["state"] in ("up", "unknown")) == ("unreachable", True)
         logged = len(gateway.process.output)

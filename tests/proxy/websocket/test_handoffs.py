@@ -44,7 +44,7 @@ async def test_each_address_has_its_sockets_through_its_own_file(
         started = group.create_task(handoffs.start())
         one, other = await a.accept(), await b.accept()
         await started
-        assert handoffs.absences == []
+        assert (handoffs.absences, handoffs.is_ready) == ([], True)
         for number in range(3):
             await hand_over(handoffs, "b.sock", client, other, f"b{number}")
         await hand_over(handoffs, "a.sock", client, one, "a0")
@@ -90,4 +90,4 @@ async def test_it_tells_of_each_file_why_nothing_is_handed_over(handoffs: Handof
         handoff = handoffs.through(file)
         assert handoff is not None
         assert not await offer(handoff, client)
-    assert handoffs.fallbacks == {"no socket file": 2}
+    assert (handoffs.fallbacks, handoffs.is_ready) == ({"no socket file": 2}, False)
