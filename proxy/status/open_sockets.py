@@ -14,6 +14,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from proxy.exchange.record import Exchange
+from proxy.metrics.exchange_counts import TUNNEL
 from proxy.status.query import Query
 from proxy.websocket.tunnel import Tunnel
 from ws_service.net.tcp_info import IDLE, seconds_idle, tcp_info
@@ -29,7 +30,7 @@ neither shown nor searched; the access log has the rest of them."""
 class OpenSocket(NamedTuple):
     """One WebSocket, as it is shown.
 
-    path: of its handshake, without parameters. kind: ``tunnel`` or ``hand-off``. age: seconds since
+    path: of its handshake, without parameters. kind: ``TUNNEL`` or ``HANDOFF``, as in the metrics. age: seconds since
     it opened. idle: seconds since the last bytes in either direction; None where the system does not tell. received,
     sent: bytes from the client, and to it; None where the system does not tell.
     """
@@ -126,7 +127,7 @@ def _described(tunnel: Tunnel, exchange: Exchange, now: float) -> OpenSocket:
         exchange.host[:LONGEST],
         exchange.upstream,
         exchange.route,
-        "tunnel",
+        TUNNEL,
         round(now - opened, 1),
         _idle(tunnel),
         tunnel.bytes_from_client,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field
 
+from proxy.metrics.exchange_counts import HANDOFF
 from proxy.status.open_sockets import LONGEST, OpenSocket, path_of
 from proxy.status.query import MOST_SHOWN, Query
 
@@ -110,7 +111,7 @@ def handed_off(answers: Sequence[ServiceAnswer], query: Query) -> list[OpenSocke
             "",
             "ws",
             row.endpoint[:LONGEST],
-            "hand-off",
+            HANDOFF,
             round(row.age, 1),
             None if row.idle is None else round(row.idle, 1),
             row.received,

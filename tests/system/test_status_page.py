@@ -208,7 +208,7 @@ def test_the_figures_are_the_same_as_json(busy: Gateway) -> None:
     figures = status(busy, "?limit=500")
     shown = figures["sockets"]["shown"]
     assert len(shown) == SOCKETS
-    assert sorted({one["kind"] for one in shown}) == ["hand-off", "tunnel"]
+    assert sorted({one["kind"] for one in shown}) == ["handoff", "tunnel"]
     assert all(one["age"] >= 0 and one["idle"] is not None for one in shown)
     assert figures["routes"][0]["name"] == "routes[0]"
     (http,) = (row for row in figures["routes"] if row["name"] == "http")

@@ -71,7 +71,7 @@ async def test_sockets_of_tunnels_and_those_that_were_handed_over_are_one_list()
     open_tunnels(parts, tunnels(3))
     made = await document_of(parts, Service(SERVICE)).make(Query(limit=2))
     assert [(one["kind"], one["path"]) for one in made["sockets"]["shown"]] == [
-        ("hand-off", "/live"),
+        ("handoff", "/live"),
         ("tunnel", "/live/0"),
     ]
     assert made["sockets"]["tunnels"] == 3

@@ -39,7 +39,7 @@ def some(*rows: dict[str, Any], total: int) -> ServiceAnswer:
 
 def test_a_socket_that_was_handed_over_is_one_of_the_list() -> None:
     (one,) = handed_off([answer(row())], Query())
-    assert (one.kind, one.path, one.client, one.age, one.idle) == ("hand-off", "/live", "192.0.2.1", 12.3, 1.3)
+    assert (one.kind, one.path, one.client, one.age, one.idle) == ("handoff", "/live", "192.0.2.1", 12.3, 1.3)
 
 
 def test_one_that_came_through_a_tunnel_is_told_by_the_gateway_and_not_twice() -> None:
