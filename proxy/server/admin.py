@@ -43,11 +43,12 @@ def json_response(status: int, values: Mapping[str, Any], fields: Fields = ()) -
     return AdminResponse(status, b"application/json; charset=utf-8", json.dumps(values).encode(), fields)
 
 
-Made = Coroutine[Any, Any, AdminResponse]
-Route = Callable[[Head], AdminResponse | Made]
+Make = Callable[[], Coroutine[Any, Any, AdminResponse]]
+Route = Callable[[Head], AdminResponse | Make]
 """Makes the response to a GET or a HEAD. A response that takes more than a few milliseconds to make, or that waits for
-something, is a coroutine: it lets the event loop go on in between, and is cancelled when the time of its connection is
-over (5 s), or its place is needed."""
+something, is made by a coroutine: it lets the event loop go on in between, and is cancelled when the time of its
+connection is over (5 s), or its place is needed. What makes the coroutine is returned, and not the coroutine: one that
+is cancelled before it has begun would leave another one that is never awaited, of which Python warns."""
 
 
 class Admin:
@@ -98,9 +99,9 @@ class Admin:
         return _message(response, with_body) if isinstance(response, AdminResponse) else _later(response, request)
 
 
-async def _later(made: Made, request: Head) -> bytes:
+async def _later(make: Make, request: Head) -> bytes:
     try:
-        return _message(await made, request.method == "GET")
+        return _message(await make(), request.method == "GET")
     except Exception:
         return _failed(request)
 

@@ -150,7 +150,11 @@ class AdminListener:
     def _made(self, connection: _Connection, task: asyncio.Task[bytes]) -> None:
         self._tasks.discard(task)
         connection.making = None
-        if connection in self._connections and not task.cancelled():
+        if connection not in self._connections:
+            return
+        if task.cancelled():
+            self._end(connection)
+        else:
             self._give(connection, task.result())
 
     def _write(self, connection: _Connection) -> None:
@@ -171,8 +175,7 @@ class AdminListener:
         del self._connections[connection]
         self._deadlines.end(connection)
         if connection.making is not None:
-            # Not before its first step: what it is to await would never be, and Python warns of that on standard error.
-            self._loop.call_soon(connection.making.cancel)
+            connection.making.cancel()
         self._loop.remove_reader(connection.sock)
         self._loop.remove_writer(connection.sock)
         connection.sock.close()

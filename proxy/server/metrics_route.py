@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from proxy.http1.headers import Head
-from proxy.server.admin import AdminResponse
+from proxy.server.admin import AdminResponse, Make
 
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 """The format that every Prometheus reads. prometheus-client has a constant for it from 0.22 on."""
@@ -24,7 +24,11 @@ class MetricsRoute:
         self._registry = registry
         self._process = ProcessCollector(registry=None)
 
-    async def metrics(self, _: Head) -> AdminResponse:
+    def metrics(self, _: Head) -> Make:
+        """Answer with all metrics, as they are when they are written."""
+        return self._written
+
+    async def _written(self) -> AdminResponse:
         """Collect and write all metrics.
 
         A write of all at once would block the loop for 50 ms where there are many. Those of the process are collected

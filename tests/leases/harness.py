@@ -260,7 +260,9 @@ class Rig:
             self.values["upstream_ca"] = str(self.authority.file)
         if self.companion is not None:
             self.values |= self.companion.values
-        self.server = Server(Settings.model_validate(self.values), lambda _: None, self.folder)
+        self.server = Server(
+            Settings.model_validate(self.values), lambda _: None, self.folder, find_key=lambda: "the key of the API"
+        )
         await self.server.start()
         self.port = ledger.port_of(self.server)
 

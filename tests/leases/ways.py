@@ -264,6 +264,16 @@ async def _ask(peer: Peer, head: bytes) -> None:
     peer.send(b"ok")
 
 
+@answer("/api/status")
+async def _status(peer: Peer, head: bytes) -> None:
+    body = (
+        b'{"topics": {"total": 1, "rows": [{"topic": "told", "subscribers": 1}]}, "sockets": {"total": 0, "rows": []}}'
+    )
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:20])
+    await peer.turns()
+    peer.send(body[20:])
+
+
 @answer("/ask-no")
 async def _ask_no(peer: Peer, head: bytes) -> None:
     peer.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n")
@@ -962,6 +972,24 @@ async def question_to_admin(play: Play) -> None:
     await play.quiet()
     client.send(b"Host: localhost\r\n\r\n")
     play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way("ordinary")
+async def metrics_from_admin(play: Play) -> None:
+    client = await play.connect_to_admin()
+    client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    play.expect((await client.message()).startswith(b"HTTP/1.1 200"), "no 200")
+
+
+@way("ordinary")
+async def status_from_admin_which_asks_the_service(play: Play) -> None:
+    questions = [await play.connect_to_admin() for _ in range(2)]
+    for client, query in zip(questions, (b"", b"?order=sent"), strict=True):
+        client.send(b"GET /status%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % query)
+    for client in questions:
+        message = await client.message()
+        play.expect(message.startswith(b"HTTP/1.1 200"), "no 200")
+        play.expect(b'"topic": "told"' in message, "the service was not asked")
 
 
 # -- hand-off

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -65,7 +67,7 @@ async def test_a_path_is_one_function_and_may_answer_later() -> None:
         await asyncio.sleep(0)
         return AdminResponse(200, b"application/json", json.dumps(head.target).encode())
 
-    admin = admin_of({"/slow": slow})
+    admin = admin_of({"/slow": lambda head: partial(slow, head)})
     later = admin.answer(read(b"GET /slow?a=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"), False)
     assert not isinstance(later, bytes)
     assert parsed(await later) == (200, "/slow?a=1")
@@ -75,16 +77,27 @@ async def test_a_fault_in_an_answer_is_logged_and_said(caplog: pytest.LogCapture
     def fault(_: Head) -> AdminResponse:
         raise KeyError("at once")
 
-    async def later_fault(_: Head) -> AdminResponse:
+    async def later_fault() -> AdminResponse:
         raise KeyError("later")
 
-    admin = admin_of({"/fault": fault, "/later": later_fault})
+    admin = admin_of({"/fault": fault, "/later": lambda _: later_fault})
     assert ask(admin, "GET /fault HTTP/1.1")[0] == 500
     later = admin.answer(read(b"GET /later HTTP/1.0\r\n\r\n"), False)
     assert not isinstance(later, bytes)
     assert parsed(await later)[0] == 500
     assert "at once" in caplog.text
     assert "later" in caplog.text
+
+
+async def test_an_answer_that_is_cancelled_before_it_begins_leaves_nothing_that_is_never_awaited() -> None:
+    async def slow() -> AdminResponse:
+        raise AssertionError("it has begun")
+
+    later = admin_of({"/slow": lambda _: slow}).answer(read(b"GET /slow HTTP/1.0\r\n\r\n"), False)
+    assert not isinstance(later, bytes)
+    with pytest.raises(asyncio.CancelledError):
+        later.throw(asyncio.CancelledError())
+    gc.collect()  # a warning would be an error of this test
 
 
 def test_an_unknown_path_is_told_those_that_there_are(admin: Admin) -> None:

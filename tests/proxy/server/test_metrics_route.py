@@ -24,7 +24,7 @@ async def test_the_loop_goes_on_between_two_metrics() -> None:
             await asyncio.sleep(0)
 
     others = asyncio.get_running_loop().create_task(count_turns(), name="others")
-    response = await MetricsRoute(registry).metrics(Head("GET", "/metrics", (1, 1)))
+    response = await MetricsRoute(registry).metrics(Head("GET", "/metrics", (1, 1)))()
     others.cancel()
     assert turns >= 5
     assert (response.status, response.kind) == (200, b"text/plain; version=0.0.4; charset=utf-8")

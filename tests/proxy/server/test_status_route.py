@@ -29,7 +29,7 @@ class Document(StatusDocument):
 async def ask(target: str, accept: bytes | None = None) -> AdminResponse:
     fields = ((b"Host", b"x"), *(() if accept is None else ((b"Accept", accept),)))
     response = StatusRoute(Document()).status(Head("GET", target, (1, 1), fields))
-    return response if isinstance(response, AdminResponse) else await response
+    return response if isinstance(response, AdminResponse) else await response()
 
 
 async def test_a_browser_gets_the_page_and_a_program_json() -> None:
