@@ -187,6 +187,7 @@ def forget_readings(server: Server) -> None:
     reader._remembered_client.cache_clear()
     request_reader._read_remembered.cache_clear()
     response_reader._read_remembered.cache_clear()
+    server._sampler._parts.counts._settle()  # records that have ended wait to be counted together
 
 
 def descriptors() -> dict[str, str]:
