@@ -34,6 +34,7 @@ from ws_service.hub.assembly import assemble
 from ws_service.logs import formatter
 from ws_service.logs.service_log import service_log
 from ws_service.metrics.reports import reports_of
+from ws_service.metrics.siblings import kept
 from ws_service.net.listening import is_answered
 from ws_service.net.service_manager import ServiceManager
 from ws_service.net.worker_reports import WorkerReports, WorkerWatch
@@ -214,7 +215,10 @@ def run(
             raise taken(path)
     if settings.hub.enabled and not settings.has_hub:
         log.warning("there is no hub: each of %d workers would have its own; %s", settings.workers, _ADVICE)
-    with TemporaryDirectory(prefix="dash-ws-service-", ignore_cleanup_errors=True) as siblings:
+    with (
+        TemporaryDirectory(prefix="dash-ws-service-", ignore_cleanup_errors=True) as siblings,
+        kept(Path(siblings)),
+    ):
         return _run(make, settings, folder, sockets, reload, manager, Path(siblings))
 
 

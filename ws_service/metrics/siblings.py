@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,28 @@ _SUFFIX = ".sock"
 
 Answer = Callable[[bytes], Awaitable[bytes]]
 """Answers a question for its own process. Raises nothing."""
+
+
+@contextlib.contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """Have systemd-tmpfiles leave a folder in /tmp alone for a ``with`` block: it passes over one that is locked
+    (https://systemd.io/TEMPORARY_DIRECTORIES).
+
+    It removes what is ten days old, and that would be the locks: a worker that is replaced then could take the number
+    of another one that lives, and its socket.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # a folder of a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Siblings:

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from ws_service.metrics import siblings
-from ws_service.metrics.siblings import Siblings
+from ws_service.metrics.siblings import Siblings, kept
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs unix sockets")
 
@@ -126,3 +126,17 @@ async def test_more_than_there_may_be_is_an_error(make: Callable[..., Siblings])
     await first.start(1)
     with pytest.raises(OSError, match="all of 1 numbers are taken"):
         await second.start(1)
+
+
+def test_what_cleans_tmp_finds_the_folder_of_a_service_locked(tmp_path: Path) -> None:
+    """As systemd-tmpfiles looks; without that the locks go after ten days, and a new worker takes the socket of one
+    that lives (tried with systemd-tmpfiles 252)."""
+    import fcntl
+
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with kept(tmp_path), pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(descriptor)
