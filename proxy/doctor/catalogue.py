@@ -91,6 +91,12 @@ CATALOGUE: Mapping[str, Kind] = {
         "programs", _W, "One of several addresses takes no connection", "The others carry its share of the load."
     ),
     "DW028": Kind("programs", _E, "An upstream takes no connection", "What routes send to it waits, and then fails."),
+    "DW029": Kind(
+        "hubs",
+        _E,
+        "The service has another key than this config",
+        "Nothing that is published arrives, and pages may not listen: their tokens are signed with the wrong key.",
+    ),
     "DW030": Kind(
         "dash", _E, "No page of Dash", "Browsers see no app, and what Dash says about itself cannot be read."
     ),

@@ -60,7 +60,7 @@ async def probe(target: Target) -> Outcome:
             seen = f"{script.name}:{line} writes ws:// for every page"
             fix = 'write (location.protocol === "https:" ? "wss://" : "ws://") + location.host'
             outcome.findings.append(target.found("DW046", seen, fix))
-    outcome.seen = f"{count} scripts and texts of the page read"
+    outcome.seen = f"{count} scripts and texts of the page read, for WebSocket URLs that work on one machine alone"
     return outcome
 
 

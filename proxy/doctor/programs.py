@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from contextlib import suppress
 
 import aiohttp
@@ -80,8 +81,8 @@ async def _of_public(target: Target, public: Endpoint) -> list[Finding]:
         fix = "check its name, its end and its chain; a browser must not have to be told to go on"
         return [target.found("DW024", seen, fix)]
     except (aiohttp.ClientError, OSError) as error:
-        why = str(error) or type(error).__name__
-        return [target.found("DW023", f"{public.origin} cannot be reached: {why}", "check --url, and the proxy there")]
+        seen = f"{public.origin} cannot be reached: {_reason(error)}"
+        return [target.found("DW023", seen, "is the address right, and does the proxy there run?")]
     if answer.status in (502, 503, 504):
         seen = f"{public.origin} answers {answer.status}"
         return [target.found("DW023", seen, "the proxy there does not reach the gateway: see its log")]
@@ -103,8 +104,18 @@ async def _problem(endpoint: Endpoint) -> str:
     except TimeoutError:
         return f"it takes no connection within {CONNECT:g} s"
     except OSError as error:
-        return (os.strerror(error.errno) if error.errno else str(error)).lower()
+        return _reason(error)
     writer.close()
     with suppress(OSError):
         await writer.wait_closed()
     return ""
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says, without the frame of asyncio or aiohttp around it."""
+    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(inner, socket.gaierror):  # its numbers are none of errno's
+        return f"its name cannot be looked up ({(inner.strerror or str(inner)).lower()})"
+    if isinstance(inner, OSError) and inner.errno:
+        return os.strerror(inner.errno).lower()
+    return str(error) or type(error).__name__

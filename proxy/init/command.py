@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -90,5 +91,7 @@ def advice(project: Project, kept: list[str]) -> list[str]:
     missing = [name for name in ("honcho", project.server) if name not in project.versions]
     if missing:
         lines.append(f"not installed here: {' and '.join(missing)}; pip install {' '.join(missing)}")
-    lines.append("next: honcho start -f Procfile.dev, open http://127.0.0.1:8000, and try dash-ws-proxy check --live")
+    there = "" if project.folder == Path.cwd() else f"cd {shlex.quote(str(project.folder))}; "
+    lines.append(f"next: {there}honcho start -f Procfile.dev")
+    lines.append(f"then open http://127.0.0.1:8000, and try in another terminal: {there}dash-ws-proxy check --live")
     return lines

@@ -130,8 +130,8 @@ def test_a_healthy_set_up_on_fastapi_has_no_findings_and_is_well(fastapi: SetUp)
     done = completed("-m", "proxy", "check", "--live", cwd=fastapi.folder)
     assert done.returncode == 0, done.stdout + done.stderr
     marks = {line.split()[1]: line[0] for line in done.stdout.splitlines() if line[0] in "✓✗!-"}
-    # No health path is asked by default; there is one service, no rule of auth, and no URL of the app in its page.
-    assert [marks.pop(name) for name in ("links", "hubs", "auth", "health")] == ["-"] * 4
+    # No health path is asked by default; there is no rule of auth, and no URL of the app in its page.
+    assert [marks.pop(name) for name in ("links", "auth", "health")] == ["-"] * 3
     assert set(marks.values()) == {"✓"}, done.stdout
     assert done.stdout.splitlines()[-1].startswith("nothing to repair")
     done = completed("-m", "proxy", "healthcheck", cwd=fastapi.folder)
@@ -152,7 +152,8 @@ def test_a_healthy_set_up_on_flask_with_a_unix_socket_for_admin_has_no_findings(
     assert done.stdout.endswith("run/admin.sock cannot be asked: no such file or directory\n")
 
 
-def test_a_config_that_does_not_fit_what_runs(fastapi: SetUp) -> None:
+def test_a_config_that_does_not_fit_what_runs(fastapi: SetUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASH_WS_HUB_KEY", "another-key-than-that-of-the-service")
     values = fastapi.check(
         dash_prefix="/other/", handoff="run/none.sock", health={"dash": "/health", "ws": "/none", "interval": 0}
     )
@@ -161,6 +162,7 @@ def test_a_config_that_does_not_fit_what_runs(fastapi: SetUp) -> None:
     places = {finding["id"]: finding["place"]["key"] for finding in findings if finding["area"] != "config"}
     assert places == {
         "DW026": "gateway.handoff",
+        "DW029": "ws_service.hub.key",
         "DW037": "gateway.dash_prefix",
         "DW047": "gateway.health.ws",
         "DW048": "gateway.health.dash",

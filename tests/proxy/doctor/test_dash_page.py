@@ -67,6 +67,9 @@ async def test_debug_mode_is_told_where_the_address_is_public(tmp_path: Path, mo
     monkeypatch.setattr("proxy.doctor.endpoint.Endpoint.is_of_this_host", False)
     assert ids(await outcome_of(tmp_path, site, is_public=True)) == ["DW034"]
     assert ids(await outcome_of(tmp_path, site)) == []
+    async with set_up(tmp_path, site, is_public=True) as target:
+        target.reachable.remove(target.public)  # what is not there shows nothing to anyone
+        assert ids(await probe(target)) == []
 
 
 async def test_without_dash_there_is_nothing_to_read(tmp_path: Path) -> None:

@@ -91,7 +91,18 @@ async def test_the_public_address_is_asked_for_its_page(tmp_path: Path, listenin
         assert (finding.id, finding.seen) == ("DW023", f"{site.url} answers 502")
     (finding,) = await findings_with(f"http://127.0.0.1:{refusing}/")
     assert finding.id == "DW023"
-    assert f"http://127.0.0.1:{refusing} cannot be reached" in finding.seen
+    assert finding.seen == f"http://127.0.0.1:{refusing} cannot be reached: connection refused"
+
+
+async def test_a_name_that_cannot_be_looked_up_is_said_in_words(tmp_path: Path, listening: int) -> None:
+    upstreams = {"dash": "http://dash.invalid:8050", "ws": f"http://127.0.0.1:{listening}"}
+    target = target_of(tmp_path, "http://public.invalid/", listen=f"127.0.0.1:{listening}", upstreams=upstreams)
+    async with target.opened():
+        findings = (await probe(target)).findings
+    assert [finding.id for finding in findings] == ["DW021", "DW023"]
+    for finding, address in zip(findings, ("http://dash.invalid:8050", "http://public.invalid"), strict=True):
+        assert f"{address}: its name cannot be looked up (" in finding.seen.replace(" cannot be reached", "")
+        assert "nknown error" not in finding.seen and "ssl:" not in finding.seen
 
 
 async def test_a_certificate_that_is_not_trusted(tmp_path: Path, listening: int) -> None:

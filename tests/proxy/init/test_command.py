@@ -59,7 +59,22 @@ def test_what_is_missing_is_told_with_the_command_that_installs_it(monkeypatch: 
     monkeypatch.setattr("proxy.init.command.owner", lambda folder: "ada")
     assert advice(PROJECT, [])[0] == "not installed here: honcho and gunicorn; pip install honcho gunicorn"
     everything = replace(PROJECT, versions={"honcho": "2", "gunicorn": "23"})
-    assert len(advice(everything, [])) == 1
+    assert [line.partition(":")[0] for line in advice(everything, [])] == ["next", "then open http"]
     assert "it needs ProxyFix" in advice(everything, ["wsgi.py"])[0]
     monkeypatch.setattr("proxy.init.command.owner", lambda folder: "www-data")
     assert advice(everything, [])[0].startswith("the folder belongs to root, so the units run as www-data")
+
+
+def test_commands_to_try_next_work_in_the_folder_in_which_init_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "my board"
+    folder.mkdir()
+    (folder / "app.py").touch()
+    project = replace(PROJECT, folder=folder)
+    monkeypatch.chdir(tmp_path)
+    start, live = advice(project, [])[-2:]
+    assert start == f"next: cd '{folder}'; honcho start -f Procfile.dev"
+    assert live.endswith(f": cd '{folder}'; dash-ws-proxy check --live")
+    monkeypatch.chdir(folder)
+    assert advice(project, [])[-2:][0] == "next: honcho start -f Procfile.dev"
