@@ -10,7 +10,6 @@ import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
@@ -22,8 +21,6 @@ from ws_service.net.histogram import Histogram
 from ws_service.version import version
 from ws_service.websocket.resources import Resources
 
-_PROCESS = ProcessCollector(registry=None)
-
 _KINDS = [(endpoint, way) for endpoint in ("app", "hub") for way in ("handoff", "listener")]
 
 Values = Iterable[tuple[dict[str, str], float]]
@@ -33,8 +30,10 @@ Values = Iterable[tuple[dict[str, str], float]]
 def families(
     resources: Resources, hub: Assembled | None, loop_lags: Histogram, broker_lag: float | None
 ) -> Iterator[Metric]:
-    """Return all metrics. loop_lags: of the event loop, in seconds. broker_lag: seconds that the broker took to answer;
-    None: it has not."""
+    """Return all metrics but those that every process has.
+
+    loop_lags: of the event loop, in seconds. broker_lag: seconds that the broker took to answer; None: it has not.
+    """
     versions = {"version": version(), "python": platform.python_version()}
     yield _gauge("dashws_build_info", "The versions of the service and of Python; always 1.", [(versions, 1)])
     yield _histogram(
@@ -46,7 +45,6 @@ def families(
         yield from _broker(hub, broker_lag)
         yield from _publications(hub.hub.counts)
         yield from _clients(hub.hub.counts)
-    yield from _PROCESS.collect()
 
 
 def _sockets(resources: Resources) -> Iterator[Metric]:

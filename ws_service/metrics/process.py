@@ -6,7 +6,10 @@ import asyncio
 import json
 import os
 import time
+from itertools import chain
 from typing import Any
+
+from prometheus_client import ProcessCollector
 
 from ws_service.hub.assembly import Assembled
 from ws_service.metrics import exposition, socket_rows, status
@@ -16,6 +19,8 @@ from ws_service.net.loop_lag import LoopLag
 from ws_service.websocket.resources import Resources
 
 METRICS = b"metrics"
+
+_PROCESS = ProcessCollector(registry=None)
 
 
 class ProcessReport:
@@ -47,7 +52,10 @@ class ProcessReport:
         """Answer a question of a worker: ``METRICS``, or the query of a status."""
         if question == METRICS:
             lag = await self._hub.hub.broker.lag() if self._hub is not None else None
-            return exposition.encode(self.worker, families(self.resources, self._hub, self._loop_lag.lags, lag))
+            # In a thread: to count 9,000 open files takes 9 ms.
+            of_process = await asyncio.to_thread(lambda: list(_PROCESS.collect()))
+            own = families(self.resources, self._hub, self._loop_lag.lags, lag)
+            return exposition.encode(self.worker, chain(own, of_process))
         return json.dumps(self.status(status.read_query(question.decode()))).encode()
 
     def status(self, query: Query) -> dict[str, Any]:
