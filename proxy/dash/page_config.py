@@ -33,27 +33,12 @@ class PageSocket:
     """The WebSocket of a Dash whose backend has one (FastAPI, Quart; Dash >= 4.2).
 
     is_global: all callbacks use it (``websocket_callbacks=True``); False: those that ask for it, if any.
-    url: its path, or a whole URL. worker_url: of the script that opens it.
-    heartbeat_interval: seconds between two heartbeats of the page. inactivity_timeout: seconds without a callback
-    after which the page closes it.
+    url: its path, or a whole URL. heartbeat_interval: seconds between two heartbeats of the page.
     """
 
     is_global: bool
     url: str | None
-    worker_url: str | None
     heartbeat_interval: float | None
-    inactivity_timeout: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class HotReload:
-    """How a page in debug mode asks ``_reload-hash``.
-
-    interval: seconds between two requests. max_retry: failures in a row after which it gives up.
-    """
-
-    interval: float | None
-    max_retry: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +46,15 @@ class PageConfig:
     """What the page says.
 
     dash_version: such as ``4.4.1``; None before Dash 3.
-    requests_pathname_prefix, url_base_pathname: as given to ``dash.Dash``. ``routes_pathname_prefix`` is not in a page.
-    has_dev_tools: the debug menu is on the page. hot_reload: None: it does not reload by itself.
+    requests_pathname_prefix: as given to ``dash.Dash``. ``routes_pathname_prefix`` is not in a page.
+    has_dev_tools: the debug menu is on the page. has_hot_reload: it asks ``_reload-hash``, and reloads by itself.
     websocket: None: this Dash has no WebSocket.
     """
 
     dash_version: str | None
     requests_pathname_prefix: str | None
-    url_base_pathname: str | None
     has_dev_tools: bool
-    hot_reload: HotReload | None
+    has_hot_reload: bool
     websocket: PageSocket | None
 
 
@@ -91,9 +75,8 @@ def read_page(page: str) -> PageConfig | None:
     return PageConfig(
         _text(values, "dash_version"),
         _text(values, "requests_pathname_prefix"),
-        _text(values, "url_base_pathname"),
         values.get("ui") is True,
-        _hot_reload(values.get("hot_reload")),
+        isinstance(values.get("hot_reload"), dict),
         _socket(values.get("websocket")),
     )
 
@@ -123,18 +106,8 @@ def _socket(values: Any) -> PageSocket | None:
     return PageSocket(
         values.get("enabled") is True,
         _text(values, "url"),
-        _text(values, "worker_url"),
         _seconds(values.get("heartbeat_interval")),
-        _seconds(values.get("inactivity_timeout")),
     )
-
-
-def _hot_reload(values: Any) -> HotReload | None:
-    if not isinstance(values, dict):
-        return None
-    retries = values.get("max_retry")
-    is_count = isinstance(retries, int) and not isinstance(retries, bool) and 0 <= retries < 1 << 31
-    return HotReload(_seconds(values.get("interval")), retries if is_count else None)
 
 
 def _text(values: dict[str, Any], name: str) -> str | None:

@@ -86,7 +86,7 @@ def _in_debug_mode(target: Target, config: PageConfig) -> list[Finding]:
     """Say that debug mode is on where others can reach it: the public URL is no address of this host."""
     if target.public not in target.reachable or target.public.is_of_this_host:
         return []
-    if not (config.has_dev_tools or config.hot_reload):
+    if not (config.has_dev_tools or config.has_hot_reload):
         return []
     seen = f"the app at {urlsplit(target.public.origin).netloc} runs with debug=True"
     return [target.found("DW034", seen, "start it by gunicorn or uvicorn, or without debug=True")]

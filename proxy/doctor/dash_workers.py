@@ -34,7 +34,7 @@ async def probe(target: Target) -> Outcome:
     dependencies = {answer.body for answer in await _ask(target, prefix + ASKED) if answer.status == 200}
     if len(dependencies) > 1:
         outcome.findings.append(_other_app(target, len(dependencies)))
-    if config.hot_reload is not None:
+    if config.has_hot_reload:
         hashes = {_reload_hash(answer) for answer in await _ask(target, f"{prefix}_reload-hash")} - {None}
         if len(hashes) > 1:
             outcome.findings.append(

@@ -237,7 +237,7 @@ EVIL = "Origin: https://evil.example"
 DASH_SOCKET = "tunnel to dash at http://127.0.0.1:8050, by the rule 'dash socket'"
 REFUSED = "refused with 403: Pages of https://evil.example may not open a WebSocket at localhost."
 SHOWN = DashFacts(
-    PageConfig("4.4.1", "/app/", None, has_dev_tools=False, hot_reload=None, websocket=None),
+    PageConfig("4.4.1", "/app/", has_dev_tools=False, has_hot_reload=False, websocket=None),
     page_path="/app/",
     checks_origin=frozenset(("/app/_dash-ws-callback",)),
 )

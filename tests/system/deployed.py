@@ -44,7 +44,7 @@ async def ws_endpoint(websocket: WebSocket):
 if __name__ == "__main__":
     app.run(debug=True)
 """
-"""The script of the README."""
+"""The script of the README, whose endpoint goes on and answers."""
 
 PATH = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
 """With the programs of the environment that the tests run in."""

@@ -18,8 +18,8 @@ from proxy.dash.facts import (
 )
 from proxy.dash.page_config import PageConfig, PageSocket
 
-SOCKET = PageSocket(False, "/_dash-ws-callback", "/worker.js", 30.0, 300.0)
-PAGE = PageConfig("4.4.1", "/", None, has_dev_tools=False, hot_reload=None, websocket=SOCKET)
+SOCKET = PageSocket(False, "/_dash-ws-callback", 30.0)
+PAGE = PageConfig("4.4.1", "/", has_dev_tools=False, has_hot_reload=False, websocket=SOCKET)
 HOUR = 3600.0
 
 

@@ -9,7 +9,7 @@ from proxy.gateway.routing import Upgrade
 from proxy.gateway.runtime import make_runtime
 
 KNOWN = DashFacts(
-    PageConfig("4.4.1", "/", None, False, None, PageSocket(False, "/_dash-ws-callback", None, 30.0, None)),
+    PageConfig("4.4.1", "/", False, False, PageSocket(False, "/_dash-ws-callback", 30.0)),
     checks_origin=frozenset(("/_dash-ws-callback",)),
 )
 

@@ -17,7 +17,7 @@ from proxy.gateway.runtime import make_runtime
 from proxy.server.dash_watch import DashWatch, ask_once
 from tests.processes import free_port
 
-PAGE = PageConfig("4.4.1", "/app/", None, has_dev_tools=False, hot_reload=None, websocket=None)
+PAGE = PageConfig("4.4.1", "/app/", has_dev_tools=False, has_hot_reload=False, websocket=None)
 KNOWN = DashFacts(PAGE, "", "/app/", frozenset(("/app/_dash-ws-callback",)))
 
 

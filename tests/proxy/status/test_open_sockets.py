@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+import time
 
 import pytest
 
@@ -88,7 +89,9 @@ async def test_the_last_bytes_are_those_of_the_kernel_in_either_direction() -> N
             (one,) = await listed({tunnel(**sockets): record(0)}, Query())
             assert one.idle is not None
             assert 0.2 <= one.idle < 5
+        began = time.monotonic()
         client.send(b"frame")
         gateway.recv(5)
         (one,) = await listed({tunnel(client=gateway): record(0)}, Query())
-        assert one.idle == pytest.approx(0, abs=0.11)
+        assert one.idle is not None
+        assert one.idle < time.monotonic() - began + 0.1, "it has tenths, and the kernel counts its ticks"
