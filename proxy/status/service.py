@@ -74,6 +74,7 @@ class ServiceReader:
     def __init__(self, find_key: FindKey) -> None:
         self._find_key = find_key
         self._key: str | None = None
+        self._is_refused = False  # by one of them; the others may know it
         self._no_key = ""
         self._key_sought = float("-inf")
         self._key_lock = asyncio.Lock()
@@ -103,13 +104,14 @@ class ServiceReader:
     # -- inside
 
     async def _look_for_key(self) -> None:
-        if self._key is not None or time.monotonic() - self._key_sought < _KEY_AGAIN:
+        is_good = self._key is not None and not self._is_refused
+        if is_good or time.monotonic() - self._key_sought < _KEY_AGAIN:
             return
         self._key_sought = time.monotonic()
         try:
-            self._key, self._no_key = await asyncio.to_thread(self._find_key), ""
+            self._key, self._is_refused = await asyncio.to_thread(self._find_key), False
         except NoKey as error:
-            self._no_key = str(error)
+            self._key, self._no_key = None, str(error)
 
     async def _ask(self, url: str, target: str, context: ssl.SSLContext | None) -> ServiceStatus:
         if self._key is None:
@@ -125,8 +127,8 @@ class ServiceReader:
 
     def _read(self, url: str, status: int, body: bytes) -> ServiceStatus:
         if status == 401:
-            self._key, self._no_key = None, "the service has another key than this gateway"
-            return ServiceStatus(url, None, self._no_key)
+            self._is_refused = True
+            return ServiceStatus(url, None, "the service has another key than this gateway")
         if status != 200:
             return ServiceStatus(url, None, f"it answered {status}, which no dash-ws-service of this version does")
         try:

@@ -158,6 +158,17 @@ async def test_without_a_key_nothing_is_asked_and_the_key_is_not_looked_for_each
     assert (len(fake.seen), len(sought)) == (0, 1)
 
 
+async def test_a_service_that_refuses_the_key_does_not_hide_the_others() -> None:
+    good, refusing = Fake(), Fake()
+    good.answer, refusing.answer = (200, EMPTY), (401, "")
+    one = reader()
+    async with serving(refusing) as first, serving(good) as second:
+        for query in (Query(), Query("sent")):
+            refused, told = await one.read((first, second), query, None)
+            assert refused.problem == "the service has another key than this gateway"
+            assert told.answer is not None
+
+
 async def test_a_key_that_is_refused_is_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "_KEY_AGAIN", 0.0)
     fake, keys = Fake(), iter(["old" * 20, KEY])
