@@ -40,7 +40,7 @@ def run_check(path: Path | None, options: CheckOptions) -> int:
             _print_static(report, options)
     values = as_json(examination, code)
     if options.is_json:
-        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(values, indent=2))  # in ASCII: what an answer had in it commands no terminal
     return _with_report_file(values, report, options) or code
 
 

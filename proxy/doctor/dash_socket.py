@@ -40,7 +40,11 @@ async def probe(target: Target) -> Outcome:
 
 
 def _path(socket: PageSocket, prefix: str) -> str:
-    return urlsplit(socket.url or "").path or f"{prefix}_dash-ws-callback"
+    try:
+        path = urlsplit(socket.url or "").path
+    except ValueError:  # a page may say anything
+        path = ""
+    return path or f"{prefix}_dash-ws-callback"
 
 
 async def _refused(target: Target, endpoint: Endpoint, path: str, own: Handshake, outcome: Outcome) -> None:

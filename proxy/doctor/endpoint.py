@@ -65,7 +65,7 @@ class Endpoint:
     """An address.
 
     name: for messages. address: ``http://host:port``, ``https://…`` or ``unix:path``. A path at the end of a URL is
-    where its page is. context: for TLS; None does not check the certificate, for addresses that a config names.
+    where its page is. context: for TLS; None does not check the certificate, for the gateway on this host.
     fields: header fields of every request, such as a Cookie; they may be secret.
 
     ``close`` gives back what it holds.
@@ -121,7 +121,7 @@ class Endpoint:
         path: with its query. Raises aiohttp.ClientError, OSError, TimeoutError.
         """
         async with self.session.request(
-            method, self.origin + path, headers=headers, data=data, allow_redirects=False
+            method, self._url(path), headers=headers, data=data, allow_redirects=False
         ) as response:
             body = bytearray()
             async for chunk in response.content.iter_any():
@@ -158,7 +158,7 @@ class Endpoint:
         max_size: bytes of a message. Raises aiohttp.WSServerHandshakeError for a refusal.
         """
         async with self.session.ws_connect(
-            self.origin + path,
+            self._url(path),
             origin=origin,
             protocols=tuple(protocols),
             headers=dict(headers),
@@ -167,6 +167,16 @@ class Endpoint:
             timeout=aiohttp.ClientWSTimeout(ws_close=5),
         ) as socket:
             yield socket
+
+    def _url(self, path: str) -> str:
+        """Return the URL of a path, which may be one that a page has named.
+
+        After an origin, ``@host/`` and ``.host/`` would lead to another host, and the fields with it. Raises
+        aiohttp.InvalidURL for what does not begin with a slash.
+        """
+        if not path.startswith("/"):
+            raise aiohttp.InvalidUrlClientError(path, "is no path")
+        return self.origin + path
 
 
 async def _refuse_redirects_of_handshakes(

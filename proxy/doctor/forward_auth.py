@@ -27,7 +27,7 @@ async def probe(target: Target) -> Outcome:
 
 
 async def _rule(target: Target, number: int, rule: Auth, outcome: Outcome) -> None:
-    stranger = Endpoint("dash", target.dash.address)
+    stranger = Endpoint("dash", target.dash.address, target.upstream_tls)
     key = ("gateway", "auth", number, "ask")
     try:
         status, is_page = await _asked(stranger, rule)

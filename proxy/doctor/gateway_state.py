@@ -73,11 +73,25 @@ async def _readiness(admin: Endpoint) -> dict[str, Any]:
     answer = await admin.ask("/readyz")
     try:
         values = json.loads(answer.text)
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
-    if not isinstance(values, dict) or "upstreams" not in values:
+    if not _is_of_a_gateway(values):
         raise Skipped(f"{admin.address}/readyz answers {answer.status}, and not as a gateway does")
-    return values
+    checked: dict[str, Any] = values
+    return checked
+
+
+def _is_of_a_gateway(values: Any) -> bool:
+    """Tell whether values have the form that is read here; another program may listen at ``admin``."""
+    upstreams = values.get("upstreams") if isinstance(values, dict) else None
+    if not isinstance(upstreams, dict) or not all(isinstance(upstream, dict) for upstream in upstreams.values()):
+        return False
+    addresses = [upstream.get("addresses", []) for upstream in upstreams.values()]
+    return all(isinstance(several, list) and all(map(_is_address, several)) for several in addresses)
+
+
+def _is_address(about: Any) -> bool:
+    return isinstance(about, dict) and isinstance(about.get("url"), str)
 
 
 def _handoff(target: Target) -> list[Finding]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import unescape
 from ipaddress import ip_address
 from itertools import islice
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from proxy.doctor.dash_prefix import requested_prefix
 from proxy.doctor.endpoint import Endpoint
@@ -73,10 +73,19 @@ def scripts_of(page: str, path: str) -> tuple[list[str], list[Script]]:
             if match[2].strip():
                 inline.append(Script(f"{path}, a script in the page", match[2]))
             continue
-        url = urlsplit(urljoin(path, unescape(source[1])))
-        if not url.netloc and "/_dash-component-suites/" not in url.path:
+        url = _split(path, unescape(source[1]))
+        if url is not None and "/_dash-component-suites/" not in url.path:
             names.append(f"{url.path}?{url.query}" if url.query else url.path)
     return names, inline
+
+
+def _split(path: str, source: str) -> SplitResult | None:
+    """Return where a source leads, from the page's path; None where that is no path of the same host."""
+    try:
+        url = urlsplit(urljoin(path, source))
+    except ValueError:
+        return None
+    return None if url.scheme or url.netloc else url
 
 
 async def _read(endpoint: Endpoint, paths: list[str]) -> list[Script]:
@@ -90,10 +99,16 @@ def absolute_urls(text: str, own: set[str]) -> Iterator[tuple[int, str]]:
     own: hosts, in lower case. Addresses of loopback are always own. Other hosts are other services, which may be meant.
     """
     for number, line in enumerate(text.splitlines(), 1):
+        comment: int | None = None  # where it begins; it is looked for once in a line, which may be all of a bundle
         for match in _URL.finditer(line):
             host = match[1].strip("[]").lower()
-            if (host in own or _is_of_one_machine(host)) and not _COMMENT.search(line, 0, match.start()):
-                yield number, match[0]
+            if host not in own and not _is_of_one_machine(host):
+                continue
+            if comment is None:
+                comment = _comment_of(line)
+            if match.start() >= comment:
+                break
+            yield number, match[0]
 
 
 def fixed_schemes(text: str) -> Iterator[int]:
@@ -104,6 +119,12 @@ def fixed_schemes(text: str) -> Iterator[int]:
         match = _FIXED_SCHEME.search(line)
         if match and not _COMMENT.search(line, 0, match.start()):
             yield number
+
+
+def _comment_of(line: str) -> int:
+    """Return where the comment of a line begins; its length where there is none."""
+    found = _COMMENT.search(line)
+    return found.end() if found else len(line)
 
 
 def _is_of_one_machine(host: str) -> bool:

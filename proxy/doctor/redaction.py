@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,14 +18,25 @@ HIDDEN = "***"
 _LOCAL = frozenset(("localhost", "0.0.0.0", "::", "*", ""))
 
 _URL_HOST = re.compile(r"(?<=://)(?:[^/\s@\"']*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)")
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@\"']+@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
+"""To the last ``@`` before the path, as in ``urlsplit``: a password may have one, and quotes."""
+
+_EXPRESSION = re.compile(r"regex:\S+")
+"""One of ``gateway.origins``, which names hosts in its own way."""
+
+_HOST_AND_PORT = re.compile(r"([A-Za-z][A-Za-z0-9.-]*):\d{1,5}")
 _QUERY = re.compile(r"\?[\w.~%-]+=[^\s\"']*")
 _NAMED_SECRET = re.compile(
-    r"(?i)\b(pass(?:word|wd)?|secret|token|api[_-]?key|authorization|cookie|session)(\"?'?\s*[:=]\s*\"?'?)([^\s\"',;&)]{3,})"
+    r"(?i)\b(pass(?:word|wd)?|secret|token|api[_-]?key|session)(\"?'?\s*[:=]\s*\"?'?)([^\s\"',;&)]{3,})"
 )
+_SECRET_FIELD = re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(\"?'?\s*[:=]\s*)\S.*")
+"""To the end of the line: what stands there may have several parts."""
+
+_IPV4 = r"(?:\d{1,3}\.){3}\d{1,3}"
 _ADDRESS = re.compile(
-    r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])|(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])"
+    rf"(?<![\w.]){_IPV4}(?![\w.])|(?<![\w:.])(?:[0-9A-Fa-f]{{0,4}}:){{2,7}}(?:{_IPV4}|[0-9A-Fa-f]{{0,4}})(?![\w:])"
 )
+_LIKE_HOST = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z][A-Za-z0-9-]*")
 _HOME = re.compile(r"/(?:home|Users)/[^/\s\"':]+|/(?:root)(?=[/\s\"':]|$)")
 
 
@@ -51,6 +63,8 @@ class Redaction:
         """Return a text redacted."""
         text = _CREDENTIALS.sub(f"{HIDDEN}@", text)
         text = _QUERY.sub(f"?{HIDDEN}", text)
+        text = _EXPRESSION.sub(f"regex:{HIDDEN}", text)
+        text = _SECRET_FIELD.sub(rf"\1\2{HIDDEN}", text)
         text = _NAMED_SECRET.sub(rf"\1\2{HIDDEN}", text)
         for match in _URL_HOST.finditer(text):
             self._host(match[1].strip("[]").lower())
@@ -73,11 +87,15 @@ class Redaction:
 
 
 def hosts_in(value: Any) -> Iterable[str]:
-    """Yield the hosts of settings: of URLs, and what stands below keys named host, hosts or admin_hosts."""
+    """Yield the hosts of settings: of URLs and of addresses to listen on, what stands below keys named host or
+    admin_hosts, and parts of paths that look like one, such as the folder of a certificate.
+    """
     if isinstance(value, Mapping):
         for key, each in value.items():
             if key in ("host", "admin_hosts") and each:
                 yield from [each] if isinstance(each, str) else each
+            elif key in ("listen", "admin") and isinstance(each, str):
+                yield from (match[1] for match in [_HOST_AND_PORT.fullmatch(each)] if match)
             else:
                 yield from hosts_in(each)
     elif isinstance(value, list | tuple):
@@ -85,6 +103,9 @@ def hosts_in(value: Any) -> Iterable[str]:
             yield from hosts_in(each)
     elif isinstance(value, str) and "://" in value:
         yield from _host_of(value)
+    elif isinstance(value, str) and "/" in value:
+        path = PurePath(value)
+        yield from (part for part in (*path.parts[:-1], path.stem) if _LIKE_HOST.fullmatch(part))
 
 
 def _host_of(url: str) -> Iterable[str]:

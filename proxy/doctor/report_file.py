@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import stat
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,7 +32,9 @@ def write_report(path: Path, findings: Mapping[str, Any], sections: Mapping[str,
     values = redaction.values({**findings, "settings": settings, "environment": environment()})
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(values, file, indent=2, ensure_ascii=False)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):  # and not /dev/stdout
+            os.fchmod(descriptor, 0o600)  # one that was there may be open to others
+        json.dump(values, file, indent=2)  # in ASCII: a field of an answer may hold what UTF-8 cannot write
         file.write("\n")
 
 

@@ -16,6 +16,7 @@ from proxy.doctor.catalogue import CATALOGUE
 from proxy.doctor.client_address import client_address
 from proxy.doctor.endpoint import Answer, Endpoint
 from proxy.doctor.finding import Finding, Place, of_mistake
+from proxy.net.tls import upstream_context
 from proxy.status.service_key import find_service_key
 from ws_service.config import settings as service
 from ws_service.config.file import ConfigFile
@@ -61,11 +62,13 @@ class Target:
 
     gateway: where its clients connect; None where that cannot be told from the config (``listen: systemd``, port 0).
     fields: header fields of a client that is logged in, for requests to the app.
+    upstream_tls: for ``https`` upstreams, as the gateway has it: the fields go there, and the key of the service.
     admin: None where it is off. upstreams: the addresses of each, asked without the gateway; dash, ws: the one of them
     that is asked. public: what ``--url`` says, None without. An endpoint that did not take a connection is not in
     ``reachable``.
 
-    Everything that probes share is here; they run one after the other.
+    Everything that probes share is here; they run one after the other. Raises TlsError where ``upstream_ca`` cannot be
+    used.
     """
 
     def __init__(
@@ -89,8 +92,12 @@ class Target:
         has_tls = self.settings.tls is not None
         self.gateway = _endpoint("gateway", client_address(self.settings.listen, has_tls=has_tls), fields)
         self.admin = _endpoint("admin", client_address(self.settings.admin))
+        is_secure = any(each.url.startswith("https:") for each in self.settings.upstreams.all_addresses)
+        self.upstream_tls = upstream_context(self.settings.upstream_ca) if is_secure else None
         self.upstreams = {
-            name: tuple(Endpoint(name, each.url, fields=fields if name == "dash" else {}) for each in addresses)
+            name: tuple(
+                Endpoint(name, each.url, self.upstream_tls, fields if name == "dash" else {}) for each in addresses
+            )
             for name, addresses in self.settings.upstreams.by_name.items()
         }
         self.dash, self.ws = self.upstreams["dash"][0], self.upstreams["ws"][0]

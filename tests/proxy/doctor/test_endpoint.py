@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
@@ -98,3 +99,15 @@ def test_only_loopback_and_unix_sockets_are_certain_to_be_of_this_host() -> None
     assert is_here("http://127.0.0.7:1") and is_here("http://[::1]:1") and is_here("http://localhost")
     assert is_here("unix:/run/a.sock")
     assert not is_here("http://10.0.0.7:1") and not is_here("https://app.example.com")
+
+
+async def test_what_is_no_path_does_not_lead_to_another_host(app: web.AppRunner) -> None:
+    """A page names paths; after an origin, "@host/" would be a host, which gets the Cookie."""
+    host, port = app.addresses[0]
+    endpoint = Endpoint("dash", "http://127.0.0.1:1", fields={"Cookie": "session=2"})
+    for path in (f"@{host}:{port}/see", f":x@{host}:{port}/see", ""):
+        with pytest.raises(aiohttp.InvalidURL):
+            await endpoint.ask(path)
+        with pytest.raises(aiohttp.InvalidURL):
+            await endpoint.handshake(path)
+    await endpoint.close()

@@ -78,3 +78,18 @@ async def test_a_socket_file_that_is_not_there_is_said(tmp_path: Path) -> None:
 async def test_what_is_no_admin_listener_of_a_gateway_is_not_judged(tmp_path: Path) -> None:
     with pytest.raises(Skipped, match="/readyz answers 404, and not as a gateway does"):
         await outcome_of(tmp_path, (404, JSON, "{}"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[" * 100_000,
+        '{"upstreams": []}',
+        '{"upstreams": {"ws": 1}}',
+        '{"upstreams": {"ws": {"addresses": 1}}}',
+        '{"upstreams": {"ws": {"addresses": [{"state": "unreachable"}]}}}',
+    ],
+)
+async def test_another_program_at_admin_may_answer_anything(tmp_path: Path, body: str) -> None:
+    with pytest.raises(Skipped, match="not as a gateway does"):
+        await outcome_of(tmp_path, (200, JSON, body))

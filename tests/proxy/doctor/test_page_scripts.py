@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,22 @@ def test_scripts_of_a_page_are_its_own_files_and_what_is_in_it() -> None:
     )
     assert names == ["/app/assets/a.js?m=1&b=2", "/app/assets/b.js"]
     assert [script.text for script in inline] == ["let x = 1"]
+
+
+@pytest.mark.parametrize(
+    "source", ["x:@elsewhere.test/a.js", "data:text/javascript,1", "http://[a", "//elsewhere.test/b"]
+)
+def test_a_script_that_is_no_file_of_the_same_host_is_not_read(source: str) -> None:
+    assert scripts_of(f'<script src="{source}"></script>', "/") == ([], [])
+
+
+def test_the_comment_of_a_line_is_looked_for_once() -> None:
+    """For each URL anew it takes 25 s here, in which neither the deadline of the area nor Ctrl-C is heard."""
+    line = "x" * 400_000 + " // " + "ws://localhost " * 4000
+    begin = time.monotonic()
+    assert list(absolute_urls(line, OWN)) == []
+    assert time.monotonic() - begin < 2
+    assert [url for _, url in absolute_urls('"ws://localhost:1" // ws://localhost:2', OWN)] == ["ws://localhost:1"]
 
 
 async def test_files_the_page_and_the_layout_are_read(tmp_path: Path) -> None:

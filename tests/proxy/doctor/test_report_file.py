@@ -36,3 +36,12 @@ def test_a_report_has_findings_settings_and_versions_and_no_secret(tmp_path: Pat
 def test_a_file_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         write_report(tmp_path / "none" / "report.json", {}, {}, None)
+
+
+def test_what_no_encoding_can_write_is_written_and_an_older_file_is_closed_to_others(tmp_path: Path) -> None:
+    """A field of an answer may have bytes that are no UTF-8; aiohttp hands them on as halves of pairs."""
+    path = tmp_path / "report.json"
+    path.touch(0o644)
+    write_report(path, {"seen": "to /\udcff \x9b2J"}, {}, None)
+    assert json.loads(path.read_text("ascii"))["seen"] == "to /\udcff \x9b2J"
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,11 @@ def test_a_finding_has_the_line_of_the_setting_or_of_what_is_around_it(tmp_path:
     assert target.found("DW021", "seen").place is None
     finding = target_of(tmp_path).found("DW021", "seen", key=("gateway", "listen"))
     assert str(finding.place) == "the defaults: gateway.listen"
+
+
+def test_an_upstream_with_tls_is_checked_as_the_gateway_does_it(tmp_path: Path) -> None:
+    """It gets the fields of a client that is logged in, and the key of the service."""
+    target = target_of(tmp_path, upstreams={"dash": "https://dash.test", "ws": "http://127.0.0.1:8765"})
+    assert target.upstream_tls is not None
+    assert (target.upstream_tls.verify_mode, target.upstream_tls.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert target_of(tmp_path).upstream_tls is None
