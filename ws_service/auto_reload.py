@@ -43,6 +43,9 @@ _UNWATCHED = ("node_modules", "__pycache__", "site-packages")
 
 _ADVICE = "Correct it and save: the service starts again by itself."
 
+_CONFIG_PROBLEM = "the config file has a mistake; the log of the service says where"
+"""For clients: what is wrong quotes the file, and the line may have a key or a password in it."""
+
 _NOTHING = "without an app: every handshake for it gets 503 with the mistake above, until that is corrected"
 
 
@@ -106,7 +109,10 @@ class Child:
         except AppError as error:
             log.error(explain(error), extra=formatter.LINES)
             parts.problem = str(error)
-        except (ConfigError, ListenError, KeyFileError, ExtraError) as error:
+        except ConfigError as error:
+            log.error(str(error), extra=formatter.LINES)
+            parts.problem = _CONFIG_PROBLEM
+        except (ListenError, KeyFileError, ExtraError) as error:
             log.error(str(error), extra=formatter.LINES)
             parts.problem = str(error)
         if parts.problem:
