@@ -13,6 +13,7 @@ import click
 
 from proxy import config as gateway
 from proxy.check import Report, inspect, printed
+from proxy.compare_command import run_compare
 from proxy.doctor.probe import Area, Outcome
 from proxy.doctor.report import CANNOT_RUN, Examination, Examined, as_json, begun, encodable, lines_of, summary
 from proxy.doctor.report_file import write_report
@@ -29,6 +30,8 @@ def run_check(path: Path | None, options: CheckOptions) -> int:
 
     path: the config file. None: the defaults.
     """
+    if options.compare is not None:
+        return run_compare(*options.compare, dict(options.fields), is_json=options.is_json, is_quiet=options.is_quiet)
     report = inspect(path, only=options.only)
     if options.is_live and not report.mistakes:
         examination = _live(report, options)
@@ -75,6 +78,9 @@ def _live(report: Report, options: CheckOptions) -> Examination:
     shown = _Shown(Examination(report.source, options.url), options)
     shown.end(_config_area(report))
     target = _target(report, options)
+    if target.public is not None and target.idle and not options.is_quiet:
+        takes = f"it takes {target.idle:g} s: a WebSocket is kept open for so long, beside the rest"
+        click.echo(f"{takes}; --idle 0 leaves that out", err=True)
     asyncio.run(examine(target, AREAS, shown.begin, lambda area, outcome: shown.end(Examined(area.name, outcome))))
     if not options.is_json and not options.is_quiet:
         click.echo(summary(shown.examination.findings))
@@ -118,4 +124,13 @@ def _target(report: Report, options: CheckOptions) -> Target:
     settings = readings.get(gateway.NAME) or gateway.Settings()
     service_settings = readings.get(service.NAME) or service.Settings()
     folder = Path.cwd() if report.file is None else report.file.folder
-    return Target(settings, service_settings, folder, report.file, options.url, dict(options.fields))
+    return Target(
+        settings,
+        service_settings,
+        folder,
+        report.file,
+        options.url,
+        dict(options.fields),
+        echo=options.echo,
+        idle=options.idle,
+    )

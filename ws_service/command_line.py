@@ -40,6 +40,8 @@ class CheckOptions:
 
     only: the section to look at; None: all. is_live: whether the programs are asked too. url: the public URL of the
     app, None: the gateway is asked where it listens. fields: header fields of a client that is logged in.
+    echo: the path of a WebSocket that sends back what it gets. idle: seconds for which a WebSocket is kept open at
+    ``url``; 0: none is. compare: two URLs, whose answers are compared; nothing else is done then.
     is_json, is_quiet, report: what is printed and written.
     """
 
@@ -47,6 +49,9 @@ class CheckOptions:
     is_live: bool = False
     url: str | None = None
     fields: tuple[tuple[str, str], ...] = ()
+    echo: str | None = None
+    idle: float = 65.0
+    compare: tuple[str, str] | None = None
     is_json: bool = False
     is_quiet: bool = False
     report: Path | None = None
@@ -150,6 +155,26 @@ def _check(whole_file: Callable[[], WholeFile], text: str) -> click.Command:
         callback=_header_fields,
         help='With --live: a header field of each request to the app, such as "Cookie: ..." after a login.',
     )
+    @click.option(
+        "--echo",
+        metavar="PATH",
+        callback=_echo_path,
+        help="With --live: a WebSocket of the app that sends back what it gets, for a message of 5 MB.",
+    )
+    @click.option(
+        "--idle",
+        metavar="SECONDS",
+        type=click.FloatRange(0, 3600),
+        default=65.0,
+        help="With --url: how long an idle WebSocket is kept open, beside the rest (65); 0 leaves it out.",
+    )
+    @click.option(
+        "--compare",
+        nargs=2,
+        metavar="DIRECT GATEWAY",
+        callback=_two_urls,
+        help="Ask two URLs for all that a page of Dash asks for, and print what differs. No config file is read.",
+    )
     @click.option("--json", "is_json", is_flag=True, help="Print JSON.")
     @click.option(
         "--report",
@@ -159,7 +184,9 @@ def _check(whole_file: Callable[[], WholeFile], text: str) -> click.Command:
     @click.option("--quiet", "-q", "is_quiet", is_flag=True, help="Print findings alone.")
     @click.pass_context
     def check(context: click.Context, /, path: Path | None, **options: Any) -> None:
-        options["is_live"] |= options["url"] is not None or bool(options["fields"])
+        if options["compare"]:
+            sys.exit(whole_file().run_check(None, CheckOptions(**options)))
+        options["is_live"] |= options["url"] is not None or bool(options["fields"]) or options["echo"] is not None
         if options["is_live"] and options["only"]:
             raise click.UsageError("--live looks at all sections; leave out --section", context)
         path, which = find(path or context.obj)
@@ -180,6 +207,22 @@ def _public_url(_: click.Context, __: click.Parameter, url: str | None) -> str |
     if url is not None and not is_url:
         raise click.BadParameter(f"{url!r} is no address of a page; write https://host/, with its path")
     return url
+
+
+def _two_urls(
+    context: click.Context, parameter: click.Parameter, urls: tuple[str, str] | None
+) -> tuple[str, str] | None:
+    """Check what ``--compare`` says. Raises BadParameter."""
+    for url in urls or ():
+        _public_url(context, parameter, url)
+    return urls or None
+
+
+def _echo_path(_: click.Context, __: click.Parameter, path: str | None) -> str | None:
+    """Check what ``--echo`` says. Raises BadParameter."""
+    if path is not None and not path.startswith("/"):
+        raise click.BadParameter("a path begins with /")
+    return path
 
 
 def _header_fields(_: click.Context, __: click.Parameter, lines: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -237,4 +237,40 @@ CATALOGUE: Mapping[str, Kind] = {
     "DW059": Kind(
         "auth", _W, "An auth path that lets every client pass", "What the rule is to protect is open to all."
     ),
+    "DW060": Kind(
+        "events",
+        _E,
+        "Server-sent events come late",
+        "Pages that listen to a stream hear of a publication when much has been collected, or when the stream ends.",
+    ),
+    "DW061": Kind(
+        "messages",
+        _W,
+        "Compression of WebSockets is lost on the way",
+        "Messages take more of the network than they would.",
+    ),
+    "DW062": Kind(
+        "messages",
+        _E,
+        "The subprotocol of a WebSocket is lost on the way",
+        "A browser that asks for one and gets none closes the connection.",
+    ),
+    "DW063": Kind(
+        "messages",
+        _E,
+        "A large message does not get through",
+        "A page that sends or gets as much loses its connection, each time.",
+    ),
+    "DW064": Kind(
+        "messages",
+        _E,
+        "A close code does not arrive",
+        "A page cannot tell why its WebSocket was closed, and comes back where it must not.",
+    ),
+    "DW065": Kind(
+        "idle",
+        _E,
+        "An idle WebSocket is cut",
+        "Pages on which nothing happens lose their connection, and publications meanwhile.",
+    ),
 }

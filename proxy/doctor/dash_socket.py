@@ -20,7 +20,7 @@ async def probe(target: Target) -> Outcome:
     requested = requested_prefix(config)
     if endpoint is target.gateway and await served_prefix(target, requested) != requested:
         raise Skipped(f"the gateway does not get the paths that pages ask for below {requested}; give --url")
-    path = _path(config.websocket, requested)
+    path = path_of(config.websocket, requested)
     own = await endpoint.handshake(path, origin=endpoint.origin)
     outcome = Outcome(f"{path} opens for the app's own pages" if own.is_open else "")
     if not own.is_open:
@@ -39,7 +39,8 @@ async def probe(target: Target) -> Outcome:
     return outcome
 
 
-def _path(socket: PageSocket, prefix: str) -> str:
+def path_of(socket: PageSocket, prefix: str) -> str:
+    """Return the path of Dash's WebSocket. prefix: of the page's requests."""
     try:
         path = urlsplit(socket.url or "").path
     except ValueError:  # a page may say anything

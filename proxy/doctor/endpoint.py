@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +18,11 @@ MAX_BODY = 4 << 20
 
 _TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
 """Seconds. The first page of a Dash compiles its component suites."""
+
+
+_ABORTS_TLS = sys.version_info < (3, 12, 7) or (3, 13, 0) <= sys.version_info < (3, 13, 1)
+"""Whether aiohttp has to be told to end TLS connections whose peer does not answer their end (python/cpython#118960);
+of WebSockets through nginx some stay open. Newer versions of Python need no help, and aiohttp warns of it there."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,17 @@ class _Head:
 
 @dataclass(frozen=True)
 class Answer(_Head):
-    """A response. body: its first ``MAX_BODY`` bytes, decompressed. set_cookies: each Set-Cookie field."""
+    """A response. body: its first ``MAX_BODY`` bytes, decompressed. fields: the headers in their order, repeated ones
+    too.
+    """
 
     body: bytes
-    set_cookies: tuple[str, ...] = ()
+    fields: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def set_cookies(self) -> list[str]:
+        """Each Set-Cookie field."""
+        return [value for name, value in self.fields if name.lower() == "set-cookie"]
 
     @property
     def text(self) -> str:
@@ -98,7 +112,11 @@ class Endpoint:
     def session(self) -> aiohttp.ClientSession:
         """The client: it keeps no cookie, follows no setting of the environment, and raises for no status."""
         if self._session is None:
-            connector = aiohttp.UnixConnector(self.address[5:]) if self.is_unix else aiohttp.TCPConnector(ssl=self._ssl)
+            connector = (
+                aiohttp.UnixConnector(self.address[5:])
+                if self.is_unix
+                else aiohttp.TCPConnector(ssl=self._ssl, enable_cleanup_closed=_ABORTS_TLS)
+            )
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 headers=self._fields,
@@ -112,6 +130,7 @@ class Endpoint:
         """Close its connections."""
         if self._session is not None:
             await self._session.close()
+            await asyncio.sleep(0)  # what was aborted is given back in the next turn of the loop
 
     async def ask(
         self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, data: bytes | None = None
@@ -121,15 +140,14 @@ class Endpoint:
         path: with its query. Raises aiohttp.ClientError, OSError, TimeoutError.
         """
         async with self.session.request(
-            method, self._url(path), headers=headers, data=data, allow_redirects=False
+            method, self.url_of(path), headers=headers, data=data, allow_redirects=False
         ) as response:
             body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) >= MAX_BODY:
                     break
-            cookies = tuple(response.headers.getall("Set-Cookie", ()))
-            return Answer(response.status, response.headers, bytes(body[:MAX_BODY]), cookies)
+            return Answer(response.status, response.headers, bytes(body[:MAX_BODY]), tuple(response.headers.items()))
 
     async def handshake(
         self, path: str, *, origin: str | None = None, protocols: Iterable[str] = (), headers: Mapping[str, str] = {}
@@ -158,7 +176,7 @@ class Endpoint:
         max_size: bytes of a message. Raises aiohttp.WSServerHandshakeError for a refusal.
         """
         async with self.session.ws_connect(
-            self._url(path),
+            self.url_of(path),
             origin=origin,
             protocols=tuple(protocols),
             headers=dict(headers),
@@ -168,7 +186,7 @@ class Endpoint:
         ) as socket:
             yield socket
 
-    def _url(self, path: str) -> str:
+    def url_of(self, path: str) -> str:
         """Return the URL of a path, which may be one that a page has named.
 
         After an origin, ``@host/`` and ``.host/`` would lead to another host, and the fields with it. Raises

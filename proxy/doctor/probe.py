@@ -35,10 +35,12 @@ Probe = Callable[[Target], Awaitable[Outcome]]
 class Area:
     """One line of the terminal.
 
-    name: one word. question: what is tried, for the line while it is. deadline: seconds for the whole probe.
+    name: one word. question: what is tried, for the line while it is. deadline: seconds for the whole probe; None: it
+    has one of its own. is_beside: it runs beside those that follow, and is shown last, because it takes long.
     """
 
     name: str
     question: str
     probe: Probe
-    deadline: float = 30.0
+    deadline: float | None = 30.0
+    is_beside: bool = False

@@ -12,10 +12,13 @@ from proxy.doctor import (
     dash_prefix,
     dash_socket,
     dash_workers,
+    event_stream,
     forward_auth,
     gateway_state,
     health_paths,
+    idle,
     links,
+    messages,
     page_scripts,
     programs,
     service_hubs,
@@ -32,6 +35,9 @@ AREAS: Sequence[Area] = (
     Area("callbacks", "whether Dash's own WebSocket opens for its pages alone", dash_socket.probe),
     Area("sockets", "whether WebSocket handshakes reach the service", sockets.probe),
     Area("scripts", "whether scripts find their WebSockets from other machines", page_scripts.probe),
+    Area("idle", "whether an idle WebSocket stays open at the public URL", idle.probe, deadline=None, is_beside=True),
+    Area("messages", "whether WebSockets carry everything as without proxies", messages.probe, deadline=120),
+    Area("events", "whether server-sent events come when they are sent", event_stream.probe),
     Area("links", "whether the app knows the scheme and the host that browsers use", links.probe),
     Area("workers", "whether all processes of Dash are the same app", dash_workers.probe),
     Area("hubs", "whether all WebSocket services are one hub", service_hubs.probe),
@@ -48,10 +54,23 @@ async def examine(
 
     begin, end: called before and after each area, the second with what was seen. Cancelling ends the probe that runs.
     """
+    loop = asyncio.get_running_loop()
+    beside: list[tuple[Area, asyncio.Task[Outcome]]] = []
     async with target.opened():
-        for area in areas:
-            begin(area)
-            end(area, await _outcome(area, target))
+        try:
+            for area in areas:
+                if area.is_beside:
+                    beside.append((area, loop.create_task(_outcome(area, target), name=f"check: {area.name}")))
+                    continue
+                begin(area)
+                end(area, await _outcome(area, target))
+            for area, task in beside:
+                begin(area)
+                end(area, await task)
+        finally:
+            for _, task in beside:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in beside), return_exceptions=True)
 
 
 async def _outcome(area: Area, target: Target) -> Outcome:
@@ -61,7 +80,7 @@ async def _outcome(area: Area, target: Target) -> Outcome:
     except Skipped as reason:
         return Outcome(str(reason), is_skipped=True)
     except TimeoutError:
-        why = f"no answer within {area.deadline:g} s"
+        why = "no answer in time" if area.deadline is None else f"no answer within {area.deadline:g} s"
     except (aiohttp.ClientError, OSError) as error:
         why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     seen = f"the probe of {area.name} was not finished: {why}"

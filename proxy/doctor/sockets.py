@@ -19,7 +19,7 @@ async def probe(target: Target) -> Outcome:
     """Try handshakes where browsers connect."""
     endpoint = target.browser_endpoint
     outcome = Outcome()
-    prefix = await _prefix(target)
+    prefix = await prefix_of(target)
     await _routes_to_dash(target, endpoint, outcome)
     if target.ws not in target.reachable:
         if not outcome.findings:
@@ -34,7 +34,8 @@ async def probe(target: Target) -> Outcome:
     return outcome
 
 
-async def _prefix(target: Target) -> str:
+async def prefix_of(target: Target) -> str:
+    """Return the prefix of the page, from which its WebSockets start; the one of the config where no page was read."""
     try:
         return requested_prefix(await target.dash_config())
     except Skipped:

@@ -61,7 +61,8 @@ class Target:
     is_prefix_written: whether it has ``gateway.dash_prefix``.
 
     gateway: where its clients connect; None where that cannot be told from the config (``listen: systemd``, port 0).
-    fields: header fields of a client that is logged in, for requests to the app.
+    fields: header fields of a client that is logged in, for requests to the app. echo: the path of a WebSocket that
+    sends back what it gets; None: none is known. idle: seconds to keep a WebSocket open at the public URL; 0: none is.
     upstream_tls: for ``https`` upstreams, as the gateway has it: the fields go there, and the key of the service.
     admin: None where it is off. upstreams: the addresses of each, asked without the gateway; dash, ws: the one of them
     that is asked. public: what ``--url`` says, None without. An endpoint that did not take a connection is not in
@@ -79,12 +80,15 @@ class Target:
         file: ConfigFile | None = None,
         url: str | None = None,
         fields: Mapping[str, str] = {},
+        *,
+        echo: str | None = None,
+        idle: float = 0,
     ) -> None:
         self.settings = anchored(settings, folder)
         self.is_prefix_written = "dash_prefix" in settings.model_fields_set
         self.service = service_settings
         self.folder = folder
-        self.fields = fields
+        self.fields, self.echo, self.idle = fields, echo, idle
         self._file = file
         self.is_written: Mapping[str, bool] = {
             name: file is not None and file.has(name) for name in (gateway.NAME, service.NAME)

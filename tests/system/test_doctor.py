@@ -54,6 +54,8 @@ class SetUp:
         values = {**self.config, "gateway": {**self.config["gateway"], **gateway}}
         if "handoff" in gateway:
             values["ws_service"] = {**values["ws_service"], "handoff": gateway["handoff"]}
+        if "--idle" not in words:
+            words = (*words, "--idle", "0")
         path = self.folder / ("checked.yaml" if gateway else "config.yaml")
         path.write_text(yaml.safe_dump(values))
         done = CliRunner().invoke(main, ["check", "--live", "--json", "--config", str(path), *words])
@@ -130,8 +132,8 @@ def test_a_healthy_set_up_on_fastapi_has_no_findings_and_is_well(fastapi: SetUp)
     done = completed("-m", "proxy", "check", "--live", cwd=fastapi.folder)
     assert done.returncode == 0, done.stdout + done.stderr
     marks = {line.split()[1]: line[0] for line in done.stdout.splitlines() if line[0] in "✓✗!-"}
-    # No health path is asked by default; there is no rule of auth, and no URL of the app in its page.
-    assert [marks.pop(name) for name in ("links", "auth", "health")] == ["-"] * 3
+    # No health path is asked by default; there is no --url, no rule of auth, and no URL of the app in its page.
+    assert [marks.pop(name) for name in ("links", "auth", "health", "idle")] == ["-"] * 4
     assert set(marks.values()) == {"✓"}, done.stdout
     assert done.stdout.splitlines()[-1].startswith("nothing to repair")
     done = completed("-m", "proxy", "healthcheck", cwd=fastapi.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from tests.certificates import Authority
-from tests.processes import free_ports, python, running
+from tests.processes import completed, free_port, free_ports, python, running
 from tests.system.test_doctor import APPS, SetUp, command_of, set_up
 from tests.system.test_documents import needs_nginx, nginx_with
 
@@ -38,9 +39,11 @@ def flask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SetUp]:
 
 
 def test_a_healthy_set_up_on_flask_has_no_findings(flask: SetUp) -> None:
-    values = flask.check("-H", "Cookie: user=ada")
+    values = flask.check("-H", "Cookie: user=ada", "--echo", "/echo")
     assert values["findings"] == []
     seen = {area["name"]: area["seen"] for area in values["areas"]}
+    assert seen["messages"] == "/echo and /app/connection/websocket: as without proxies"
+    assert seen["events"].startswith("the first event of /app/connection/uni_sse came after")
     assert seen["links"] == "the app knows the host that browsers use"
     assert seen["workers"] == "18 requests got the same app"
     assert seen["auth"] == "/app/admin lets this client pass"
@@ -82,6 +85,13 @@ NGINX = f"""
 server {{{{ listen 127.0.0.1:{{no_host}}; location / {{{{ {PASS} }}}} }}}}
 server {{{{ listen 127.0.0.1:{{no_cookie}}; location / {{{{ {PASS}
     proxy_set_header Host $http_host; proxy_set_header Cookie ""; }}}} }}}}
+server {{{{ listen 127.0.0.1:{{soon}}; location / {{{{ {PASS}
+    proxy_set_header Host $http_host; proxy_read_timeout 1s; }}}} }}}}
+server {{{{ listen 127.0.0.1:{{collecting}}; location / {{{{ {PASS}
+    proxy_set_header Host $http_host; proxy_ignore_headers X-Accel-Buffering;
+    gzip on; gzip_types text/event-stream; }}}} }}}}
+server {{{{ listen 127.0.0.1:{{no_deflate}}; location / {{{{ {PASS}
+    proxy_set_header Host $http_host; proxy_set_header Sec-WebSocket-Extensions ""; }}}} }}}}
 server {{{{ listen 127.0.0.1:{{no_proto}} ssl; ssl_certificate {{certificate}}; ssl_certificate_key {{key}};
     location / {{{{ {PASS} proxy_set_header Host $http_host; }}}} }}}}
 server {{{{ listen 127.0.0.1:{{good}} ssl; ssl_certificate {{certificate}}; ssl_certificate_key {{key}};
@@ -93,12 +103,50 @@ server {{{{ listen 127.0.0.1:{{good}} ssl; ssl_certificate {{certificate}}; ssl_
 def test_what_proxies_in_front_remove(flask: SetUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = Authority(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    ports = dict(zip(("no_host", "no_cookie", "no_proto", "good"), free_ports(4), strict=True))
+    expected: dict[str, set[str]] = {
+        "no_host": {"DW052"},
+        "no_cookie": {"DW057"},
+        "soon": {"DW065"},
+        "collecting": {"DW060"},
+        "no_deflate": {"DW061"},
+        "no_proto": {"DW051"},
+        "good": set(),
+    }
+    ports = dict(zip(expected, free_ports(len(expected)), strict=True))
     site = NGINX.format(gateway=flask.url, **authority.issue("localhost"), **ports)
     with running(*nginx_with(tmp_path, site), ready="start worker process"):
         ids = {}
         for name, port in ports.items():
             scheme = "https" if name in ("no_proto", "good") else "http"
             url = f"{scheme}://localhost:{port}{PREFIX}"
-            ids[name] = found(flask, "--url", url, "-H", "Cookie: user=ada")
-    assert ids == {"no_host": {"DW052"}, "no_cookie": {"DW057"}, "no_proto": {"DW051"}, "good": set()}
+            idle = {"soon": "3", "good": "1"}.get(name, "0")
+            ids[name] = found(flask, "--url", url, "-H", "Cookie: user=ada", "--echo", "/echo", "--idle", idle)
+    assert ids == expected
+
+
+def test_a_proxy_that_makes_frames_of_its_own(flask: SetUp) -> None:
+    port = free_port()
+    with running(*python("reframing.py", str(port), flask.url), cwd=APPS, ready="reframing proxy ready"):
+        ids = found(flask, "--url", f"http://127.0.0.1:{port}{PREFIX}", "--echo", "/echo")
+    assert ids == {"DW061", "DW062", "DW063", "DW064"}
+
+
+def test_two_addresses_are_compared(flask: SetUp, tmp_path: Path) -> None:
+    """The gateway changes nothing; a proxy that passes no request body on does, and the callback tells it."""
+    dash = f"{flask.config['gateway']['upstreams']['dash']}{PREFIX}"
+    done = completed("-m", "proxy", "check", "--compare", dash, f"{flask.url}{PREFIX}", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = {line.split("(")[1].split(")")[0] for line in done.stdout.splitlines() if line.startswith("✓")}
+    assert asked >= {"index", "HEAD of the index", "layout", "dependencies", "callback", "component suite"}
+    port = free_port()
+    with running(*python("reframing.py", str(port), flask.url), cwd=APPS, ready="reframing proxy ready"):
+        url = f"http://127.0.0.1:{port}{PREFIX}"
+        done = completed("-m", "proxy", "check", "--compare", dash, url, "--json", cwd=tmp_path)
+    values = json.loads(done.stdout)
+    assert done.returncode == values["exit_code"] == 1, done.stdout
+    callback = next(each for each in values["requests"] if "(callback)" in each["request"])
+    assert callback["result"] == "different"
+    assert callback["differences"][0]["what"] == "status"
+    done = completed("-m", "proxy", "check", "--compare", f"{flask.url}/none", flask.url, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no page of Dash" in done.stderr

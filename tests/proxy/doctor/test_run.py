@@ -61,3 +61,20 @@ def test_names_of_areas_are_short_and_differ() -> None:
     names = [area.name for area in AREAS]
     assert len(set(names)) == len(names)
     assert all(len(name) <= 10 for name in names)
+
+
+async def test_what_takes_long_runs_beside_the_others_and_is_shown_last(tmp_path: Path) -> None:
+    is_done = asyncio.Event()
+
+    async def slow(_: Target) -> Outcome:
+        await is_done.wait()
+        return Outcome("slow")
+
+    async def fast(_: Target) -> Outcome:
+        is_done.set()
+        return Outcome("fast")
+
+    areas = [Area("slow", "?", slow, deadline=None, is_beside=True), Area("fast", "?", fast)]
+    ended: list[str] = []
+    await examine(target_of(tmp_path), areas, lambda _: None, lambda _, outcome: ended.append(outcome.seen))
+    assert ended == ["fast", "slow"]

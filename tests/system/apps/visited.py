@@ -13,8 +13,8 @@ app = Dash(__name__, use_pages=True, pages_folder="", url_base_pathname="/app/")
 server = app.server
 server.secret_key = os.urandom(16) if FAULTY else "a key for tests"
 name = f"name-{uuid.uuid4()}" if FAULTY else "name"
-dash.register_page("home", path="/", layout=html.Div([dcc.Input(id=name), html.P(id="greeting")]))
-app.layout = html.Main(dash.page_container)
+dash.register_page("home", path="/", layout=html.H2("Home"))
+app.layout = html.Main([dcc.Input(id=name), html.P(id="greeting"), dash.page_container])
 if FAULTY:
     app.enable_dev_tools(debug=True, dev_tools_hot_reload=True)
 

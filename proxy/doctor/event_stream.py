@@ -1,0 +1,80 @@
+"""The area ``events``: whether server-sent events come when they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from urllib.parse import urlencode
+
+from proxy.doctor.endpoint import Endpoint
+from proxy.doctor.probe import Outcome, Skipped
+from proxy.doctor.sockets import prefix_of
+from proxy.doctor.target import NEEDS_LOGIN, Target
+from ws_service.errors import KeyFileError
+from ws_service.hub.keys import KEY_VARIABLE, has_key_file, load_keys
+from ws_service.hub.tokens import Tokens
+
+STREAM = "connection/uni_sse"
+TOPIC = "dash-ws-proxy-check"
+"""A topic that no program publishes to. The stream begins with the answer to its subscription."""
+
+_GOOD_FOR = 60.0
+"""Seconds of its token."""
+
+FIRST = 1.0
+"""Seconds to the first event."""
+
+_TYPE = "text/event-stream"
+
+
+async def probe(target: Target) -> Outcome:
+    """Open an event stream of the hub where browsers connect, and wait for its first event."""
+    endpoint = target.browser_endpoint
+    if not target.has_hub:
+        raise Skipped("there is no hub, whose streams could be asked")
+    if target.ws not in target.reachable:
+        raise Skipped("the WebSocket service cannot be reached")
+    shown = await prefix_of(target) + STREAM
+    query = urlencode({"channels": TOPIC, "token": await asyncio.to_thread(_token, target)})
+    path = f"{shown}?{query}"
+    took = await _first_event(target, endpoint, path)
+    if took is not None:
+        return Outcome(f"the first event of {shown} came after {round(took * 1000)} ms")
+    seen = f"the first event of {shown} at {endpoint.origin} did not come within {FIRST:g} s"
+    fix = (
+        "let no proxy in front collect what it passes on (nginx: proxy_buffering off, gzip off for text/event-stream)"
+        if endpoint is target.public
+        else "see what the service logs"
+    )
+    return Outcome(findings=[target.found("DW060", seen, fix)])
+
+
+def _token(target: Target) -> str:
+    """Return a token for the topic. It reads files, and makes no key. Raises Skipped."""
+    file = target.folder / target.service.hub.key
+    if not os.environ.get(KEY_VARIABLE) and not has_key_file(file):
+        raise Skipped(f"there is no key file {file}, so no stream may be opened")
+    try:
+        keys = load_keys(file)
+    except KeyFileError as error:
+        raise Skipped(f"no stream may be opened: {error}") from None
+    return Tokens(keys).sign_subscription(TOPIC, expires_at=time.time() + _GOOD_FOR)
+
+
+async def _first_event(target: Target, endpoint: Endpoint, path: str) -> float | None:
+    """Return the seconds to the first event; None where it does not come. Raises Skipped where there is no stream."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    headers = {"Accept": _TYPE, "Origin": target.own_origin(endpoint)}
+    try:
+        async with (
+            asyncio.timeout(FIRST),
+            endpoint.session.get(endpoint.url_of(path), headers=headers, allow_redirects=False) as response,
+        ):
+            if response.status != 200 or response.content_type != _TYPE:
+                raise Skipped(f"the event stream answers {response.status} {response.content_type}: {NEEDS_LOGIN}")
+            await response.content.readany()
+            return loop.time() - began
+    except TimeoutError:
+        return None

@@ -1,0 +1,28 @@
+"""``check --compare``: exit codes, and what is said where it cannot run."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from proxy.cli import main
+from tests.processes import free_port
+
+
+def check(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(main, ["check", "--compare", *words])
+    return done.exit_code, done.output
+
+
+def test_an_address_that_does_not_answer() -> None:
+    url = f"http://127.0.0.1:{free_port()}/"
+    code, output = check(url, url)
+    assert code == 2
+    assert "Cannot connect" in output
+
+
+@pytest.mark.parametrize("words", [("127.0.0.1:8050", "http://a"), ("http://a", "ws://a"), ("http://a",)])
+def test_what_is_no_pair_of_urls(words: tuple[str, ...]) -> None:
+    code, output = check(*words)
+    assert code == 2
+    assert "--compare" in output
