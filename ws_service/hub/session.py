@@ -105,7 +105,7 @@ class Session:
 
         client: the id of the connection. user: whose it is, as far as the gateway has found out. spread: when the first
         ping is, as a part of the interval: clients that have come together are not pinged together. answers_pings:
-        False for a connection that only receives; it is not pinged. counts: of the hub; None: it counts nothing.
+        False for a connection that only receives; it is not pinged. counts: of the hub; None: its own.
         """
         self.topics = SessionTopics(ClientInfo(client, user), access, namespaces, limits, counts)
         self._access = access

@@ -60,7 +60,7 @@ BURST = 10.0
 class SessionTopics:
     """Subscriptions by topic. now: seconds of a monotonic clock; wall: seconds since the epoch.
 
-    me: the client, as others see it in no topic; replaced at connect. counts: of the hub; None: it counts nothing.
+    me: the client, as others see it in no topic; replaced at connect. counts: of the hub; None: its own.
     next_expiry: when the next subscription is over, in seconds since the epoch.
     """
 
@@ -74,7 +74,7 @@ class SessionTopics:
         self._access = access
         self._namespaces = namespaces
         self._limits = limits
-        self._counts = counts
+        self._counts = counts or Counts()
         self._subscriptions: dict[str, Subscription] = {}
         self._rates: dict[TopicOptions, TokenBucket] | None = None  # of publishing; bounded by the settings
 
@@ -155,7 +155,7 @@ class SessionTopics:
         limits = self._limits
         operation.subscription.know_epoch(outcome.position.epoch)
         recovered = recover(operation.subscription.options, since, outcome, limits.recovered, limits.queue)
-        if since is not None and self._counts is not None:
+        if since is not None:
             self._counts.recoveries[recovered.is_recovered] += 1
         return recovered
 
