@@ -14,7 +14,7 @@ from proxy.init.project import NO_USER, NoApp, Project, explore, owner
 from proxy.init.values import described, values
 
 _FAILED = 2
-"""Exit code where nothing was written."""
+"""Exit code where nothing was written, or not everything."""
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
@@ -28,7 +28,7 @@ def init(folder: Path, named: str | None, host: str | None) -> None:
     for nginx and Caddy, a Dockerfile, a compose file, a Kubernetes manifest.
 
     FOLDER is the working directory where it is left out. The app is imported, in a separate process, to find out what
-    it is. A file that is there already is never changed. Exit code 2: nothing was written.
+    it is. A file that is there already is never changed. Exit code 2: nothing was written, or not everything.
     """
     if host is not None and not _HOST.fullmatch(host):
         raise click.BadParameter(
@@ -43,7 +43,12 @@ def init(folder: Path, named: str | None, host: str | None) -> None:
     for line in found(project):
         click.echo(line)
     filled = values(project, host)
-    kept = [planned for planned in plan(project) if not _write(folder, planned, render(planned.template, filled))]
+    try:
+        kept = [planned for planned in plan(project) if not _write(folder, planned, render(planned.template, filled))]
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        click.echo(f"dash-ws-proxy: {error.filename} cannot be written: {reason}; what is above is there", err=True)
+        sys.exit(_FAILED)
     for line in advice(project, [planned.path for planned in kept]):
         click.echo(line)
 

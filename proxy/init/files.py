@@ -51,12 +51,9 @@ def plan(project: Project) -> list[Planned]:
 
 
 def render(template: str, values: Mapping[str, str]) -> str:
-    """Fill a template. ``{{name}}`` is replaced, and so is what a value has in it. Raises KeyError for other names."""
-    text = _read(template)
-    known = {"sandbox": _read("systemd/sandbox").rstrip(), **values}
-    while _PLACE.search(text):
-        text = _PLACE.sub(lambda match: known[match[1]], text)
-    return text
+    """Fill a template: ``{{name}}`` is replaced; what a value has in it stays. Raises KeyError for other names."""
+    text = _read(template).replace("{{sandbox}}", _read("systemd/sandbox").rstrip())
+    return _PLACE.sub(lambda match: values[match[1]], text)
 
 
 def _read(template: str) -> str:

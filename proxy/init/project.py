@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from keyword import iskeyword
 from pathlib import Path
 
 from proxy.init.inspection import DashApp, InspectionError, inspect
@@ -88,9 +89,14 @@ def explore(folder: Path, named: str | None, note: Callable[[str], None]) -> Pro
 
     Raises NoApp.
     """
-    scripts = find(folder)
+    if not str(folder).isprintable() or str(folder).endswith("\\"):
+        raise NoApp(f"{str(folder)!r} cannot be written in a unit file; give the folder another name")
+    found = find(folder)
+    scripts = [script for script in found if _is_name(script.module)]
     if named is not None:
         module, _, attribute = named.partition(":")
+        if not _is_name(module) or (attribute and not _is_name(attribute)):
+            raise NoApp(f"{named!r} is no name that Python can import; write module:attribute, for example app:app")
         chosen = next((script for script in scripts if script.module == module), Script(module))
         candidates, attribute_or_none = [chosen], attribute or None
     else:
@@ -111,10 +117,17 @@ def explore(folder: Path, named: str | None, note: Callable[[str], None]) -> Pro
             known = script if script in scripts else None
             others = tuple(other.module for other in scripts if other.makes_dash and other.runs and other != script)
             return _with_endpoints(Project(folder, script.module, known, app, others), scripts, note)
-    raise NoApp(_nothing(folder, named, [script.module for script in candidates]))
+    unusable = [script.module for script in found if script not in scripts]
+    raise NoApp(_nothing(folder, named, [script.module for script in candidates], unusable))
 
 
-def _nothing(folder: Path, named: str | None, imported: list[str]) -> str:
+def _is_name(text: str) -> bool:
+    """Tell whether a text is a dotted name that import statements, commands and settings can have as it is."""
+    return all(part.isidentifier() and not iskeyword(part) for part in text.split("."))
+
+
+def _nothing(folder: Path, named: str | None, imported: list[str], unusable: list[str]) -> str:
+    """Return why there is no app. unusable: scripts whose names cannot be imported."""
     if named is not None:
         return f"{named}: there is no Dash app in it; write module:attribute, for example --app app:app"
     if imported:
@@ -122,6 +135,8 @@ def _nothing(folder: Path, named: str | None, imported: list[str]) -> str:
             f"{folder}: no variable of {' or '.join(imported)} holds a Dash app; where a function makes it, call it in "
             "a module of its own, app = create_app(), and name that one with --app module:app"
         )
+    if unusable:
+        return f"{folder}: {unusable[0]!r} is no name that Python can import; rename the file, for example to app.py"
     return (
         f"{folder}: no Dash app was found in its Python files, or in the packages in it; "
         "name it with --app module:attribute, or give the folder that holds it: dash-ws-proxy init FOLDER"

@@ -50,7 +50,7 @@ def values(project: Project, host: str | None) -> dict[str, str]:
         "attribute": project.app.app,
         "host": host or EXAMPLE_HOST,
         "host_note": "" if host else unknown,
-        "health_path": project.app.routes,
+        "health_path": _yaml(project.app.routes),
         **_settings(project),
         **_programs(project),
         **_unit(project),
@@ -63,7 +63,7 @@ def _settings(project: Project) -> dict[str, str]:
     url = f"http://127.0.0.1:{project.port}"
     dash = "" if project.port == PORT else f"  upstreams:\n    dash: {url}      # as in {project.module}.py\n"
     routes = project.app.routes
-    prefix = "" if routes == "/" else f"  dash_prefix: {routes}      # as in {project.module}.py\n"
+    prefix = "" if routes == "/" else f"  dash_prefix: {_yaml(routes)}      # as in {project.module}.py\n"
     app = "# app: live:app      # init found no WebSocket endpoints: module:attribute of a FastAPI app that has some"
     service = "# ws_service: {app: live:app}      # init found no WebSocket endpoints"
     if project.live:
@@ -111,13 +111,23 @@ def _word(path: Path) -> str:
     return '"' + text.replace('"', '\\"') + '"' if re.search(r"[\s\"'\\]", text) else text
 
 
+def _variable(path: Path) -> str:
+    """Return a path for double quotes in an EnvironmentFile, which a shell reads too."""
+    return re.sub(r'(["\\$`])', r"\\\1", str(path))
+
+
+def _yaml(path: str) -> str:
+    """Return the path of a URL as a scalar of YAML."""
+    return path if re.fullmatch(r"[\w/.~-]+", path, re.ASCII) else json.dumps(path)
+
+
 def _unit(project: Project) -> dict[str, str]:
     is_gunicorn = project.server == "gunicorn"
     return {
-        "folder": str(project.folder),
+        "folder_variable": _variable(project.folder),
         "folder_path": str(project.folder).replace("%", "%%"),
         "folder_word": _word(project.folder),
-        "config_word": _word(project.folder / "config.yaml"),
+        "config_word": _word(project.folder / "config.yaml").replace("$", "$$"),  # systemd.service(5)
         "gateway_word": _word(programs() / "dash-ws-proxy"),
         "service_word": _word(programs() / "dash-ws-service"),
         "user": owner(project.folder),

@@ -344,7 +344,7 @@ def test_the_containers_of_compose_work_together(tmp_path: Path) -> None:
 
 
 def test_the_pod_is_probed_and_has_longer_than_the_drain(deployed: Deployed) -> None:
-    config, deployment, service = yaml.safe_load_all(deployed.text("deploy/kubernetes.yaml"))
+    config, deployment, service, policy = yaml.safe_load_all(deployed.text("deploy/kubernetes.yaml"))
     path = deployed.folder / "in-the-pod.yaml"
     path.write_text(config["data"]["config.yaml"])
     settings = load_settings(path, {})
@@ -373,3 +373,5 @@ def test_the_pod_is_probed_and_has_longer_than_the_drain(deployed: Deployed) -> 
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"] == service["spec"]["selector"] == labels
     assert service["spec"]["ports"] == [{"name": "http", "port": 80, "targetPort": "http"}]
+    assert policy["spec"]["podSelector"]["matchLabels"] == labels
+    assert policy["spec"]["ingress"] == [{"ports": [{"port": "http"}]}]  # admin is for the kubelet alone

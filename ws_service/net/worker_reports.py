@@ -96,17 +96,18 @@ class WorkerWatch:
         self._receiver.settimeout(self._period / 4 if self._period else None)
         while not self._is_closed:
             with suppress(TimeoutError):
-                self._read(self._receiver.recv(_LONGEST).decode())
+                self._read(self._receiver.recv(_LONGEST).decode("ascii", "replace"))
             self.look(time.monotonic())
 
     def _read(self, report: str) -> None:
-        pid, _, message = report.partition(" ")
-        if not message:  # the end
-            return
+        text, _, message = report.partition(" ")
+        if not message or not (text.isascii() and text.isdigit()):
+            return  # the end, or no report: the user's code may send what it likes
+        pid = int(text)
         if message == _STOPPING:
-            self._alive.pop(int(pid), None)
-        elif message == _READY or int(pid) in self._alive:
-            self._alive[int(pid)] = time.monotonic()
+            self._alive.pop(pid, None)
+        elif message == _READY or pid in self._alive:
+            self._alive[pid] = time.monotonic()
 
     def look(self, now: float) -> None:
         """Tell systemd what it wants to know, and end a worker that is stuck. now: in monotonic seconds."""

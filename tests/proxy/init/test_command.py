@@ -78,3 +78,12 @@ def test_commands_to_try_next_work_in_the_folder_in_which_init_was_typed(
     assert live.endswith(f": cd '{folder}'; dash-ws-proxy check --live")
     monkeypatch.chdir(folder)
     assert advice(project, [])[-2:][0] == "next: honcho start -f Procfile.dev"
+
+
+@pytest.mark.system
+def test_a_folder_that_cannot_be_made_is_an_error_and_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(TUTORIAL)
+    (tmp_path / "deploy").touch()
+    done = CliRunner().invoke(main, ["init", str(tmp_path)])
+    assert (done.exit_code, type(done.exception)) == (2, SystemExit)
+    assert "deploy cannot be written: file exists; what is above is there" in done.stderr

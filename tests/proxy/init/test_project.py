@@ -112,3 +112,20 @@ def test_the_user_of_a_folder_is_the_user_of_the_units_unless_it_is_root(monkeyp
 def test_it_says_where_this_package_was_installed_from() -> None:
     source = module.installed_from()
     assert source is None or "://" in source
+
+
+@pytest.mark.parametrize("name", ["my-app.py", "a;touch x.py", "a b.py", "class.py"])
+def test_a_script_that_no_import_statement_can_name_is_not_imported(tmp_path: Path, name: str) -> None:
+    """Its name would stand in commands, in settings and in wsgi.py."""
+    (tmp_path / name).write_text(TUTORIAL)
+    with pytest.raises(NoApp, match=r"is no name that Python can import; rename the file"):
+        explore(tmp_path, None, quiet)
+    for named in (name.removesuffix(".py"), "app:a;b"):
+        with pytest.raises(NoApp, match="is no name that Python can import; write module:attribute"):
+            explore(tmp_path, named, quiet)
+
+
+@pytest.mark.parametrize("name", ["a\nExecStartPre=x", "a\\"])
+def test_a_folder_that_a_unit_file_cannot_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NoApp, match="cannot be written in a unit file"):
+        explore(tmp_path / name, None, quiet)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
+from proxy.init.files import render
 from proxy.init.project import Project
 from proxy.init.scripts import Script
 from proxy.init.values import described, serve_command, values
@@ -94,3 +97,25 @@ def test_a_path_with_spaces_is_one_word_of_a_unit() -> None:
 def test_each_server_is_told_which_proxies_there_are_in_its_own_way() -> None:
     assert "PROXY_HOPS" in of(PROJECT)["hops_on_a_host"]
     assert "FORWARDED_ALLOW_IPS" in of(replace(PROJECT, app=replace(FLASK, framework="fastapi")))["hops_on_a_host"]
+
+
+@pytest.mark.system
+def test_what_a_folder_is_called_commands_no_shell_and_no_unit(tmp_path: Path) -> None:
+    """The environment's file is read by systemd, and by shells as they read a script."""
+    folder = Path('/srv/$(touch x)`id`"; a\\b $HOME')
+    found = of(replace(PROJECT, folder=folder))
+    file = tmp_path / "env"
+    file.write_text(render("systemd/environment", found))
+    read = subprocess.run(
+        ["/bin/sh", "-c", f'. {file}; printf %s "$DASH_WS_PROXY_CONFIG"'], cwd=tmp_path, capture_output=True, check=True
+    )
+    assert read.stdout.decode() == f"{folder}/config.yaml"
+    assert [path.name for path in tmp_path.iterdir()] == ["env"]
+    assert "$$HOME" in found["config_word"] and "$$HOME" not in found["folder_word"]
+
+
+def test_a_prefix_is_the_same_for_yaml_and_is_not_taken_for_a_place_to_fill() -> None:
+    for prefix in ("/a #b/", "/a: b/", '/"x"/', "/{{gateway}}/"):
+        project = replace(PROJECT, app=replace(FLASK, prefix=prefix, routes=prefix))
+        assert yaml.safe_load(of(project)["gateway"])["dash_prefix"] == prefix
+        assert yaml.safe_load(render("render.yaml", of(project)))["services"][0]["healthCheckPath"] == prefix

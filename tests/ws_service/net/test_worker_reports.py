@@ -132,3 +132,13 @@ def test_it_is_sent_to_a_worker_by_pickle(tmp_path: Path) -> None:
             assert arrived.watchdog == 3.0
             arrived.ready("a line")
             assert other.recv(100) == f"{os.getpid()} READY=1".encode()
+
+
+def test_what_is_no_report_does_not_end_the_watch(supervised: Supervised) -> None:
+    """The user's code runs in the workers, and has the socket. Without the watch, systemd would end the service."""
+    sender = supervised.watch.reports._sock
+    for garbage in (b"\xff\xfe", b"x READY=1", b" READY=1", b"-1 READY=1", b"1", b"9" * 64):
+        sender.send(garbage)
+    for worker in supervised.workers:
+        worker.ready("")
+    assert supervised.told().startswith("READY=1")
