@@ -7,12 +7,12 @@ import os
 import platform
 import stat
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from proxy.doctor.redaction import Redaction, hosts_in
 from ws_service.config.file import Section
+from ws_service.version import version_of
 
 PACKAGES = (
     *("dash-ws-proxy", "aiohttp", "uvloop", "httptools", "pydantic", "fastapi", "starlette", "uvicorn", "websockets"),
@@ -44,12 +44,5 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := version_of(name))},
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -15,6 +15,7 @@ from pathlib import Path
 from proxy.init.inspection import DashApp, InspectionError, inspect
 from proxy.init.scripts import Script, find
 from ws_service.hosting.import_check import problem
+from ws_service.version import version_of
 
 PORT = 8050
 """Where Dash listens when nothing else is said."""
@@ -149,7 +150,7 @@ def _with_endpoints(project: Project, scripts: list[Script], note: Callable[[str
     if project.app.endpoints:
         names.insert(0, (project.module, project.app.app))
     versions = {
-        name: version for name in ("dash-ws-proxy", "gunicorn", "honcho", "uvicorn") if (version := _version(name))
+        name: version for name in ("dash-ws-proxy", "gunicorn", "honcho", "uvicorn") if (version := version_of(name))
     }
     project = replace(project, versions={**versions, "dash": project.app.dash})
     for module, holder in list(dict.fromkeys(names))[:_MOST_IMPORTS]:
@@ -158,13 +159,6 @@ def _with_endpoints(project: Project, scripts: list[Script], note: Callable[[str
         if problem(live, project.folder) is None:
             return replace(project, live=live)
     return project
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def programs() -> Path:
