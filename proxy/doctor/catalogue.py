@@ -273,4 +273,10 @@ CATALOGUE: Mapping[str, Kind] = {
         "An idle WebSocket is cut",
         "Pages on which nothing happens lose their connection, and publications meanwhile.",
     ),
+    "DW066": Kind(
+        "sockets",
+        _E,
+        "The app's own pages may not open WebSockets",
+        "Every WebSocket of a page is refused.",
+    ),
 }

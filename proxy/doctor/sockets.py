@@ -14,6 +14,8 @@ HUB = "connection/websocket"
 NO_ENDPOINT = "dash-ws-proxy-check"
 """A path that no app has. A handshake for it is refused by the service, and not answered with a page."""
 
+_OTHERS_FIX = "write the sites that may in gateway.origins, and let every proxy in front pass Origin on as it comes"
+
 
 async def probe(target: Target) -> Outcome:
     """Try handshakes where browsers connect."""
@@ -56,8 +58,7 @@ async def _hub(target: Target, endpoint: Endpoint, path: str, outcome: Outcome) 
         outcome.findings.append(target.found("DW042", seen, fix, ("gateway", key)))
     if (await endpoint.handshake(path, origin=OTHER_SITE)).is_open:
         seen = f"{path} opens for a page of {OTHER_SITE}"
-        fix = "write the sites that may in gateway.origins, and let every proxy in front pass Origin on as it comes"
-        outcome.findings.append(target.found("DW043", seen, fix, ("gateway", "origins")))
+        outcome.findings.append(target.found("DW043", seen, _OTHERS_FIX, ("gateway", "origins")))
 
 
 def _advice(status: int) -> tuple[str, str]:
@@ -68,11 +69,25 @@ def _advice(status: int) -> tuple[str, str]:
 
 
 async def _no_endpoint(target: Target, endpoint: Endpoint, path: str, outcome: Outcome) -> None:
-    answer = await endpoint.handshake(path, origin=target.own_origin(endpoint))
-    if _is_page(answer):
+    """Try a path that no app has: what the service refuses has arrived, and what the gateway refuses has not."""
+    origin = target.own_origin(endpoint)
+    own = await endpoint.handshake(path, origin=origin)
+    if _is_page(own):
         outcome.findings.append(_page_in_place(target, endpoint, path))
-    else:
-        outcome.seen = "handshakes reach the WebSocket service"
+        return
+    if own.status in LOGIN:
+        return
+    outcome.seen = "handshakes reach the WebSocket service"
+    alone = (await target.ws.handshake(path, origin=origin)).status
+    if alone == 403:  # so the two cannot be told apart
+        return
+    if own.status == 403:
+        fix, key = _advice(403)
+        seen = f"a handshake of {origin} is answered with 403, and the service itself answers {alone}"
+        outcome.findings.append(target.found("DW066", seen, fix, ("gateway", key)))
+    if (await endpoint.handshake(path, origin=OTHER_SITE)).status == alone:
+        seen = f"a handshake of {OTHER_SITE} reaches the service"
+        outcome.findings.append(target.found("DW043", seen, _OTHERS_FIX, ("gateway", "origins")))
 
 
 async def _routes_to_dash(target: Target, endpoint: Endpoint, outcome: Outcome) -> None:

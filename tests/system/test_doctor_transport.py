@@ -121,7 +121,13 @@ def test_what_proxies_in_front_remove(flask: SetUp, tmp_path: Path, monkeypatch:
             url = f"{scheme}://localhost:{port}{PREFIX}"
             idle = {"soon": "3", "good": "1"}.get(name, "0")
             ids[name] = found(flask, "--url", url, "-H", "Cookie: user=ada", "--echo", "/echo", "--idle", idle)
+        # A file for the gateway alone says of no hub.
+        alone = SetUp(tmp_path, {"gateway": {**flask.config["gateway"], "handoff": "off"}}, flask.url)
+        without_hub = {
+            name: found(alone, "--url", f"http://localhost:{ports[name]}{PREFIX}") for name in ("no_host", "no_cookie")
+        }
     assert ids == expected
+    assert without_hub == {"no_host": {"DW052", "DW066"}, "no_cookie": set()}
 
 
 def test_a_proxy_that_makes_frames_of_its_own(flask: SetUp) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from proxy.doctor.probe import Outcome, Skipped
 from proxy.doctor.sockets import probe
+from proxy.doctor.target import OTHER_SITE, Target
 from tests.proxy.doctor.site import HTML, Site, page, set_up
 
 HUB = "/connection/websocket"
@@ -22,6 +24,10 @@ async def outcome_of(folder: Path, site: Site, **settings: object) -> Outcome:
 
 def ids(outcome: Outcome) -> list[str]:
     return [finding.id for finding in outcome.findings]
+
+
+def without_hub(target: Target) -> None:
+    target.service = target.service.model_copy(update={"hub": target.service.hub.model_copy(update={"enabled": False})})
 
 
 async def test_a_hub_that_opens_for_the_apps_pages_alone(tmp_path: Path) -> None:
@@ -55,9 +61,7 @@ async def test_a_handshake_that_gets_a_page(tmp_path: Path) -> None:
 async def test_without_a_hub_any_path_tells_whether_handshakes_arrive(tmp_path: Path) -> None:
     for answers, expected in ((PAGE, []), ({"*": (200, HTML, page())}, ["DW041"])):
         async with set_up(tmp_path, Site(answers)) as target:
-            target.service = target.service.model_copy(
-                update={"hub": target.service.hub.model_copy(update={"enabled": False})}
-            )
+            without_hub(target)
             assert ids(await probe(target)) == expected
 
 
@@ -83,3 +87,25 @@ async def test_without_the_service_there_is_nothing_to_ask(tmp_path: Path) -> No
         target.reachable.remove(target.ws)
         with pytest.raises(Skipped, match="the WebSocket service cannot be reached"):
             await probe(target)
+
+
+class Judging(Site):
+    """Refuses the origins that ``refused`` names with 403, and every path of the others with 404."""
+
+    refused: tuple[str, ...] = ()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if "Upgrade" not in request.headers:
+            return await super().answer(request)
+        return web.Response(status=403 if request.headers["Origin"] in self.refused else 404)
+
+
+async def test_without_a_hub_a_path_that_no_app_has_tells_which_origins_may(tmp_path: Path) -> None:
+    service = Judging(PAGE)
+    for number, expected in enumerate((["DW043"], [], ["DW066"])):
+        gateway = Judging(PAGE)
+        async with set_up(tmp_path, service, gateway) as target:
+            without_hub(target)
+            target.ws = target.dash
+            gateway.refused = ((), (OTHER_SITE,), (OTHER_SITE, gateway.url))[number]
+            assert ids(await probe(target)) == expected
