@@ -1,7 +1,7 @@
 """Every finding that there is, by its id; docs/checks.md says the same at more length, and a test compares the two.
 
-DW001 to DW019: the config file. DW020 to DW029: programs that run. DW030 to DW049: Dash. DW050 to DW079: what happens
-on the way.
+DW001 to DW019: the config file. DW020 to DW029: programs that run. DW030 to DW049: Dash, and the hub.
+DW050 to DW079: what happens on the way.
 """
 
 from __future__ import annotations
@@ -182,6 +182,9 @@ CATALOGUE: Mapping[str, Kind] = {
     "DW047": Kind("health", _E, "A health path that is not answered", "The upstream counts as degraded for ever."),
     "DW048": Kind(
         "health", _W, "A health path that proves nothing", "The upstream counts as up, whatever is wrong with it."
+    ),
+    "DW049": Kind(
+        "hubs", _E, "The hub has no connection to its broker", "Nothing that is published arrives until it has one."
     ),
     "DW050": Kind(
         "links",

@@ -7,9 +7,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import aiohttp
+
 from proxy.doctor.endpoint import Endpoint
 from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Outcome, Skipped
+from proxy.doctor.programs import problem, reason
 from proxy.doctor.target import Target
 
 _PAUSE = 0.2
@@ -22,6 +25,8 @@ _SLACK = 1.0
 async def probe(target: Target) -> Outcome:
     """Ask the admin listener, and look for the socket file of the service.
 
+    Where the config does not say at which address clients connect (``listen: systemd``, port 0), it does.
+
     What has just come up gets the time that the gateway needs to find it.
     """
     if target.gateway is not None and target.gateway not in target.reachable:
@@ -31,17 +36,49 @@ async def probe(target: Target) -> Outcome:
         if not handoff:
             raise Skipped("admin is off, so the gateway says nothing of itself")
         return Outcome("admin is off", handoff)
+    try:
+        state = await _readiness(target.admin)
+    except aiohttp.ClientConnectorError as error:
+        return Outcome(findings=[_silent(target, target.admin, reason(error)), *handoff])
+    if target.gateway is None:
+        await _take_address(target, state)
     health, loop = target.settings.health, asyncio.get_running_loop()
     until = loop.time() + (health.interval + health.timeout + _SLACK if health.interval else 0)
-    while True:
-        state = await _readiness(target.admin)
-        wrong = list(_wrong(target, state))
-        if not wrong or loop.time() >= until:
-            break
+    while (wrong := list(_wrong(target, state))) and loop.time() < until:
         await asyncio.sleep(min(_PAUSE, max(0, until - loop.time())))
+        state = await _readiness(target.admin)
     return Outcome(
         f"the gateway is {state.get('state', 'unknown')}", [_not_reached(target, *one) for one in wrong] + handoff
     )
+
+
+def _silent(target: Target, admin: Endpoint, why: str) -> Finding:
+    """Return the finding that the admin listener takes no connection: the gateway does not run, or not by this file."""
+    seen = f"the gateway cannot be asked at {admin.address}: {why}"
+    if target.gateway is None and target.public not in target.reachable:
+        fix = "start it; under systemd its socket unit and its service"
+        return target.found("DW020", seen, fix, ("gateway", "admin"))
+    fix = "it takes connections of clients, so it runs by another file; or admin has changed, which takes a restart"
+    return target.found("DW019", seen, fix, ("gateway", "admin"))
+
+
+async def _take_address(target: Target, state: dict[str, Any]) -> None:
+    """Take the first address at which the gateway says that clients connect, and that takes a connection.
+
+    It is of this host: another program may answer at admin, and what a client that is logged in sends goes there.
+    """
+    named = state.get("listen")
+    for address in named if isinstance(named, list) else ():
+        if not isinstance(address, str) or not address.startswith(("http://", "https://", "unix:/")):
+            continue
+        try:
+            endpoint = Endpoint("gateway", address, fields=target.fields)
+        except ValueError:  # no port
+            continue
+        if endpoint.is_of_this_host and not await problem(endpoint):
+            target.gateway = endpoint
+            target.reachable.add(endpoint)
+            return
 
 
 def _wrong(target: Target, state: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

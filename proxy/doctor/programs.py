@@ -27,7 +27,7 @@ async def probe(target: Target) -> Outcome:
     outcome, seen = Outcome(), []
     config = "" if target.source == DEFAULTS else f" --config {target.source}"
     if target.gateway is not None:
-        why = await _problem(target.gateway)
+        why = await problem(target.gateway)
         if why:
             text = f"the gateway cannot be reached at {target.gateway.address}: {why}"
             fix = f"start it: dash-ws-proxy{config}"
@@ -50,7 +50,7 @@ async def _of_upstream(target: Target, upstream: str, config: str, outcome: Outc
     """
     endpoints, seen = target.upstreams[upstream], []
     name, identifier = _PROGRAMS.get(upstream, (upstream, "DW028"))
-    problems = {endpoint: await _problem(endpoint) for endpoint in endpoints}
+    problems = {endpoint: await problem(endpoint) for endpoint in endpoints}
     target.reachable |= {endpoint for endpoint, why in problems.items() if not why}
     is_down = all(problems.values())
     for number, (endpoint, why) in enumerate(problems.items()):
@@ -81,7 +81,7 @@ async def _of_public(target: Target, public: Endpoint) -> list[Finding]:
         fix = "check its name, its end and its chain; a browser must not have to be told to go on"
         return [target.found("DW024", seen, fix)]
     except (aiohttp.ClientError, OSError) as error:
-        seen = f"{public.origin} cannot be reached: {_reason(error)}"
+        seen = f"{public.origin} cannot be reached: {reason(error)}"
         return [target.found("DW023", seen, "is the address right, and does the proxy there run?")]
     if answer.status in (502, 503, 504):
         seen = f"{public.origin} answers {answer.status}"
@@ -90,7 +90,7 @@ async def _of_public(target: Target, public: Endpoint) -> list[Finding]:
     return []
 
 
-async def _problem(endpoint: Endpoint) -> str:
+async def problem(endpoint: Endpoint) -> str:
     """Return why an address takes no connection; empty where it does.
 
     Without a request: the gateway would hold it until its upstream answers.
@@ -104,14 +104,14 @@ async def _problem(endpoint: Endpoint) -> str:
     except TimeoutError:
         return f"it takes no connection within {CONNECT:g} s"
     except OSError as error:
-        return _reason(error)
+        return reason(error)
     writer.close()
     with suppress(OSError):
         await writer.wait_closed()
     return ""
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return what an error says, without the frame of asyncio or aiohttp around it."""
     inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(inner, socket.gaierror):  # its numbers are none of errno's

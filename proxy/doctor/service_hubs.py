@@ -1,4 +1,4 @@
-"""The area ``hubs``: whether the WebSocket services have the key of this config, and are one hub."""
+"""The area ``hubs``: whether the services have the key of this config, reach their broker, and are one hub."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Outcome, Skipped
 from proxy.doctor.target import Target
 from proxy.status.service import NoKey
-from proxy.status.service_answer import ServiceAnswer
+from proxy.status.service_answer import Hub, ServiceAnswer
 
 STATUS = "/api/status?sockets=0&topics=0"
-
 
 REFUSED = 401
 """What the service answers to another key than its own."""
@@ -26,7 +25,7 @@ async def probe(target: Target) -> Outcome:
     if not addresses:
         raise Skipped("the WebSocket service cannot be reached")
     if not target.has_hub and len(addresses) < 2:
-        raise Skipped("by this file there is no hub")
+        raise Skipped("the file names no hub")
     try:
         key = await asyncio.to_thread(target.find_service_key)
     except NoKey as error:
@@ -36,11 +35,17 @@ async def probe(target: Target) -> Outcome:
     others = [endpoint.address for endpoint, answer in answers.items() if answer.status == REFUSED]
     if others and target.has_hub:
         outcome.findings.append(_other_key(target, others))
-    brokers = {endpoint: _broker(answer) for endpoint, answer in answers.items()}
-    known = sorted({broker for broker in brokers.values() if broker})
+    hubs = {endpoint.address: hub for endpoint, answer in answers.items() if (hub := _hub(answer)) is not None}
+    cut_off = [address for address, hub in hubs.items() if not hub.is_connected]
+    if cut_off:
+        seen = f"the hub at {' and at '.join(cut_off)} has no connection to its broker"
+        fix = "start the broker, or write where it is and its password; the service's log says why"
+        outcome.findings.append(target.found("DW049", seen, fix, ("ws_service", "hub", "broker")))
+    known = sorted({hub.broker for hub in hubs.values()})
     if known:
-        outcome.seen = f"the key is the service's, the broker is {' and '.join(known)}"
-    alone = [endpoint.address for endpoint, broker in brokers.items() if broker == "memory"]
+        key_fits = "" if others else "the key is the service's, "
+        outcome.seen = f"{key_fits}the broker is {' and '.join(known)}"
+    alone = [address for address, hub in hubs.items() if hub.broker == "memory"]
     if alone and len(addresses) > 1:
         where, count = " and at ".join(alone), len(addresses)
         seen = f"the hub at {where} has its publications in memory, and there are {count} services"
@@ -60,10 +65,9 @@ def _other_key(target: Target, addresses: list[str]) -> Finding:
     return target.found("DW029", seen, fix, ("ws_service", "hub", "key"))
 
 
-def _broker(answer: Answer) -> str | None:
-    """Return what a hub has; None where there is none, or the service does not say."""
+def _hub(answer: Answer) -> Hub | None:
+    """Return what a service says of its hub; None where there is none, or it does not say."""
     try:
-        hub = ServiceAnswer.model_validate_json(answer.body).hub if answer.status == 200 else None
+        return ServiceAnswer.model_validate_json(answer.body).hub if answer.status == 200 else None
     except ValidationError:
         return None
-    return None if hub is None else hub.broker

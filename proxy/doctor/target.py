@@ -60,7 +60,8 @@ class Target:
     ``service.handoff`` and ``hub.key`` start. is_written: for each section, whether the file has it.
     is_prefix_written: whether it has ``gateway.dash_prefix``.
 
-    gateway: where its clients connect; None where that cannot be told from the config (``listen: systemd``, port 0).
+    gateway: where its clients connect; None where the config does not say it (``listen: systemd``, port 0), until the
+    gateway does.
     fields: header fields of a client that is logged in, for requests to the app. echo: the path of a WebSocket that
     sends back what it gets; None: none is known. idle: seconds to keep a WebSocket open at the public URL; 0: none is.
     upstream_tls: for ``https`` upstreams, as the gateway has it: the fields go there, and the key of the service.
@@ -125,7 +126,7 @@ class Target:
                 raise Skipped("the public address cannot be used")
             return self.public
         if self.gateway is None:
-            raise Skipped("the gateway's address is not in the config; give --url")
+            raise Skipped("the gateway's address is neither in the config nor known from gateway.admin; give --url")
         if self.settings.proxy_protocol:
             raise Skipped("only a proxy can ask the gateway (proxy_protocol); give --url")
         if self.gateway not in self.reachable:

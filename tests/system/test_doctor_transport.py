@@ -18,7 +18,7 @@ from tests.system.test_documents import needs_nginx, nginx_with
 
 pytestmark = pytest.mark.system
 
-MINE = {f"DW{number:03}" for number in range(50, 80)}
+MINE = {f"DW{number:03}" for number in range(49, 80)}
 
 PREFIX = "/app/"
 
@@ -50,14 +50,15 @@ def test_a_healthy_set_up_on_flask_has_no_findings(flask: SetUp) -> None:
 
 
 def test_processes_that_disagree(flask: SetUp, tmp_path: Path) -> None:
-    """Two processes of Dash and two services, and a gunicorn that does not trust the gateway."""
+    """Two processes of Dash, two services, one of them without its broker, and a gunicorn that trusts no gateway."""
     source = (APPS / "visited.py").read_text("utf-8").replace("FAULTY = False", "FAULTY = True")
     (tmp_path / "checked.py").write_text(source)
     one, two, service = free_ports(3)
     urls = [f"http://127.0.0.1:{port}" for port in (one, two)]
     key = flask.folder / "run" / "hub.key"
+    hub = {"key": str(key), "broker": f"redis://127.0.0.1:{free_port()}/0"}  # there is none
     (tmp_path / "config.yaml").write_text(
-        yaml.safe_dump({"ws_service": {"listen": f"127.0.0.1:{service}", "handoff": "off", "hub": {"key": str(key)}}})
+        yaml.safe_dump({"ws_service": {"listen": f"127.0.0.1:{service}", "handoff": "off", "hub": hub}})
     )
     env = {"BACKEND": "flask"}
     with ExitStack() as stack:
@@ -73,7 +74,7 @@ def test_processes_that_disagree(flask: SetUp, tmp_path: Path) -> None:
             upstreams={"dash": urls, "ws": [first, f"http://127.0.0.1:{service}"]},
             auth=[{"path": "/app/one", "ask": "/app/none"}, {"path": "/app/two", "ask": "/app/_dash-dependencies"}],
         )
-    assert ids == {"DW050", "DW053", "DW054", "DW055", "DW056", "DW058", "DW059"}
+    assert ids == {"DW049", "DW050", "DW053", "DW054", "DW055", "DW056", "DW058", "DW059"}
 
 
 PASS = """

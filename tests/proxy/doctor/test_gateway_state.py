@@ -9,6 +9,7 @@ import pytest
 
 from proxy.doctor.gateway_state import probe
 from proxy.doctor.probe import Outcome, Skipped
+from tests.processes import free_ports
 from tests.proxy.doctor.site import JSON, Site, serving, set_up
 
 
@@ -93,3 +94,38 @@ async def test_what_is_no_admin_listener_of_a_gateway_is_not_judged(tmp_path: Pa
 async def test_another_program_at_admin_may_answer_anything(tmp_path: Path, body: str) -> None:
     with pytest.raises(Skipped, match="not as a gateway does"):
         await outcome_of(tmp_path, (200, JSON, body))
+
+
+async def test_where_the_config_does_not_say_the_address_of_clients_the_gateway_does(tmp_path: Path) -> None:
+    admin = Site()
+    async with (
+        serving(admin),
+        set_up(tmp_path, Site(), admin=f"127.0.0.1:{admin.port}", health={"interval": 0}, handoff="off") as target,
+    ):
+        known = target.gateway
+        assert known is not None
+        status, kind, text = ready()
+        listen = [
+            1,
+            "http://x@127.0.0.1:1",
+            "http://127.0.0.1:99999",
+            "http://192.0.2.1:80",
+            "http://[::::]:1",
+            known.address,
+        ]
+        admin.answers["/readyz"] = status, kind, json.dumps(json.loads(text) | {"listen": listen})
+        target.gateway = None
+        assert (await probe(target)).findings == []  # what is no address of this host is not asked
+        assert target.browser_endpoint.address == known.address
+
+
+async def test_an_admin_listener_that_takes_no_connection(tmp_path: Path) -> None:
+    (refusing,) = free_ports(1)
+    async with set_up(tmp_path, Site(), admin=f"127.0.0.1:{refusing}", handoff="off") as target:
+        (finding,) = (await probe(target)).findings
+        assert (finding.id, finding.place and finding.place.key) == ("DW019", "gateway.admin")
+        assert finding.seen == f"the gateway cannot be asked at http://127.0.0.1:{refusing}: connection refused"
+        target.gateway = None  # listen: systemd
+        (finding,) = (await probe(target)).findings
+        assert finding.id == "DW020"
+        assert finding.fix.startswith("start it; under systemd its socket unit")

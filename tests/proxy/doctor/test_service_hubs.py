@@ -13,9 +13,9 @@ from proxy.doctor.service_hubs import probe
 from tests.proxy.doctor.site import JSON, Site, serving, set_up
 
 
-def service(broker: str | None) -> Site:
+def service(broker: str | None, *, is_connected: bool = True) -> Site:
     none = {"total": 0, "rows": []}
-    hub = broker and {"broker": broker, "is_connected": True, "clients": 0}
+    hub = broker and {"broker": broker, "is_connected": is_connected, "clients": 0}
     return Site({"/api/status": (200, JSON, json.dumps({"hub": hub, "topics": none, "sockets": none}))})
 
 
@@ -59,5 +59,12 @@ async def test_another_key_than_the_services_is_a_finding_and_a_file_without_a_h
         target.service = target.service.model_copy(
             update={"hub": target.service.hub.model_copy(update={"enabled": False})}
         )
-        with pytest.raises(Skipped, match="there is no hub"):
+        with pytest.raises(Skipped, match="the file names no hub"):
             await probe(target)
+
+
+async def test_a_hub_without_a_connection_to_its_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASH_WS_HUB_KEY", "k" * 32)
+    async with set_up(tmp_path, service("redis", is_connected=False)) as target:
+        (finding,) = (await probe(target)).findings
+        assert (finding.id, finding.place and finding.place.key) == ("DW049", "ws_service.hub.broker")

@@ -44,7 +44,7 @@ def test_a_browser_connects_to_the_public_url_where_one_is_given(tmp_path: Path)
     target.reachable.add(target.public)
     assert target.browser_endpoint is target.public
     assert target.public.origin == "https://app.example.com"
-    with pytest.raises(Skipped, match="not in the config; give --url"):
+    with pytest.raises(Skipped, match="neither in the config nor known"):
         _ = target_of(tmp_path, listen="systemd").browser_endpoint
     target = target_of(tmp_path, proxy_protocol=True, trusted_proxies=["10.0.0.1"])
     with pytest.raises(Skipped, match="only a proxy can ask the gateway"):
