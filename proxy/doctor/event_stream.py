@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from urllib.parse import urlencode
 
@@ -11,8 +10,8 @@ from proxy.doctor.endpoint import Endpoint
 from proxy.doctor.probe import Outcome, Skipped
 from proxy.doctor.sockets import prefix_of
 from proxy.doctor.target import NEEDS_LOGIN, Target
-from ws_service.errors import KeyFileError
-from ws_service.hub.keys import KEY_VARIABLE, has_key_file, load_keys
+from proxy.status.service import NoKey
+from proxy.status.service_key import existing_keys
 from ws_service.hub.tokens import Tokens
 
 STREAM = "connection/uni_sse"
@@ -52,12 +51,9 @@ async def probe(target: Target) -> Outcome:
 
 def _token(target: Target) -> str:
     """Return a token for the topic. It reads files, and makes no key. Raises Skipped."""
-    file = target.folder / target.service.hub.key
-    if not os.environ.get(KEY_VARIABLE) and not has_key_file(file):
-        raise Skipped(f"there is no key file {file}, so no stream may be opened")
     try:
-        keys = load_keys(file)
-    except KeyFileError as error:
+        keys = existing_keys(target.folder / target.service.hub.key)
+    except NoKey as error:
         raise Skipped(f"no stream may be opened: {error}") from None
     return Tokens(keys).sign_subscription(TOPIC, expires_at=time.time() + _GOOD_FOR)
 

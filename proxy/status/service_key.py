@@ -10,7 +10,7 @@ from proxy.status.service import NoKey
 from ws_service.config.file import folder_of
 from ws_service.config.settings import load_settings
 from ws_service.errors import ConfigError, KeyFileError
-from ws_service.hub.keys import KEY_VARIABLE, has_key_file, load_keys
+from ws_service.hub.keys import KEY_VARIABLE, Keys, has_key_file, load_keys
 
 
 def find_service_key(path: Path | None, env: Mapping[str, str] = os.environ) -> str:
@@ -24,10 +24,14 @@ def find_service_key(path: Path | None, env: Mapping[str, str] = os.environ) -> 
         raise NoKey(f"the config file has mistakes: {str(error).splitlines()[0]}") from None
     if hub.api_key is not None:
         return hub.api_key
-    file = folder_of(path) / hub.key
+    return existing_keys(folder_of(path) / hub.key, env).api_keys[0]
+
+
+def existing_keys(file: Path, env: Mapping[str, str] = os.environ) -> Keys:
+    """Return the keys of the hub that there are, in a file or in the environment. It makes none. Raises NoKey."""
     if not env.get(KEY_VARIABLE) and not has_key_file(file):
         raise NoKey(f"there is no key file {file}: set {KEY_VARIABLE} where the service is on another host")
     try:
-        return load_keys(file, env).api_keys[0]
+        return load_keys(file, env)
     except KeyFileError as error:
         raise NoKey(str(error)) from None
