@@ -220,7 +220,7 @@ CATALOGUE: Mapping[str, Kind] = {
         "workers",
         _E,
         "Processes of Dash with different secret keys",
-        "A user is logged out at random, and a background callback may end for its page alone.",
+        "Users are logged out at random, and pages do not get the results of background callbacks.",
     ),
     "DW056": Kind(
         "hubs",

@@ -15,6 +15,9 @@ from proxy.doctor.endpoint import Answer, Endpoint
 from proxy.doctor.report import FORMAT
 from ws_service.logs.formatter import one_line
 
+_SHORT = 60
+"""Characters of two values that stand on one line."""
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -79,9 +82,13 @@ def lines_of(compared: Compared) -> Iterator[str]:
     seen = f"{answer.status}, {len(answer.fields)} fields, {len(answer.body)} bytes{note}"
     yield one_line(f"{'✗' if found else '✓'} {compared.request}: {seen}")
     for each in found:
-        yield one_line(f"    {each.what}:")
-        yield one_line(f"      direct:  {each.direct or '-'}")
-        yield one_line(f"      gateway: {each.gateway or '-'}")
+        direct, gateway = each.direct or "-", each.gateway or "-"
+        if len(direct) + len(gateway) <= _SHORT:
+            yield one_line(f"    {each.what}: {direct} direct, {gateway} through the gateway")
+        else:
+            yield one_line(f"    {each.what}:")
+            yield one_line(f"      direct:  {direct}")
+            yield one_line(f"      gateway: {gateway}")
 
 
 def as_json(addresses: tuple[str, str], compared: list[Compared], exit_code: int) -> Mapping[str, Any]:

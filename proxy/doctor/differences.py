@@ -15,6 +15,7 @@ MAY_DIFFER: Mapping[str, str] = {
     "keep-alive": "of one connection",
     "transfer-encoding": "of one connection (RFC 9112, section 6.1)",
     "x-request-id": "of one request",
+    "server": "which program answered: a proxy in front has a name of its own",
     "server-timing": "how long Dash's callback took",
 }
 """Fields that are not compared, and what each says."""

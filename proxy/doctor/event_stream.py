@@ -46,7 +46,7 @@ async def probe(target: Target) -> Outcome:
         if endpoint is target.public
         else "see what the service logs"
     )
-    return Outcome(findings=[target.found("DW060", seen, fix)])
+    return Outcome(shown, [target.found("DW060", seen, fix)])
 
 
 def _token(target: Target) -> str:

@@ -43,7 +43,7 @@ async def probe(target: Target) -> Outcome:
         "raise the limit of the proxy in front (nginx: proxy_read_timeout 1h), or let the service ping more often "
         "than that"
     )
-    return Outcome(findings=[target.found("DW065", seen, fix, ("ws_service", "ws_ping_interval"))])
+    return Outcome(f"{path} at the public URL", [target.found("DW065", seen, fix, ("ws_service", "ws_ping_interval"))])
 
 
 async def _path(target: Target) -> tuple[str, bool]:

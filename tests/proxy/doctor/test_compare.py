@@ -45,7 +45,8 @@ async def test_two_that_are_the_same_and_one_that_loses_an_asset() -> None:
     (asset,) = (each for each in found if each.request.about == "asset")
     lines = list(lines_of(asset))
     assert lines[0].startswith("✗ GET /assets/a.css (asset): 200, ")
-    assert lines[1:4] == ["    status:", "      direct:  200", "      gateway: 404"]
+    assert lines[1] == "    status: 200 direct, 404 through the gateway"
+    assert lines[-1] == "    body: 7 bytes, from byte 0: body {} direct, 4 bytes, from byte 0: none through the gateway"
 
 
 class Counting(Site):
