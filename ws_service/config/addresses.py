@@ -157,10 +157,6 @@ def _check_passed(value: str) -> str:
     return value
 
 
-Listen = Annotated[str, listen_like(_EXAMPLE)]
-"""``host:port``, ``[v6]:port`` or ``unix:path``."""
-
-
 def parse_socket_path(value: object) -> str:
     """Check the path of a socket file, or ``off``; ``false`` is read as ``off`` too. Raises ValueError."""
     if value is False:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from ws_service.config.addresses import Listen
+from ws_service.config.addresses import listen_like
 from ws_service.config.file import Section
 from ws_service.config.units import Duration, Size
 from ws_service.errors import ConfigError, Mistake
@@ -25,7 +25,7 @@ class Limits(Section):
 
 
 class Example(Section):
-    listen: Listen = "127.0.0.1:8000"
+    listen: Annotated[str, listen_like("127.0.0.1:8000")] = "127.0.0.1:8000"
     name: str | None = None
     workers: int = 1
     is_loud: bool = False
