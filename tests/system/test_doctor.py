@@ -21,7 +21,7 @@ from click.testing import CliRunner
 
 from proxy.cli import main
 from tests.processes import completed, free_port, free_ports, python, running
-from tests.system.test_documents import needs_nginx, nginx_with
+from tests.system.nginx import needs_nginx, running_nginx
 
 pytestmark = pytest.mark.system
 
@@ -206,7 +206,7 @@ server {{
 def test_what_a_proxy_in_front_changes_is_found_at_the_public_address(fastapi: SetUp, tmp_path: Path) -> None:
     names = ("no_host", "no_upgrade", "own_origin", "good")
     ports = dict(zip(names, free_ports(4), strict=True))
-    with running(*nginx_with(tmp_path, NGINX.format(gateway=fastapi.url, **ports)), ready="start worker process"):
+    with running_nginx(tmp_path, NGINX.format(gateway=fastapi.url, **ports)):
         found = {name: fastapi.found("--url", f"http://127.0.0.1:{port}/") for name, port in ports.items()}
     mine = {f"DW{number:03}" for number in range(20, 50)}
     assert {name: ids & mine for name, ids in found.items()} == {

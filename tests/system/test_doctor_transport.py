@@ -13,8 +13,8 @@ import yaml
 
 from tests.certificates import Authority
 from tests.processes import completed, free_port, free_ports, python, running
+from tests.system.nginx import needs_nginx, running_nginx
 from tests.system.test_doctor import APPS, SetUp, command_of, set_up
-from tests.system.test_documents import needs_nginx, nginx_with
 
 pytestmark = pytest.mark.system
 
@@ -115,7 +115,7 @@ def test_what_proxies_in_front_remove(flask: SetUp, tmp_path: Path, monkeypatch:
     }
     ports = dict(zip(expected, free_ports(len(expected)), strict=True))
     site = NGINX.format(gateway=flask.url, **authority.issue("localhost"), **ports)
-    with running(*nginx_with(tmp_path, site), ready="start worker process"):
+    with running_nginx(tmp_path, site):
         ids = {}
         for name, port in ports.items():
             scheme = "https" if name in ("no_proto", "good") else "http"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,15 +11,12 @@ import pytest
 import ws_service.config.settings
 from proxy.config import load_settings
 from tests.certificates import Authority
-from tests.processes import ROOT, free_port, running
+from tests.processes import ROOT, free_port
 from tests.system.conftest import MakeGateway
 from tests.system.gateway import Gateway, serving
-from tests.wire.connection import DEADLINE, Wire
+from tests.system.nginx import needs_nginx, running_nginx
+from tests.wire.connection import Wire
 from tests.wire.messages import Message, answer, handshake, request, switching
-
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-
-needs_nginx = pytest.mark.skipif(NGINX is None, reason="there is no nginx; on Debian: apt install nginx")
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -49,19 +43,6 @@ def gateway(make_gateway: MakeGateway) -> Iterator[Gateway]:
         yield make_gateway(dash=url, trusted_proxies=["127.0.0.1"])
 
 
-def nginx_with(folder: Path, site: str) -> list[str]:
-    """Write nginx's configuration with a site in ``http {}``; return the command that runs it."""
-    (folder / "site.conf").write_text(site)
-    user = "user root; " if os.geteuid() == 0 else ""  # its own would not get into the folder
-    (folder / "nginx.conf").write_text(
-        f"{user}worker_processes 1; pid {folder}/nginx.pid; error_log stderr notice; events {{}}\n"
-        f"http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n"
-        f"fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n"
-        f"include {folder}/site.conf; }}\n"
-    )
-    return [NGINX or "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
-
-
 @needs_nginx
 def test_nginx_as_the_document_has_it_loads_and_passes_websockets_and_uploads(tmp_path: Path, gateway: Gateway) -> None:
     authority = Authority(tmp_path)
@@ -75,10 +56,7 @@ def test_nginx_as_the_document_has_it_loads_and_passes_websockets_and_uploads(tm
     ):
         assert written in site
         site = site.replace(written, here)
-    argv = nginx_with(tmp_path, site)
-    tested = subprocess.run([*argv[:-2], "-t"], capture_output=True, text=True, timeout=DEADLINE, check=False)
-    assert tested.returncode == 0, tested.stderr
-    with running(*argv, ready="start worker process"):
+    with running_nginx(tmp_path, site):
 
         def dial() -> Wire:
             wire = Wire.to(port)
@@ -98,7 +76,7 @@ def test_nginx_as_the_document_has_it_loads_and_passes_websockets_and_uploads(tm
 def test_nginx_without_its_two_lines_is_named_in_the_log(tmp_path: Path, gateway: Gateway) -> None:
     port = free_port()
     site = f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {gateway.url}; }} }}"
-    with running(*nginx_with(tmp_path, site), ready="start worker process"):
+    with running_nginx(tmp_path, site):
         for _ in range(2):
             with Wire.to(port) as client:
                 client.send(handshake("/live"))

@@ -25,7 +25,8 @@ from tests.redis_server import redis_server
 from tests.system.conftest import MakeGateway
 from tests.system.deployed import FASTAPI, FLASK, PATH, Deployed, deploy, environment
 from tests.system.gateway import Gateway, serving
-from tests.system.test_documents import NGINX, dash, needs_nginx, nginx_with
+from tests.system.nginx import needs_nginx, running_nginx
+from tests.system.test_documents import dash
 from tests.wire.connection import DEADLINE, Wire
 from tests.wire.messages import handshake, request
 
@@ -173,7 +174,7 @@ def test_a_host_that_removes_the_apps_prefix_and_ends_idle_connections(tmp_path:
     env = environment(PORT=str(site.port), DASH_APP_NAME="board")
     with (
         running(*web, cwd=site.folder, env=env, ready="gateway ready"),
-        running(*nginx_with(tmp_path, front), ready="start worker process"),
+        running_nginx(tmp_path, front),
         connect(f"ws://127.0.0.1:{port}/board/ws", origin=f"http://127.0.0.1:{port}", ping_interval=None) as client,  # type: ignore[arg-type]
     ):
         client.recv(timeout=DEADLINE)
@@ -279,11 +280,7 @@ def test_nginx_takes_its_block_and_passes_websockets_and_uploads(
     ):
         assert written in site
         site = site.replace(written, here)
-    argv = nginx_with(tmp_path, site)
-    assert NGINX is not None
-    tested = subprocess.run([*argv[:-2], "-t"], capture_output=True, text=True, timeout=DEADLINE, check=False)
-    assert (tested.returncode, "[warn]" in tested.stderr) == (0, False), tested.stderr
-    with running(*argv, ready="start worker process"):
+    with running_nginx(tmp_path, site):
         upload_and_websocket(port)
 
 

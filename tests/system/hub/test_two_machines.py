@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.processes import Process, free_port, running
+from tests.processes import Process, free_port
 from tests.redis_server import redis_server
 from tests.system.gateway import Gateway
 from tests.system.hub.hub import Hub, running_hub
 from tests.system.hub.talk import Talk
-from tests.system.test_documents import blocks, needs_nginx, nginx_with
-from tests.wire.connection import DEADLINE
+from tests.system.nginx import needs_nginx, running_nginx
+from tests.system.test_documents import blocks
 
 TOPIC = "open:prices"
 
@@ -33,10 +32,7 @@ def balancer(folder: Path, *hubs: Hub) -> Iterator[Gateway]:
     ):
         assert written in site
         site = site.replace(written, here)
-    argv = nginx_with(folder, site)
-    tested = subprocess.run([*argv[:-2], "-t"], capture_output=True, text=True, timeout=DEADLINE, check=False)
-    assert tested.returncode == 0, tested.stderr
-    with running(*argv, ready="start worker process") as process:
+    with running_nginx(folder, site) as process:
         front = Gateway(process, port, 0)
         try:
             yield front
