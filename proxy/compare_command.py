@@ -15,6 +15,7 @@ from proxy.doctor.compare import Compared, NoDash, as_json, compare, lines_of
 from proxy.doctor.differences import MAY_DIFFER
 from proxy.doctor.endpoint import Endpoint
 from proxy.doctor.report import CANNOT_RUN, FOUND, NOTHING_FOUND, encodable
+from ws_service.logs.formatter import one_line
 
 
 def run_compare(direct: str, gateway: str, fields: Mapping[str, str], *, is_json: bool, is_quiet: bool) -> int:
@@ -25,12 +26,12 @@ def run_compare(direct: str, gateway: str, fields: Mapping[str, str], *, is_json
     try:
         compared = asyncio.run(_compared(direct, gateway, fields, is_shown=not is_json, is_quiet=is_quiet))
     except (NoDash, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-        click.echo(str(error) or type(error).__name__, err=True)
+        click.echo(one_line(str(error) or type(error).__name__), err=True)
         return CANNOT_RUN
     count = sum(bool(each.differences) for each in compared)
     code = FOUND if count else NOTHING_FOUND
     if is_json:
-        click.echo(json.dumps(as_json((direct, gateway), compared, code), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(as_json((direct, gateway), compared, code), indent=2))  # in ASCII, as of ``check --live``
     elif not is_quiet:
         click.echo(f"{count} of {len(compared)} answers differ" if count else f"{len(compared)} answers are the same")
         click.echo(f"not compared: {', '.join(MAY_DIFFER)}")

@@ -202,8 +202,11 @@ def _public_url(_: click.Context, __: click.Parameter, url: str | None) -> str |
     try:
         parts = urlsplit(url or "")
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        may_be_secret = "@" in parts.netloc
     except ValueError:
-        is_url = False
+        is_url, may_be_secret = False, "@" in (url or "")
+    if may_be_secret:  # it would be printed, and stand in --json
+        raise click.BadParameter("a URL has no user and no password here; give -H 'Authorization: ...'")
     if url is not None and not is_url:
         raise click.BadParameter(f"{url!r} is no address of a page; write https://host/, with its path")
     return url

@@ -58,7 +58,7 @@ def conditional(request: Request, fields: Mapping[str, str]) -> Request | None:
     fields: of the answer to ``request``.
     """
     asked = {"If-None-Match": fields.get("ETag"), "If-Modified-Since": fields.get("Last-Modified")}
-    headers = {name: value for name, value in asked.items() if value}
+    headers = {name: value for name, value in asked.items() if value and value.isascii()}
     return Request(f"conditional, {request.about}", request.path, headers=headers) if headers else None
 
 
@@ -71,7 +71,7 @@ def first_callback(layout: Any, dependencies: Any) -> dict[str, Any] | None:
             return {
                 "output": output,
                 "outputs": _outputs(output),
-                "inputs": [_filled(each, known) for each in callback["inputs"]],
+                "inputs": [_filled(each, known) for each in callback.get("inputs", ())],
                 "state": [_filled(each, known) for each in callback.get("state", ())],
                 "changedPropIds": [],
             }
@@ -84,12 +84,18 @@ def _is_simple(callback: Any, known: Mapping[str, Mapping[str, Any]]) -> bool:
         return False
     if callback.get("background") or callback.get("websocket") or callback.get("stream"):
         return False
-    read = [*callback.get("inputs", ()), *callback.get("state", ())]
-    return (
-        bool(read)
-        and "{" not in str(callback.get("output"))
-        and all(isinstance(each, dict) and each.get("id") in known for each in read)
-    )
+    output, inputs, state = callback.get("output"), callback.get("inputs", []), callback.get("state", [])
+    if not (isinstance(output, str) and isinstance(inputs, list) and isinstance(state, list)):
+        return False
+    return bool(inputs or state) and "{" not in output and all(_is_known(each, known) for each in [*inputs, *state])
+
+
+def _is_known(reads: Any, known: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Tell whether what a callback reads is of the form that Dash writes, and in the layout."""
+    if not isinstance(reads, dict):
+        return False
+    identifier = reads.get("id")
+    return isinstance(identifier, str) and identifier in known and isinstance(reads.get("property"), str)
 
 
 def _outputs(output: str) -> Any:

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from proxy.cli import main
+from proxy.doctor.compare import NoDash
 from tests.processes import free_port
 
 
@@ -26,3 +27,11 @@ def test_what_is_no_pair_of_urls(words: tuple[str, ...]) -> None:
     code, output = check(*words)
     assert code == 2
     assert "--compare" in output
+
+
+def test_what_an_answer_has_in_it_commands_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise NoDash("it answers 200 text/\x9b2J\udcff")
+
+    monkeypatch.setattr("proxy.compare_command._compared", refused)
+    assert check("http://a", "http://a") == (2, "it answers 200 text/\\x9b2J\\udcff\n")

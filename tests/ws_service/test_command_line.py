@@ -39,6 +39,8 @@ def test_other_words_are_told_as_ever(program: click.Group) -> None:
 @PROGRAMS
 def test_what_check_is_given_is_checked_and_a_secret_is_not_repeated(program: click.Group) -> None:
     assert "'app.test' is no address of a page; write https://host/" in said(program, "check", "--url", "app.test")
+    refused = said(program, "check", "--url", "https://ada:hunter2@app.test/")
+    assert "a URL has no user and no password here" in refused and "hunter2" not in refused
     output = said(program, "check", "-H", "Cookie hunter2")
     assert "a header field is written Name: value" in output
     assert "hunter2" not in output

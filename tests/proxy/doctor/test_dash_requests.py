@@ -64,3 +64,23 @@ def test_what_has_a_mark_of_its_version_is_asked_for_again() -> None:
     assert again is not None
     assert again.headers == {"If-None-Match": '"1"', "If-Modified-Since": "Thu"}
     assert conditional(request, {}) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"inputs": 1},
+        {"state": None},
+        {"output": None},
+        {"output": ["a.b"]},
+        {"inputs": [{"id": ["name"], "property": "value"}]},
+        {"inputs": [{"id": "name"}]},
+        {"inputs": [1]},
+    ],
+)
+def test_what_dash_would_not_write_is_no_callback(wrong: dict[str, Any]) -> None:
+    assert first_callback(LAYOUT, [{**CALLBACK, **wrong}, 1]) is None
+
+
+def test_a_tag_that_no_field_can_have_is_not_sent_back() -> None:
+    assert conditional(Request("asset", "/a"), {"ETag": "\udcff"}) is None
