@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -18,6 +18,9 @@ MAX_BODY = 4 << 20
 
 _TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
 """Seconds. The first page of a Dash compiles its component suites."""
+
+_CLOSE = 5.0
+"""Seconds to the end of a WebSocket that is closed here."""
 
 
 _ABORTS_TLS = sys.version_info < (3, 12, 7) or (3, 13, 0) <= sys.version_info < (3, 13, 1)
@@ -182,9 +185,14 @@ class Endpoint:
             headers=dict(headers),
             compress=compress,
             max_msg_size=max_size,
-            timeout=aiohttp.ClientWSTimeout(ws_close=5),
+            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE),
         ) as socket:
-            yield socket
+            try:
+                yield socket
+            finally:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_CLOSE):  # ws_close begins anew with each message that still comes
+                        await socket.close()
 
     def url_of(self, path: str) -> str:
         """Return the URL of a path, which may be one that a page has named.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -37,10 +39,29 @@ async def _moved(_: web.Request) -> web.Response:
     raise web.HTTPFound("/see")
 
 
+async def _endless(request: web.Request) -> web.StreamResponse:
+    """Send one message after the other, and read nothing, so that a close is never answered."""
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    with suppress(ConnectionError):
+        while True:
+            await socket.send_str("more")
+            await asyncio.sleep(0.01)
+    return socket
+
+
 @pytest.fixture
 async def app(tmp_path: Path) -> AsyncIterator[web.AppRunner]:
     app = web.Application()
-    app.add_routes([web.get("/ws", _echo), web.get("/see", _see), web.get("/large", _large), web.get("/moved", _moved)])
+    app.add_routes(
+        [
+            web.get("/ws", _echo),
+            web.get("/see", _see),
+            web.get("/large", _large),
+            web.get("/moved", _moved),
+            web.get("/endless", _endless),
+        ]
+    )
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -111,3 +132,11 @@ async def test_what_is_no_path_does_not_lead_to_another_host(app: web.AppRunner)
         with pytest.raises(aiohttp.InvalidURL):
             await endpoint.handshake(path)
     await endpoint.close()
+
+
+async def test_a_close_that_is_not_answered_ends_though_messages_come(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.doctor.endpoint._CLOSE", 0.1)
+    async with asyncio.timeout(5):
+        assert (await endpoint.handshake("/endless")).is_open
