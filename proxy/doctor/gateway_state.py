@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,8 @@ from proxy.doctor.target import Target
 
 _PAUSE = 0.2
 """Seconds between two requests, while an upstream may have come up a moment ago."""
+
+_TARGET = re.compile(r"/[!-~]{0,2047}")
 
 _SLACK = 1.0
 """Seconds more than the gateway takes to ask an upstream once."""
@@ -47,9 +50,17 @@ async def probe(target: Target) -> Outcome:
     while (wrong := list(_wrong(target, state))) and loop.time() < until:
         await asyncio.sleep(min(_PAUSE, max(0, until - loop.time())))
         state = await _readiness(target.admin)
+    target.told_page = _page(state)
     return Outcome(
         f"the gateway is {state.get('state', 'unknown')}", [_not_reached(target, *one) for one in wrong] + handoff
     )
+
+
+def _page(state: dict[str, Any]) -> str | None:
+    """Return where the gateway has found Dash's page: without a prefix in the config, nothing else says it."""
+    dash = state.get("dash")
+    page = dash.get("page") if isinstance(dash, dict) else None
+    return page if isinstance(page, str) and _TARGET.fullmatch(page) else None
 
 
 def _silent(target: Target, admin: Endpoint, why: str) -> Finding:

@@ -108,6 +108,7 @@ class Target:
         self.dash, self.ws = self.upstreams["dash"][0], self.upstreams["ws"][0]
         self.public = Endpoint("public", url, ssl.create_default_context(), fields) if url else None
         self.reachable: set[Endpoint] = set()
+        self.told_page: str | None = None
         self._pages: dict[tuple[Endpoint, str], Page] = {}
 
     @property
@@ -143,7 +144,7 @@ class Target:
         """The path at which the app's first page is expected."""
         if self.settings.dash_prefix != "auto":
             return self.settings.dash_prefix
-        return "/" if self.public is None else self.public.path
+        return self.told_page or "/" if self.public is None else self.public.path
 
     def own_origin(self, endpoint: Endpoint) -> str:
         """Return the origin of a page that may open WebSockets at an endpoint."""

@@ -129,3 +129,24 @@ async def test_an_admin_listener_that_takes_no_connection(tmp_path: Path) -> Non
         (finding,) = (await probe(target)).findings
         assert finding.id == "DW020"
         assert finding.fix.startswith("start it; under systemd its socket unit")
+
+
+@pytest.mark.parametrize(
+    ("dash", "page"),
+    [
+        ({"known": True, "page": "/team/"}, "/team/"),
+        ({"known": False, "why": "it was not asked yet"}, "/"),
+        ({"known": True, "page": "http://elsewhere.test/"}, "/"),
+        ({"known": True, "page": ["/team/"]}, "/"),
+        ("/team/", "/"),
+    ],
+)
+async def test_dashs_page_is_where_the_gateway_has_found_it(tmp_path: Path, dash: object, page: str) -> None:
+    status, kind, text = ready(dash="up")
+    answer = status, kind, json.dumps(json.loads(text) | {"dash": dash})
+    async with (
+        serving(Site({"/readyz": answer})) as admin,
+        set_up(tmp_path, Site(), admin=f"127.0.0.1:{admin.port}", health={"interval": 0}, handoff="off") as target,
+    ):
+        await probe(target)
+        assert target.page_path == page
