@@ -14,6 +14,7 @@ import click
 from proxy.doctor.compare import Compared, NoDash, as_json, compare, lines_of
 from proxy.doctor.differences import MAY_DIFFER
 from proxy.doctor.endpoint import Endpoint
+from proxy.doctor.programs import reason
 from proxy.doctor.report import CANNOT_RUN, FOUND, NOTHING_FOUND, encodable
 from ws_service.logs.formatter import one_line
 
@@ -26,7 +27,10 @@ def run_compare(direct: str, gateway: str, fields: Mapping[str, str], *, is_json
     try:
         compared = asyncio.run(_compared(direct, gateway, fields, is_shown=not is_json, is_quiet=is_quiet))
     except (NoDash, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-        click.echo(one_line(str(error) or type(error).__name__), err=True)
+        where = ""
+        if isinstance(error, aiohttp.ClientConnectorError):
+            where = f"{error.host}:{error.port} cannot be reached: "
+        click.echo(one_line(f"{where}{reason(error)}"), err=True)
         return CANNOT_RUN
     count = sum(bool(each.differences) for each in compared)
     code = FOUND if count else NOTHING_FOUND

@@ -17,6 +17,8 @@ MAY_DIFFER: Mapping[str, str] = {
     "x-request-id": "of one request",
     "server": "which program answered: a proxy in front has a name of its own",
     "server-timing": "how long Dash's callback took",
+    "via": "which proxies there were (RFC 9110, section 7.6.3)",
+    "alt-svc": "where else a proxy in front listens (RFC 7838)",
 }
 """Fields that are not compared, and what each says."""
 

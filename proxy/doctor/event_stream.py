@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from proxy.doctor.endpoint import Endpoint
 from proxy.doctor.probe import Outcome, Skipped
 from proxy.doctor.sockets import prefix_of
-from proxy.doctor.target import NEEDS_LOGIN, Target
+from proxy.doctor.target import Target, why_refused
 from proxy.status.service import NoKey
 from proxy.status.service_key import existing_keys
 from ws_service.hub.tokens import Tokens
@@ -69,7 +69,8 @@ async def _first_event(target: Target, endpoint: Endpoint, path: str) -> float |
             endpoint.session.get(endpoint.url_of(path), headers=headers, allow_redirects=False) as response,
         ):
             if response.status != 200 or response.content_type != _TYPE:
-                raise Skipped(f"the event stream answers {response.status} {response.content_type}: {NEEDS_LOGIN}")
+                why = why_refused(response.status)
+                raise Skipped(f"the event stream answers {response.status} {response.content_type}: {why}")
             await response.content.readany()
             return loop.time() - began
     except TimeoutError:

@@ -11,7 +11,7 @@ from proxy.doctor.dash_prefix import requested_prefix
 from proxy.doctor.dash_socket import path_of
 from proxy.doctor.probe import Outcome, Skipped
 from proxy.doctor.sockets import HUB, prefix_of
-from proxy.doctor.target import NEEDS_LOGIN, Target
+from proxy.doctor.target import Target, why_refused
 
 SECONDS = 65.0
 """How long it is kept open: the limit of most proxies is 60 s (nginx, AWS, Azure's 4 min is seldom met)."""
@@ -35,7 +35,7 @@ async def probe(target: Target) -> Outcome:
             code = await _kept(socket, target.idle, is_hub=is_hub)
             took = loop.time() - began
     except aiohttp.WSServerHandshakeError as error:
-        raise Skipped(f"{path} answers {error.status}: {NEEDS_LOGIN}") from None
+        raise Skipped(f"{path} answers {error.status}: {why_refused(error.status)}") from None
     if code is None:
         return Outcome(f"{path} stayed open for {target.idle:g} s")
     seen = f"an idle WebSocket at {endpoint.origin}{path} was closed after {took:.1f} s, with {code}"

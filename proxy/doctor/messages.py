@@ -20,7 +20,7 @@ from proxy.doctor.endpoint import Endpoint
 from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Outcome, Skipped
 from proxy.doctor.sockets import HUB, prefix_of
-from proxy.doctor.target import NEEDS_LOGIN, Target
+from proxy.doctor.target import Target, why_refused
 
 SIZE = 5_000_000
 """Bytes of the large message. Precedents of limits: 4 MiB of aiohttp's client, 1 MiB of websockets."""
@@ -66,7 +66,7 @@ async def probe(target: Target) -> Outcome:
             is_large_tried = True
             outcome.findings += await _large(target, endpoint, socket)
     if not seen:
-        raise Skipped(f"no WebSocket opens that could be compared: {NEEDS_LOGIN}")
+        raise Skipped(f"no WebSocket opens that could be compared: {why_refused(403)}")
     what = "as without proxies" if not outcome.findings else "not as without proxies"
     large = "" if is_large_tried else "; no endpoint for a large message, --echo PATH names one"
     outcome.seen = f"{' and '.join(seen)}: {what}{large}"

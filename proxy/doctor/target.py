@@ -33,8 +33,17 @@ LOGIN_OR_FORBIDDEN = LOGIN | {403}
 
 NEEDS_LOGIN = "it needs a login: log in with a browser, and give -H 'Cookie: ...'"
 
+_SEE_ABOVE = "see callbacks and sockets above"
+
 OTHER_SITE = "https://dash-ws-proxy-check.invalid"
 """The origin of a site that no set-up allows: the name cannot exist (RFC 6761, section 6.4)."""
+
+
+def why_refused(status: int) -> str:
+    """Return what to say of what was asked as a page that may, and refused: the areas before have said most."""
+    if status in LOGIN:
+        return NEEDS_LOGIN
+    return f"{_SEE_ABOVE}, or {NEEDS_LOGIN}" if status == 403 else _SEE_ABOVE
 
 
 class Skipped(Exception):

@@ -53,5 +53,5 @@ async def test_it_is_asked_at_the_public_url_alone_and_not_where_it_is_left_out(
         await outcome_of(tmp_path, Hub(), 1, is_public=False)
     with pytest.raises(Skipped, match="--idle 0"):
         await outcome_of(tmp_path, Hub(), 0)
-    with pytest.raises(Skipped, match="answers 403: it needs a login"):
+    with pytest.raises(Skipped, match="answers 403: see callbacks and sockets above, or it needs a login"):
         await outcome_of(tmp_path, Site({"/": (200, HTML, page())}), 1)
