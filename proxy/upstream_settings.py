@@ -66,6 +66,17 @@ def _upstream_url(value: object) -> str:
 Url = Annotated[str, BeforeValidator(_upstream_url)]
 
 
+def is_on_this_host(url: str) -> bool:
+    """Tell whether it is certain that no other host answers at a URL: a unix socket, or a loopback address."""
+    if url.startswith("unix:"):
+        return True
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class UpstreamAddress(Section):
     """One of the places where an upstream listens. In the file a URL alone is enough."""
 
@@ -80,13 +91,7 @@ class UpstreamAddress(Section):
     @property
     def is_on_this_host(self) -> bool:
         """Whether it certainly is: a unix socket, or a loopback address."""
-        if self.url.startswith("unix:"):
-            return True
-        host = urlsplit(self.url).hostname or ""
-        try:
-            return host == "localhost" or ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return is_on_this_host(self.url)
 
 
 def _entries(value: object) -> object:

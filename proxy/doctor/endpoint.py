@@ -8,10 +8,11 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import aiohttp
+
+from proxy.upstream_settings import is_on_this_host
 
 MAX_BODY = 4 << 20
 """Bytes of a body that are read. A page of Dash has a few KiB, a layout seldom a MiB."""
@@ -21,7 +22,6 @@ _TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
 
 _CLOSE = 5.0
 """Seconds to the end of a WebSocket that is closed here."""
-
 
 _ABORTS_TLS = sys.version_info < (3, 12, 7) or (3, 13, 0) <= sys.version_info < (3, 13, 1)
 """Whether aiohttp has to be told to end TLS connections whose peer does not answer their end (python/cpython#118960);
@@ -106,10 +106,7 @@ class Endpoint:
     @property
     def is_of_this_host(self) -> bool:
         """Whether it is certain that no other host answers here: a unix socket, or a loopback address."""
-        try:
-            return self.is_unix or ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_on_this_host(self.address)
 
     @property
     def session(self) -> aiohttp.ClientSession:
