@@ -20,7 +20,7 @@ AT_ONCE = 6
 
 ROUNDS = 3
 
-_SESSION = re.compile(r"^(session)=([^;]+)")
+_SESSION = re.compile(r"^(session)=([!-:<-~]+)(?=;|$)")
 """The cookie of Flask, and of Starlette's SessionMiddleware."""
 
 

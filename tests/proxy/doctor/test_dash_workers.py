@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -49,3 +50,12 @@ async def test_processes_that_are_the_same_and_a_dash_that_does_not_answer(tmp_p
     async with set_up(tmp_path, Site({"/": (200, HTML, page())})) as target:
         with pytest.raises(Skipped, match="does not answer what pages ask for"):
             await probe(target)
+
+
+async def test_a_session_that_no_field_can_have_is_not_shown(tmp_path: Path) -> None:
+    """aiohttp hands bytes that are no UTF-8 on as halves of pairs, and cannot send them."""
+    async with set_up(tmp_path, Workers()) as target:
+        read = await target.page(target.dash)
+        answer = replace(read.answer, fields=(("Set-Cookie", "session=\udcff; Path=/"),))
+        target._pages[target.dash, target.page_path] = replace(read, answer=answer)
+        assert (await probe(target)).findings == []
