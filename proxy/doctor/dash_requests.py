@@ -58,7 +58,7 @@ def conditional(request: Request, fields: Mapping[str, str]) -> Request | None:
     fields: of the answer to ``request``.
     """
     asked = {"If-None-Match": fields.get("ETag"), "If-Modified-Since": fields.get("Last-Modified")}
-    headers = {name: value for name, value in asked.items() if value and value.isascii()}
+    headers = {name: value for name, value in asked.items() if value and value.isascii() and value.isprintable()}
     return Request(f"conditional, {request.about}", request.path, headers=headers) if headers else None
 
 
