@@ -60,7 +60,7 @@ def _other_key(target: Target, addresses: list[str]) -> Finding:
     seen = f"the hub at {' and at '.join(addresses)} does not accept the key that this file leads to"
     fix = (
         "start the service, Dash and this check with the same file and the same DASH_WS_HUB_KEY, or without it; under "
-        "systemd: set -a; . /etc/NAME.env, then check again"
+        "systemd, as the user of the units: set -a; . /etc/NAME.env, then check again"
     )
     return target.found("DW029", seen, fix, ("ws_service", "hub", "key"))
 
