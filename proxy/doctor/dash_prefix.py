@@ -12,6 +12,10 @@ ASKED = "_dash-dependencies"
 """What each page asks for; Dash answers with JSON, whatever the layout is."""
 
 
+_MOST_SEGMENTS = 16
+"""Of a prefix, for each of which Dash is asked once: a page may name a thousand."""
+
+
 def requested_prefix(config: PageConfig) -> str:
     """Return what the paths begin with that pages ask for."""
     return config.requests_pathname_prefix or "/"
@@ -60,8 +64,13 @@ def _not_answered(target: Target, endpoint: Endpoint, requested: str, served: st
 
 
 def _suffixes(prefix: str) -> list[str]:
-    """Return a prefix, and what is left of it when segments are removed from its begin: /x/app/, /app/, /."""
+    """Return a prefix, and what is left of it when segments are removed from its begin: /x/app/, /app/, /.
+
+    Of a prefix with more than ``_MOST_SEGMENTS`` it is the prefix alone.
+    """
     segments = [segment for segment in prefix.split("/") if segment]
+    if len(segments) > _MOST_SEGMENTS:
+        return [prefix]
     return ["/" + "".join(f"{segment}/" for segment in segments[start:]) for start in range(len(segments) + 1)]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.doctor.dash_prefix import probe, served_prefix
+from proxy.doctor.dash_prefix import _suffixes, probe, served_prefix
 from proxy.doctor.probe import Skipped
 from tests.proxy.doctor.site import HTML, JSON, Site, page, set_up
 
@@ -61,3 +61,11 @@ async def test_a_page_that_needs_a_login_is_not_judged(tmp_path: Path) -> None:
     async with set_up(tmp_path, dash("/", "/"), gateway) as target:
         with pytest.raises(Skipped, match="answers 401: it needs a login"):
             await probe(target)
+
+
+async def test_a_prefix_of_a_thousand_segments_is_not_a_thousand_requests(tmp_path: Path) -> None:
+    prefix = "/" + "a/" * 1000
+    site = Site({"*": (404, HTML, "")})
+    async with set_up(tmp_path, site) as target:
+        assert _suffixes(prefix) == [prefix]
+        assert await served_prefix(target, prefix) is None
