@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +73,8 @@ def call(function: str, *arguments: str, deadline: float = DEADLINE) -> Answer:
         os.set_blocking(reader, False)  # processes of the module may hold the other end open; the answer is complete
         answer = result.read()
         if answer and not is_late:
-            return Answer(None, json.loads(answer))
+            with suppress(ValueError):  # the module has written there too: it forked, or wrote to every descriptor
+                return Answer(None, json.loads(answer))
         printed.seek(max(0, printed.seek(0, os.SEEK_END) - LONGEST))
         last = printed.read(LONGEST).decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
         how = f"with exit code {process.returncode}" if process.returncode >= 0 else f"by signal {-process.returncode}"

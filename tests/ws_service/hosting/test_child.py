@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 import pytest
 
 from ws_service.hosting.child import Answer, call
@@ -27,3 +30,15 @@ def test_a_function_that_fails_is_told_with_its_traceback() -> None:
 
 def test_a_call_has_a_deadline() -> None:
     assert call("signal:pause", deadline=0.5).failure == "has not ended within 0.5 s"
+
+
+def writes_everywhere() -> None:
+    """Stand for a module that forks as it is imported: then two processes answer, one after the other."""
+    for descriptor in range(3, 20):
+        with suppress(OSError):
+            os.write(descriptor, b"x")
+
+
+def test_an_answer_that_cannot_be_read_is_none() -> None:
+    answer = call("tests.ws_service.hosting.test_child:writes_everywhere")
+    assert answer.failure == "ended the process with exit code 0"
