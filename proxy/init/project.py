@@ -23,6 +23,9 @@ PORT = 8050
 _MOST_IMPORTS = 5
 """Modules that are imported to find an app, and as many to find endpoints: each may take seconds."""
 
+_LONGEST_NAME = 50
+"""Characters of the folder's name that are used. A name of Kubernetes may have 63."""
+
 NO_USER = "www-data"
 """The user of units whose folder belongs to root. Debian has it for web servers."""
 
@@ -53,8 +56,12 @@ class Project:
 
     @property
     def name(self) -> str:
-        """What units, containers and folders are called: the folder's name, in the letters that all of them take."""
-        return re.sub(r"[^a-z0-9]+", "-", self.folder.name.lower()).strip("-") or "dashboard"
+        """What units, containers and folders are called: the folder's name, in the letters that all of them take.
+
+        nginx takes ``$2_connection`` for a group of an expression, and a Service of Kubernetes begins with a letter.
+        """
+        name = re.sub(r"[^a-z0-9]+", "-", self.folder.name.lower())[:_LONGEST_NAME].strip("-") or "dashboard"
+        return f"dash-{name}" if name[0].isdigit() else name
 
     @property
     def port(self) -> int:

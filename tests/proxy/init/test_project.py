@@ -129,3 +129,11 @@ def test_a_script_that_no_import_statement_can_name_is_not_imported(tmp_path: Pa
 def test_a_folder_that_a_unit_file_cannot_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(NoApp, match="cannot be written in a unit file"):
         explore(tmp_path / name, None, quiet)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("2026 sales", "dash-2026-sales"), ("Ünter", "nter"), ("__", "dashboard"), ("a" * 200, "a" * 50)],
+)
+def test_what_is_called_after_the_folder_has_a_name_that_all_of_them_take(folder: str, name: str) -> None:
+    assert replace(PROJECT, folder=Path("/srv") / folder).name == name
