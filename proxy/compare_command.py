@@ -7,6 +7,7 @@ import json
 import ssl
 import sys
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 
 import aiohttp
 import click
@@ -48,13 +49,12 @@ async def _compared(
     context = ssl.create_default_context()
     ends = Endpoint("direct", direct, context, fields), Endpoint("gateway", gateway, context, fields)
     found = []
-    try:
+    async with AsyncExitStack() as stack:
+        for endpoint in ends:
+            stack.push_async_callback(endpoint.close)
         async for compared in compare(*ends):
             found.append(compared)
             if is_shown and (compared.differences or not is_quiet):
                 for line in encodable(lines_of(compared), sys.stdout.encoding):
                     click.echo(line)
-    finally:
-        for endpoint in ends:
-            await endpoint.close()
     return found

@@ -187,9 +187,8 @@ class Endpoint:
             try:
                 yield socket
             finally:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_CLOSE):  # ws_close begins anew with each message that still comes
-                        await socket.close()
+                with suppress(TimeoutError):  # ws_close begins anew with each message that still comes
+                    await asyncio.wait_for(socket.close(), _CLOSE)
 
     def url_of(self, path: str) -> str:
         """Return the URL of a path, which may be one that a page has named.

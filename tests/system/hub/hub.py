@@ -26,6 +26,7 @@ NAMESPACES: dict[str, dict[str, object]] = {
     "open": {"subscribe": "anyone", "publish": "anyone", "presence": True, "rate": 1000, "recovery": "stream"},
     "latest": {"subscribe": "anyone", "recovery": "cache"},
     "seen": {"subscribe": "anyone", "presence": True, "join_leave": True},
+    "long": {"subscribe": "anyone", "recovery": "stream", "history": 1000},
     "short": {"subscribe": "anyone", "recovery": "stream", "history": 5},
     "read": {"subscribe": "anyone"},
     "closed": {"subscribe": "none"},
