@@ -30,7 +30,8 @@ async def probe(target: Target) -> Outcome:
 
     Where the config does not say at which address clients connect (``listen: systemd``, port 0), it does.
 
-    What has just come up gets the time that the gateway needs to find it.
+    What has just come up gets the time that the gateway needs to find it, and a gateway that has just started the time
+    to ask.
     """
     if target.gateway is not None and target.gateway not in target.reachable:
         raise Skipped("the gateway cannot be reached")
@@ -47,9 +48,10 @@ async def probe(target: Target) -> Outcome:
         await _take_address(target, state)
     health, loop = target.settings.health, asyncio.get_running_loop()
     until = loop.time() + (health.interval + health.timeout + _SLACK if health.interval else 0)
-    while (wrong := list(_wrong(target, state))) and loop.time() < until:
+    while any(_in_states(target, state, "unreachable", "unknown")) and loop.time() < until:
         await asyncio.sleep(min(_PAUSE, max(0, until - loop.time())))
         state = await _readiness(target.admin)
+    wrong = _in_states(target, state, "unreachable")
     target.told_page = _page(state)
     return Outcome(
         f"the gateway is {state.get('state', 'unknown')}", [_not_reached(target, *one) for one in wrong] + handoff
@@ -92,8 +94,8 @@ async def _take_address(target: Target, state: dict[str, Any]) -> None:
             return
 
 
-def _wrong(target: Target, state: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each address, with the name of its upstream, that the gateway does not reach though the program runs.
+def _in_states(target: Target, state: dict[str, Any], *states: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each address, with the name of its upstream, that is in one of these states though the program runs.
 
     One that does not run is the area ``programs``, and one that is degraded the area ``health``.
     """
@@ -101,7 +103,7 @@ def _wrong(target: Target, state: dict[str, Any]) -> Iterator[tuple[str, dict[st
         known = target.upstreams.get(name, ())
         is_down = {endpoint.address for endpoint in known if endpoint not in target.reachable}
         for about in upstream.get("addresses", ()):
-            if about.get("state") == "unreachable" and about.get("url") not in is_down:
+            if about.get("state") in states and about.get("url") not in is_down:
                 yield name, about
 
 

@@ -52,20 +52,28 @@ async def test_an_upstream_that_the_gateway_does_not_reach_and_this_check_does(t
         assert finding.fix.startswith("the file names another address")
 
 
-async def test_an_upstream_that_has_just_come_up_gets_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("states", "found"),
+    [(("unreachable", "up"), []), (("unknown", "up"), []), (("unknown", "unreachable", "unreachable"), ["DW025"])],
+)
+async def test_what_has_just_started_gets_time(tmp_path: Path, states: tuple[str, ...], found: list[str]) -> None:
     admin, asked, url = Site(), 0, ""
 
     async def answer(request: object) -> object:
         nonlocal asked
+        admin.answers["/readyz"] = ready(url, dash=states[min(asked, len(states) - 1)])
         asked += 1
-        admin.answers["/readyz"] = ready(url, dash="up" if asked > 1 else "unreachable")
         return await Site.answer(admin, request)  # type: ignore[arg-type]
 
     admin.answer = answer  # type: ignore[method-assign, assignment]
-    async with serving(admin), set_up(tmp_path, Site(), admin=f"127.0.0.1:{admin.port}", handoff="off") as target:
+    health = {"interval": "100ms", "timeout": "100ms"}
+    async with (
+        serving(admin),
+        set_up(tmp_path, Site(), admin=f"127.0.0.1:{admin.port}", health=health, handoff="off") as target,
+    ):
         url = target.dash.address
-        assert (await probe(target)).findings == []
-    assert asked == 2
+        assert [finding.id for finding in (await probe(target)).findings] == found
+    assert asked >= 2
 
 
 async def test_a_socket_file_that_is_not_there_is_said(tmp_path: Path) -> None:
