@@ -136,6 +136,10 @@ def _group(serve: Callable[..., None], whole_file: Callable[[], WholeFile]) -> c
     return main
 
 
+_IDLE = 65.0
+"""Seconds that ``check --live --url`` keeps an idle WebSocket open: most proxies close it after 60 s (nginx, AWS)."""
+
+
 def _check(whole_file: Callable[[], WholeFile], text: str) -> click.Command:
     @click.command("check", cls=Command, help=text)
     @config_option
@@ -165,7 +169,7 @@ def _check(whole_file: Callable[[], WholeFile], text: str) -> click.Command:
         "--idle",
         metavar="SECONDS",
         type=click.FloatRange(0, 3600),
-        default=65.0,
+        default=_IDLE,
         help="With --url: how long an idle WebSocket is kept open, beside the rest (65); 0 leaves it out.",
     )
     @click.option(

@@ -215,29 +215,24 @@ def run(
             raise taken(path)
     if settings.hub.enabled and not settings.has_hub:
         log.warning("there is no hub: each of %d workers would have its own; %s", settings.workers, _ADVICE)
+    config = WorkerConfig(make, **options(settings))
+    config.settings, config.folder, config.address = settings, folder, spoken(settings.listen, sockets)
+    config.has_failed = get_context("spawn").Event()  # uvicorn spawns its processes
     with (
         TemporaryDirectory(prefix="dash-ws-service-", ignore_cleanup_errors=True) as siblings,
         kept(Path(siblings)),
     ):
-        return _run(make, settings, folder, sockets, reload, manager, Path(siblings))
+        config.siblings = Path(siblings)
+        _supervise(config, sockets, reload, manager)
+    return not config.has_failed.is_set()
 
 
-def _run(
-    make: Callable[[], ASGIApp],
-    settings: Settings,
-    folder: Path,
-    sockets: list[socket.socket],
-    reload: Reload,
-    manager: ServiceManager | None,
-    siblings: Path,
-) -> bool:
-    config = WorkerConfig(make, **options(settings))
-    config.siblings = siblings
-    config.settings, config.folder, config.address = settings, folder, spoken(settings.listen, sockets)
-    config.has_failed = get_context("spawn").Event()  # uvicorn spawns its processes
+def _supervise(
+    config: WorkerConfig, sockets: list[socket.socket], reload: Reload, manager: ServiceManager | None
+) -> None:
     watch = None
     if manager is not None and manager.is_there:
-        ready = f"{settings.workers} workers of the ws service ready on {config.address}"
+        ready = f"{config.settings.workers} workers of the ws service ready on {config.address}"
         watch = WorkerWatch(manager, ready, lambda: [each.pid for each in supervisor.processes], _end_stuck)
         config.reports = watch.reports
     supervise: Any = Supervisor
@@ -253,4 +248,3 @@ def _run(
     finally:
         if watch is not None:
             watch.close()
-    return not config.has_failed.is_set()

@@ -13,9 +13,6 @@ from proxy.doctor.probe import Outcome, Skipped
 from proxy.doctor.sockets import HUB, prefix_of
 from proxy.doctor.target import Target, why_refused
 
-SECONDS = 65.0
-"""How long it is kept open: the limit of most proxies is 60 s (nginx, AWS, Azure's 4 min is seldom met)."""
-
 _HUB_CONNECT = json.dumps({"id": 1, "connect": {}})
 _HUB_PING = "{}"
 

@@ -78,7 +78,7 @@ class Services:
         """
         if self.path is not None:
             self._discover_periodically()
-            await self.settled()
+            await self._settled()
 
     def resume(self) -> None:
         """Connect to services as after ``start``, from now on; the answers come later."""
@@ -99,7 +99,7 @@ class Services:
         """Connect to services that have just come; those that are there are ready when it returns."""
         if self.path is not None:
             (self.discover if self.least_busy() is None else self.discover_if_due)()
-            await self.settled()
+            await self._settled()
 
     def close(self) -> None:
         """Close every channel. The sockets stay with the services; the next gateway learns of them."""
@@ -160,7 +160,7 @@ class Services:
 
     # -- inside
 
-    async def settled(self) -> None:
+    async def _settled(self) -> None:
         """Wait, not for long, until the services that are there have answered."""
         try:
             async with asyncio.timeout(_SETTLE_TIMEOUT):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -26,6 +27,7 @@ class Handoffs:
         self._on_end = on_end
         self._websockets = websockets
         self._by_path: dict[Path, Handoff] = {}
+        self._by_file: dict[str, Handoff] = {}  # the same, as addresses name them: it is looked up for each handshake
         self._used: set[Path] = set()
         self._is_started = False
 
@@ -35,7 +37,8 @@ class Handoffs:
         One that is not among them takes none any more; the sockets that were handed over through it stay with their
         service, and are counted and logged until they end.
         """
-        used = {self._folder / file for file in files}
+        paths = {file: self._folder / file for file in files}
+        used = set(paths.values())
         for path in self._used - used:
             self._by_path[path].services.retire()
         for path in used - self._used:
@@ -43,16 +46,13 @@ class Handoffs:
                 self._by_path[path] = Handoff(path, self._on_end, self._websockets)
             if self._is_started:
                 self._by_path[path].services.resume()
+        self._by_file |= {file: self._by_path[path] for file, path in paths.items()}
         self._used = used
 
     async def start(self) -> None:
         """Connect to services, now and whenever some have come; those that are there are ready when it returns."""
         self._is_started = True
-        used = [self._by_path[path].services for path in self._used]
-        for services in used:
-            services.resume()
-        for services in used:
-            await services.settled()
+        await asyncio.gather(*(self._by_path[path].services.start() for path in self._used))
 
     def close(self) -> None:
         """Close every channel. The sockets stay with the services; the next gateway learns of them."""
@@ -61,7 +61,7 @@ class Handoffs:
 
     def through(self, file: str | None) -> Handoff | None:
         """Return what hands over through a socket file; None where there is none. file: as an address has it."""
-        return None if file is None else self._by_path.get(self._folder / file)
+        return None if file is None else self._by_file.get(file)
 
     def load(self, file: str | None) -> int:
         """Return how many sockets the service at a socket file has that were handed over."""
