@@ -294,12 +294,10 @@ async def dialled(rig: Rig) -> None:
             await asyncio.sleep(0.001)
 
 
-class TwoAddresses:
-    """Each upstream at two addresses. ws: those of ``ws``; None: its own and the other one, both tunnelled."""
+class NoService:
+    """There is no service of its own: what is played is only in the settings of the gateway."""
 
-    def __init__(self, rig: Rig, ws: list[object] | None = None) -> None:
-        addresses = {"dash": [rig.dash.url, rig.other.url], "ws": ws or [rig.ws.url, rig.other.url]}
-        self.values: dict[str, Any] = {"upstreams": addresses, "handoff": "off"}
+    values: dict[str, Any]
 
     async def open(self) -> None:
         pass
@@ -317,6 +315,14 @@ class TwoAddresses:
         pass
 
 
+class TwoAddresses(NoService):
+    """Each upstream at two addresses. ws: those of ``ws``; None: its own and the other one, both tunnelled."""
+
+    def __init__(self, rig: Rig, ws: list[object] | None = None) -> None:
+        addresses = {"dash": [rig.dash.url, rig.other.url], "ws": ws or [rig.ws.url, rig.other.url]}
+        self.values: dict[str, Any] = {"upstreams": addresses, "handoff": "off"}
+
+
 class ServiceAtOneOfTwo(FakeService):
     """A service that adopts sockets at one address of two; the other one gets them through tunnels."""
 
@@ -326,7 +332,7 @@ class ServiceAtOneOfTwo(FakeService):
         self.values = {"upstreams": {"dash": rig.dash.url, "ws": [here, {"url": rig.other.url, "handoff": "off"}]}}
 
 
-class FullUpstream:
+class FullUpstream(NoService):
     """An upstream whose queue of connections is full, so that nobody is refused and nobody gets in."""
 
     def __init__(self, rig: Rig) -> None:
@@ -343,15 +349,6 @@ class FullUpstream:
             sock.setblocking(False)
             sock.connect_ex(self._listener.getsockname())
             self._waiting.append(sock)
-
-    async def ready(self) -> None:
-        pass
-
-    def left(self) -> list[str]:
-        return []
-
-    def stop(self) -> None:
-        pass
 
     async def close(self) -> None:
         for sock in (*self._waiting, self._listener):
