@@ -1,4 +1,4 @@
-# make run | test | unit | system | browser | check | autobahn | load | soak | dash-versions | bench: each sets itself up, in .venv or in VENV=...
+# make run | test | unit | system | browser | check | autobahn | load | soak | dash-versions | bench | docs: each sets itself up, in .venv or in VENV=...
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -19,7 +19,7 @@ endif
 endif
 endif
 
-.PHONY: run test unit system browser check fuzz autobahn load soak dash-versions bench bench-quick lock clean
+.PHONY: docs docs-serve run test unit system browser check fuzz autobahn load soak dash-versions bench bench-quick lock clean
 
 run: $(VENV)/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" honcho start
@@ -63,6 +63,14 @@ bench: $(VENV)/.bench
 bench-quick: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --quick $(ARGS)
 
+# The site, into build/site; a link that leads nowhere is an error.
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs -d build/doctrees . build/site $(ARGS)
+	@echo "build/site/index.html"
+
+docs-serve: docs
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site $(or $(PORT),8080)
+
 # Refresh constraints.txt, the versions every machine installs.
 lock: $(VENV)/.dev
 	$(BIN)/pip install --quiet uv
@@ -82,7 +90,11 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.docs
+
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
 
 $(VENV)/.bench: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -1,12 +1,14 @@
 """The pictures of the state machines come from their tables.
 
 ``python -m tests.test_drawings`` draws them anew: into ``docs/drawings/``,
-and between the markers of ``docs/architecture.md``.
+and between the markers of ``docs/architecture.md``. It needs Graphviz (on Debian: ``apt install graphviz``).
 """
 
 from __future__ import annotations
 
+import html
 import re
+import subprocess
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -50,6 +52,31 @@ def draw(table: Transitions) -> str:
         if not row:
             lines.append(f"    {symbol(state)} --> [*]")
     return "\n".join(lines) + "\n"
+
+
+def graph(table: Transitions) -> str:
+    """Return a table in Graphviz' language: the same drawing, for the site, which has no Mermaid."""
+    lines = [
+        "digraph {",
+        '  graph [bgcolor=transparent, nodesep=0.4, ranksep=0.5]; start [shape=point, label=""];',
+        '  node [shape=box, style=rounded, fontname="sans-serif", fontsize=12, height=0.35];',
+        '  edge [fontname="sans-serif", fontsize=10, arrowsize=0.7];',
+        f"  start -> {symbol(next(iter(table)))};",
+    ]
+    for state, row in table.items():
+        ends = "" if row else ", peripheries=2"
+        lines.append(f'  {symbol(state)} [label="{state.value}"{ends}];')
+        for after in dict.fromkeys(row.values()):
+            events = r"\n".join(event for event, then in row.items() if then is after)
+            lines.append(f'  {symbol(state)} -> {symbol(after)} [label="{events}"];')
+    return "\n".join(lines) + "\n}\n"
+
+
+def svg(name: str, table: Transitions) -> str:
+    """Draw a table with Graphviz, in the colour of the text around it."""
+    drawn = subprocess.run(["dot", "-Tsvg"], input=graph(table), capture_output=True, text=True, check=True).stdout
+    head = f'<svg role="img" aria-label="State machine: {name}" '
+    return head + drawn.partition("<svg ")[2].replace("black", "currentColor")
 
 
 def symbol(state: Enum) -> str:
@@ -97,6 +124,19 @@ def test_a_drawing_has_every_arrow_of_its_table_and_no_other(name: str) -> None:
     assert drawn == {(symbol(a), event, symbol(b)) for a, row in table.items() for event, b in row.items()}
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_the_drawing_of_the_site_has_the_same_arrows(name: str) -> None:
+    drawn = html.unescape(read(FOLDER / f"{name}.svg"))
+    arrows = re.findall(r'<g id="edge\d+".*?<title>(\w+)->(\w+)</title>(.*?)</g>', drawn, re.DOTALL)
+    told = {(a, b, tuple(re.findall(r"<text[^>]*>(.*?)</text>", labels))) for a, b, labels in arrows}
+    expected = {("start", symbol(next(iter(TABLES[name]))), ())}
+    for state, row in TABLES[name].items():
+        for after in row.values():
+            events = tuple(event for event, then in row.items() if then is after)
+            expected.add((symbol(state), symbol(after), events))
+    assert told == expected, f"the table has changed; run: {COMMAND}"
+
+
 class Light(Enum):
     RED = "red"
     GREEN = "go on"
@@ -124,6 +164,7 @@ def rewrite() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, table in TABLES.items():
         (FOLDER / f"{name}.mmd").write_text(draw(table), "utf-8")
+        (FOLDER / f"{name}.svg").write_text(svg(name, table), "utf-8")
     PAGE.write_text(with_drawings(read(PAGE)), "utf-8")
 
 
