@@ -19,7 +19,7 @@ endif
 endif
 endif
 
-.PHONY: docs docs-serve run test unit system browser check fuzz autobahn load soak dash-versions bench bench-quick lock clean
+.PHONY: docs docs-serve run test unit system browser check fuzz autobahn load soak dash-versions bench bench-quick lock dist clean
 
 run: $(VENV)/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" honcho start
@@ -77,8 +77,15 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --all-extras --no-emit-package dash-ws-proxy \
 	  --custom-compile-command "make lock" pyproject.toml -o constraints.txt
 
+# The wheel and the sdist of the last commit, in dist/. From the archive: what lies in the folder beside it is not in them.
+# The time is the commit's, so that each build of a commit is the same.
+dist: $(VENV)/.dev
+	rm -rf build/archive && mkdir -p build/archive
+	git archive HEAD | tar -x -C build/archive
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/uv build --quiet --clear --out-dir dist build/archive
+
 clean:
-	rm -rf $(VENV) .autobahn build *.egg-info
+	rm -rf $(VENV) .autobahn build dist *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "dash-ws-proxy needs Python 3.11 or newer; this is %s. Try: make PYTHON=python3.12 ..." % sys.version.split()[0])'

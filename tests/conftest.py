@@ -45,9 +45,7 @@ uvloop.Loop.close = _close_with_what_is_open  # type: ignore[method-assign, unus
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts programs, and begin with what takes longest."""
     for item in items:
-        if item.path.is_relative_to(side_by_side.TESTS / "system") or item.path.is_relative_to(
-            side_by_side.TESTS / "leases"
-        ):
+        if item.nodeid.startswith(side_by_side.LONG):
             item.add_marker("system")
     items.sort(key=lambda item: side_by_side.order(item.nodeid.partition("::")[0]))
 

@@ -83,8 +83,8 @@ WORDS = (
     Word("ways? out|our own ways?", "upstream, path; of a function: return, exit"),
     Word("whoever|whomever", "the client, the upstream, the operator"),
     Word("somebody|anybody|everybody|nobody", "the client, the upstream, no client, all clients"),
-    Word("unwell", "degraded", allowed=("was `unwell`",)),  # of the changelog
-    Word("(?:is|was|are|be|upstreams?|health) away", "unreachable", allowed=("was `upstream away`",)),
+    Word("unwell", "degraded"),
+    Word("(?:is|was|are|be|upstreams?|health) away", "unreachable"),
     Word("believe(?:s|d)?", "trust"),
     Word("plain (?:exchange|request|message|answer|response)s?", "simple"),
     Word("(?:a|its|the|cached) yes", "a 2xx, allowed"),

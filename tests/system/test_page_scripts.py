@@ -1,20 +1,14 @@
-"""The page's scripts without a browser: their rules in Node, the released file of npm, and the wheel that has them."""
+"""The page's scripts without a browser: their rules in Node, and the released file of npm."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
-import zipfile
 from pathlib import Path
 
-import pytest
-
-import ws_service
 from tests.processes import ROOT
 from tests.system.hub.node import give_up
 from ws_service.dash import SCRIPTS
@@ -53,26 +47,7 @@ def test_centrifuge_is_the_file_that_npm_has(tmp_path: Path) -> None:
             assert hashlib.sha256(released.read()).digest() == hashlib.sha256((FOLDER / name).read_bytes()).digest()
 
 
-def test_the_wheel_has_all_that_a_page_needs(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for name in ("proxy", "ws_service", "dash_app"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    code = "from setuptools import build_meta; print(build_meta.build_wheel('..'))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=False)
-    if "No module named 'setuptools'" in done.stderr:
-        pytest.skip("setuptools is not installed")
-    assert done.returncode == 0, done.stderr[-2000:]
-    with zipfile.ZipFile(io.BytesIO(next(tmp_path.glob("*.whl")).read_bytes())) as wheel:
-        names = set(wheel.namelist())
-        assert (
-            f"\nVersion: {ws_service.__version__}\n"
-            in wheel.read(next(name for name in names if name.endswith(".dist-info/METADATA"))).decode()
-        )
-    assert {f"ws_service/dash/js/{name}.js" for name in SCRIPTS} <= names
-    assert "ws_service/dash/js/centrifuge.LICENSE.txt" in names
+def test_every_script_is_loaded_by_a_page() -> None:
     assert {path.stem for path in FOLDER.glob("*.js")} == set(SCRIPTS)
 
 

@@ -1,7 +1,8 @@
 """Live data in a Dash page: ``Live("prices", into="prices")`` in a layout fills the component ``prices``.
 
 Importing this package is the opt-in: from then on each Dash app of the process serves the scripts below, which are
-written by hand, except for ``centrifuge.js`` (npm ``centrifuge`` 5.8.0, MIT, its ``dist/centrifuge.js`` unchanged).
+written by hand, except for ``centrifuge.js`` (npm ``centrifuge`` 5.8.0, MIT, its ``dist/centrifuge.js`` unchanged; npm
+``events`` 3.3.0, MIT, is in it).
 """
 
 import ws_service
