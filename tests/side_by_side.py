@@ -35,7 +35,7 @@ SLOWEST = "tests/system/test_vanished_peers.py"
 TOGETHER = (SLOWEST, "tests/system/test_handoff_details.py")
 """Files that share something without a fixture of their own: a network, the service of ``conftest.py``."""
 
-LONG = ("tests/system/", "tests/leases/", "tests/release/")
+LONG = ("tests/system/", "tests/leases/", "tests/release/", "tests/examples/")
 """Where tests take seconds. What takes longest is begun first; what is short fills the gaps at the end."""
 
 NOTHING_SELECTED = int(pytest.ExitCode.NO_TESTS_COLLECTED)

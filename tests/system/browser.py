@@ -48,10 +48,15 @@ class Tab:
         self._context.set_default_timeout(TIMEOUT)
         self._forgiven: list[str] = []
         self._heard: list[str] = []
-        self.page: Page = self._context.new_page()
-        self.page.on("console", self._on_console)
-        self.page.on("pageerror", lambda error: self._heard.append(f"uncaught: {error}"))
-        self.page.on("requestfailed", self._on_failed)
+        self.page: Page = self.another()
+
+    def another(self) -> Page:
+        """Open a second page in the same profile; what it complains about counts too."""
+        page = self._context.new_page()
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self._heard.append(f"uncaught: {error}"))
+        page.on("requestfailed", self._on_failed)
+        return page
 
     def forgive(self, pattern: str) -> None:
         """Expect complaints that match the regular expression, from now on and before."""
@@ -63,9 +68,10 @@ class Tab:
         return [text for text in self._heard if not any(re.search(p, text) for p in self._forgiven)]
 
     def close(self) -> None:
-        """Close the page; what it says while it is torn down no longer counts."""
-        self.page.remove_listener("requestfailed", self._on_failed)
-        self.page.remove_listener("console", self._on_console)
+        """Close the pages; what they say while they are torn down no longer counts."""
+        for page in self._context.pages:
+            page.remove_listener("requestfailed", self._on_failed)
+            page.remove_listener("console", self._on_console)
         self._context.close()
 
     def _on_console(self, message: ConsoleMessage) -> None:
