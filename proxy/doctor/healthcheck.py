@@ -73,4 +73,5 @@ def _judged(status: int, body: bytes, address: str) -> tuple[bool, str]:
         values = None
     if not isinstance(values, dict) or not isinstance(values.get("status"), str):
         return False, f"{address} answers {status}, and not as a gateway does"
-    return status == 200, f"{values['status']} ({values.get('state', 'unknown')})"
+    said, state = values["status"], values.get("state", "unknown")
+    return status == 200, said if said == state else f"{said} ({state})"

@@ -42,7 +42,7 @@ def settings_with(admin: str) -> gateway.Settings:
     ("status", "body", "is_readiness", "expected"),
     [
         (200, {"status": "alive", "state": "draining"}, False, (True, "alive (draining)")),
-        (200, {"status": "ready", "state": "running"}, True, (True, "ready (running)")),
+        (200, {"status": "ready", "state": "ready"}, True, (True, "ready")),
         (503, {"status": "not ready", "state": "draining"}, True, (False, "not ready (draining)")),
     ],
 )
