@@ -21,7 +21,10 @@ MOST_SCRIPTS = 30
 MOST_FOUND = 5
 """URLs of one script that are reported: it may be a bundle, all of whose lines are one."""
 
-_SCRIPT = re.compile(r"<script\b([^>]{0,2048})>([^<]*)", re.IGNORECASE)
+_SCRIPT = re.compile(r"<script\b", re.IGNORECASE)
+_LONGEST_TAG = 2048
+"""Characters between the name of a script's tag and its end; what is longer is not looked at."""
+
 _SRC = re.compile(r"""\ssrc\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
 
 _URL = re.compile(r"wss?://(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(?::\d{1,5})?")
@@ -67,16 +70,37 @@ async def probe(target: Target) -> Outcome:
 def scripts_of(page: str, path: str) -> tuple[list[str], list[Script]]:
     """Return the paths of a page's own script files, and the scripts that are in it. path: of the page."""
     names, inline = [], []
-    for match in _SCRIPT.finditer(page):
-        source = _SRC.search(match[1])
+    for tag, text in _scripts(page):
+        source = _SRC.search(tag)
         if source is None:
-            if match[2].strip():
-                inline.append(Script(f"{path}, a script in the page", match[2]))
+            if text.strip():
+                inline.append(Script(f"{path}, a script in the page", text))
             continue
         url = _split(path, unescape(source[1]))
         if url is not None and "/_dash-component-suites/" not in url.path:
             names.append(f"{url.path}?{url.query}" if url.query else url.path)
     return names, inline
+
+
+def _scripts(page: str) -> Iterator[tuple[str, str]]:
+    """Yield the fields of each script's tag, and the text after it, in a time that grows as the page does.
+
+    An expression for all of a tag would look for its end from each beginning anew.
+    """
+    end = taken = -1
+    for match in _SCRIPT.finditer(page):
+        begin = match.end()
+        if match.start() < taken:
+            continue
+        if end < begin:
+            end = page.find(">", begin)
+        if end < 0:
+            return
+        if end - begin > _LONGEST_TAG:
+            continue
+        taken = page.find("<", end)
+        taken = len(page) if taken < 0 else taken
+        yield page[begin:end], page[end + 1 : taken]
 
 
 def _split(path: str, source: str) -> SplitResult | None:

@@ -74,6 +74,21 @@ def test_the_comment_of_a_line_is_looked_for_once() -> None:
     assert [url for _, url in absolute_urls('"ws://localhost:1" // ws://localhost:2', OWN)] == ["ws://localhost:1"]
 
 
+@pytest.mark.parametrize("piece", ["<script", "<script ", "<script src=", "<script>", "<script" + " " * 2041 + "<"])
+@pytest.mark.parametrize("end", ["", ">"])
+def test_a_page_of_tags_that_do_not_end_is_read_in_no_time(piece: str, end: str) -> None:
+    """With one expression for all of a tag a megabyte takes 3 s here."""
+    page = piece * ((1 << 20) // len(piece)) + end
+    begin = time.monotonic()
+    scripts_of(page, "/")
+    assert time.monotonic() - begin < 0.5
+
+
+def test_a_tag_that_is_too_long_hides_no_other_one() -> None:
+    names, _ = scripts_of(f'<script {"x" * 3000}<script src="/a.js"></script>', "/")
+    assert names == ["/a.js"]
+
+
 async def test_files_the_page_and_the_layout_are_read(tmp_path: Path) -> None:
     html = '<script src="/assets/a.js"></script><script>\nnew WebSocket("ws://localhost:1/ws")</script>'
     layout = json.dumps({"props": {"url": "ws://127.0.0.1:8765/ws"}, "type": "WebSocket"})
