@@ -70,6 +70,7 @@ class DashReader:
         self._on_change = on_change
         self._watched: tuple[Address, ...] = ()
         self._hint: str | None = None
+        self._was_hint = False  # whether the last look was at a place that a request had named
         self._requested = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.facts = UNKNOWN
@@ -165,10 +166,11 @@ class DashReader:
     async def _ask(self, upstream: Upstream, known: DashFacts | None) -> tuple[DashFacts, float]:
         """Return what is known now, and the seconds until it is asked again at the latest. known: as for ``ask``."""
         path, is_hint = self._first_path()
+        self._was_hint = is_hint
         try:
             return await ask(upstream, path, known), ASK_AGAIN
         except NotRead as error:
-            if self.facts.page is not None:
+            if self.facts.page is not None or self._hint is not None:
                 self._requested.set()  # it may be another one now, elsewhere
             return self.facts if is_hint else DashFacts(why=str(error)), ASK_AGAIN
         except TimeoutError:
@@ -184,9 +186,13 @@ class DashReader:
     def _first_path(self) -> tuple[str, bool]:
         """Return where the page is looked for: where the file says, where it was, or where a request has found Dash.
 
-        And whether it is the last: what a client has asked for.
+        And whether it is the last: what a client has asked for. That is every second look at the most, however many
+        places clients make up; the hint that is left out waits for the next one.
         """
-        hint, self._hint = self._hint, None
+        hint = self._hint
+        if self._settings.dash_prefix == AUTO and self.facts.page is None and hint is not None and self._was_hint:
+            return "/", False
+        self._hint = None
         if self._settings.dash_prefix != AUTO:
             return self._settings.dash_prefix, False
         if self.facts.page is not None:

@@ -300,6 +300,23 @@ async def test_a_path_below_which_a_request_has_found_dash_is_looked_at() -> Non
         assert "/nothing/" not in told.latest.why
 
 
+async def test_however_many_places_clients_make_up_every_second_look_is_at_the_root() -> None:
+    app = App({})
+    async with origin(app.script) as server, reading(server.url) as (asking, told, _):
+        await told.until(lambda facts: "GET / answered 404" in facts.why)
+        app.arrived = asyncio.Queue()
+        seen = []
+        for number in range(8):
+            asking.look_at(f"/{number}/")
+            seen.append(await app.arrived.get())
+            asking.look_at("/more/")  # while that look is under way
+        assert seen[::2] == ["/0/", "/more/", "/more/", "/more/"] and set(seen[1::2]) == {"/"}
+        app.pages = {"/": ok(page("/"))}
+        while await app.arrived.get() != "/":
+            asking.look_at("/more/")
+        assert (await told.until(lambda facts: facts.page is not None)).page_path == "/"
+
+
 async def test_a_dash_that_has_moved_to_another_prefix_is_looked_for_from_the_root() -> None:
     app = App({"/": status("302 Found", "Location: /one/"), "/one/": ok(page("/one/"))})
     async with origin(app.script) as server, reading(server.url) as (_, told, dash):
