@@ -70,7 +70,8 @@ class AccessLog:
 def text_line(exchange: Exchange) -> str:
     """Write an exchange for people: what was asked, what became of it, how long and how much."""
     x = exchange
-    way = f" -> {x.upstream} ({x.route})" if x.upstream else ""
+    place = f" at {x.address}" if x.address else ""
+    way = f" -> {x.upstream}{place} ({x.route})" if x.upstream else ""
     detail = f" [{_short('detail', x.detail)}]" if x.detail else ""
     held = "" if x.held is None else f" held={x.held * 1000:.1f}ms"
     numbers = "" if x.ended is None else f" {x.duration * 1000:.1f}ms{held} in={x.received} out={x.sent} {x.outcome}"
@@ -100,6 +101,7 @@ def json_line(exchange: Exchange) -> str:
         "host": _short("host", x.host),
         "status": x.status or None,
         "upstream": x.upstream,
+        "address": x.address,
         "route": x.route,
     }
     if x.ended is not None:

@@ -37,6 +37,8 @@ class Exchange:
     where the gateway itself does not have them."""
     route: str = ""
     upstream: str = ""
+    address: str = ""
+    """The URL of the upstream's address that it went to last, where the upstream has several; empty elsewhere."""
     is_tunnel: bool = False
     is_handed_off: bool = False
     """The service has the client's socket: ``ended`` comes with its report, in a record made of it."""

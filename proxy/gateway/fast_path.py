@@ -75,6 +75,7 @@ class FastPath:
         original = runtime.reader.read(head, connection.peer)
         exchange = self._open_record(original.client, head)
         exchange.upstream, exchange.route, exchange.received = name, rule, len(body)
+        exchange.address = link.owner.which
         active = _FastPathExchange(self, runtime.settings, connection, head, body, original, upstream, link, exchange)
         self.waiting.begin(active, runtime.settings.timeouts.response)
         try:

@@ -70,7 +70,9 @@ async def _forward_whole(
     async def attempt() -> tuple[UpstreamConnection, Response]:
         nonlocal lost
         try:
-            return await send_request(upstream, method, message, timeouts, seconds, body.on_interim, lost=lost)
+            return await send_request(
+                upstream, method, message, timeouts, seconds, body.on_interim, exchange=exchange, lost=lost
+            )
         except TimeoutError:
             raise too_slow(upstream.name, seconds) from None
         except UpstreamLost as error:
@@ -94,7 +96,7 @@ async def _forward_stream(request: OutgoingRequest, message: bytes, body: Outgoi
     timeouts = settings.timeouts
 
     async def attempt() -> UpstreamConnection:
-        return await start_request(upstream, client.head.method, message, timeouts, body.on_interim)
+        return await start_request(upstream, client.head.method, message, timeouts, body.on_interim, exchange=exchange)
 
     connection = await retry(upstream, attempt, timeouts.hold, exchange)
     sending: asyncio.Task[None] | None = None

@@ -73,7 +73,7 @@ class Gateway:
         self._completion = Completion(self._recorder)
         self.uploads = Uploads()
         self.handoff = Handoffs(folder, observe, limits.websockets)
-        self.handoff.reconfigure(_socket_files(settings))
+        self.handoff.reconfigure(*_socket_files(settings))
         self.websockets = WebSockets(self._recorder, limits, self.handoff)
         self._fast_path = FastPath(runtime, self._recorder, self._completion, self.uploads)
         self._log = LimitedLog(logger)
@@ -121,7 +121,7 @@ class Gateway:
         """Serve by another configuration from now on; an exchange that is under way keeps the one it began with."""
         before, self._runtime = self._runtime, runtime
         self._fast_path.reconfigure(runtime)
-        self.handoff.reconfigure(_socket_files(runtime.settings))
+        self.handoff.reconfigure(*_socket_files(runtime.settings))
         old, new = set(before.upstreams.values()), set(runtime.upstreams.values())
         for upstream in new - old:
             upstream.start()
@@ -168,9 +168,12 @@ class Gateway:
         return self._recorder.open(original.client, client.head, client.began)
 
 
-def _socket_files(settings: Settings) -> list[str]:
-    """Return the socket files through which sockets are handed over."""
-    return [one.handoff for one in settings.addresses_of("ws") if one.handoff is not None]
+def _socket_files(settings: Settings) -> tuple[list[str], dict[str, str]]:
+    """Return the socket files through which sockets are handed over; and of which address each is, where there are
+    several."""
+    addresses = settings.addresses_of("ws")
+    by_file = {one.handoff: one.url for one in addresses if one.handoff is not None}
+    return list(by_file), by_file if len(addresses) > 1 else {}
 
 
 def _added(original: OriginalRequest, client: ClientStream, exchange: Exchange, upstream: Upstream) -> Fields:

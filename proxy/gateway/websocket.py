@@ -162,6 +162,7 @@ class WebSockets:
         async def attempt() -> tuple[UpstreamConnection, Response] | None:
             nonlocal is_first
             address = upstream.choose(self._sockets_at)
+            exchange.address = address.which
             handoff = self._handoff.through(address.handoff)
             is_offered = handoff is not None
             if handoff is not None:
@@ -176,6 +177,7 @@ class WebSockets:
                 raise Stopping("This gateway is stopping.", headers=[(b"Retry-After", b"1")])
             target, key, added = decision.target, decision.key, handshake.added
             answered = await forward_handshake(client.head, target, key, added, upstream, timeouts, address)
+            exchange.address = answered[0].owner.which
             if handoff is not None and not is_offered:
                 handoff.fall_back_for_absence()
             return answered

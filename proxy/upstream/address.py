@@ -42,7 +42,8 @@ class Address:
 
     owner: its upstream. where: its URL, and the hand-off's socket file of the service there.
 
-    ``sockets`` counts the tunnels to it that are open.
+    ``sockets`` counts the tunnels to it that are open. ``which`` is for the access log: its URL where its upstream has
+    several addresses, empty elsewhere.
     """
 
     def __init__(self, owner: AddressOwner, where: UpstreamAddress) -> None:
@@ -52,6 +53,7 @@ class Address:
         self.health = Health(owner.name, fails=1, passes=1)
         self.health.on_change_of_address = self._state_changed
         self.sockets = 0
+        self.which = ""
         self._owner = owner
         self._dialer = Dialer(owner.name, where.url)
         self._pool = Pool(0)
@@ -79,6 +81,7 @@ class Address:
         self.health.reconfigure(fails=probes.fails, passes=probes.passes)
         self.health.name = f"{name} at {self.url}" if has_others else name
         self._has_others = has_others
+        self.which = self.url if has_others else ""
         self.slots.reconfigure(settings.limits.in_flight)
 
     def start(self) -> None:

@@ -47,6 +47,9 @@ class ConnectionOwner(Protocol):
     sockets: int
     """How many tunnels to it are open; counted by the one that opens them."""
 
+    which: str
+    """Its URL where its upstream has several addresses, for the access log; empty elsewhere."""
+
     def release(self, connection: UpstreamConnection) -> None:
         """Take it back when its exchange is over; closes it unless another may follow."""
 

@@ -96,17 +96,21 @@ async def start_request(
     timeouts: Timeouts,
     on_interim: Callable[[Response], None] = lambda _: None,
     *,
+    exchange: Exchange | None = None,
     is_new: bool = False,
 ) -> UpstreamConnection:
     """Send a request, or its beginning; the connection is the caller's to release.
 
-    timeouts: for the connection. on_interim: called with each interim response. is_new: use no idle connection.
+    timeouts: for the connection. on_interim: called with each interim response. exchange: whose record gets the address
+    that it goes to; None: none does. is_new: use no idle connection.
 
     Raises what ``Upstream.acquire`` raises, and UpstreamUnreachable when a new connection has ended before anything was
     sent; then nothing was. Cancelling gives everything back.
     """
     while True:
         connection = await upstream.acquire(timeouts, is_new=is_new)
+        if exchange is not None:
+            exchange.address = connection.owner.which
         try:
             connection.begin(method, on_interim)
             connection.write(message)
@@ -129,11 +133,13 @@ async def send_request(
     timeout: float,
     on_interim: Callable[[Response], None] = lambda _: None,
     *,
+    exchange: Exchange | None = None,
     lost: UpstreamLost | None = None,
 ) -> tuple[UpstreamConnection, Response]:
     """Send a whole request and wait for the head of its response; then the connection is the caller's to release.
 
     timeouts: for the connection. timeout: seconds for the response. on_interim: called with each interim one.
+    exchange: as for ``start_request``.
     lost: how the request ended that was sent before, on an idle connection; None: it was not sent yet.
 
     A request that may be repeated goes out again where its connection was an
@@ -145,7 +151,9 @@ async def send_request(
     """
     while True:
         try:
-            connection = await start_request(upstream, method, message, timeouts, on_interim, is_new=lost is not None)
+            connection = await start_request(
+                upstream, method, message, timeouts, on_interim, exchange=exchange, is_new=lost is not None
+            )
         except RETRYABLE:
             if lost is None or method in SAFE:
                 raise

@@ -44,11 +44,13 @@ class Handoff:
     on_end: called with the record of each socket that has ended. websockets: where the clients' sockets are counted,
     from the moment in which a service has them, or may have them, to their end or the service's.
 
-    ``handed_over`` counts sockets, ``fallbacks`` counts by cause those that the tunnel had to carry.
+    ``handed_over`` counts sockets, ``fallbacks`` counts by cause those that the tunnel had to carry. ``address`` is for
+    the access log: that of the services, empty where there is one alone.
     """
 
     def __init__(self, path: Path | None, on_end: Callable[[Exchange], None], websockets: ClientCounter) -> None:
-        self.services = Services(path, websockets, lambda report: on_end(record_of(report)))
+        self.services = Services(path, websockets, lambda report: on_end(record_of(report, self.address)))
+        self.address = ""
         self.handed_over = 0
         self.fallbacks: Counter[str] = Counter()
         self._logged: set[str] = set()  # causes that are in the log, since a socket was last handed over
@@ -136,8 +138,8 @@ class Handoff:
             logger.info("WebSockets are handed over again")
 
 
-def record_of(report: wire.Ended) -> Exchange:
-    """Return the record of a socket that has ended, which the gateway itself no longer has."""
+def record_of(report: wire.Ended, address: str = "") -> Exchange:
+    """Return the record of a socket that has ended, which the gateway itself no longer has. address: for the record."""
     about, now = report.socket, time.monotonic()
     outcome, closed_by = _ENDINGS[report.ending]
     return Exchange(
@@ -150,6 +152,7 @@ def record_of(report: wire.Ended) -> Exchange:
         host=about.host,
         route=about.route,
         upstream="ws",
+        address=address,
         is_handed_off=True,
         status=report.status,
         received=report.received or 0,

@@ -90,6 +90,8 @@ class Channel:
         self._live_to_come = 0  # messages about sockets that the service had before
         self._offered: dict[str, tuple[asyncio.Future[str], Slot]] = {}
         self._doubtful: dict[str, str] = {}  # sockets whose reply is not awaited any more, and their clients
+        self._opening: set[str] = set()  # sockets that were taken, and whose offer does not know it yet
+        self._early: dict[str, wire.Ended] = {}  # the reports of those of them that have ended already
         self._adopted: Counter[str] = Counter()  # by client
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock.fileno(), self._readable)
@@ -118,6 +120,9 @@ class Channel:
             timer.cancel()
             if self._offered.pop(id, None) is not None:
                 self._doubtful[id] = slot.hand_over()
+            self._opening.discard(id)
+            if (report := self._early.pop(id, None)) is not None:  # in the next turn: the caller logs the opening first
+                self._loop.call_soon(self._owner.socket_ended, report)
 
     def end(self, why: str) -> None:
         """End the channel. What waits for a reply gets an error: the service may own the socket.
@@ -207,7 +212,10 @@ class Channel:
                 self._resolve(id, reason or "it gave no reason")
             case wire.Ended(about):
                 self._count_out(client_key(about.client))
-                self._owner.socket_ended(message)
+                if about.id in self._opening:
+                    self._early[about.id] = message
+                else:
+                    self._owner.socket_ended(message)
             case wire.Closing():
                 self.is_ready = False
                 self._owner.channel_draining(self)
@@ -220,6 +228,8 @@ class Channel:
             reply, slot = self._offered.pop(id)
             if not reply.done():
                 reply.set_result(refusal)
+                if not refusal:
+                    self._opening.add(id)
             return "" if refusal else slot.hand_over()
         try:
             key = self._doubtful.pop(id)

@@ -97,7 +97,7 @@ class Services:
 
     async def refresh(self) -> None:
         """Connect to services that have just come; those that are there are ready when it returns."""
-        if self.path is not None:
+        if self.path is not None and not self._is_retired:
             (self.discover if self.least_busy() is None else self.discover_if_due)()
             await self._settled()
 

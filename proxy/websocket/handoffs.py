@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from proxy.exchange.record import Exchange
@@ -29,13 +29,17 @@ class Handoffs:
         self._by_path: dict[Path, Handoff] = {}
         self._by_file: dict[str, Handoff] = {}  # the same, as addresses name them: it is looked up for each handshake
         self._used: set[Path] = set()
+        self._handed_over = 0  # through files that are forgotten
+        self._fallbacks: Counter[str] = Counter()
         self._is_started = False
 
-    def reconfigure(self, files: Iterable[str]) -> None:
+    def reconfigure(self, files: Iterable[str], addresses: Mapping[str, str] = {}) -> None:
         """Hand sockets over through these socket files from now on.
 
         One that is not among them takes none any more; the sockets that were handed over through it stay with their
-        service, and are counted and logged until they end.
+        service, and are counted and logged until they end. Then it is forgotten, by the next call at the latest.
+
+        addresses: for each file that of its services, for the access log; empty where there is one alone.
         """
         paths = {file: self._folder / file for file in files}
         used = set(paths.values())
@@ -46,8 +50,15 @@ class Handoffs:
                 self._by_path[path] = Handoff(path, self._on_end, self._websockets)
             if self._is_started:
                 self._by_path[path].services.resume()
-        self._by_file |= {file: self._by_path[path] for file, path in paths.items()}
         self._used = used
+        for path in [path for path in self._by_path if path not in used and not self._by_path[path].services.channels]:
+            former = self._by_path.pop(path)
+            self._handed_over += former.handed_over
+            self._fallbacks += former.fallbacks
+        kept = {file: each for file, each in self._by_file.items() if each.services.path in self._by_path}
+        self._by_file = kept | {file: self._by_path[path] for file, path in paths.items()}
+        for file in paths:
+            self._by_file[file].address = addresses.get(file, "")
 
     async def start(self) -> None:
         """Connect to services, now and whenever some have come; those that are there are ready when it returns."""
@@ -88,12 +99,12 @@ class Handoffs:
     @property
     def handed_over(self) -> int:
         """How many sockets were handed over."""
-        return sum(handoff.handed_over for handoff in self._by_path.values())
+        return self._handed_over + sum(handoff.handed_over for handoff in self._by_path.values())
 
     @property
     def fallbacks(self) -> Counter[str]:
         """How many the tunnel had to carry, by cause."""
-        return sum((handoff.fallbacks for handoff in self._by_path.values()), Counter[str]())
+        return sum((handoff.fallbacks for handoff in self._by_path.values()), self._fallbacks)
 
     @property
     def is_ready(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
 import time
@@ -177,6 +178,27 @@ def test_of_two_services_one_ends_and_only_its_own_sockets_notice(
         with running_service(tmp_path / "a", listen=one.url.removeprefix("http://")) as again:
             gateway.process.wait_for(rf"the upstream ws at {one.url} is up", after=logged)
             assert {pid for _, pid in pids(gateway, 10)} == {again.process.pid}, "it has the fewest sockets now"
+        assert _addresses_logged(gateway, "handed off" if way == "handed over" else "tunnel open") == {
+            one.url,
+            other.url,
+        }
+        ended = "hand-off closed" if way == "handed over" else "tunnel closed"
+        assert _addresses_logged(gateway, ended) == {one.url, other.url}
+        if way == "handed over":
+            _assert_that_each_end_is_told_after_its_opening(gateway)
+
+
+def _addresses_logged(gateway: Gateway, event: str) -> set[str]:
+    """Return the addresses in the lines of an event; empty for a line without one."""
+    return set(re.findall(rf" {event} -> ws(?: at (\S+))? ", gateway.process.output))
+
+
+def _assert_that_each_end_is_told_after_its_opening(gateway: Gateway) -> None:
+    events = re.findall(r" (handed off|hand-off closed) .* id=(\S+)$", gateway.process.output, re.MULTILINE)
+    opened = set()
+    for event, id in events:
+        assert event == "handed off" or id in opened
+        opened.add(id)
 
 
 def test_an_address_comes_and_goes_under_load_and_no_handshake_fails(tmp_path: Path) -> None:
@@ -197,6 +219,7 @@ def test_an_address_comes_and_goes_under_load_and_no_handshake_fails(tmp_path: P
         for client, _ in opened:
             client.close()
         gateway.process.wait_for_count("hand-off closed", len(visitors.attempts) + len(opened))
+        _assert_that_each_end_is_told_after_its_opening(gateway)
 
 
 def test_requests_go_to_the_other_address_at_once_when_one_dies(tmp_path: Path) -> None:
@@ -235,6 +258,8 @@ def test_requests_go_to_the_other_address_at_once_when_one_dies(tmp_path: Path) 
             is_over.set()
             for each in asking:
                 each.result(30)
+        named = re.findall(r'"GET /healthz" 200 -> ws(?: at (\S+))? ', gateway.process.output)
+        assert set(named) == {one.url, other.url}
         cut = [each for each in answers if each.met is None]
         assert all(each.began < ended for each in cut), "only what had begun to be answered breaks off"
         assert len(cut) <= THREADS

@@ -79,6 +79,12 @@ def test_a_line_for_machines_is_one_json_object() -> None:
     }
 
 
+def test_where_an_upstream_has_several_addresses_the_line_names_the_one() -> None:
+    record = exchange(address="http://127.0.0.1:8051")
+    assert " 200 -> dash at http://127.0.0.1:8051 (http) 250.0ms " in text_line(record)
+    assert json.loads(json_line(record))["address"] == "http://127.0.0.1:8051"
+
+
 def test_a_request_that_had_to_wait_for_its_upstream_says_how_long() -> None:
     assert " 250.0ms held=200.0ms in=0 " in text_line(exchange(held=0.2))
     assert json.loads(json_line(exchange(held=0.2)))["held"] == 0.2

@@ -59,6 +59,27 @@ async def test_a_socket_whose_reply_is_not_awaited_any_more_counts_until_it_come
     await settled(lambda: handoff.services.websockets.total == 0)
 
 
+async def test_a_socket_that_ends_at_once_is_told_after_it_was_handed_over(
+    handoff: Handoff, path: Path, client: socket.socket, ends: list[Exchange]
+) -> None:
+    """The reply and the report come together, and the log has the report last."""
+    told: list[int] = []
+
+    async def hand_over() -> None:
+        assert await offer(handoff, client, ABOUT.id)
+        told.append(len(ends))
+
+    async with connected(handoff, path) as (_, adopter), asyncio.TaskGroup() as group:
+        offering = group.create_task(hand_over())
+        os.close((await adopter.receive())[1][0])
+        for message in (wire.Adopted(ABOUT.id), wire.Ended(ABOUT, 1.0, 101, 1, 1, 1000, wire.Ending.CLIENT)):
+            await adopter.send(message)
+        await offering
+        assert told == [0]
+        await settled(lambda: len(ends) == 1)
+        assert (handoff.live, handoff.services.websockets.total) == (0, 0)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -81,6 +81,32 @@ async def test_a_file_that_is_used_no_more_keeps_its_channel_to_the_end_of_its_l
         await hand_over(handoffs, "a.sock", client, again, "x4")
 
 
+async def test_a_file_is_forgotten_when_nothing_uses_it_and_what_was_counted_stays(
+    handoffs: Handoffs, tmp_path: Path, client: socket.socket, ends: list[Exchange]
+) -> None:
+    handoffs.reconfigure(["a.sock"])
+    async with place(tmp_path / "a.sock") as a, asyncio.TaskGroup() as group:
+        started = group.create_task(handoffs.start())
+        one = await a.accept()
+        await started
+        await hand_over(handoffs, "a.sock", client, one, ABOUT.id)
+        for number in range(50):
+            handoffs.reconfigure([f"{number}.sock"])
+            handoff = handoffs.through(f"{number}.sock")
+            assert handoff is not None
+            assert not await offer(handoff, client)
+        assert handoffs.through("0.sock") is None
+        assert handoffs.through("a.sock") is not None, "it has a socket"
+        assert len(handoffs._by_path) == len(handoffs._by_file) == 2
+        assert (handoffs.handed_over, handoffs.fallbacks) == (1, {"no socket file": 50})
+        handoffs.reconfigure(["a.sock"], {"a.sock": "http://127.0.0.1:8765"})
+        await one.send(wire.Ended(ABOUT, 1.0, 101, 1, 2, 1000, wire.Ending.CLIENT))
+        await settled(lambda: len(ends) == 1)
+        assert ends[0].address == "http://127.0.0.1:8765"
+        handoffs.reconfigure([])
+        assert (handoffs._by_path, handoffs._by_file, handoffs.handed_over) == ({}, {}, 1)
+
+
 async def test_it_tells_of_each_file_why_nothing_is_handed_over(handoffs: Handoffs, client: socket.socket) -> None:
     handoffs.reconfigure(["a.sock", "b.sock"])
     await handoffs.start()
