@@ -139,16 +139,6 @@ def test_each_test_that_the_threat_model_names_is_there() -> None:
     assert named - there == set()
 
 
-@pytest.mark.parametrize("package", ["proxy", "ws_service"])
-def test_the_architecture_has_a_line_for_every_module(package: str) -> None:
-    """And none for a module that is gone."""
-    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    chapter = re.search(rf"^## `{package}/`.*?(?=^## )", page + "\n## ", re.MULTILINE | re.DOTALL)
-    assert chapter is not None, f"docs/architecture.md has no chapter `{package}/`"
-    told = re.findall(r"^\| [^|]*`([\w/]+\.py)`", chapter[0], re.MULTILINE)
-    assert sorted(told) == sorted(path.relative_to(ROOT / package).as_posix() for path in modules(package))
-
-
 @pytest.mark.system
 def test_no_tracked_file_holds_a_path_of_a_machine() -> None:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
