@@ -74,7 +74,12 @@ CATALOGUE: Mapping[str, Kind] = {
         "The WebSocket service takes no connection",
         "Each WebSocket handshake waits, and is then answered with 503.",
     ),
-    "DW023": Kind("programs", _E, "The public address does not lead to the gateway", "No browser reaches the app."),
+    "DW023": Kind(
+        "programs",
+        _E,
+        "The public address does not lead to the gateway",
+        "No browser reaches the app, or its WebSockets.",
+    ),
     "DW024": Kind(
         "programs", _E, "A certificate that is not trusted", "Browsers warn, and open no WebSocket to the address."
     ),

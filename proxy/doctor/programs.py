@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 
 import aiohttp
@@ -73,6 +74,10 @@ async def _of_upstream(target: Target, upstream: str, config: str, outcome: Outc
 
 async def _of_public(target: Target, public: Endpoint) -> list[Finding]:
     """Ask the public address for its page: its certificate is checked, as a browser does."""
+    if await _is_one_of(public, target.upstreams["dash"]):
+        seen = f"{public.origin} is Dash itself, without the gateway"
+        fix = "give the address that browsers are to use; does a proxy there, or its name, lead to Dash?"
+        return [target.found("DW023", seen, fix)]
     try:
         answer = (await target.page(public)).answer
     except aiohttp.ClientConnectorCertificateError as error:
@@ -88,6 +93,23 @@ async def _of_public(target: Target, public: Endpoint) -> list[Finding]:
         return [target.found("DW023", seen, "the proxy there does not reach the gateway: see its log")]
     target.reachable.add(public)
     return []
+
+
+async def _is_one_of(public: Endpoint, others: Sequence[Endpoint]) -> bool:
+    """Tell whether an address leads to where one of others does: to the same port of the same address."""
+    same_port = [other for other in others if not other.is_unix and other.port == public.port]
+    own = await _addresses(public) if same_port else set()
+    return any([own & await _addresses(other) for other in same_port])
+
+
+async def _addresses(endpoint: Endpoint) -> set[str]:
+    """Return the IP addresses of an endpoint's host; none where it cannot be looked up."""
+    try:
+        async with asyncio.timeout(CONNECT):
+            found = await asyncio.get_running_loop().getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return set()
+    return {str(address[0]) for *_, address in found}
 
 
 async def problem(endpoint: Endpoint) -> str:

@@ -19,6 +19,7 @@ from proxy.errors import ClientError, ProxyError
 from proxy.http1.chunked import ProtocolError
 from proxy.http1.error_pages import error_message, own_response
 from proxy.http1.headers import Fields, Head, is_valid_host
+from ws_service.net.other_site import is_of_another_site
 
 logger = logging.getLogger("proxy")
 
@@ -80,7 +81,8 @@ class Admin:
                 "gateway.admin is asked by an IP address, as localhost, and by the names in gateway.admin_hosts.",
                 advice="For the operator: if this name should be answered, add it to gateway.admin_hosts.",
             )
-        if not is_unix and is_of_another_site(request):
+        fetch = (request.get(name) for name in (b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"))
+        if not is_unix and is_of_another_site(*fetch):
             return _error(403, "gateway.admin is not for pages of other sites; open it in a tab of its own.")
         return self._routed(request)
 
@@ -132,18 +134,6 @@ def names_this_host(host: str, names: Iterable[str]) -> bool:
         return bool(bracket) and (not port or _PORT.fullmatch(port) is not None) and _is_address(address, IPv6Address)
     name = host.lower().partition(":")[0]
     return name == "localhost" or _is_address(name, IPv4Address) or any(name == other.lower() for other in names)
-
-
-def is_of_another_site(request: Head) -> bool:
-    """Tell whether a browser asks for a page of another origin: it gets nothing to read, but each answer costs time,
-    and for the status the services are asked, with the key.
-
-    A link to here is followed: it opens a page of its own. Who sends no Sec-Fetch-Site is no browser, or an old one
-    (https://www.w3.org/TR/fetch-metadata).
-    """
-    if request.get(b"sec-fetch-site") in (None, b"same-origin", b"none"):
-        return False
-    return (request.get(b"sec-fetch-mode"), request.get(b"sec-fetch-dest")) != (b"navigate", b"document")
 
 
 def _is_address(text: str, family: type[IPv4Address] | type[IPv6Address]) -> bool:

@@ -2,7 +2,7 @@
 
 As for the hub's API, a request that came through a gateway is not for them: to it these paths are the app's, like any
 other. ``/metrics`` needs no key, for it has no names of topics, users or clients in it; the status has them, and needs
-the API's key.
+the API's key. A page of another site, in a browser on this host, makes no work here: each answer asks all workers.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ws_service.metrics import exposition, status
 from ws_service.metrics.process import METRICS, ProcessReport
 from ws_service.metrics.siblings import Siblings
 from ws_service.net.json_response import answer, answer_error
+from ws_service.net.other_site import is_of_another_site
 from ws_service.version import version
 from ws_service.websocket.resources import Resources
 
@@ -64,7 +65,9 @@ class Reports:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["method"] not in ("GET", "HEAD"):
+        if _is_of_another_site(scope):
+            await answer_error(send, 403, "This is not for pages of other sites; open it in a tab of its own.")
+        elif scope["method"] not in ("GET", "HEAD"):
             await answer_error(send, 405, "This is got with GET.", (b"allow", b"GET, HEAD"))
         elif scope["path"] == METRICS_PATH:
             await self._metrics(scope, send)
@@ -111,6 +114,11 @@ def reports_of(settings: Settings, folder: Path, hub: Assembled | None, siblings
         except KeyFileError:
             keys = ApiKeys(())
     return Reports(ProcessReport(hub), keys, siblings)
+
+
+def _is_of_another_site(scope: Scope) -> bool:
+    fields = dict(scope["headers"])
+    return is_of_another_site(*map(fields.get, (b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest")))
 
 
 def is_for_reports(scope: Scope) -> bool:

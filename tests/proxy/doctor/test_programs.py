@@ -94,6 +94,21 @@ async def test_the_public_address_is_asked_for_its_page(tmp_path: Path, listenin
     assert finding.seen == f"http://127.0.0.1:{refusing} cannot be reached: connection refused"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_an_address_of_dash_itself_is_not_taken_for_the_public_one(
+    tmp_path: Path, listening: int, host: str
+) -> None:
+    """What follows would find that WebSockets do not open there, and say to look at the settings of the gateway."""
+    async with serving(Site({"/": (200, "text/html", "page")})) as dash:
+        upstreams = {"dash": dash.url, "ws": f"http://127.0.0.1:{listening}"}
+        url = f"http://{host}:{dash.port}/"
+        target = target_of(tmp_path, url, listen=f"127.0.0.1:{listening}", upstreams=upstreams)
+        async with target.opened():
+            (finding,) = (await probe(target)).findings
+    assert (finding.id, finding.seen) == ("DW023", f"{url[:-1]} is Dash itself, without the gateway")
+    assert target.public not in target.reachable
+
+
 async def test_a_name_that_cannot_be_looked_up_is_said_in_words(tmp_path: Path, listening: int) -> None:
     upstreams = {"dash": "http://dash.invalid:8050", "ws": f"http://127.0.0.1:{listening}"}
     target = target_of(tmp_path, "http://public.invalid/", listen=f"127.0.0.1:{listening}", upstreams=upstreams)

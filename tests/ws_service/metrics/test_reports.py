@@ -127,6 +127,15 @@ def test_what_came_through_a_gateway_is_for_the_app(service: str) -> None:
     assert ask(service, STATUS, x_api_key=KEY, x_forwarded_for="203.0.113.9") == (404, b'{"detail":"Not Found"}')
 
 
+@pytest.mark.parametrize("path", ["/metrics", STATUS])
+def test_a_page_of_another_site_makes_no_work_here_and_a_link_is_followed(service: str, path: str) -> None:
+    image = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors", "sec_fetch_dest": "image"}
+    link = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
+    code, body = ask(service, path, x_api_key=KEY, **image)
+    assert (code, b"other sites" in body) == (403, True)
+    assert ask(service, path, x_api_key=KEY, **link)[0] == 200
+
+
 def test_metrics_need_no_key_and_name_no_topic_and_no_client(service: str) -> None:
     with subscribed(service, "prices:AAPL"):
         code, body = ask(service, "/metrics")
