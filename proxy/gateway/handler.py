@@ -44,7 +44,7 @@ _SETTINGS = {
 _LOST_UPGRADE = (
     "a WebSocket handshake from %s came without Upgrade: websocket, and was passed on as an ordinary GET: a proxy in "
     "front does not pass the field on; nginx needs proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
-    "proxy_set_header Connection $connection_upgrade; (see docs/deployment.md)"
+    "proxy_set_header Connection $connection_upgrade; (see docs/how-to/nginx.md)"
 )
 
 

@@ -89,7 +89,8 @@ def advice(project: Project, kept: list[str]) -> list[str]:
         )
     if "wsgi.py" in kept:
         lines.append(
-            "wsgi.py was there already: gunicorn is told to serve server in it; it needs ProxyFix (docs/deployment.md)"
+            "wsgi.py was there already: gunicorn is told to serve server in it; it needs ProxyFix "
+            "(docs/how-to/serve-dash.md)"
         )
     if owner(project.folder) == NO_USER:
         lines.append(f"the folder belongs to root, so the units run as {NO_USER}; a user of its own is better (User=)")

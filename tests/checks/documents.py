@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md", "examples/**/README.md")
-SOURCES = ("proxy/**/*.py", "ws_service/**/*.py", "dash_app/**/*.py", "benchmarks/**/*.py")
+SOURCES = ("proxy/**/*.py", "proxy/**/*.html", "ws_service/**/*.py", "dash_app/**/*.py", "benchmarks/**/*.py")
 
 _FILE = re.compile(
     r"(?<![\w/.])((?:proxy|ws_service|dash_app|tests|docs|benchmarks)/[\w/.-]*\w\.(?:py|md|js|json|svg))\b"
+    r"(?:#([\w-]+))?"
 )
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 _CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -27,8 +28,11 @@ def findings(root: Path) -> Iterator[tuple[str, int, str]]:
     for path in (path for pattern in (*DOCUMENTS, *SOURCES) for path in sorted(root.glob(pattern))):
         name, text = path.relative_to(root).as_posix(), path.read_text("utf-8")
         for match in _FILE.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
             if not (root / match[1]).exists():
-                yield name, text.count("\n", 0, match.start()) + 1, f"there is no {match[1]}"
+                yield name, line, f"there is no {match[1]}"
+            elif path.suffix != ".md" and match[2] and match[2] not in anchors((root / match[1]).read_text("utf-8")):
+                yield name, line, f"{match[1]} has no heading #{match[2]}"
         if path.suffix == ".md":
             for match in _LINK.finditer(text):
                 target = (path.parent / match[1]).resolve() if match[1] else path

