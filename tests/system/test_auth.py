@@ -18,12 +18,13 @@ from playwright.sync_api import expect
 from werkzeug.security import generate_password_hash
 
 from proxy.config import load_settings
-from tests.processes import ROOT, Process, free_port, python, running
+from tests.processes import Process, free_port, python, running
 from tests.proxy.access.test_auth_rules import ADMIN_IN_DISGUISE
 from tests.system.browser import Tab
 from tests.system.gateway import Gateway, Origin, running_gateway, serving
 from tests.system.handoff import Service, hear, running_service
 from tests.system.test_dash_today import APPS, BACKENDS, served, wait_until_listening
+from tests.system.test_documents import blocks
 from tests.wire.connection import Wire
 from tests.wire.messages import Message, handshake, request
 
@@ -312,32 +313,33 @@ def test_the_log_says_who_was_asked_and_what_came_back(tmp_path: Path) -> None:
 
 # -- the papers
 
-PAPER = (ROOT / "docs" / "authentication.md").read_text("utf-8")
+LOGIN = "docs/how-to/login.md"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAPER, re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.parametrize("text", blocks("yaml"))
+@pytest.mark.parametrize("text", [*blocks("docs/authentication.md", "yaml"), *blocks(LOGIN, "yaml")])
 def test_what_the_papers_configure_can_be_configured(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text, "utf-8")
     load_settings(path, {})
 
 
-@pytest.fixture
-def example(service: Service, tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway and a Dash, both as the papers have them."""
-    script, *_ = blocks("python")
+@pytest.fixture(scope="module")
+def example(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway and a Dash, both as the page about a login has them."""
+    folder = tmp_path_factory.mktemp("login")
+    script, *_ = blocks(LOGIN, "python")
     port = free_port()
     assert "port=8050" in script
-    (tmp_path / "app.py").write_text(script.replace("port=8050", f"port={port}"), "utf-8")
-    [rules] = [part["gateway"]["auth"] for part in map(yaml.safe_load, blocks("yaml")) if "/login" in str(part)]
-    env = {"SECRET_KEY": "k", "USERS": json.dumps({"ada": generate_password_hash("p")})}
-    with running(*python("app.py"), ready="Dash is running", cwd=tmp_path, env=env) as process:
+    (folder / "app.py").write_text(script.replace("port=8050", f"port={port}"), "utf-8")
+    (folder / "login").mkdir()
+    (folder / "login" / "login.css").write_text(*blocks(LOGIN, "css"))
+    [rules] = [part["gateway"]["auth"] for part in map(yaml.safe_load, blocks(LOGIN, "yaml"))]
+    users = json.dumps({"ada": generate_password_hash("p", "pbkdf2:sha256:1")})
+    with running(
+        *python("app.py"), ready="Dash is running", cwd=folder, env={"SECRET_KEY": "k", "USERS": users}
+    ) as process:
         wait_until_listening(port)
-        with running_gateway(tmp_path, dash=f"http://127.0.0.1:{port}", ws=service.url, auth=rules) as gateway:
+        with running_gateway(folder, dash=f"http://127.0.0.1:{port}", ws=service.url, auth=rules) as gateway:
             yield gateway
         assert "Traceback" not in process.output, process.output
 
@@ -350,16 +352,50 @@ FIRST_MESSAGE = """() => new Promise((done) => {
 
 
 @pytest.mark.browser
-def test_the_example_of_the_papers_does_what_they_say(example: Gateway, tab: Tab) -> None:
-    page = tab.page
-    page.goto(example.url)
-    expect(page).to_have_url(f"{example.url}/login")
-    tab.forgive(r"/favicon\.ico|/live' failed: HTTP Authentication failed")  # guarded like everything else
+def test_the_login_of_the_papers_does_what_they_say(example: Gateway, tab: Tab) -> None:
+    page, wanted = tab.page, f"{example.url}/report?week=3"
+    page.goto(wanted)
+    expect(page).to_have_url(f"{example.url}/login?next=/report?week%3D3")
+    assert page.locator("form").evaluate("form => getComputedStyle(form).display") == "grid"  # its own file is open
+    tab.forgive(r"/live' failed: HTTP Authentication failed")
     assert page.evaluate(FIRST_MESSAGE) == "closed 1006"
-    for name, password in (("root", "p"), ("ada", "q"), ("ada", "p")):
-        expect(page).to_have_url(f"{example.url}/login")
-        page.fill("[name=user]", name)
-        page.fill("[name=password]", password)
-        page.click("button")
-    expect(page.locator("#react-entry-point")).to_have_text("For us alone")
+    for name, password in (("root", "p"), ("ada", "q")):
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button").click()
+        expect(page.get_by_role("alert")).to_have_text("The name or the password is wrong.")
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill("p")
+    page.get_by_role("button").click()
+    expect(page).to_have_url(wanted)
+    expect(page.get_by_text("For us alone")).to_be_visible()
     assert json.loads(page.evaluate(FIRST_MESSAGE))["fields"] == [["x-user", "ada"]]
+    page.get_by_role("button", name="Log out").click()
+    expect(page).to_have_url(f"{example.url}/login")
+    assert page.evaluate(FIRST_MESSAGE) == "closed 1006"
+
+
+def submitted(example: Gateway, target: str, *fields: str) -> Message:
+    form = b"user=ada&password=p"
+    kind = ("Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(form)}")
+    return example.ask(request(f"POST {target}", *kind, *fields, body=form))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "leads_to"),
+    [
+        ("/report?week=3%26x", "/report?week=3&x"),
+        *((hostile, "/") for hostile in ("//evil.example", "/%5Cevil.example", "/%09/evil.example", "https:evil", "")),
+        ("/%0D%0ASet-Cookie:a=b", "/"),
+    ],
+)
+def test_after_the_login_of_the_papers_a_browser_stays_on_the_site(
+    example: Gateway, wanted: str, leads_to: str
+) -> None:
+    answer = submitted(example, f"/login?next={wanted}")
+    assert (answer.status, answer.get("location")) == (302, leads_to)
+
+
+def test_a_form_of_another_site_logs_no_user_in(example: Gateway) -> None:
+    assert submitted(example, "/login", "Sec-Fetch-Site: cross-site").status == 403
+    assert submitted(example, "/login", "Sec-Fetch-Site: same-origin").status == 302

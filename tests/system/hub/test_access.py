@@ -158,11 +158,11 @@ def test_no_topic_and_no_name_writes_the_log(hub: Hub, topic: str) -> None:
 
 
 def test_the_login_of_the_documents_is_the_hubs_too(tmp_path: Path) -> None:
-    """The script of docs/authentication.md with the part about the hub, under gunicorn, behind the gateway."""
-    login, inbox = blocks("docs/authentication.md", "python")[:2]
+    """The script of docs/how-to/login.md with the part about the hub, under gunicorn, behind the gateway."""
+    login, inbox = blocks("docs/how-to/login.md", "python")
     script, main, _ = login.partition("\n\nif __name__")
     assert main
-    (tmp_path / "login_app.py").write_text(script + "\n" + inbox)
+    (tmp_path / "login_app.py").write_text(f"{script}\n{inbox}\napp.layout = layout\n")
     users = json.dumps({"ada": generate_password_hash("secret", "pbkdf2:sha256:1")})
     port = free_port()
     env = {"SECRET_KEY": "s" * 32, "USERS": users, "DASH_WS_HUB_KEY": KEY}
