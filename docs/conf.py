@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from pygments.lexers.special import TextLexer
+from sphinx.highlighting import lexers
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "site"))
 
@@ -18,6 +21,7 @@ exclude_patterns = [".*", "build", "*.egg-info", "benchmarks", "dash_app", "exam
 extensions = ["myst_parser", "navigation", "drawings"]
 nitpicky = True
 highlight_language = "none"
+lexers["haproxy"] = TextLexer()  # GitHub knows the language; Pygments does not
 myst_heading_anchors = 4
 myst_fence_as_directive = ["mermaid"]
 
