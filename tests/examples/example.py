@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,13 @@ class Example:
         """Publish from a process of its own. data: JSON."""
         self.python("-m", "ws_service", "publish", topic, data)
 
+    @contextmanager
+    def beside(self, *processes: str) -> Iterator[Process]:
+        """Run processes of the Procfile as in a second terminal, for the length of a ``with`` block."""
+        with running("honcho", "start", *processes, cwd=self.folder, env=self._env) as honcho:
+            wait_until_ready(honcho, (self.folder / "Procfile").read_text("utf-8"), processes, {})
+            yield honcho
+
     def faults(self, pattern: re.Pattern[str], after: int = 0) -> list[str]:
         """Return the lines with a fault. after: where in the output to begin."""
         return [line for line in self.output[after:].splitlines() if pattern.search(line)]
@@ -64,13 +71,19 @@ class Example:
 
 @contextmanager
 def running_example(
-    name: str, folder: Path, *, ready: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None
+    name: str,
+    folder: Path,
+    *,
+    ready: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
+    processes: Sequence[str] = (),
 ) -> Iterator[Example]:
     """Run an example for the length of a ``with`` block, from a copy in ``folder``; fail for a fault in its output.
 
     Each ``${..._PORT:-8050}`` of its Procfile gets a free port by its environment. The gateway's ports and the
     service's are written into its config.yaml where that does not name them itself.
     ready: by process, the expression to wait for, where ``READY`` has none, or another one. env: beside our own.
+    processes: those of the Procfile that are started; none: all.
     """
     site = folder / name
     shutil.copytree(EXAMPLES / name, site, ignore=shutil.ignore_patterns("run", "__pycache__"))
@@ -78,10 +91,8 @@ def running_example(
     ports = {variable: free_port() for variable in _port_variables(site)}
     write_ports(site / "config.yaml", ports)
     environment = {"PATH": PATH, **{variable: str(port) for variable, port in ports.items()}, **(env or {})}
-    with running("honcho", "start", cwd=site, env=environment) as honcho:
-        for process, command in re.findall(r"^(\w+): (.*)$", procfile, re.MULTILINE):
-            if pattern := (ready or {}).get(process) or ready_of(command):
-                honcho.wait_for(rf"^\S+ {process}\.1 +\| .*{pattern}")
+    with running("honcho", "start", *processes, cwd=site, env=environment) as honcho:
+        wait_until_ready(honcho, procfile, processes, ready or {})
         example = Example(site, ports, environment, honcho)
         yield example
         until = len(example.output)
@@ -89,6 +100,14 @@ def running_example(
         honcho.stop()
         found += example.faults(FAULT_OF_A_STOP, until)
         assert not found, "\n".join(found) + f"\n\n{example.output[-3000:]}"
+
+
+def wait_until_ready(honcho: Process, procfile: str, processes: Sequence[str], ready: Mapping[str, str]) -> None:
+    """Wait for each process of a Procfile. processes, ready: as for ``running_example``."""
+    for process, command in re.findall(r"^(\w+): (.*)$", procfile, re.MULTILINE):
+        pattern = ready.get(process) or ready_of(command)
+        if pattern and (not processes or process in processes):
+            honcho.wait_for(rf"^\S+ {process}\.1 +\| .*{pattern}")
 
 
 def ready_of(command: str) -> str | None:
