@@ -80,9 +80,26 @@ class Command(click.Command):
 
 
 class Commands(click.Group):
-    """A program with commands, which says the same."""
+    """A program with commands, which says the same. Those of ``add_later`` are imported when they are needed."""
 
     command_class = Command
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self._later: dict[str, Callable[[], click.Command]] = {}
+
+    def add_later(self, name: str, load: Callable[[], click.Command]) -> None:
+        """Add a command by its name. load: returns it; called when it is asked for, and for the help of the program."""
+        self._later[name] = load
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted([*super().list_commands(ctx), *self._later])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; None where there is none of this name."""
+        load = self._later.get(cmd_name)
+        return super().get_command(ctx, cmd_name) if load is None else load()
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -97,7 +114,7 @@ class Commands(click.Group):
 
 def program(
     whole_file: Callable[[], WholeFile], check_help: str, *options: Callable[[click.Command], click.Command]
-) -> Callable[[Callable[..., None]], click.Group]:
+) -> Callable[[Callable[..., None]], Commands]:
     """Return a decorator that makes a command line of the function that serves, whose docstring is the help text.
 
     The function gets the config file, None for every default, and the sentence that says which file it is, None where
@@ -106,7 +123,7 @@ def program(
     check_help: of ``check``. options: further ones of click, whose values the function gets by their names.
     """
 
-    def decorate(serve: Callable[..., None]) -> click.Group:
+    def decorate(serve: Callable[..., None]) -> Commands:
         group = _group(serve, whole_file)
         for option in options:
             option(group)
@@ -116,7 +133,7 @@ def program(
     return decorate
 
 
-def _group(serve: Callable[..., None], whole_file: Callable[[], WholeFile]) -> click.Group:
+def _group(serve: Callable[..., None], whole_file: Callable[[], WholeFile]) -> Commands:
     @click.group(cls=Commands, invoke_without_command=True, help=serve.__doc__)
     @config_option
     @click.option("--print-config", is_flag=True, help="Print every setting of both programs with its value, and stop.")

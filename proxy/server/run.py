@@ -129,3 +129,13 @@ def _reload(server: Server, log: AccessLog, read_again: Callable[[], Read] | Non
         except (ConfigError, CannotApply, TlsError) as error:
             server.last_reload.failed()
             log_refusal(logger, error)
+
+
+def loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    """Return the kind of event loop that the gateway runs on; None: asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:  # Windows, PyPy
+        return None
+    loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
+    return loop
