@@ -41,6 +41,7 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz $(ARGS)
 	$(BIN)/python -m tests.fuzz --handoff $(ARGS)
 	$(BIN)/python -m tests.fuzz --several $(ARGS)
+	$(BIN)/python -m tests.fuzz --handoff --several $(ARGS)
 
 # Autobahn's WebSocket cases with and without the gateway, about 4 minutes. Needs CPython 2.7 (PYTHON2=... says where).
 autobahn: $(VENV)/.dev

@@ -134,14 +134,14 @@ class Running:
 
 
 @contextmanager
-def gateway_process(folder: Path, upstreams: Mapping[str, object], handoff: str) -> Iterator[Running]:
+def gateway_process(folder: Path, upstreams: Mapping[str, object]) -> Iterator[Running]:
     """Run the gateway; its access log goes into a file, whatever else it says is the process's output."""
     port, admin = free_ports(2)
     settings = {
         "listen": f"127.0.0.1:{port}",
         "admin": f"127.0.0.1:{admin}",
         "upstreams": upstreams,
-        "handoff": handoff,
+        "handoff": "off",
         "access_log": "json",
         "health": {"interval": 0},  # what the gateway asks on its own account is no client's
         # Every client has the same address here.
@@ -174,12 +174,17 @@ async def fuzz(
     for origin in origins:
         origin.note, origin.tunnel_ended = judge.see, judge.tunnel_ended
         await origin.start()
-    ws = origins[1]
     nothing = [f"http://127.0.0.1:{free_port()}"] if has_several else []
-    upstreams = {name: [*(each.url for each in origins if each.name == name), *nothing] for name in ("dash", "ws")}
-    adopter = Adopter(folder / "run" / "ws.sock", ws) if hands_off else None
+    services = [each for each in origins if each.name == "ws"]
+    files = [f"run/ws{number}.sock" if hands_off else "off" for number in range(len(services))]
+    upstreams = {
+        "dash": [*(each.url for each in origins if each.name == "dash"), *nothing],
+        "ws": [*({"url": each.url, "handoff": file} for each, file in zip(services, files, strict=True)), *nothing],
+    }
+    # Each service has one: a handshake that it refuses ends its connection there, and through a tunnel it does not.
+    adopters = [Adopter(folder / file, each) for each, file in zip(services, files, strict=True) if hands_off]
     verdict = Verdict()
-    with gateway_process(folder, upstreams, "run/ws.sock" if hands_off else "off") as gateway:
+    with gateway_process(folder, upstreams) as gateway:
         await _warm_up(gateway, origins)
         base = gateway.descriptors
         began = time.monotonic()
@@ -206,9 +211,9 @@ async def fuzz(
     for word in ("Traceback", "fault of the gateway", "Task exception", "never retrieved", "Unhandled", "Exception in"):
         if word in said:
             judge.fail(f"the gateway's log says {word!r}", None, said[-8000:])
-    if adopter is not None:
+    for adopter in adopters:
         adopter.close()
-        verdict.handed_off = adopter.adopted
+        verdict.handed_off += adopter.adopted
     for origin in origins:
         origin.close()
     verdict.requests, verdict.partial, verdict.failures = judge.requests, judge.partial, judge.failures
