@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,6 +79,7 @@ def running_example(
     ready: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
     processes: Sequence[str] = (),
+    typed: str = "",
 ) -> Iterator[Example]:
     """Run an example for the length of a ``with`` block, from a copy in ``folder``; fail for a fault in its output.
 
@@ -84,6 +87,7 @@ def running_example(
     service's are written into its config.yaml where that does not name them itself.
     ready: by process, the expression to wait for, where ``READY`` has none, or another one. env: beside our own.
     processes: those of the Procfile that are started; none: all.
+    typed: what the reader types where a command asks that the README has before ``honcho start``.
     """
     site = folder / name
     shutil.copytree(EXAMPLES / name, site, ignore=shutil.ignore_patterns("run", "__pycache__"))
@@ -91,6 +95,10 @@ def running_example(
     ports = {variable: free_port() for variable in _port_variables(site)}
     write_ports(site / "config.yaml", ports)
     environment = {"PATH": PATH, **{variable: str(port) for variable, port in ports.items()}, **(env or {})}
+    for command in preparations(site):
+        subprocess.run(
+            command, shell=True, cwd=site, env={**os.environ, **environment}, input=typed, text=True, check=True
+        )
     with running("honcho", "start", *processes, cwd=site, env=environment) as honcho:
         wait_until_ready(honcho, procfile, processes, ready or {})
         example = Example(site, ports, environment, honcho)
@@ -108,6 +116,14 @@ def wait_until_ready(honcho: Process, procfile: str, processes: Sequence[str], r
         pattern = ready.get(process) or ready_of(command)
         if pattern and (not processes or process in processes):
             honcho.wait_for(rf"^\S+ {process}\.1 +\| .*{pattern}")
+
+
+def preparations(site: Path) -> list[str]:
+    """Return the commands that the README has between ``cd`` and ``honcho start``."""
+    readme = (site / "README.md").read_text("utf-8")
+    block = re.search(r"^cd examples/[^\n]*\n(.*?)^honcho start", readme, re.MULTILINE | re.DOTALL)
+    assert block is not None, f"{site.name}/README.md does not say how to start it"
+    return block[1].splitlines()
 
 
 def ready_of(command: str) -> str | None:
