@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.processes import ROOT
+from tests.docs.blocks import blocks
 
 
 def program(name: str) -> str:
@@ -44,8 +43,5 @@ def expressions(dashboard: dict[str, Any]) -> list[str]:
 
 def alerts() -> dict[str, str]:
     """Return the alerts of docs/metrics.md, by name."""
-    blocks = re.findall(
-        r"^```yaml\n(.*?)^```$", (ROOT / "docs/metrics.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
-    groups = [group for block in blocks for group in yaml.safe_load(block).get("groups", ())]
+    groups = [group for block in blocks("docs/metrics.md", "yaml") for group in yaml.safe_load(block).get("groups", ())]
     return {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}

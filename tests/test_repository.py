@@ -206,17 +206,6 @@ def test_the_defaults_are_a_file_that_every_program_reads(tmp_path: Path) -> Non
     assert demo.read_listen(path) == demo.DEFAULT_LISTEN
 
 
-def test_the_configuration_in_the_readme_can_be_copied(tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    blocks = re.findall(r"^```yaml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-    assert blocks
-    path = tmp_path / "config.yaml"
-    for block in blocks:
-        path.write_text(block, "utf-8")
-        proxy.config.load_settings(path, {})
-        ws_service.config.settings.load_settings(path, {})
-
-
 def test_every_setting_of_the_service_is_in_its_table() -> None:
     """It is in docs/deployment.md; a setting that is added is added there too."""
     page = (ROOT / "docs" / "deployment.md").read_text("utf-8")

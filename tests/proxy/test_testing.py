@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from dash import html
 
 from proxy.testing import GatewayRunner, run_app
+from tests.docs.blocks import blocks as blocks_of
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.system
@@ -67,8 +67,8 @@ def dash_duo(dash_thread_server):
 
 def blocks() -> list[tuple[str, str]]:
     """Return the files of the document: name and text, in their order."""
-    text = (ROOT / "docs" / "testing.md").read_text()
-    return re.findall(r"^```python\n# (\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    texts = blocks_of("docs/testing.md", "python")
+    return [(name.removeprefix("# "), text) for name, _, text in (each.partition("\n") for each in texts)]
 
 
 def test_the_document_is_tried_as_it_is_written(tmp_path: Path) -> None:

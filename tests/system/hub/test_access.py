@@ -11,13 +11,13 @@ from urllib.parse import quote
 import pytest
 from werkzeug.security import generate_password_hash
 
+from tests.docs.blocks import blocks
 from tests.processes import completed, free_port, python, running
 from tests.system.handoff import WAYS
 from tests.system.hub.hub import KEY, Hub, running_hub
 from tests.system.hub.talk import PATH, Talk
 from tests.system.hub.tokens import connection_token, subscription_token
 from tests.system.test_dash_today import APPS, served, wait_until_listening
-from tests.system.test_documents import blocks
 from tests.wire.messages import handshake, request
 
 RULES = [

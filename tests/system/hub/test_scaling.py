@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from pathlib import Path
 
@@ -12,17 +11,15 @@ import pytest
 from click.testing import CliRunner
 
 from proxy.cli import main
-from tests.processes import ROOT
+from tests.docs.blocks import blocks
 from ws_service.hub.keys import load_keys
 from ws_service.hub.tokens import Tokens
 
 
 def block(language: str, holding: str) -> str:
     """Return what the document has in a language, with a text in it."""
-    text = (ROOT / "docs" / "scaling.md").read_text("utf-8")
-    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    (only,) = [one for one in found if holding in one]
-    return str(only)
+    (only,) = [one for one in blocks("docs/scaling.md", language) if holding in one]
+    return only
 
 
 @pytest.mark.parametrize(

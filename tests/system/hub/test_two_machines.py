@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.blocks import blocks
 from tests.processes import Process, free_port
 from tests.redis_server import redis_server
 from tests.system.gateway import Gateway
 from tests.system.hub.hub import Hub, running_hub
 from tests.system.hub.talk import Talk
 from tests.system.nginx import needs_nginx, running_nginx
-from tests.system.test_documents import blocks
 
 TOPIC = "open:prices"
 
