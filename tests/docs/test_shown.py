@@ -105,7 +105,7 @@ def test_the_fields_of_the_access_log_are_those_of_its_table() -> None:
     traced = {b"traceparent": [b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]}
     whole = exchange(
         **{**EXCHANGES[2], "id": "e1", "ended": BEGAN + 1, "fields": traced, "host": "a", "limit": "uploads"},
-        **{"responded": BEGAN + 0.5, "held": 0.5, "detail": "a"},
+        **{"responded": BEGAN + 0.5, "held": 0.5, "detail": "a", "address": "http://a"},
     )
     written = set(json.loads(json_line(whole)))
     table = fields.partition("\n|---|---|---|\n")[2].partition("\n\n")[0]
