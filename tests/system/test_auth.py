@@ -17,14 +17,13 @@ import yaml
 from playwright.sync_api import expect
 from werkzeug.security import generate_password_hash
 
-from proxy.config import load_settings
+from tests.docs.blocks import blocks
 from tests.processes import Process, free_port, python, running
 from tests.proxy.access.test_auth_rules import ADMIN_IN_DISGUISE
 from tests.system.browser import Tab
 from tests.system.gateway import Gateway, Origin, running_gateway, serving
 from tests.system.handoff import Service, hear, running_service
 from tests.system.test_dash_today import APPS, BACKENDS, served, wait_until_listening
-from tests.system.test_documents import blocks
 from tests.wire.connection import Wire
 from tests.wire.messages import Message, handshake, request
 
@@ -314,13 +313,6 @@ def test_the_log_says_who_was_asked_and_what_came_back(tmp_path: Path) -> None:
 # -- the papers
 
 LOGIN = "docs/how-to/login.md"
-
-
-@pytest.mark.parametrize("text", [*blocks("docs/authentication.md", "yaml"), *blocks(LOGIN, "yaml")])
-def test_what_the_papers_configure_can_be_configured(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text(text, "utf-8")
-    load_settings(path, {})
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ import yaml
 from playwright.sync_api import Browser
 
 from tests.certificates import Authority
+from tests.docs.blocks import blocks
 from tests.processes import free_port, python, running
 from tests.system.deployed import FLASK, Deployed, deploy, environment
 from tests.system.front_proxies import running_caddy, running_haproxy
 from tests.system.nginx import needs_nginx, running_nginx
-from tests.system.test_documents import blocks
 
 pytestmark = [pytest.mark.system, pytest.mark.browser]
 

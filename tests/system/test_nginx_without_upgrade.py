@@ -1,4 +1,4 @@
-"""What the documents tell people to copy is tried as it is written."""
+"""A line that is missing in nginx is named; tests/docs and test_howto_proxies.py try what the documents have."""
 
 from __future__ import annotations
 
@@ -8,23 +8,12 @@ from pathlib import Path
 
 import pytest
 
-import ws_service.config.settings
-from proxy.config import load_settings
-from tests.processes import ROOT, free_port
+from tests.processes import free_port
 from tests.system.conftest import MakeGateway
 from tests.system.gateway import Gateway, serving
 from tests.system.nginx import needs_nginx, running_nginx
 from tests.wire.connection import Wire
 from tests.wire.messages import Message, answer, handshake, switching
-
-
-def blocks(document: str, language: str) -> list[str]:
-    """Return what a document holds in a language, each block as it is copied."""
-    text = (ROOT / document).read_text("utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-HOW_TO = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "how-to").glob("*.md"))
 
 
 def dash(wire: Wire) -> None:
@@ -58,18 +47,3 @@ def test_nginx_without_its_two_lines_is_named_in_the_log(tmp_path: Path, gateway
     lost = r"^WARNING a WebSocket handshake from 127.0.0.1 came without Upgrade: websocket, .*proxy_set_header Upgrade"
     gateway.process.wait_for(lost)
     assert len(re.findall(lost, gateway.process.output, re.MULTILINE)) == 1
-
-
-@pytest.mark.parametrize(
-    ("document", "text"),
-    [
-        (document, text)
-        for document in ("README.md", "docs/deployment.md", "docs/hub.md", *HOW_TO)
-        for text in blocks(document, "yaml")
-        if not text.startswith("scrape_configs:")  # Prometheus' own, which tests/prometheus.py has
-    ],
-)
-def test_what_a_document_configures_can_be_configured(tmp_path: Path, document: str, text: str) -> None:
-    (tmp_path / "config.yaml").write_text(text, "utf-8")
-    load_settings(tmp_path / "config.yaml", {})
-    ws_service.config.settings.load_settings(tmp_path / "config.yaml", {})
