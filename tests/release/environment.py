@@ -34,6 +34,14 @@ def call(*argv: str | Path, cwd: Path, **env: str) -> str:
     return done.stdout
 
 
+PIP = """\
+import os, sys
+os.environ["VIRTUAL_ENV"] = sys.prefix
+os.execv({uv!r}, [{uv!r}, "pip", *sys.argv[1:]])
+"""
+"""The module ``pip`` of a new environment: uv takes the same arguments."""
+
+
 def new_environment(folder: Path, *wanted: str | Path) -> Path:
     """Make a virtual environment in which pip is uv, and install in it; return its folder of programs.
 
@@ -41,12 +49,14 @@ def new_environment(folder: Path, *wanted: str | Path) -> Path:
     """
     call(UV, "venv", "--quiet", "--python", sys.executable, folder, cwd=folder.parent)
     programs = folder / "bin"
-    pip = programs / "pip"
-    pip.write_text(f'#!/bin/sh\nVIRTUAL_ENV="{folder}" exec "{UV}" pip "$@"\n')
-    pip.chmod(0o755)
+    [packages] = folder.glob("lib/python*/site-packages")
+    (packages / "pip").mkdir()
+    (packages / "pip" / "__main__.py").write_text(PIP.format(uv=str(UV)))
+    (programs / "pip").write_text(f'#!/bin/sh\nexec "{programs}/python" -m pip "$@"\n')
+    (programs / "pip").chmod(0o755)
     if wanted:
         constraints = ROOT / "constraints.txt"
-        call(pip, "install", "--quiet", "--constraint", constraints, *wanted, cwd=folder.parent)
+        call(programs / "pip", "install", "--quiet", "--constraint", constraints, *wanted, cwd=folder.parent)
     return programs
 
 
