@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.processes import ROOT
+from tests.release.environment import call, new_environment
 
 PINNED = {"dash": "4.1.0rc0", "fastapi": "0.135.1", "starlette": "1.0.0rc1", "uvicorn": "0.41.0"}
 """The versions of the report; they stay when our own constraints move on."""
@@ -30,13 +30,10 @@ def requirements() -> tuple[str, str]:
 
 def install(folder: Path, wanted: str, others: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    pip = new_environment(folder) / "pip"
     (folder / "requirements.txt").write_text(wanted)
     (folder / "constraints.txt").write_text(others)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    files = ["-r", folder / "requirements.txt", "-c", folder / "constraints.txt"]
-    done = subprocess.run([*pip, *files], capture_output=True, text=True)
-    assert done.returncode == 0, f"the environment of the report cannot be installed:\n{done.stderr}"
+    call(pip, "install", "--quiet", "-r", "requirements.txt", "-c", "constraints.txt", cwd=folder)
     (folder / "complete").touch()
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import ROOT, Process, running
+from tests.release.environment import UV, call, new_environment
 from tests.system.deployed import FLASK, Deployed, deploy, environment
 from tests.system.test_init import get
 
@@ -61,18 +62,8 @@ def build_wheel(site: Deployed, work: Path) -> None:
         shutil.copytree(ROOT / name, work / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, work)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "-w",
-        str(site.folder / "deploy" / "wheels"),
-        str(work),
-    ]
-    subprocess.run(pip, check=True, timeout=120)
+    wheels = site.folder / "deploy" / "wheels"
+    call(UV, "build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir", wheels, cwd=work)
 
 
 @contextmanager
@@ -88,19 +79,22 @@ def container(image: Path, site: Deployed, path: str) -> Iterator[tuple[Process,
 
 @pytest.mark.timeout(300)
 def test_its_commands_do_in_a_fresh_environment_what_they_should(site: Deployed, tmp_path: Path) -> None:
-    """The environment is a venv, as the image's is a Python without packages; COPY copies, and the ports are ours."""
+    """The environment is a venv, as the image's is a Python without packages; COPY copies, and the ports are ours.
+
+    pip reads the line, and finds what it names; uv, which takes the same words, installs it with what that needs.
+    """
     build_wheel(site, tmp_path / "clone")
     found = instructions(site.text("Dockerfile"))
     assert [rest for word, rest in found if word == "COPY"] == ["deploy/ deploy/", ". ."]
     image = tmp_path / "app"
     shutil.copytree(site.folder, image)
     replace(site, folder=image).use_own_ports()
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "python"], check=True)
-    path = f"{tmp_path / 'python' / 'bin'}:/usr/bin:/bin"
+    python = tmp_path / "python"
+    path = f"{new_environment(python)}:/usr/bin:/bin"
     install = next(rest for word, rest in found if word == "RUN" and rest.startswith("pip install "))
-    env = {**os.environ, "PATH": path, "PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
-    done = subprocess.run(install, shell=True, cwd=image, env=env, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
+    for_pip = install.replace("pip", f"{sys.executable} -m pip", 1) + " --dry-run --no-deps --ignore-installed"
+    for line in (for_pip, install):
+        call("sh", "-c", line, cwd=image, PATH=path, UV_CONSTRAINT=str(ROOT / "constraints.txt"))
     assert list((tmp_path / "python").glob("lib/*/site-packages/proxy/init/templates/systemd/sandbox"))
     with container(image, site, path) as (process, env):
         process.wait_for("Listening at")
