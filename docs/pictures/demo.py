@@ -1,7 +1,7 @@
-"""Draw ``demo.png`` and ``demo-dark.png``: the demo as a browser shows it, for the README.
+"""Draw ``demo.png``: the demo as a browser shows it, for the README.
 
 ``python docs/pictures/demo.py`` starts the three programs on free ports, waits until the page is live, and takes the
-pictures. It needs Chromium, and playwright of the extra ``dev``.
+picture. It needs Chromium, and playwright of the extra ``dev``.
 """
 
 from __future__ import annotations
@@ -25,16 +25,14 @@ POINTS = 150
 """How many points of the chart to wait for: an empty chart shows nothing."""
 
 
-def main(folder: Path = HERE) -> None:
-    """Draw both pictures into a folder."""
-    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright, demo(Path(place)) as url:
+def main(path: Path = HERE / "demo.png") -> None:
+    """Draw the picture into a file."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright, demo(Path(folder)) as url:
         browser = playwright.chromium.launch(executable_path=next(filter(None, map(shutil.which, NAMES))))
-        for name, scheme in (("demo.png", "light"), ("demo-dark.png", "dark")):
-            page = browser.new_context(viewport=SIZE, color_scheme=scheme).new_page()  # type: ignore[arg-type]
-            page.goto(url)
-            wait_until_live(page)
-            page.screenshot(path=folder / name)
-            print(f"{folder / name}: {(folder / name).stat().st_size // 1000} kB")
+        page = browser.new_page(viewport=SIZE)
+        page.goto(url)
+        wait_until_live(page)
+        page.screenshot(path=path)
         browser.close()
 
 

@@ -37,7 +37,7 @@ READY = {
 def chapter(document: str, title: str) -> str:
     """Return a chapter of a document of the repository."""
     text = (ROOT / document).read_text("utf-8")
-    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^##+ {re.escape(title)}\n(.*?)(?=^##+ |\Z)", text, re.MULTILINE | re.DOTALL)
     assert found, f"{document} has no chapter {title}"
     return found[1]
 
@@ -222,3 +222,15 @@ def test_the_script_of_the_report_says_hello_to_the_browsers_console(tmp_path: P
             tab.page.evaluate(f"() => {{ {typed} }}")
         assert f"It prints `{said.value.text}`." in text
         tab.page.goto("about:blank")
+
+
+def test_the_readmes_app_on_flask_tells_all_open_pages(tmp_path: Path, tab: Tab) -> None:
+    with done(tmp_path, chapter("README.md", "Dash on Flask: live data")) as tutorial:
+        page, another = tab.page, tab.another()
+        for each in (page, another):
+            each.goto(tutorial.url)
+            each.get_by_role("button").wait_for()
+        page.get_by_role("button").click()
+        for each in (page, another):
+            expect(each.locator("#news")).to_have_text("Hello number 1", timeout=TIMEOUT)
+            each.goto("about:blank")
