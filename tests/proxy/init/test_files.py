@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from dash import Dash, html
+from flask import Flask
 
 from proxy.config import load_settings
 from proxy.init.files import Planned, plan, render, write
@@ -43,6 +47,17 @@ def test_an_app_on_flask_has_a_module_for_gunicorn_and_one_on_fastapi_needs_none
     assert "wsgi.py" in [planned.path for planned in plan(PROJECT)]
     fast = replace(PROJECT, app=replace(FLASK, framework="fastapi"))
     assert "wsgi.py" not in [planned.path for planned in plan(fast)]
+
+
+def test_gunicorn_gets_an_app_that_is_set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a page that is a worker's first request, and its scripts on other threads, get some 500s of Dash 4.4."""
+    app = Dash("slow", server=Flask("slow"))
+    app.layout = html.Div
+    monkeypatch.setitem(sys.modules, "slow_app", SimpleNamespace(app=app))
+    project = replace(PROJECT, module="slow_app")
+    assert not app.registered_paths
+    exec(render("wsgi.txt", values(project, None)), {})
+    assert app.registered_paths["dash"]
 
 
 def test_a_file_that_is_there_and_a_link_that_leads_nowhere_stay(tmp_path: Path) -> None:
