@@ -67,7 +67,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
 
 WORDS = (
     Word("houses?", "module, project"),
-    Word("rooms?", "module, request queue", allowed=("room for", "makes? room")),
+    Word("rooms?", "module, request queue", allowed=("room for", "makes? room", "join room")),
     Word("doors?", "listener, acceptor, interface"),
     Word("streets?|floors?|laws?", "layer, rule"),
     Word("patience|patient", "timeout"),
