@@ -17,12 +17,12 @@ from playwright.sync_api import expect
 from websockets.sync.client import connect
 
 from proxy.dash.page_config import read_page
+from tests.docs.blocks import blocks
 from tests.processes import Process, completed, free_port, free_ports, running
 from tests.redis_server import redis_server
 from tests.system.browser import Tab
 from tests.system.deployed import environment
 from tests.system.nginx import needs_nginx, running_nginx
-from tests.system.test_documents import blocks
 from tests.system.test_init import get
 from tests.wire.connection import DEADLINE
 
