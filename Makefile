@@ -21,8 +21,9 @@ endif
 
 .PHONY: docs docs-serve run test unit system browser check fuzz autobahn load soak dash-versions bench bench-quick lock dist clean
 
+# The demo, on Flask; BACKEND=fastapi: on FastAPI. What ends is started again, so that one of its programs can be restarted.
 run: $(VENV)/.demo
-	@PATH="$(CURDIR)/$(BIN):$$PATH" honcho start
+	@PATH="$(CURDIR)/$(BIN):$$PATH" BACKEND="$(BACKEND)" honcho start -f Procfile.demo
 
 # test is all of unit (in-process, under a minute), system (real programs) and browser (a real Chromium).
 test unit system browser: $(VENV)/.dev

@@ -1,1 +1,1 @@
-"""The demo: a simple Dash app with a WebSocket endpoint beside its layout."""
+"""The demo, a tour of small pages: what a Dash app can do with a hub and WebSockets beside it."""

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel
 
 from proxy import config as gateway
 from proxy.config import ConfigError, Objection, anchored, dump, passed_name, split_listen
@@ -24,36 +24,22 @@ from proxy.doctor.finding import Finding, Place, Severity, of_mistake
 from proxy.doctor.target import DEFAULTS
 from proxy.net.resolver import look_up
 from proxy.server.startup_checks import objections
+from ws_service.config import dash_section
 from ws_service.config import settings as service
-from ws_service.config.addresses import OFF, listen_like
+from ws_service.config.addresses import OFF
 from ws_service.config.consistency import Disagreement, disagreements
 from ws_service.config.file import ConfigFile, Reading, Section
 from ws_service.config.hub_settings import MEMORY
-from ws_service.config.sections import DASH_LISTEN
 from ws_service.config.yaml_text import KeyPath
 from ws_service.errors import Mistake
 from ws_service.hosting.import_check import problem
 from ws_service.hub.keys import key_problem
 from ws_service.net.folders import socket_problem
 
-
-class DashApp(Section):
-    """The section of the demo, or of a Dash app that reads it."""
-
-    listen: Annotated[str, listen_like(DASH_LISTEN)] = DASH_LISTEN
-
-    @field_validator("listen")
-    @classmethod
-    def _is_for_http(cls, value: str) -> str:
-        if value.startswith("unix:"):
-            raise ValueError(f"{value!r} is not an address that the demo can listen on; write host:port")
-        return value
-
-
 MODELS: Mapping[str, type[Section]] = {
     gateway.NAME: gateway.Settings,
     service.NAME: service.Settings,
-    "dash_app": DashApp,
+    dash_section.NAME: dash_section.DashSection,
 }
 
 
@@ -151,7 +137,7 @@ def printed(path: Path | None, env: Mapping[str, str] = os.environ) -> str:
     mistakes = [*file.mistakes, *(mistake for reading in readings.values() for mistake in reading.mistakes)]
     if mistakes:
         raise file.error(mistakes)
-    names += ["dash_app"] if file.has("dash_app") else []
+    names += [dash_section.NAME] if file.has(dash_section.NAME) else []
     return "".join(dump(name, settings) for name in names if (settings := readings[name].settings) is not None)
 
 
@@ -164,7 +150,7 @@ def _objections(settings: BaseModel, folder: Path) -> Iterator[tuple[str, Object
     elif isinstance(settings, service.Settings):
         yield from _of_service(settings, folder)
         yield from _listening(("listen",), settings.listen, folder)
-    elif isinstance(settings, DashApp):
+    elif isinstance(settings, dash_section.DashSection):
         yield from _listening(("listen",), settings.listen, folder)
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-import dash_app.__main__ as demo
 import proxy.config
 import ws_service.config.settings
 from tests.processes import ROOT
+from ws_service.config.dash_section import DashSection
+from ws_service.config.file import load
 from ws_service.config.hub_settings import HubSettings, TopicSettings
 
 PACKAGES = ("proxy", "ws_service", "dash_app")
@@ -28,6 +29,10 @@ NEEDS_NO_TEST = {
     "proxy/__main__.py": "an import and a call; tests/proxy/test_cli.py runs it as `python -m proxy`",
     "ws_service/hub/client_connection.py": "a Protocol alone: mypy compares it with the classes that implement it",
     "ws_service/hub/client_hub.py": "a Protocol alone, too",
+    "dash_app/pages/connections.py": "tests/system/test_demo_page.py opens each page in a browser",
+    "dash_app/pages/table.py": "the same",
+    "dash_app/pages/telemetry.py": "the same",
+    "dash_app/pages/work.py": "the same",
 }
 
 DEFAULTS = """
@@ -186,8 +191,8 @@ def test_every_promised_default_is_the_codes_default(
 
 
 def test_the_demos_default_is_the_gateways_upstream() -> None:
-    assert promised("dash_app") == {"listen": demo.DEFAULT_LISTEN}
-    assert proxy.config.Settings().upstreams.dash[0].url == f"http://{demo.DEFAULT_LISTEN}"
+    assert promised("dash_app") == {"listen": DashSection().listen}
+    assert proxy.config.Settings().upstreams.dash[0].url == f"http://{DashSection().listen}"
 
 
 def test_the_services_default_is_the_gateways_upstream() -> None:
@@ -203,7 +208,7 @@ def test_the_defaults_are_a_file_that_every_program_reads(tmp_path: Path) -> Non
     path.write_text(DEFAULTS, "utf-8")
     assert proxy.config.load_settings(path, {}) == proxy.config.Settings()
     assert ws_service.config.settings.load_settings(path, {}) == ws_service.config.settings.Settings()
-    assert demo.read_listen(path) == demo.DEFAULT_LISTEN
+    assert load(path, "dash_app", DashSection) == DashSection()
 
 
 def test_every_setting_of_the_service_is_in_its_table() -> None:
@@ -221,12 +226,13 @@ def test_every_setting_of_the_hub_is_in_its_tables() -> None:
     assert told == [*HubSettings.model_fields, *TopicSettings.model_fields]
 
 
-def test_the_config_in_the_repository_is_the_defaults_and_the_demos_app() -> None:
+def test_the_config_in_the_repository_is_the_defaults_and_the_demos_app_and_topics() -> None:
     path = ROOT / "config.yaml"
     assert proxy.config.load_settings(path, {}) == proxy.config.Settings()
     service = ws_service.config.settings.load_settings(path, {})
-    assert service == ws_service.config.settings.Settings(app="dash_app.app:app")
-    assert demo.read_listen(path) == demo.DEFAULT_LISTEN
+    hub = HubSettings(namespaces=service.hub.namespaces if service.hub else {})
+    assert service == ws_service.config.settings.Settings(app="dash_app.live:router", hub=hub)
+    assert load(path, "dash_app", DashSection) == DashSection()
 
 
 # -- sizes

@@ -1,26 +1,29 @@
-/* The browser's part of the demo: keeps one WebSocket open and passes its
- * messages to Dash, through two stores: "samples" (drawn) and "link" (shown). */
+/* The browser's part of the telemetry page: keeps one WebSocket to an endpoint of one's own open, and passes its messages
+ * to Dash through two stores: "samples" (drawn) and "link" (shown). */
 (function () {
   "use strict";
 
   const WINDOW = 600;        // points per trace: 60 s at 10 Hz
-  const PING_EVERY = 1000;   // ms
+  const SUMMARY = 5000;      // ms between two texts of what the chart shows
   const SILENCE = 5000;      // ms without a message, where 50 should have come: the connection is dead
   const FIRST_WAIT = 500;    // ms; doubled by each failed try ...
   const LONGEST_WAIT = 5000;  // ... up to here
   const RESTART = 1012;      // IANA's registry of close codes: "service restart"; reconnect soon
 
-  const link = { state: "connecting", detail: "", roundTrip: null, rate: null, pid: null };
+  const link = { state: "connecting", detail: "", roundTrip: null, rate: null };
   let socket = null;
   let tries = 0;
   let reason = "no answer";  // why the last live connection ended; none yet
   let timer = null;
   let waiting = [];          // samples not drawn yet, never more than WINDOW
   let frame = null;          // the next drawing, or null when nothing waits for one
-  let started = false;       // has anything been drawn?
   let last = null;           // the last sample drawn or waiting
   let heard = 0;             // when the last message came
+  let since = 0;             // when the first sample of this connection came
   let arrivals = [];         // when the samples of the last 2 s came
+  let shown = [];            // the samples that the chart shows, for its text
+  let summarized = 0;        // when that text was made
+  let drawn = null;          // the chart that has been drawn into: another one is empty
 
   /** Where the socket is: the page's own host and scheme, under the app's own prefix. */
   function address() {
@@ -32,7 +35,7 @@
 
   function tell(change) {
     Object.assign(link, change);
-    dash_clientside.set_props("link", { data: Object.assign({}, link) });
+    if (document.getElementById("pulse")) dash_clientside.set_props("link", { data: Object.assign({}, link) });
   }
 
   function open() {
@@ -46,19 +49,18 @@
 
   function hear(message) {
     heard = Date.now();
-    if ("hello" in message) {
-      tell({ pid: message.hello.pid });
-      ping();
-    } else if ("pong" in message) {
-      tell({ roundTrip: performance.now() - message.pong, rate: rate() });
-    } else {
-      if (link.state !== "live") {
-        tries = 0; // only now: a socket that opens and dies at once is not a success
-        tell({ state: "live", detail: "" });
-      }
-      arrivals.push(heard);
-      keep(message);
+    if ("ping" in message) {
+      link.roundTrip = performance.now() - message.ping;
+      return;
     }
+    if (link.state !== "live") {
+      tries = 0; // only now: a socket that opens and dies at once is not a success
+      since = heard;
+      tell({ state: "live", detail: "" });
+    }
+    arrivals.push(heard);
+    keep(Object.assign(message, { roundTrip: link.roundTrip }));
+    socket.send(JSON.stringify({ ping: performance.now() }));
   }
 
   /** The connection has ended: show why, and reconnect after a wait that grows, with jitter. */
@@ -74,22 +76,16 @@
     timer = setTimeout(open, wait);
   }
 
-  /** Drop a connection that the browser still shows as open; its own close may take a minute. */
-  function abandon() {
-    const dead = socket;
-    lost(1006);
-    dead.close();
-  }
-
-  function ping() {
-    if (!socket || socket.readyState !== WebSocket.OPEN) return;
-    socket.send(JSON.stringify({ ping: performance.now() }));
-  }
-
+  /** Once a second: show the figures, and drop a connection that the browser still shows as open; its own close may
+   *  take a minute. A hidden tab's timers may sleep as long and run before its messages arrive: visible tabs only. */
   function beat() {
-    // A hidden tab's timers may sleep for a minute and run before its messages arrive: check visible tabs only.
-    if (socket && !document.hidden && Date.now() - heard > SILENCE) abandon();
-    else ping();
+    if (socket && !document.hidden && Date.now() - heard > SILENCE) {
+      const dead = socket;
+      lost(1006);
+      dead.close();
+    } else {
+      tell({ rate: rate() });
+    }
   }
 
   /** The tab is visible again, or the network is back: reconnect at once. */
@@ -100,8 +96,8 @@
 
   function rate() {
     const now = Date.now();
-    arrivals = arrivals.filter((at) => now - at <= 2000);
-    return arrivals.length > 2 ? ((arrivals.length - 1) * 1000) / (arrivals[arrivals.length - 1] - arrivals[0]) : null;
+    arrivals = arrivals.filter((at) => now - at < 2000);
+    return now - since < 2000 ? null : arrivals.length / 2;
   }
 
   function keep(sample) {
@@ -113,17 +109,19 @@
 
   /** Draw all waiting samples at once; then pause twice as long as drawing took, so that clicks are handled. */
   function flush() {
+    frame = null;
     const plot = document.querySelector("#pulse .js-plotly-plot");
     if (!plot || !plot._fullLayout) {
-      frame = requestAnimationFrame(flush); // plotly.js is still loading
-      return;
+      if (document.getElementById("pulse")) frame = requestAnimationFrame(flush); // plotly.js is still loading
+      return; // on another page the samples wait, and the next one asks again
     }
-    if (!started) waiting = emptyWindow(waiting[0].t).concat(waiting);
-    started = true;
+    if (plot !== drawn) waiting = shown.concat(waiting).slice(-WINDOW); // the page was left, and is back
+    drawn = plot;
+    shown = shown.concat(waiting).slice(-WINDOW);
     dash_clientside.set_props("samples", { data: waiting });
     waiting = [];
     const began = performance.now();
-    requestAnimationFrame(() => setTimeout(() => {
+    frame = requestAnimationFrame(() => setTimeout(() => {
       const cost = performance.now() - began;
       setTimeout(() => {
         frame = waiting.length ? requestAnimationFrame(flush) : null;
@@ -131,22 +129,17 @@
     }));
   }
 
-  /** Points without a value, so that the axis is 60 s wide from the first sample on. */
-  function emptyWindow(end) {
-    return Array.from({ length: WINDOW }, (_, i) => ({ t: end - (WINDOW - i) * 100, gap: true }));
-  }
-
-  function bytes(count) {
-    const steps = ["B", "kB", "MB", "GB"];
-    let step = 0;
-    while (count >= 1000 && step < steps.length - 1) [count, step] = [count / 1000, step + 1];
-    return count.toFixed(count < 10 && step ? 1 : 0) + "\u00a0" + steps[step] + "/s"; // a space that does not break
-  }
-
-  function core(load) {
-    const style = { height: Math.max(3, load) + "%" };
-    const bar = { type: "Div", namespace: "dash_html_components", props: { style, className: "bar" } };
-    return { type: "Div", namespace: "dash_html_components", props: { children: [bar], className: "core" } };
+  /** What the chart shows, as text. */
+  function summary() {
+    const parts = [["CPU", "cpu", " %"], ["memory", "memory", " %"], ["round trip", "roundTrip", " ms"]].map(([name, key, unit]) => {
+      const values = shown.map((s) => s[key]).filter((value) => typeof value === "number");
+      const digits = unit === " ms" ? 1 : 0;
+      return values.length
+        ? `${name} ${Math.min(...values).toFixed(digits)} to ${Math.max(...values).toFixed(digits)}${unit}`
+        : `${name} not known yet`;
+    });
+    const seconds = shown.length ? Math.max(1, Math.round((last.t - shown[0].t) / 1000)) : 0;
+    return `The last ${seconds} s: ${parts.join(", ")}.`;
   }
 
   window.dash_clientside = window.dash_clientside || {};
@@ -155,7 +148,7 @@
     start() {
       if (!socket && timer === null) {
         setTimeout(open, 0); // after this callback has returned: open() sets props itself
-        setInterval(beat, PING_EVERY);
+        setInterval(beat, 1000);
         document.addEventListener("visibilitychange", hurry);
         window.addEventListener("online", hurry);
         window.addEventListener("pageshow", hurry);
@@ -163,41 +156,29 @@
       return Object.assign({}, link);
     },
 
-    /** Turn samples into the figure's new points and the tiles' numbers. */
+    /** Turn samples into the figure's new points, the numbers and the text. */
     draw(samples) {
       const skip = window.dash_clientside.no_update;
       // Plotly shows a date as it is written; shift it so that the axis shows local time.
       const shift = new Date().getTimezoneOffset() * 60000;
       const x = samples.map((s) => s.t - shift);
-      const y = ["cpu", "memory", "down", "up", "read", "write"].map((key) =>
-        samples.map((s) => (s.gap ? null : s[key])));
+      const y = ["cpu", "memory", "roundTrip"].map((key) => samples.map((s) => (s.gap ? null : s[key])));
       const points = [{ x: y.map(() => x), y }, y.map((_, i) => i), WINDOW];
       const s = samples[samples.length - 1];
-      if (s.gap) return [points, skip, skip, skip, skip, skip];
-      return [
-        points,
-        s.cpu.toFixed(0),
-        s.memory.toFixed(0),
-        `↓\u00a0${bytes(s.down)}\u2003\n↑\u00a0${bytes(s.up)}`,
-        `↓\u00a0${bytes(s.read)}\u2003\n↑\u00a0${bytes(s.write)}`,
-        s.cores.map(core),
-      ];
+      const isDue = Date.now() - summarized > SUMMARY;
+      if (isDue) summarized = Date.now();
+      const text = isDue ? summary() : skip;
+      return s.gap ? [points, skip, skip, text] : [points, `${s.cpu.toFixed(0)} %`, `${s.memory.toFixed(0)} %`, text];
     },
 
     /** Describe the connection's state. */
-    tell(now, http) {
-      const ws = now && now.pid ? `process ${now.pid}` : "waiting";
+    tell(now) {
       const state = now ? now.state : "connecting";
-      const verdict = ws === "waiting" || !http || http === "waiting" ? ""
-        : ws === http ? "One process does both. Behind dash-ws-proxy there are two."
-        : "Two processes on one port. When one is restarted, the other does not notice.";
       return [
-        now && now.detail ? `${state}: ${now.detail}` : state,
         "state " + state,
+        now && now.detail ? `${state}: ${now.detail}` : state,
         now && now.roundTrip !== null ? now.roundTrip.toFixed(1) + " ms" : "…",
         now && now.rate ? now.rate.toFixed(1) + " Hz" : "…",
-        ws,
-        verdict,
       ];
     },
   };

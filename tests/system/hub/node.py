@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import pytest
 
-PACKAGES = ("centrifuge", "ws")
+PACKAGES = ("axe-core", "centrifuge", "ws")
 
 FOLDER = Path(sys.prefix) / "node"
 """Inside the virtual environment, so that one command removes both."""

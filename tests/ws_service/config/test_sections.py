@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-import dash_app.__main__ as demo
 import proxy.config
+from ws_service.config.dash_section import DashSection
 from ws_service.config.sections import DEFAULTS, SECTIONS
 from ws_service.config.settings import Settings
 
 ACTUAL = {
     "gateway": proxy.config.Settings().model_dump(mode="json"),
     "ws_service": Settings().model_dump(mode="json"),
-    "dash_app": {"listen": demo.DEFAULT_LISTEN},
+    "dash_app": DashSection().model_dump(mode="json"),
 }
 
 
