@@ -26,6 +26,7 @@ from typing import Any
 
 import pytest
 
+from proxy.output_reader import OutputReader
 from ws_service.hub.keys import KEY_VARIABLE
 from ws_service.publisher.hub_address import URL_VARIABLE
 
@@ -264,13 +265,10 @@ def _asgi(app: Any) -> Iterator[str]:
 
 
 class _Program:
-    """A program of this package, started with a config file; what it prints is read by a thread."""
+    """A program of this package, started with a config file."""
 
     def __init__(self, module: str, config: Path) -> None:
         self._name = {"proxy": "dash-ws-proxy", "ws_service": "dash-ws-service"}[module]
-        self._lines: list[str] = []
-        self._changed = threading.Condition()
-        self._has_ended = False
         path = os.pathsep.join(filter(None, sys.path))  # what the test can import, the service can
         self._child = subprocess.Popen(
             [sys.executable, "-m", module, "--config", config],
@@ -281,23 +279,18 @@ class _Program:
             text=True,
             errors="replace",
         )
-        self._reader = threading.Thread(target=self._read, name=f"output of {self._name}", daemon=True)
-        self._reader.start()
+        assert self._child.stdout is not None
+        self._output = OutputReader(self._child.stdout, self._name)
 
     @property
     def output(self) -> str:
-        with self._changed:
-            return "".join(self._lines)
+        return self._output.text
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """Wait until its output matches. Raises RuntimeError with the output when it ends before, or takes too long."""
-        deadline = time.monotonic() + _START
-        with self._changed:
-            while (match := re.search(pattern, "".join(self._lines))) is None:
-                left = deadline - time.monotonic()
-                if self._has_ended or left <= 0:
-                    raise RuntimeError(f"{self._name} did not start:\n{''.join(self._lines)}")
-                self._changed.wait(left)
+        match = self._output.wait(lambda lines: re.search(pattern, "".join(lines)), _START)
+        if match is None:
+            raise RuntimeError(f"{self._name} did not start:\n{self.output}")
         return match
 
     def __enter__(self) -> _Program:
@@ -310,16 +303,4 @@ class _Program:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
-        self._reader.join(_STOP)
-        assert self._child.stdout is not None
-        self._child.stdout.close()
-
-    def _read(self) -> None:
-        assert self._child.stdout is not None
-        for line in self._child.stdout:
-            with self._changed:
-                self._lines.append(line)
-                self._changed.notify_all()
-        with self._changed:
-            self._has_ended = True
-            self._changed.notify_all()
+        self._output.close(_STOP)

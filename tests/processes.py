@@ -12,14 +12,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import cycle
 from pathlib import Path
 from typing import IO
+
+from proxy.output_reader import OutputReader
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -112,9 +112,6 @@ class Process:
         pass_fds: Sequence[int] = (),
     ) -> None:
         self.argv = argv
-        self._lines: list[str] = []
-        self._changed = threading.Condition()
-        self._ended = False
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **(env or {})}
         self._child = subprocess.Popen(
             argv,
@@ -128,18 +125,8 @@ class Process:
             start_new_session=True,  # so that a reloader's children end with it
             pass_fds=pass_fds,
         )
-        self._reader = threading.Thread(target=self._read, name=f"output of {argv[0]}", daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
         assert self._child.stdout is not None
-        for line in self._child.stdout:
-            with self._changed:
-                self._lines.append(line)
-                self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+        self._output = OutputReader(self._child.stdout, argv[0])
 
     @property
     def pid(self) -> int:
@@ -148,33 +135,26 @@ class Process:
     @property
     def output(self) -> str:
         """Everything the process has printed so far, both streams."""
-        with self._changed:
-            return "".join(self._lines)
+        return self._output.text
 
     def wait_for(self, pattern: str, *, timeout: float = 60, after: int = 0) -> re.Match[str]:
         """Wait until the output behind character ``after`` matches; AssertionError with the output if not."""
-        deadline = time.monotonic() + timeout
-        with self._changed:
-            while True:
-                match = re.search(pattern, "".join(self._lines)[after:], re.MULTILINE)
-                if match:
-                    return match
-                left = deadline - time.monotonic()
-                if self._ended or left <= 0:
-                    why = "ended" if self._ended else f"said nothing like it in {timeout} s"
-                    raise AssertionError(f"{self.argv} {why}; expected {pattern!r}:\n{''.join(self._lines)}")
-                self._changed.wait(left)
+        match = self._output.wait(lambda lines: re.search(pattern, "".join(lines)[after:], re.MULTILINE), timeout)
+        if match is None:
+            why = "ended" if self._output.has_ended else f"said nothing like it in {timeout} s"
+            raise AssertionError(f"{self.argv} {why}; expected {pattern!r}:\n{self.output}")
+        return match
 
     def wait_for_count(self, part: str, count: int, *, timeout: float = 60) -> None:
         """Wait until so many lines of the output hold ``part``; AssertionError with their number if not."""
-        deadline = time.monotonic() + timeout
-        with self._changed:
-            while (found := sum(part in line for line in self._lines)) < count:
-                left = deadline - time.monotonic()
-                if self._ended or left <= 0:
-                    why = "ended" if self._ended else f"did not say it more often in {timeout} s"
-                    raise AssertionError(f"{self.argv} {why}; expected {part!r} {count} times, found it {found} times")
-                self._changed.wait(left)
+
+        def found(lines: Sequence[str]) -> int:
+            return sum(part in line for line in lines)
+
+        if self._output.wait(lambda lines: found(lines) >= count or None, timeout) is None:
+            why = "ended" if self._output.has_ended else f"did not say it more often in {timeout} s"
+            times = found(self.output.splitlines())
+            raise AssertionError(f"{self.argv} {why}; expected {part!r} {count} times, found it {times} times")
 
     def send(self, number: int) -> None:
         self._child.send_signal(number)
@@ -182,7 +162,7 @@ class Process:
     def wait(self, timeout: float = 30) -> int:
         """Wait for the end; return the exit code."""
         code = self._child.wait(timeout)
-        self._reader.join(timeout)
+        self._output.join(timeout)
         return code
 
     def stop(self, number: int = signal.SIGTERM, timeout: float = 20) -> int:
@@ -193,16 +173,11 @@ class Process:
         except subprocess.TimeoutExpired:
             self._to_group(signal.SIGKILL)
             self._child.wait(timeout)
-            self._close_output(timeout)
+            self._output.close(timeout)
             raise AssertionError(f"it did not stop within {timeout:g} s; its output:\n{self.output[-3000:]}") from None
         self._to_group(signal.SIGKILL)
-        self._close_output(timeout)
+        self._output.close(timeout)
         return code
-
-    def _close_output(self, timeout: float) -> None:
-        self._reader.join(timeout)
-        assert self._child.stdout is not None
-        self._child.stdout.close()
 
     def _to_group(self, number: int) -> None:
         try:
