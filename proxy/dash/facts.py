@@ -29,12 +29,14 @@ class DashFacts:
     page: the configuration in its page; None: not known, and ``why`` says why.
     page_path: where the page was found, a request target.
     checks_origin: paths of WebSockets at which Dash has shown that it refuses pages of other sites and accepts its own.
+    is_silent: it takes connections, and has not answered when it was asked last.
     """
 
     page: PageConfig | None = None
     why: str = "it was not asked yet"
     page_path: str = "/"
     checks_origin: frozenset[str] = frozenset()
+    is_silent: bool = False
 
     @property
     def is_asked(self) -> bool:
@@ -113,6 +115,11 @@ def summary(facts: DashFacts, dash_prefix: str, tunnel_idle: float) -> str:
 def warnings(facts: DashFacts, dash_prefix: str, tunnel_idle: float) -> list[str]:
     """Return what of the configuration does not fit the page. dash_prefix, tunnel_idle: as configured."""
     told = []
+    if facts.is_silent:
+        told.append(
+            "Dash takes connections and has not answered for its page; its output may say why: in debug mode on "
+            "FastAPI a mistake in the module leaves it so until that is corrected"
+        )
     # A page that is just there may name another prefix: a proxy in front has removed a part of it.
     if dash_prefix not in (AUTO, facts.prefix, facts.page_path) and facts.prefix is not None:
         told.append(

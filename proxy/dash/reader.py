@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 
 from proxy.config import AUTO, Settings
@@ -167,6 +168,7 @@ class DashReader:
         """Return what is known now, and the seconds until it is asked again at the latest. known: as for ``ask``."""
         path, is_hint = self._first_path()
         self._was_hint = is_hint
+        is_silent = False
         try:
             return await ask(upstream, path, known), ASK_AGAIN
         except NotRead as error:
@@ -174,14 +176,15 @@ class DashReader:
                 self._requested.set()  # it may be another one now, elsewhere
             return self.facts if is_hint else DashFacts(why=str(error)), ASK_AGAIN
         except TimeoutError:
-            why = f"it did not answer within {_DEADLINE:g} s"
+            why, is_silent = f"it did not answer within {_DEADLINE:g} s", True
         except ProxyError as error:
             why = error.message
         except Exception:  # without the task, nothing would be asked any more
             logger.exception("a fault of the gateway itself, in the reader of Dash's page")
             why = "a fault of the gateway itself"
         # A Dash that is busy is the one that was known: it has not been away.
-        return DashFacts(why=why) if self.facts.page is None else self.facts, _RETRY
+        facts = DashFacts(why=why) if self.facts.page is None else self.facts
+        return replace(facts, is_silent=is_silent), _RETRY
 
     def _first_path(self) -> tuple[str, bool]:
         """Return where the page is looked for: where the file says, where it was, or where a request has found Dash.
@@ -216,7 +219,7 @@ async def _ask(upstream: Upstream, path: str, known: DashFacts | None) -> DashFa
     addresses = [address for address in upstream.addresses if not address.health.is_unreachable]
     page, path = await _page((addresses or upstream.addresses)[0], path)
     if known is not None and (page, path) == (known.page, known.page_path):
-        return known
+        return replace(known, is_silent=False)
     checks = [
         where
         for where in socket_paths(page, path)

@@ -287,4 +287,5 @@ CATALOGUE: Mapping[str, Kind] = {
         "The app's own pages may not open WebSockets",
         "Every WebSocket of a page is refused.",
     ),
+    "DW067": Kind("dash", _E, "Dash takes connections and answers nothing", "Each page waits, and then gets 504."),
 }

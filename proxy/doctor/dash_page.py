@@ -12,6 +12,7 @@ from proxy.doctor.dash_faults import (
     swallows_websockets,
 )
 from proxy.doctor.dash_prefix import requested_prefix, served_prefix
+from proxy.doctor.endpoint import TIMEOUT
 from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Outcome, Skipped
 from proxy.doctor.target import LOGIN_OR_FORBIDDEN, NEEDS_LOGIN, Page, Target
@@ -21,7 +22,10 @@ async def probe(target: Target) -> Outcome:
     """Read the page, without the gateway."""
     if target.dash not in target.reachable:
         raise Skipped("Dash cannot be reached")
-    page = await target.page(target.dash)
+    try:
+        page = await target.page(target.dash)
+    except TimeoutError:
+        return Outcome(findings=[_silent(target)])
     if page.config is None:
         return Outcome(findings=[_no_page(target, page)])
     config = page.config
@@ -33,6 +37,14 @@ def _summary(config: PageConfig) -> str:
     version = f"Dash {config.dash_version}" if config.dash_version else "Dash"
     socket = "with a WebSocket of its own" if config.websocket else "without a WebSocket of its own"
     return f"{version} {socket}, prefix {requested_prefix(config)}"
+
+
+def _silent(target: Target) -> Finding:
+    """Return the finding that Dash answers nothing; areas that ask it would wait as long, each of them."""
+    target.reachable.discard(target.dash)
+    seen = f"Dash at {target.dash.address} takes a connection, and does not answer within {TIMEOUT:g} s"
+    fix = "see its output; in debug mode on FastAPI a mistake in the module leaves it so, until it is corrected"
+    return target.found("DW067", seen, fix)
 
 
 def _no_page(target: Target, page: Page) -> Finding:

@@ -17,8 +17,11 @@ from proxy.upstream_settings import is_on_this_host
 MAX_BODY = 4 << 20
 """Bytes of a body that are read. A page of Dash has a few KiB, a layout seldom a MiB."""
 
-_TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
-"""Seconds. The first page of a Dash compiles its component suites."""
+TIMEOUT = 20.0
+"""Seconds for an answer. The first page of a Dash compiles its component suites."""
+
+_CONNECT = 5.0
+"""Seconds to connect."""
 
 _CLOSE = 5.0
 """Seconds to the end of a WebSocket that is closed here."""
@@ -120,7 +123,7 @@ class Endpoint:
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 headers=self._fields,
-                timeout=_TIMEOUT,
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=_CONNECT),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 middlewares=(_refuse_redirects_of_handshakes,),
             )

@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from proxy.config import Settings, UpstreamAddress
 from proxy.dash import reader
-from proxy.dash.facts import NOT_ASKED, UNKNOWN, DashFacts
+from proxy.dash.facts import NOT_ASKED, UNKNOWN, DashFacts, warnings
 from proxy.dash.reader import DashReader, NotRead, ask
 from proxy.errors import UpstreamUnreachable
 from proxy.upstream.upstream import Upstream
@@ -317,6 +318,30 @@ async def test_however_many_places_clients_make_up_every_second_look_is_at_the_r
         assert (await told.until(lambda facts: facts.page is not None)).page_path == "/"
 
 
+async def test_a_dash_that_takes_connections_and_answers_nothing_is_said_until_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reader, "_DEADLINE", 0.1)
+    monkeypatch.setattr(reader, "_RETRY", 0.02)
+    monkeypatch.setattr(reader, "ASK_AGAIN", 0.02)
+    app, listening = App({"/": ok(page())}), asyncio.Event()
+
+    async def slow(stream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await listening.wait()
+        await app.script(stream, writer)
+
+    async with origin(slow) as server, reading(server.url) as (_, told, _):
+        silent = await told.until(lambda facts: facts.is_silent)
+        assert (silent.page, silent.why) == (None, "it did not answer within 0.1 s")
+        assert "in debug mode on FastAPI a mistake" in warnings(silent, "auto", 3600.0)[0]
+        listening.set()
+        await told.until(lambda facts: facts.page is not None and not facts.is_silent)
+        listening.clear()
+        assert (await told.until(lambda facts: facts.is_silent)).page is not None, "it is still the one that was known"
+        listening.set()
+        assert warnings(await told.until(lambda facts: not facts.is_silent), "auto", 3600.0) == []
+
+
 async def test_a_dash_that_has_moved_to_another_prefix_is_looked_for_from_the_root() -> None:
     app = App({"/": status("302 Found", "Location: /one/"), "/one/": ok(page("/one/"))})
     async with origin(app.script) as server, reading(server.url) as (_, told, dash):
@@ -363,7 +388,7 @@ async def test_a_dash_that_is_busy_is_still_the_one_that_was_known(monkeypatch: 
         asking.reconfigure(dash, Settings.model_validate({"health": {"interval": "20ms"}}))
         for _ in range(2):
             await app.arrived.get()
-        assert asking.facts == known
+        assert asking.facts == replace(known, is_silent=True)
 
 
 def version(facts: DashFacts) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
+from proxy.doctor import endpoint
 from proxy.doctor.dash_page import probe
+from proxy.doctor.endpoint import Endpoint
 from proxy.doctor.probe import Outcome, Skipped
 from tests.proxy.doctor.site import HTML, JSON, SOCKET, Site, page, set_up
 
@@ -34,6 +37,23 @@ async def test_what_is_no_page_of_dash_is_a_finding(tmp_path: Path, answer: tupl
     outcome = await outcome_of(tmp_path, Site({"/": answer}))
     assert ids(outcome) == ["DW030"]
     assert f"/ answers {answer[0]} text/html, and that is no page of Dash" in outcome.findings[0].seen
+
+
+async def test_a_dash_that_takes_connections_and_answers_nothing_is_a_finding_and_is_asked_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As uvicorn's reloader does while the module has a mistake: it listens, and has no process that accepts."""
+    monkeypatch.setattr(endpoint, "TIMEOUT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as reloader:
+        async with set_up(tmp_path, Site()) as target:
+            silent = Endpoint("dash", "http://{}:{}".format(*reloader.getsockname()))
+            target.dash = silent
+            target.reachable.add(silent)
+            outcome = await probe(target)
+            await silent.close()
+            assert ids(outcome) == ["DW067"]
+            with pytest.raises(Skipped):
+                await target.dash_config()
 
 
 async def test_a_page_that_needs_a_login_is_not_judged(tmp_path: Path) -> None:
