@@ -59,3 +59,10 @@ def test_its_paths_and_options_are_those_of_the_hub() -> None:
     assert config["uni_sse"] == {"enabled": True, "handler_prefix": "/connection/uni_sse"}
     default = config["channel"]["without_namespace"]
     assert (default["history_size"], default["history_ttl"], default["force_recovery_mode"]) == (100, "300s", "cache")
+
+
+def test_each_namespace_of_it_lets_a_page_read_history() -> None:
+    """Centrifugo answers 103 otherwise, and ``Live`` begins with history and asks for what is missing."""
+    channel = json.loads(block("json", "handler_prefix"))["channel"]
+    for options in (channel["without_namespace"], *channel["namespaces"]):
+        assert options["allow_history_for_subscriber"] and options["allow_history_for_anonymous"]
