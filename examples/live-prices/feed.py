@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ws_service import publish
 
-prices = {"AAPL": 189.2, "MSFT": 412.6}
+prices = {"AAPL": 189.2, "GOOG": 188.7}
 
 while True:
     prices = {symbol: round(price * random.uniform(0.999, 1.001), 2) for symbol, price in prices.items()}

@@ -21,7 +21,7 @@ def test_the_prices_and_the_graph_are_live(tmp_path: Path, tab: Tab) -> None:
     page, another = tab.page, tab.another()
     with running_example("live-prices", tmp_path) as example:
         page.goto(example.url)
-        for symbol in ("AAPL", "MSFT"):
+        for symbol in ("AAPL", "GOOG"):
             price = page.locator(f"#{symbol}")
             expect(price).not_to_have_text("...")
             expect(price).not_to_have_text(price.inner_text())
