@@ -5,6 +5,9 @@ another one, is the classic bypass: ``//admin`` is ``/admin`` for Werkzeug,
 ``/login/../admin`` for others. So a path that can be read in more than one way
 matches no rule that allows every request, and it matches the rule that needs
 an auth request, whatever the path of that rule.
+
+The hub answers at each path that ends as its own: ``/login/connection/websocket`` is no part of a login page. So a rule
+that allows every request allows the hub's only where its own path names them.
 """
 
 from __future__ import annotations
@@ -21,6 +24,12 @@ from proxy.http1.target import decoded, host_name, is_under
 
 _ENCODED_SLASH = re.compile(r"(?i)%2f|%5c")
 """Some servers split a path before they decode it."""
+
+HUB = ("/connection/websocket", "/connection/uni_sse")
+"""How the hub's paths end (``ws_service.hub.paths``)."""
+
+_NAMES_THE_HUB = ("/connection", *HUB)
+"""How the path of a rule ends that may open the hub to every client."""
 
 _REMEMBERED = 256
 """Blocks of fields, as many as ``request_reader`` remembers."""
@@ -76,7 +85,7 @@ class AuthRules:
         name = host_name(host.decode("latin-1"))
         matches = [match for match in self._matches if match.host is None or match.host == name]
         if path.startswith("/") and not MANY_READINGS.search(path) and not _ENCODED_SLASH.search(written):
-            return next((match.rule for match in matches if is_under(path, match.path)), None)
+            return next((match.rule for match in matches if _applies(match, path)), None)
         rules = {match.rule for match in matches if match.rule}
         if len(rules) > 1:
             raise ClientError(
@@ -101,6 +110,13 @@ class AuthRules:
             return head
         kept = tuple(field for field in head.headers if folded(field[0]) not in self.identity_headers)
         return head.with_fields(kept)
+
+
+def _applies(match: _Match, path: str) -> bool:
+    """Tell whether a rule is one for a path that can be read in one way only. path: decoded."""
+    if not is_under(path, match.path):
+        return False
+    return match.rule is not None or not path.endswith(HUB) or match.path.endswith(_NAMES_THE_HUB)
 
 
 def _made(name: str, auth: Auth) -> _Match:

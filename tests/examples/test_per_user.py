@@ -101,10 +101,10 @@ def test_a_visitor_without_a_login_gets_the_login_page_alone(example: Example) -
     as_ada = {"X_User": "ada"}
     for path in ("/_dash-layout", "/auth", "/connection/uni_sse?channels=user:%23ada", "/api/info"):
         assert status(example.url + path, **as_ada) == 401, path
-    socket = example.url.replace("http:", "ws:") + "/connection/websocket"
-    with pytest.raises(InvalidStatus) as refused:
-        connect(socket, additional_headers={"X-User": "ada"})
-    assert refused.value.response.status_code == 401
+    for path in ("/connection/websocket", "/login/connection/websocket"):
+        with pytest.raises(InvalidStatus) as refused:
+            connect(example.url.replace("http:", "ws:") + path, additional_headers={"X-User": "ada"})
+        assert refused.value.response.status_code == 401
     assert status(example.url + "/login") == 200
 
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.access.auth_rules import AuthRules
+from proxy.access.auth_rules import HUB, AuthRules
 from proxy.config import Auth
 from proxy.errors import ClientError
 from proxy.http1.headers import FORWARDING_HEADERS, HOP_BY_HOP, Head, folded
+from ws_service.hub import paths
 
 EVERYTHING = {"path": "/", "ask": "/auth"}
 LOGIN = {"path": "/login", "ask": None}
@@ -25,6 +26,30 @@ def auth_rules(*rules: dict[str, Any]) -> AuthRules:
 def asked(target: str, *rules: dict[str, Any], host: bytes = b"app.example:8000") -> str | None:
     rule = auth_rules(*rules).rule_for(target, host)
     return rule and rule.ask
+
+
+HUB_BELOW_THE_LOGIN = [
+    "/login/connection/websocket",
+    "/login/x/connection/uni_sse?channels=prices",
+    "/login/%63onnection/websocket",
+]
+
+
+@pytest.mark.parametrize("target", HUB_BELOW_THE_LOGIN)
+def test_an_open_path_opens_no_hub_that_answers_below_it(target: str) -> None:
+    assert asked(target, EVERYTHING, LOGIN) == "/auth"
+    assert asked(target, LOGIN) is None, "without a rule that asks, nothing is protected"
+    assert asked("/login/connection/websockets", EVERYTHING, LOGIN) is None
+
+
+@pytest.mark.parametrize("path", ["/connection", "/app/connection", "/app/connection/websocket"])
+def test_a_rule_that_names_the_hub_opens_it(path: str) -> None:
+    target = path.removesuffix("/websocket") + "/websocket"
+    assert asked(target, EVERYTHING, {"path": path, "ask": None}) is None
+
+
+def test_the_hubs_paths_are_those_of_the_service() -> None:
+    assert (paths.WEBSOCKET, paths.EVENT_STREAM) == HUB
 
 
 PLAIN = ["/", "/page", "/login", "/admin/x", "/?a=/login", "/a%20b", "/gr%C3%B6%C3%9Fe", "/a.b/..c", "/x...", "/~a"]
