@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import shlex
 import ssl
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from playwright.sync_api import Browser
 
 from tests.certificates import Authority
 from tests.docs.blocks import blocks
-from tests.processes import free_port, python, running
+from tests.processes import ROOT, free_port, python, running
 from tests.system.deployed import FLASK, Deployed, deploy, environment
 from tests.system.front_proxies import running_caddy, running_haproxy
 from tests.system.nginx import needs_nginx, running_nginx
@@ -109,6 +110,15 @@ def test_a_page_shows_the_file_that_init_writes(
     assert blocks(f"docs/how-to/{page}.md", language)[0] == site.deployed.text(written).replace(
         f"127.0.0.1:{site.deployed.port}", "127.0.0.1:8000"
     )
+
+
+def test_the_units_of_the_page_are_those_that_init_writes(site: Site) -> None:
+    written = {path.name for path in (site.deployed.folder / "deploy" / "systemd").iterdir()}
+    [commands, _] = blocks("docs/how-to/systemd.md", "sh")
+    units = re.findall(r"board-[\w.]+", commands.partition("enable --now")[2])
+    assert {unit if "." in unit else f"{unit}.service" for unit in units} | {"board.env"} == written
+    table = re.findall(r"^\| `(board-[\w.]+)`", (ROOT / "docs" / "how-to" / "systemd.md").read_text(), re.MULTILINE)
+    assert sorted(table) == sorted(units)
 
 
 # -- each proxy

@@ -157,12 +157,25 @@ def test_no_topic_and_no_name_writes_the_log(hub: Hub, topic: str) -> None:
     assert not [sign for sign in ("\x1b", "\u202e", "evil", "red", "end\n", "Traceback") if sign in said], said
 
 
+INBOX = """
+from dash import dcc
+from flask import has_request_context
+from ws_service.dash import Live
+
+def layout():
+    user = current_user.get_id() if has_request_context() else ""
+    return html.Div([dcc.Store(id="inbox"), Live(f"user:#{user}", into="inbox", mode="list")])
+
+app.layout = layout
+"""
+
+
 def test_the_login_of_the_documents_is_the_hubs_too(tmp_path: Path) -> None:
-    """The script of docs/how-to/login.md with the part about the hub, under gunicorn, behind the gateway."""
-    login, inbox = blocks("docs/how-to/login.md", "python")
+    """The script of docs/how-to/login.md with a topic for each user, under gunicorn, behind the gateway."""
+    [login] = blocks("docs/how-to/login.md", "python")
     script, main, _ = login.partition("\n\nif __name__")
     assert main
-    (tmp_path / "login_app.py").write_text(f"{script}\n{inbox}\napp.layout = layout\n")
+    (tmp_path / "login_app.py").write_text(script + INBOX)
     users = json.dumps({"ada": generate_password_hash("secret", "pbkdf2:sha256:1")})
     port = free_port()
     env = {"SECRET_KEY": "s" * 32, "USERS": users, "DASH_WS_HUB_KEY": KEY}
