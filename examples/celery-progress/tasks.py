@@ -7,7 +7,7 @@ from celery import Celery
 
 from ws_service import publish
 
-PARTS = 25
+PARTS = 20
 
 broker = os.environ.get("BROKER_URL", f"redis://127.0.0.1:{os.environ.get('BROKER_PORT', '6390')}/0")
 celery = Celery("tasks", broker=broker, broker_connection_retry_on_startup=True)

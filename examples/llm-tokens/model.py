@@ -13,5 +13,5 @@ ANSWER = """I am **no language model**, only a stand-in for one, and this is wha
 def stream(question):
     """Yield the answer token by token. question: what a real model would get."""
     for token in ANSWER.split(" "):
-        time.sleep(0.03)
+        time.sleep(0.02)
         yield token + " "

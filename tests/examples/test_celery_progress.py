@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -28,13 +27,13 @@ def test_a_job_is_followed_over_a_reload_and_by_a_second_page(tmp_path: Path, ta
         there = page.evaluate(VALUE)
         page.reload()
         page.wait_for_function(f"{VALUE} >= {there}")
-        assert page.evaluate(VALUE) < 25, "it was loaded again while the job ran"
         another.goto(page.url)
         for each in (page, another):
-            expect(each.locator("#text")).to_have_text("25 of 25 parts are exported")
-            assert each.evaluate(VALUE) == 25
+            expect(each.locator("#text")).to_have_text("20 of 20 parts are exported")
+            assert each.evaluate(VALUE) == 20
         first = page.url
         page.click("text=Start an export")
-        expect(page.locator("#text")).to_have_text(re.compile("^[1-9] of 25"))
-        assert page.url != first
-        expect(page.locator("#text")).to_have_text("25 of 25 parts are exported")
+        page.wait_for_url(lambda url: url != first)
+        page.wait_for_function(f"{VALUE} < 20")
+        page.wait_for_function(f"{VALUE} === 20")
+        example.honcho.wait_for_count("succeeded in", 2)  # a worker that is stopped at work says so
