@@ -29,7 +29,7 @@ from ws_service.config.consistency import refuse_dangers
 from ws_service.config.file import ConfigFile, folder_of
 from ws_service.config.settings import NAME, Settings, load_settings
 from ws_service.errors import AppError, ExtraError, KeyFileError, ListenError
-from ws_service.hosting.loader import explain
+from ws_service.hosting.user_errors import explain
 from ws_service.hub.assembly import assemble
 from ws_service.logs.service_log import service_log
 from ws_service.metrics.reports import reports_of

@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ws_service.config.file import find
 from ws_service.config.settings import Settings, load_settings
 from ws_service.errors import AppError
-from ws_service.hosting import loader
 from ws_service.hosting.broken_app import BrokenApp
 from ws_service.hosting.hosted_app import empty_lifespan
 from ws_service.hosting.not_found import refuse
@@ -114,6 +113,8 @@ def create_app(
             refused,
         )
         return Service(None, hub, reports)
+    from ws_service.hosting import loader  # here: the hub alone, and what supervises workers, need no FastAPI
+
     try:
         return Service(loader.load(settings.app, folder or Path.cwd()), hub, reports)
     except AppError as error:

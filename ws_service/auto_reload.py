@@ -26,7 +26,7 @@ from ws_service.config.settings import NAME, Settings, load_settings
 from ws_service.errors import AppError, ConfigError, ExtraError, KeyFileError, ListenError
 from ws_service.handoff.socket_file import Claim
 from ws_service.hosting.broken_app import BrokenApp
-from ws_service.hosting.loader import explain
+from ws_service.hosting.user_errors import explain
 from ws_service.hub.assembly import Assembled, assemble
 from ws_service.logs import formatter
 from ws_service.logs.service_log import service_log

@@ -29,7 +29,7 @@ from ws_service.config.settings import Settings
 from ws_service.errors import AppError, ExtraError, KeyFileError, ListenError
 from ws_service.handoff.protocol import MAX_WORKERS
 from ws_service.handoff.socket_file import HANDOFF, is_possible, taken
-from ws_service.hosting.loader import explain
+from ws_service.hosting.user_errors import explain
 from ws_service.hub.assembly import assemble
 from ws_service.logs import formatter
 from ws_service.logs.service_log import service_log

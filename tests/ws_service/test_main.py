@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import proxy.check
 import proxy.config
-from tests.processes import ROOT, python, running
+from tests.processes import ROOT, completed, python, running
 from ws_service.__main__ import main
 from ws_service.config.settings import Settings, load_settings
 
@@ -145,3 +145,20 @@ def test_a_broker_whose_library_is_not_installed_is_one_sentence(
     assert result.returncode == 2
     assert 1 <= result.stderr.count("needs redis-py: pip install 'dash-ws-proxy[redis]'") <= workers
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.system
+def test_the_hub_alone_needs_no_fastapi(tmp_path: Path) -> None:
+    """It is half of the time of a start, and of no use to a supervisor of workers and to a script that publishes."""
+    (tmp_path / "config.yaml").write_text("ws_service: {hub: {key: hub.key}}\n")
+    code = """
+import sys
+from pathlib import Path
+import ws_service.__main__
+from ws_service.app import create_app
+from ws_service.config.settings import load_settings
+create_app(load_settings(Path("config.yaml")))
+sys.exit("fastapi" in sys.modules)
+"""
+    done = completed("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -28,9 +28,10 @@ def load(name: str, folder: str) -> str | None:
     """Import the app in this process; return what is wrong with it, or None."""
     from ws_service.errors import AppError
     from ws_service.hosting import loader  # here: the parent process needs no FastAPI
+    from ws_service.hosting.user_errors import explain
 
     try:
         loader.load(name, Path(folder))
     except AppError as error:
-        return loader.explain(error).removeprefix("ws_service.app ")[: child.LONGEST]
+        return explain(error).removeprefix("ws_service.app ")[: child.LONGEST]
     return None

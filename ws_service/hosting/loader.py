@@ -24,7 +24,7 @@ from ws_service.hosting.dash_parts import remove_dash
 from ws_service.hosting.hosted_app import HostedApp
 from ws_service.hosting.import_guard import ServesAtImport, guarded_import
 from ws_service.hosting.routes import package, server_of, serves_websockets, tree
-from ws_service.hosting.user_errors import described, user_traceback
+from ws_service.hosting.user_errors import described
 
 _FRAMEWORKS = {"flask": "Flask", "quart": "Quart"}
 """The servers of Dash whose routes are not Starlette's, by package."""
@@ -51,11 +51,6 @@ def load(name: str, folder: Path) -> HostedApp:
         advice = f'add one with @{holder}.websocket("/ws"), or leave ws_service.app out'
         raise AppError(f"{begin} has no WebSocket route; {advice}")
     return HostedApp(name, app)
-
-
-def explain(error: AppError) -> str:
-    """Return the sentence for the operator, followed by the traceback of the user's module."""
-    return f"{error}\n{user_traceback(error.__cause__)}".rstrip() if error.__cause__ else str(error)
 
 
 def _import(module_name: str, folder: Path, name: str) -> ModuleType:

@@ -17,6 +17,11 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def explain(error: Exception) -> str:
+    """Return the sentence for the operator, followed by the traceback of the user's module."""
+    return f"{error}\n{user_traceback(error.__cause__)}".rstrip() if error.__cause__ else str(error)
+
+
 def user_traceback(error: BaseException | None) -> str:
     """Return a traceback without the frames of the service and of the frameworks; empty for None."""
     if error is None:

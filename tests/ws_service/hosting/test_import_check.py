@@ -11,6 +11,7 @@ import pytest
 from ws_service.errors import AppError
 from ws_service.hosting import loader as hosting
 from ws_service.hosting.import_check import problem
+from ws_service.hosting.user_errors import explain
 
 pytestmark = pytest.mark.system
 
@@ -48,7 +49,7 @@ def test_what_is_wrong_is_said_in_the_services_own_words(tmp_path: Path, name: s
         (tmp_path / f"{name.partition(':')[0]}.py").write_text(text)
     with pytest.raises(AppError) as caught:
         hosting.load(name, tmp_path)
-    assert f"ws_service.app {problem(name, tmp_path)}" == hosting.explain(caught.value)
+    assert f"ws_service.app {problem(name, tmp_path)}" == explain(caught.value)
 
 
 def test_a_module_that_ends_the_process_is_told_with_what_it_printed_last(tmp_path: Path) -> None:

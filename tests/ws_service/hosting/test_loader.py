@@ -10,7 +10,8 @@ from websockets.sync.client import connect
 
 from tests.ws_service.live import modules, serving
 from ws_service.errors import AppError
-from ws_service.hosting.loader import explain, load
+from ws_service.hosting.loader import load
+from ws_service.hosting.user_errors import explain
 
 ROUTERS = """
     from contextlib import asynccontextmanager
