@@ -43,7 +43,8 @@ def refusal(headers: Mapping[str, str], listen: list[str]) -> str:
         return "Only a demo that make run has started restarts its programs."
     if not listen or not {urlsplit(url).hostname for url in listen} <= LOCAL:
         return "The gateway does not listen on loopback alone: nothing is restarted from a page."
-    asked, origin = urlsplit(f"//{headers.get('Host', '')}"), urlsplit(headers.get("Origin", ""))
+    fields = {name.lower(): value for name, value in headers.items()}  # Flask and FastAPI write them differently
+    asked, origin = urlsplit(f"//{fields.get('host', '')}"), urlsplit(fields.get("origin", ""))
     if asked.hostname not in LOCAL or origin.netloc != asked.netloc:
         return "Only the demo's own page, opened on this machine, restarts its programs."
     return ""

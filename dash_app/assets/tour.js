@@ -61,6 +61,7 @@
 
   function process(program, processes) {
     const pid = String(processes);
+    if (!pid) return; // it is on its way
     if (pids[program] !== undefined && pids[program] !== pid) note(`${program} is process ${pid} now`);
     pids[program] = pid;
   }
@@ -96,8 +97,8 @@
   const once = {};
 
   /** Listen to a topic, once for the life of the page: a navigation does not end it. */
-  function listen(topic, fn) {
-    if (!once[topic]) once[topic] = dashHub.on(topic, fn, { gap: () => note(`messages of ${topic} are lost, and the page knows`) });
+  function listen(topic, fn, options) {
+    if (!once[topic]) once[topic] = dashHub.on(topic, fn, options);
   }
 
   window.dash_clientside = window.dash_clientside || {};
@@ -130,7 +131,7 @@
     },
 
     follow() {
-      listen("ticks:clock", tick);
+      listen("ticks:clock", tick, { gap: () => note("some messages may be lost, and the page is told") });
       setTimeout(draw, 0);
       return nothing();
     },

@@ -24,6 +24,7 @@ def under_make_run(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1:8000", "[::1]:8000"])
 def test_the_demos_own_page_on_loopback_may(host: str) -> None:
     assert programs.refusal({"Host": host, "Origin": f"http://{host}"}, LOOPBACK) == ""
+    assert programs.refusal({"host": host, "origin": f"http://{host}"}, LOOPBACK) == "", "as FastAPI writes them"
 
 
 def test_a_demo_that_make_run_has_not_started_may_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,12 +56,19 @@ class Demo:
         self.url = f"http://{at['gateway']}"
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The demo; at the end Ctrl-C ends all of it within seconds, and nothing has complained."""
+@pytest.fixture(scope="module", params=["flask"])
+def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The demo, on the backend that the test names, else on Flask.
+
+    At the end Ctrl-C ends all of it within seconds, and nothing has complained.
+    """
     folder = tmp_path_factory.mktemp("demo")
     made = Demo(folder)
-    env = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "BACKEND": ""}
+    env = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "BACKEND": getattr(request, "param", ""),
+    }
     honcho = ("honcho", "start", "-f", ROOT / "Procfile.demo", "-d", folder)
     with running(*honcho, ready="INFO Dash .* at /", cwd=folder, env=env) as process:
         process.wait_for("takes WebSockets over")
@@ -160,6 +167,7 @@ def test_two_pages_follow_a_job_an_answer_and_each_other(page: Page, tab: Tab) -
     expect(page.locator("#count")).to_have_text("1 open page")
 
 
+@pytest.mark.parametrize("demo", ["flask", "fastapi"], indirect=True)
 def test_what_the_buttons_of_the_recovery_page_promise(page: Page, tab: Tab) -> None:
     tab.forgive(REFUSED)
     visit(page, "Recovery")
