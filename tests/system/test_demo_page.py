@@ -150,6 +150,11 @@ def test_two_pages_follow_a_job_an_answer_and_each_other(page: Page, tab: Tab) -
     for one in (page, other):
         expect(one.locator("#told")).to_have_text(re.compile(r"^[1-9]\d? %, says process \d+$"))
         assert 0 < float(one.get_attribute("#bar", "value") or 0) < 100
+    visit(page, "Recovery")
+    page.click("text=Restart Dash")  # what it has started goes on
+    expect(page.locator("#events")).to_contain_text("Dash is process ")
+    expect(other.locator("#told")).to_contain_text("100 %")
+
     visit(page, "Stream")
     visit(other, "Stream")
     page.click("#answer")
