@@ -61,14 +61,11 @@ class Example:
 
     @contextmanager
     def beside(self, *processes: str) -> Iterator[Process]:
-        """Run processes of the Procfile as in a second terminal, for the length of a ``with`` block."""
+        """Run processes of the Procfile as in a second terminal; fail for a fault in their output."""
         with running("honcho", "start", *processes, cwd=self.folder, env=self._env) as honcho:
             wait_until_ready(honcho, (self.folder / "Procfile").read_text("utf-8"), processes, {})
             yield honcho
-
-    def faults(self, pattern: re.Pattern[str], after: int = 0) -> list[str]:
-        """Return the lines with a fault. after: where in the output to begin."""
-        return [line for line in self.output[after:].splitlines() if pattern.search(line)]
+            stop_without_faults(honcho)
 
 
 @contextmanager
@@ -103,11 +100,16 @@ def running_example(
         wait_until_ready(honcho, procfile, processes, ready or {})
         example = Example(site, ports, environment, honcho)
         yield example
-        until = len(example.output)
-        found = example.faults(FAULT)
-        honcho.stop()
-        found += example.faults(FAULT_OF_A_STOP, until)
-        assert not found, "\n".join(found) + f"\n\n{example.output[-3000:]}"
+        stop_without_faults(honcho)
+
+
+def stop_without_faults(honcho: Process) -> None:
+    """Stop honcho; fail for a line with a fault in what its processes have printed until then, and meanwhile."""
+    until = honcho.output
+    honcho.stop()
+    found = [line for line in until.splitlines() if FAULT.search(line)]
+    found += [line for line in honcho.output[len(until) :].splitlines() if FAULT_OF_A_STOP.search(line)]
+    assert not found, "\n".join(found) + f"\n\n{honcho.output[-3000:]}"
 
 
 def wait_until_ready(honcho: Process, procfile: str, processes: Sequence[str], ready: Mapping[str, str]) -> None:

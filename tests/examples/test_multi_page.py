@@ -25,9 +25,9 @@ def test_pages_change_and_the_connection_stays(tmp_path: Path, tab: Tab) -> None
         page.goto(example.url)
         expect(page.locator("#power")).to_have_text(re.compile(r"^\d+\.\d$"))
         page.get_by_role("link", name="History").click()
-        page.wait_for_function(f"{POINTS} >= 3")
+        page.wait_for_function(f"{POINTS} >= 2")
         page.get_by_role("link", name="Overview").click()
         expect(page.locator("#power")).to_have_text(re.compile(r"^\d+\.\d$"))
         page.get_by_role("link", name="History").click()
-        page.wait_for_function(f"{POINTS} >= 5")
+        page.wait_for_function(f"{POINTS} >= 3")
         assert [socket.is_closed() for socket in sockets] == [False]
