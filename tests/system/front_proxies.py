@@ -47,5 +47,7 @@ def running_caddy(folder: Path, sites: str) -> Iterator[Process]:
     env = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     argv = [caddy, "run", "--adapter", "caddyfile", "--config", str(file)]
     with running(*argv, env=env, ready="serving initial configuration") as process:
+        if "tls internal" in sites:
+            process.wait_for("certificate obtained successfully")  # it listens before it has one
         yield process
     assert "is not formatted" not in process.output
