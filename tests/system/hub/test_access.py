@@ -23,7 +23,7 @@ from tests.wire.messages import handshake, request
 RULES = [
     {"path": "/", "ask": "/auth", "copy_headers": ["X-User"]},
     {"path": "/login", "ask": None},
-    {"path": "/public", "ask": None},
+    {"path": "/public/connection", "ask": None},
 ]
 
 
