@@ -15,10 +15,10 @@ project = "dash-ws-proxy"
 author = "the authors of dash-ws-proxy"
 html_title = project
 root_doc = "docs/index"
-include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**"]
-exclude_patterns = [".*", "build", "*.egg-info", "benchmarks", "dash_app", "examples", "proxy", "ws_service", "tests"]
+include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**", "examples/**.md"]
+exclude_patterns = [".*", "build", "*.egg-info", "benchmarks", "dash_app", "proxy", "ws_service", "tests"]
 
-extensions = ["myst_parser", "navigation", "drawings"]
+extensions = ["myst_parser", "navigation", "drawings", "folders"]
 nitpicky = True
 highlight_language = "none"
 lexers.update(

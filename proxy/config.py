@@ -264,7 +264,8 @@ class Health(Section):
 
     An address that takes no connection is unreachable and left out; where its upstream has no other, requests wait
     (``timeouts.hold``). One that takes connections and does not answer its path with 2xx or 3xx is degraded, in the log
-    and on ``/readyz``, and is asked where there is no better one: the path may be what is wrong.
+    and on ``/readyz``, and is asked where there is no better one: the path may be what is wrong. An upstream of your
+    own has its path under its own name.
     """
 
     model_config = ConfigDict(extra="allow")

@@ -21,7 +21,7 @@ import ws_service.config.settings
 from tests.processes import ROOT
 from ws_service.config.dash_section import DashSection
 from ws_service.config.file import load
-from ws_service.config.hub_settings import HubSettings, TopicSettings
+from ws_service.config.hub_settings import HubSettings
 
 PACKAGES = ("proxy", "ws_service", "dash_app")
 
@@ -209,21 +209,6 @@ def test_the_defaults_are_a_file_that_every_program_reads(tmp_path: Path) -> Non
     assert proxy.config.load_settings(path, {}) == proxy.config.Settings()
     assert ws_service.config.settings.load_settings(path, {}) == ws_service.config.settings.Settings()
     assert load(path, "dash_app", DashSection) == DashSection()
-
-
-def test_every_setting_of_the_service_is_in_its_table() -> None:
-    """It is in docs/deployment.md; a setting that is added is added there too."""
-    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
-    table = page.partition("## The service's settings")[2].partition("\n## ")[0]
-    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(ws_service.config.settings.Settings.model_fields)
-
-
-def test_every_setting_of_the_hub_is_in_its_tables() -> None:
-    """They are in docs/hub.md: the hub's own, and those of a namespace."""
-    page = (ROOT / "docs" / "hub.md").read_text("utf-8")
-    table = page.partition("## Settings")[2].partition("\n## ")[0]
-    told = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
-    assert told == [*HubSettings.model_fields, *TopicSettings.model_fields]
 
 
 def test_the_config_in_the_repository_is_the_defaults_and_the_demos_app_and_topics() -> None:

@@ -255,11 +255,14 @@ def _parse(command: click.Command, words: list[str]) -> None:
     name, args, context = words[0], words[1:], None
     try:
         while isinstance(command, click.Group):
-            found = next((place for place, word in enumerate(args) if word in command.commands), len(args))
+            known = command.list_commands(click.Context(command))
+            found = next((place for place, word in enumerate(args) if word in known), len(args))
             context = command.make_context(name, args[:found], parent=context)
             if found == len(args):
                 return
-            name, args, command = args[found], args[found + 1 :], command.commands[args[found]]
+            inner = command.get_command(context, args[found])
+            assert inner is not None
+            name, args, command = args[found], args[found + 1 :], inner
         command.make_context(name, args, parent=context)
     except (click.BadParameter, click.exceptions.Exit):
         pass  # a file that is not there; --version and the like

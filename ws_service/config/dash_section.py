@@ -17,6 +17,7 @@ class DashSection(Section):
     """Where a Dash app listens."""
 
     listen: Annotated[str, listen_like(DASH_LISTEN)] = DASH_LISTEN
+    """The address; ``gateway.upstreams.dash`` must say the same. The app reads it at its start."""
 
     @field_validator("listen")
     @classmethod

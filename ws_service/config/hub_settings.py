@@ -154,8 +154,9 @@ class HubSettings(Section):
 
     broker: Annotated[str, BeforeValidator(parse_broker), PlainSerializer(hide_password), Field(repr=False)] = MEMORY
     """What orders publications and keeps history: ``memory``, in this process, lost with it; or a Redis or Valkey, by
-    which several processes and machines are one hub: ``redis://host:6379/0``, ``rediss://`` with TLS. With ``workers``
-    above 1 it cannot be ``memory``."""
+    which several processes and machines are one hub: ``redis://host:6379/0``, ``rediss://`` with TLS, also
+    ``valkey://`` and ``valkeys://``. It needs the package's extra ``redis``. With ``workers`` above 1 it cannot be
+    ``memory``."""
 
     history_memory: Annotated[Size, Field(ge=1 << 20)] = 64 << 20
     """Bytes of all histories together with the broker ``memory``; above them the topic that was used least lately loses
@@ -164,12 +165,12 @@ class HubSettings(Section):
     key: Annotated[str, BeforeValidator(parse_key_file)] = HUB_KEY
     """The file of the key that signs tokens. Whichever process needs it first makes it, for its own user alone.
     Relative to the config file. Elsewhere the environment variable ``DASH_WS_HUB_KEY`` has the key. While
-    ``<key>.previous`` is there, tokens signed with the key in it stay valid."""
+    ``<key>.previous`` is there, tokens signed with the key in it (or in ``DASH_WS_HUB_PREVIOUS_KEY``) stay valid."""
 
     api_key: Annotated[Secret | None, BeforeValidator(parse_api_key), Field(repr=False)] = None
-    """The key of the HTTP API. None: it is derived from ``key``, and ``publish()`` needs none. Write one for programs
-    that cannot read the file: ``${HUB_API_KEY}``. Danger: it lets its owner publish to each topic, and end each
-    connection."""
+    """The key of the HTTP API, 16 characters or more; it is not printed. None: it is derived from ``key``, and
+    ``publish()`` needs none. Write one for programs that cannot read the file: ``${HUB_API_KEY}``. Danger: it lets its
+    owner publish to each topic, and end each connection."""
 
     user_header: Annotated[str | None, BeforeValidator(parse_field)] = None
     """The header field with the user's name, set by a rule of ``gateway.auth`` with ``copy_headers``. None: only tokens

@@ -27,7 +27,8 @@ class Live(Component):
     read it: ``f"user:#{name}"`` for the user who is logged in.
     into: the id of the component, a dict for pattern matching; None: none, the page's JavaScript listens
     (``dashHub.on``). It need not be on the page yet.
-    prop: the property that is set.
+    prop: the property that is set; None: what the mode asks for, in ``latest`` and ``list`` ``data``.
+    id: of this component itself, for callbacks that use its properties; None: it needs none.
     mode: ``latest`` sets the newest message; ``list`` sets ``{"batch": [...], "n": count}`` with each message once;
     ``append`` adds text, and ``{"reset": true, "text": ...}`` begins anew; ``extendData`` adds points to a graph;
     ``rowTransaction`` changes rows of an AgGrid. None: ``latest``, or what the property asks for.
