@@ -7,6 +7,7 @@ docs/tutorials/from-interval.md say, on free ports; what a person types and read
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,12 +19,12 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.processes import ROOT, free_ports, running
+from tests.processes import ROOT, Process, free_ports
 from tests.system.browser import QUIET, executable
 from tests.system.test_tutorials import INTERVAL, chapter, done
 
 PORTS = ("8000", "8001", "8050", "8765")
-"""Those that the demo has in its files."""
+"""Those that the demo's config.yaml has."""
 
 
 @contextmanager
@@ -50,17 +51,16 @@ def from_a_clone(folder: Path) -> None:
     with step("git clone"):
         subprocess.run(["git", "clone", "--quiet", f"file://{ROOT}", clone], check=True)
     ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
-    for name in ("config.yaml", "Procfile"):
-        text = (clone / name).read_text("utf-8")
-        (clone / name).write_text(re.sub("|".join(PORTS), lambda match: ports[match[0]], text), "utf-8")
-    with step("make run, until the gateway listens"):
-        demo = running("make", "run", ready="gateway ready on", cwd=clone, env={"PYTHONPATH": ""}, timeout=600)
-        demo.__enter__()
+    text = (clone / "config.yaml").read_text("utf-8")
+    (clone / "config.yaml").write_text(re.sub("|".join(PORTS), lambda match: ports[match[0]], text), "utf-8")
+    demo = Process(["make", "run"], cwd=clone, env={"PYTHONPATH": ""})
     try:
+        with step("make run, until the gateway listens"):
+            demo.wait_for("gateway ready on", timeout=600)
         with step("the page is live"):
             wait_until_live(f"http://127.0.0.1:{ports['8000']}")
     finally:
-        demo.__exit__(None, None, None)
+        demo.stop(signal.SIGINT)  # as Ctrl-C: honcho ends what it has started
 
 
 def from_an_interval(folder: Path) -> None:
