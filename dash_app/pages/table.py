@@ -21,9 +21,8 @@ def layout() -> html.Div:
             {"field": "price", **number, "enableCellChangeFlash": True},
             {"field": "change", **number},
         ],
-        defaultColDef={"minWidth": 80},
+        defaultColDef={"flex": 1, "minWidth": 80},
         getRowId="params.data.id",
-        columnSize="responsiveSizeToFit",
         dashGridOptions={"theme": {"function": THEME}, "domLayout": "autoHeight"},
     )
     return page(
