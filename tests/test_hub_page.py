@@ -1,4 +1,4 @@
-"""``docs/hub.md`` says what the hub does: its tables are those of the code."""
+"""``docs/reference/hub-protocol.md`` says what the hub speaks: its tables are those of the code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.processes import ROOT
 from ws_service.hub import api, codes, messages, protocol
 from ws_service.hub.codes import EndCode, ErrorCode
 
-PAGE = (ROOT / "docs" / "hub.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "reference" / "hub-protocol.md").read_text("utf-8")
 
 ERRORS = {each.code: each for each in vars(codes).values() if isinstance(each, ErrorCode)}
 ENDS = {each.code: each for each in vars(codes).values() if isinstance(each, EndCode)}

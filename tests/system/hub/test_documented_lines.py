@@ -1,4 +1,4 @@
-"""The lines of docs/hub.md work as they are typed: in the folder of the config file, with both programs running."""
+"""What the pages of the hub show is typed as it is: in the folder of the config file, with both programs running."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(
 
 CHAPTERS = {
     chapter.partition("\n")[0]: chapter
-    for chapter in re.split(r"^## ", (ROOT / "docs" / "hub.md").read_text("utf-8"), flags=re.MULTILINE)
+    for page in ("hub.md", "reference/hub-protocol.md")
+    for chapter in re.split(r"^## ", (ROOT / "docs" / page).read_text("utf-8"), flags=re.MULTILINE)
 }
 
 STREAMS = "Event streams, and the raw form"
@@ -30,7 +31,7 @@ def lines(chapter: str, part: str) -> list[str]:
     """Return the lines of shell of a chapter that have a part, each command as a whole."""
     blocks = "".join(re.findall(r"^```sh\n(.*?)^```$", CHAPTERS[chapter], re.MULTILINE | re.DOTALL))
     found = [line for line in blocks.splitlines() if part in line]
-    assert found, f"docs/hub.md has no {part!r} in {chapter!r}"
+    assert found, f"the pages of the hub have no {part!r} in {chapter!r}"
     return found
 
 
