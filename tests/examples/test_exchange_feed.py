@@ -14,12 +14,15 @@ pytestmark = pytest.mark.browser
 
 expect.set_options(timeout=TIMEOUT)
 
+SHORT_PAUSES = {"WEBSOCKETS_BACKOFF_INITIAL_DELAY": "0.2", "WEBSOCKETS_BACKOFF_MIN_DELAY": "0.2"}
+"""Seconds before the library websockets tries again; up to five at first, otherwise."""
+
 POINTS = "(document.querySelector('#graph .js-plotly-plot')?.data || [{y: []}])[0].y"
 
 
 def test_trades_arrive_in_the_page_and_the_feed_comes_back_when_the_exchange_does(tmp_path: Path, tab: Tab) -> None:
-    page = tab.page
-    with running_example("exchange-feed", tmp_path, processes=["gateway", "ws", "dash", "feed"]) as example:
+    page, others = tab.page, ["gateway", "ws", "dash", "feed"]
+    with running_example("exchange-feed", tmp_path, processes=others, env=SHORT_PAUSES) as example:
         with example.beside("exchange") as exchange:
             page.goto(example.url)
             page.wait_for_function(f"{POINTS}.length >= 3")

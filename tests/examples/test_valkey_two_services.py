@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -39,4 +40,5 @@ def test_one_service_is_restarted_and_neither_page_misses_a_number(tmp_path: Pat
         with example.beside("ws"):
             for page in pages:
                 wait_for_more(page)
+                expect(page.locator("#state")).to_have_text(re.compile("open|recovered"))
             assert sorted(page.locator("#state").inner_text() for page in pages) == ["open", "recovered"]
