@@ -165,10 +165,11 @@ def test_socket_io_is_served_by_the_service_and_hears_what_other_processes_emit(
         assert emitted.returncode == 0, emitted.stderr
         assert await asyncio.wait_for(heard, 20) == {"AAPL": 189.2}
         await client.disconnect()
-        with pytest.raises(socketio.exceptions.ConnectionError):
-            await socketio.AsyncClient().connect(site.url, headers={"Origin": "https://evil.example"})
 
     beside_playwright(talk())
+    polls = "/socket.io/?EIO=4&transport=polling"
+    origins = site.url, "https://evil.example"
+    assert [get(site.port, polls, f"Origin: {origin}")[0] for origin in origins] == [200, 400]
 
 
 def test_socket_io_in_dashs_own_process_stays_there_by_a_rule(site: Site) -> None:
