@@ -41,6 +41,14 @@ _RETRY = 15.0
 _PAUSE = 1.0
 """Seconds between two times, however often Dash comes and goes."""
 
+_HEAD_START = 2.0
+"""Seconds that requests have which are under way when Dash becomes reachable. The first one makes Dash set itself up;
+one that comes in the middle of that gets a page without the files of ``assets/`` from a Dash with threads
+(``_setup_server`` of dash.py, 4.4.1)."""
+
+_GLANCE = 0.05
+"""Seconds between two looks at what is under way."""
+
 _MAX_PAGE = 1 << 20
 """Bytes of a page that are read: 10 ms of JSON. Dash's own part of a page has 3 to 10 KiB."""
 
@@ -155,6 +163,8 @@ class DashReader:
                     await self._requested.wait()
             known = None if self._requested.is_set() else self.facts
             self._requested.clear()
+            if known is None:
+                await self._let_requests_go_first()
             upstream = self._upstream
             if upstream.health.is_unreachable or not self._is_on:
                 continue
@@ -163,6 +173,13 @@ class DashReader:
                 # If it has gone and come back meanwhile, another program may be there now, and is asked next.
                 self._become(facts.without_proof() if self._requested.is_set() else facts)
             await asyncio.sleep(_PAUSE)
+
+    async def _let_requests_go_first(self) -> None:
+        """Wait for what is under way, ``_HEAD_START`` at most."""
+        for _ in range(round(_HEAD_START / _GLANCE)):
+            await asyncio.sleep(_GLANCE)  # requests that waited for Dash have been sent after it
+            if not any(address.slots.taken for address in self._upstream.addresses):
+                return
 
     async def _ask(self, upstream: Upstream, known: DashFacts | None) -> tuple[DashFacts, float]:
         """Return what is known now, and the seconds until it is asked again at the latest. known: as for ``ask``."""

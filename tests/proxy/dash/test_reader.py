@@ -238,6 +238,18 @@ async def test_dash_is_asked_when_it_can_be_reached_and_again_when_it_comes_back
             await told.until(lambda facts: version(facts) == "4.5.0")
 
 
+async def test_requests_that_waited_for_dash_go_first() -> None:
+    """The first one makes Dash set itself up, and a second one in the middle of that gets a page without assets."""
+    app = App({"/": ok(page())})
+    async with origin(app.script) as server, reading(server.url) as (_, told, dash):
+        slots = dash.addresses[0].slots
+        assert slots.try_acquire()
+        await asyncio.sleep(4 * reader._GLANCE)
+        assert app.asked == []
+        slots.release()
+        await told.until(lambda facts: version(facts) == "4.4.1")
+
+
 async def test_what_it_has_proved_is_forgotten_while_it_is_unreachable() -> None:
     app = App({"/": ok(page("/", "/_dash-ws-callback"))})
     async with origin(app.script) as server, reading(server.url) as (_, told, _):
