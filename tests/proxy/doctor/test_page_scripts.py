@@ -79,9 +79,9 @@ def test_the_comment_of_a_line_is_looked_for_once() -> None:
 def test_a_page_of_tags_that_do_not_end_is_read_in_no_time(piece: str, end: str) -> None:
     """With one expression for all of a tag a megabyte takes 3 s here."""
     page = piece * ((1 << 20) // len(piece)) + end
-    begin = time.monotonic()
+    begin = time.process_time()
     scripts_of(page, "/")
-    assert time.monotonic() - begin < 0.5
+    assert time.process_time() - begin < 0.5
 
 
 def test_a_tag_that_is_too_long_hides_no_other_one() -> None:
