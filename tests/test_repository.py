@@ -144,6 +144,13 @@ def test_each_test_that_the_threat_model_names_is_there() -> None:
     assert named - there == set()
 
 
+def test_the_index_of_the_decisions_has_each_with_its_title() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "index.md").read_text("utf-8")
+    titles = {path.name: path.read_text("utf-8").partition("\n")[0][2:] for path in folder.glob("0*.md")}
+    assert {name: title for title, name in re.findall(r"^- \[(.*)\]\((.*)\)$", index, re.MULTILINE)} == titles
+
+
 @pytest.mark.system
 def test_no_tracked_file_holds_a_path_of_a_machine() -> None:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
