@@ -33,4 +33,5 @@ html_extra_path = ["site/extra"]
 html_favicon = "site/static/icon.svg"
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_copyright = False
 html_show_sphinx = False

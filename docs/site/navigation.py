@@ -11,6 +11,9 @@ from sphinx.application import Sphinx
 
 FILE = "docs/navigation.yaml"
 
+Pages = list[str | dict[str, str | list[str]]]
+"""Pages in order. A page alone, with what it is called in the navigation, or with the pages below it."""
+
 
 def toctrees(text: str, documents: set[str], home: str) -> dict[str, str]:
     """Return the directives for a navigation file, by the page that holds them.
@@ -22,22 +25,25 @@ def toctrees(text: str, documents: set[str], home: str) -> dict[str, str]:
     named = set(_names([page for pages in listed.values() for page in pages]))
     found: dict[str, list[str]] = {}
 
-    def entries(pages: list[str | dict[str, list[str]]]) -> Iterator[str]:
+    def entries(pages: Pages) -> Iterator[str]:
         for page in pages:
             if isinstance(page, dict):
-                for parent, children in page.items():
-                    found[parent] = [_directive(entries(children), "hidden", "titlesonly")]
-                    yield parent
+                for name, value in page.items():
+                    if isinstance(value, str):
+                        yield f"{value} </{name}>"
+                    else:
+                        found[name] = [_directive(entries(value), "hidden", "titlesonly")]
+                        yield f"/{name}"
             elif "*" in page:
-                yield from sorted(each for each in documents - named if fnmatch(each, page))
+                yield from (f"/{each}" for each in sorted(documents - named) if fnmatch(each, page))
             else:
-                yield page
+                yield f"/{page}"
 
     top = [_directive(entries(pages), f"caption: {caption}", "hidden") for caption, pages in listed.items() if pages]
     return {page: "\n".join(blocks) for page, blocks in {**found, home: top}.items()}
 
 
-def _names(pages: list[str | dict[str, list[str]]]) -> Iterator[str]:
+def _names(pages: Pages) -> Iterator[str]:
     for page in pages:
         if isinstance(page, dict):
             yield from page
@@ -47,7 +53,7 @@ def _names(pages: list[str | dict[str, list[str]]]) -> Iterator[str]:
 
 def _directive(pages: Iterator[str], *options: str) -> str:
     lines = [*(f":{option}" if ":" in option else f":{option}:" for option in options), ""]
-    return "\n".join(["```{toctree}", *lines, *(f"/{page}" for page in pages), "```", ""])
+    return "\n".join(["```{toctree}", *lines, *pages, "```", ""])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -45,7 +45,8 @@ class Block:
 def documents() -> list[str]:
     """Return the documents whose blocks are run."""
     pages = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
-    return ["README.md", "CONTRIBUTING.md", *pages]
+    examples = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").rglob("*.md"))
+    return ["README.md", "CONTRIBUTING.md", *pages, *examples]
 
 
 def read(document: str, source: str | None = None) -> Iterator[Block]:

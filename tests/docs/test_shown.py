@@ -116,6 +116,25 @@ def test_the_fields_of_the_access_log_are_those_of_its_table() -> None:
     )
 
 
+# -- signals
+
+SENT = {"SIGKILL", "SIGABRT"}
+"""Signals that a supervisor sends, and does not handle."""
+
+
+def test_the_signals_are_those_that_the_programs_handle() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8").partition("\n## ")[0]
+    tables = page.split("| Signal | What happens |")[1:]
+    told = [
+        set(re.findall(r"\bSIG[A-Z0-9]+", " ".join(re.findall(r"^\| (.*?) \|", each, re.MULTILINE)))) for each in tables
+    ]
+    handled = []
+    for package in ("proxy", "ws_service"):
+        source = "".join(path.read_text("utf-8") for path in (ROOT / package).rglob("*.py"))
+        handled.append(set(re.findall(r"\bsignal\.(SIG[A-Z0-9]+)", source)) - SENT)
+    assert told == handled
+
+
 # -- answers
 
 
