@@ -37,6 +37,7 @@ def main() -> None:
     print(f"dash ready on http://{host}:{listener.getsockname()[1]}", flush=True)
     if app.backend.server_type == "flask":
         logging.getLogger("werkzeug").setLevel(logging.WARNING)  # the gateway has an access log
+        app.server.test_client().get("/_dash-dependencies")  # sets Dash up before threads answer (plotly/dash#3971)
         make_server(config.host, config.port, app.server, threaded=True, fd=listener.fileno()).serve_forever()
     else:
         uvicorn.Server(config).run([listener])

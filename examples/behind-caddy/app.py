@@ -22,3 +22,6 @@ server.wsgi_app = ProxyFix(server.wsgi_app, x_for=2, x_proto=1, x_host=1, x_port
 @callback(Output("visitor", "children"), Input("visitor", "id"))
 def visitor(_: str) -> str:
     return f"{request.remote_addr}, {request.scheme}://{request.host}"
+
+
+server.test_client().get("/_dash-dependencies")  # sets Dash up now, not while threads answer (plotly/dash#3971)

@@ -38,3 +38,6 @@ def show(search):
         Live(topic, into="bar", prop="value", path="done"),
         Live(topic, into="text", prop="children", path="text"),
     ]
+
+
+server.test_client().get("/_dash-dependencies")  # sets Dash up now, not while threads answer (plotly/dash#3971)

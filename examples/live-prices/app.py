@@ -32,3 +32,5 @@ app.layout = html.Main(
         Live("points", into="graph", mode="extendData", max_points=500),
     ]
 )
+
+server.test_client().get("/_dash-dependencies")  # sets Dash up now, not while threads answer (plotly/dash#3971)

@@ -47,3 +47,6 @@ def answer(_clicks, question, chat):
     except Exception:
         publish(topic, "\n\n*The model has failed.*")
         raise
+
+
+server.test_client().get("/_dash-dependencies")  # sets Dash up now, not while threads answer (plotly/dash#3971)

@@ -16,3 +16,4 @@ app.layout = html.Main(
     ]
 )
 server = app.server
+server.test_client().get("/_dash-dependencies")  # sets Dash up now, not while threads answer (plotly/dash#3971)

@@ -16,3 +16,5 @@ app.layout = html.Main(
         dcc.Input(id="work"),
     ]
 )
+
+server.test_client().get("/_dash-dependencies")  # sets Dash up now, not while threads answer (plotly/dash#3971)

@@ -36,3 +36,6 @@ app.layout = layout
 def export(_clicks):
     # A timer stands in for a job of yours: give it the user, and let it publish when it is ready.
     Timer(1, publish, (f"user:#{current_user.id}", "Your export is ready.\n")).start()
+
+
+server.test_client().get("/_dash-dependencies")  # sets Dash up now, not while threads answer (plotly/dash#3971)

@@ -32,3 +32,4 @@ app.clientside_callback(
 )
 app.clientside_callback("state => state", Output("state", "children"), Input("live", "state"))
 server = app.server
+server.test_client().get("/_dash-dependencies")  # sets Dash up now, not while threads answer (plotly/dash#3971)
