@@ -127,6 +127,7 @@ def test_an_open_page_has_the_new_text_without_a_hand_on_the_keyboard(tab: Tab, 
         expect(heard).to_have_text("the first text")
 
         service.save("the second one")
+        service.ready(2)
         expect(heard).to_have_text("the second one")
         assert page.evaluate("window.codes")[0] == 1012
 
@@ -138,6 +139,7 @@ def test_an_open_page_has_the_new_text_without_a_hand_on_the_keyboard(tab: Tab, 
         assert refused.status == 503 and b"SyntaxError" in refused.body and b"second" not in refused.body
 
         service.save("the third, corrected")
+        service.ready(4)
         expect(heard).to_have_text("the third, corrected")
         assert page.evaluate("window.isThisLoad"), "the page was not loaded again"
 
