@@ -79,7 +79,8 @@ class ListenError(ServiceError):
 class PublishError(ServiceError):
     """The hub has not published a message, as far as it is known; the message is a sentence for the programmer.
 
-    code: of the hub's error (docs/hub.md). None: the hub was not found or not reached, or has not answered.
+    code: of the hub's error (docs/reference/hub-protocol.md). None: the hub was not found or not reached, or has not
+    answered.
     """
 
     def __init__(self, message: str, code: int | None = None) -> None:

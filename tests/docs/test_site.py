@@ -81,4 +81,13 @@ def test_the_site_is_read_and_searched_without_a_network(url: str, tab: Tab) -> 
         for page in ("docs/index", "README", "docs/architecture", "docs/checks", "docs/limits"):
             tab.page.goto(f"{url}{page}.html")
             assert tab.page.evaluate("document.documentElement.scrollWidth") <= width, f"{page} at {width} px"
+    tab.page.emulate_media(color_scheme="dark")
+    tab.page.goto(f"{url}docs/architecture.html")
+    [text, lines, page] = tab.page.evaluate(
+        """["text", "path", "p"].map((tag, place) => {
+            const style = getComputedStyle(document.querySelector((place < 2 ? ".drawing " : "article ") + tag));
+            return [style.fill, style.stroke, style.color][place];
+        })"""
+    )
+    assert text == lines == page, "a drawing can be read in dark, too"
     assert [each for each in asked if not each.startswith((url, "data:"))] == []
