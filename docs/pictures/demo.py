@@ -33,7 +33,7 @@ def main(path: Path = HERE / "demo.png") -> None:
     """Draw the picture into a file."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright, demo(Path(folder)) as url:
         browser = playwright.chromium.launch(executable_path=next(filter(None, map(shutil.which, NAMES))))
-        page = browser.new_page(viewport={"width": 1100, "height": 820})
+        page = browser.new_page(viewport={"width": 1100, "height": 850})
         page.goto(url)
         wait_until_drawn(page)
         page.screenshot(path=path)
