@@ -23,7 +23,11 @@ endif
 
 # The demo, on Flask; BACKEND=fastapi: on FastAPI. What ends is started again, so that one of its programs can be restarted.
 run: $(VENV)/.demo
-	@PATH="$(CURDIR)/$(BIN):$$PATH" BACKEND="$(BACKEND)" honcho start -f Procfile.demo
+	@PATH="$(CURDIR)/$(BIN):$$PATH" BACKEND="$(BACKEND)" sh -c '$(UNTIL_HANGUP)'
+
+# A terminal that is closed sends SIGHUP to all, which would end honcho at once and leave its programs running: it gets SIGTERM
+# instead. The first wait ends with the signal, the second one when honcho has stopped its programs.
+UNTIL_HANGUP = trap "" HUP; honcho start -f Procfile.demo & trap "kill $$!" HUP TERM; trap : INT; wait $$!; wait $$!
 
 # test is all of unit (in-process, under a minute), system (real programs) and browser (a real Chromium).
 test unit system browser: $(VENV)/.dev

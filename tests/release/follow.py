@@ -1,19 +1,21 @@
 """``python -m tests.release.follow FOLDER COMMAND ...``: each command in a terminal of its own, all at once.
 
-It has to run in a network namespace of its own, where no other program has the ports that the README names. Prints what
-a visitor of the gateway's port gets, as JSON, and what the commands have printed.
+It has to run in namespaces of its own: of the network, where no other program has the ports that the README names, and
+of processes, where it is the first one. Prints what a visitor of the gateway's port gets, as JSON, and what the
+commands have printed. Ends when all that they have started has ended.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urljoin
 from urllib.request import urlopen
@@ -53,6 +55,13 @@ def _first_message() -> str:
         return repr(error)
 
 
+def wait_for_all() -> None:
+    """Wait until nothing that was started is left: the first process of a namespace becomes the parent of the rest."""
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
+
+
 def main(folder: Path, commands: Sequence[str]) -> None:
     raise_loopback()
     began = time.monotonic()
@@ -68,8 +77,12 @@ def main(folder: Path, commands: Sequence[str]) -> None:
         told = visit()
         seconds = time.monotonic() - began
         outputs = {command: process.output for command, process in processes.items()}
-        for process in processes.values():
-            process.stop(signal.SIGINT)  # Ctrl-C goes to all processes of a terminal
+        for command, process in processes.items():
+            if command.startswith("make"):
+                os.killpg(process.pid, signal.SIGHUP)  # its terminal is closed
+            else:
+                process.stop(signal.SIGINT)  # Ctrl-C goes to all processes of a terminal
+        wait_for_all()
     print(json.dumps({**told, "seconds": round(seconds, 1), "outputs": outputs}))
 
 

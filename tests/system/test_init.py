@@ -39,7 +39,11 @@ def deployed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 # -- as it is written, on its own ports
 
 
-IN_A_NETWORK = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--net"]
+IN_A_NETWORK = [
+    *("unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])),
+    *("--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
+]
+"""Runs a program in a network of its own, and ends with it all that it has started."""
 
 
 def has_namespaces() -> bool:
