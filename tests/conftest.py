@@ -15,6 +15,9 @@ from hypothesis import settings
 
 import ws_service.websocket  # noqa: F401 - before a test imports the library, which then reads the limits set there
 from tests import side_by_side
+from tests.skips import pytest_make_collect_report, pytest_runtest_makereport
+
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
 
 # How long an example takes says more about the machine than about the code; tests that are about time measure it.
 settings.register_profile("suite", deadline=None)

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import tempfile
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.docs.blocks import blocks
-
-
-def program(name: str) -> str:
-    """Return the path of one of Debian's package; the test is skipped where it is not there, except under CI."""
-    found = shutil.which(name)
-    if found is None:
-        assert not os.environ.get("CI"), f"CI has to have {name}"
-        pytest.skip(f"there is no {name}; on Debian: apt install prometheus")
-    return found
+from tests.programs import program
 
 
 def promtool(*args: str, text: str) -> str:
@@ -28,7 +17,7 @@ def promtool(*args: str, text: str) -> str:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(text)
         file.flush()
-        argv = [program("promtool"), *args, *(() if "metrics" in args else (file.name,))]
+        argv = [program("promtool", "prometheus"), *args, *(() if "metrics" in args else (file.name,))]
         done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

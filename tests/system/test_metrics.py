@@ -16,7 +16,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.processes import ROOT, free_port, running
-from tests.prometheus import alerts, expressions, program, promtool
+from tests.programs import program
+from tests.prometheus import alerts, expressions, promtool
 from tests.system.conftest import MakeGateway
 from tests.system.gateway import Gateway, running_gateway, serving
 from tests.system.handoff import hear, open_socket, running_service, say

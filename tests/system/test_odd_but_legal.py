@@ -11,7 +11,6 @@ import os
 import pwd
 import re
 import select
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import ROOT, free_port, running
+from tests.programs import program
 from tests.system.gateway import running_gateway, serving
 from tests.system.test_dash_today import wait_until_listening
 from tests.wire.connection import DEADLINE, Wire
@@ -74,10 +74,8 @@ def ours(folder: Path, origin: str) -> Iterator[int]:
 @contextmanager
 def peer(name: str, folder: Path, origin: str) -> Iterator[int]:
     """Run nginx or HAProxy, as plain as they come."""
-    program = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        pytest.skip(f"there is no {name}; on Debian: apt install {name}")
-    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=True)
+    path = program(name)
+    said = subprocess.run([path, "-v"], capture_output=True, text=True, check=True)
     version = re.search(r"\d+\.\d+\.\S*", said.stdout + said.stderr)
     if version is None or not version[0].startswith(RECORDED[name]):
         pytest.skip(f"recorded is {name} {RECORDED[name]}x; here is {version and version[0]}")
@@ -85,10 +83,10 @@ def peer(name: str, folder: Path, origin: str) -> Iterator[int]:
     user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
     if name == "nginx":
         (folder / "nginx.conf").write_text(NGINX.format(port=port, origin=origin, user=user))
-        argv = [program, "-p", str(folder), "-c", "nginx.conf"]
+        argv = [path, "-p", str(folder), "-c", "nginx.conf"]
     else:
         (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, origin=origin.partition("://")[2]))
-        argv = [program, "-db", "-f", str(folder / "haproxy.cfg")]
+        argv = [path, "-db", "-f", str(folder / "haproxy.cfg")]
     with running(*argv, cwd=folder):
         wait_until_listening(port)
         yield port

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import free_port, running
+from tests.programs import program
 from tests.system.browser import Tab
 from tests.system.gateway import Gateway, Origin, running_gateway, serving
 from tests.system.handoff import running_service
@@ -212,13 +212,11 @@ def accept_all(wire: Wire) -> None:
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], int | None]]:
     """nginx with TLS before two gateways, one of which believes it; yields who asks for (path, scheme of the page)."""
-    for program in ("nginx", "openssl"):
-        if shutil.which(program) is None:
-            pytest.skip(f"no {program} on PATH; on Debian: apt install {program}")
+    nginx, openssl = program("nginx"), program("openssl")
     folder = tmp_path_factory.mktemp("nginx")
-    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=test -days 1"
+    make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=test -days 1"
     subprocess.run(
-        [*make.split(), "-keyout", "key.pem", "-out", "cert.pem"], cwd=folder, check=True, capture_output=True
+        [openssl, *make.split(), "-keyout", "key.pem", "-out", "cert.pem"], cwd=folder, check=True, capture_output=True
     )
     port = free_port()
     with ExitStack() as stack:
@@ -228,7 +226,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, s
             for trusted in ([], ["127.0.0.1"])
         )
         (folder / "nginx.conf").write_text(NGINX.format(port=port, gateway=one.url, believing=other.url))
-        stack.enter_context(running("nginx", "-p", folder, "-c", "nginx.conf"))
+        stack.enter_context(running(nginx, "-p", folder, "-c", "nginx.conf"))
         wait_until_listening(port)
         context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
         context.check_hostname = False

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from tests.processes import ROOT
-from tests.system.hub.node import give_up
+from tests.programs import program
 from ws_service.dash import SCRIPTS
 
 FOLDER = ROOT / "ws_service" / "dash" / "js"
@@ -18,28 +19,20 @@ FOLDER = ROOT / "ws_service" / "dash" / "js"
 CENTRIFUGE = "5.8.0"
 
 
-def node() -> str:
-    path = shutil.which("node")
-    if path is None:
-        give_up("no node on PATH; on Debian: apt install nodejs")
-    return path
-
-
 def test_the_rules_of_the_page_hold() -> None:
     files = sorted(map(str, (ROOT / "tests" / "ws_service" / "dash" / "js").glob("*.test.js")))
-    done = subprocess.run([node(), "--test", *files], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        [program("node", "nodejs"), "--test", *files], capture_output=True, text=True, timeout=100, check=False
+    )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert re.search(r"^# pass [1-9]\d", done.stdout, re.MULTILINE), done.stdout[-500:]
 
 
 def test_centrifuge_is_the_file_that_npm_has(tmp_path: Path) -> None:
-    npm = shutil.which("npm")
-    if npm is None:
-        give_up("no npm on PATH; on Debian: apt install npm")
-    argv = [npm, "pack", "--silent", f"centrifuge@{CENTRIFUGE}"]
+    argv = [program("npm"), "pack", "--silent", f"centrifuge@{CENTRIFUGE}"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
     if done.returncode:
-        give_up(f"npm pack failed: {done.stderr[-500:]}")
+        pytest.skip(f"npm pack failed: {done.stderr[-500:]}")
     with tarfile.open(next(tmp_path.glob("*.tgz"))) as package:
         for member, name in (("dist/centrifuge.js", "centrifuge.js"), ("LICENSE", "centrifuge.LICENSE.txt")):
             released = package.extractfile(f"package/{member}")
@@ -57,7 +50,7 @@ def test_the_scripts_are_of_a_language_that_every_browser_of_dash_has() -> None:
     modern = re.compile(r"(?<![\w.])(?:let|const|class|async|await|import|export)\s|=>|`|\?\?|\?\.\w|\.\.\.")
     for name in set(SCRIPTS) - {"centrifuge"}:
         text = (FOLDER / f"{name}.js").read_text("utf-8")
-        subprocess.run([node(), "-e", code, str(FOLDER / f"{name}.js")], check=True, timeout=20)
+        subprocess.run([program("node", "nodejs"), "-e", code, str(FOLDER / f"{name}.js")], check=True, timeout=20)
         without = re.sub(r"/\*.*?\*/|//[^\n]*|\"[^\"\n]*\"", "", text, flags=re.DOTALL)
         assert modern.findall(without) == [], name
         assert len(text.splitlines()) <= 400, name

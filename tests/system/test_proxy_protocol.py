@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import socket
 import time
@@ -15,6 +14,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.processes import free_ports, running
+from tests.programs import program
 from tests.system.conftest import Shared
 from tests.system.gateway import Gateway, Origin, running_gateway, serving
 from tests.system.handoff import echoes, gateway_for, hear, running_service
@@ -176,13 +176,11 @@ def play(wire: Wire) -> None:
 @contextmanager
 def haproxy(folder: Path, plain: Gateway, tls: Gateway, pem: Path) -> Iterator[list[int]]:
     """Run HAProxy in front of both gateways; yields its ports, in the order of CONFIG."""
-    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        pytest.skip("there is no haproxy; on Debian: apt install haproxy")
+    haproxy = program("haproxy")
     ports = free_ports(4)
     path = folder / "haproxy.cfg"
     path.write_text(CONFIG.format(*ports, plain=plain.port, tls=tls.port, pem=pem))
-    with running(program, "-W", "-f", path, ready="Loading success", cwd=folder):
+    with running(haproxy, "-W", "-f", path, ready="Loading success", cwd=folder):
         yield ports
 
 

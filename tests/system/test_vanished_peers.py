@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -22,6 +21,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.processes import free_ports, network
+from tests.programs import program
 from tests.system.gateway import Gateway, running_gateway, serving
 from tests.system.handoff import APP, running_service
 from tests.system.test_admin import ready
@@ -51,10 +51,9 @@ class Namespace:
 
     def __init__(self, name: str, ours: str, theirs: str) -> None:
         self._name, self._ours, self.theirs = name, ours, theirs
-        ip = shutil.which("ip")
-        if ip is None or os.geteuid() != 0:
-            pytest.skip("needs iproute2 and root, for a network namespace")
-        self._ip = ip
+        if os.geteuid() != 0:
+            pytest.skip("only root can make such a network namespace")
+        self._ip = program("ip", "iproute2")
         self._do("netns", "add", name)
         try:
             self._do("link", "add", f"{name}-a", "type", "veth", "peer", "name", f"{name}-b", "netns", name)
