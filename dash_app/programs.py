@@ -1,7 +1,7 @@
 """What the gateway says of the demo's programs, and restarting them from the page.
 
 A restart is possible only where ``make run`` has started the demo: Procfile.demo sets DASH_APP_RESTARTS, and starts
-again what ends. Even there the gateway must listen on loopback alone, and the demo's own page must ask.
+again what ends. Even there the gateway and Dash must listen on loopback alone, and the demo's own page must ask.
 """
 
 import http.client
@@ -13,7 +13,8 @@ from threading import Timer
 from typing import Any
 from urllib.parse import urlsplit
 
-from ws_service.config.file import ConfigFile, find
+from ws_service.config.dash_section import NAME, DashSection
+from ws_service.config.file import ConfigFile, find, load
 from ws_service.config.sections import GATEWAY_ADMIN
 
 LOCAL = {"127.0.0.1", "::1", "localhost"}
@@ -38,14 +39,15 @@ def status() -> dict[str, Any]:
 
 
 def refusal(headers: Mapping[str, str], listen: list[str]) -> str:
-    """Say why a request may not restart anything; empty: it may. listen: the addresses of the gateway."""
+    """Say why a request may not restart anything; empty: it may. listen: the URLs of the gateway and of Dash."""
     if os.environ.get("DASH_APP_RESTARTS") != "1":
         return "Only a demo that make run has started restarts its programs."
     if not listen or not {urlsplit(url).hostname for url in listen} <= LOCAL:
-        return "The gateway does not listen on loopback alone: nothing is restarted from a page."
+        return "The gateway and Dash do not listen on loopback alone: nothing is restarted from a page."
     fields = {name.lower(): value for name, value in headers.items()}  # Flask and FastAPI write them differently
     asked, origin = urlsplit(f"//{fields.get('host', '')}"), urlsplit(fields.get("origin", ""))
-    if asked.hostname not in LOCAL or origin.netloc != asked.netloc:
+    clients = {address.strip() for address in fields.get("x-forwarded-for", "127.0.0.1").split(",")}  # of the gateway
+    if asked.hostname not in LOCAL or origin.netloc != asked.netloc or not clients <= LOCAL:
         return "Only the demo's own page, opened on this machine, restarts its programs."
     return ""
 
@@ -56,9 +58,8 @@ def restart(name: str, headers: Mapping[str, str]) -> str:
         known = status()
     except OSError as error:
         return f"Not now: {error}."
-    if why := refusal(headers, known["listen"]):
+    if why := refusal(headers, [*known["listen"], f"http://{load(find(None)[0], NAME, DashSection).listen}"]):
         return why
-    pids = known["pids"].get(name, [os.getpid()])
-    for pid in pids:
+    for pid in (pids := known["pids"].get(name, [os.getpid()])):
         Timer(0.2, os.kill, (pid, signal.SIGTERM)).start()  # the answer goes out first: Dash is one of them
     return f"Stopping process {', '.join(map(str, pids))}. It comes back by itself."

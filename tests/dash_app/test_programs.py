@@ -43,7 +43,7 @@ def test_a_demo_that_make_run_has_not_started_may_not(monkeypatch: pytest.Monkey
         [],
     ],
 )
-def test_a_gateway_that_others_can_reach_may_not(listen: list[str]) -> None:
+def test_where_others_can_reach_the_gateway_or_dash_it_may_not(listen: list[str]) -> None:
     assert "loopback" in programs.refusal(OWN, listen)
 
 
@@ -54,6 +54,7 @@ def test_a_gateway_that_others_can_reach_may_not(listen: list[str]) -> None:
         {"Host": "localhost:8000", "Origin": "http://localhost:3000"},
         {"Host": "localhost:8000", "Origin": "null"},
         {"Host": "localhost:8000"},
+        {**OWN, "X-Forwarded-For": "203.0.113.9, 127.0.0.1"},  # through a proxy, and not by a browser
         {"Host": "evil.example", "Origin": "http://evil.example"},  # DNS rebinding
         {},
     ],
@@ -78,6 +79,17 @@ def test_a_restart_is_a_sigterm_to_the_named_program_after_the_answer(monkeypatc
     assert sent == [(8, signal.SIGTERM), (9, signal.SIGTERM), (os.getpid(), signal.SIGTERM)]
     assert "own page" in programs.restart("gateway", {**OWN, "Origin": "https://evil.example"})
     assert len(sent) == 3
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8050", "'*:8050'", "'[::]:8050'", "192.0.2.1:8050"])
+def test_where_others_can_reach_dash_itself_nothing_is_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listen: str
+) -> None:
+    (tmp_path / "config.yaml").write_text(f"dash_app: {{listen: {listen}}}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(programs, "status", lambda: {"listen": LOOPBACK, "pids": {}})
+    monkeypatch.setattr(programs, "Timer", None)
+    assert "loopback" in programs.restart("dash", OWN)
 
 
 def test_without_a_gateway_nothing_is_restarted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

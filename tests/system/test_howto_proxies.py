@@ -54,6 +54,17 @@ async def live(websocket: WebSocket):
 """
 UPLOAD = 5 << 20
 
+MADE_UP = {
+    "X-Forwarded-For": "203.0.113.9",
+    "X-Forwarded-Proto": "http",
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Port": "81",
+    "X-Original-Host": "evil.example",
+    "X-Real-IP": "203.0.113.9",
+    "Forwarded": "for=203.0.113.9;proto=http;host=evil.example",
+}
+"""What a client may say of itself, and nobody may believe."""
+
 IN_THE_PAGE = """async (size) => {
     const socket = new WebSocket("wss://" + location.host + "/live")
     const said = await new Promise((done) => {
@@ -208,11 +219,11 @@ def no_proxy(site: Site, folder: Path, port: int) -> Iterator[None]:
 
 
 def from_another_address(port: int) -> Any:
-    """Ask who the client is, from 127.0.0.2, with an address that the client has made up."""
+    """Ask who the client is, from 127.0.0.2, with an address and a host that the client has made up."""
     unverified = ssl.create_default_context()
     unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
     client = http.client.HTTPSConnection("localhost", port, source_address=("127.0.0.2", 0), context=unverified)
-    client.request("GET", "/who", headers={"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "http"})
+    client.request("GET", "/who", headers=MADE_UP)
     found = json.load(client.getresponse())
     client.close()
     return found
