@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import users
-from flask import redirect, request
+from flask import abort, redirect, request
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
 PAGE = """<!doctype html>
@@ -47,6 +47,8 @@ def auth():
 def login():
     if request.method == "GET":
         return PAGE.format(message="")
+    if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+        abort(403)  # a form on a page of another site, with another user's name and password
     name = request.form["name"]
     if not users.has_password(name, request.form["password"]):
         return PAGE.format(message="The name or the password is wrong."), 403

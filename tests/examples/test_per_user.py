@@ -108,7 +108,20 @@ def test_a_visitor_without_a_login_gets_the_login_page_alone(example: Example) -
     assert status(example.url + "/login") == 200
 
 
-def test_passwords_are_not_in_the_file_of_the_users(example: Example) -> None:
-    file = example.folder / "users.json"
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert PASSWORD not in file.read_text()
+def test_a_page_of_another_site_cannot_log_a_visitor_in(example: Example, tab: Tab) -> None:
+    page = tab.page
+    tab.forgive("status of 403")
+    form = f'''<form method="post" action="{example.url}/login">
+        <input name="name" value="bob"><input name="password" value="{PASSWORD}"><button>A kitten</button></form>'''
+    page.set_content(form)
+    with page.expect_response(f"{example.url}/login") as answered:
+        page.get_by_role("button").click()
+    assert answered.value.status == 403
+    page.goto(example.url)
+    expect(page.get_by_role("button", name="Log in")).to_be_visible()
+
+
+def test_secrets_are_in_files_of_one_user_and_passwords_in_none(example: Example) -> None:
+    for name in ("users.json", ".env"):
+        assert (example.folder / name).stat().st_mode & 0o777 == 0o600, name
+    assert PASSWORD not in (example.folder / "users.json").read_text()
