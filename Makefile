@@ -79,7 +79,6 @@ docs-serve: docs
 
 # Refresh constraints.txt, the versions every machine installs.
 lock: $(VENV)/.dev
-	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --all-extras --no-emit-package dash-ws-proxy \
 	  --custom-compile-command "make lock" pyproject.toml -o constraints.txt
 

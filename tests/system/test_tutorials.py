@@ -16,6 +16,7 @@ import pytest
 import yaml
 from playwright.sync_api import expect
 
+from tests.docs.blocks import read
 from tests.processes import ROOT, Process, free_ports
 from tests.system.browser import TIMEOUT, Tab
 
@@ -43,7 +44,7 @@ def chapter(document: str, title: str) -> str:
 
 
 def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block.text for block in read("", text) if block.kind == language]
 
 
 def files(text: str, language: str) -> list[tuple[str, str]]:

@@ -1,7 +1,4 @@
-"""The page with a line for every module: the first paragraph of its docstring.
-
-``python -m tests.test_modules_page`` writes it anew, into ``docs/reference/modules.md``.
-"""
+"""The page with a line for every module: the first paragraph of its docstring."""
 
 from __future__ import annotations
 
@@ -12,14 +9,10 @@ from pathlib import Path
 
 from tests.processes import ROOT
 
-COMMAND = "python -m tests.test_modules_page"
-PAGE = ROOT / "docs" / "reference" / "modules.md"
-
 HEAD = """\
 # Modules
 
 What each module is for, as its docstring says it. [Architecture](../architecture.md) shows how they belong together.
-This page is written by `python -m tests.test_modules_page`.
 """
 
 THIRD_PARTY = "centrifuge.js"
@@ -47,6 +40,7 @@ def modules(package: str) -> list[Path]:
 
 
 def page() -> str:
+    """Return the page."""
     blocks = [HEAD]
     for package in ("proxy", "ws_service"):
         for folder, paths in groupby(modules(package), key=lambda path: path.parent):
@@ -56,16 +50,3 @@ def page() -> str:
             rows = [f"| [`{path.name}`](../../{name}/{path.name}) | {summary(path)} |\n" for path in paths]
             blocks.append(f"\n## `{name}/`\n\n{about}| module | |\n|---|---|\n{''.join(rows)}")
     return "".join(blocks)
-
-
-def test_the_page_is_what_the_docstrings_say() -> None:
-    assert PAGE.read_text("utf-8") == page(), f"a module or its docstring has changed; run: {COMMAND}"
-
-
-def test_every_module_says_what_it_is_for() -> None:
-    empty = [path.relative_to(ROOT).as_posix() for each in ("proxy", "ws_service") for path in modules(each)]
-    assert [name for name in empty if not summary(ROOT / name)] == []
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), "utf-8")
