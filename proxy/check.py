@@ -178,7 +178,7 @@ def _of_service(settings: service.Settings, folder: Path) -> Iterator[tuple[str,
     if settings.has_hub and (what := key_problem(folder / settings.hub.key)):
         yield "DW010", (("hub", "key"), what)
     if settings.has_hub and settings.hub.broker != MEMORY and find_spec("redis") is None:
-        what = "needs redis-py, which is not installed: pip install 'dash-ws-proxy[redis]'"
+        what = "needs redis-py, which is not installed: pip install redis"
         yield "DW011", (("hub", "broker"), what)
     if settings.app is not None and (what := problem(settings.app, folder)):
         yield "DW012", (("app",), what)

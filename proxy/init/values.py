@@ -23,6 +23,9 @@ _FRAMEWORK_NAMES = {"flask": "Flask", "fastapi": "FastAPI", "quart": "Quart"}
 _LOWEST = {"dash-ws-proxy": "0.1.0", "gunicorn": "23", "honcho": "2.0", "uvicorn": "0.41"}
 """Versions of what is not installed where ``init`` runs."""
 
+_WHEELS = "deploy/wheels"
+"""Where the wheel is of a package that is on no index."""
+
 _PROBE = "import urllib.request as r; r.urlopen('http://127.0.0.1:8765/healthz', timeout=4)"
 
 
@@ -180,12 +183,16 @@ def _requirements(project: Project, has_own: bool) -> list[str]:
         lines += ["# There is no requirements.txt: add what the app imports.", f"dash{extra}=={project.app.dash}"]
     if (source := installed_from()) is not None:
         lines += [
-            f"# It was installed from {source}. Where no index has it, put its wheel into deploy/wheels:",
-            f"# pip wheel --no-deps -w deploy/wheels {source.removeprefix('file://')}",
+            f"# It was installed from {source}. Its wheel is named by its path: what an index has under its name may",
+            "# be another program. Put it there with",
+            f"# pip wheel --no-deps -w {_WHEELS} {source.removeprefix('file://')}",
         ]
     names = ["dash-ws-proxy", *(["gunicorn"] if project.server == "gunicorn" else []), "honcho"]
     for name in names:
         extra = "[redis]" if name == "dash-ws-proxy" else ""
         version = project.versions.get(name)
-        lines.append(f"{name}{extra}=={version}" if version else f"{name}{extra}>={_LOWEST[name]}")
+        if name == "dash-ws-proxy" and source is not None and version:
+            lines.append(f"./{_WHEELS}/dash_ws_proxy-{version}-py3-none-any.whl{extra}")
+        else:
+            lines.append(f"{name}{extra}=={version}" if version else f"{name}{extra}>={_LOWEST[name]}")
     return lines

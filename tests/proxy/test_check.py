@@ -166,7 +166,7 @@ def test_a_broker_whose_library_is_not_installed_is_a_mistake(
 ) -> None:
     monkeypatch.setattr("proxy.check.find_spec", lambda name: None)
     (found,) = look("ws_service:\n  hub: {broker: 'redis://host'}\n")
-    assert found.startswith("2:9: ws_service.hub.broker: needs redis-py") and "dash-ws-proxy[redis]" in found
+    assert found.startswith("2:9: ws_service.hub.broker: needs redis-py") and "pip install redis" in found
     assert ids == ["DW011"]
 
 

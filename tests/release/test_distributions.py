@@ -112,6 +112,15 @@ def test_the_metadata_are_true(metadata: Message) -> None:
     assert "Typing :: Typed" in metadata.get_all("Classifier", [])
 
 
+def test_no_text_installs_the_package_by_its_name() -> None:
+    """It is on no index yet, so what an index has under its name may be a program of an attacker."""
+    by_name = re.compile(r"(?:\bpip3? install|\buvx|\bpipx|\buv (?:add|tool))\b[^\n]*[\s'\"]dash-ws-proxy\b")
+    files = [path for top in ("docs", "examples", "proxy", "ws_service") for path in (ROOT / top).rglob("*.*")]
+    texts = [path for path in [*ROOT.glob("*.md"), *files] if path.suffix in (".md", ".py", ".yaml", ".txt")]
+    lines = [line for path in texts for line in path.read_text("utf-8").splitlines() if by_name.search(line)]
+    assert [line for line in lines if "./dist/" not in line] == []
+
+
 def test_each_script_of_another_author_comes_with_its_licences(wheel: dict[str, bytes], metadata: Message) -> None:
     told = set(metadata.get_all("License-File", []))
     licences = {licence for names in THIRD_PARTY.values() for licence in names}

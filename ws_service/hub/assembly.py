@@ -101,6 +101,6 @@ def _broker(settings: HubSettings) -> Broker:
     except ModuleNotFoundError as error:
         if error.name != "redis":
             raise
-        raise ExtraError("ws_service.hub.broker needs redis-py: pip install 'dash-ws-proxy[redis]'") from None
+        raise ExtraError("ws_service.hub.broker needs redis-py: pip install redis") from None
     broker: Broker = redis.RedisBroker(settings.broker)
     return broker

@@ -65,7 +65,10 @@ def test_development_runs_the_script_as_its_author_does() -> None:
     assert none == "gunicorn --bind 127.0.0.1:8050 --threads 8 wsgi:server --reload --workers 1"
 
 
-def test_requirements_are_the_versions_that_are_installed_or_the_lowest_that_work(tmp_path: Path) -> None:
+def test_requirements_are_the_versions_that_are_installed_or_the_lowest_that_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.init.values.installed_from", lambda: None)
     here = replace(PROJECT, folder=tmp_path, versions={"dash-ws-proxy": "0.1.0", "honcho": "2.0.0"})
     lines = of(here)["requirements"].splitlines()
     assert "dash==4.4.1" in lines
@@ -86,7 +89,11 @@ def test_what_was_found_is_one_line() -> None:
 
 def test_a_package_that_came_from_a_folder_takes_its_wheel_along(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.init.values.installed_from", lambda: "file:///srv/clone")
-    assert "# pip wheel --no-deps -w deploy/wheels /srv/clone" in of(PROJECT)["requirements"]
+    lines = of(replace(PROJECT, versions={"dash-ws-proxy": "0.1.0"}))["requirements"].splitlines()
+    assert "# pip wheel --no-deps -w deploy/wheels /srv/clone" in lines
+    assert "./deploy/wheels/dash_ws_proxy-0.1.0-py3-none-any.whl[redis]" in lines
+    named = [line for line in lines if line.startswith("dash-ws-proxy")]
+    assert not named, "an index may have another one of this name"
 
 
 def test_a_path_with_spaces_is_one_word_of_a_unit() -> None:
