@@ -18,7 +18,7 @@ root_doc = "docs/index"
 include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**", "examples/**.md"]
 exclude_patterns = [".*", "build", "*.egg-info", "benchmarks", "dash_app", "proxy", "ws_service", "tests"]
 
-extensions = ["myst_parser", "navigation", "drawings", "folders"]
+extensions = ["myst_parser", "navigation", "drawings", "folders", "searched"]
 nitpicky = True
 highlight_language = "none"
 lexers.update(

@@ -73,9 +73,12 @@ def test_the_site_is_read_and_searched_without_a_network(url: str, tab: Tab) -> 
     tab.page.on("request", lambda request: asked.append(request.url))
     tab.page.goto(url)
     tab.page.wait_for_url("**/docs/index.html")
-    tab.page.get_by_placeholder("Search").first.fill("hand-off")
-    tab.page.keyboard.press("Enter")
-    expect(tab.page.locator("#search-results a[href*='docs/handoff.html']").first).to_be_visible()
+    symptoms = "docs/how-to/symptoms"
+    for words, page in (("hand-off", "docs/handoff"), ("1006", symptoms), ("nginx 502", symptoms)):
+        tab.page.get_by_placeholder("Search").first.fill(words)
+        tab.page.keyboard.press("Enter")
+        tab.page.wait_for_url("**/search.html?*")
+        expect(tab.page.locator(f"#search-results a[href*='{page}.html']").first).to_be_visible()
     for width in (320, 800, 1280):
         tab.page.set_viewport_size({"width": width, "height": 800})
         for page in ("docs/index", "README", "docs/architecture", "docs/checks", "docs/limits"):
