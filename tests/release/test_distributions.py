@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tarfile
 from collections.abc import Iterator
 from email.message import Message
@@ -16,7 +17,7 @@ import pytest
 
 import ws_service
 from tests.processes import ROOT, free_port, free_ports, running
-from tests.release.environment import UV, clone, contents, make_dist, new_environment, tracked_files
+from tests.release.environment import UV, call, clone, contents, make_dist, new_environment, tracked_files
 from tests.test_repository import PACKAGES
 from ws_service.dash import SCRIPTS
 
@@ -85,11 +86,25 @@ def test_the_wheel_is_the_packages_and_nothing_else(wheel: dict[str, bytes]) -> 
     assert {f"{package}/py.typed" for package in PACKAGES} <= of_us
 
 
+def of_us(sdist: Path) -> set[str]:
+    return {name for name in files_in(sdist) if not name.startswith("dash_ws_proxy.egg-info/")} - MADE_BY_SETUPTOOLS
+
+
 def test_the_sdist_is_the_repository(distributions: tuple[Path, Path]) -> None:
-    of_us = {
-        name for name in files_in(distributions[1]) if not name.startswith("dash_ws_proxy.egg-info/")
-    } - MADE_BY_SETUPTOOLS
-    assert of_us == set(tracked_files())
+    assert of_us(distributions[1]) == set(tracked_files())
+
+
+def test_no_sdist_has_the_secrets_of_who_builds_it(repository: Path, tmp_path: Path) -> None:
+    """Built in the folder, as every front end does it, after the demo and an example were run there."""
+    folder = shutil.copytree(repository, tmp_path / "clone", ignore=shutil.ignore_patterns("build", "dist", ".git"))
+    in_an_example = ("users.json", ".env", "run/hub.key", "run/hub.key.previous")
+    secret = {".env", "cert.pem", "run/hub.key", *(f"examples/per-user/{each}" for each in in_an_example)}
+    for name in secret:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("secret")
+    call(UV, "build", "--quiet", "--sdist", "--out-dir", tmp_path, cwd=folder)
+    [sdist] = tmp_path.glob("*.tar.gz")
+    assert files_in(sdist) & secret == set()
 
 
 def test_a_commit_has_the_same_contents_each_time_it_is_built(
