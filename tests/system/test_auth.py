@@ -6,7 +6,10 @@ The app is ``apps/guarded.py``; the sockets are a service's, handed over and thr
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from playwright.sync_api import expect
-from werkzeug.security import generate_password_hash
+from werkzeug.security import check_password_hash, generate_password_hash
 
 from tests.docs.blocks import blocks
 from tests.processes import Process, free_port, python, running
@@ -334,6 +337,28 @@ def example(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Itera
         with running_gateway(folder, dash=f"http://127.0.0.1:{port}", ws=service.url, auth=rules) as gateway:
             yield gateway
         assert "Traceback" not in process.output, process.output
+
+
+def test_the_commands_of_the_login_make_users_that_it_reads() -> None:
+    """Of login.md. Without a terminal, getpass reads the password from its input."""
+    [commands] = blocks(LOGIN, "sh")
+    install, *exports, start = commands.splitlines()
+    assert (install, start) == ("pip install flask-login", "python app.py")
+    script = "\n".join([*exports, 'echo "$SECRET_KEY"', 'echo "$USERS"'])
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    made = subprocess.run(
+        ["bash", "-ec", script],
+        input="p\n",
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        check=True,
+    )
+    key, users = made.stdout.splitlines()
+    assert len(key) == 64
+    [(name, hashed)] = json.loads(users).items()
+    assert name == "ada" and check_password_hash(hashed, "p") and not check_password_hash(hashed, "q")
 
 
 FIRST_MESSAGE = """() => new Promise((done) => {

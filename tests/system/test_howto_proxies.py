@@ -251,3 +251,13 @@ def test_pages_websockets_uploads_and_https_pass(
             {"client": "127.0.0.1", "link": link, "bytes": UPLOAD},
         ]
         assert from_another_address(port) == {"client": "127.0.0.2", "link": link, "bytes": 0}
+
+
+def test_with_one_hop_too_few_dash_takes_nginx_for_the_browser_and_its_links_are_https_still(site: Site) -> None:
+    fields = {"X-Forwarded-For": "198.51.100.7, 127.0.0.1", "X-Forwarded-Proto": "https", "X-Forwarded-Port": "443"}
+    client = http.client.HTTPConnection("127.0.0.1", site.one_hop)
+    client.request("GET", "/who", headers=fields | {"X-Forwarded-Host": "dash.example.com"})
+    found = json.load(client.getresponse())
+    client.close()
+    assert found == {"client": "127.0.0.1", "link": "https://dash.example.com/who", "bytes": 0}
+    assert "or it takes nginx's address for the browser's" in (ROOT / "docs/how-to/nginx.md").read_text()
