@@ -20,12 +20,17 @@ _FEW = 7
 
 
 @cache
-def patterns() -> list[re.Pattern[str]]:
-    """Return an expression for each text of the programs, and of uvicorn's reloader, which writes into the same log."""
+def texts() -> set[str]:
+    """Return the texts of the programs, and of uvicorn's reloader, which writes into the same log."""
     modules = [path for package in ("proxy", "ws_service") for path in (ROOT / package).rglob("*.py")]
     modules += Path(uvicorn.__file__).parent.glob("supervisors/*.py")
-    found = {text for path in modules for text in _texts(path)}
-    return [_pattern(text) for text in sorted(found) if len(text.replace("\0", "").strip()) >= _FEW]
+    return {text for path in modules for text in _texts(path)}
+
+
+@cache
+def patterns() -> list[re.Pattern[str]]:
+    """Return an expression for each text that is long enough."""
+    return [_pattern(text) for text in sorted(texts()) if len(text.replace("\0", "").strip()) >= _FEW]
 
 
 def _texts(path: Path) -> Iterator[str]:
@@ -37,16 +42,32 @@ def _texts(path: Path) -> Iterator[str]:
             yield _PLACE.sub("\0", node.value).replace("%%", "%")
 
 
+@cache
+def words() -> set[str]:
+    """Return the words of all of these texts."""
+    return {word for text in texts() for word in re.findall(r"[A-Za-z]+", text)}
+
+
 def _pattern(text: str) -> re.Pattern[str]:
     """Return what a text can become; at its beginning or end, a value is all that is there."""
     first, last = text.startswith("\0"), text.endswith("\0")
-    inside = ".*?".join(re.escape(part) for part in text.strip("\0").split("\0"))
-    return re.compile(f"{'^.*?' if first else ''}{inside}{'.*$' if last else ''}")
+    inside = "(.*?)".join(re.escape(part) for part in text.strip("\0").split("\0"))
+    return re.compile(f"{'^(.*?)' if first else ''}{inside}{'(.*)$' if last else ''}")
 
 
 def is_written(line: str) -> bool:
     """Tell whether one of the programs writes such a line: texts of theirs make up nearly all of it, but its level."""
     line = re.sub(r"^(?:DEBUG|INFO|WARNING|ERROR) ", "", line.strip())
-    spans = [match.span() for pattern in patterns() if (match := pattern.search(line))]
-    covered = {place for start, end in spans for place in range(start, end)}
+    matches = [match for pattern in patterns() if (match := pattern.search(line))]
+    covered = {place for match in matches for place in _places(match)}
     return len(covered) >= 0.9 * len(line)
+
+
+def _places(match: re.Match[str]) -> set[int]:
+    """Return the places of a line that a text explains: its own, and values; a value has no word that is in no text."""
+    found = set(range(*match.span()))
+    for group in range(1, match.re.groups + 1):
+        said = [word.rstrip(",.;:") for word in match[group].split()]
+        if len(said) > 1 and not {word for word in said if word.isalpha() and word.islower()} <= words():
+            found -= set(range(*match.span(group)))
+    return found

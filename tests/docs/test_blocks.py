@@ -204,9 +204,19 @@ def test_commands_are_read_by_bash(block: Block, tmp_path: Path) -> None:
 
 @parametrize("log")
 def test_the_programs_write_such_lines(block: Block) -> None:
-    """A traceback in it is Python's."""
-    lines = re.sub(r"^Traceback .*\n(?: +.*\n)+\w+: .*\n", "", block.text, flags=re.MULTILINE)
-    assert [line for line in lines.splitlines() if line.strip() and not is_written(line)] == []
+    assert [line for line in _log_lines(block) if not is_written(line)] == []
+
+
+def test_a_word_that_the_programs_do_not_write_is_found() -> None:
+    for line in (line for block in all_blocks("log") for line in _log_lines(block)):
+        for word in set(re.findall(r"(?<= )[a-z]{5,}(?= )", line)):
+            assert not is_written(line.replace(f" {word} ", f" {word[::-1]}x ")), f"{word} in: {line}"
+
+
+def _log_lines(block: Block) -> list[str]:
+    """Return the lines of a block; a traceback in it is Python's."""
+    text = re.sub(r"^Traceback .*\n(?: +.*\n)+\w+: .*\n", "", block.text, flags=re.MULTILINE)
+    return [line for line in text.splitlines() if line.strip()]
 
 
 @parametrize("text")
