@@ -1,4 +1,7 @@
-"""Numbers can be searched: 1006 and 502 are what a reader knows of a fault, and Sphinx leaves numbers out."""
+"""Search: what a reader needs comes first, and numbers can be searched.
+
+1006 and 502 are what a reader knows of a fault; Sphinx leaves numbers out, and sorts what is left by the alphabet.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,9 @@ class Search(SearchEnglish):
     for (const number of query.match(/\b\d{3,}\b/g) || []) [searched, shown].forEach((terms) => terms.add(number));
     return parsed;
   };
+  const order = [[/^docs\/(tutorials|how-to)\//, 3], [/\/symptoms$/, 1], [/^(docs\/decisions\/|CHANGELOG$)/, -10]];
+  Scorer.score = ([page, , , , score]) =>
+    order.reduce((sum, [pages, more]) => sum + (pages.test(page) ? more : 0), score);
 }
 """
 
