@@ -25,7 +25,7 @@ def recovery() -> html.Div:
     return page(
         "Reconnect and recovery",
         "Ten numbered messages a second. Cut the connection, or restart a program, and see what this page has missed. "
-        "Only the service can lose some with its restart: it keeps history in memory here, where Valkey would not.",
+        "Only a restart of the service can lose some: here it keeps history in memory, and not in a Valkey.",
         Live("ticks:clock", id="ticks"),  # dashHub.on("ticks:clock", ...) in assets/tour.js listens
         tiles(("got", "Received"), ("missing", "Missing"), ("twice", "Twice"), ("pause", "Longest pause")),
         card(
