@@ -13,11 +13,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.examples.example import running_example
-from tests.system.browser import TIMEOUT
 
 pytestmark = pytest.mark.browser
-
-expect.set_options(timeout=TIMEOUT)
 
 ASK = {
     "output": "visitor.children",

@@ -8,11 +8,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.examples.example import running_example
-from tests.system.browser import TIMEOUT, Tab
+from tests.system.browser import Tab
 
 pytestmark = pytest.mark.browser
-
-expect.set_options(timeout=TIMEOUT)
 
 VALUE = "document.querySelector('#bar')?.value ?? -1"
 

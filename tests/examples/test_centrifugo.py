@@ -17,14 +17,12 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.examples.example import EXAMPLES, running_example
-from tests.system.browser import TIMEOUT, Tab
+from tests.system.browser import Tab
 from tests.system.hub.real_client import running_client
 from tests.system.hub.test_scaling import block
 from ws_service.hub.keys import load_keys
 
 pytestmark = pytest.mark.browser
-
-expect.set_options(timeout=TIMEOUT)
 
 IN_ITS_PLACE = f"{sys.executable} -m tests.examples.centrifugos_place"
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
 
 from tests.examples.example import running_example
-from tests.system.browser import TIMEOUT, Tab
+from tests.system.browser import Tab
 
 pytestmark = pytest.mark.browser
-
-expect.set_options(timeout=TIMEOUT)
 
 SHORT_PAUSES = {"WEBSOCKETS_BACKOFF_INITIAL_DELAY": "0.2", "WEBSOCKETS_BACKOFF_MIN_DELAY": "0.2"}
 """Seconds before the library websockets tries again; up to five at first, otherwise."""

@@ -11,11 +11,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.examples.example import running_example
-from tests.system.browser import TIMEOUT, Tab
+from tests.system.browser import Tab
 
 pytestmark = pytest.mark.browser
-
-expect.set_options(timeout=TIMEOUT)
 
 LOST = r"WebSocket connection to .* failed"
 """What Chromium and Dash write to the console when a WebSocket breaks, or is not answered."""

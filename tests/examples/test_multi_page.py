@@ -9,11 +9,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.examples.example import running_example
-from tests.system.browser import TIMEOUT, Tab
+from tests.system.browser import Tab
 
 pytestmark = pytest.mark.browser
-
-expect.set_options(timeout=TIMEOUT)
 
 POINTS = "(document.querySelector('#curve .js-plotly-plot')?.data || [{y: []}])[0].y.length"
 

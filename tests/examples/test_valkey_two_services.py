@@ -9,12 +9,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.examples.example import running_example
-from tests.system.browser import TIMEOUT, Tab
+from tests.system.browser import Tab
 from tests.system.live_page import LOST
 
 pytestmark = pytest.mark.browser
-
-expect.set_options(timeout=TIMEOUT)
 
 LAST = "Number(document.querySelector('#last').textContent)"
 

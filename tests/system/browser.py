@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.processes import network
 
@@ -31,6 +31,8 @@ QUIET = (
 
 TIMEOUT = 20_000
 """Milliseconds until a wait gives up: generous, because only a failure waits that long."""
+
+expect.set_options(timeout=TIMEOUT)
 
 
 class Tab:

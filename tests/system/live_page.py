@@ -89,7 +89,7 @@ def opened(page: Page, url: str) -> Page:
     """Load a page and wait until it is drawn and listens."""
     page.goto(url)
     page.wait_for_function(DRAWN)
-    expect(page.locator("#live-state")).to_have_text("open 0", timeout=TIMEOUT)
+    expect(page.locator("#live-state")).to_have_text("open 0")
     expect(page.locator("#numbers-live-state")).to_have_text("open 0")
     expect(page.locator("#shelf-live-state")).to_have_text("open 0")
     expect(page.locator("#few-live-state")).to_have_text("open 0")

@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Dialog, expect
 
 from tests.processes import Process, free_port, python, running
-from tests.system.browser import TIMEOUT, Tab
+from tests.system.browser import Tab
 from tests.system.gateway import running_gateway
 
 pytestmark = pytest.mark.browser
@@ -28,8 +28,6 @@ BACKENDS = ("flask", "fastapi")
 
 UNREACHABLE = "http://127.0.0.1:1"
 """The ws service of these gateways: nothing here may need one."""
-
-expect.set_options(timeout=TIMEOUT)
 
 
 def served(backend: str, app: str, port: int) -> tuple[list[str], str]:

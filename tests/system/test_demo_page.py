@@ -14,12 +14,10 @@ import yaml
 from playwright.sync_api import Page, expect
 
 from tests.processes import ROOT, free_port, running
-from tests.system.browser import TIMEOUT, Tab
+from tests.system.browser import Tab
 from tests.system.hub.node import node_modules
 
 pytestmark = pytest.mark.browser
-
-expect.set_options(timeout=TIMEOUT)
 
 PAGES = ("Telemetry", "Job", "Stream", "Table", "Presence", "Recovery")
 

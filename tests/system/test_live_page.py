@@ -18,8 +18,6 @@ from tests.system.live_page import OFFLINE, Site, opened, points, running_site, 
 
 pytestmark = pytest.mark.browser
 
-expect.set_options(timeout=TIMEOUT)
-
 MARK = ".dash-hub-mark"
 
 

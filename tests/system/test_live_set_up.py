@@ -9,12 +9,10 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.processes import ROOT
-from tests.system.browser import TIMEOUT, Tab
+from tests.system.browser import Tab
 from tests.system.live_page import LOST, opened, running_site
 
 pytestmark = pytest.mark.browser
-
-expect.set_options(timeout=TIMEOUT)
 
 
 def test_the_example_of_the_documents_works_as_it_is_written(tmp_path: Path, tab: Tab) -> None:

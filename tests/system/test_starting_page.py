@@ -8,12 +8,10 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.processes import free_port, python, running
-from tests.system.browser import TIMEOUT, Tab
+from tests.system.browser import Tab
 from tests.system.gateway import running_gateway
 
 pytestmark = pytest.mark.browser
-
-expect.set_options(timeout=TIMEOUT)
 
 
 def test_the_page_of_an_unreachable_upstream_becomes_the_page_that_was_asked_for(tab: Tab, tmp_path: Path) -> None:

@@ -15,15 +15,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.processes import free_ports, network
-from tests.system.browser import TIMEOUT, Tab
+from tests.system.browser import Tab
 from tests.system.gateway import Gateway, running_gateway, serving
 from tests.system.handoff import make_room_for, open_socket, running_service
 from tests.wire.connection import Wire
 from tests.wire.messages import answer, request, switching
 
 pytestmark = pytest.mark.browser
-
-expect.set_options(timeout=TIMEOUT)
 
 APP = """
 from fastapi import FastAPI, WebSocket

@@ -18,7 +18,7 @@ from playwright.sync_api import expect
 
 from tests.docs.blocks import read
 from tests.processes import ROOT, Process, free_ports
-from tests.system.browser import TIMEOUT, Tab
+from tests.system.browser import Tab
 
 pytestmark = pytest.mark.browser
 
@@ -123,8 +123,8 @@ def done(folder: Path, text: str) -> Iterator[Tutorial]:
 def ticks(tab: Tab) -> None:
     """Wait until the clock of the page shows a time, and then another."""
     clock = tab.page.locator("#clock")
-    expect(clock).to_have_text(TIME, timeout=TIMEOUT)
-    expect(clock).not_to_have_text(clock.inner_text(), timeout=TIMEOUT)
+    expect(clock).to_have_text(TIME)
+    expect(clock).not_to_have_text(clock.inner_text())
 
 
 FLASK = "docs/tutorials/flask.md"
@@ -186,9 +186,9 @@ def asked_callbacks(tab: Tab) -> list[str]:
 def changes(tab: Tab, times: int) -> None:
     """Wait until the value of the page has changed so many times."""
     value = tab.page.locator("#value")
-    expect(value).to_have_text(re.compile(r"\d °C"), timeout=TIMEOUT)
+    expect(value).to_have_text(re.compile(r"\d °C"))
     for _ in range(times):
-        expect(value).not_to_have_text(value.inner_text(), timeout=TIMEOUT)
+        expect(value).not_to_have_text(value.inner_text())
 
 
 def test_an_app_with_dcc_interval_becomes_live_and_then_asks_nothing(tmp_path: Path, tab: Tab) -> None:
@@ -218,9 +218,9 @@ def test_the_script_of_the_report_says_hello_to_the_browsers_console(tmp_path: P
     tab.forgive(r"dash-version\.plotly\.com")  # Dash's dev tools ask there for the newest version, by debug=True
     with done(tmp_path, text) as tutorial:
         tab.page.goto(tutorial.url)
-        expect(tab.page.get_by_text("Hello")).to_be_visible(timeout=TIMEOUT)
+        expect(tab.page.get_by_text("Hello")).to_be_visible()
         [printed] = re.findall("^It prints `(.+)`", text, re.MULTILINE)
-        with tab.page.expect_console_message(lambda message: message.text == printed, timeout=TIMEOUT):
+        with tab.page.expect_console_message(lambda message: message.text == printed):
             tab.page.evaluate(f"() => {{ {typed} }}")  # Dash writes lines of its own
         tab.page.goto("about:blank")
 
@@ -233,5 +233,5 @@ def test_the_readmes_app_on_flask_tells_all_open_pages(tmp_path: Path, tab: Tab)
             each.get_by_role("button").wait_for()
         page.get_by_role("button").click()
         for each in (page, another):
-            expect(each.locator("#news")).to_have_text("Hello number 1", timeout=TIMEOUT)
+            expect(each.locator("#news")).to_have_text("Hello number 1")
             each.goto("about:blank")
