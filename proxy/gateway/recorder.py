@@ -62,3 +62,4 @@ class Recorder:
         if not exchange.is_handed_off:
             exchange.ended = now
             self.observe(exchange)
+            exchange.fields = None  # an observer may keep the record for a while, and a head may have 64 KiB

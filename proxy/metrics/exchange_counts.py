@@ -21,51 +21,40 @@ MAX_REQUEST_SERIES = 2000
 MAX_UPSTREAMS = 32
 """Upstreams with series of their own in the counts of WebSockets and holds. A reload may bring others each time."""
 
-_BATCH = 64
-"""Times that go into a histogram together, or fewer when it is read. One by one each takes 0.6 µs more: what counts is
-not in the processor's caches then (measured)."""
+_BATCH = 256
+"""Exchanges that are counted together, or fewer when the counts are read. One by one each takes 1.5 µs more, and 0.4 µs
+where only its times wait: what counts is not in the processor's caches then (measured)."""
 
 TUNNEL, HANDOFF = "tunnel", "handoff"
 """How a WebSocket goes: through this process, or not."""
 
 
 class _Route:
-    """The times of one pair of upstream and route: in histograms, and in lists what goes there with the next batch."""
+    """The times of one pair of upstream and route."""
 
-    __slots__ = ("_durations", "_first_bytes", "labels", "new_durations", "new_first_bytes")
+    __slots__ = ("durations", "first_bytes", "labels")
 
     def __init__(self, labels: tuple[str, str]) -> None:
         self.labels = labels
-        self.new_durations: list[float] = []
-        self.new_first_bytes: list[float] = []
-        self._durations = Histogram(HTTP_BUCKETS)
-        self._first_bytes = Histogram(HTTP_BUCKETS)
-
-    def settle(self) -> tuple[Histogram, Histogram]:
-        """Put what is in the lists into the histograms, and return these: of durations, and of times to first bytes."""
-        for times, histogram in ((self.new_durations, self._durations), (self.new_first_bytes, self._first_bytes)):
-            for time in times:
-                histogram.add(time)
-            times.clear()
-        return self._durations, self._first_bytes
+        self.durations = Histogram(HTTP_BUCKETS)
+        self.first_bytes = Histogram(HTTP_BUCKETS)
 
 
 class _Series:
     """The count of one series of requests, and the times of its route."""
 
-    __slots__ = ("count", "route")
+    __slots__ = ("add_duration", "add_first_byte", "count")
 
     def __init__(self, route: _Route) -> None:
         self.count = 0
-        self.route = route
+        self.add_duration = route.durations.add
+        self.add_first_byte = route.first_bytes.add
 
 
 class ExchangeCounts:
     """What has become of all exchanges since the start of the process.
 
-    ``opened``: WebSockets by (upstream, path mode). ``closed``: those that have ended, by (upstream, path mode, cause).
-    ``holds``: requests that had to wait for an upstream, by (upstream, result). ``limit_hits``: exchanges by the limit
-    that ended them. ``received``, ``sent``: bytes from and to clients, of exchanges that have ended.
+    ``opened``: WebSockets by (upstream, path mode).
     """
 
     def __init__(self) -> None:
@@ -73,45 +62,64 @@ class ExchangeCounts:
         self._known: dict[tuple[str, str, str, int], _Series] = {}  # by what is in the record; no longer than the other
         self._routes: dict[tuple[str, str], _Route] = {}
         self._upstreams: set[str] = set()
+        self._ended: list[Exchange] = []  # not counted yet
         self.opened: Counter[tuple[str, str]] = Counter()
-        self.closed: Counter[tuple[str, str, str]] = Counter()
-        self.holds: Counter[tuple[str, str]] = Counter()
-        self.limit_hits: Counter[str] = Counter()
-        self.received = self.sent = 0
+        self._closed: Counter[tuple[str, str, str]] = Counter()
+        self._holds: Counter[tuple[str, str]] = Counter()
+        self._limit_hits: Counter[str] = Counter()
+        self._received = self._sent = 0
 
-    def observe(self, x: Exchange) -> None:
-        """Count a WebSocket that has opened, or an exchange that has ended."""
-        if x.ended is None:
-            self._websocket_opened(x)
+    def observe(self, exchange: Exchange) -> None:
+        """Count a WebSocket that has opened, or note an exchange that has ended, to be counted with others."""
+        if exchange.ended is None:
+            self._websocket_opened(exchange)
             return
-        self.received += x.received
-        self.sent += x.sent
-        if x.is_tunnel or x.is_handed_off:
-            self.closed[self._upstream(x), _mode(x), cause_label(x.outcome)] += 1
-            if x.status == 101:
-                return  # one that the app has refused is a request with a response
-        series = self._known.get((x.upstream, x.route, x.method, x.status)) or self._series_of(x)
-        series.count += 1
-        route = series.route
-        if x.responded is not None:
-            route.new_first_bytes.append(x.responded - x.began)
-        route.new_durations.append(x.ended - x.began)
-        if len(route.new_durations) >= _BATCH:
-            route.settle()
-        if x.held is not None:
-            self.holds[self._upstream(x), hold_label(x.outcome, has_opened=False)] += 1
-        if x.limit:
-            self.limit_hits[x.limit] += 1
+        ended = self._ended
+        ended.append(exchange)
+        if len(ended) >= _BATCH:
+            self._settle()
+
+    @property
+    def closed(self) -> Counter[tuple[str, str, str]]:
+        """WebSockets that have ended, by (upstream, path mode, cause)."""
+        self._settle()
+        return self._closed
+
+    @property
+    def holds(self) -> Counter[tuple[str, str]]:
+        """Requests that had to wait for an upstream, by (upstream, result)."""
+        self._settle()
+        return self._holds
+
+    @property
+    def limit_hits(self) -> Counter[str]:
+        """Exchanges by the limit that ended them."""
+        self._settle()
+        return self._limit_hits
+
+    @property
+    def received(self) -> int:
+        """Bytes from clients, of exchanges that have ended."""
+        self._settle()
+        return self._received
+
+    @property
+    def sent(self) -> int:
+        """Bytes to clients, of exchanges that have ended."""
+        self._settle()
+        return self._sent
 
     @property
     def requests(self) -> list[tuple[tuple[str, str, str, str], int]]:
         """Each upstream, route, method and code, and how many requests have ended with them."""
+        self._settle()
         return [(labels, series.count) for labels, series in self._series.items()]
 
     @property
     def routes(self) -> list[tuple[tuple[str, str], Histogram, Histogram]]:
         """Each upstream and route, with the durations of its requests and the times to their first byte, in seconds."""
-        return [(route.labels, *route.settle()) for route in self._routes.values()]
+        self._settle()
+        return [(route.labels, route.durations, route.first_bytes) for route in self._routes.values()]
 
     def open_tunnels(self) -> dict[str, int]:
         """Return how many tunnels are open, by upstream."""
@@ -126,11 +134,32 @@ class ExchangeCounts:
 
     # -- inside
 
+    def _settle(self) -> None:
+        """Count what has ended."""
+        ended, self._ended = self._ended, []
+        known = self._known
+        for x in ended:
+            self._received += x.received
+            self._sent += x.sent
+            if x.is_tunnel or x.is_handed_off:
+                self._closed[self._upstream(x), _mode(x), cause_label(x.outcome)] += 1
+                if x.status == 101:
+                    continue  # one that the app has refused is a request with a response
+            series = known.get((x.upstream, x.route, x.method, x.status)) or self._series_of(x)
+            series.count += 1
+            series.add_duration(x.duration)
+            if x.responded is not None:
+                series.add_first_byte(x.responded - x.began)
+            if x.held is not None:
+                self._holds[self._upstream(x), hold_label(x.outcome, has_opened=False)] += 1
+            if x.limit:
+                self._limit_hits[x.limit] += 1
+
     def _websocket_opened(self, x: Exchange) -> None:
         upstream = self._upstream(x)
         self.opened[upstream, _mode(x)] += 1
         if x.held is not None:
-            self.holds[upstream, hold_label(x.outcome, has_opened=True)] += 1
+            self._holds[upstream, hold_label(x.outcome, has_opened=True)] += 1
 
     def _upstream(self, x: Exchange) -> str:
         name = x.upstream or NONE

@@ -46,6 +46,7 @@ def test_an_exchange_is_in_flight_from_its_opening_to_its_end_and_observed_once(
     assert not lifecycle.in_flight
     assert seen == [exchange]
     assert exchange.duration >= 0
+    assert exchange.fields is None, "an observer may keep the record, and not the head"
 
 
 def test_a_record_begins_with_the_first_byte_of_the_head_on_both_clocks() -> None:
