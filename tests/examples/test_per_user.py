@@ -109,6 +109,7 @@ def test_a_visitor_without_a_login_gets_the_login_page_alone(example: Example) -
 def test_a_page_of_another_site_cannot_log_a_visitor_in(example: Example, tab: Tab) -> None:
     page = tab.page
     tab.forgive("status of 403")
+    tab.forgive("favicon.ico")  # which the browser asks for after the refusal, without a session
     form = f'''<form method="post" action="{example.url}/login">
         <input name="name" value="bob"><input name="password" value="{PASSWORD}"><button>A kitten</button></form>'''
     page.set_content(form)
