@@ -80,7 +80,8 @@ class Leg(asyncio.Protocol):
         self.timeout = timeout
         self.transport = transport
         self.frames = FrameCounter()
-        self.count = self._acknowledged = 0
+        self.count = 0
+        self._acknowledged = -1  # the response to the handshake was written before any byte was counted
         self.is_lost = False
         self.lease: Lease | None = None  # what waits for this side is counted while it is too much
         self.most = large_read(transport)

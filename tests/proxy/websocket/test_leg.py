@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from proxy.errors import Outcome
-from tests.proxy.websocket.tunnels import on_uvloop, rig
+from tests.proxy.websocket.tunnels import MASKED_HELLO, on_uvloop, rig
 
 
 @pytest.mark.parametrize("role", ["client", "upstream"])
@@ -89,3 +89,15 @@ def test_back_pressure_holds_on_uvloop(role: str) -> None:
 
 def test_leftovers_that_fill_the_buffer_do_not_undo_the_waiting_on_uvloop() -> None:
     on_uvloop(test_leftovers_that_fill_the_buffer_do_not_undo_the_waiting())
+
+
+async def test_what_was_written_before_the_tunnel_is_not_taken_for_acknowledged() -> None:
+    """A client can vanish before it has acknowledged the response to its handshake, on a tunnel that stays idle."""
+    async with rig() as r:
+        for leg in r.tunnel.legs:
+            assert not leg.is_acknowledged
+            leg.is_acknowledged = True
+            assert leg.is_acknowledged
+        await r.client.send(MASKED_HELLO)
+        assert await r.upstream.receive(len(MASKED_HELLO)) == MASKED_HELLO
+        assert [leg.is_acknowledged for leg in r.tunnel.legs] == [True, False]
