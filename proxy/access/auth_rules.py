@@ -21,12 +21,13 @@ from proxy.config import MANY_READINGS, Auth
 from proxy.errors import ClientError
 from proxy.http1.headers import Head, folded
 from proxy.http1.target import decoded, host_name, is_under
+from ws_service.hub.paths import EVENT_STREAM, WEBSOCKET
 
 _ENCODED_SLASH = re.compile(r"(?i)%2f|%5c")
 """Some servers split a path before they decode it."""
 
-HUB = ("/connection/websocket", "/connection/uni_sse")
-"""How the hub's paths end (``ws_service.hub.paths``)."""
+HUB = (WEBSOCKET, EVENT_STREAM)
+"""How the hub's paths end."""
 
 _NAMES_THE_HUB = ("/connection", *HUB)
 """How the path of a rule ends that may open the hub to every client."""

@@ -47,7 +47,7 @@ one that comes in the middle of that gets a page without the files of ``assets/`
 (``_setup_server`` of dash.py, 4.4.1)."""
 
 _GLANCE = 0.05
-"""Seconds between two looks at what is under way."""
+"""Seconds between two looks at what is under way: an event would be looked for at the end of each request."""
 
 _MAX_PAGE = 1 << 20
 """Bytes of a page that are read: 10 ms of JSON. Dash's own part of a page has 3 to 10 KiB."""

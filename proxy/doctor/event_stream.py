@@ -12,9 +12,10 @@ from proxy.doctor.sockets import prefix_of
 from proxy.doctor.target import Target, why_refused
 from proxy.status.service import NoKey
 from proxy.status.service_key import existing_keys
+from ws_service.hub.paths import EVENT_STREAM
 from ws_service.hub.tokens import Tokens
 
-STREAM = "connection/uni_sse"
+STREAM = EVENT_STREAM.removeprefix("/")
 TOPIC = "dash-ws-proxy-check"
 """A topic that no program publishes to. The stream begins with the answer to its subscription."""
 

@@ -7,9 +7,10 @@ from proxy.doctor.endpoint import Endpoint, Handshake
 from proxy.doctor.finding import Finding
 from proxy.doctor.probe import Outcome, Skipped
 from proxy.doctor.target import LOGIN, NEEDS_LOGIN, OTHER_SITE, Target
+from ws_service.hub.paths import WEBSOCKET
 
-HUB = "connection/websocket"
-"""The path of the hub, below the prefix of the page (``ws_service/hub/paths.py``)."""
+HUB = WEBSOCKET.removeprefix("/")
+"""The path of the hub, below the prefix of the page."""
 
 NO_ENDPOINT = "dash-ws-proxy-check"
 """A path that no app has. A handshake for it is refused by the service, and not answered with a page."""

@@ -23,13 +23,10 @@ from proxy.http1.headers import SINGLE, Head, is_valid_host, tokens
 from proxy.http1.target import decoded, host_name, is_under
 from proxy.net.peer import UNKNOWN_PEER
 from proxy.origin import DEFAULT_PORT
+from ws_service.hub.paths import is_event_stream
 
 DASH_SOCKET_RULE = "dash socket"
 """The name of the built-in rule for Dash's own WebSocket."""
-
-HUB_EVENTS = "/connection/uni_sse"
-"""The end of the path on which the hub of the service streams events to clients without a WebSocket, after whatever
-prefix. Centrifugo's name for it."""
 
 _LISTS = frozenset((b"connection", b"sec-websocket-protocol", b"te", b"transfer-encoding", b"upgrade"))
 _MOST_MEMBERS = 100
@@ -123,7 +120,7 @@ class Table:
             if rule.matches(path, name, offered):
                 return rule.to, rule.name
         if not upgrade:
-            return ("ws", "hub events") if path.endswith(HUB_EVENTS) else ("dash", "http")
+            return ("ws", "hub events") if is_event_stream(path) else ("dash", "http")
         # Dash opens it on every page; sent to another service its callbacks hang. So the last segment decides where it
         # goes. It does not decide which side checks its origin: an endpoint in Dash's process whose path ends in a
         # parameter would then be open to every page (issue 9).
@@ -144,7 +141,7 @@ class Table:
 
         upstream: where it goes. target: in origin form.
         """
-        return upstream != "dash" and _may_be_hub_events(target) and _decoded_path(target).endswith(HUB_EVENTS)
+        return upstream != "dash" and _may_be_hub_events(target) and is_event_stream(_decoded_path(target))
 
 
 def _may_be_hub_events(target: str) -> bool:

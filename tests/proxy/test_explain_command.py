@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,8 @@ from proxy.dash.facts import DashFacts
 from proxy.dash.page_config import PageConfig
 from tests.processes import completed, free_port
 
-
-def gateway(*args: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m proxy`` to its end."""
-    return completed("-m", "proxy", *args, cwd=cwd, **env)
+gateway = partial(completed, "-m", "proxy")
+"""Runs the gateway's command line to its end."""
 
 
 @pytest.fixture(autouse=True)
